@@ -1,0 +1,3 @@
+//! A load generator that floods any WebSocket server and tells the truth about it.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The `switchboard` server binary.
+
+fn main() {}
