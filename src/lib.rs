@@ -1,4 +1,8 @@
 //! A WebSocket server on a single-threaded mio event loop.
 
+#[cfg(feature = "net")]
+pub mod app;
 pub mod proto;
+#[cfg(feature = "net")]
+pub mod reactor;
 pub mod simd;
