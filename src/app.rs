@@ -178,6 +178,11 @@ pub trait Application {
     /// What other threads may send into the loop.
     type Mail: Send + 'static;
 
+    /// The loop begins: the place to create topics that always exist.
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        let _ = ctx;
+    }
+
     /// A request came, plain or upgrade. By default every upgrade is accepted and everything else gets a 426.
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
         let _ = (ctx, request);

@@ -2,6 +2,10 @@
 
 #[cfg(feature = "net")]
 pub mod app;
+#[cfg(feature = "net")]
+pub mod apps;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod proto;
 #[cfg(feature = "net")]
 pub mod reactor;
