@@ -122,6 +122,10 @@ test('S13: the page shows the last 50 messages, the newest at the bottom and in 
     const { bottom } = last.getBoundingClientRect();
     return bottom <= document.querySelector('#composer').getBoundingClientRect().top;
   }), () => 'the newest message is out of view');
+  // The oldest one leaves as its copy comes: the page still knows that its post has arrived.
+  await say(page, 'line 3');
+  await sees(page, ...said.slice(-49), 'line 3');
+  assert.equal(await page.locator('#outbox li').count(), 0);
   noComplaints(page);
 });
 
