@@ -4,6 +4,8 @@
 pub mod app;
 #[cfg(feature = "net")]
 pub mod apps;
+#[cfg(feature = "chat")]
+pub mod chat;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod proto;

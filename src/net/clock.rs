@@ -21,8 +21,7 @@ pub(super) struct Clock {
 #[expect(clippy::disallowed_methods, reason = "this is where the loop reads the clock")]
 impl Clock {
     pub(super) fn new() -> Self {
-        let mut clock =
-            Self { origin: Instant::now(), now: Now::default(), unix_offset: 0, synced_at: 0 };
+        let mut clock = Self { origin: Instant::now(), now: Now::default(), unix_offset: 0, synced_at: 0 };
         clock.sync(0);
         clock.read();
         clock

@@ -40,13 +40,7 @@ impl Listener {
         socket.listen(LISTEN_BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self {
-            listener,
-            is_ready: true,
-            retry_at: None,
-            backoff_ms: *RETRY_MS.start(),
-            logged_at: None,
-        })
+        Ok(Self { listener, is_ready: true, retry_at: None, backoff_ms: *RETRY_MS.start(), logged_at: None })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -86,7 +80,9 @@ impl Listener {
             Err(error)
                 if matches!(
                     error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+                    io::ErrorKind::ConnectionAborted
+                        | io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::Interrupted
                 ) => {}
             // EMFILE, ENFILE, ENOBUFS, ENOMEM and whatever else the kernel may say: trying at once would spin.
             Err(error) => {

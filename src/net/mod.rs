@@ -139,8 +139,10 @@ impl<A: Application> Server<A> {
         let mut clock = Clock::new();
         let mut listeners = Vec::new();
         for (at, &address) in options.listen.iter().enumerate() {
-            let listener = Listener::bind(address, poll.registry(), Token(FIRST_LISTENER + at))
-                .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))?;
+            let listener =
+                Listener::bind(address, poll.registry(), Token(FIRST_LISTENER + at)).map_err(|error| {
+                    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+                })?;
             listeners.push(listener);
         }
         Ok(Self {

@@ -221,11 +221,8 @@ impl Connection {
     }
 
     fn send_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
-        let code = if code.is_sendable() || code == CloseCode::NO_STATUS {
-            code
-        } else {
-            CloseCode::INTERNAL_ERROR
-        };
+        let code =
+            if code.is_sendable() || code == CloseCode::NO_STATUS { code } else { CloseCode::INTERNAL_ERROR };
         let (payload, len) = CloseFrame::payload(code, reason);
         self.write(Opcode::Close, &payload[..len], out);
     }
@@ -389,8 +386,7 @@ impl Connection {
 
     /// Appends a piece of a data frame to its message; gives the message when it is whole.
     fn data_piece<'b>(&mut self, piece: &mut [u8]) -> Result<Option<Event<'b>>, ProtocolError> {
-        let kind =
-            if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+        let kind = if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
         let partial = self.partial.get_or_insert_default();
         let message = partial.message.get_or_insert_with(|| Assembly::new(kind));
         message.append(piece, self.frame.key, self.frame.remaining - piece.len() as u64)?;
@@ -408,11 +404,7 @@ impl Connection {
         Ok(Some(Event::Message(Message { kind, payload: Payload::Owned(data) })))
     }
 
-    fn control<'b>(
-        &mut self,
-        payload: Payload<'b>,
-        out: &mut Vec<u8>,
-    ) -> Result<Event<'b>, ProtocolError> {
+    fn control<'b>(&mut self, payload: Payload<'b>, out: &mut Vec<u8>) -> Result<Event<'b>, ProtocolError> {
         match self.frame.opcode {
             Opcode::Close => self.peer_close(&payload, out).map(Event::Close),
             Opcode::Ping => {

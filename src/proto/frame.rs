@@ -192,10 +192,7 @@ mod tests {
         ] {
             assert_eq!(parse(header), Err(ProtocolError::NonMinimalLength));
         }
-        assert_eq!(
-            parse(&[0x82, 0xFF, 0x80, 0, 0, 0, 0, 1, 0, 0]),
-            Err(ProtocolError::LengthOverflow)
-        );
+        assert_eq!(parse(&[0x82, 0xFF, 0x80, 0, 0, 0, 0, 1, 0, 0]), Err(ProtocolError::LengthOverflow));
     }
 
     #[test]

@@ -41,10 +41,7 @@ impl<'h> Upgrade<'h> {
     /// The first of `supported` that the client offers: the server's preference decides.
     #[must_use]
     pub fn choose_subprotocol(&self, supported: &[&'static str]) -> Option<&'static str> {
-        supported
-            .iter()
-            .copied()
-            .find(|name| self.subprotocols().any(|offered| offered == name.as_bytes()))
+        supported.iter().copied().find(|name| self.subprotocols().any(|offered| offered == name.as_bytes()))
     }
 }
 
@@ -94,12 +91,7 @@ fn is_key(key: &[u8]) -> bool {
 }
 
 /// Appends the 101 response. `fields` are further fields of the application's, already valid.
-pub fn write_accept(
-    key: &[u8],
-    subprotocol: Option<&str>,
-    fields: &[(&str, &str)],
-    out: &mut Vec<u8>,
-) {
+pub fn write_accept(key: &[u8], subprotocol: Option<&str>, fields: &[(&str, &str)], out: &mut Vec<u8>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );

@@ -278,11 +278,8 @@ pub fn with_response<R>(
     let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let fields = &mut fields[..limits.max_fields.min(MAX_FIELDS)];
     let mut response = httparse::Response::new(&mut []);
-    let parsed = httparse::ParserConfig::default().parse_response_with_uninit_headers(
-        &mut response,
-        head,
-        fields,
-    );
+    let parsed =
+        httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, fields);
     then(match parsed {
         Ok(httparse::Status::Complete(_)) => Ok(ResponseHead {
             status: response.code.unwrap_or_default(),

@@ -20,6 +20,7 @@ mod input;
 mod limits;
 mod mask;
 mod message;
+mod origin;
 pub mod response;
 mod timer;
 
@@ -31,4 +32,5 @@ pub use input::Input;
 pub use limits::{Limits, ProtoConfig, Timeouts};
 pub use mask::MaskingKeys;
 pub use message::{Message, MessageKind, Outgoing, Payload};
+pub use origin::{InvalidOrigin, OriginPolicy};
 pub use timer::{Millis, Timeout};

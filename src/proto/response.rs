@@ -56,7 +56,9 @@ impl Response {
 
     /// Appends the response to `out`. `head_only`: it answers a HEAD; `close`: the connection ends after it.
     pub fn write(&self, head_only: bool, close: bool, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status)).as_bytes());
+        out.extend_from_slice(
+            format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status)).as_bytes(),
+        );
         for (name, value) in &self.fields {
             write_field(out, name, value);
         }

@@ -13,7 +13,8 @@ use super::topics::{Joined, Membership, Piece, Topic};
 use super::wheel::Wheel;
 use crate::app::{CloseReason, ConnId, Context, Now, Outgoing, TopicId};
 use crate::proto::{
-    CloseCode, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, NotOpen, Opcode, ProtoConfig, write_frame,
+    CloseCode, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, NotOpen, Opcode, ProtoConfig,
+    write_frame,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
@@ -303,7 +304,9 @@ impl Context for Core {
             return 0;
         }
         let except = except
-            .filter(|conn| self.table.get(conn.index as usize).is_some_and(|e| e.generation == conn.generation))
+            .filter(|conn| {
+                self.table.get(conn.index as usize).is_some_and(|e| e.generation == conn.generation)
+            })
             .map(|conn| conn.index)
             .filter(|&index| self.table[index as usize].memberships.iter().any(|m| m.topic == topic.0));
         if let Some(index) = except {

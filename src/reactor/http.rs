@@ -95,8 +95,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let Phase::Http(http) = &mut self.core.table[index as usize].phase else { return };
         http.requests += 1;
         http.deadline = deadline;
-        let closes =
-            !head.keeps_alive() || head.body != BodyLength::None || http.requests >= MAX_REQUESTS;
+        let closes = !head.keeps_alive() || head.body != BodyLength::None || http.requests >= MAX_REQUESTS;
         response.write(head.method == "HEAD", closes, &mut self.core.outbox.bytes);
         self.core.wrote(index, start);
         if closes || self.core.queued_len(index) > self.core.config.high_water {

@@ -15,6 +15,7 @@ pub(super) struct Chain {
 impl Chain {
     pub(super) const EMPTY: Self = Self { first: NONE, last: NONE };
 
+    #[cfg(debug_assertions)]
     pub(super) fn is_empty(self) -> bool {
         self.first == NONE
     }
