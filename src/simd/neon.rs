@@ -1,4 +1,4 @@
-//! AArch64: NEON, which every such processor has.
+//! `AArch64`: NEON, which every such processor has.
 #![expect(unsafe_code, reason = "vector instructions")]
 #![expect(
     clippy::inline_always,

@@ -34,9 +34,6 @@ impl Utf8Validator {
     pub fn validate(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
         let (head, body) = piece.split_at(self.missing_len().min(piece.len()));
         self.complete_pending(head)?;
-        if body.is_empty() {
-            return Ok(());
-        }
         let (whole, cut) = body.split_at(body.len() - cut_len(body));
         is_utf8(whole)?;
         self.keep_pending(cut)
@@ -63,27 +60,14 @@ impl Utf8Validator {
         phase: usize,
         unmask: impl Fn(&mut [u8], [u8; 4], usize) -> bool,
     ) -> Result<(), InvalidUtf8> {
-        let (head, body) = piece.split_at_mut(self.missing_len().min(piece.len()));
-        let phase = phase % 4 + head.len();
-        unmask(head, key, phase - head.len());
-        self.complete_pending(head)?;
-        if body.is_empty() {
-            return Ok(());
-        }
-        let (mut unmasked, mut valid) = (0, 0);
-        while unmasked < body.len() {
-            let block_end = body.len().min(unmasked + BLOCK);
-            let is_ascii = unmask(&mut body[unmasked..block_end], key, phase + unmasked);
-            if is_ascii && valid == unmasked {
-                valid = block_end;
-            } else {
-                let whole_end = block_end - cut_len(&body[valid..block_end]);
-                is_utf8(&body[valid..whole_end])?;
-                valid = whole_end;
+        // A block is a multiple of four octets long, so each begins at the same octet of the masking-key.
+        for block in piece.chunks_mut(BLOCK) {
+            let is_ascii = unmask(block, key, phase);
+            if !is_ascii || self.pending_len != 0 {
+                self.validate(block)?;
             }
-            unmasked = block_end;
         }
-        self.keep_pending(&body[valid..])
+        Ok(())
     }
 
     /// Ends the message: fails when it stopped inside a code point.
@@ -119,6 +103,9 @@ impl Utf8Validator {
 
     /// Keeps a code point that the piece cuts, unless no continuation can make it valid.
     fn keep_pending(&mut self, cut: &[u8]) -> Result<(), InvalidUtf8> {
+        if cut.is_empty() {
+            return Ok(());
+        }
         if let Err(error) = std::str::from_utf8(cut)
             && error.error_len().is_some()
         {
