@@ -5,6 +5,12 @@ use super::dispatch::xor_mask_is_ascii;
 /// How much is unmasked before it is validated: it must still be in the first-level cache (32 KiB and up) by then.
 pub(super) const BLOCK: usize = 16 * 1024;
 
+/// What simdutf8 validates at a time: it leaves a shorter text to the standard library, octet by octet.
+const SIMD_RUN: usize = 64;
+
+/// From this length on, a copy of the text padded to [`SIMD_RUN`] is validated sooner than octet by octet.
+const WORTH_PADDING: usize = 32;
+
 /// A text message holds octets that are not UTF-8.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidUtf8;
@@ -31,12 +37,9 @@ pub struct Utf8Validator {
 
 impl Utf8Validator {
     /// Validates the next piece.
+    #[inline]
     pub fn validate(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
-        let (head, body) = piece.split_at(self.missing_len().min(piece.len()));
-        self.complete_pending(head)?;
-        let (whole, cut) = body.split_at(body.len() - cut_len(body));
-        is_utf8(whole)?;
-        self.keep_pending(cut)
+        if self.pending_len == 0 && cut_len(piece) == 0 { is_utf8(piece) } else { self.validate_cut(piece) }
     }
 
     /// Unmasks `piece` in place (as [`xor_mask`](super::xor_mask)) and validates it, reading memory once.
@@ -61,18 +64,31 @@ impl Utf8Validator {
         unmask: impl Fn(&mut [u8], [u8; 4], usize) -> bool,
     ) -> Result<(), InvalidUtf8> {
         // A block is a multiple of four octets long, so each begins at the same octet of the masking-key.
-        for block in piece.chunks_mut(BLOCK) {
-            let is_ascii = unmask(block, key, phase);
-            if !is_ascii || self.pending_len != 0 {
+        let mut rest = piece;
+        while rest.len() > BLOCK {
+            let (block, behind) = rest.split_at_mut(BLOCK);
+            if !unmask(block, key, phase) || self.pending_len != 0 {
                 self.validate(block)?;
             }
+            rest = behind;
         }
-        Ok(())
+        if unmask(rest, key, phase) && self.pending_len == 0 { Ok(()) } else { self.validate(rest) }
     }
 
     /// Ends the message: fails when it stopped inside a code point.
     pub fn finish(&self) -> Result<(), InvalidUtf8> {
         if self.pending_len == 0 { Ok(()) } else { Err(InvalidUtf8) }
+    }
+
+    /// [`validate`](Self::validate) for a piece that begins or ends inside a code point.
+    #[cold]
+    #[inline(never)]
+    fn validate_cut(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
+        let (head, body) = piece.split_at(self.missing_len().min(piece.len()));
+        self.complete_pending(head)?;
+        let (whole, cut) = body.split_at(body.len() - cut_len(body));
+        is_utf8(whole)?;
+        self.keep_pending(cut)
     }
 
     /// How many octets the pending code point still lacks.
@@ -98,7 +114,7 @@ impl Utf8Validator {
             return self.keep_pending(&joined[..joined_len]);
         }
         self.pending_len = 0;
-        is_utf8(&joined[..joined_len])
+        std::str::from_utf8(&joined[..joined_len]).map(|_| ()).map_err(|_| InvalidUtf8)
     }
 
     /// Keeps a code point that the piece cuts, unless no continuation can make it valid.
@@ -143,6 +159,11 @@ fn cut_len(text: &[u8]) -> usize {
 fn is_utf8(text: &[u8]) -> Result<(), InvalidUtf8> {
     let is_valid = if cfg!(simd_off) {
         std::str::from_utf8(text).is_ok()
+    } else if (WORTH_PADDING..SIMD_RUN).contains(&text.len()) {
+        // NUL is valid, and the text before it is whole.
+        let mut padded = [0; SIMD_RUN];
+        padded[..text.len()].copy_from_slice(text);
+        simdutf8::basic::from_utf8(&padded).is_ok()
     } else {
         simdutf8::basic::from_utf8(text).is_ok()
     };
