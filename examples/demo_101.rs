@@ -73,7 +73,8 @@ impl Application for Demo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::args().nth(1).map_or(Ok(1337), |port| port.parse())?;
-    let server = Server::bind(Options::listen(([127, 0, 0, 1], port).into()), Demo::default())?;
+    let options = Options { stop_on_signals: true, ..Options::listen(([127, 0, 0, 1], port).into()) };
+    let server = Server::bind(options, Demo::default())?;
     println!("Server is listening on port {}.", server.local_addrs()?[0].port());
     server.run()?;
     Ok(())

@@ -18,7 +18,8 @@ impl Application for Echo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    let server = Server::bind(Options::listen(address.parse()?), Echo)?;
+    let options = Options { stop_on_signals: true, ..Options::listen(address.parse()?) };
+    let server = Server::bind(options, Echo)?;
     println!("echo on ws://{}", server.local_addrs()?[0]);
     server.run()?;
     Ok(())

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::proto::handshake::Upgrade;
-use crate::proto::head::RequestHead;
-use crate::proto::{CloseCode, CloseFrame, HandshakeError, NotOpen, ProtocolError};
-
+pub use crate::proto::handshake::Upgrade;
+pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
-pub use crate::proto::{Message, MessageKind, Millis, Outgoing, Payload};
+pub use crate::proto::{
+    CloseCode, CloseFrame, HandshakeError, Message, MessageKind, Millis, NotOpen, OriginPolicy, Outgoing,
+    Payload, ProtocolError,
+};
 
 /// One connection of a loop. A handle of a connection that ended is never taken for a later one in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

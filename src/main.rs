@@ -7,8 +7,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
 use switchboard::chat::{self, Chat};
@@ -72,21 +70,9 @@ fn bench(args: &BenchArgs, app: impl Application) -> Result<(), Failure> {
 
 /// Serves until SIGTERM or SIGINT.
 fn run(listen: &[SocketAddr], config: Config, app: impl Application) -> Result<(), Failure> {
-    let options =
-        Options { listen: listen.to_vec(), config, drain_ms: 10_000, seed: u64::from(std::process::id()) };
+    let seed = u64::from(std::process::id());
+    let options = Options { listen: listen.to_vec(), config, drain_ms: 10_000, seed, stop_on_signals: true };
     let server = Server::bind(options, app)?;
-    let handle = server.handle();
-    // PR-02: the first signal drains, the second ends the process at once. A thread, so that it does even when the
-    // loop is busy.
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for (count, signal) in signals.forever().enumerate() {
-            if count > 0 || !handle.shutdown() {
-                std::process::exit(128 + signal);
-            }
-            tracing::info!("draining; a second signal ends the server at once");
-        }
-    })?;
     for address in server.local_addrs()? {
         let host = if address.ip().is_loopback() { "localhost".to_owned() } else { host(address) };
         tracing::info!("Server running at http://{host}:{}", address.port());

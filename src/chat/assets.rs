@@ -2,8 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
-use crate::app::{Body, Response};
-use crate::proto::head::{Fields, list_elements};
+use crate::app::{Body, Fields, Response, list_elements};
 
 /// Nothing from elsewhere, nothing inline: what a user wrote cannot become a script (S25).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \

@@ -9,11 +9,9 @@ use std::convert::Infallible;
 use self::assets::Assets;
 use self::history::History;
 use crate::app::{
-    Acceptance, Application, CloseReason, ConnId, Context, Message, Outgoing, Request, Response, TopicId,
-    Verdict,
+    Acceptance, Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, OriginPolicy,
+    Outgoing, Request, RequestHead, Response, TopicId, Verdict,
 };
-use crate::proto::head::RequestHead;
-use crate::proto::{CloseCode, HandshakeError, OriginPolicy};
 
 /// The subprotocol of the tutorial chat; also spoken with clients that offer none.
 const JSON: &str = "json";

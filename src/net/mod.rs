@@ -2,6 +2,7 @@
 
 mod clock;
 mod listener;
+mod signals;
 mod stream;
 
 use std::io;
@@ -15,12 +16,14 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use self::clock::Clock;
 use self::listener::Listener;
+use self::signals::Signals;
 use self::stream::Stream;
 use crate::app::{Application, ConnId};
 use crate::proto::Millis;
 use crate::reactor::{Config, Reactor, Readiness};
 
 const WAKER: Token = Token(usize::MAX);
+const SIGNALS: Token = Token(usize::MAX - 1);
 const FIRST_LISTENER: usize = usize::MAX - 1024;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
@@ -40,13 +43,21 @@ pub struct Options {
     pub drain_ms: Millis,
     /// Seed of the loop's randomness.
     pub seed: u64,
+    /// SIGTERM and SIGINT begin a graceful shutdown; a second one ends the process at once.
+    pub stop_on_signals: bool,
 }
 
 impl Options {
     /// Listens on `address` with defaults for everything else.
     #[must_use]
     pub fn listen(address: SocketAddr) -> Self {
-        Self { listen: vec![address], config: Config::default(), drain_ms: 10_000, seed: 0 }
+        Self {
+            listen: vec![address],
+            config: Config::default(),
+            drain_ms: 10_000,
+            seed: 0,
+            stop_on_signals: false,
+        }
     }
 }
 
@@ -110,6 +121,7 @@ pub struct Server<A: Application> {
     reactor: Reactor<A, Stream>,
     listeners: Vec<Listener>,
     clock: Clock,
+    signals: Option<Signals>,
     waker: Arc<Waker>,
     commands: Receiver<Command<A::Mail>>,
     sender: SyncSender<Command<A::Mail>>,
@@ -135,6 +147,8 @@ impl<A: Application> Server<A> {
     pub fn bind(options: Options, app: A) -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let signals =
+            options.stop_on_signals.then(|| Signals::register(poll.registry(), SIGNALS)).transpose()?;
         let (sender, commands) = sync_channel(MAILBOX_LEN);
         let mut clock = Clock::new();
         let mut listeners = Vec::new();
@@ -150,6 +164,7 @@ impl<A: Application> Server<A> {
             reactor: Reactor::new(options.config, app, options.seed, clock.read()),
             listeners,
             clock,
+            signals,
             waker,
             commands,
             sender,
@@ -196,10 +211,11 @@ impl<A: Application> Server<A> {
     fn tick(&mut self, events: &Events) {
         self.reactor.begin(self.clock.read());
         self.reactor.resume();
-        let mut is_woken = false;
+        let (mut is_woken, mut is_stopped) = (false, false);
         for event in events {
             match event.token() {
                 WAKER => is_woken = true,
+                SIGNALS => is_stopped |= self.signals.as_mut().is_some_and(Signals::take),
                 Token(token) if token >= FIRST_LISTENER => {
                     if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
                         listener.handle_ready();
@@ -210,6 +226,10 @@ impl<A: Application> Server<A> {
         }
         if is_woken {
             self.read_mailbox();
+        }
+        if is_stopped {
+            tracing::info!("draining; a second signal ends the server at once");
+            self.begin_shutdown();
         }
         self.reactor.fire_timers();
         self.reactor.settle();
