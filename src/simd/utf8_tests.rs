@@ -164,6 +164,17 @@ fn code_points_across_blocks() {
     }
 }
 
+/// A block of ASCII inside a code point, which only looks whole when that block is left out.
+#[test]
+fn ascii_block_inside_a_code_point() {
+    let block = super::utf8::BLOCK;
+    let mut text = vec![b'a'; 2 * block];
+    let teapot = "🫖".as_bytes();
+    text[block - 1] = teapot[0];
+    text.extend(&teapot[1..]);
+    check(&text, &[]);
+}
+
 fn pieces_of_text() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => "[a-z ]{0,80}".prop_map(String::into_bytes),
