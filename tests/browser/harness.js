@@ -65,15 +65,17 @@ export class Server {
     }
   }
 
-  /** Sends the signal and returns the exit status; a server that does not end is killed and fails the test. */
+  /** Sends the signal and returns the exit status; a server that has to be killed, or just dies of it, fails the test. */
   async stop(signal = 'SIGINT') {
     const child = this.#child;
-    if (!child || child.exitCode !== null) return child?.exitCode;
+    this.#child = null;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return undefined;
     const late = setTimeout(() => child.kill('SIGKILL'), STOP_LIMIT_MS);
     child.kill(signal);
-    const [status] = await once(child, 'exit');
+    const [status, killer] = await once(child, 'exit');
     clearTimeout(late);
-    assert.notEqual(status, null, `${this.command} was still running ${STOP_LIMIT_MS} ms after ${signal}`);
+    assert.notEqual(killer, 'SIGKILL', `${this.command} was still running ${STOP_LIMIT_MS} ms after ${signal}`);
+    assert.equal(killer, null, `${this.command} does not handle ${signal}: no connection was closed as S39 says`);
     return status;
   }
 
