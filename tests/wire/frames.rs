@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use crate::support::{
     BINARY, CLOSE, Client, Dice, End, FIN, Frame, Launch, PING, PONG, SOON, Server, TEXT, assert_below,
-    frame, masked, millis, secs, text,
+    for_each, frame, masked, millis, secs, text,
 };
 
 /// Each of these byte strings, on a connection of its own, fails it with the code.
 #[track_caller]
 fn expect_failures(server: &Server, cases: impl IntoIterator<Item = Vec<u8>>, codes: &[u16]) {
-    for bytes in cases {
+    for_each(cases, |bytes| {
         let mut client = Client::open(server.addr);
         client.send(&bytes);
         let got = client.try_frame(SOON);
@@ -18,7 +18,7 @@ fn expect_failures(server: &Server, cases: impl IntoIterator<Item = Vec<u8>>, co
         let code = got.as_ref().ok().filter(|got| got.opcode == CLOSE).and_then(Frame::close_code);
         assert!(code.is_some_and(|code| codes.contains(&code)), "{codes:?} for {shown:x?}, got {got:?}");
         client.answer_close(&got.unwrap().payload);
-    }
+    });
 }
 
 #[test]
@@ -49,12 +49,12 @@ fn huge_claim() -> Vec<u8> {
 #[test]
 fn fr_01_the_claim_alone_is_enough() {
     let server = Launch::serve().start();
-    // Not even the masking-key has come: the length was already too much.
+    // Not one byte of the payload has come: the length was already too much.
     let mut client = Client::upgrade(server.addr, "/ws", "").0;
     client.frame();
     let mut header = vec![FIN | TEXT, 0xFF];
     header.extend_from_slice(&(1_u64 << 40).to_be_bytes());
-    client.send(&header);
+    client.send(&masked(header, b""));
     client.expect_close_in(&[1009, 1002]);
 }
 

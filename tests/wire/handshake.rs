@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    ACCEPT, Client, FIN, Head, KEY, Launch, PING, PONG, SOON, assert_below, frame, head_of, millis, secs,
-    text, upgrade_request, upgrade_with, wait_until,
+    ACCEPT, Client, FIN, Head, KEY, Launch, PING, PONG, SOON, assert_below, for_each, frame, head_of, millis,
+    secs, text, upgrade_request, upgrade_with, wait_until,
 };
 
 /// The answer to these bytes is an error with one of these statuses, and then the connection ends, with not a byte
@@ -151,7 +151,7 @@ fn hs_02_mute_connections_are_cut_at_the_deadline() {
     let mut mute: Vec<Client> = (0..100).map(|_| Client::connect(server.addr)).collect();
     let cuts = watch_cuts(&mut mute, start, |_, _| {});
     assert!(cuts.iter().all(|cut| (9.0..=14.0).contains(cut)), "cut at {cuts:?}");
-    server.wait_for_descriptors(base, SOON);
+    server.wait_for_descriptors(base, secs(8));
     assert_below("CPU of 100 mute connections", server.cpu(), secs(2));
 }
 
@@ -257,16 +257,19 @@ fn hs_07_no_field_value_costs_more_than_reading_it() {
 #[test]
 fn hs_08_s41_another_version_is_told_which_one() {
     let server = Launch::echo().start();
-    for version in ["12", "14", "0", "8", "7", "255", "1.3", "-13", "abc", "13, 8", "013", "+13", "1 3"] {
-        let line = format!("Sec-WebSocket-Version: {version}");
-        let request = upgrade_with("GET / HTTP/1.1", &[("Sec-WebSocket-Version", &line)], "");
-        let well_formed = version.parse::<u8>().is_ok_and(|n| n.to_string() == version);
-        let allowed: &[u16] = if well_formed { &[426] } else { &[400, 426] };
-        let head = expect_refusal(server.addr, request.as_bytes(), allowed);
-        if head.status == 426 {
-            assert_eq!(head.field("sec-websocket-version"), Some("13"), "{}", head.raw);
-        }
-    }
+    for_each(
+        ["12", "14", "0", "8", "7", "255", "1.3", "-13", "abc", "13, 8", "013", "+13", "1 3"],
+        |version| {
+            let line = format!("Sec-WebSocket-Version: {version}");
+            let request = upgrade_with("GET / HTTP/1.1", &[("Sec-WebSocket-Version", &line)], "");
+            let well_formed = version.parse::<u8>().is_ok_and(|n| n.to_string() == version);
+            let allowed: &[u16] = if well_formed { &[426] } else { &[400, 426] };
+            let head = expect_refusal(server.addr, request.as_bytes(), allowed);
+            if head.status == 426 {
+                assert_eq!(head.field("sec-websocket-version"), Some("13"), "{}", head.raw);
+            }
+        },
+    );
     let absent = upgrade_with("GET / HTTP/1.1", &[("Sec-WebSocket-Version", "")], "");
     expect_refusal(server.addr, absent.as_bytes(), &[400, 426]);
     let twice = upgrade_request("/", "Sec-WebSocket-Version: 13\r\n");
@@ -288,59 +291,68 @@ fn hs_09_s41_a_flawed_upgrade_is_never_a_101() {
         "dGhlIHNhbXBs-_Bub25jZQ==",       // base64url
         "\u{a0}dGhlIHNhbXBsZSBub25jZQ==", // not a blank for HTTP
     ]);
-    for key in keys {
+    for_each(keys, |key| {
         let line = format!("Sec-WebSocket-Key: {key}");
         let request = upgrade_with("GET /ws HTTP/1.1", &[("Sec-WebSocket-Key", &line)], "");
         expect_refusal(server.addr, request.as_bytes(), &[400]);
-    }
-    for (name, line) in [
-        ("Sec-WebSocket-Key", ""),
-        ("Connection", ""),
-        ("Connection", "Connection: close"),
-        ("Connection", "Connection: keep-alive"),
-        ("Connection", "Connection: notupgrade"),
-        ("Connection", "Connection: upgrade-insecure"),
-        ("Upgrade", "Upgrade: "),
-    ] {
-        let request = upgrade_with("GET /ws HTTP/1.1", &[(name, line)], "");
-        expect_refusal(server.addr, request.as_bytes(), &[400, 426]);
-    }
+    });
+    for_each(
+        [
+            ("Sec-WebSocket-Key", ""),
+            ("Connection", ""),
+            ("Connection", "Connection: close"),
+            ("Connection", "Connection: keep-alive"),
+            ("Connection", "Connection: notupgrade"),
+            ("Connection", "Connection: upgrade-insecure"),
+            ("Upgrade", "Upgrade: "),
+        ],
+        |(name, line)| {
+            let request = upgrade_with("GET /ws HTTP/1.1", &[(name, line)], "");
+            expect_refusal(server.addr, request.as_bytes(), &[400, 426]);
+        },
+    );
     let twice = upgrade_request("/ws", &format!("Sec-WebSocket-Key: {KEY}\r\n"));
     expect_refusal(server.addr, twice.as_bytes(), &[400]);
-    for method in ["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "get", "CONNECT", "TRACE"] {
+    for_each(["POST", "PUT", "DELETE", "HEAD", "OPTIONS", "get", "CONNECT", "TRACE"], |method| {
         let request = upgrade_with(&format!("{method} /ws HTTP/1.1"), &[], "");
         let (_, head) = head_of(server.addr, request.as_bytes());
         assert!(head.is_some_and(|head| (400..600).contains(&head.status)), "{method}");
-    }
-    for (request_line, statuses) in [
-        ("GET /ws HTTP/1.0", [400, 426, 505].as_slice()),
-        ("GET /ws HTTP/2.0", &[400, 505]),
-        ("GET /ws HTTP/0.9", &[400, 505]),
-        ("GET /ws", &[400, 505]),
-        ("GET /ws XTTP/1.1", &[400]),
-    ] {
-        let request = upgrade_with(request_line, &[], "");
-        expect_refusal(server.addr, request.as_bytes(), statuses);
-    }
+    });
+    for_each(
+        [
+            ("GET /ws HTTP/1.0", [400, 426, 505].as_slice()),
+            ("GET /ws HTTP/2.0", &[400, 505]),
+            ("GET /ws HTTP/0.9", &[400, 505]),
+            ("GET /ws", &[400, 505]),
+            ("GET /ws XTTP/1.1", &[400]),
+        ],
+        |(request_line, statuses)| {
+            let request = upgrade_with(request_line, &[], "");
+            expect_refusal(server.addr, request.as_bytes(), statuses);
+        },
+    );
 }
 
 #[test]
 fn hs_09_tokens_are_compared_in_any_case_and_place() {
     let server = Launch::echo().start();
-    for (name, line) in [
-        ("Connection", "Connection: keep-alive, Upgrade"),
-        ("Connection", "connection:upgrade"),
-        ("Connection", "CONNECTION: UPGRADE\t"),
-        ("Connection", "Connection: keep-alive\r\nConnection: upgrade"),
-        ("Connection", "Connection: ,, upgrade ,"),
-        ("Upgrade", "UPGRADE: WEBSOCKET"),
-        ("Upgrade", "Upgrade: h2c, websocket"),
-        ("Host", "Host: [::1]:8080"),
-    ] {
-        let request =
-            upgrade_with("GET / HTTP/1.1", &[(name, line)], "X-Other: \u{e9}\u{1f600}\r\nX-Empty:\r\n");
-        expect_upgrade(server.addr, request.as_bytes());
-    }
+    for_each(
+        [
+            ("Connection", "Connection: keep-alive, Upgrade"),
+            ("Connection", "connection:upgrade"),
+            ("Connection", "CONNECTION: UPGRADE\t"),
+            ("Connection", "Connection: keep-alive\r\nConnection: upgrade"),
+            ("Connection", "Connection: ,, upgrade ,"),
+            ("Upgrade", "UPGRADE: WEBSOCKET"),
+            ("Upgrade", "Upgrade: h2c, websocket"),
+            ("Host", "Host: [::1]:8080"),
+        ],
+        |(name, line)| {
+            let request =
+                upgrade_with("GET / HTTP/1.1", &[(name, line)], "X-Other: \u{e9}\u{1f600}\r\nX-Empty:\r\n");
+            expect_upgrade(server.addr, request.as_bytes());
+        },
+    );
     let absolute = upgrade_with("GET http://localhost/some/where HTTP/1.1", &[], "");
     expect_upgrade(server.addr, absolute.as_bytes());
 }
@@ -349,37 +361,43 @@ fn hs_09_tokens_are_compared_in_any_case_and_place() {
 fn hs_10_an_upgrade_with_a_body_is_refused() {
     let server = Launch::echo().start();
     let body = frame(FIN | PING, b"smuggled");
-    for fields in [
-        "Content-Length: 14\r\n",
-        "Transfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n",
-        "Content-Length: 14\r\nTransfer-Encoding: chunked\r\n",
-        "Content-Length: -1\r\n",
-        "Content-Length: +14\r\n",
-        "Content-Length: 0x0e\r\n",
-        "Content-Length: 14\r\nContent-Length: 15\r\n",
-        "Content-Length: 14, 15\r\n",
-        "Content-Length: 99999999999999999999999\r\n",
-        "Transfer-Encoding: \r\n",
-    ] {
-        let mut request = upgrade_request("/", fields).into_bytes();
-        request.extend_from_slice(&body);
-        expect_refusal(server.addr, &request, &[400]);
-    }
+    for_each(
+        [
+            "Content-Length: 14\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip, chunked\r\n",
+            "Content-Length: 14\r\nTransfer-Encoding: chunked\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: +14\r\n",
+            "Content-Length: 0x0e\r\n",
+            "Content-Length: 14\r\nContent-Length: 15\r\n",
+            "Content-Length: 14, 15\r\n",
+            "Content-Length: 99999999999999999999999\r\n",
+            "Transfer-Encoding: \r\n",
+        ],
+        |fields| {
+            let mut request = upgrade_request("/", fields).into_bytes();
+            request.extend_from_slice(&body);
+            expect_refusal(server.addr, &request, &[400]);
+        },
+    );
 }
 
 #[test]
 fn hs_11_nothing_behind_a_refused_upgrade_is_a_request() {
     let server = Launch::serve().start();
     let second = "GET /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    for (name, line) in [
-        ("Sec-WebSocket-Version", "Sec-WebSocket-Version: 99"),
-        ("Sec-WebSocket-Key", "Sec-WebSocket-Key: short"),
-        ("Upgrade", "Upgrade: h2c"),
-    ] {
-        let request = upgrade_with("GET /ws HTTP/1.1", &[(name, line)], "") + second;
-        expect_refusal(server.addr, request.as_bytes(), &[400, 426]);
-    }
+    for_each(
+        [
+            ("Sec-WebSocket-Version", "Sec-WebSocket-Version: 99"),
+            ("Sec-WebSocket-Key", "Sec-WebSocket-Key: short"),
+            ("Upgrade", "Upgrade: h2c"),
+        ],
+        |(name, line)| {
+            let request = upgrade_with("GET /ws HTTP/1.1", &[(name, line)], "") + second;
+            expect_refusal(server.addr, request.as_bytes(), &[400, 426]);
+        },
+    );
     let request = upgrade_request("/ws", "Origin: https://evil.example\r\n") + second;
     expect_refusal(server.addr, request.as_bytes(), &[403]);
     let request = upgrade_request("/nowhere", "") + second;
@@ -411,27 +429,30 @@ fn hs_12_a_malformed_head_is_refused() {
         expect_refusal(server.addr, request.as_bytes(), &[400]);
     }
     let good = upgrade_request("/ws", "");
-    for request in [
-        good.replace("\r\n", "\n"),
-        good.replacen("\r\n", "\n", 1),
-        good.replace("\r\n\r\n", "\r\n\n"),
-        good.replace("Host: localhost\r\n", ""),
-        good.replace("GET /ws", "GET  /ws"),
-        good.replace("GET /ws", "GET\t/ws"),
-        good.replace("/ws HTTP", "/ws  HTTP"),
-        good.replace("/ws HTTP", "/w s HTTP"),
-        good.replace("/ws HTTP", "/w\0s HTTP"),
-        good.replace("/ws HTTP", "ws HTTP"),
-        good.replace("HTTP/1.1\r\n", "http/1.1\r\n"),
-        good.replace("HTTP/1.1\r\n", "HTTP/1.1 \r\n"),
-        good.replacen("HTTP/1.1\r\n", "HTTP/1.1\r\n ", 1),
-        good.replace("GET", "G\x01T"),
-        good.replace("Host: localhost", "Host: local host"),
-        good.replace("Host: localhost", "Host: a/b@c"),
-    ] {
-        // A bare LF can make the head one that never ends for a strict reader: then the tail makes it 400.
-        expect_refusal(server.addr, request.as_bytes(), &[400]);
-    }
+    for_each(
+        [
+            good.replace("\r\n", "\n"),
+            good.replacen("\r\n", "\n", 1),
+            good.replace("\r\n\r\n", "\r\n\n"),
+            good.replace("Host: localhost\r\n", ""),
+            good.replace("GET /ws", "GET  /ws"),
+            good.replace("GET /ws", "GET\t/ws"),
+            good.replace("/ws HTTP", "/ws  HTTP"),
+            good.replace("/ws HTTP", "/w s HTTP"),
+            good.replace("/ws HTTP", "/w\0s HTTP"),
+            good.replace("/ws HTTP", "ws HTTP"),
+            good.replace("HTTP/1.1\r\n", "http/1.1\r\n"),
+            good.replace("HTTP/1.1\r\n", "HTTP/1.1 \r\n"),
+            good.replacen("HTTP/1.1\r\n", "HTTP/1.1\r\n ", 1),
+            good.replace("GET", "G\x01T"),
+            good.replace("Host: localhost", "Host: local host"),
+            good.replace("Host: localhost", "Host: a/b@c"),
+        ],
+        |request| {
+            // A bare LF can make the head one that never ends for a strict reader: then the tail makes it 400.
+            expect_refusal(server.addr, request.as_bytes(), &[400]);
+        },
+    );
     Client::upgrade(server.addr, "/ws", "").0.frame();
 }
 
@@ -695,39 +716,42 @@ fn hs_18_frames_do_not_wait_for_more_bytes_when_the_head_comes_in_two_pieces() {
 #[test]
 fn hs_19_no_path_leads_out_of_the_page() {
     let server = Launch::serve().start();
-    for target in [
-        "/../../etc/passwd",
-        "/../../../../../../etc/passwd",
-        "/%2e%2e/%2e%2e/etc/passwd",
-        "/%2e%2e%2fetc%2fpasswd",
-        "/..%2f..%2fetc/passwd",
-        "/..\\..\\etc\\passwd",
-        "/..%5c..%5cetc%5cpasswd",
-        "/app.js/../../etc/passwd",
-        "/app.js%00.html",
-        "/%00",
-        "//etc/passwd",
-        "/etc/passwd",
-        "/.//etc/passwd",
-        "/Cargo.toml",
-        "/src/main.rs",
-        "/.git/config",
-        "/static/app.js/",
-        "/proc/self/environ",
-        "/%",
-        "/%zz",
-        "/app.js~",
-        "http://localhost/../../etc/passwd",
-        "file:///etc/passwd",
-        "*",
-    ] {
-        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        let (mut client, head) = head_of(server.addr, request.as_bytes());
-        let head = head.unwrap_or_else(|| panic!("no answer to {target}"));
-        assert!(matches!(head.status, 400 | 404), "{target}: {}", head.raw);
-        client.end(secs(3));
-        let body = String::from_utf8_lossy(&client.take_unread()).into_owned();
-        assert!(!body.contains("root:") && !body.contains("[package]"), "{target}: {body}");
-        assert_below("a short body", body.len(), 1024);
-    }
+    for_each(
+        [
+            "/../../etc/passwd",
+            "/../../../../../../etc/passwd",
+            "/%2e%2e/%2e%2e/etc/passwd",
+            "/%2e%2e%2fetc%2fpasswd",
+            "/..%2f..%2fetc/passwd",
+            "/..\\..\\etc\\passwd",
+            "/..%5c..%5cetc%5cpasswd",
+            "/app.js/../../etc/passwd",
+            "/app.js%00.html",
+            "/%00",
+            "//etc/passwd",
+            "/etc/passwd",
+            "/.//etc/passwd",
+            "/Cargo.toml",
+            "/src/main.rs",
+            "/.git/config",
+            "/static/app.js/",
+            "/proc/self/environ",
+            "/%",
+            "/%zz",
+            "/app.js~",
+            "http://localhost/../../etc/passwd",
+            "file:///etc/passwd",
+            "*",
+        ],
+        |target| {
+            let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            let (mut client, head) = head_of(server.addr, request.as_bytes());
+            let head = head.unwrap_or_else(|| panic!("no answer to {target}"));
+            assert!(matches!(head.status, 400 | 404), "{target}: {}", head.raw);
+            client.end(secs(3));
+            let body = String::from_utf8_lossy(&client.take_unread()).into_owned();
+            assert!(!body.contains("root:") && !body.contains("[package]"), "{target}: {body}");
+            assert_below("a short body", body.len(), 1024);
+        },
+    );
 }

@@ -42,6 +42,14 @@ pub(crate) fn wait_until(limit: Duration, what: &str, mut holds: impl FnMut() ->
     }
 }
 
+/// Runs `check` on every case, and fails at the end if any did: one wrong row does not hide the next.
+#[track_caller]
+pub(crate) fn for_each<T>(cases: impl IntoIterator<Item = T>, mut check: impl FnMut(T)) {
+    let run = |case| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(case))).is_err();
+    let failed = cases.into_iter().map(run).filter(|failed| *failed).count();
+    assert_eq!(failed, 0, "so many cases failed, see above");
+}
+
 /// Something that looks random and is the same in every run (xorshift64*).
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
