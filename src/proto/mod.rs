@@ -1,1 +1,36 @@
-//! The protocol, sans I/O, both roles.
+//! Layer 1: the WebSocket protocol (RFC 6455), sans I/O, server and client role.
+//!
+//! Nothing here knows a socket, a clock or a thread: bytes, time ([`Millis`]) and randomness come in as
+//! arguments, answers are appended to a buffer of the caller's.
+//!
+//! | step | server | client |
+//! |---|---|---|
+//! | opening handshake | [`head::HeadScanner`], [`head::with_request`], [`handshake::check_upgrade`], [`handshake::write_accept`] | [`client::ClientHandshake`] |
+//! | frames and messages | [`Connection::server`] | [`Connection::client`] |
+
+mod assembly;
+pub mod client;
+mod close;
+mod connection;
+mod error;
+mod frame;
+pub mod handshake;
+pub mod head;
+mod input;
+mod limits;
+mod mask;
+mod message;
+mod origin;
+pub mod response;
+mod timer;
+
+pub use close::{CloseCode, CloseFrame};
+pub use connection::{Connection, Event, NotOpen, ReadyState};
+pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
+pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
+pub use input::Input;
+pub use limits::{Limits, ProtoConfig, Timeouts};
+pub use mask::MaskingKeys;
+pub use message::{Message, MessageKind, Outgoing, Payload};
+pub use origin::{InvalidOrigin, OriginPolicy};
+pub use timer::{Millis, Timeout};

@@ -1,0 +1,224 @@
+//! Layer 2, the seam between the loop and what runs on it: [`Application`] is called, [`Context`] is what it may do.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::proto::handshake::Upgrade;
+use crate::proto::head::RequestHead;
+use crate::proto::{CloseCode, CloseFrame, HandshakeError, NotOpen, ProtocolError};
+
+pub use crate::proto::response::{Body, Response};
+pub use crate::proto::{Message, MessageKind, Millis, Outgoing, Payload};
+
+/// One connection of a loop. A handle of a connection that ended is never taken for a later one in the same slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId {
+    /// The slot: small, dense, used again. An application may index its own table by it.
+    pub index: u32,
+    /// Tells the connections that use one slot apart.
+    pub generation: u32,
+}
+
+impl ConnId {
+    /// Both numbers in one, as the event queue carries it.
+    #[must_use]
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The opposite of [`Self::to_bits`].
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// A set of connections that get the same messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicId(pub(crate) u32);
+
+/// The two clocks, read once a tick.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic, from an origin of the loop's choice.
+    pub monotonic_ms: Millis,
+    /// Milliseconds since 1970-01-01 UTC; may jump.
+    pub unix_ms: u64,
+}
+
+/// A request as [`Application::on_request`] sees it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Request line and header section.
+    pub head: &'a RequestHead<'a>,
+    /// The checked upgrade; `None` for a plain request.
+    pub upgrade: Option<Upgrade<'a>>,
+    /// Who asks.
+    pub peer: SocketAddr,
+    /// The connection that it came on; open only after the upgrade was accepted.
+    pub conn: ConnId,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Complete the opening handshake. For a plain request it means 426.
+    Accept(Acceptance),
+    /// Answer with HTTP.
+    Respond(Response),
+}
+
+/// What the 101 says besides what the protocol demands.
+#[derive(Debug, Default)]
+pub struct Acceptance {
+    /// One of the subprotocols that were offered.
+    pub subprotocol: Option<&'static str>,
+    /// Further fields.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+/// Why a connection ended; given to [`Application::on_close`] and to the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The peer began the closing handshake.
+    Peer(CloseFrame),
+    /// The application called [`Context::close`].
+    Application(CloseCode),
+    /// The peer broke a rule of the protocol.
+    Protocol(ProtocolError),
+    /// The peer did not answer a Ping in time.
+    PongTimeout,
+    /// More was queued for the peer than the limit allows.
+    SlowConsumer,
+    /// The server stops.
+    Shutdown,
+    /// The TCP connection ended without a closing handshake.
+    Disconnected,
+}
+
+impl CloseReason {
+    /// The code of the Close frame that was sent or received; 1006 when there was none.
+    #[must_use]
+    pub fn code(&self) -> CloseCode {
+        match self {
+            Self::Peer(frame) => frame.code,
+            Self::Application(code) => *code,
+            Self::Protocol(error) => error.close_code(),
+            Self::PongTimeout => CloseCode::INTERNAL_ERROR,
+            Self::SlowConsumer => CloseCode::POLICY_VIOLATION,
+            Self::Shutdown => CloseCode::GOING_AWAY,
+            Self::Disconnected => CloseCode::ABNORMAL,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(frame) => write!(f, "closed by the peer: {:?}", frame.reason),
+            Self::Application(_) => f.write_str("closed by the application"),
+            Self::Protocol(error) => write!(f, "protocol error: {error}"),
+            Self::PongTimeout => f.write_str("ping timeout"),
+            Self::SlowConsumer => f.write_str("slow consumer"),
+            Self::Shutdown => f.write_str("server going away"),
+            Self::Disconnected => f.write_str("disconnected without a closing handshake"),
+        }
+    }
+}
+
+/// What an application may do from within a callback. Nothing is written before the end of the tick, so no call
+/// leads to another callback of the same application.
+pub trait Context {
+    /// The time of this tick.
+    fn now(&self) -> Now;
+
+    /// A random number from the loop's seed: for jitter, not for secrets.
+    fn random(&mut self) -> u64;
+
+    /// Queues a message for one connection.
+    ///
+    /// # Errors
+    /// [`NotOpen`] when the connection is not open (any more).
+    fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), NotOpen>;
+
+    /// Queues a message for every subscriber of a topic but `except`; gives the number of receivers.
+    /// The message is encoded once.
+    fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> usize;
+
+    /// Makes a topic without subscribers.
+    fn create_topic(&mut self) -> TopicId;
+
+    /// Ends a topic; what was published before still goes out.
+    fn remove_topic(&mut self, topic: TopicId);
+
+    /// Adds a connection to a topic: it gets what is published from now on.
+    ///
+    /// # Errors
+    /// [`NotOpen`] when the connection is not open (any more).
+    fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), NotOpen>;
+
+    /// Takes a connection out of a topic: it gets what was published until now.
+    fn unsubscribe(&mut self, conn: ConnId, topic: TopicId);
+
+    /// Begins the closing handshake. What was queued before goes out first.
+    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str);
+
+    /// Bytes that wait for the peer to read.
+    fn backlog(&self, conn: ConnId) -> usize;
+
+    /// Calls [`Application::on_timer`] with `token` once `at` (as [`Now::monotonic_ms`]) has come.
+    fn set_timer(&mut self, at: Millis, token: u64);
+}
+
+/// A server on the loop. Callbacks run one at a time and must not block.
+///
+/// For each connection: `on_request`, then, if the upgrade was accepted, `on_open` once, `on_message` any number of
+/// times, `on_close` exactly once.
+pub trait Application {
+    /// What other threads may send into the loop.
+    type Mail: Send + 'static;
+
+    /// The loop begins: the place to create topics that always exist.
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        let _ = ctx;
+    }
+
+    /// A request came, plain or upgrade. By default every upgrade is accepted and everything else gets a 426.
+    fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        let _ = (ctx, request);
+        Verdict::Accept(Acceptance::default())
+    }
+
+    /// An upgrade was refused before the application saw it: it breaks RFC 6455 4.2.1.
+    fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
+        let _ = (request, peer, error);
+    }
+
+    /// The connection is open.
+    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        let _ = (ctx, conn);
+    }
+
+    /// A whole message came.
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>);
+
+    /// The connection is closed: nothing can be sent to it any more.
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+        let _ = (ctx, conn, reason);
+    }
+
+    /// A timer of [`Context::set_timer`] is due.
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        let _ = (ctx, token);
+    }
+
+    /// Another thread sent something.
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
+        let _ = (ctx, mail);
+    }
+
+    /// The server stops: the last chance to say something before every connection is closed.
+    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
+        let _ = ctx;
+    }
+}

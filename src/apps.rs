@@ -1,0 +1,45 @@
+//! Two small applications, for conformance and benchmarks: any path, any origin.
+
+use crate::app::{Application, ConnId, Context, Message, TopicId};
+use std::convert::Infallible;
+
+/// Sends every message back to its sender.
+#[derive(Debug, Default)]
+pub struct Echo;
+
+impl Application for Echo {
+    type Mail = Infallible;
+
+    #[inline]
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        // A connection that began to close has no use for the echo.
+        let _ = ctx.send(conn, message.as_outgoing());
+    }
+}
+
+/// Sends every message to every connection, its sender too.
+#[derive(Debug, Default)]
+pub struct Fanout {
+    everyone: Option<TopicId>,
+}
+
+impl Application for Fanout {
+    type Mail = Infallible;
+
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        self.everyone = Some(ctx.create_topic());
+    }
+
+    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        if let Some(everyone) = self.everyone {
+            // Cannot fail: the connection has just been opened.
+            let _ = ctx.subscribe(conn, everyone);
+        }
+    }
+
+    fn on_message<C: Context>(&mut self, ctx: &mut C, _conn: ConnId, message: Message<'_>) {
+        if let Some(everyone) = self.everyone {
+            ctx.publish(everyone, message.as_outgoing(), None);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The page, embedded in the binary.
+
+use sha1::{Digest, Sha1};
+
+use crate::app::{Body, Response};
+use crate::proto::head::{Fields, list_elements};
+
+/// Nothing from elsewhere, nothing inline: what a user wrote cannot become a script (S25).
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A file of the page.
+#[derive(Debug)]
+pub(super) struct Asset {
+    path: &'static str,
+    content_type: &'static str,
+    body: &'static [u8],
+    etag: String,
+}
+
+/// All files of the page; nothing else is ever served.
+#[derive(Debug)]
+pub(super) struct Assets([Asset; 7]);
+
+impl Assets {
+    pub(super) fn new() -> Self {
+        Self([
+            Asset::new("/", "text/html; charset=utf-8", include_bytes!("page/index.html")),
+            Asset::script("/app.js", include_bytes!("page/app.js")),
+            Asset::script("/connection.js", include_bytes!("page/connection.js")),
+            Asset::script("/memory.js", include_bytes!("page/memory.js")),
+            Asset::script("/outbox.js", include_bytes!("page/outbox.js")),
+            Asset::new("/style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
+            Asset::new("/favicon.svg", "image/svg+xml", include_bytes!("page/favicon.svg")),
+        ])
+    }
+
+    /// The file at exactly this path.
+    pub(super) fn find(&self, path: &str) -> Option<&Asset> {
+        self.0.iter().find(|asset| asset.path == path)
+    }
+}
+
+impl Asset {
+    fn new(path: &'static str, content_type: &'static str, body: &'static [u8]) -> Self {
+        let etag =
+            Sha1::digest(body).iter().fold(String::from("\""), |tag, octet| format!("{tag}{octet:02x}"));
+        Self { path, content_type, body, etag: etag + "\"" }
+    }
+
+    fn script(path: &'static str, body: &'static [u8]) -> Self {
+        Self::new(path, "text/javascript; charset=utf-8", body)
+    }
+
+    /// 200, or 304 when the client has it already (RFC 9110 13.1.2).
+    pub(super) fn response(&self, request: &Fields<'_>) -> Response {
+        let is_known = request
+            .all("if-none-match")
+            .flat_map(list_elements)
+            .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes());
+        let (status, body) = if is_known { (304, &[][..]) } else { (200, self.body) };
+        let response = Response { status, fields: Vec::new(), body: Body::Static(body) }
+            .field("ETag", self.etag.as_str())
+            .field("Cache-Control", "no-cache")
+            .field("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            .field("X-Content-Type-Options", "nosniff")
+            .field("Referrer-Policy", "no-referrer");
+        if is_known { response } else { response.field("Content-Type", self.content_type) }
+    }
+}

@@ -1,0 +1,86 @@
+//! The command line of `switchboard`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use clap::{Args, Parser, Subcommand};
+use switchboard::proto::Limits;
+use switchboard::reactor::Config;
+
+/// Port of the chat, unless `PORT` or `--listen` say otherwise.
+const DEFAULT_PORT: u16 = 8080;
+
+/// A WebSocket server on a single-threaded event loop, and the chat that stands on it.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the chat and its page (what happens without a command, too)
+    Serve(ServeArgs),
+    /// Send every message back to its sender: for conformance and benchmarks
+    Echo(BenchArgs),
+    /// Send every message to every connection: for benchmarks
+    Fanout(BenchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; may stand more than once [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Port on 127.0.0.1; --listen goes before it
+    #[arg(long, env = "PORT", default_value_t = DEFAULT_PORT)]
+    pub(crate) port: u16,
+    /// A page from this origin may connect, besides same origin and localhost; may stand more than once
+    #[arg(long, value_name = "SCHEME://HOST[:PORT]")]
+    pub(crate) allow_origin: Vec<String>,
+    /// Answer only requests for these hosts; may stand more than once [default: any]
+    #[arg(long, value_name = "HOST")]
+    pub(crate) allow_host: Vec<String>,
+    /// Refuse clients that offer only subprotocols unknown here
+    #[arg(long)]
+    pub(crate) strict_subprotocol: bool,
+    /// Messages that the room remembers
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) history: usize,
+    /// Keep history in memory only, and do not warn about it
+    #[arg(long)]
+    pub(crate) ephemeral: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Where to listen; may stand more than once
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001")]
+    pub(crate) listen: Vec<SocketAddr>,
+    /// Longest message in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    pub(crate) max_message: u64,
+}
+
+impl ServeArgs {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        if self.listen.is_empty() {
+            vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port)]
+        } else {
+            self.listen.clone()
+        }
+    }
+}
+
+impl BenchArgs {
+    /// Limits for payloads of `--max-message`, and room in the queue for some of them.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.proto.limits = Limits::default().with_max_message(self.max_message);
+        let max_message = usize::try_from(self.max_message).unwrap_or(usize::MAX);
+        config.max_backlog = config.max_backlog.saturating_add(max_message.saturating_mul(2));
+        config
+    }
+}

@@ -1,0 +1,273 @@
+//! Layer 4: the mio event loop around the reactor. The only room that knows mio and reads the clock.
+
+mod clock;
+mod listener;
+mod stream;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use self::clock::Clock;
+use self::listener::Listener;
+use self::stream::Stream;
+use crate::app::{Application, ConnId};
+use crate::proto::Millis;
+use crate::reactor::{Config, Reactor, Readiness};
+
+const WAKER: Token = Token(usize::MAX);
+const FIRST_LISTENER: usize = usize::MAX - 1024;
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+/// Connections accepted in one tick; the rest wait in the kernel for the next one, which comes at once.
+const ACCEPTS_PER_TICK: usize = 256;
+/// What other threads may have under way to the loop; above it [`Handle::send`] refuses.
+const MAILBOX_LEN: usize = 4096;
+
+/// What a [`Server`] is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen; port 0 lets the kernel choose.
+    pub listen: Vec<SocketAddr>,
+    /// Limits and timeouts.
+    pub config: Config,
+    /// How long a shutdown may take before connections are dropped.
+    pub drain_ms: Millis,
+    /// Seed of the loop's randomness.
+    pub seed: u64,
+}
+
+impl Options {
+    /// Listens on `address` with defaults for everything else.
+    #[must_use]
+    pub fn listen(address: SocketAddr) -> Self {
+        Self { listen: vec![address], config: Config::default(), drain_ms: 10_000, seed: 0 }
+    }
+}
+
+enum Command<M> {
+    Mail(M),
+    Shutdown,
+}
+
+/// Speaks to a running loop from another thread.
+pub struct Handle<M> {
+    sender: SyncSender<Command<M>>,
+    waker: Arc<Waker>,
+}
+
+impl<M> std::fmt::Debug for Handle<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+impl<M> Clone for Handle<M> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
+    }
+}
+
+impl<M> Handle<M> {
+    /// Sends something to the application; it arrives in [`Application::on_mail`].
+    ///
+    /// # Errors
+    /// Gives the mail back when the mailbox is full or the loop has ended.
+    pub fn send(&self, mail: M) -> Result<(), M> {
+        self.command(Command::Mail(mail)).map_err(|command| match command {
+            Command::Mail(mail) => mail,
+            Command::Shutdown => unreachable!("a mail was sent"),
+        })
+    }
+
+    /// Begins a graceful shutdown: no new connections, 1001 to every open one, then [`Server::run`] returns.
+    /// `false` when the mailbox is full or the loop has ended.
+    #[must_use]
+    pub fn shutdown(&self) -> bool {
+        self.command(Command::Shutdown).is_ok()
+    }
+
+    fn command(&self, command: Command<M>) -> Result<(), Command<M>> {
+        self.sender.try_send(command).map_err(|error| match error {
+            TrySendError::Full(command) | TrySendError::Disconnected(command) => command,
+        })?;
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "the loop could not be woken");
+        }
+        Ok(())
+    }
+}
+
+/// One event loop with its listeners.
+#[derive(Debug)]
+pub struct Server<A: Application> {
+    poll: Poll,
+    reactor: Reactor<A, Stream>,
+    listeners: Vec<Listener>,
+    clock: Clock,
+    waker: Arc<Waker>,
+    commands: Receiver<Command<A::Mail>>,
+    sender: SyncSender<Command<A::Mail>>,
+    drain_ms: Millis,
+    /// When the loop ends whoever is still connected; set by a shutdown.
+    drain_until: Option<Millis>,
+}
+
+impl<M> std::fmt::Debug for Command<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mail(_) => "Mail",
+            Self::Shutdown => "Shutdown",
+        })
+    }
+}
+
+impl<A: Application> Server<A> {
+    /// Binds all listeners.
+    ///
+    /// # Errors
+    /// The address that could not be bound stands in the message.
+    pub fn bind(options: Options, app: A) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let (sender, commands) = sync_channel(MAILBOX_LEN);
+        let mut clock = Clock::new();
+        let mut listeners = Vec::new();
+        for (at, &address) in options.listen.iter().enumerate() {
+            let listener =
+                Listener::bind(address, poll.registry(), Token(FIRST_LISTENER + at)).map_err(|error| {
+                    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+                })?;
+            listeners.push(listener);
+        }
+        Ok(Self {
+            poll,
+            reactor: Reactor::new(options.config, app, options.seed, clock.read()),
+            listeners,
+            clock,
+            waker,
+            commands,
+            sender,
+            drain_ms: options.drain_ms,
+            drain_until: None,
+        })
+    }
+
+    /// Where the server listens.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(Listener::local_addr).collect()
+    }
+
+    /// Speaks to the loop from another thread.
+    pub fn handle(&self) -> Handle<A::Mail> {
+        Handle { sender: self.sender.clone(), waker: Arc::clone(&self.waker) }
+    }
+
+    /// Runs the loop on this thread until a shutdown is complete.
+    ///
+    /// # Errors
+    /// When the kernel's event queue fails.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut timeout = Some(Duration::ZERO);
+        loop {
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            self.tick(&events);
+            if let Some(until) = self.drain_until
+                && (self.reactor.connections() == 0 || self.clock.now().monotonic_ms >= until)
+            {
+                return Ok(());
+            }
+            timeout = self.timeout();
+        }
+    }
+
+    fn tick(&mut self, events: &Events) {
+        self.reactor.begin(self.clock.read());
+        self.reactor.resume();
+        let mut is_woken = false;
+        for event in events {
+            match event.token() {
+                WAKER => is_woken = true,
+                Token(token) if token >= FIRST_LISTENER => {
+                    if let Some(listener) = self.listeners.get_mut(token - FIRST_LISTENER) {
+                        listener.handle_ready();
+                    }
+                }
+                Token(token) => self.reactor.ready(ConnId::from_bits(token as u64), readiness(event)),
+            }
+        }
+        if is_woken {
+            self.read_mailbox();
+        }
+        self.reactor.fire_timers();
+        self.reactor.settle();
+        self.accept();
+    }
+
+    fn read_mailbox(&mut self) {
+        // Bounded by the mailbox: what comes in meanwhile wakes the next tick.
+        for _ in 0..MAILBOX_LEN {
+            match self.commands.try_recv() {
+                Ok(Command::Mail(mail)) => self.reactor.mail(mail),
+                Ok(Command::Shutdown) => self.begin_shutdown(),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn begin_shutdown(&mut self) {
+        self.listeners.clear();
+        self.reactor.begin_shutdown();
+        let until = self.clock.now().monotonic_ms + self.drain_ms;
+        self.drain_until.get_or_insert(until);
+    }
+
+    /// Accepts last in a tick, so that a slot freed by an event is not used again before its other events were seen.
+    fn accept(&mut self) {
+        let now = self.clock.now().monotonic_ms;
+        for listener in &mut self.listeners {
+            for _ in 0..ACCEPTS_PER_TICK {
+                let Some((stream, peer)) = listener.accept(now) else { break };
+                let conn = self.reactor.accepted(Stream::new(stream), peer);
+                let Some(stream) = self.reactor.socket_mut(conn) else { continue };
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                let token = Token(conn.to_bits() as usize);
+                if let Err(error) = self.poll.registry().register(stream.source(), token, interest) {
+                    tracing::error!(%error, "a connection could not be registered");
+                    self.reactor.abort(conn);
+                }
+            }
+        }
+    }
+
+    /// How long to wait for events: not at all while work is left over.
+    fn timeout(&self) -> Option<Duration> {
+        let now = self.clock.now().monotonic_ms;
+        if self.reactor.has_backlog() || self.listeners.iter().any(|listener| listener.is_ready(now)) {
+            return Some(Duration::ZERO);
+        }
+        let retries = self.listeners.iter().filter_map(Listener::retry_at);
+        let next = self.reactor.next_deadline().into_iter().chain(self.drain_until).chain(retries).min()?;
+        Some(Duration::from_millis(next.saturating_sub(now)))
+    }
+}
+
+fn readiness(event: &Event) -> Readiness {
+    Readiness {
+        readable: event.is_readable() || event.is_error(),
+        writable: event.is_writable(),
+        read_closed: event.is_read_closed(),
+    }
+}

@@ -1,0 +1,46 @@
+//! The sockets of the loop.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::TcpStream;
+
+use crate::reactor::Socket;
+
+/// A connected socket.
+#[derive(Debug)]
+pub(super) struct Stream(TcpStream);
+
+impl Stream {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        // Linux hands TCP_NODELAY down from the listener.
+        #[cfg(not(target_os = "linux"))]
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        Self(stream)
+    }
+
+    /// What is registered with the event queue.
+    pub(super) fn source(&mut self) -> &mut TcpStream {
+        &mut self.0
+    }
+}
+
+impl Socket for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+}

@@ -1,0 +1,120 @@
+//! The client's side of the opening handshake (RFC 6455 4.1).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::error::ResponseError;
+use super::handshake::{KEY_LEN, accept_key, write_field};
+use super::head::{HeadScanner, ResponseHead, list_elements, with_response};
+use super::limits::Limits;
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClientRequest<'a> {
+    /// The Host field: `host[:port]`.
+    pub host: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// The Origin field, which browsers send.
+    pub origin: Option<&'a str>,
+    /// Subprotocols in order of preference.
+    pub subprotocols: &'a [&'a str],
+    /// Further fields.
+    pub fields: &'a [(&'a str, &'a str)],
+}
+
+/// What both ends agreed on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agreement {
+    /// The subprotocol that the server chose.
+    pub subprotocol: Option<String>,
+    /// Length of the response head; frames may follow it in the same read.
+    pub head_len: usize,
+}
+
+/// An opening handshake under way, from the request to the checked response.
+#[derive(Debug)]
+pub struct ClientHandshake {
+    key: [u8; KEY_LEN],
+    scanner: HeadScanner,
+}
+
+impl ClientHandshake {
+    /// Appends the request to `out`. `nonce`: 16 random bytes, new for each connection.
+    pub fn start(request: &ClientRequest<'_>, nonce: [u8; 16], out: &mut Vec<u8>) -> Self {
+        let mut key = [0; KEY_LEN];
+        let written = STANDARD.encode_slice(nonce, &mut key);
+        debug_assert_eq!(written.ok(), Some(KEY_LEN));
+        out.extend_from_slice(format!("GET {} HTTP/1.1\r\n", request.target).as_bytes());
+        write_field(out, "Host", request.host);
+        out.extend_from_slice(
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
+        );
+        out.extend_from_slice(&key);
+        out.extend_from_slice(b"\r\n");
+        if let Some(origin) = request.origin {
+            write_field(out, "Origin", origin);
+        }
+        if !request.subprotocols.is_empty() {
+            write_field(out, "Sec-WebSocket-Protocol", &request.subprotocols.join(", "));
+        }
+        for (name, value) in request.fields {
+            write_field(out, name, value);
+        }
+        out.extend_from_slice(b"\r\n");
+        Self { key, scanner: HeadScanner::default() }
+    }
+
+    /// Looks at all octets received so far; `None` while the response head is incomplete.
+    ///
+    /// # Errors
+    /// The first requirement of RFC 6455 4.1 that the response does not meet.
+    pub fn receive(
+        &mut self,
+        received: &[u8],
+        request: &ClientRequest<'_>,
+        limits: &Limits,
+    ) -> Result<Option<Agreement>, ResponseError> {
+        let Some(head_len) = self.scanner.find_end(received, limits).map_err(ResponseError::Head)? else {
+            return Ok(None);
+        };
+        with_response(&received[..head_len], limits, |head| {
+            let subprotocol = self.check(&head?, request)?;
+            Ok(Some(Agreement { subprotocol, head_len }))
+        })
+    }
+
+    fn check(
+        &self,
+        head: &ResponseHead<'_>,
+        request: &ClientRequest<'_>,
+    ) -> Result<Option<String>, ResponseError> {
+        let fields = head.fields;
+        if head.status != 101 {
+            return Err(ResponseError::Status(head.status));
+        }
+        if !matches!(fields.single("upgrade"), Ok(Some(value)) if value.eq_ignore_ascii_case(b"websocket")) {
+            return Err(ResponseError::Upgrade);
+        }
+        if !fields.names_token("connection", "upgrade") {
+            return Err(ResponseError::Connection);
+        }
+        let accept = accept_key(&self.key);
+        if !matches!(fields.single("sec-websocket-accept"), Ok(Some(value)) if value == accept) {
+            return Err(ResponseError::Accept);
+        }
+        if fields.all("sec-websocket-extensions").flat_map(list_elements).next().is_some() {
+            return Err(ResponseError::Extension);
+        }
+        match fields.single("sec-websocket-protocol") {
+            Ok(None) => Ok(None),
+            Ok(Some(chosen)) => request
+                .subprotocols
+                .iter()
+                .find(|offered| offered.as_bytes() == chosen)
+                .map(|&offered| Some(offered.to_owned()))
+                .ok_or(ResponseError::Subprotocol),
+            Err(_) => Err(ResponseError::Subprotocol),
+        }
+    }
+}

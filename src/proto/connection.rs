@@ -1,0 +1,431 @@
+//! A WebSocket connection after the opening handshake (RFC 6455 5-7).
+
+use std::sync::Arc;
+
+use super::assembly::{Assembly, Frame, Partial, unmask};
+use super::close::CloseFrame;
+use super::frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
+use super::timer::{Millis, Timeout, Timer};
+use super::{
+    CloseCode, Input, MaskingKeys, Message, MessageKind, Outgoing, Payload, ProtoConfig, ProtocolError,
+};
+use crate::simd::{self, Utf8Validator};
+
+/// Something that arrived. Events borrow the input, never the connection.
+#[derive(Debug)]
+pub enum Event<'b> {
+    /// A whole message.
+    Message(Message<'b>),
+    /// A Ping; its Pong is already in the output.
+    Ping(Payload<'b>),
+    /// A Pong, asked for or not.
+    Pong(Payload<'b>),
+    /// The peer's Close; when it began the closing handshake, the answer is already in the output.
+    Close(CloseFrame),
+}
+
+/// The connection takes no more messages: a Close was sent or received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotOpen;
+
+impl std::fmt::Display for NotOpen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the connection is closing or closed")
+    }
+}
+
+impl std::error::Error for NotOpen {}
+
+/// Where a connection stands after the opening handshake; the names are those of the browser API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadyState {
+    /// Messages go both ways.
+    Open,
+    /// We sent a Close and await the peer's.
+    Closing,
+    /// Close frames went both ways, or the connection failed: nothing is read or written any more.
+    Closed,
+}
+
+/// What the next octet belongs to. After a failure or a Close everything that arrives is discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    Header,
+    Payload,
+    Nothing,
+}
+
+/// One endpoint of an open WebSocket connection.
+///
+/// It owns the state of the framing, the unfinished message and the closing handshake. It never owns the input, the
+/// output, a socket or a clock. Call [`Self::heard`] when octets arrive, then [`Self::next_event`] until it gives
+/// `None`; after an `Err` call [`Self::fail`]. Write what was appended to `out`. Call [`Self::handle_timeout`] when
+/// [`Self::next_timeout`] is due. When [`Self::ready_state`] is `Closed`, write the rest and end the TCP connection.
+#[derive(Debug)]
+pub struct Connection {
+    config: Arc<ProtoConfig>,
+    /// Present in the client role only.
+    masking_keys: Option<Box<MaskingKeys>>,
+    partial: Option<Box<Partial>>,
+    frame: Frame,
+    timer: Timer,
+    held: [u8; MAX_FRAME_HEADER_LEN],
+    held_len: u8,
+    awaits: Awaits,
+    state: ReadyState,
+}
+
+impl Connection {
+    /// The server's end; the opening handshake ended at `now`.
+    #[must_use]
+    pub fn server(config: &Arc<ProtoConfig>, now: Millis) -> Self {
+        Self::new(config, None, now)
+    }
+
+    /// The client's end; the opening handshake ended at `now`.
+    #[must_use]
+    pub fn client(config: &Arc<ProtoConfig>, keys: MaskingKeys, now: Millis) -> Self {
+        Self::new(config, Some(Box::new(keys)), now)
+    }
+
+    fn new(config: &Arc<ProtoConfig>, masking_keys: Option<Box<MaskingKeys>>, now: Millis) -> Self {
+        Self {
+            config: Arc::clone(config),
+            masking_keys,
+            partial: None,
+            frame: Frame { remaining: 0, key: None, opcode: Opcode::Binary, fin: true },
+            timer: Timer::new(now),
+            held: [0; MAX_FRAME_HEADER_LEN],
+            held_len: 0,
+            awaits: Awaits::Header,
+            state: ReadyState::Open,
+        }
+    }
+
+    /// Where the connection stands.
+    #[must_use]
+    pub fn ready_state(&self) -> ReadyState {
+        self.state
+    }
+
+    /// Whether a message or frame has arrived in part.
+    #[must_use]
+    pub fn is_mid_message(&self) -> bool {
+        self.partial.is_some() || self.held_len > 0 || self.awaits == Awaits::Payload
+    }
+
+    /// Octets arrived at `now`: the peer lives.
+    #[inline]
+    pub fn heard(&mut self, now: Millis) {
+        self.timer.heard(now);
+    }
+
+    /// The next event in `input`; `None` once the input is eaten. Answers the protocol owes are appended to `out`.
+    ///
+    /// # Errors
+    /// The rule that the peer broke. The rest of the input is discarded, as is everything after it; call
+    /// [`Self::fail`] with the error.
+    #[inline]
+    pub fn next_event<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        let event = self.advance(input, out);
+        if event.is_err() {
+            self.awaits = Awaits::Nothing;
+            self.partial = None;
+            input.discard();
+        }
+        event
+    }
+
+    /// Appends a message to `out` as one frame.
+    ///
+    /// # Errors
+    /// [`NotOpen`] once a Close was sent or received (RFC 6455 5.5.1); nothing is appended.
+    #[inline]
+    pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), NotOpen> {
+        if self.state != ReadyState::Open {
+            return Err(NotOpen);
+        }
+        let opcode = match message.kind() {
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
+        };
+        self.write(opcode, message.payload(), out);
+        Ok(())
+    }
+
+    /// Appends a Ping to `out`; a payload above 125 bytes is cut (RFC 6455 5.5.2).
+    ///
+    /// # Errors
+    /// [`NotOpen`] once a Close was sent or received; nothing is appended.
+    pub fn ping(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), NotOpen> {
+        if self.state != ReadyState::Open {
+            return Err(NotOpen);
+        }
+        self.write(Opcode::Ping, &payload[..payload.len().min(125)], out);
+        Ok(())
+    }
+
+    /// Begins the closing handshake (RFC 6455 7.1.2): appends a Close, once. A reason above 123 bytes is cut; a code
+    /// that must not be sent goes out as 1011.
+    pub fn close(&mut self, code: CloseCode, reason: &str, now: Millis, out: &mut Vec<u8>) {
+        if self.state == ReadyState::Open {
+            self.send_close(code, reason, out);
+            self.state = ReadyState::Closing;
+            self.timer.closing(now);
+        }
+    }
+
+    /// Fails the connection (RFC 6455 7.1.7): appends a Close that names the rule, unless one was sent before, and
+    /// discards whatever arrives from now on.
+    pub fn fail(&mut self, error: ProtocolError, now: Millis, out: &mut Vec<u8>) {
+        self.close(error.close_code(), error.reason(), now, out);
+        self.end();
+    }
+
+    /// When [`Self::handle_timeout`] is to be called.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Millis> {
+        self.timer.deadline(&self.config.timeouts)
+    }
+
+    /// Does what is due at `now`: a Ping after silence, a Close after an unanswered Ping.
+    pub fn handle_timeout(&mut self, now: Millis, out: &mut Vec<u8>) -> Timeout {
+        let timeout = self.timer.due(now, &self.config.timeouts);
+        match timeout {
+            Timeout::NotDue | Timeout::CloseOverdue => {}
+            Timeout::Pinged => {
+                self.write(Opcode::Ping, &[], out);
+                self.timer.pinged(now);
+            }
+            Timeout::PongOverdue => {
+                self.close(CloseCode::INTERNAL_ERROR, "ping timeout", now, out);
+                self.end();
+            }
+        }
+        timeout
+    }
+
+    fn end(&mut self) {
+        self.state = ReadyState::Closed;
+        self.awaits = Awaits::Nothing;
+        self.partial = None;
+    }
+
+    fn write(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
+        let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
+        write_frame(out, true, opcode, payload, key);
+    }
+
+    fn send_close(&mut self, code: CloseCode, reason: &str, out: &mut Vec<u8>) {
+        let code =
+            if code.is_sendable() || code == CloseCode::NO_STATUS { code } else { CloseCode::INTERNAL_ERROR };
+        let (payload, len) = CloseFrame::payload(code, reason);
+        self.write(Opcode::Close, &payload[..len], out);
+    }
+
+    #[inline]
+    fn advance<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        loop {
+            let event = match self.awaits {
+                Awaits::Header => {
+                    let Some(header) = self.read_header(input)? else { return Ok(None) };
+                    self.begin_frame(&header)?;
+                    if header.payload_len > input.len() as u64 {
+                        self.awaits = Awaits::Payload;
+                        if input.is_empty() {
+                            return Ok(None);
+                        }
+                        continue;
+                    }
+                    self.whole_frame(&header, input, out)?
+                }
+                Awaits::Payload => {
+                    if input.is_empty() {
+                        return Ok(None);
+                    }
+                    self.piece_of_frame(input, out)?
+                }
+                Awaits::Nothing => {
+                    input.discard();
+                    return Ok(None);
+                }
+            };
+            // RFC 6455 5.5.1 and 1.4: after our Close the peer's data is of no use to the application.
+            match event {
+                Some(Event::Message(_)) if self.state != ReadyState::Open => {}
+                Some(event) => return Ok(Some(event)),
+                None => {}
+            }
+        }
+    }
+
+    /// Takes a header from the input; one that is cut is held back, octet by octet.
+    #[inline]
+    fn read_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
+        if self.held_len == 0
+            && let Some((header, len)) = FrameHeader::parse(input.peek())?
+        {
+            input.take(len);
+            return Ok(Some(header));
+        }
+        self.read_cut_header(input)
+    }
+
+    #[cold]
+    fn read_cut_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
+        while !input.is_empty() {
+            self.held[usize::from(self.held_len)] = input.take(1)[0];
+            self.held_len += 1;
+            if let Some((header, _)) = FrameHeader::parse(&self.held[..usize::from(self.held_len)])? {
+                self.held_len = 0;
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks a header against role, state and limits before any payload is taken.
+    #[inline]
+    fn begin_frame(&mut self, header: &FrameHeader) -> Result<(), ProtocolError> {
+        // RFC 6455 5.1: a client MUST mask all frames, a server MUST NOT mask any.
+        match (self.masking_keys.is_some(), header.masking_key.is_some()) {
+            (false, false) => return Err(ProtocolError::UnmaskedFrame),
+            (true, true) => return Err(ProtocolError::MaskedFrame),
+            _ => {}
+        }
+        if !header.opcode.is_control() {
+            let limits = &self.config.limits;
+            if header.payload_len > limits.max_frame {
+                return Err(ProtocolError::FrameTooLarge);
+            }
+            let message = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
+            let assembled = match (header.opcode == Opcode::Continuation, message) {
+                // RFC 6455 5.4: the frames of one message MUST NOT be interleaved with those of another.
+                (true, None) => return Err(ProtocolError::UnexpectedContinuation),
+                (false, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+                (true, Some(message)) => {
+                    message.count_fragment(limits.max_fragments)?;
+                    message.data.len() as u64
+                }
+                (false, None) => 0,
+            };
+            if header.payload_len > limits.max_message - assembled.min(limits.max_message) {
+                return Err(ProtocolError::MessageTooLarge);
+            }
+        }
+        self.frame = Frame {
+            remaining: header.payload_len,
+            key: header.masking_key,
+            opcode: header.opcode,
+            fin: header.fin,
+        };
+        Ok(())
+    }
+
+    /// The whole payload is in the input: no copy, unless it continues a message.
+    #[inline]
+    fn whole_frame<'b>(
+        &mut self,
+        header: &FrameHeader,
+        input: &mut Input<'b>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        let payload = input.take(header.payload_len as usize);
+        let kind = match header.opcode {
+            Opcode::Text if header.fin => MessageKind::Text,
+            Opcode::Binary if header.fin => MessageKind::Binary,
+            Opcode::Text | Opcode::Binary | Opcode::Continuation => return self.data_piece(payload),
+            Opcode::Close | Opcode::Ping | Opcode::Pong => {
+                if let Some(key) = header.masking_key {
+                    simd::xor_mask(payload, key, 0);
+                }
+                return self.control(Payload::Borrowed(payload), out).map(Some);
+            }
+        };
+        let mut utf8 = Utf8Validator::default();
+        unmask(kind, &mut utf8, payload, header.masking_key)?;
+        if kind == MessageKind::Text {
+            utf8.finish().map_err(|_| ProtocolError::TextNotUtf8)?;
+        }
+        Ok(Some(Event::Message(Message { kind, payload: Payload::Borrowed(payload) })))
+    }
+
+    /// Part of the payload is in the input: it is copied once, to where the whole is put together.
+    fn piece_of_frame<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'b>>, ProtocolError> {
+        let take = input.len().min(usize::try_from(self.frame.remaining).unwrap_or(usize::MAX));
+        let piece = input.take(take);
+        if !self.frame.opcode.is_control() {
+            return self.data_piece(piece);
+        }
+        let partial = self.partial.get_or_insert_default();
+        if let Some(key) = self.frame.key {
+            simd::xor_mask(piece, key, 0);
+        }
+        partial.control.extend_from_slice(piece);
+        self.frame.advance(take);
+        if self.frame.remaining > 0 {
+            return Ok(None);
+        }
+        let payload = std::mem::take(&mut partial.control);
+        self.partial.take_if(|partial| partial.message.is_none());
+        self.awaits = Awaits::Header;
+        self.control(Payload::Owned(payload), out).map(Some)
+    }
+
+    /// Appends a piece of a data frame to its message; gives the message when it is whole.
+    fn data_piece<'b>(&mut self, piece: &mut [u8]) -> Result<Option<Event<'b>>, ProtocolError> {
+        let kind = if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+        let partial = self.partial.get_or_insert_default();
+        let message = partial.message.get_or_insert_with(|| Assembly::new(kind));
+        message.append(piece, self.frame.key, self.frame.remaining - piece.len() as u64)?;
+        self.frame.advance(piece.len());
+        if self.frame.remaining > 0 {
+            return Ok(None);
+        }
+        self.awaits = Awaits::Header;
+        if !self.frame.fin {
+            return Ok(None);
+        }
+        let message = self.partial.take().and_then(|partial| partial.message);
+        let Some(message) = message else { return Ok(None) };
+        let (kind, data) = message.finish()?;
+        Ok(Some(Event::Message(Message { kind, payload: Payload::Owned(data) })))
+    }
+
+    fn control<'b>(&mut self, payload: Payload<'b>, out: &mut Vec<u8>) -> Result<Event<'b>, ProtocolError> {
+        match self.frame.opcode {
+            Opcode::Close => self.peer_close(&payload, out).map(Event::Close),
+            Opcode::Ping => {
+                // RFC 6455 5.5.2: a Pong with the same payload, unless a Close was sent before.
+                if self.state == ReadyState::Open {
+                    self.write(Opcode::Pong, &payload, out);
+                }
+                Ok(Event::Ping(payload))
+            }
+            _ => Ok(Event::Pong(payload)),
+        }
+    }
+
+    /// RFC 6455 5.5.1: a Close is answered by a Close with the same code; then the connection is closed.
+    fn peer_close(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<CloseFrame, ProtocolError> {
+        let close = CloseFrame::parse(payload)?;
+        if self.state == ReadyState::Open {
+            self.send_close(close.code, "", out);
+            self.timer.closing_at_last_sign();
+        }
+        self.end();
+        Ok(close)
+    }
+}

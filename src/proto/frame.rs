@@ -1,0 +1,218 @@
+//! Frames (RFC 6455 5.2): the header in both directions.
+
+use super::ProtocolError;
+use crate::simd;
+
+/// Longest frame header in bytes: 2, 8 of extended payload length, 4 of masking-key.
+pub const MAX_FRAME_HEADER_LEN: usize = 14;
+
+/// Longest payload of a control frame in bytes (RFC 6455 5.5).
+pub(super) const MAX_CONTROL_PAYLOAD: u64 = 125;
+
+/// The opcodes that RFC 6455 11.8 defines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Opcode {
+    /// Continues a fragmented message.
+    Continuation = 0,
+    /// Begins a text message.
+    Text = 1,
+    /// Begins a binary message.
+    Binary = 2,
+    /// Begins or answers the closing handshake.
+    Close = 8,
+    /// Asks for a Pong.
+    Ping = 9,
+    /// Answers a Ping, or is a sign of life.
+    Pong = 10,
+}
+
+impl Opcode {
+    #[inline]
+    fn from_bits(bits: u8) -> Result<Self, ProtocolError> {
+        Ok(match bits {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            reserved => return Err(ProtocolError::ReservedOpcode(reserved)),
+        })
+    }
+
+    /// Whether the frame is a control frame (its most significant bit is set).
+    #[must_use]
+    #[inline]
+    pub fn is_control(self) -> bool {
+        self as u8 & 8 != 0
+    }
+}
+
+/// A frame header, checked as far as it can be without knowing role and state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Last frame of its message.
+    pub fin: bool,
+    /// What the payload is.
+    pub opcode: Opcode,
+    /// The masking-key, when the MASK bit is set.
+    pub masking_key: Option<[u8; 4]>,
+    /// Length of the payload in bytes.
+    pub payload_len: u64,
+}
+
+impl FrameHeader {
+    /// Reads a header from the front of `bytes`; with it comes its own length. `None`: more octets are needed.
+    ///
+    /// # Errors
+    /// A rule of RFC 6455 5.2 or 5.5 that the octets present already break.
+    #[inline]
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let [first, second, rest @ ..] = bytes else { return Ok(None) };
+        // RFC 6455 5.2: RSV bits MUST be 0 unless an extension is negotiated that defines meanings.
+        if first & 0x70 != 0 {
+            return Err(ProtocolError::ReservedBits);
+        }
+        let fin = first & 0x80 != 0;
+        let opcode = Opcode::from_bits(first & 0x0F)?;
+        let masked = second & 0x80 != 0;
+        let short_len = second & 0x7F;
+        if opcode.is_control() {
+            // RFC 6455 5.5: control frames MUST have a payload length of 125 bytes or less and MUST NOT be fragmented.
+            if !fin {
+                return Err(ProtocolError::FragmentedControlFrame);
+            }
+            if u64::from(short_len) > MAX_CONTROL_PAYLOAD {
+                return Err(ProtocolError::LongControlFrame);
+            }
+        }
+        let Some((payload_len, rest)) = parse_payload_len(short_len, rest)? else { return Ok(None) };
+        let masking_key = match (masked, rest) {
+            (false, _) => None,
+            (true, [a, b, c, d, ..]) => Some([*a, *b, *c, *d]),
+            (true, _) => return Ok(None),
+        };
+        let header_len = bytes.len() - rest.len() + if masked { 4 } else { 0 };
+        Ok(Some((Self { fin, opcode, masking_key, payload_len }, header_len)))
+    }
+}
+
+/// RFC 6455 5.2: the minimal number of bytes MUST be used to encode the length, and the MSB of 64 bits MUST be 0.
+#[inline]
+fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
+    match short_len {
+        126 => {
+            let Some((len, rest)) = rest.split_first_chunk::<2>() else { return Ok(None) };
+            let len = u16::from_be_bytes(*len);
+            if len < 126 {
+                return Err(ProtocolError::NonMinimalLength);
+            }
+            Ok(Some((u64::from(len), rest)))
+        }
+        127 => {
+            let Some((len, rest)) = rest.split_first_chunk::<8>() else { return Ok(None) };
+            let len = u64::from_be_bytes(*len);
+            if len >> 63 != 0 {
+                return Err(ProtocolError::LengthOverflow);
+            }
+            if u16::try_from(len).is_ok() {
+                return Err(ProtocolError::NonMinimalLength);
+            }
+            Ok(Some((len, rest)))
+        }
+        short => Ok(Some((u64::from(short), rest))),
+    }
+}
+
+/// Appends one frame to `out`; with a masking-key its payload is masked.
+#[inline]
+pub fn write_frame(
+    out: &mut Vec<u8>,
+    fin: bool,
+    opcode: Opcode,
+    payload: &[u8],
+    masking_key: Option<[u8; 4]>,
+) {
+    let first = u8::from(fin) << 7 | opcode as u8;
+    let mask_bit = u8::from(masking_key.is_some()) << 7;
+    out.reserve(MAX_FRAME_HEADER_LEN + payload.len());
+    match payload.len() {
+        len @ 0..=125 => out.extend_from_slice(&[first, mask_bit | len as u8]),
+        len @ 126..=0xFFFF => {
+            let [high, low] = (len as u16).to_be_bytes();
+            out.extend_from_slice(&[first, mask_bit | 126, high, low]);
+        }
+        len => {
+            out.extend_from_slice(&[first, mask_bit | 127]);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    if let Some(key) = masking_key {
+        out.extend_from_slice(&key);
+        let start = out.len();
+        out.extend_from_slice(payload);
+        simd::xor_mask(&mut out[start..], key, 0);
+    } else {
+        out.extend_from_slice(payload);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+        FrameHeader::parse(bytes)
+    }
+
+    #[test]
+    fn lengths_are_written_and_read_in_their_shortest_form() {
+        for (len, header_len) in [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10), (1 << 20, 10)] {
+            for key in [None, Some([1, 2, 3, 4])] {
+                let mut out = Vec::new();
+                write_frame(&mut out, true, Opcode::Binary, &vec![7; len], key);
+                let (header, parsed_len) = parse(&out).unwrap().unwrap();
+                assert_eq!(parsed_len, header_len + if key.is_some() { 4 } else { 0 });
+                assert_eq!((header.payload_len, header.masking_key), (len as u64, key));
+                for cut in 0..parsed_len {
+                    assert_eq!(parse(&out[..cut]), Ok(None), "cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn fr_04_lengths_that_are_not_minimal_are_refused() {
+        for header in [
+            &[0x82, 0xFE, 0, 0][..],
+            &[0x82, 0xFE, 0, 125],
+            &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 1],
+            &[0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF],
+        ] {
+            assert_eq!(parse(header), Err(ProtocolError::NonMinimalLength));
+        }
+        assert_eq!(parse(&[0x82, 0xFF, 0x80, 0, 0, 0, 0, 1, 0, 0]), Err(ProtocolError::LengthOverflow));
+    }
+
+    #[test]
+    fn fr_06_07_08_each_reserved_or_broken_first_octet_is_refused_by_two_octets() {
+        for first in 0..=255u8 {
+            for second in [0x80, 0x80 | 125, 0x80 | 126, 0x80 | 127] {
+                let (fin, rsv, bits) = (first & 0x80 != 0, first & 0x70, first & 0x0F);
+                let expected = if rsv != 0 {
+                    Err(ProtocolError::ReservedBits)
+                } else if matches!(bits, 3..=7 | 11..=15) {
+                    Err(ProtocolError::ReservedOpcode(bits))
+                } else if bits >= 8 && !fin {
+                    Err(ProtocolError::FragmentedControlFrame)
+                } else if bits >= 8 && second & 0x7F > 125 {
+                    Err(ProtocolError::LongControlFrame)
+                } else {
+                    Ok(None)
+                };
+                assert_eq!(parse(&[first, second]), expected, "{first:#x} {second:#x}");
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Every quantity a peer can make grow, with its bound.
+
+use super::Millis;
+
+/// What a peer may make an endpoint hold. Lengths are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Request line and header section together; above it the answer is 431 (414 when the request line alone is longer).
+    pub max_head: usize,
+    /// Fields of one header section; above it the answer is 431.
+    pub max_fields: usize,
+    /// Payload length of one frame; a larger claim fails the connection with 1009 before a byte is kept.
+    pub max_frame: u64,
+    /// Payload of a whole message after reassembly; above it the connection fails with 1009.
+    ///
+    /// One connection holds at most twice this (a buffer that doubles) while a message is unfinished.
+    pub max_message: u64,
+    /// Frames of one message; above it the connection fails with 1008.
+    pub max_fragments: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_head: 16 * 1024,
+            max_fields: 100,
+            max_frame: 64 * 1024,
+            max_message: 64 * 1024,
+            max_fragments: 4096,
+        }
+    }
+}
+
+impl Limits {
+    /// The same limit for frames and for whole messages.
+    #[must_use]
+    pub fn with_max_message(mut self, bytes: u64) -> Self {
+        self.max_frame = bytes;
+        self.max_message = bytes;
+        self.max_fragments = u32::try_from(bytes.div_ceil(16)).unwrap_or(u32::MAX).max(4096);
+        self
+    }
+}
+
+/// How long an endpoint waits for its peer. Zero turns a wait off, except for `handshake_ms` and `close_ms`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From accept to the end of the opening handshake; not reset by bytes that arrive.
+    pub handshake_ms: Millis,
+    /// Silence after which a Ping is sent.
+    pub ping_ms: Millis,
+    /// Silence after a Ping after which the peer counts as gone.
+    pub pong_ms: Millis,
+    /// From our Close to the end of the TCP connection, linger included.
+    pub close_ms: Millis,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { handshake_ms: 10_000, ping_ms: 25_000, pong_ms: 10_000, close_ms: 5_000 }
+    }
+}
+
+/// What every connection of an endpoint shares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProtoConfig {
+    /// Bounds on what a peer may make us hold.
+    pub limits: Limits,
+    /// Bounds on how long we wait for a peer.
+    pub timeouts: Timeouts,
+}

@@ -1,0 +1,92 @@
+//! The table entry of one connection.
+
+use std::net::SocketAddr;
+
+use super::backlog::Backlog;
+use super::outbox::Chain;
+use super::topics::Membership;
+use crate::app::CloseReason;
+use crate::proto::head::HeadScanner;
+use crate::proto::{Connection, Millis};
+
+/// The part of a connection's life before the upgrade.
+#[derive(Debug)]
+pub(super) struct HttpPhase {
+    pub(super) peer: SocketAddr,
+    /// What arrived of a head that is not complete.
+    pub(super) buffer: Vec<u8>,
+    pub(super) scanner: HeadScanner,
+    /// The head must be complete by then; bytes that arrive do not move it.
+    pub(super) deadline: Millis,
+    /// Requests answered so far.
+    pub(super) requests: u32,
+}
+
+/// How the TCP connection ends once everything is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Send FIN, then linger: discard what arrives until the peer's FIN, so that no RST destroys our last octets.
+    HalfClose,
+    /// The FIN is sent; waiting for the peer's.
+    Linger,
+    /// Close the socket.
+    Drop,
+}
+
+/// Where a connection stands.
+#[derive(Debug)]
+pub(super) enum Phase {
+    Http(Box<HttpPhase>),
+    Open(Connection),
+    /// No event of it reaches the application any more; `until` the TCP connection must be gone.
+    Ending {
+        ending: Ending,
+        until: Millis,
+    },
+}
+
+/// What the loop keeps per connection, besides its socket.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    /// What this tick queued for it alone.
+    pub(super) chain: Chain,
+    /// What earlier ticks could not write.
+    pub(super) backlog: Option<Box<Backlog>>,
+    pub(super) memberships: Vec<Membership>,
+    /// Why we began the closing handshake.
+    pub(super) local_reason: Option<Box<CloseReason>>,
+    pub(super) flags: Flags,
+}
+
+/// Marks of an entry, each set in one place.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks, not a state machine")]
+pub(super) struct Flags {
+    /// In the list of connections to be flushed.
+    pub(super) dirty: bool,
+    /// This tick's batches need filtering or sorting for it.
+    pub(super) special: bool,
+    /// In the list of connections to be read again without a new event.
+    pub(super) resumes: bool,
+    /// Not read, because too much waits to be written.
+    pub(super) paused: bool,
+    /// The peer's FIN is known to be in the receive queue.
+    pub(super) read_closed: bool,
+}
+
+impl Entry {
+    pub(super) fn backlog_len(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    }
+
+    /// When something is due for this connection.
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        match &self.phase {
+            Phase::Http(http) => Some(http.deadline),
+            Phase::Open(connection) => connection.next_timeout(),
+            Phase::Ending { until, .. } => Some(*until),
+        }
+    }
+}

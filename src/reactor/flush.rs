@@ -1,0 +1,309 @@
+//! The end of a tick: one write per dirty connection.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use super::backlog::Backlog;
+use super::core::Core;
+use super::entry::{Ending, Phase};
+use super::outbox::Chain;
+use super::{Reactor, Socket};
+use crate::app::{Application, CloseReason, ConnId};
+
+/// Up to this many bytes are gathered into one hot buffer rather than handed over piece by piece.
+const CORK_LEN: usize = 64 * 1024;
+
+/// Where the octets of a part lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// In the tick's buffer.
+    Outbox,
+    /// In the batch of a topic.
+    Topic(u32),
+}
+
+/// A run of octets for one connection, in its place among the others.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    order: u32,
+    source: Source,
+    start: u32,
+    end: u32,
+}
+
+/// Memory of `flush` that is used again.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    parts: Vec<Part>,
+    cork: Vec<u8>,
+    /// Connections whose backlog would have passed its limit.
+    overflowed: Vec<u32>,
+}
+
+impl<A: Application, S: Socket> Reactor<A, S> {
+    /// Writes everything that this tick queued; what a socket does not take becomes its backlog.
+    pub(super) fn flush(&mut self) {
+        for at in 0..self.core.dirty_topics.len() {
+            self.flush_topic(self.core.dirty_topics[at]);
+        }
+        while let Some(index) = self.core.dirty.pop() {
+            self.flush_connection(index);
+        }
+        self.core.clear_tick();
+        while let Some(index) = self.scratch.overflowed.pop() {
+            let generation = self.core.table[index as usize].generation;
+            self.core.close_for(ConnId { index, generation }, CloseReason::SlowConsumer, "slow consumer");
+        }
+    }
+
+    /// Gives the batch to every subscriber that gets all of it and nothing else: one system call, no copy.
+    fn flush_topic(&mut self, topic: u32) {
+        let batch = Arc::clone(&self.core.topics[topic as usize].batch);
+        let members = std::mem::take(&mut self.core.topics[topic as usize].members);
+        for &index in &members {
+            let entry = &mut self.core.table[index as usize];
+            if entry.flags.dirty {
+                continue;
+            }
+            if entry.flags.special || entry.memberships.len() > 1 {
+                entry.flags.dirty = true;
+                self.core.dirty.push(index);
+                continue;
+            }
+            let mut written = 0;
+            if entry.backlog.is_none() {
+                match write_some(&mut self.sockets, index, &batch) {
+                    Ok(count) if count == batch.len() => continue,
+                    Ok(count) => written = count,
+                    Err(_) => {
+                        self.core.broken.push(index);
+                        continue;
+                    }
+                }
+            }
+            self.keep(index, batch.len() - written, |backlog| {
+                backlog.push_shared(&batch, written, batch.len());
+            });
+        }
+        self.core.topics[topic as usize].members = members;
+    }
+
+    fn flush_connection(&mut self, index: u32) {
+        let entry = &mut self.core.table[index as usize];
+        entry.flags.dirty = false;
+        entry.flags.special = false;
+        let chain = std::mem::replace(&mut entry.chain, Chain::EMPTY);
+        let has_published = entry
+            .memberships
+            .iter()
+            .any(|membership| !self.core.topics[membership.topic as usize].pieces.is_empty());
+        match self.core.outbox.sole_segment(chain) {
+            Some(bytes) if !has_published && entry.backlog.is_none() => {
+                match write_some(&mut self.sockets, index, bytes) {
+                    Ok(count) if count == bytes.len() => {}
+                    Ok(count) => {
+                        entry.backlog.get_or_insert_default().push_copy(&bytes[count..]);
+                    }
+                    Err(_) => self.core.broken.push(index),
+                }
+            }
+            _ => {
+                let mut parts = std::mem::take(&mut self.scratch.parts);
+                collect_parts(&self.core, index, chain, &mut parts);
+                self.write_parts(index, &parts);
+                parts.clear();
+                self.scratch.parts = parts;
+            }
+        }
+    }
+
+    fn write_parts(&mut self, index: u32, parts: &[Part]) {
+        let total: usize = parts.iter().map(|part| (part.end - part.start) as usize).sum();
+        let mut written = 0;
+        if self.core.table[index as usize].backlog.is_none() {
+            match self.write_now(index, parts, total) {
+                Ok(count) => written = count,
+                Err(_) => return self.core.broken.push(index),
+            }
+        }
+        if written == total {
+            return;
+        }
+        let batches: Vec<_> = parts
+            .iter()
+            .map(|part| match part.source {
+                Source::Outbox => None,
+                Source::Topic(topic) => Some(Arc::clone(&self.core.topics[topic as usize].batch)),
+            })
+            .collect();
+        let bytes = std::mem::take(&mut self.core.outbox.bytes);
+        self.keep(index, total - written, |backlog| {
+            let mut skip = written;
+            for (part, batch) in parts.iter().zip(&batches) {
+                let (start, end) = (part.start as usize, part.end as usize);
+                let start_here = (start + skip).min(end);
+                skip -= start_here - start;
+                match batch {
+                    Some(batch) => backlog.push_shared(batch, start_here, end),
+                    None => backlog.push_copy(&bytes[start_here..end]),
+                }
+            }
+        });
+        self.core.outbox.bytes = bytes;
+    }
+
+    /// Writes the parts with one system call: small ones from a cork buffer, large ones with `writev`.
+    fn write_now(&mut self, index: u32, parts: &[Part], total: usize) -> io::Result<usize> {
+        let core = &self.core;
+        let octets = |part: &Part| match part.source {
+            Source::Outbox => &core.outbox.bytes[part.start as usize..part.end as usize],
+            Source::Topic(topic) => {
+                &core.topics[topic as usize].batch[part.start as usize..part.end as usize]
+            }
+        };
+        if let [part] = parts {
+            return write_some(&mut self.sockets, index, octets(part));
+        }
+        if total <= CORK_LEN {
+            let cork = &mut self.scratch.cork;
+            cork.clear();
+            for part in parts {
+                cork.extend_from_slice(octets(part));
+            }
+            return write_some(&mut self.sockets, index, cork);
+        }
+        let mut written = 0;
+        for parts in parts.chunks(64) {
+            let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(octets(part))).collect();
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let count = write_slices(&mut self.sockets, index, &slices)?;
+            written += count;
+            if count < offered {
+                break;
+            }
+        }
+        Ok(written)
+    }
+
+    /// Adds to a connection's backlog, unless one that waits already would pass its limit.
+    fn keep(&mut self, index: u32, count: usize, push: impl FnOnce(&mut Backlog)) {
+        let entry = &mut self.core.table[index as usize];
+        let waiting = entry.backlog_len();
+        let is_open = matches!(entry.phase, Phase::Open(_)) && entry.local_reason.is_none();
+        if is_open && waiting > 0 && waiting + count > self.core.config.max_backlog {
+            self.scratch.overflowed.push(index);
+        } else {
+            push(entry.backlog.get_or_insert_default());
+        }
+    }
+
+    /// The socket takes octets again.
+    pub(super) fn write_backlog(&mut self, index: u32) {
+        let entry = &mut self.core.table[index as usize];
+        while let Some(backlog) = &mut entry.backlog {
+            let slices = backlog.slices();
+            let offered: usize = slices.iter().map(|slice| slice.len()).sum();
+            let Ok(count) = write_slices(&mut self.sockets, index, &slices) else {
+                self.core.broken.push(index);
+                return;
+            };
+            backlog.advance(count);
+            if backlog.len() == 0 {
+                entry.backlog = None;
+            }
+            if count < offered {
+                break;
+            }
+        }
+        if entry.flags.paused && entry.backlog_len() <= self.core.config.high_water / 2 {
+            entry.flags.paused = false;
+            self.core.resume_later(index);
+        }
+        let entry = &mut self.core.table[index as usize];
+        if entry.backlog.is_none() && matches!(entry.phase, Phase::Ending { .. }) {
+            self.core.ended.push(index);
+        }
+    }
+
+    /// Takes a connection whose work for the application is over a step further towards its end.
+    pub(super) fn end_tcp(&mut self, index: u32) {
+        let Some(entry) = self.core.table.get_mut(index as usize) else { return };
+        let Phase::Ending { ending, until } = &mut entry.phase else { return };
+        let is_late = *until <= self.core.now.monotonic_ms;
+        match ending {
+            _ if is_late => self.remove(index),
+            _ if entry.backlog.is_some() => {}
+            Ending::Drop => self.remove(index),
+            Ending::HalfClose => {
+                *ending = Ending::Linger;
+                let shut = self.sockets[index as usize].as_mut().map(Socket::shutdown_write);
+                if let Some(Err(_)) = shut {
+                    self.remove(index);
+                } else if self.core.table[index as usize].flags.read_closed {
+                    // The peer's FIN may be behind octets that nobody has read.
+                    self.core.resume_later(index);
+                }
+            }
+            Ending::Linger => {}
+        }
+    }
+
+    pub(super) fn remove(&mut self, index: u32) {
+        self.sockets[index as usize] = None;
+        self.core.remove(index);
+    }
+}
+
+/// What a connection gets in this tick, in order; neighbours that lie side by side are one part.
+fn collect_parts(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) {
+    parts.extend(core.outbox.segments(chain).map(|segment| Part {
+        order: segment.order,
+        source: Source::Outbox,
+        start: segment.start,
+        end: segment.end,
+    }));
+    for membership in &core.table[index as usize].memberships {
+        let topic = &core.topics[membership.topic as usize];
+        let pieces = topic.pieces.iter().skip(topic.first_piece(membership, core.tick));
+        parts.extend(pieces.filter(|piece| piece.except != Some(index)).map(|piece| Part {
+            order: piece.order,
+            source: Source::Topic(membership.topic),
+            start: piece.start,
+            end: piece.end,
+        }));
+    }
+    // Stable: segments of one order stay as they were attached.
+    parts.sort_by_key(|part| part.order);
+    parts.dedup_by(|next, previous| {
+        let adjoins = next.source == previous.source && next.start == previous.end;
+        if adjoins {
+            previous.end = next.end;
+        }
+        adjoins
+    });
+}
+
+fn write_some<S: Socket>(sockets: &mut [Option<S>], index: u32, bytes: &[u8]) -> io::Result<usize> {
+    let Some(socket) = &mut sockets[index as usize] else { return Err(io::ErrorKind::NotConnected.into()) };
+    retry(|| socket.write(bytes))
+}
+
+fn write_slices<S: Socket>(
+    sockets: &mut [Option<S>],
+    index: u32,
+    slices: &[IoSlice<'_>],
+) -> io::Result<usize> {
+    let Some(socket) = &mut sockets[index as usize] else { return Err(io::ErrorKind::NotConnected.into()) };
+    retry(|| socket.write_vectored(slices))
+}
+
+/// A full socket takes 0 octets; an interrupted call is made again.
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Layer 3: connections, topics and timers, generic over the socket. It knows no mio, no chat and no clock: a run is
+//! a pure function of its seed and its inputs.
+//!
+//! A tick, in this order: [`Reactor::begin`], [`Reactor::resume`], [`Reactor::ready`] for each event,
+//! [`Reactor::mail`], [`Reactor::fire_timers`], [`Reactor::settle`], and last [`Reactor::accepted`], so that a slot
+//! freed in this tick is not used again in it.
+
+mod backlog;
+mod core;
+mod entry;
+mod flush;
+mod http;
+mod outbox;
+mod topics;
+mod wheel;
+
+use std::io;
+use std::io::IoSlice;
+use std::net::SocketAddr;
+
+use self::core::Core;
+use self::entry::{Ending, HttpPhase, Phase};
+use crate::app::{Application, CloseReason, ConnId, Now};
+use crate::proto::{Event, Input, Millis, ProtoConfig, ProtocolError, Timeout};
+
+/// A non-blocking stream socket.
+pub trait Socket {
+    /// As [`io::Read::read`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// As [`io::Write::write`].
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// As [`io::Write::write_vectored`].
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    /// Sends FIN.
+    fn shutdown_write(&mut self) -> io::Result<()>;
+}
+
+/// What the loop itself is told; everything has a bound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Limits and timeouts of the protocol.
+    pub proto: ProtoConfig,
+    /// Length of the loop's one receive buffer in bytes: the most that a connection may bring in one turn.
+    pub receive_buffer: usize,
+    /// A connection with more than this many bytes to be written is not read.
+    pub high_water: usize,
+    /// A connection for which more than this many bytes wait is closed with 1008. What one tick brings to a
+    /// connection that has no backlog is kept whole.
+    pub max_backlog: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            proto: ProtoConfig::default(),
+            receive_buffer: 64 * 1024,
+            high_water: 64 * 1024,
+            max_backlog: 1024 * 1024,
+        }
+    }
+}
+
+/// What an event says about a socket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Octets, a FIN or an error can be read.
+    pub readable: bool,
+    /// The socket takes octets again.
+    pub writable: bool,
+    /// The peer's FIN has arrived, perhaps behind octets.
+    pub read_closed: bool,
+}
+
+/// Bytes queued in one tick after which everything is written before more is read.
+const EARLY_FLUSH_LEN: usize = 256 * 1024;
+/// Times that connections are flushed and ended in one tick; what is left makes the next tick wait for nothing.
+const SETTLE_ROUNDS: usize = 8;
+
+/// The loop without its event queue.
+#[derive(Debug)]
+pub struct Reactor<A, S> {
+    app: A,
+    core: Core,
+    sockets: Vec<Option<S>>,
+    receive: Vec<u8>,
+    scratch: flush::Scratch,
+    generation: u32,
+    fired: Vec<u32>,
+    is_shutting_down: bool,
+}
+
+impl<A: Application, S: Socket> Reactor<A, S> {
+    /// A loop without connections that starts at `now`. All randomness comes from `seed`.
+    pub fn new(config: Config, mut app: A, seed: u64, now: Now) -> Self {
+        let receive = vec![0; config.receive_buffer];
+        let mut core = Core::new(config, seed, now);
+        app.on_start(&mut core);
+        Self {
+            app,
+            core,
+            receive,
+            sockets: Vec::new(),
+            scratch: flush::Scratch::default(),
+            generation: 0,
+            fired: Vec::new(),
+            is_shutting_down: false,
+        }
+    }
+
+    /// The application.
+    pub fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// Connections, those that are ending included.
+    pub fn connections(&self) -> usize {
+        self.core.table.len()
+    }
+
+    /// A tick begins.
+    pub fn begin(&mut self, now: Now) {
+        debug_assert!(now.monotonic_ms >= self.core.now.monotonic_ms, "monotonic time went back");
+        self.core.now = now;
+    }
+
+    /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.
+    pub fn accepted(&mut self, socket: S, peer: SocketAddr) -> ConnId {
+        self.generation = self.generation.wrapping_add(1);
+        let deadline = self.core.now.monotonic_ms + self.core.proto.timeouts.handshake_ms;
+        let conn = self.core.insert(self.generation, Phase::Http(Box::new(HttpPhase::new(peer, deadline))));
+        let at = conn.index as usize;
+        if at >= self.sockets.len() {
+            self.sockets.resize_with(at + 1, || None);
+        }
+        self.sockets[at] = Some(socket);
+        conn
+    }
+
+    /// The socket of a connection, for its registration.
+    pub fn socket_mut(&mut self, conn: ConnId) -> Option<&mut S> {
+        self.core.entry(conn)?;
+        self.sockets[conn.index as usize].as_mut()
+    }
+
+    /// Drops a connection at once, such as one that could not be registered.
+    pub fn abort(&mut self, conn: ConnId) {
+        if self.core.entry(conn).is_some() {
+            self.core.finish(conn.index, CloseReason::Disconnected, Ending::Drop);
+        }
+    }
+
+    /// An event came. One for a connection that is gone is ignored.
+    #[inline]
+    pub fn ready(&mut self, conn: ConnId, readiness: Readiness) {
+        let Some(entry) = self.core.entry(conn) else { return };
+        entry.flags.read_closed |= readiness.read_closed;
+        let has_backlog = entry.backlog.is_some();
+        if readiness.writable && has_backlog {
+            self.write_backlog(conn.index);
+        }
+        if readiness.readable || readiness.read_closed {
+            self.read_turn(conn);
+        }
+        if self.core.outbox.len() > EARLY_FLUSH_LEN {
+            self.flush();
+        }
+    }
+
+    /// Goes on with connections that had more to read than a turn allows.
+    pub fn resume(&mut self) {
+        for conn in std::mem::take(&mut self.core.resume) {
+            let Some(entry) = self.core.entry(conn) else { continue };
+            entry.flags.resumes = false;
+            self.read_turn(conn);
+            if self.core.outbox.len() > EARLY_FLUSH_LEN {
+                self.flush();
+            }
+        }
+    }
+
+    /// Another thread sent something to the application.
+    pub fn mail(&mut self, mail: A::Mail) {
+        self.app.on_mail(&mut self.core, mail);
+    }
+
+    /// Does what is due.
+    pub fn fire_timers(&mut self) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.core.wheel.advance(self.core.now.monotonic_ms, &mut fired);
+        for index in fired.drain(..) {
+            self.handle_timeout(index);
+        }
+        self.fired = fired;
+        while let Some(token) = self.core.pop_app_timer() {
+            self.app.on_timer(&mut self.core, token);
+        }
+    }
+
+    /// Writes what the tick queued and ends what is to be ended.
+    pub fn settle(&mut self) {
+        for _ in 0..SETTLE_ROUNDS {
+            self.flush();
+            if self.core.is_settled() {
+                break;
+            }
+            while let Some(index) = self.core.broken.pop() {
+                self.core.break_off(index);
+            }
+            for (conn, reason) in std::mem::take(&mut self.core.closed) {
+                self.app.on_close(&mut self.core, conn, &reason);
+            }
+            for index in std::mem::take(&mut self.core.ended) {
+                // What a callback or a failure queued is written first.
+                if self.core.table.get(index as usize).is_some_and(|entry| entry.flags.dirty) {
+                    self.core.ended.push(index);
+                } else {
+                    self.end_tcp(index);
+                }
+            }
+        }
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    /// When the loop must wake up at the latest.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let app_timer = self.core.app_timers.peek().map(|timer| timer.0.0);
+        self.core.wheel.next_deadline().into_iter().chain(app_timer).min()
+    }
+
+    /// Whether there is work that no event announces.
+    pub fn has_backlog(&self) -> bool {
+        !self.core.resume.is_empty() || !self.core.is_settled()
+    }
+
+    /// Begins to stop: the application is told, then every connection is closed with 1001. The caller accepts no
+    /// more and ends the loop when [`Self::connections`] is 0 or its own deadline has passed.
+    pub fn begin_shutdown(&mut self) {
+        if std::mem::replace(&mut self.is_shutting_down, true) {
+            return;
+        }
+        self.app.on_drain(&mut self.core);
+        let indices: Vec<u32> = self.core.table.iter().map(|(index, _)| index as u32).collect();
+        for index in indices {
+            let entry = &self.core.table[index as usize];
+            let conn = ConnId { index, generation: entry.generation };
+            match entry.phase {
+                Phase::Http(_) => self.core.finish(index, CloseReason::Shutdown, Ending::HalfClose),
+                Phase::Open(_) => self.core.close_for(conn, CloseReason::Shutdown, "server going away"),
+                Phase::Ending { .. } => {}
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, index: u32) {
+        let now = self.core.now.monotonic_ms;
+        let start = self.core.outbox.len();
+        let Some(entry) = self.core.table.get_mut(index as usize) else { return };
+        match &mut entry.phase {
+            Phase::Http(http) if http.deadline <= now => self.http_timeout(index),
+            Phase::Ending { until, .. } if *until <= now => self.core.ended.push(index),
+            Phase::Open(connection) => {
+                let timeout = connection.handle_timeout(now, &mut self.core.outbox.bytes);
+                self.core.wrote(index, start);
+                match timeout {
+                    Timeout::NotDue | Timeout::Pinged => self.core.arm(index),
+                    Timeout::PongOverdue => {
+                        self.core.finish(index, CloseReason::PongTimeout, Ending::Drop);
+                        self.core.give_up_now(index);
+                    }
+                    Timeout::CloseOverdue => {
+                        self.core.finish(index, CloseReason::Disconnected, Ending::Drop);
+                    }
+                }
+            }
+            _ => self.core.arm(index),
+        }
+    }
+
+    /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
+    fn read_turn(&mut self, conn: ConnId) {
+        let index = conn.index;
+        let mut buffer = std::mem::take(&mut self.receive);
+        loop {
+            let entry = &mut self.core.table[index as usize];
+            if entry.backlog_len() > self.core.config.high_water
+                && !matches!(entry.phase, Phase::Ending { ending: Ending::Linger, .. })
+            {
+                entry.flags.paused = true;
+                break;
+            }
+            let read_closed = entry.flags.read_closed;
+            let Some(socket) = &mut self.sockets[index as usize] else { break };
+            match socket.read(&mut buffer) {
+                Ok(0) => {
+                    self.core.peer_ended(index);
+                    break;
+                }
+                Ok(count) => {
+                    self.input(index, &mut buffer[..count]);
+                    if count == buffer.len() {
+                        self.core.resume_later(index);
+                        break;
+                    }
+                    // A short read has drained the socket (epoll(7)), unless a FIN is waiting behind it.
+                    if !read_closed {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.core.break_off(index);
+                    break;
+                }
+            }
+        }
+        self.receive = buffer;
+    }
+
+    #[inline]
+    fn input(&mut self, index: u32, bytes: &mut [u8]) {
+        match &self.core.table[index as usize].phase {
+            Phase::Open(_) => self.frames(index, bytes),
+            Phase::Http(_) => self.http_input(index, bytes),
+            Phase::Ending { .. } => {}
+        }
+    }
+
+    /// Octets of an open connection.
+    fn frames(&mut self, index: u32, bytes: &mut [u8]) {
+        let mut input = Input::new(bytes);
+        let now = self.core.now.monotonic_ms;
+        if let Phase::Open(connection) = &mut self.core.table[index as usize].phase {
+            connection.heard(now);
+        }
+        loop {
+            let entry = &mut self.core.table[index as usize];
+            let Phase::Open(connection) = &mut entry.phase else { return };
+            let start = self.core.outbox.bytes.len();
+            let event = connection.next_event(&mut input, &mut self.core.outbox.bytes);
+            let conn = ConnId { index, generation: entry.generation };
+            match event {
+                Ok(Some(Event::Message(message))) => {
+                    debug_assert_eq!(start, self.core.outbox.len());
+                    self.app.on_message(&mut self.core, conn, message);
+                }
+                Ok(Some(Event::Ping(_) | Event::Pong(_))) => self.core.wrote(index, start),
+                Ok(Some(Event::Close(frame))) => {
+                    self.core.wrote(index, start);
+                    return self.core.finish(index, CloseReason::Peer(frame), Ending::HalfClose);
+                }
+                Ok(None) => return,
+                Err(error) => {
+                    return self.fail(index, error);
+                }
+            }
+        }
+    }
+
+    /// Fails the connection (RFC 6455 7.1.7).
+    fn fail(&mut self, index: u32, error: ProtocolError) {
+        let start = self.core.outbox.len();
+        let Phase::Open(connection) = &mut self.core.table[index as usize].phase else { return };
+        connection.fail(error, self.core.now.monotonic_ms, &mut self.core.outbox.bytes);
+        self.core.wrote(index, start);
+        self.core.finish(index, CloseReason::Protocol(error), Ending::HalfClose);
+    }
+
+    /// What must hold between ticks.
+    #[cfg(debug_assertions)]
+    fn check_invariants(&self) {
+        for (index, entry) in &self.core.table {
+            assert!(self.sockets[index].is_some(), "connection {index} without a socket");
+            for membership in &entry.memberships {
+                let members = &self.core.topics[membership.topic as usize].members;
+                assert_eq!(members[membership.position as usize] as usize, index, "membership out of step");
+            }
+            if let Some(backlog) = &entry.backlog {
+                assert!(backlog.len() > 0, "an empty backlog was kept");
+            }
+            assert!(entry.chain.is_empty() || entry.flags.dirty, "queued octets that nobody flushes");
+        }
+    }
+}

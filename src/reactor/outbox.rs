@@ -1,0 +1,109 @@
+//! What was queued in this tick, for whom and in which order.
+//!
+//! Everything that goes to a single connection is encoded into one buffer of the loop; a connection holds a chain of
+//! segments of it. Nothing is allocated per message, and an echo is written straight from here.
+
+const NONE: u32 = u32::MAX;
+
+/// The chain of one connection's segments in the tick's buffer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Chain {
+    first: u32,
+    last: u32,
+}
+
+impl Chain {
+    pub(super) const EMPTY: Self = Self { first: NONE, last: NONE };
+
+    #[cfg(debug_assertions)]
+    pub(super) fn is_empty(self) -> bool {
+        self.first == NONE
+    }
+}
+
+/// A run of octets for one connection. `order` places it among what topics published.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) order: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    next: u32,
+}
+
+/// The tick's buffer.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    pub(super) bytes: Vec<u8>,
+    segments: Vec<Segment>,
+    /// Counts publishes, so that direct sends before and after one keep their order.
+    order: u32,
+}
+
+/// Capacity that the buffer keeps between ticks, in bytes.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+impl Outbox {
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The number of the next piece that a topic publishes.
+    pub(super) fn next_order(&mut self) -> u32 {
+        self.order += 2;
+        self.order
+    }
+
+    /// Appends what was encoded since `start` to a connection's chain.
+    #[inline]
+    pub(super) fn attach(&mut self, chain: &mut Chain, start: usize) {
+        self.attach_at(chain, start, self.order + 1);
+    }
+
+    /// As [`Self::attach`], in the place of a piece that was published earlier.
+    pub(super) fn attach_at(&mut self, chain: &mut Chain, start: usize, order: u32) {
+        debug_assert!(start < self.bytes.len());
+        let (start, end) = (start as u32, self.bytes.len() as u32);
+        if let Some(last) = self.segments.get_mut(chain.last as usize)
+            && last.end == start
+            && last.order == order
+        {
+            last.end = end;
+            return;
+        }
+        let at = self.segments.len() as u32;
+        self.segments.push(Segment { order, start, end, next: NONE });
+        match self.segments.get_mut(chain.last as usize) {
+            Some(last) => last.next = at,
+            None => chain.first = at,
+        }
+        chain.last = at;
+    }
+
+    /// The segments of a chain, in the order in which they were attached.
+    pub(super) fn segments(&self, chain: Chain) -> impl Iterator<Item = Segment> {
+        let mut at = chain.first;
+        std::iter::from_fn(move || {
+            let segment = *self.segments.get(at as usize)?;
+            at = segment.next;
+            Some(segment)
+        })
+    }
+
+    /// The octets of a chain that is one segment.
+    #[inline]
+    pub(super) fn sole_segment(&self, chain: Chain) -> Option<&[u8]> {
+        if chain.first != chain.last {
+            return None;
+        }
+        let segment = self.segments.get(chain.first as usize)?;
+        Some(&self.bytes[segment.start as usize..segment.end as usize])
+    }
+
+    /// Forgets the tick; a buffer that a large message blew up gives its memory back.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_CAPACITY);
+        self.segments.clear();
+        self.order = 0;
+    }
+}

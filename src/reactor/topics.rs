@@ -1,0 +1,70 @@
+//! Topics: what was published in this tick is one contiguous batch that all subscribers share.
+
+use std::sync::Arc;
+
+/// One message in a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) order: u32,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    /// The slot of the connection that must not get it.
+    pub(super) except: Option<u32>,
+}
+
+/// A connection's place in a topic.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Membership {
+    pub(super) topic: u32,
+    /// Where the connection stands among the members.
+    pub(super) position: u32,
+    /// In the tick in which it joined: the first piece that it gets.
+    pub(super) joined: Option<Joined>,
+}
+
+/// The moment of a subscription, within one tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Joined {
+    pub(super) tick: u32,
+    pub(super) piece: u32,
+}
+
+/// A set of connections and what this tick brought them.
+#[derive(Debug, Default)]
+pub(super) struct Topic {
+    /// Slots of the subscribers.
+    pub(super) members: Vec<u32>,
+    pub(super) batch: Arc<Vec<u8>>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) is_removed: bool,
+}
+
+/// Capacity that a batch keeps between ticks, in bytes.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+impl Topic {
+    /// The batch, to be appended to. Within a tick nobody else holds it.
+    pub(super) fn batch_mut(&mut self) -> &mut Vec<u8> {
+        Arc::make_mut(&mut self.batch)
+    }
+
+    /// The first piece that is for `slot`.
+    pub(super) fn first_piece(&self, membership: &Membership, tick: u32) -> usize {
+        match membership.joined {
+            Some(joined) if joined.tick == tick => joined.piece as usize,
+            _ => 0,
+        }
+    }
+
+    /// Forgets the tick. A batch that some backlog still holds is left to it.
+    pub(super) fn clear(&mut self) {
+        self.pieces.clear();
+        match Arc::get_mut(&mut self.batch) {
+            Some(batch) => {
+                batch.clear();
+                batch.shrink_to(KEPT_CAPACITY);
+            }
+            None => self.batch = Arc::default(),
+        }
+    }
+}

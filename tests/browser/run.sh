@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The end-to-end test in a real browser: headless Chromium on the chat page and on the pages of the examples.
+#
+#   SWITCHBOARD_BIN=target/release/switchboard tests/browser/run.sh
+#
+# SWITCHBOARD_BIN          the server binary
+# SWITCHBOARD_EXAMPLES     the directory of the built examples; default: examples/ beside the binary
+# SWITCHBOARD_SCREENSHOTS  a directory for screenshots; none are taken without it
+# CHROMIUM                 the browser; default /usr/bin/chromium, installed with apt-get when it is missing and root runs this
+set -euo pipefail
+
+stop() {
+  printf 'browser test: %s\n' "$*" >&2
+  exit 2
+}
+
+absolute() {
+  printf '%s/%s' "$(cd "$(dirname "$1")" && pwd)" "$(basename "$1")"
+}
+
+[ -x "${SWITCHBOARD_BIN:-}" ] || stop "SWITCHBOARD_BIN must name the built server; run: cargo build --release --examples --bins"
+SWITCHBOARD_BIN=$(absolute "$SWITCHBOARD_BIN")
+SWITCHBOARD_EXAMPLES=$(absolute "${SWITCHBOARD_EXAMPLES:-$(dirname "$SWITCHBOARD_BIN")/examples}")
+export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+if [ -n "${SWITCHBOARD_SCREENSHOTS:-}" ]; then
+  mkdir -p "$SWITCHBOARD_SCREENSHOTS"
+  SWITCHBOARD_SCREENSHOTS=$(absolute "$SWITCHBOARD_SCREENSHOTS")
+  export SWITCHBOARD_SCREENSHOTS
+fi
+for example in demo_101 hello; do
+  [ -x "$SWITCHBOARD_EXAMPLES/$example" ] || stop "no $example in $SWITCHBOARD_EXAMPLES; run: cargo build --release --examples"
+done
+
+command -v npm >/dev/null || stop "Node.js with npm is missing; install Node.js 20 or newer"
+if [ ! -x "$CHROMIUM" ]; then
+  by_hand="install it (on Debian, as root: apt-get update && apt-get install chromium) or set CHROMIUM to a Chromium you have"
+  { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || stop "no browser at $CHROMIUM; $by_hand"
+  echo "browser test: installing chromium"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null ||
+    stop "apt-get could not install chromium; $by_hand"
+  [ -x "$CHROMIUM" ] || stop "apt-get installed no $CHROMIUM; $by_hand"
+fi
+
+cd "$(dirname "${BASH_SOURCE[0]}")"
+npm ci --no-audit --no-fund --loglevel=error || stop "npm ci failed; it needs the npm registry"
+exec node --test --test-reporter=spec --test-concurrency=1 ./*.test.js
