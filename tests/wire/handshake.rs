@@ -566,7 +566,9 @@ fn hs_14_another_host_is_refused_when_hosts_are_listed() {
     let server = Launch::serve().args(&["--allow-host", "chat.example.org"]).start();
     for request_line in ["GET /ws HTTP/1.1", "GET / HTTP/1.1"] {
         let upgrade = |host: &str| upgrade_with(request_line, &[("Host", &format!("Host: {host}"))], "");
-        expect_upgrade(server.addr, upgrade("chat.example.org").as_bytes());
+        for good in ["chat.example.org", "chat.example.org:8080", "CHAT.example.org"] {
+            expect_upgrade(server.addr, upgrade(good).as_bytes());
+        }
         for evil in ["evil.example", "chat.example.org.evil.example", "xchat.example.org", "example.org"] {
             expect_refusal(server.addr, upgrade(evil).as_bytes(), &[403, 421]);
             let same_origin = format!("Origin: http://{evil}\r\n");
@@ -650,6 +652,15 @@ fn hs_16_s7_only_an_offered_protocol_is_chosen() {
         let offered = odd.split(',').any(|token| token.trim() == "json");
         assert!(protocol.is_none() || (offered && protocol == Some("json")), "{odd:?}: {}", head.raw);
     }
+}
+
+#[test]
+fn hs_16_a_strict_server_refuses_what_it_does_not_speak() {
+    let server = Launch::serve().args(&["--strict-subprotocol"]).start();
+    let offer = |list: &str| upgrade_request("/ws", &format!("Sec-WebSocket-Protocol: {list}\r\n"));
+    expect_refusal(server.addr, offer("foo, bar").as_bytes(), &[400]);
+    expect_upgrade(server.addr, offer("foo, json").as_bytes());
+    expect_upgrade(server.addr, upgrade_request("/ws", "").as_bytes());
 }
 
 #[test]

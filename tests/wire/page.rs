@@ -90,6 +90,9 @@ fn s24_a_head_request_gets_the_head_alone() {
         assert_eq!(head.field("etag"), get_head.field("etag"));
     }
     assert_eq!(request(server.addr, "HEAD", "/nothing", "Connection: close\r\n").0.status, 404);
+    // RFC 9110 9.3.2: not even a refused upgrade.
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    assert!((400..500).contains(&request(server.addr, "HEAD", "/ws", upgrade).0.status));
 }
 
 #[test]
