@@ -126,6 +126,18 @@ impl fmt::Display for CloseReason {
     }
 }
 
+/// What a peer wrote, shown with its control characters escaped, so that it cannot forge a line of a log.
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'a>(pub &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") }
+        })
+    }
+}
+
 /// What an application may do from within a callback. Nothing is written before the end of the tick, so no call
 /// leads to another callback of the same application.
 pub trait Context {

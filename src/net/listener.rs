@@ -18,7 +18,7 @@ const LOG_EVERY_MS: Millis = 1000;
 
 #[derive(Debug)]
 pub(super) struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     /// Connections may wait: `accept` has not said `WouldBlock` since the last event. Events are edge-triggered, so
     /// nothing but this remembers them.
     is_ready: bool,
@@ -40,11 +40,17 @@ impl Listener {
         socket.listen(LISTEN_BACKLOG)?;
         let mut listener = TcpListener::from_std(socket.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
-        Ok(Self { listener, is_ready: true, retry_at: None, backoff_ms: *RETRY_MS.start(), logged_at: None })
+        Ok(Self {
+            socket: listener,
+            is_ready: true,
+            retry_at: None,
+            backoff_ms: *RETRY_MS.start(),
+            logged_at: None,
+        })
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.socket.local_addr()
     }
 
     pub(super) fn handle_ready(&mut self) {
@@ -66,7 +72,7 @@ impl Listener {
         if !self.is_ready(now) {
             return None;
         }
-        match self.listener.accept() {
+        match self.socket.accept() {
             Ok(accepted) => {
                 self.retry_at = None;
                 self.backoff_ms = *RETRY_MS.start();

@@ -9,6 +9,10 @@ pub const MAX_FRAME_HEADER_LEN: usize = 14;
 /// Longest payload of a control frame in bytes (RFC 6455 5.5).
 pub(super) const MAX_CONTROL_PAYLOAD: u64 = 125;
 
+/// RFC 6455 5.2: a 7-bit payload length that announces 16 or 64 bits of length.
+const LEN_16: u8 = 0x7E;
+const LEN_64: u8 = 0x7F;
+
 /// The opcodes that RFC 6455 11.8 defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -102,7 +106,7 @@ impl FrameHeader {
 #[inline]
 fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     match short_len {
-        126 => {
+        LEN_16 => {
             let Some((len, rest)) = rest.split_first_chunk::<2>() else { return Ok(None) };
             let len = u16::from_be_bytes(*len);
             if len < 126 {
@@ -110,7 +114,7 @@ fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
             }
             Ok(Some((u64::from(len), rest)))
         }
-        127 => {
+        LEN_64 => {
             let Some((len, rest)) = rest.split_first_chunk::<8>() else { return Ok(None) };
             let len = u64::from_be_bytes(*len);
             if len >> 63 != 0 {
@@ -141,10 +145,10 @@ pub fn write_frame(
         len @ 0..=125 => out.extend_from_slice(&[first, mask_bit | len as u8]),
         len @ 126..=0xFFFF => {
             let [high, low] = (len as u16).to_be_bytes();
-            out.extend_from_slice(&[first, mask_bit | 126, high, low]);
+            out.extend_from_slice(&[first, mask_bit | LEN_16, high, low]);
         }
         len => {
-            out.extend_from_slice(&[first, mask_bit | 127]);
+            out.extend_from_slice(&[first, mask_bit | LEN_64]);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }

@@ -5,7 +5,7 @@
 pub enum MaskingKeys {
     /// The same key for every frame: for load and tests only.
     Fixed([u8; 4]),
-    /// A fast generator (SplitMix64) from a seed: for load and tests only, its keys can be predicted.
+    /// A fast generator (`SplitMix64`) from a seed: for load and tests only, its keys can be predicted.
     Seeded(u64),
 }
 

@@ -207,7 +207,7 @@ impl Core {
     fn keep_pieces(&mut self, index: u32, membership: &Membership) {
         let topic = &self.topics[membership.topic as usize];
         let entry = &mut self.table[index as usize];
-        for piece in &topic.pieces[topic.first_piece(membership, self.tick)..] {
+        for piece in &topic.pieces[membership.first_piece(self.tick)..] {
             if piece.except == Some(index) {
                 continue;
             }

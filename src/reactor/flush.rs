@@ -154,11 +154,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// Writes the parts with one system call: small ones from a cork buffer, large ones with `writev`.
     fn write_now(&mut self, index: u32, parts: &[Part], total: usize) -> io::Result<usize> {
-        let core = &self.core;
+        let state = &self.core;
         let octets = |part: &Part| match part.source {
-            Source::Outbox => &core.outbox.bytes[part.start as usize..part.end as usize],
+            Source::Outbox => &state.outbox.bytes[part.start as usize..part.end as usize],
             Source::Topic(topic) => {
-                &core.topics[topic as usize].batch[part.start as usize..part.end as usize]
+                &state.topics[topic as usize].batch[part.start as usize..part.end as usize]
             }
         };
         if let [part] = parts {
@@ -264,7 +264,7 @@ fn collect_parts(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) {
     }));
     for membership in &core.table[index as usize].memberships {
         let topic = &core.topics[membership.topic as usize];
-        let pieces = topic.pieces.iter().skip(topic.first_piece(membership, core.tick));
+        let pieces = topic.pieces.iter().skip(membership.first_piece(core.tick));
         parts.extend(pieces.filter(|piece| piece.except != Some(index)).map(|piece| Part {
             order: piece.order,
             source: Source::Topic(membership.topic),

@@ -22,6 +22,16 @@ pub(super) struct Membership {
     pub(super) joined: Option<Joined>,
 }
 
+impl Membership {
+    /// The first piece of tick `tick` that the connection gets.
+    pub(super) fn first_piece(&self, tick: u32) -> usize {
+        match self.joined {
+            Some(joined) if joined.tick == tick => joined.piece as usize,
+            _ => 0,
+        }
+    }
+}
+
 /// The moment of a subscription, within one tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Joined {
@@ -46,14 +56,6 @@ impl Topic {
     /// The batch, to be appended to. Within a tick nobody else holds it.
     pub(super) fn batch_mut(&mut self) -> &mut Vec<u8> {
         Arc::make_mut(&mut self.batch)
-    }
-
-    /// The first piece that is for `slot`.
-    pub(super) fn first_piece(&self, membership: &Membership, tick: u32) -> usize {
-        match membership.joined {
-            Some(joined) if joined.tick == tick => joined.piece as usize,
-            _ => 0,
-        }
     }
 
     /// Forgets the tick. A batch that some backlog still holds is left to it.
