@@ -133,8 +133,7 @@ impl Connection {
     ) -> Result<Option<Event<'b>>, ProtocolError> {
         let event = self.advance(input, out);
         if event.is_err() {
-            self.awaits = Awaits::Nothing;
-            self.partial = None;
+            self.discard_from_now_on();
             input.discard();
         }
         event
@@ -211,7 +210,12 @@ impl Connection {
 
     fn end(&mut self) {
         self.state = ReadyState::Closed;
+        self.discard_from_now_on();
+    }
+
+    fn discard_from_now_on(&mut self) {
         self.awaits = Awaits::Nothing;
+        self.held_len = 0;
         self.partial = None;
     }
 

@@ -1,0 +1,116 @@
+//! The closing handshake and the deadlines (RFC 6455 5.5.1, 7).
+
+use switchboard::proto::Opcode::{Close, Ping, Pong, Text};
+use switchboard::proto::{CloseCode, Input, NotOpen, Outgoing, ProtoConfig, ReadyState, Timeout, Timeouts};
+
+use crate::support::{Role, Seen, close_code, connection, frame, receive};
+
+fn server() -> switchboard::proto::Connection {
+    let timeouts = Timeouts { handshake_ms: 1, ping_ms: 25_000, pong_ms: 10_000, close_ms: 5_000 };
+    connection(Role::Server, &ProtoConfig { timeouts, ..ProtoConfig::default() })
+}
+
+#[test]
+fn a_valid_code_is_echoed_and_an_empty_close_is_answered_empty() {
+    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4999_u16] {
+        let bytes = frame(Role::Server, true, Close, &[&code.to_be_bytes()[..], b"bye"].concat());
+        let mut server = server();
+        let outcome = receive(&mut server, &bytes, &[]);
+        assert_eq!(close_code(&outcome.answers), Some(code));
+        assert_eq!(server.ready_state(), ReadyState::Closed);
+        assert!(matches!(&outcome.events[..], [Seen::Close(frame)] if frame.reason == "bye"));
+    }
+    let outcome = receive(&mut server(), &frame(Role::Server, true, Close, b""), &[]);
+    assert_eq!(outcome.answers, [0x88, 0]);
+}
+
+#[test]
+fn fr_15_what_follows_a_close_is_discarded_unparsed() {
+    let garbage = [frame(Role::Server, true, Close, b""), vec![0xFF; 100]].concat();
+    let outcome = receive(&mut server(), &garbage, &[3, 50]);
+    assert_eq!((outcome.events.len(), outcome.error), (1, None));
+}
+
+#[test]
+fn lc_06_simultaneous_and_double_close_send_one_close_each_way() {
+    let (mut server, mut out) = (server(), Vec::new());
+    server.close(CloseCode::NORMAL, "", 0, &mut out);
+    server.close(CloseCode::GOING_AWAY, "again", 0, &mut out);
+    assert_eq!(server.ready_state(), ReadyState::Closing);
+    assert_eq!(server.encode(Outgoing::text("late"), &mut out), Err(NotOpen));
+    assert_eq!(server.ping(b"late", &mut out), Err(NotOpen));
+    assert_eq!(out, [0x88, 2, 3, 0xE8]);
+    let crossing = [
+        frame(Role::Server, true, Text, b"crossed our close"),
+        frame(Role::Server, true, Ping, b"no pong after close"),
+        frame(Role::Server, true, Close, &1001_u16.to_be_bytes()),
+    ];
+    let outcome = receive(&mut server, &crossing.concat(), &[]);
+    assert!(outcome.answers.is_empty());
+    assert!(matches!(&outcome.events[..], [Seen::Ping(_), Seen::Close(_)]), "{:?}", outcome.events);
+    assert_eq!(server.ready_state(), ReadyState::Closed);
+}
+
+#[test]
+fn a_ping_is_answered_with_its_payload_even_in_the_middle_of_a_message() {
+    let bytes = [
+        frame(Role::Server, false, Text, b"one "),
+        frame(Role::Server, true, Ping, b"payload"),
+        frame(Role::Server, true, switchboard::proto::Opcode::Continuation, b"two"),
+    ]
+    .concat();
+    for cuts in [vec![], (0..bytes.len()).collect::<Vec<_>>()] {
+        let outcome = receive(&mut server(), &bytes, &cuts);
+        assert_eq!(outcome.answers, frame(Role::Client, true, Pong, b"payload"));
+        assert_eq!(outcome.events.len(), 2);
+        assert_eq!(
+            outcome.events[1],
+            Seen::Message(switchboard::proto::MessageKind::Text, b"one two".to_vec())
+        );
+    }
+}
+
+#[test]
+fn lc_03_lc_04_silence_brings_a_ping_then_the_end() {
+    let (mut server, mut out) = (server(), Vec::new());
+    assert_eq!(server.handle_timeout(24_999, &mut out), Timeout::NotDue);
+    assert_eq!(server.next_timeout(), Some(25_000));
+    assert_eq!(server.handle_timeout(25_000, &mut out), Timeout::Pinged);
+    assert_eq!(out, [0x89, 0]);
+    assert_eq!(server.handle_timeout(34_999, &mut out), Timeout::NotDue);
+    out.clear();
+    assert_eq!(server.handle_timeout(35_000, &mut out), Timeout::PongOverdue);
+    assert_eq!(close_code(&out), Some(1011));
+    assert_eq!(server.ready_state(), ReadyState::Closed);
+}
+
+#[test]
+fn a_sign_of_life_moves_the_ping_but_not_the_close_deadline() {
+    let (mut server, mut out) = (server(), Vec::new());
+    server.handle_timeout(25_000, &mut out);
+    server.heard(30_000);
+    assert_eq!(server.next_timeout(), Some(55_000));
+    server.close(CloseCode::NORMAL, "", 40_000, &mut out);
+    server.heard(44_000);
+    let mut bytes = frame(Role::Server, true, Text, b"still talking");
+    let mut input = Input::new(&mut bytes);
+    assert!(server.next_event(&mut input, &mut out).unwrap().is_none());
+    assert_eq!(server.next_timeout(), Some(45_000));
+    assert_eq!(server.handle_timeout(45_000, &mut out), Timeout::CloseOverdue);
+}
+
+#[test]
+fn zero_turns_the_ping_off() {
+    let timeouts = Timeouts { ping_ms: 0, ..Timeouts::default() };
+    let server = connection(Role::Server, &ProtoConfig { timeouts, ..ProtoConfig::default() });
+    assert_eq!(server.next_timeout(), None);
+}
+
+#[test]
+fn a_code_that_must_not_be_sent_goes_out_as_1011() {
+    for code in [0, 999, 1004, 1006, 1015, 5000] {
+        let (mut server, mut out) = (server(), Vec::new());
+        server.close(CloseCode(code), "", 0, &mut out);
+        assert_eq!(close_code(&out), Some(1011), "{code}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The protocol core from outside: every rule, every cut, and against another implementation.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests say what is wrong by panicking"
+)]
+
+mod closing;
+mod differential;
+mod rules;
+mod streams;
+mod support;

@@ -1,0 +1,166 @@
+//! The application under simulation. It notes what it means each connection to get: that is the oracle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+
+use switchboard::app::{
+    Acceptance, Application, CloseReason, ConnId, Context, Message, Outgoing, Request, TopicId, Verdict,
+};
+use switchboard::proto::CloseCode;
+
+pub const TOPICS: usize = 3;
+
+/// What is meant for one connection.
+#[derive(Default)]
+pub struct Meant {
+    pub messages: Vec<String>,
+    topics: BTreeSet<usize>,
+    /// `on_close` was called.
+    pub closed: Option<CloseReason>,
+    /// The application began to close it.
+    is_closing: bool,
+}
+
+#[derive(Default)]
+pub struct App {
+    topics: Vec<TopicId>,
+    pub meant: BTreeMap<ConnId, Meant>,
+    /// By the name in the request, so that the simulation knows which client is which connection.
+    pub names: BTreeMap<String, ConnId>,
+    count: usize,
+    pub timers: usize,
+    pub drained: bool,
+    pub rejoins_in_tick: usize,
+}
+
+impl App {
+    fn next(&mut self, kind: &str, size: usize) -> String {
+        self.count += 1;
+        format!("{kind} {} {}", self.count, "x".repeat(size))
+    }
+
+    fn send<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: String) {
+        let is_sent = ctx.send(conn, Outgoing::text(&text)).is_ok();
+        let Some(meant) = self.meant.get_mut(&conn) else { return assert!(!is_sent) };
+        assert!(!is_sent || meant.closed.is_none() && !meant.is_closing, "sent to a closed connection");
+        if is_sent {
+            meant.messages.push(text);
+        }
+    }
+
+    fn publish<C: Context>(&mut self, ctx: &mut C, topic: usize, size: usize, except: Option<ConnId>) {
+        let text = self.next("published", size);
+        let receivers = ctx.publish(self.topics[topic], Outgoing::text(&text), except);
+        let mut expected = 0;
+        for (conn, meant) in &mut self.meant {
+            if meant.topics.contains(&topic) && Some(*conn) != except {
+                meant.messages.push(text.clone());
+                expected += 1;
+            }
+        }
+        // A connection that ended in this tick is no receiver any more, though `on_close` is still to come.
+        assert!(receivers <= expected, "more receivers than members");
+    }
+
+    fn join<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: usize) {
+        // A slow consumer is closed by the loop before the application hears of it.
+        if ctx.subscribe(conn, self.topics[topic]).is_ok() {
+            self.meant.get_mut(&conn).expect("known").topics.insert(topic);
+        }
+    }
+
+    fn leave_all(&mut self, conn: ConnId) {
+        self.meant.get_mut(&conn).expect("known").topics.clear();
+    }
+}
+
+impl Application for App {
+    type Mail = Infallible;
+
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        self.topics = (0..TOPICS).map(|_| ctx.create_topic()).collect();
+    }
+
+    fn on_request<C: Context>(&mut self, _ctx: &mut C, request: &Request<'_>) -> Verdict {
+        let name = request.head.path().trim_start_matches('/').to_owned();
+        assert!(self.names.insert(name, request.conn).is_none(), "one upgrade per client");
+        Verdict::Accept(Acceptance::default())
+    }
+
+    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        assert!(self.meant.insert(conn, Meant::default()).is_none(), "a handle is never used twice");
+        self.send(ctx, conn, "welcome".to_owned());
+    }
+
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        let text = message.text().expect("clients send text").to_owned();
+        let mut words = text.split(' ');
+        let command = words.next().unwrap_or_default();
+        let number: usize = words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
+        let topic = number % TOPICS;
+        match command {
+            "post" => self.publish(ctx, topic, number, None),
+            "others" => self.publish(ctx, topic, number, Some(conn)),
+            "burst" => {
+                for size in 0..5 {
+                    self.publish(ctx, (topic + size) % TOPICS, size, None);
+                    let text = self.next("between", size);
+                    self.send(ctx, conn, text);
+                }
+            }
+            "join" => {
+                self.join(ctx, conn, topic);
+            }
+            "leave" => {
+                ctx.unsubscribe(conn, self.topics[topic]);
+                self.meant.get_mut(&conn).expect("known").topics.remove(&topic);
+            }
+            "rejoin" => {
+                self.publish(ctx, topic, 1, None);
+                ctx.unsubscribe(conn, self.topics[topic]);
+                self.meant.get_mut(&conn).expect("known").topics.remove(&topic);
+                self.publish(ctx, topic, 2, None);
+                self.join(ctx, conn, topic);
+                self.publish(ctx, topic, 3, None);
+                self.rejoins_in_tick += 1;
+            }
+            "echo" => {
+                let text = self.next("echo", number);
+                self.send(ctx, conn, text);
+            }
+            "tell" => {
+                let all: Vec<ConnId> = self.meant.keys().copied().collect();
+                let text = self.next("told", number);
+                self.send(ctx, all[number % all.len()], text);
+            }
+            "timer" => ctx.set_timer(ctx.now().monotonic_ms + number as u64, number as u64),
+            "close" => {
+                ctx.close(conn, CloseCode(4000), "as you wish");
+                self.leave_all(conn);
+                self.meant.get_mut(&conn).expect("known").is_closing = true;
+            }
+            other => panic!("a damaged command came through: {other:?}"),
+        }
+    }
+
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+        self.leave_all(conn);
+        let meant = self.meant.get_mut(&conn).expect("on_open came first");
+        assert!(meant.closed.replace(reason.clone()).is_none(), "on_close comes once");
+        self.publish(ctx, 0, 0, None);
+    }
+
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        self.timers += 1;
+        self.publish(ctx, token as usize % TOPICS, 3, None);
+    }
+
+    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
+        self.drained = true;
+        self.publish(ctx, 1, 1, None);
+        for meant in self.meant.values_mut() {
+            meant.topics.clear();
+            meant.is_closing = true;
+        }
+    }
+}

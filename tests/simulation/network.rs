@@ -1,0 +1,180 @@
+//! Sockets made of byte queues. Readiness is told by edges, as epoll does.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+
+use switchboard::reactor::{Readiness, Socket};
+
+/// A small generator, so that a seed is a run (`SplitMix64`).
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// One TCP connection between a client and the server.
+pub struct Wire {
+    pub to_server: VecDeque<u8>,
+    pub to_client: VecDeque<u8>,
+    /// Octets that fit between server and client.
+    pub capacity: usize,
+    pub client_fin: bool,
+    pub is_reset: bool,
+    pub server_fin: bool,
+    pub server_closed: bool,
+    /// Edges that the server has not been told of.
+    pub readable: bool,
+    pub writable: bool,
+    /// The server found the socket full, so room will be an edge.
+    pub server_waits: bool,
+    pub random: Random,
+    pub interrupts: usize,
+    pub full_writes: usize,
+    pub partial_writes: usize,
+}
+
+pub type SharedWire = Rc<RefCell<Wire>>;
+
+impl Wire {
+    pub fn new(random: Random, capacity: usize) -> SharedWire {
+        Rc::new(RefCell::new(Self {
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            capacity,
+            client_fin: false,
+            is_reset: false,
+            server_fin: false,
+            server_closed: false,
+            readable: false,
+            // Registering an edge-triggered socket tells its state once.
+            writable: true,
+            server_waits: false,
+            random,
+            interrupts: 0,
+            full_writes: 0,
+            partial_writes: 0,
+        }))
+    }
+
+    pub fn client_sends(&mut self, bytes: &[u8]) {
+        self.to_server.extend(bytes);
+        self.readable = true;
+    }
+
+    pub fn client_takes(&mut self, count: usize) -> Vec<u8> {
+        let count = count.min(self.to_client.len());
+        let taken: Vec<u8> = self.to_client.drain(..count).collect();
+        if self.server_waits && !taken.is_empty() {
+            self.server_waits = false;
+            self.writable = true;
+        }
+        taken
+    }
+
+    pub fn client_ends(&mut self) {
+        self.client_fin = true;
+        self.readable = true;
+    }
+
+    pub fn client_resets(&mut self) {
+        self.is_reset = true;
+        self.readable = true;
+        self.to_server.clear();
+        self.to_client.clear();
+    }
+
+    /// What epoll would report now, once.
+    pub fn take_edges(&mut self) -> Option<Readiness> {
+        if !self.readable && !self.writable {
+            return None;
+        }
+        let has_input = !self.to_server.is_empty() || self.client_fin || self.is_reset;
+        let has_room = self.to_client.len() < self.capacity;
+        (self.readable, self.writable) = (false, false);
+        Some(Readiness {
+            readable: has_input,
+            writable: has_room,
+            read_closed: self.client_fin || self.is_reset,
+        })
+    }
+
+    fn interrupted(&mut self) -> io::Result<()> {
+        if self.random.one_in(20) {
+            self.interrupts += 1;
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        if self.is_reset {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+}
+
+/// The server's end.
+pub struct SimSocket(pub SharedWire);
+
+impl Drop for SimSocket {
+    fn drop(&mut self) {
+        self.0.borrow_mut().server_closed = true;
+    }
+}
+
+impl Socket for SimSocket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        wire.interrupted()?;
+        if wire.to_server.is_empty() {
+            return if wire.client_fin { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let count = buffer.len().min(wire.to_server.len());
+        for (slot, octet) in buffer.iter_mut().zip(wire.to_server.drain(..count)) {
+            *slot = octet;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut wire = self.0.borrow_mut();
+        wire.interrupted()?;
+        assert!(!wire.server_fin, "a write after the FIN");
+        let room = wire.capacity - wire.to_client.len();
+        if room < bytes.len() {
+            wire.server_waits = true;
+        }
+        if room == 0 && !bytes.is_empty() {
+            wire.full_writes += 1;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = room.min(bytes.len());
+        wire.partial_writes += usize::from(count < bytes.len());
+        wire.to_client.extend(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.write(&bytes)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().server_fin = true;
+        Ok(())
+    }
+}

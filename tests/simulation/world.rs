@@ -1,0 +1,345 @@
+//! One run: a network, clients with moods, the reactor, and what must hold in the end.
+
+use switchboard::app::{CloseReason, ConnId, Now};
+use switchboard::reactor::{Config, Reactor, Readiness};
+
+use crate::application::{App, Meant};
+use crate::client::{Client, End};
+use crate::network::{Random, SimSocket, Wire};
+
+const TICKS: usize = 300;
+const MAX_CLIENTS: usize = 14;
+
+/// How often each interesting thing happened: a simulation that never meets it proves nothing about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coverage {
+    pub opened: usize,
+    pub delivered: usize,
+    pub interrupts: usize,
+    pub full_writes: usize,
+    pub partial_writes: usize,
+    pub stale_events: usize,
+    pub spurious_events: usize,
+    pub slots_used_again: usize,
+    pub resets: usize,
+    pub broken_handshakes: usize,
+    pub closed_by_peer: usize,
+    pub closed_by_application: usize,
+    pub closed_for_protocol: usize,
+    pub closed_as_slow: usize,
+    pub disconnected: usize,
+    pub pong_timeouts: usize,
+    pub shutdowns_heard: usize,
+    pub pings: usize,
+    pub timers: usize,
+    pub rejoins_in_tick: usize,
+    pub exact_closes: usize,
+    pub leftovers: usize,
+    pub handshake_timeouts: usize,
+}
+
+impl Coverage {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 23] {
+        macro_rules! named {
+            ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
+        }
+        named!(
+            opened,
+            delivered,
+            interrupts,
+            full_writes,
+            partial_writes,
+            stale_events,
+            spurious_events,
+            slots_used_again,
+            resets,
+            broken_handshakes,
+            closed_by_peer,
+            closed_by_application,
+            closed_for_protocol,
+            closed_as_slow,
+            disconnected,
+            pong_timeouts,
+            shutdowns_heard,
+            pings,
+            timers,
+            rejoins_in_tick,
+            exact_closes,
+            leftovers,
+            handshake_timeouts
+        )
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        let mut other = *other;
+        for ((_, mine), (_, theirs)) in self.counters().into_iter().zip(other.counters()) {
+            *mine += *theirs;
+        }
+    }
+
+    pub fn assert_complete(&mut self) {
+        let missing: Vec<_> =
+            self.counters().into_iter().filter(|(_, count)| **count == 0).map(|(name, _)| name).collect();
+        assert!(missing.is_empty(), "never happened: {missing:?}");
+    }
+}
+
+pub struct World {
+    random: Random,
+    reactor: Reactor<App, SimSocket>,
+    clients: Vec<Client>,
+    gone: Vec<ConnId>,
+    now: Now,
+    resets: usize,
+    stale: usize,
+    spurious: usize,
+    leftovers: usize,
+    broken_handshakes: usize,
+    verbose: bool,
+}
+
+impl World {
+    pub fn new(seed: u64, verbose: bool) -> Self {
+        let mut random = Random(seed);
+        let mut config = Config { receive_buffer: [64, 1000, 65_536][random.below(3)], ..Config::default() };
+        config.high_water = [300, 4000, 65_536][random.below(3)];
+        // In a quarter of the runs the limit is so low that slow consumers are met.
+        config.max_backlog = if seed % 4 == 0 { 3000 } else { 1 << 20 };
+        let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
+        Self {
+            reactor: Reactor::new(config, App::default(), random.next(), now),
+            random,
+            clients: Vec::new(),
+            gone: Vec::new(),
+            now,
+            resets: 0,
+            stale: 0,
+            spurious: 0,
+            leftovers: 0,
+            broken_handshakes: 0,
+            verbose,
+        }
+    }
+
+    pub fn run(mut self, coverage: &mut Coverage) {
+        for _ in 0..TICKS {
+            if self.clients.len() < MAX_CLIENTS && self.random.one_in(8) {
+                self.connect();
+            }
+            for at in 0..self.clients.len() {
+                self.act(at);
+            }
+            self.tick(false);
+        }
+        self.quiet_phase();
+        self.check_open_clients();
+        self.reactor.begin_shutdown();
+        self.quiet_phase();
+        // Whoever does not answer is dropped at the close deadline.
+        for _ in 0..3 {
+            self.advance_time(6_000);
+            self.tick(true);
+        }
+        assert_eq!(self.reactor.connections(), 0, "connections are left over");
+        assert!(self.reactor.app().drained);
+        self.check_all_clients(coverage);
+        self.count(coverage);
+    }
+
+    fn connect(&mut self) {
+        let capacity = [200, 5_000, 100_000][self.random.below(3)];
+        let wire = Wire::new(Random(self.random.next()), capacity);
+        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into());
+        let name = format!("{}-{}", conn.index, conn.generation);
+        self.clients.push(Client::new(name, conn, wire, &mut self.random));
+    }
+
+    /// Something happens at a client, or not.
+    fn act(&mut self, at: usize) {
+        let random = &mut self.random;
+        let client = &mut self.clients[at];
+        if client.is_open() {
+            let magnitude = random.below(11);
+            let number = random.below(1 << magnitude);
+            match random.below(60) {
+                0..=7 => client.say(&format!("post {number}")),
+                8..=10 => client.say(&format!("others {number}")),
+                11..=14 => client.say(&format!("join {number}")),
+                15 => client.say(&format!("leave {number}")),
+                16..=18 => client.say(&format!("echo {}", number * 10)),
+                19 | 20 => client.say(&format!("tell {number}")),
+                21 => client.say(&format!("burst {number}")),
+                22 => client.say(&format!("rejoin {number}")),
+                23 => client.say(&format!("timer {number}")),
+                24 => client.reads_nothing = !client.reads_nothing,
+                25 if random.one_in(6) => client.say("close"),
+                26 if random.one_in(6) => client.close(),
+                27 if random.one_in(12) => client.rave(),
+                28 if random.one_in(12) => client.break_off(false),
+                29 if random.one_in(12) => {
+                    client.break_off(true);
+                    self.resets += 1;
+                }
+                _ => {}
+            }
+        } else if client.end.is_none() && random.one_in(100) {
+            client.break_off(random.one_in(2));
+            self.broken_handshakes += 1;
+        }
+        if random.one_in(2) {
+            client.deliver(random, false);
+        }
+        client.read(random, false);
+    }
+
+    fn advance_time(&mut self, ms: u64) {
+        self.now.monotonic_ms += ms;
+        self.now.unix_ms += ms;
+    }
+
+    /// One turn of the event loop, as `net` makes it.
+    fn tick(&mut self, is_quiet: bool) -> bool {
+        let step = if self.random.one_in(40) && !is_quiet { 9_000 } else { self.random.below(40) as u64 };
+        self.advance_time(step);
+        self.reactor.begin(self.now);
+        self.leftovers += usize::from(self.reactor.has_backlog());
+        self.reactor.resume();
+        let mut happened = false;
+        let first = self.random.below(self.clients.len().max(1));
+        for at in 0..self.clients.len() {
+            let client = &self.clients[(first + at) % self.clients.len()];
+            let (conn, is_closed) = (client.conn, client.wire.borrow().server_closed);
+            let edges = client.wire.borrow_mut().take_edges();
+            if let Some(readiness) = edges.filter(|_| !is_closed) {
+                self.reactor.ready(conn, readiness);
+                happened = true;
+            } else if self.random.one_in(30) && !is_closed {
+                self.reactor.ready(conn, Readiness { readable: true, writable: true, read_closed: false });
+                self.spurious += 1;
+            }
+        }
+        if !self.gone.is_empty() && self.random.one_in(3) {
+            let stale = self.gone[self.random.below(self.gone.len())];
+            self.reactor.ready(stale, Readiness { readable: true, writable: true, read_closed: true });
+            self.stale += 1;
+        }
+        self.reactor.fire_timers();
+        self.reactor.settle();
+        for client in &self.clients {
+            if client.wire.borrow().server_closed && !self.gone.contains(&client.conn) {
+                self.gone.push(client.conn);
+            }
+        }
+        happened || self.reactor.has_backlog()
+    }
+
+    /// No new deeds: what is under way must arrive by itself. Checked before anything is poked.
+    fn quiet_phase(&mut self) {
+        for _ in 0..2_000 {
+            let mut happened = false;
+            for client in &mut self.clients {
+                client.deliver(&mut self.random, true);
+                happened |= client.read(&mut self.random, true);
+            }
+            happened |= self.tick(true);
+            // A timer may have spoken in this very tick.
+            let waits = |client: &Client| client.end.is_none() && !client.wire.borrow().to_client.is_empty();
+            if !happened && !self.clients.iter().any(waits) {
+                return;
+            }
+        }
+        panic!("the network never comes to rest");
+    }
+
+    fn meant(&self, client: &Client) -> Option<&Meant> {
+        self.reactor.app().meant.get(&client.conn)
+    }
+
+    fn check_open_clients(&self) {
+        for client in self.clients.iter().filter(|client| client.is_open()) {
+            let meant = self.meant(client).expect("it is open");
+            assert_eq!(meant.closed, None, "{}: closed behind its back", client.name);
+            check_messages(client, meant);
+            assert_eq!(client.messages.len(), meant.messages.len(), "{}: something is missing", client.name);
+        }
+    }
+
+    fn check_all_clients(&self, coverage: &mut Coverage) {
+        for client in &self.clients {
+            let Some(meant) = self.meant(client) else {
+                assert!(client.messages.is_empty());
+                continue;
+            };
+            let reason = meant.closed.as_ref().expect("on_close came for everyone");
+            if self.verbose {
+                eprintln!(
+                    "{}: {} messages, {reason:?}, {:?}",
+                    client.name,
+                    client.messages.len(),
+                    client.end
+                );
+            }
+            check_messages(client, meant);
+            let has_all = client.messages.len() == meant.messages.len();
+            let heard = match &client.end {
+                Some(End::Close(frame)) => Some(frame.code.0),
+                _ => None,
+            };
+            match (reason, heard) {
+                (CloseReason::Application(_), Some(4000)) | (CloseReason::Shutdown, Some(1001)) => {
+                    // A client that closed by itself has no use for what comes after.
+                    assert!(has_all || client.is_leaving, "{}: lost before our Close", client.name);
+                    coverage.exact_closes += 1;
+                    coverage.shutdowns_heard += usize::from(heard == Some(1001));
+                }
+                (_, Some(4000 | 1001)) => panic!("{}: {heard:?} but {reason:?}", client.name),
+                (CloseReason::Protocol(_), code) => assert!(matches!(code, Some(1002) | None)),
+                _ => {}
+            }
+        }
+    }
+
+    fn count(&self, coverage: &mut Coverage) {
+        let app = self.reactor.app();
+        coverage.opened += app.meant.len();
+        coverage.timers += app.timers;
+        coverage.rejoins_in_tick += app.rejoins_in_tick;
+        coverage.resets += self.resets;
+        coverage.stale_events += self.stale;
+        coverage.spurious_events += self.spurious;
+        coverage.leftovers += self.leftovers;
+        coverage.broken_handshakes += self.broken_handshakes;
+        for meant in app.meant.values() {
+            *(match meant.closed.as_ref().expect("closed") {
+                CloseReason::Peer(_) => &mut coverage.closed_by_peer,
+                CloseReason::Application(_) => &mut coverage.closed_by_application,
+                CloseReason::Protocol(_) => &mut coverage.closed_for_protocol,
+                CloseReason::SlowConsumer => &mut coverage.closed_as_slow,
+                CloseReason::PongTimeout => &mut coverage.pong_timeouts,
+                CloseReason::Disconnected => &mut coverage.disconnected,
+                CloseReason::Shutdown => continue,
+            }) += 1;
+        }
+        for (at, client) in self.clients.iter().enumerate() {
+            let wire = client.wire.borrow();
+            coverage.delivered += client.messages.len();
+            coverage.pings += client.pings;
+            coverage.handshake_timeouts += usize::from(client.end == Some(End::TooLate));
+            coverage.interrupts += wire.interrupts;
+            coverage.full_writes += wire.full_writes;
+            coverage.partial_writes += wire.partial_writes;
+            let earlier = &self.clients[..at];
+            coverage.slots_used_again +=
+                usize::from(earlier.iter().any(|other| other.conn.index == client.conn.index));
+        }
+    }
+}
+
+/// What a client got is the beginning of what was meant for it.
+fn check_messages(client: &Client, meant: &Meant) {
+    for (at, (got, meant)) in client.messages.iter().zip(&meant.messages).enumerate() {
+        let heads = (&got[..got.len().min(20)], &meant[..meant.len().min(20)]);
+        assert!(got == meant, "{}: message {at} is {:?}, meant was {:?}", client.name, heads.0, heads.1);
+    }
+    assert!(client.messages.len() <= meant.messages.len(), "{}: more than was meant for it", client.name);
+}
