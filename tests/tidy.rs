@@ -12,6 +12,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("app", &["proto"]),
     ("reactor", &["app", "proto"]),
     ("net", &["app", "proto", "reactor"]),
+    ("apps", &["app"]),
     ("chat", &["app"]),
 ];
 

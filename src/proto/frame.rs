@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn fr_06_07_08_each_reserved_or_broken_first_octet_is_refused_by_two_octets() {
         for first in 0..=255u8 {
-            for second in [0x80, 0x80 | 125, 0x80 | 126, 0x80 | 127] {
+            for second in [0x80, 0xFD, 0xFE, 0xFF] {
                 let (fin, rsv, bits) = (first & 0x80 != 0, first & 0x70, first & 0x0F);
                 let expected = if rsv != 0 {
                     Err(ProtocolError::ReservedBits)

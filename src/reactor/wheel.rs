@@ -142,7 +142,7 @@ mod tests {
         let mut wheel = Wheel::new();
         wheel.arm(7, 100);
         assert_eq!(wheel.next_deadline(), Some(128));
-        assert_eq!(fired(&mut wheel, 127), []);
+        assert!(fired(&mut wheel, 127).is_empty());
         assert_eq!(fired(&mut wheel, 128), [7]);
         assert_eq!(wheel.next_deadline(), None);
     }
@@ -154,7 +154,7 @@ mod tests {
         wheel.arm(1, 1_000);
         wheel.arm(1, 30_000);
         assert_eq!(fired(&mut wheel, 1_024), [1]);
-        assert_eq!(fired(&mut wheel, 40_000), []);
+        assert!(fired(&mut wheel, 40_000).is_empty());
     }
 
     proptest! {

@@ -83,7 +83,7 @@ rm -rf "$out"
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 start=$(date +%s)
-timeout "${AUTOBAHN_LIMIT:-1800}" \
+timeout --foreground "${AUTOBAHN_LIMIT:-1800}" \
   "$home/venv/bin/python" "$here/autobahn_py3.py" run "$home/site" "$out" "$port" "$cases" >"$out/run.log" 2>&1 || {
   status=$?
   tail -5 "$out/run.log" >&2

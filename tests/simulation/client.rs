@@ -95,9 +95,9 @@ impl Client {
         if self.end.is_none() {
             let mut wire = self.wire.borrow_mut();
             if with_reset {
-                wire.client_resets()
+                wire.client_resets();
             } else {
-                wire.client_ends()
+                wire.client_ends();
             }
             self.end = Some(End::Gone);
         }

@@ -29,10 +29,9 @@ fn every_client_sees_exactly_what_was_meant_for_it() {
             World::new(seed, false).run(&mut coverage);
             coverage
         });
-        match outcome {
-            Ok(seen) => coverage.add(&seen),
-            Err(_) => panic!("seed {seed} failed; replay it with SIMULATION_SEED={seed}"),
-        }
+        let seen =
+            outcome.unwrap_or_else(|_| panic!("seed {seed} failed; replay it: SIMULATION_SEED={seed}"));
+        coverage.add(&seen);
     }
     coverage.assert_complete();
 }

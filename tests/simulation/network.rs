@@ -30,6 +30,7 @@ impl Random {
 }
 
 /// One TCP connection between a client and the server.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection")]
 pub struct Wire {
     pub to_server: VecDeque<u8>,
     pub to_client: VecDeque<u8>,

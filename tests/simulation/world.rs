@@ -104,7 +104,7 @@ impl World {
         let mut config = Config { receive_buffer: [64, 1000, 65_536][random.below(3)], ..Config::default() };
         config.high_water = [300, 4000, 65_536][random.below(3)];
         // In a quarter of the runs the limit is so low that slow consumers are met.
-        config.max_backlog = if seed % 4 == 0 { 3000 } else { 1 << 20 };
+        config.max_backlog = if seed.is_multiple_of(4) { 3000 } else { 1 << 20 };
         let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
         Self {
             reactor: Reactor::new(config, App::default(), random.next(), now),

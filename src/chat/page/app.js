@@ -23,11 +23,12 @@ const limits = {
 };
 
 let shown = []; // what #messages holds, oldest first
+let following = true; // the newest message is in view
 
 const connection = connect(`${location.origin.replace(/^http/, 'ws')}/ws`, ['json'], {
   onState(open) {
     byId('status').dataset.state = open ? 'open' : 'closed';
-    byId('status-text').textContent = open ? 'Connected' : 'Not connected, trying again…';
+    byId('status-text').textContent = open ? 'Connected' : 'Not connected, retrying…';
     if (!open) outbox.connectionLost();
   },
   onMessage(message) {
@@ -41,12 +42,11 @@ const outbox = new Outbox({ send: connection.send, onSilence: connection.abandon
 // ---- the list
 
 function showList(list) {
-  const followed = isAtBottom();
   const kept = update([...list].reverse());
   outbox.listArrived(list);
   showOutbox();
   byId('empty').hidden = shown.length > 0;
-  if (followed) scrollToBottom();
+  if (following) scrollToBottom();
   else byId('newer').hidden = kept === shown.length;
 }
 
@@ -108,11 +108,8 @@ function element(tag, className, content = '') {
   return made;
 }
 
-function isAtBottom() {
-  return log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_BOTTOM_PX;
-}
-
 function scrollToBottom() {
+  following = true;
   log.scrollTop = log.scrollHeight;
   byId('newer').hidden = true;
 }
@@ -189,8 +186,13 @@ text.addEventListener('input', draftChanged);
 user.addEventListener('input', nameChanged);
 byId('newer').addEventListener('click', scrollToBottom);
 log.addEventListener('scroll', () => {
-  if (isAtBottom()) byId('newer').hidden = true;
+  following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_BOTTOM_PX;
+  if (following) byId('newer').hidden = true;
 });
+// A growing text field, or a phone's keyboard, must not cover the newest message.
+new ResizeObserver(() => {
+  if (following) scrollToBottom();
+}).observe(log);
 
 user.value = forThisBrowser.read(NAME_STORED_AS) ?? '';
 nameChanged();

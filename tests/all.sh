@@ -1,0 +1,193 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change goes in.
+#
+#   tests/all.sh [--full] [SECTION...]
+#
+# --full   all 517 Autobahn cases instead of the base set
+# SECTION  only these, in the order given; the sections are the functions below
+#
+# It stops at the first section that fails. Every section ends with what it counted; the last line of all is
+# "N passed, N failed". CARGO_TARGET_DIR and SWITCHBOARD_SCREENSHOTS (see tests/browser/run.sh) are honoured.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+sections=(tools fmt clippy doc layers dependencies unit benches release conformance browser)
+cases=base
+if [ "${1:-}" = --full ]; then
+  cases=all
+  shift
+fi
+if [ $# -gt 0 ]; then
+  sections=("$@")
+fi
+
+target=${CARGO_TARGET_DIR:-target}
+log=$(mktemp)
+section_pid='' # leads the process group of the running section
+passed=0
+failed=0
+summary=''
+
+finish() {
+  status=$?
+  end_section
+  rm -f "$log"
+  printf '\n== Summary\n%s\n%d passed, %d failed\n' "$summary" "$passed" "$failed"
+  exit "$status"
+}
+end_section() {
+  if [ -n "$section_pid" ]; then kill -- "-$section_pid" 2>/dev/null || true; fi
+  section_pid=''
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# ---- the sections; each prints what it does, and fails by its exit status
+
+# What the machine must have. Debian's packages are installed when root runs this, and named otherwise.
+tools() {
+  local missing=()
+  need() { command -v "$1" >/dev/null || missing+=("$2"); }
+  need cargo 'cargo (install Rust with rustup)'
+  need node 'node (install Node.js 20 or newer)'
+  need npm 'npm (it comes with Node.js)'
+  if [ ${#missing[@]} -gt 0 ]; then
+    printf 'missing: %s\n' "${missing[@]}"
+    return 1
+  fi
+  need python3 python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  need strace strace
+  need valgrind valgrind
+  if [ ${#missing[@]} -gt 0 ]; then
+    if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+      printf 'missing; on Debian, as root: apt-get update && apt-get install %s\n' "${missing[*]}"
+      return 1
+    fi
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  fi
+}
+
+fmt() {
+  cargo fmt --all --check
+}
+
+clippy() {
+  cargo clippy --workspace --all-targets -- -D warnings
+}
+
+doc() {
+  RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
+}
+
+# The protocol core builds without mio, and its tree names none.
+layers() {
+  cargo build -p switchboard --no-default-features --lib
+  absent mio -p switchboard --no-default-features
+}
+
+dependencies() {
+  absent tokio --workspace
+  if command -v cargo-deny >/dev/null; then
+    cargo deny check bans licenses sources
+  else
+    echo 'cargo-deny is not installed: deny.toml was not checked (cargo install cargo-deny --locked)'
+  fi
+}
+
+absent() {
+  local crate=$1 tree
+  shift
+  tree=$(cargo tree -e normal --prefix none "$@")
+  if grep -E "^$crate v" <<<"$tree"; then
+    echo "$crate must not be a dependency here"
+    return 1
+  fi
+}
+
+unit() {
+  cargo test --workspace
+}
+
+benches() {
+  cargo bench --no-run --workspace
+}
+
+release() {
+  cargo build --release --workspace --bins --examples
+}
+
+conformance() {
+  local port server
+  port=$(free_port)
+  "$target/release/switchboard" echo --listen "127.0.0.1:$port" &
+  server=$!
+  # shellcheck disable=SC2064 # the id of now
+  trap "kill $server" EXIT
+  await_port "$port" "$server"
+  AUTOBAHN_OUT="$target/autobahn-reports" tests/conformance/run.sh --strict "$port" "$cases"
+}
+
+browser() {
+  SWITCHBOARD_BIN=$target/release/switchboard tests/browser/run.sh
+}
+
+# ---- helpers
+
+free_port() {
+  python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+await_port() {
+  local port=$1 pid=$2
+  for _ in $(seq 100); do
+    if (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
+    kill -0 "$pid" 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "nothing listens on port $port"
+  return 1
+}
+
+# What the runners said in this section, as "passed failed". A check without tests of its own counts as one.
+count() {
+  awk '
+    /^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^failed/) failed += $(i - 1) } tests = 1 }
+    /^ℹ pass [0-9]+$/ { passed += $3; tests = 1 }
+    /^ℹ fail [0-9]+$/ { failed += $3; tests = 1 }
+    /^cases [0-9]+ .* FAILED [0-9]+/ {
+      for (i = 1; i < NF; i++) { if ($i == "OK" || $i == "INFORMATIONAL") good += $(i + 1); if ($i == "|") break }
+      passed += good; failed += $2 - good; tests = 1
+    }
+    END { if (!tests) print 1, 0; else print passed + 0, failed + 0 }' "$log"
+}
+
+run() {
+  local section=$1 start=$SECONDS status=0 good bad
+  printf '\n== %s\n' "$section"
+  # In a process group of its own, so that nothing a section started outlives it.
+  set -m
+  { (set -e; "$section") 2>&1 | tee "$log"; } </dev/null &
+  section_pid=$!
+  set +m
+  wait "$section_pid" || status=$?
+  end_section
+
+  read -r good bad < <(count)
+  if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    good=0 bad=1
+  fi
+  passed=$((passed + good))
+  failed=$((failed + bad))
+  summary+=$(printf '%-13s %5d s  %6d passed  %d failed' "$section" $((SECONDS - start)) "$good" "$bad")$'\n'
+  if [ "$status" -ne 0 ] || [ "$bad" -gt 0 ]; then
+    printf '\n== %s FAILED (status %d)\n' "$section" "$status"
+    exit 1
+  fi
+}
+
+for section in "${sections[@]}"; do
+  declare -F "$section" >/dev/null || { echo "tests/all.sh: no section $section"; exit 2; }
+  run "$section"
+done
