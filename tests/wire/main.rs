@@ -12,5 +12,6 @@ mod handshake;
 mod lifecycle;
 mod messages;
 mod page;
+mod policy;
 mod resources;
 mod support;
