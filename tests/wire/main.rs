@@ -1,0 +1,17 @@
+//! Black-box tests of the `switchboard` binary and of the examples: a real process, a real socket, raw bytes.
+//!
+//! A test carries in its name the row of the list of attacks (`hs_01`, `fr_05`, …) or the behaviour (`s33`) it
+//! stands for. Each would fail without the defence it names, and each is bounded in count and in time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
+#![allow(clippy::disallowed_methods, reason = "the tests stand outside the loop: they read clocks and wait")]
+
+mod chat;
+mod examples;
+mod frames;
+mod handshake;
+mod lifecycle;
+mod messages;
+mod page;
+mod policy;
+mod resources;
+mod support;

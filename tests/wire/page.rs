@@ -1,0 +1,163 @@
+//! The HTTP side of the chat: the page, its parts, and what is none of them.
+
+use std::net::SocketAddr;
+
+use crate::support::{Client, Head, Launch};
+
+fn request(addr: SocketAddr, method: &str, target: &str, extra: &str) -> (Head, Vec<u8>) {
+    let mut client = Client::connect(addr);
+    client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n").as_bytes());
+    if method != "HEAD" {
+        return client.response();
+    }
+    let head = client.head();
+    client.half_close();
+    client.end(crate::support::secs(3));
+    assert_eq!(client.take_unread(), b"", "a body for HEAD");
+    (head, Vec::new())
+}
+
+fn get(addr: SocketAddr, target: &str) -> (Head, Vec<u8>) {
+    request(addr, "GET", target, "")
+}
+
+const PARTS: [(&str, &str); 4] = [
+    ("/", "text/html"),
+    ("/app.js", "javascript"),
+    ("/style.css", "text/css"),
+    ("/favicon.svg", "image/svg+xml"),
+];
+
+#[test]
+fn s24_the_page_and_its_parts_are_served() {
+    let server = Launch::serve().start();
+    for (target, kind) in PARTS {
+        let (head, body) = get(server.addr, target);
+        assert_eq!(head.status, 200, "{target}");
+        assert!(head.field("content-type").unwrap().contains(kind), "{target}: {}", head.raw);
+        assert_eq!(head.field("x-content-type-options"), Some("nosniff"), "{target}");
+        assert!(!body.is_empty() && std::str::from_utf8(&body).is_ok(), "{target}");
+        assert_eq!(get(server.addr, &format!("{target}?v=1")).1, body, "a query changes nothing");
+    }
+    let page = String::from_utf8(get(server.addr, "/").1).unwrap();
+    for part in ["app.js", "style.css"] {
+        assert!(page.contains(part), "the page asks for {part}");
+    }
+    assert!(!page.contains("http://") || !page.contains("src=\"http"), "nothing from elsewhere");
+}
+
+#[test]
+fn s25_the_page_may_run_nothing_but_its_own_script() {
+    let server = Launch::serve().start();
+    let (head, page) = get(server.addr, "/");
+    let policy = head.field("content-security-policy").expect("a Content-Security-Policy");
+    assert!(policy.contains("default-src"), "{policy}");
+    assert!(!policy.contains("unsafe-inline") && !policy.contains("unsafe-eval"), "{policy}");
+    assert!(!policy.split_whitespace().any(|word| word.starts_with('*')), "{policy}");
+    let page = String::from_utf8(page).unwrap().to_lowercase();
+    assert!(!page.contains("<script>") && !page.contains(" onclick=") && !page.contains("<style>"));
+    let script = String::from_utf8(get(server.addr, "/app.js").1).unwrap();
+    assert!(!script.contains("eval(") && !script.contains("document.write"), "the script");
+}
+
+#[test]
+fn s24_what_is_known_is_not_sent_again() {
+    let server = Launch::serve().start();
+    for (target, _) in PARTS {
+        let (head, body) = get(server.addr, target);
+        let etag = head.field("etag").unwrap_or_else(|| panic!("an ETag for {target}")).to_owned();
+        assert!(etag.trim_start_matches("W/").starts_with('"') && etag.ends_with('"'), "{etag}");
+        for known in
+            [etag.clone(), format!("\"other\", {etag}"), format!("W/{}", etag.trim_start_matches("W/"))]
+        {
+            let (head, rest) = request(server.addr, "GET", target, &format!("If-None-Match: {known}\r\n"));
+            assert_eq!((head.status, rest.len()), (304, 0), "{known}: {}", head.raw);
+            assert_eq!(head.field("etag"), Some(etag.as_str()));
+        }
+        let (head, again) = request(server.addr, "GET", target, "If-None-Match: \"other\"\r\n");
+        assert_eq!((head.status, again == body), (200, true));
+    }
+}
+
+#[test]
+fn s24_a_head_request_gets_the_head_alone() {
+    let server = Launch::serve().start();
+    for (target, _) in PARTS {
+        let (get_head, body) = get(server.addr, target);
+        let (head, _) = request(server.addr, "HEAD", target, "Connection: close\r\n");
+        assert_eq!(head.status, 200, "{target}");
+        assert_eq!(head.field("content-length"), Some(body.len().to_string().as_str()), "{target}");
+        assert_eq!(head.field("etag"), get_head.field("etag"));
+    }
+    assert_eq!(request(server.addr, "HEAD", "/nothing", "Connection: close\r\n").0.status, 404);
+    // RFC 9110 9.3.2: not even a refused upgrade.
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    assert!((400..500).contains(&request(server.addr, "HEAD", "/ws", upgrade).0.status));
+}
+
+#[test]
+fn s24_another_path_is_not_found() {
+    let server = Launch::serve().start();
+    for target in ["/nothing", "/app.jsx", "/App.js", "/ws/", "/ws/x", "/index.php", "/favicon.svg/"] {
+        let (head, body) = get(server.addr, target);
+        assert_eq!(head.status, 404, "{target}");
+        assert!(body.len() < 1024, "a short body");
+    }
+    let (head, _) = request(server.addr, "GET", "/nothing", "Connection: Upgrade\r\nUpgrade: websocket\r\n");
+    assert!((400..500).contains(&head.status), "{}", head.raw);
+}
+
+#[test]
+fn s24_another_method_is_not_allowed() {
+    let server = Launch::serve().start();
+    for method in ["POST", "PUT", "DELETE", "PATCH"] {
+        let (head, _) = request(server.addr, method, "/", "Content-Length: 0\r\n");
+        assert_eq!(head.status, 405, "{method}");
+        let allow = head.field("allow").expect("Allow");
+        let allowed: Vec<_> = allow.split(',').map(str::trim).collect();
+        assert!(allowed.contains(&"GET") && !allowed.contains(&method), "{allow}");
+    }
+    // A body that is announced is never taken for a next request.
+    let smuggled = "GET /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut client = Client::connect(server.addr);
+    let len = smuggled.len();
+    client.send(
+        format!("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len}\r\n\r\n{smuggled}").as_bytes(),
+    );
+    assert_eq!(client.response().0.status, 405);
+    client.half_close();
+    client.end(crate::support::secs(3));
+    assert_eq!(String::from_utf8_lossy(&client.take_unread()), "");
+}
+
+#[test]
+fn s24_a_plain_get_of_the_socket_is_told_to_upgrade() {
+    let server = Launch::serve().start();
+    let (head, _) = get(server.addr, "/ws");
+    assert_eq!(head.status, 426, "{}", head.raw);
+    assert!(
+        head.field("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")),
+        "{}",
+        head.raw
+    );
+    assert!(head.has_token("connection", "upgrade"), "RFC 9110 7.8: {}", head.raw);
+}
+
+#[test]
+fn s27_one_port_serves_the_page_and_the_socket() {
+    let server = Launch::serve().start();
+    for _ in 0..3 {
+        assert_eq!(get(server.addr, "/").0.status, 200);
+        Client::upgrade(server.addr, "/", "").0.expect_text("{\"msg\":[]}");
+    }
+    // A page that was fetched over a connection which stays open does not keep the next one from upgrading.
+    let mut client = Client::connect(server.addr);
+    client.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n");
+    let (head, _) = client.response();
+    assert_eq!(head.status, 200);
+    if !head.has_token("connection", "close") {
+        client.send(crate::support::upgrade_request("/", "").as_bytes());
+        assert_eq!(client.head().status, 101);
+        client.expect_text("{\"msg\":[]}");
+    }
+}

@@ -1,0 +1,196 @@
+//! RX rows: descriptors run out, and system calls fail in every way they may.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{
+    BINARY, Client, FIN, Launch, SOON, Server, assert_below, frame, millis, secs, upgrade_request, wait_until,
+};
+
+/// A server without a descriptor left, its established clients, and some whom it cannot accept.
+struct Full {
+    server: Server,
+    established: Vec<Client>,
+    parked: Vec<Client>,
+}
+
+fn fill_up() -> Full {
+    let server = Launch::echo().with_descriptors(64).start();
+    let mut waiting: Vec<Client> = (0..100).map(|_| Client::connect(server.addr)).collect();
+    for client in &mut waiting {
+        client.send(upgrade_request("/", "").as_bytes());
+    }
+    let mut established = Vec::new();
+    let mut parked = Vec::new();
+    for mut client in waiting {
+        let answered = client.try_head(if parked.is_empty() { secs(1) } else { millis(1) }).is_ok();
+        if answered { established.push(client) } else { parked.push(client) }
+    }
+    assert!(established.len() >= 20, "only {} of 64 descriptors serve somebody", established.len());
+    assert!(parked.len() >= 36, "more connections than descriptors");
+    Full { server, established, parked }
+}
+
+#[test]
+fn rx_01_a_server_without_descriptors_stays_calm() {
+    let Full { mut server, mut established, parked } = fill_up();
+    let (cpu, lines) = (server.cpu(), server.log().len());
+    let start = Instant::now();
+    while start.elapsed() < secs(2) {
+        for client in &mut established {
+            client.echo("served as ever");
+        }
+        std::thread::sleep(millis(200));
+    }
+    assert_below("CPU in 2 s of EMFILE", server.cpu_since(cpu), millis(500));
+    assert_below("log lines in 2 s", server.log().len() - lines, 10);
+    server.assert_alive();
+    drop(parked);
+}
+
+#[test]
+fn rx_02_parked_connections_are_served_once_descriptors_are_free() {
+    let Full { server, mut established, mut parked } = fill_up();
+    // No new connection comes: an edge-triggered server hears of nothing, its own timer has to try again.
+    std::thread::sleep(millis(500));
+    let half = established.len() / 2;
+    established.truncate(half);
+    let start = Instant::now();
+    for client in parked.iter_mut().take(half - 2) {
+        client.try_head(secs(4)).expect("a parked connection is accepted");
+        client.echo("at last");
+    }
+    assert_below("time until the parked ones were served", start.elapsed(), secs(4));
+    for client in &mut established {
+        client.echo("undisturbed");
+    }
+    drop(established);
+    for client in parked.iter_mut().skip(half - 2).take(half) {
+        client.try_head(secs(4)).expect("the rest too");
+    }
+    assert_below("CPU of it all", server.cpu(), secs(2));
+}
+
+#[test]
+fn rx_03_an_empty_queue_under_emfile_is_no_endless_loop() {
+    let Full { server, mut established, parked } = fill_up();
+    // The parked ones give up: accept can only say EMFILE or EAGAIN now, and no client is left to wait for.
+    for client in parked {
+        client.reset();
+    }
+    std::thread::sleep(millis(300));
+    let cpu = server.cpu();
+    std::thread::sleep(secs(2));
+    assert_below("CPU in 2 s", server.cpu_since(cpu), millis(300));
+    established[0].echo("still here");
+    drop(established);
+    std::thread::sleep(secs(1));
+    let mut next = Client::connect(server.addr);
+    next.send(upgrade_request("/", "").as_bytes());
+    next.try_head(secs(4)).expect("and accepting again");
+    next.echo("a new one");
+}
+
+#[test]
+fn rx_04_no_error_of_accept_stops_the_server() {
+    for error in ["ENFILE", "EMFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPERM", "EPROTO"] {
+        let fault = format!("accept4:error={error}:when=2+2");
+        let mut server = Launch::echo().with_faults(&[&fault]).start();
+        let mut clients: Vec<Client> = (0..6).map(|_| Client::connect(server.addr)).collect();
+        for client in &mut clients {
+            client.send(upgrade_request("/", "").as_bytes());
+        }
+        for client in &mut clients {
+            let head = client.try_head(secs(8)).unwrap_or_else(|end| panic!("{error}: {end:?}"));
+            assert_eq!(head.status, 101);
+            client.echo(error);
+        }
+        let cpu = server.cpu();
+        std::thread::sleep(millis(500));
+        assert_below(&format!("CPU in 0.5 s after {error}"), server.cpu_since(cpu), millis(250));
+        server.assert_alive();
+    }
+}
+
+#[test]
+fn rx_05_an_interrupted_call_is_made_again() {
+    // `read` is left out: the loader of the program reads with it, and does not try again.
+    let reads = "epoll_wait,epoll_pwait,epoll_pwait2,recvfrom,recvmsg,readv,accept4";
+    let all = &format!("{reads},sendto,sendmsg,writev");
+    for (calls, when) in [(all, "1+2"), (all, "3+7"), (&reads.to_owned(), "2+3")] {
+        let fault = format!("{calls}:error=EINTR:when={when}");
+        let mut server = Launch::echo().with_faults(&[&fault]).start();
+        for _ in 0..5 {
+            let mut client = Client::open(server.addr);
+            for i in 0..20 {
+                client.echo(&format!("message {i}"));
+            }
+            client.send(&frame(FIN | BINARY, &vec![5; 150_000]));
+            client.expect(BINARY, &vec![5; 150_000]);
+            client.send(&frame(FIN | 8, &1000_u16.to_be_bytes()));
+            client.expect_close(1000);
+        }
+        server.assert_alive();
+        // A signal handler may tell the loop with a send that cannot block, so that EINTR never happens to it.
+        if !calls.contains("sendto") {
+            server.signal("TERM");
+            assert_eq!(server.wait(secs(10)).code(), Some(0));
+        }
+    }
+}
+
+/// Opens connections one after the other until `wanted` of them have echoed; each may die of the injected fault.
+fn survivors(server: &Server, wanted: usize, limit: Duration) -> usize {
+    let mut dead = 0;
+    let mut alive = 0;
+    let deadline = Instant::now() + limit;
+    while alive < wanted {
+        assert!(Instant::now() < deadline, "{alive} of {wanted} connections lived, {dead} died");
+        let mut client = Client::connect(server.addr);
+        let lived = client.try_send(upgrade_request("/", "").as_bytes()).is_ok()
+            && client.try_head(SOON).is_ok()
+            && client.try_send(&crate::support::text("are you there")).is_ok()
+            && client.try_frame(SOON).is_ok();
+        if lived {
+            alive += 1;
+        } else {
+            dead += 1;
+        }
+    }
+    dead
+}
+
+#[test]
+fn rx_06_a_failing_read_or_write_costs_one_connection() {
+    for calls in ["sendto,sendmsg,writev,write", "recvfrom,recvmsg,readv"] {
+        for error in ["EPIPE", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH"] {
+            // A server that reads and writes sockets with other calls would go untouched: then this proves nothing.
+            // The step is prime, so that it meets each of the few calls that a connection takes.
+            let fault = format!("{calls}:error={error}:when=7+5");
+            let mut server = Launch::echo().with_faults(&[&fault]).start();
+            let base = server.descriptors();
+            let dead = survivors(&server, 12, secs(20));
+            assert!(dead >= 1, "{error} never reached a connection through {calls}");
+            server.assert_alive();
+            wait_until(SOON, "dead connections are freed", || server.descriptors() <= base + 1);
+        }
+    }
+}
+
+#[test]
+fn rx_06_writing_to_a_peer_that_is_gone_kills_nobody() {
+    let mut server = Launch::fanout().start();
+    let mut speaker = Client::open(server.addr);
+    for _ in 0..20 {
+        let gone: Vec<Client> = (0..5).map(|_| Client::open(server.addr)).collect();
+        server.signal("STOP");
+        gone.into_iter().for_each(Client::reset);
+        for i in 0..5 {
+            speaker.send(&crate::support::text(&format!("into the void {i}")));
+        }
+        server.signal("CONT");
+        for i in 0..5 {
+            speaker.expect_text(&format!("into the void {i}"));
+        }
+    }
+    server.assert_alive();
+}
