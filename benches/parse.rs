@@ -1,6 +1,6 @@
 //! Frame headers, whole small frames in a stream, handshake heads; ours beside tungstenite and fastwebsockets.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a bench")]
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -72,7 +72,7 @@ impl Write for Memory {
 
 impl AsyncRead for Memory {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {

@@ -36,6 +36,10 @@ struct ErrorNotice<'a> {
 /// # Errors
 /// A sentence that names what is wrong.
 pub(super) fn parse_post(text: &str) -> Result<Post<'_>, String> {
+    // A derived struct would take an array of its fields as well.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err("expected an object with `user` and `text`".to_owned());
+    }
     let post: Post<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     for (name, value, limit) in [("user", &post.user, MAX_USER_LEN), ("text", &post.text, MAX_TEXT_LEN)] {
         if value.trim().is_empty() {

@@ -165,6 +165,8 @@ pub enum HandshakeError {
     Subprotocol,
     /// The request announces a body.
     Body,
+    /// Origin stands more than once: which page asks is not clear (RFC 6454 7.3).
+    DuplicateOrigin,
 }
 
 impl HandshakeError {
@@ -191,6 +193,7 @@ impl fmt::Display for HandshakeError {
             Self::Key => "Sec-WebSocket-Key must be the base64 of 16 bytes",
             Self::Subprotocol => "Sec-WebSocket-Protocol must be a list of tokens",
             Self::Body => "an upgrade request must not have a body",
+            Self::DuplicateOrigin => "Origin stands twice",
         })
     }
 }

@@ -74,6 +74,9 @@ pub fn check_upgrade<'h>(head: &RequestHead<'h>) -> Result<Upgrade<'h>, Handshak
     if head.body != BodyLength::None || fields.first("content-length").is_some() {
         return Err(HandshakeError::Body);
     }
+    if fields.single("origin").is_err() {
+        return Err(HandshakeError::DuplicateOrigin);
+    }
     match fields.single("sec-websocket-version") {
         Ok(Some(b"13")) => {}
         Ok(_) => return Err(HandshakeError::Version),

@@ -66,11 +66,12 @@ fn check_beginning(beginning: &[u8]) -> Result<(), HeadError> {
     Ok(())
 }
 
-/// RFC 9110 2.5, 15.6.6: a well-formed version that is not ours is 505, anything else is no HTTP at all.
+/// RFC 9110 2.5, 15.6.6: a request line with a well-formed version that is not ours is 505; anything else is no HTTP.
 fn version_error(head: &[u8]) -> HeadError {
-    let line = head.split(|&octet| octet == b'\r').next().unwrap_or_default();
-    match line.rsplit(|&octet| octet == b' ').next() {
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+    let line =
+        head.split(|&octet| octet == b'\r').find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    match line.trim_ascii().split(|&octet| octet == b' ').collect::<Vec<_>>()[..] {
+        [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
             HeadError::UnsupportedVersion
@@ -224,6 +225,9 @@ fn check_request<'h>(request: &'h httparse::Request<'_, 'h>) -> Result<RequestHe
         Ok(None) if minor_version == 0 => {}
         _ => return Err(HeadError::Host),
     }
+    if !is_request_target(request.path.unwrap_or_default()) {
+        return Err(HeadError::Malformed(httparse::Error::Token));
+    }
     Ok(RequestHead {
         method: request.method.unwrap_or_default(),
         target: request.path.unwrap_or_default(),
@@ -231,6 +235,15 @@ fn check_request<'h>(request: &'h httparse::Request<'_, 'h>) -> Result<RequestHe
         body: body_length(fields, minor_version)?,
         fields,
     })
+}
+
+/// RFC 9112 3.2: origin-form, absolute-form or asterisk-form; authority-form belongs to CONNECT, which we do not do.
+fn is_request_target(target: &str) -> bool {
+    target.starts_with('/')
+        || target == "*"
+        || target
+            .split_once("://")
+            .is_some_and(|(scheme, _)| scheme.bytes().all(|octet| octet.is_ascii_alphanumeric()))
 }
 
 /// Host is `uri-host [":" port]` (RFC 9110 7.2): none of the octets that would begin another part of a URI.
@@ -249,10 +262,11 @@ fn body_length(fields: Fields<'_>, minor_version: u8) -> Result<BodyLength, Head
         }
         length = Some(parsed);
     }
+    if fields.first("transfer-encoding").is_none() {
+        return Ok(length.filter(|&length| length > 0).map_or(BodyLength::None, BodyLength::Bytes));
+    }
     let mut codings = fields.all("transfer-encoding").flat_map(list_elements);
     match (codings.next(), codings.next(), length) {
-        (None, None, None | Some(0)) => Ok(BodyLength::None),
-        (None, None, Some(length)) => Ok(BodyLength::Bytes(length)),
         (Some(coding), None, None) if minor_version == 1 && coding.eq_ignore_ascii_case(b"chunked") => {
             Ok(BodyLength::Chunked)
         }

@@ -35,7 +35,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 Phase::Ending { .. } => return,
             };
             match http.scanner.find_end(bytes, &proto.limits) {
-                Err(error) => return self.refuse(index, &Response::text(error.status(), error.to_string())),
+                Err(error) => {
+                    return self.refuse(index, &Response::text(error.status(), error.to_string()), false);
+                }
                 Ok(None) => {
                     http.buffer = bytes.to_vec();
                     return;
@@ -46,7 +48,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     with_request(head, &proto.limits, |parsed| match parsed {
                         Ok(head) => self.request(index, &head),
                         Err(error) => {
-                            self.refuse(index, &Response::text(error.status(), error.to_string()));
+                            self.refuse(index, &Response::text(error.status(), error.to_string()), false);
                         }
                     });
                     bytes = rest;
@@ -64,7 +66,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             Ok(upgrade) => upgrade,
             Err(error) => {
                 self.app.on_refused(head, peer, error);
-                return self.refuse(index, &refusal(error));
+                return self.refuse(index, &refusal(error), head.method == "HEAD");
             }
         };
         let request = Request { head, upgrade, peer, conn };
@@ -72,7 +74,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             (Verdict::Accept(acceptance), Some(upgrade)) => self.upgrade(conn, &upgrade, &acceptance),
             (Verdict::Accept(_), None) => self.respond(index, head, &upgrade_required()),
             // An upgrade that is refused ends the connection: a proxy may have taken it for granted (HS-11).
-            (Verdict::Respond(response), Some(_)) => self.refuse(index, &response),
+            (Verdict::Respond(response), Some(_)) => self.refuse(index, &response, false),
             (Verdict::Respond(response), None) => self.respond(index, head, &response),
         }
     }
@@ -104,9 +106,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Answers and ends the connection; what follows the request is discarded.
-    pub(super) fn refuse(&mut self, index: u32, response: &Response) {
+    fn refuse(&mut self, index: u32, response: &Response, head_only: bool) {
         let start = self.core.outbox.len();
-        response.write(false, true, &mut self.core.outbox.bytes);
+        response.write(head_only, true, &mut self.core.outbox.bytes);
         self.core.wrote(index, start);
         self.core.finish(index, CloseReason::Disconnected, Ending::HalfClose);
     }
@@ -117,7 +119,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if http.buffer.is_empty() {
             self.core.finish(index, CloseReason::Disconnected, Ending::Drop);
         } else {
-            self.refuse(index, &Response::text(408, "the request did not arrive in time"));
+            self.refuse(index, &Response::text(408, "the request did not arrive in time"), false);
         }
     }
 }
