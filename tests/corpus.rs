@@ -37,6 +37,11 @@ fn replay(name: &str, target: fn(&[u8])) {
 }
 
 #[test]
+fn corpus_of_body() {
+    replay("body", targets::body::run);
+}
+
+#[test]
 fn corpus_of_head() {
     replay("head", targets::head::run);
 }

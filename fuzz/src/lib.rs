@@ -3,6 +3,7 @@
 //!
 //! Each target reads a few octets as choices (role, limits, where to cut) and takes the rest as what a peer sent.
 
+pub mod body;
 pub mod frames;
 pub mod head;
 pub mod session;
