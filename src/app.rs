@@ -8,7 +8,7 @@ pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
 pub use crate::proto::{
     CloseCode, CloseFrame, HandshakeError, Message, MessageKind, Millis, NotOpen, OriginPolicy, Outgoing,
-    Payload, ProtocolError,
+    ProtocolError,
 };
 
 /// One connection of a loop. A handle of a connection that ended is never taken for a later one in the same slot.

@@ -9,7 +9,8 @@ pub const MAX_FRAME_HEADER_LEN: usize = 14;
 /// Longest payload of a control frame in bytes (RFC 6455 5.5).
 pub(super) const MAX_CONTROL_PAYLOAD: u64 = 125;
 
-/// RFC 6455 5.2: a 7-bit payload length that announces 16 or 64 bits of length.
+/// RFC 6455 5.2: the second octet of a header: the MASK bit, and a 7-bit payload length that announces 16 or 64 bits of length.
+pub(super) const MASK_BIT: u8 = 0x80;
 const LEN_16: u8 = 0x7E;
 const LEN_64: u8 = 0x7F;
 
@@ -139,7 +140,7 @@ pub fn write_frame(
     masking_key: Option<[u8; 4]>,
 ) {
     let first = u8::from(fin) << 7 | opcode as u8;
-    let mask_bit = u8::from(masking_key.is_some()) << 7;
+    let mask_bit = if masking_key.is_some() { MASK_BIT } else { 0 };
     out.reserve(MAX_FRAME_HEADER_LEN + payload.len());
     match payload.len() {
         len @ 0..=125 => out.extend_from_slice(&[first, mask_bit | len as u8]),

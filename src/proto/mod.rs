@@ -31,6 +31,6 @@ pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
 pub use input::Input;
 pub use limits::{Limits, ProtoConfig, Timeouts};
 pub use mask::MaskingKeys;
-pub use message::{Message, MessageKind, Outgoing, Payload};
+pub use message::{Message, MessageKind, Outgoing};
 pub use origin::{InvalidOrigin, OriginPolicy};
 pub use timer::{Millis, Timeout};
