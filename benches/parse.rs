@@ -145,7 +145,7 @@ fn frames(criterion: &mut Criterion) {
             bencher.iter(|| {
                 (0..FRAMES).for_each(|_| {
                     black_box(socket.read().unwrap().into_data().as_ref());
-                })
+                });
             });
         });
         group.bench_function(format!("{name}/fastwebsockets"), |bencher| {
