@@ -158,6 +158,9 @@ impl Connection {
             input.discard();
             return Err(ProtocolError::TextNotUtf8);
         }
+        if input.is_empty() {
+            return Ok(None);
+        }
         self.any_event(input, out)
     }
 

@@ -36,10 +36,11 @@ pub struct Coverage {
     pub exact_closes: usize,
     pub leftovers: usize,
     pub handshake_timeouts: usize,
+    pub closes_answered: usize,
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 23] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 24] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -66,7 +67,8 @@ impl Coverage {
             rejoins_in_tick,
             exact_closes,
             leftovers,
-            handshake_timeouts
+            handshake_timeouts,
+            closes_answered
         )
     }
 
@@ -256,6 +258,15 @@ impl World {
     }
 
     fn check_open_clients(&self) {
+        for client in &self.clients {
+            // Liveness: nothing that a client sent lies about unread, and no FIN or RST goes unnoticed.
+            let unread = client.wire.borrow().to_server.len();
+            assert!(client.end.is_some() || unread == 0, "{}: {unread} octets unread", client.name);
+            // (Of a client that takes nothing nothing is read either; the missing Pong will end it.)
+            let is_over = self.meant(client).is_none_or(|meant| meant.closed.is_some())
+                || !client.wire.borrow().to_client.is_empty();
+            assert!(client.end != Some(End::Gone) || is_over, "{}: gone unnoticed", client.name);
+        }
         for client in self.clients.iter().filter(|client| client.is_open()) {
             let meant = self.meant(client).expect("it is open");
             assert_eq!(meant.closed, None, "{}: closed behind its back", client.name);
@@ -293,6 +304,8 @@ impl World {
                     coverage.shutdowns_heard += usize::from(heard == Some(1001));
                 }
                 (_, Some(4000 | 1001)) => panic!("{}: {heard:?} but {reason:?}", client.name),
+                // One that reads too slowly meets the close deadline before the answer.
+                (CloseReason::Peer(_), Some(1000)) => coverage.closes_answered += 1,
                 (CloseReason::Protocol(_), code) => assert!(matches!(code, Some(1002) | None)),
                 _ => {}
             }
