@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::assembly::{Assembly, Frame, Partial, unmask};
 use super::close::CloseFrame;
-use super::frame::{FrameHeader, MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
+use super::frame::{
+    FrameHeader, MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_short_frame,
+};
 use super::input::Content;
 use super::timer::{Millis, Timeout, Timer};
 use super::{CloseCode, Input, MaskingKeys, Message, MessageKind, Outgoing, ProtoConfig, ProtocolError};
@@ -80,8 +82,8 @@ pub struct Connection {
     held_len: u8,
     /// The MASK bit that the peer's frames must carry.
     peer_mask_bit: u8,
-    /// Up to this payload length no limit needs to be looked at; at most 125.
-    short_len: u8,
+    /// Messages shorter than this need no look at limits and state: 126 at most, 0 while anything is under way.
+    short_below: u8,
     awaits: Awaits,
     state: ReadyState,
 }
@@ -100,10 +102,9 @@ impl Connection {
     }
 
     fn new(config: &Arc<ProtoConfig>, masking_keys: Option<Box<MaskingKeys>>, now: Millis) -> Self {
-        let limits = &config.limits;
-        Self {
+        let mut connection = Self {
             peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
-            short_len: limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8,
+            short_below: 0,
             config: Arc::clone(config),
             masking_keys,
             partial: None,
@@ -113,7 +114,9 @@ impl Connection {
             held_len: 0,
             awaits: Awaits::Header,
             state: ReadyState::Open,
-        }
+        };
+        connection.note_state();
+        connection
     }
 
     /// Where the connection stands.
@@ -170,17 +173,31 @@ impl Connection {
     fn short_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
         const FIN_TEXT: u8 = 0x81;
         const FIN_BINARY: u8 = 0x82;
-        let is_clean = self.awaits == Awaits::Header && self.held_len == 0 && self.state == ReadyState::Open;
-        let [first @ (FIN_TEXT | FIN_BINARY), second, a, b, c, d, ..] = *input.peek() else { return None };
+        let &[first, second, a, b, c, d] = input.peek().first_chunk::<6>()?;
         let payload_len = second ^ self.peer_mask_bit;
+        if !matches!(first, FIN_TEXT | FIN_BINARY) || payload_len >= self.short_below {
+            return None;
+        }
         // The client's peer does not mask: a key of zeros leaves the payload as it is.
-        let (header_len, key) = if self.peer_mask_bit == 0 { (2, [0; 4]) } else { (6, [a, b, c, d]) };
+        let (header_len, key) =
+            if self.peer_mask_bit == 0 { (2, 0) } else { (6, u32::from_ne_bytes([a, b, c, d])) };
         let frame_len = header_len + usize::from(payload_len);
-        if !is_clean || payload_len > self.short_len || frame_len > input.len() || self.partial.is_some() {
+        if frame_len > input.len() {
             return None;
         }
         let kind = if first == FIN_TEXT { MessageKind::Text } else { MessageKind::Binary };
-        Some((kind, &mut input.take(frame_len)[header_len..], key))
+        Some((kind, &mut input.take(frame_len)[header_len..], key.to_ne_bytes()))
+    }
+
+    /// Opens and shuts the way of [`Self::short_message`]; to be called after whatever changes the state.
+    fn note_state(&mut self) {
+        let is_clean = self.awaits == Awaits::Header
+            && self.held_len == 0
+            && self.partial.is_none()
+            && self.state == ReadyState::Open;
+        let limits = &self.config.limits;
+        let longest = limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8;
+        self.short_below = if is_clean { longest + 1 } else { 0 };
     }
 
     #[inline(never)]
@@ -193,6 +210,7 @@ impl Connection {
             self.discard_from_now_on();
             input.discard();
         })?;
+        self.note_state();
         Ok(arrived.map(|arrived| match arrived {
             Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
             Arrived::Ping(content) => Event::Ping(input.lend(content)),
@@ -214,7 +232,12 @@ impl Connection {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        self.write(opcode, message.payload(), out);
+        let payload = message.payload();
+        if self.masking_keys.is_none() && payload.len() as u64 <= MAX_CONTROL_PAYLOAD {
+            write_short_frame(out, opcode, payload);
+        } else {
+            self.write(opcode, payload, out);
+        }
         Ok(())
     }
 
@@ -237,6 +260,7 @@ impl Connection {
             self.send_close(code, reason, out);
             self.state = ReadyState::Closing;
             self.timer.closing(now);
+            self.note_state();
         }
     }
 
@@ -279,6 +303,7 @@ impl Connection {
         self.awaits = Awaits::Nothing;
         self.held_len = 0;
         self.partial = None;
+        self.note_state();
     }
 
     fn write(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {

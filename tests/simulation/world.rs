@@ -177,7 +177,12 @@ impl World {
                 25 if random.one_in(6) => client.say("close"),
                 26 if random.one_in(6) => client.close(),
                 27 if random.one_in(12) => client.rave(),
-                28 if random.one_in(12) => client.break_off(false),
+                28 if random.one_in(12) => {
+                    // Its last words and its FIN arrive together.
+                    client.say("echo 1");
+                    client.deliver(random, true);
+                    client.break_off(false);
+                }
                 29 if random.one_in(12) => {
                     client.break_off(true);
                     self.resets += 1;
@@ -215,7 +220,7 @@ impl World {
             if let Some(readiness) = edges.filter(|_| !is_closed) {
                 self.reactor.ready(conn, readiness);
                 happened = true;
-            } else if self.random.one_in(30) && !is_closed {
+            } else if !is_quiet && !is_closed && self.random.one_in(30) {
                 self.reactor.ready(conn, Readiness { readable: true, writable: true, read_closed: false });
                 self.spurious += 1;
             }
@@ -264,7 +269,7 @@ impl World {
             assert!(client.end.is_some() || unread == 0, "{}: {unread} octets unread", client.name);
             // (Of a client that takes nothing nothing is read either; the missing Pong will end it.)
             let is_over = self.meant(client).is_none_or(|meant| meant.closed.is_some())
-                || !client.wire.borrow().to_client.is_empty();
+                || client.wire.borrow().server_waits;
             assert!(client.end != Some(End::Gone) || is_over, "{}: gone unnoticed", client.name);
         }
         for client in self.clients.iter().filter(|client| client.is_open()) {
