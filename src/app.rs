@@ -155,7 +155,8 @@ pub trait Context {
     fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), NotOpen>;
 
     /// Queues a message for every subscriber of a topic but `except`; gives the number of receivers.
-    /// The message is encoded once.
+    /// The message is encoded once, and compressed once for all receivers without context takeover that agreed on the
+    /// same window; for each receiver with context takeover it is compressed by itself.
     fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> usize;
 
     /// Makes a topic without subscribers.

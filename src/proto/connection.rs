@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::assembly::{Assembly, Frame, Partial, unmask};
 use super::close::CloseFrame;
+use super::deflate::{self, Deflate, DeflateAgreement, DeflatePool, Encoding};
 use super::frame::{
-    FrameHeader, MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_short_frame,
+    FrameHeader, MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode, RSV1, write_frame,
+    write_short_frame,
 };
 use super::input::Content;
 use super::timer::{Millis, Timeout, Timer};
@@ -76,6 +78,8 @@ pub struct Connection {
     /// Present in the client role only.
     masking_keys: Option<Box<MaskingKeys>>,
     partial: Option<Box<Partial>>,
+    /// Present where permessage-deflate is agreed.
+    deflate: Option<Box<Deflate>>,
     frame: Frame,
     timer: Timer,
     held: [u8; MAX_FRAME_HEADER_LEN],
@@ -84,6 +88,8 @@ pub struct Connection {
     peer_mask_bit: u8,
     /// Messages shorter than this need no look at limits and state: 126 at most, 0 while anything is under way.
     short_below: u8,
+    /// Messages of at most 125 bytes go out as they are: open, unmasked, uncompressed.
+    sends_short: bool,
     awaits: Awaits,
     state: ReadyState,
 }
@@ -105,10 +111,12 @@ impl Connection {
         let mut connection = Self {
             peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
             short_below: 0,
+            sends_short: false,
             config: Arc::clone(config),
             masking_keys,
             partial: None,
-            frame: Frame { remaining: 0, key: None, opcode: Opcode::Binary, fin: true },
+            deflate: None,
+            frame: Frame { remaining: 0, key: None, opcode: Opcode::Binary, fin: true, rsv1: false },
             timer: Timer::new(now),
             held: [0; MAX_FRAME_HEADER_LEN],
             held_len: 0,
@@ -117,6 +125,24 @@ impl Connection {
         };
         connection.note_state();
         connection
+    }
+
+    /// The same connection with permessage-deflate (RFC 7692), as the opening handshake agreed on it. Connections that
+    /// share a `pool` share what need not be each one's own.
+    #[must_use]
+    pub fn with_deflate(mut self, agreement: DeflateAgreement, pool: &DeflatePool) -> Self {
+        let is_client = self.masking_keys.is_some();
+        // Step by step, since there is no agreement in a build without the feature.
+        self.deflate =
+            Some(agreement).map(|agreement| Deflate::new(agreement, is_client, pool)).map(Box::new);
+        self.note_state();
+        self
+    }
+
+    /// How messages to the peer are encoded: which other connections could get the same octets.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.deflate.as_ref().map_or(Encoding::Plain, |deflate| deflate.encoding())
     }
 
     /// Where the connection stands.
@@ -189,7 +215,7 @@ impl Connection {
         Some((kind, &mut input.take(frame_len)[header_len..], key.to_ne_bytes()))
     }
 
-    /// Opens and shuts the way of [`Self::short_message`]; to be called after whatever changes the state.
+    /// Opens and shuts the short ways in and out; to be called after whatever changes the state.
     fn note_state(&mut self) {
         let is_clean = self.awaits == Awaits::Header
             && self.held_len == 0
@@ -198,6 +224,8 @@ impl Connection {
         let limits = &self.config.limits;
         let longest = limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8;
         self.short_below = if is_clean { longest + 1 } else { 0 };
+        self.sends_short =
+            self.state == ReadyState::Open && self.masking_keys.is_none() && self.deflate.is_none();
     }
 
     #[inline(never)]
@@ -225,18 +253,32 @@ impl Connection {
     /// [`NotOpen`] once a Close was sent or received (RFC 6455 5.5.1); nothing is appended.
     #[inline]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), NotOpen> {
-        if self.state != ReadyState::Open {
-            return Err(NotOpen);
-        }
         let opcode = match message.kind() {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        let payload = message.payload();
-        if self.masking_keys.is_none() && payload.len() as u64 <= MAX_CONTROL_PAYLOAD {
-            write_short_frame(out, opcode, payload);
+        if self.sends_short && message.payload().len() as u64 <= MAX_CONTROL_PAYLOAD {
+            write_short_frame(out, opcode, message.payload());
+            return Ok(());
+        }
+        self.encode_any(opcode, message, out)
+    }
+
+    #[inline(never)]
+    fn encode_any(
+        &mut self,
+        opcode: Opcode,
+        message: Outgoing<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotOpen> {
+        if self.state != ReadyState::Open {
+            return Err(NotOpen);
+        }
+        if let Some(deflate) = &mut self.deflate {
+            let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
+            deflate.write_message(opcode, message, key, out);
         } else {
-            self.write(opcode, payload, out);
+            self.write(opcode, message.payload(), out);
         }
         Ok(())
     }
@@ -285,6 +327,9 @@ impl Connection {
             Timeout::Pinged => {
                 self.write(Opcode::Ping, &[], out);
                 self.timer.pinged(now);
+                if let Some(deflate) = &mut self.deflate {
+                    deflate.rest();
+                }
             }
             Timeout::PongOverdue => {
                 self.close(CloseCode::INTERNAL_ERROR, "ping timeout", now, out);
@@ -303,6 +348,7 @@ impl Connection {
         self.awaits = Awaits::Nothing;
         self.held_len = 0;
         self.partial = None;
+        self.deflate = None;
         self.note_state();
     }
 
@@ -362,7 +408,7 @@ impl Connection {
     #[inline]
     fn read_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
         if self.held_len == 0
-            && let Some((header, len)) = FrameHeader::parse(input.peek())?
+            && let Some((header, len)) = FrameHeader::parse_extended(input.peek(), self.extended_bits())?
         {
             input.take(len);
             return Ok(Some(header));
@@ -375,12 +421,19 @@ impl Connection {
         while !input.is_empty() {
             self.held[usize::from(self.held_len)] = input.take(1)[0];
             self.held_len += 1;
-            if let Some((header, _)) = FrameHeader::parse(&self.held[..usize::from(self.held_len)])? {
+            let held = &self.held[..usize::from(self.held_len)];
+            if let Some((header, _)) = FrameHeader::parse_extended(held, self.extended_bits())? {
                 self.held_len = 0;
                 return Ok(Some(header));
             }
         }
         Ok(None)
+    }
+
+    /// The reserved bits that an extension gives a meaning (RFC 6455 5.2).
+    #[inline]
+    fn extended_bits(&self) -> u8 {
+        if self.deflate.is_some() { RSV1 } else { 0 }
     }
 
     /// Checks a header against role, state and limits before any payload is taken.
@@ -394,21 +447,26 @@ impl Connection {
         }
         if !header.opcode.is_control() {
             let limits = &self.config.limits;
-            if header.payload_len > limits.max_frame {
+            let message = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
+            let (mut max_frame, mut max_message) = (limits.max_frame, limits.max_message);
+            if header.rsv1 || message.as_ref().is_some_and(|message| message.compressed_len.is_some()) {
+                max_frame = deflate::max_compressed_len(max_frame);
+                max_message = deflate::max_compressed_len(max_message);
+            }
+            if header.payload_len > max_frame {
                 return Err(ProtocolError::FrameTooLarge);
             }
-            let message = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
-            let assembled = match (header.opcode == Opcode::Continuation, message) {
+            let arrived = match (header.opcode == Opcode::Continuation, message) {
                 // RFC 6455 5.4: the frames of one message MUST NOT be interleaved with those of another.
                 (true, None) => return Err(ProtocolError::UnexpectedContinuation),
                 (false, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
                 (true, Some(message)) => {
                     message.count_fragment(limits.max_fragments)?;
-                    message.data.len() as u64
+                    message.arrived_len()
                 }
                 (false, None) => 0,
             };
-            if header.payload_len > limits.max_message - assembled.min(limits.max_message) {
+            if header.payload_len > max_message - arrived.min(max_message) {
                 return Err(ProtocolError::MessageTooLarge);
             }
         }
@@ -417,11 +475,12 @@ impl Connection {
             key: header.masking_key,
             opcode: header.opcode,
             fin: header.fin,
+            rsv1: header.rsv1,
         };
         Ok(())
     }
 
-    /// The whole payload is in the input: no copy, unless it continues a message.
+    /// The whole payload is in the input: no copy, unless it continues a message or is compressed.
     #[inline]
     fn whole_frame<'b>(
         &mut self,
@@ -431,8 +490,8 @@ impl Connection {
     ) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let payload = input.take(header.payload_len as usize);
         let kind = match header.opcode {
-            Opcode::Text if header.fin => MessageKind::Text,
-            Opcode::Binary if header.fin => MessageKind::Binary,
+            Opcode::Text if header.fin && !header.rsv1 => MessageKind::Text,
+            Opcode::Binary if header.fin && !header.rsv1 => MessageKind::Binary,
             Opcode::Text | Opcode::Binary | Opcode::Continuation => return self.data_piece(payload),
             Opcode::Close | Opcode::Ping | Opcode::Pong => {
                 if let Some(key) = header.masking_key {
@@ -479,8 +538,15 @@ impl Connection {
     fn data_piece<'b>(&mut self, piece: &mut [u8]) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let kind = if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
         let partial = self.partial.get_or_insert_default();
-        let message = partial.message.get_or_insert_with(|| Assembly::new(kind));
-        message.append(piece, self.frame.key, self.frame.remaining - piece.len() as u64)?;
+        let message = partial.message.get_or_insert_with(|| Assembly::new(kind, self.frame.rsv1));
+        let outstanding = self.frame.remaining - piece.len() as u64;
+        match &mut self.deflate {
+            Some(deflate) if message.compressed_len.is_some() => {
+                let (limit, is_last) = (self.config.limits.max_message, outstanding == 0 && self.frame.fin);
+                message.append_compressed(piece, self.frame.key, deflate, limit, is_last)?;
+            }
+            _ => message.append(piece, self.frame.key, outstanding)?,
+        }
         self.frame.advance(piece.len());
         if self.frame.remaining > 0 {
             return Ok(None);

@@ -32,7 +32,7 @@ impl Message<'_> {
     #[must_use]
     #[inline]
     pub fn as_outgoing(&self) -> Outgoing<'_> {
-        Outgoing { kind: self.kind, payload: self.payload }
+        Outgoing { kind: self.kind, may_compress: true, payload: self.payload }
     }
 }
 
@@ -40,6 +40,7 @@ impl Message<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     kind: MessageKind,
+    may_compress: bool,
     payload: &'a [u8],
 }
 
@@ -47,13 +48,27 @@ impl<'a> Outgoing<'a> {
     /// A text message.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
-        Self { kind: MessageKind::Text, payload: text.as_bytes() }
+        Self { kind: MessageKind::Text, may_compress: true, payload: text.as_bytes() }
     }
 
     /// A binary message.
     #[must_use]
     pub fn binary(bytes: &'a [u8]) -> Self {
-        Self { kind: MessageKind::Binary, payload: bytes }
+        Self { kind: MessageKind::Binary, may_compress: true, payload: bytes }
+    }
+
+    /// The same message, never to be compressed: for what is compressed already, and for secrets. Where a secret and
+    /// text of an attacker's choice are compressed together, the length betrays the secret (CRIME, BREACH); with
+    /// context takeover "together" means in the same connection.
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        Self { may_compress: false, ..self }
+    }
+
+    /// Whether it may be compressed where that is agreed.
+    #[must_use]
+    pub fn may_compress(&self) -> bool {
+        self.may_compress
     }
 
     /// Text or binary.

@@ -4,7 +4,7 @@ use switchboard::app::{CloseReason, ConnId, Now};
 use switchboard::reactor::{Config, Reactor, Readiness};
 
 use crate::application::{App, Meant};
-use crate::client::{Client, End};
+use crate::client::{Client, End, random_deflate};
 use crate::network::{Random, SimSocket, Wire};
 
 const TICKS: usize = 300;
@@ -37,10 +37,12 @@ pub struct Coverage {
     pub leftovers: usize,
     pub handshake_timeouts: usize,
     pub closes_answered: usize,
+    pub compressed_for_all: usize,
+    pub compressed_for_one: usize,
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 24] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 26] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -68,7 +70,9 @@ impl Coverage {
             exact_closes,
             leftovers,
             handshake_timeouts,
-            closes_answered
+            closes_answered,
+            compressed_for_all,
+            compressed_for_one
         )
     }
 
@@ -107,6 +111,7 @@ impl World {
         config.high_water = [300, 4000, 65_536][random.below(3)];
         // In a quarter of the runs the limit is so low that slow consumers are met.
         config.max_backlog = if seed.is_multiple_of(4) { 3000 } else { 1 << 20 };
+        config.proto.deflate = (!random.one_in(4)).then(|| random_deflate(&mut random));
         let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
         Self {
             reactor: Reactor::new(config, App::default(), random.next(), now),
@@ -342,6 +347,8 @@ impl World {
             let wire = client.wire.borrow();
             coverage.delivered += client.messages.len();
             coverage.pings += client.pings;
+            coverage.compressed_for_all += usize::from(client.server_takeover == Some(false));
+            coverage.compressed_for_one += usize::from(client.server_takeover == Some(true));
             coverage.handshake_timeouts += usize::from(client.end == Some(End::TooLate));
             coverage.interrupts += wire.interrupts;
             coverage.full_writes += wire.full_writes;

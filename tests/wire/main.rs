@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "the tests stand outside the loop: they read clocks and wait")]
 
 mod chat;
+mod compression;
 mod examples;
 mod frames;
 mod handshake;
