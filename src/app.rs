@@ -8,7 +8,7 @@ pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
 pub use crate::proto::{
     CloseCode, CloseFrame, HandshakeError, Message, MessageKind, Millis, NotOpen, OriginPolicy, Outgoing,
-    Payload, ProtocolError,
+    ProtocolError,
 };
 
 /// One connection of a loop. A handle of a connection that ended is never taken for a later one in the same slot.
@@ -157,7 +157,8 @@ pub trait Context {
     fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), NotOpen>;
 
     /// Queues a message for every subscriber of a topic but `except`; gives the number of receivers.
-    /// The message is encoded once.
+    /// The message is encoded once, and compressed once for all receivers without context takeover that agreed on the
+    /// same window; for each receiver with context takeover it is compressed by itself.
     fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> usize;
 
     /// Makes a topic without subscribers.

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use clap::{Args, Parser, Subcommand};
-use switchboard::proto::Limits;
+use switchboard::proto::{DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
@@ -52,6 +52,8 @@ pub(crate) struct ServeArgs {
     /// Keep history in memory only, and do not warn about it
     #[arg(long)]
     pub(crate) ephemeral: bool,
+    #[command(flatten)]
+    pub(crate) deflate: DeflateArgs,
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +64,34 @@ pub(crate) struct BenchArgs {
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
+    #[command(flatten)]
+    pub(crate) deflate: DeflateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeflateArgs {
+    /// Compress messages where the client offers it (permessage-deflate)
+    #[arg(long = "deflate")]
+    is_on: bool,
+    /// Windows of 2^BITS bytes at most, 9 to 15: memory against compression
+    #[arg(long = "deflate-window", value_name = "BITS", default_value_t = 15, requires = "is_on",
+        value_parser = clap::value_parser!(u8).range(9..=15))]
+    window_bits: u8,
+    /// Compress each message for itself: no memory per connection, and a broadcast is compressed once
+    #[arg(long = "deflate-no-context-takeover", requires = "is_on")]
+    no_context_takeover: bool,
+}
+
+impl DeflateArgs {
+    fn config(&self) -> Option<DeflateConfig> {
+        self.is_on.then(|| DeflateConfig {
+            server_no_context_takeover: self.no_context_takeover,
+            client_no_context_takeover: self.no_context_takeover,
+            server_max_window_bits: self.window_bits,
+            client_max_window_bits: self.window_bits,
+            ..DeflateConfig::default()
+        })
+    }
 }
 
 impl ServeArgs {
@@ -72,6 +102,12 @@ impl ServeArgs {
             self.listen.clone()
         }
     }
+
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.proto.deflate = self.deflate.config();
+        config
+    }
 }
 
 impl BenchArgs {
@@ -79,6 +115,7 @@ impl BenchArgs {
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
         config.proto.limits = Limits::default().with_max_message(self.max_message);
+        config.proto.deflate = self.deflate.config();
         let max_message = usize::try_from(self.max_message).unwrap_or(usize::MAX);
         config.max_backlog = config.max_backlog.saturating_add(max_message.saturating_mul(2));
         config

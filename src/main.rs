@@ -61,7 +61,7 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         strict_subprotocol: args.strict_subprotocol,
         history: args.history,
     });
-    run(&args.addresses(), Config::default(), chat)
+    run(&args.addresses(), args.config(), chat)
 }
 
 fn bench(args: &BenchArgs, app: impl Application) -> Result<(), Failure> {

@@ -46,7 +46,11 @@ pub fn run(data: &[u8]) {
     let mut source = Source::new(data);
     // A peer that answers late is not given up: the pipes here are as slow as the fuzzer likes.
     let timeouts = Timeouts { ping_ms: 1000, pong_ms: 0, ..Timeouts::default() };
-    let config = Arc::new(ProtoConfig { timeouts, limits: Limits::default().with_max_message(1 << 20) });
+    let config = Arc::new(ProtoConfig {
+        timeouts,
+        limits: Limits::default().with_max_message(1 << 20),
+        ..ProtoConfig::default()
+    });
     let keys = match source.octet() {
         0 => MaskingKeys::Fixed([0; 4]),
         seed => MaskingKeys::Seeded(u64::from(seed)),
@@ -150,7 +154,7 @@ impl Session {
             end.connection.next_event(&mut input, &mut out).expect("no rule is broken between two of us")
         {
             match event {
-                Event::Message(message) => end.received.push((message.kind, message.payload.into_vec())),
+                Event::Message(message) => end.received.push((message.kind, message.payload.to_vec())),
                 Event::Ping(_) | Event::Pong(_) => {}
                 Event::Close(_) => end.closes_received += 1,
             }

@@ -1,5 +1,6 @@
 //! What is kept of a message or control frame that has not arrived whole.
 
+use super::deflate::Deflate;
 use super::frame::Opcode;
 use super::{MessageKind, ProtocolError};
 use crate::simd::Utf8Validator;
@@ -9,13 +10,26 @@ use crate::simd::Utf8Validator;
 pub(super) struct Assembly {
     pub(super) kind: MessageKind,
     pub(super) data: Vec<u8>,
+    /// The message is compressed: so many octets arrived, and `data` is what they inflate to.
+    pub(super) compressed_len: Option<u64>,
     fragments: u32,
     utf8: Utf8Validator,
 }
 
 impl Assembly {
-    pub(super) fn new(kind: MessageKind) -> Self {
-        Self { kind, data: Vec::new(), fragments: 1, utf8: Utf8Validator::default() }
+    pub(super) fn new(kind: MessageKind, is_compressed: bool) -> Self {
+        Self {
+            kind,
+            data: Vec::new(),
+            compressed_len: is_compressed.then_some(0),
+            fragments: 1,
+            utf8: Utf8Validator::default(),
+        }
+    }
+
+    /// Octets of payload that arrived so far.
+    pub(super) fn arrived_len(&self) -> u64 {
+        self.compressed_len.unwrap_or(self.data.len() as u64)
     }
 
     pub(super) fn count_fragment(&mut self, limit: u32) -> Result<(), ProtocolError> {
@@ -38,6 +52,33 @@ impl Assembly {
             self.data.reserve_exact(target - self.data.len());
         }
         self.data.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Unmasks a piece of a compressed message and inflates it up to `limit` bytes of message.
+    pub(super) fn append_compressed(
+        &mut self,
+        piece: &mut [u8],
+        key: Option<[u8; 4]>,
+        deflate: &mut Deflate,
+        limit: u64,
+        is_last: bool,
+    ) -> Result<(), ProtocolError> {
+        if let Some(key) = key {
+            crate::simd::xor_mask(piece, key, 0);
+        }
+        let before = self.data.len();
+        *self.compressed_len.get_or_insert_default() += piece.len() as u64;
+        let inflated = deflate.inflate(piece, &mut self.data, limit);
+        if self.kind == MessageKind::Text {
+            // RFC 6455 8.1 speaks of the message, which is the inflated one. What comes first is found first, so that it
+            // does not depend on how the message was cut.
+            self.utf8.validate(&self.data[before..]).map_err(|_| ProtocolError::TextNotUtf8)?;
+        }
+        inflated?;
+        if is_last {
+            deflate.finish_message(&self.data)?;
+        }
         Ok(())
     }
 
@@ -77,6 +118,7 @@ pub(super) struct Frame {
     pub(super) key: Option<[u8; 4]>,
     pub(super) opcode: Opcode,
     pub(super) fin: bool,
+    pub(super) rsv1: bool,
 }
 
 impl Frame {

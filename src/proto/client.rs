@@ -3,9 +3,11 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::deflate::{DeflateAgreement, DeflateConfig};
 use super::error::ResponseError;
+use super::extension::Extensions;
 use super::handshake::{KEY_LEN, accept_key, write_field};
-use super::head::{HeadScanner, ResponseHead, list_elements, with_response};
+use super::head::{Fields, HeadScanner, ResponseHead, with_response};
 use super::limits::Limits;
 
 /// What a client asks for.
@@ -19,6 +21,8 @@ pub struct ClientRequest<'a> {
     pub origin: Option<&'a str>,
     /// Subprotocols in order of preference.
     pub subprotocols: &'a [&'a str],
+    /// permessage-deflate, to be offered with these parameters.
+    pub deflate: Option<&'a DeflateConfig>,
     /// Further fields.
     pub fields: &'a [(&'a str, &'a str)],
 }
@@ -28,6 +32,8 @@ pub struct ClientRequest<'a> {
 pub struct Agreement {
     /// The subprotocol that the server chose.
     pub subprotocol: Option<String>,
+    /// permessage-deflate, for [`super::Connection::with_deflate`].
+    pub deflate: Option<DeflateAgreement>,
     /// Length of the response head; frames may follow it in the same read.
     pub head_len: usize,
 }
@@ -58,6 +64,9 @@ impl ClientHandshake {
         if !request.subprotocols.is_empty() {
             write_field(out, "Sec-WebSocket-Protocol", &request.subprotocols.join(", "));
         }
+        if let Some(deflate) = request.deflate {
+            write_field(out, "Sec-WebSocket-Extensions", &deflate.offer());
+        }
         for (name, value) in request.fields {
             write_field(out, name, value);
         }
@@ -79,8 +88,10 @@ impl ClientHandshake {
             return Ok(None);
         };
         with_response(&received[..head_len], limits, |head| {
-            let subprotocol = self.check(&head?, request)?;
-            Ok(Some(Agreement { subprotocol, head_len }))
+            let head = head?;
+            let subprotocol = self.check(&head, request)?;
+            let deflate = check_extensions(head.fields, request.deflate)?;
+            Ok(Some(Agreement { subprotocol, deflate, head_len }))
         })
     }
 
@@ -103,9 +114,6 @@ impl ClientHandshake {
         if !matches!(fields.single("sec-websocket-accept"), Ok(Some(value)) if value == accept) {
             return Err(ResponseError::Accept);
         }
-        if fields.all("sec-websocket-extensions").flat_map(list_elements).next().is_some() {
-            return Err(ResponseError::Extension);
-        }
         match fields.single("sec-websocket-protocol") {
             Ok(None) => Ok(None),
             Ok(Some(chosen)) => request
@@ -116,5 +124,21 @@ impl ClientHandshake {
                 .ok_or(ResponseError::Subprotocol),
             Err(_) => Err(ResponseError::Subprotocol),
         }
+    }
+}
+
+/// RFC 6455 4.1: an extension that the client did not request fails the connection; so does, by RFC 7692 5.1 and 7.1,
+/// an answer with parameters that are not valid or do not go with the offer.
+fn check_extensions(
+    fields: Fields<'_>,
+    offered: Option<&DeflateConfig>,
+) -> Result<Option<DeflateAgreement>, ResponseError> {
+    let mut answers = fields.all("sec-websocket-extensions").flat_map(Extensions::new);
+    match (answers.next(), answers.next(), offered) {
+        (None, ..) => Ok(None),
+        (Some(Ok(answer)), None, Some(offered)) => {
+            offered.check_answer(&answer).map(Some).ok_or(ResponseError::Extension)
+        }
+        _ => Err(ResponseError::Extension),
     }
 }

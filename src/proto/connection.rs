@@ -4,22 +4,25 @@ use std::sync::Arc;
 
 use super::assembly::{Assembly, Frame, Partial, unmask};
 use super::close::CloseFrame;
-use super::frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
-use super::timer::{Millis, Timeout, Timer};
-use super::{
-    CloseCode, Input, MaskingKeys, Message, MessageKind, Outgoing, Payload, ProtoConfig, ProtocolError,
+use super::deflate::{self, Deflate, DeflateAgreement, DeflatePool, Encoding};
+use super::frame::{
+    FrameHeader, MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode, RSV1, write_frame,
+    write_short_frame,
 };
+use super::input::Content;
+use super::timer::{Millis, Timeout, Timer};
+use super::{CloseCode, Input, MaskingKeys, Message, MessageKind, Outgoing, ProtoConfig, ProtocolError};
 use crate::simd::{self, Utf8Validator};
 
 /// Something that arrived. Events borrow the input, never the connection.
 #[derive(Debug)]
-pub enum Event<'b> {
+pub enum Event<'i> {
     /// A whole message.
-    Message(Message<'b>),
+    Message(Message<'i>),
     /// A Ping; its Pong is already in the output.
-    Ping(Payload<'b>),
+    Ping(&'i [u8]),
     /// A Pong, asked for or not.
-    Pong(Payload<'b>),
+    Pong(&'i [u8]),
     /// The peer's Close; when it began the closing handshake, the answer is already in the output.
     Close(CloseFrame),
 }
@@ -47,6 +50,14 @@ pub enum ReadyState {
     Closed,
 }
 
+/// An event whose octets are still to be lent by the input.
+enum Arrived<'b> {
+    Message(MessageKind, Content<'b>),
+    Ping(Content<'b>),
+    Pong(Content<'b>),
+    Close(CloseFrame),
+}
+
 /// What the next octet belongs to. After a failure or a Close everything that arrives is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaits {
@@ -67,10 +78,18 @@ pub struct Connection {
     /// Present in the client role only.
     masking_keys: Option<Box<MaskingKeys>>,
     partial: Option<Box<Partial>>,
+    /// Present where permessage-deflate is agreed.
+    deflate: Option<Box<Deflate>>,
     frame: Frame,
     timer: Timer,
     held: [u8; MAX_FRAME_HEADER_LEN],
     held_len: u8,
+    /// The MASK bit that the peer's frames must carry.
+    peer_mask_bit: u8,
+    /// Messages shorter than this need no look at limits and state: 126 at most, 0 while anything is under way.
+    short_below: u8,
+    /// Messages of at most 125 bytes go out as they are: open, unmasked, uncompressed.
+    sends_short: bool,
     awaits: Awaits,
     state: ReadyState,
 }
@@ -89,17 +108,41 @@ impl Connection {
     }
 
     fn new(config: &Arc<ProtoConfig>, masking_keys: Option<Box<MaskingKeys>>, now: Millis) -> Self {
-        Self {
+        let mut connection = Self {
+            peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
+            short_below: 0,
+            sends_short: false,
             config: Arc::clone(config),
             masking_keys,
             partial: None,
-            frame: Frame { remaining: 0, key: None, opcode: Opcode::Binary, fin: true },
+            deflate: None,
+            frame: Frame { remaining: 0, key: None, opcode: Opcode::Binary, fin: true, rsv1: false },
             timer: Timer::new(now),
             held: [0; MAX_FRAME_HEADER_LEN],
             held_len: 0,
             awaits: Awaits::Header,
             state: ReadyState::Open,
-        }
+        };
+        connection.note_state();
+        connection
+    }
+
+    /// The same connection with permessage-deflate (RFC 7692), as the opening handshake agreed on it. Connections that
+    /// share a `pool` share what need not be each one's own.
+    #[must_use]
+    pub fn with_deflate(mut self, agreement: DeflateAgreement, pool: &DeflatePool) -> Self {
+        let is_client = self.masking_keys.is_some();
+        // Step by step, since there is no agreement in a build without the feature.
+        self.deflate =
+            Some(agreement).map(|agreement| Deflate::new(agreement, is_client, pool)).map(Box::new);
+        self.note_state();
+        self
+    }
+
+    /// How messages to the peer are encoded: which other connections could get the same octets.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.deflate.as_ref().map_or(Encoding::Plain, |deflate| deflate.encoding())
     }
 
     /// Where the connection stands.
@@ -126,17 +169,82 @@ impl Connection {
     /// The rule that the peer broke. The rest of the input is discarded, as is everything after it; call
     /// [`Self::fail`] with the error.
     #[inline]
-    pub fn next_event<'b>(
+    pub fn next_event<'i>(
         &mut self,
-        input: &mut Input<'b>,
+        input: &'i mut Input<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Event<'b>>, ProtocolError> {
-        let event = self.advance(input, out);
-        if event.is_err() {
+    ) -> Result<Option<Event<'i>>, ProtocolError> {
+        if let Some((kind, payload, key)) = self.short_message(input) {
+            if kind == MessageKind::Binary {
+                simd::xor_mask(payload, key, 0);
+                return Ok(Some(Event::Message(Message { kind, payload })));
+            }
+            let mut utf8 = Utf8Validator::default();
+            if utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_ok() {
+                return Ok(Some(Event::Message(Message { kind, payload })));
+            }
             self.discard_from_now_on();
             input.discard();
+            return Err(ProtocolError::TextNotUtf8);
         }
-        event
+        if input.is_empty() {
+            return Ok(None);
+        }
+        self.any_event(input, out)
+    }
+
+    /// The common case, which most of a server's time goes into: a whole unfragmented message of at most 125 bytes, masked
+    /// as it must be, at the front of the input, with nothing else under way. Everything else takes the long way.
+    #[inline]
+    fn short_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
+        const FIN_TEXT: u8 = 0x81;
+        const FIN_BINARY: u8 = 0x82;
+        let &[first, second, a, b, c, d] = input.peek().first_chunk::<6>()?;
+        let payload_len = second ^ self.peer_mask_bit;
+        if !matches!(first, FIN_TEXT | FIN_BINARY) || payload_len >= self.short_below {
+            return None;
+        }
+        // The client's peer does not mask: a key of zeros leaves the payload as it is.
+        let (header_len, key) =
+            if self.peer_mask_bit == 0 { (2, 0) } else { (6, u32::from_ne_bytes([a, b, c, d])) };
+        let frame_len = header_len + usize::from(payload_len);
+        if frame_len > input.len() {
+            return None;
+        }
+        let kind = if first == FIN_TEXT { MessageKind::Text } else { MessageKind::Binary };
+        Some((kind, &mut input.take(frame_len)[header_len..], key.to_ne_bytes()))
+    }
+
+    /// Opens and shuts the short ways in and out; to be called after whatever changes the state.
+    fn note_state(&mut self) {
+        let is_clean = self.awaits == Awaits::Header
+            && self.held_len == 0
+            && self.partial.is_none()
+            && self.state == ReadyState::Open;
+        let limits = &self.config.limits;
+        let longest = limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8;
+        self.short_below = if is_clean { longest + 1 } else { 0 };
+        self.sends_short =
+            self.state == ReadyState::Open && self.masking_keys.is_none() && self.deflate.is_none();
+    }
+
+    #[inline(never)]
+    fn any_event<'i>(
+        &mut self,
+        input: &'i mut Input<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Event<'i>>, ProtocolError> {
+        let arrived = self.advance(input, out).inspect_err(|_| {
+            self.discard_from_now_on();
+            input.discard();
+        })?;
+        self.note_state();
+        Ok(arrived.map(|arrived| match arrived {
+            Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
+            Arrived::Ping(content) => Event::Ping(input.lend(content)),
+            Arrived::Pong(content) => Event::Pong(input.lend(content)),
+            Arrived::Close(frame) => Event::Close(frame),
+        }))
     }
 
     /// Appends a message to `out` as one frame.
@@ -145,14 +253,33 @@ impl Connection {
     /// [`NotOpen`] once a Close was sent or received (RFC 6455 5.5.1); nothing is appended.
     #[inline]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), NotOpen> {
-        if self.state != ReadyState::Open {
-            return Err(NotOpen);
-        }
         let opcode = match message.kind() {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        self.write(opcode, message.payload(), out);
+        if self.sends_short && message.payload().len() as u64 <= MAX_CONTROL_PAYLOAD {
+            write_short_frame(out, opcode, message.payload());
+            return Ok(());
+        }
+        self.encode_any(opcode, message, out)
+    }
+
+    #[inline(never)]
+    fn encode_any(
+        &mut self,
+        opcode: Opcode,
+        message: Outgoing<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotOpen> {
+        if self.state != ReadyState::Open {
+            return Err(NotOpen);
+        }
+        if let Some(deflate) = &mut self.deflate {
+            let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
+            deflate.write_message(opcode, message, key, out);
+        } else {
+            self.write(opcode, message.payload(), out);
+        }
         Ok(())
     }
 
@@ -175,6 +302,7 @@ impl Connection {
             self.send_close(code, reason, out);
             self.state = ReadyState::Closing;
             self.timer.closing(now);
+            self.note_state();
         }
     }
 
@@ -199,6 +327,9 @@ impl Connection {
             Timeout::Pinged => {
                 self.write(Opcode::Ping, &[], out);
                 self.timer.pinged(now);
+                if let Some(deflate) = &mut self.deflate {
+                    deflate.rest();
+                }
             }
             Timeout::PongOverdue => {
                 self.close(CloseCode::INTERNAL_ERROR, "ping timeout", now, out);
@@ -217,6 +348,8 @@ impl Connection {
         self.awaits = Awaits::Nothing;
         self.held_len = 0;
         self.partial = None;
+        self.deflate = None;
+        self.note_state();
     }
 
     fn write(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
@@ -236,7 +369,7 @@ impl Connection {
         &mut self,
         input: &mut Input<'b>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Event<'b>>, ProtocolError> {
+    ) -> Result<Option<Arrived<'b>>, ProtocolError> {
         loop {
             let event = match self.awaits {
                 Awaits::Header => {
@@ -264,7 +397,7 @@ impl Connection {
             };
             // RFC 6455 5.5.1 and 1.4: after our Close the peer's data is of no use to the application.
             match event {
-                Some(Event::Message(_)) if self.state != ReadyState::Open => {}
+                Some(Arrived::Message(..)) if self.state != ReadyState::Open => {}
                 Some(event) => return Ok(Some(event)),
                 None => {}
             }
@@ -275,7 +408,7 @@ impl Connection {
     #[inline]
     fn read_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
         if self.held_len == 0
-            && let Some((header, len)) = FrameHeader::parse(input.peek())?
+            && let Some((header, len)) = FrameHeader::parse_extended(input.peek(), self.extended_bits())?
         {
             input.take(len);
             return Ok(Some(header));
@@ -288,12 +421,19 @@ impl Connection {
         while !input.is_empty() {
             self.held[usize::from(self.held_len)] = input.take(1)[0];
             self.held_len += 1;
-            if let Some((header, _)) = FrameHeader::parse(&self.held[..usize::from(self.held_len)])? {
+            let held = &self.held[..usize::from(self.held_len)];
+            if let Some((header, _)) = FrameHeader::parse_extended(held, self.extended_bits())? {
                 self.held_len = 0;
                 return Ok(Some(header));
             }
         }
         Ok(None)
+    }
+
+    /// The reserved bits that an extension gives a meaning (RFC 6455 5.2).
+    #[inline]
+    fn extended_bits(&self) -> u8 {
+        if self.deflate.is_some() { RSV1 } else { 0 }
     }
 
     /// Checks a header against role, state and limits before any payload is taken.
@@ -307,21 +447,26 @@ impl Connection {
         }
         if !header.opcode.is_control() {
             let limits = &self.config.limits;
-            if header.payload_len > limits.max_frame {
+            let message = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
+            let (mut max_frame, mut max_message) = (limits.max_frame, limits.max_message);
+            if header.rsv1 || message.as_ref().is_some_and(|message| message.compressed_len.is_some()) {
+                max_frame = deflate::max_compressed_len(max_frame);
+                max_message = deflate::max_compressed_len(max_message);
+            }
+            if header.payload_len > max_frame {
                 return Err(ProtocolError::FrameTooLarge);
             }
-            let message = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
-            let assembled = match (header.opcode == Opcode::Continuation, message) {
+            let arrived = match (header.opcode == Opcode::Continuation, message) {
                 // RFC 6455 5.4: the frames of one message MUST NOT be interleaved with those of another.
                 (true, None) => return Err(ProtocolError::UnexpectedContinuation),
                 (false, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
                 (true, Some(message)) => {
                     message.count_fragment(limits.max_fragments)?;
-                    message.data.len() as u64
+                    message.arrived_len()
                 }
                 (false, None) => 0,
             };
-            if header.payload_len > limits.max_message - assembled.min(limits.max_message) {
+            if header.payload_len > max_message - arrived.min(max_message) {
                 return Err(ProtocolError::MessageTooLarge);
             }
         }
@@ -330,28 +475,29 @@ impl Connection {
             key: header.masking_key,
             opcode: header.opcode,
             fin: header.fin,
+            rsv1: header.rsv1,
         };
         Ok(())
     }
 
-    /// The whole payload is in the input: no copy, unless it continues a message.
+    /// The whole payload is in the input: no copy, unless it continues a message or is compressed.
     #[inline]
     fn whole_frame<'b>(
         &mut self,
         header: &FrameHeader,
         input: &mut Input<'b>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Event<'b>>, ProtocolError> {
+    ) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let payload = input.take(header.payload_len as usize);
         let kind = match header.opcode {
-            Opcode::Text if header.fin => MessageKind::Text,
-            Opcode::Binary if header.fin => MessageKind::Binary,
+            Opcode::Text if header.fin && !header.rsv1 => MessageKind::Text,
+            Opcode::Binary if header.fin && !header.rsv1 => MessageKind::Binary,
             Opcode::Text | Opcode::Binary | Opcode::Continuation => return self.data_piece(payload),
             Opcode::Close | Opcode::Ping | Opcode::Pong => {
                 if let Some(key) = header.masking_key {
                     simd::xor_mask(payload, key, 0);
                 }
-                return self.control(Payload::Borrowed(payload), out).map(Some);
+                return self.control(Content::Borrowed(payload), out).map(Some);
             }
         };
         let mut utf8 = Utf8Validator::default();
@@ -359,7 +505,7 @@ impl Connection {
         if kind == MessageKind::Text {
             utf8.finish().map_err(|_| ProtocolError::TextNotUtf8)?;
         }
-        Ok(Some(Event::Message(Message { kind, payload: Payload::Borrowed(payload) })))
+        Ok(Some(Arrived::Message(kind, Content::Borrowed(payload))))
     }
 
     /// Part of the payload is in the input: it is copied once, to where the whole is put together.
@@ -367,7 +513,7 @@ impl Connection {
         &mut self,
         input: &mut Input<'b>,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Event<'b>>, ProtocolError> {
+    ) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let take = input.len().min(usize::try_from(self.frame.remaining).unwrap_or(usize::MAX));
         let piece = input.take(take);
         if !self.frame.opcode.is_control() {
@@ -385,15 +531,22 @@ impl Connection {
         let payload = std::mem::take(&mut partial.control);
         self.partial.take_if(|partial| partial.message.is_none());
         self.awaits = Awaits::Header;
-        self.control(Payload::Owned(payload), out).map(Some)
+        self.control(Content::Assembled(payload), out).map(Some)
     }
 
     /// Appends a piece of a data frame to its message; gives the message when it is whole.
-    fn data_piece<'b>(&mut self, piece: &mut [u8]) -> Result<Option<Event<'b>>, ProtocolError> {
+    fn data_piece<'b>(&mut self, piece: &mut [u8]) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let kind = if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
         let partial = self.partial.get_or_insert_default();
-        let message = partial.message.get_or_insert_with(|| Assembly::new(kind));
-        message.append(piece, self.frame.key, self.frame.remaining - piece.len() as u64)?;
+        let message = partial.message.get_or_insert_with(|| Assembly::new(kind, self.frame.rsv1));
+        let outstanding = self.frame.remaining - piece.len() as u64;
+        match &mut self.deflate {
+            Some(deflate) if message.compressed_len.is_some() => {
+                let (limit, is_last) = (self.config.limits.max_message, outstanding == 0 && self.frame.fin);
+                message.append_compressed(piece, self.frame.key, deflate, limit, is_last)?;
+            }
+            _ => message.append(piece, self.frame.key, outstanding)?,
+        }
         self.frame.advance(piece.len());
         if self.frame.remaining > 0 {
             return Ok(None);
@@ -405,20 +558,20 @@ impl Connection {
         let message = self.partial.take().and_then(|partial| partial.message);
         let Some(message) = message else { return Ok(None) };
         let (kind, data) = message.finish()?;
-        Ok(Some(Event::Message(Message { kind, payload: Payload::Owned(data) })))
+        Ok(Some(Arrived::Message(kind, Content::Assembled(data))))
     }
 
-    fn control<'b>(&mut self, payload: Payload<'b>, out: &mut Vec<u8>) -> Result<Event<'b>, ProtocolError> {
+    fn control<'b>(&mut self, payload: Content<'b>, out: &mut Vec<u8>) -> Result<Arrived<'b>, ProtocolError> {
         match self.frame.opcode {
-            Opcode::Close => self.peer_close(&payload, out).map(Event::Close),
+            Opcode::Close => self.peer_close(payload.as_bytes(), out).map(Arrived::Close),
             Opcode::Ping => {
                 // RFC 6455 5.5.2: a Pong with the same payload, unless a Close was sent before.
                 if self.state == ReadyState::Open {
-                    self.write(Opcode::Pong, &payload, out);
+                    self.write(Opcode::Pong, payload.as_bytes(), out);
                 }
-                Ok(Event::Ping(payload))
+                Ok(Arrived::Ping(payload))
             }
-            _ => Ok(Event::Pong(payload)),
+            _ => Ok(Arrived::Pong(payload)),
         }
     }
 

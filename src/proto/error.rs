@@ -35,6 +35,8 @@ pub enum ProtocolError {
     CloseReasonNotUtf8,
     /// A text message that is not UTF-8 (8.1).
     TextNotUtf8,
+    /// A compressed message that is no DEFLATE data, or ends too soon (RFC 7692 7.2.2).
+    InvalidDeflate,
     /// A frame above [`super::Limits::max_frame`].
     FrameTooLarge,
     /// A message above [`super::Limits::max_message`].
@@ -48,7 +50,7 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(self) -> CloseCode {
         match self {
-            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 => CloseCode::INVALID_PAYLOAD,
+            Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooLarge | Self::MessageTooLarge => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
             _ => CloseCode::PROTOCOL_ERROR,
@@ -73,6 +75,7 @@ impl ProtocolError {
             Self::InvalidCloseCode(_) => "invalid close code",
             Self::CloseReasonNotUtf8 => "close reason not UTF-8",
             Self::TextNotUtf8 => "text not UTF-8",
+            Self::InvalidDeflate => "invalid compressed data",
             Self::FrameTooLarge => "frame too large",
             Self::MessageTooLarge => "message too large",
             Self::TooManyFragments => "too many fragments",
@@ -167,6 +170,8 @@ pub enum HandshakeError {
     Body,
     /// Origin stands more than once: which page asks is not clear (RFC 6454 7.3).
     DuplicateOrigin,
+    /// Sec-WebSocket-Extensions does not follow its grammar (RFC 6455 9.1).
+    Extensions,
 }
 
 impl HandshakeError {
@@ -194,6 +199,7 @@ impl fmt::Display for HandshakeError {
             Self::Subprotocol => "Sec-WebSocket-Protocol must be a list of tokens",
             Self::Body => "an upgrade request must not have a body",
             Self::DuplicateOrigin => "Origin stands twice",
+            Self::Extensions => "Sec-WebSocket-Extensions must be a list of extensions",
         })
     }
 }
@@ -215,7 +221,7 @@ pub enum ResponseError {
     Accept,
     /// A subprotocol that was not offered, or more than one.
     Subprotocol,
-    /// An extension that was not offered.
+    /// An extension, or a parameter of one, that was not offered or is not valid.
     Extension,
 }
 
@@ -228,7 +234,7 @@ impl fmt::Display for ResponseError {
             Self::Connection => f.write_str("Connection does not name upgrade"),
             Self::Accept => f.write_str("Sec-WebSocket-Accept does not match the key"),
             Self::Subprotocol => f.write_str("a subprotocol that was not offered"),
-            Self::Extension => f.write_str("an extension that was not offered"),
+            Self::Extension => f.write_str("an extension that was not offered, or an invalid parameter"),
         }
     }
 }

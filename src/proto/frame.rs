@@ -9,9 +9,13 @@ pub const MAX_FRAME_HEADER_LEN: usize = 14;
 /// Longest payload of a control frame in bytes (RFC 6455 5.5).
 pub(super) const MAX_CONTROL_PAYLOAD: u64 = 125;
 
-/// RFC 6455 5.2: a 7-bit payload length that announces 16 or 64 bits of length.
+/// RFC 6455 5.2: the second octet of a header: the MASK bit, and a 7-bit payload length that announces 16 or 64 bits of length.
+pub(super) const MASK_BIT: u8 = 0x80;
 const LEN_16: u8 = 0x7E;
 const LEN_64: u8 = 0x7F;
+
+/// RFC 6455 5.2: the bit that permessage-deflate gives a meaning (RFC 7692 6).
+pub(super) const RSV1: u8 = 0x40;
 
 /// The opcodes that RFC 6455 11.8 defines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,8 @@ impl Opcode {
 pub struct FrameHeader {
     /// Last frame of its message.
     pub fin: bool,
+    /// The message is compressed (RFC 7692 6); only ever set where the extension is agreed.
+    pub rsv1: bool,
     /// What the payload is.
     pub opcode: Opcode,
     /// The masking-key, when the MASK bit is set.
@@ -73,13 +79,24 @@ impl FrameHeader {
     /// A rule of RFC 6455 5.2 or 5.5 that the octets present already break.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, ProtocolError> {
+        Self::parse_extended(bytes, 0)
+    }
+
+    /// As [`Self::parse`], where an extension gives the bits in `extended` a meaning.
+    #[inline]
+    pub(super) fn parse_extended(bytes: &[u8], extended: u8) -> Result<Option<(Self, usize)>, ProtocolError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };
         // RFC 6455 5.2: RSV bits MUST be 0 unless an extension is negotiated that defines meanings.
-        if first & 0x70 != 0 {
+        if first & 0x70 & !extended != 0 {
             return Err(ProtocolError::ReservedBits);
         }
         let fin = first & 0x80 != 0;
+        let rsv1 = first & RSV1 != 0;
         let opcode = Opcode::from_bits(first & 0x0F)?;
+        // RFC 7692 6.1: only the first frame of a data message may be marked as compressed.
+        if rsv1 && (opcode.is_control() || opcode == Opcode::Continuation) {
+            return Err(ProtocolError::ReservedBits);
+        }
         let masked = second & 0x80 != 0;
         let short_len = second & 0x7F;
         if opcode.is_control() {
@@ -98,7 +115,7 @@ impl FrameHeader {
             (true, _) => return Ok(None),
         };
         let header_len = bytes.len() - rest.len() + if masked { 4 } else { 0 };
-        Ok(Some((Self { fin, opcode, masking_key, payload_len }, header_len)))
+        Ok(Some((Self { fin, rsv1, opcode, masking_key, payload_len }, header_len)))
     }
 }
 
@@ -129,6 +146,14 @@ fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
     }
 }
 
+/// [`write_frame`] for the commonest frame: whole, unmasked, of at most 125 bytes.
+#[inline]
+pub(super) fn write_short_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    debug_assert!(payload.len() as u64 <= MAX_CONTROL_PAYLOAD);
+    out.extend_from_slice(&[0x80 | opcode as u8, payload.len() as u8]);
+    out.extend_from_slice(payload);
+}
+
 /// Appends one frame to `out`; with a masking-key its payload is masked.
 #[inline]
 pub fn write_frame(
@@ -139,7 +164,7 @@ pub fn write_frame(
     masking_key: Option<[u8; 4]>,
 ) {
     let first = u8::from(fin) << 7 | opcode as u8;
-    let mask_bit = u8::from(masking_key.is_some()) << 7;
+    let mask_bit = if masking_key.is_some() { MASK_BIT } else { 0 };
     out.reserve(MAX_FRAME_HEADER_LEN + payload.len());
     match payload.len() {
         len @ 0..=125 => out.extend_from_slice(&[first, mask_bit | len as u8]),

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 use super::error::HandshakeError;
+use super::extension::{Extension, Extensions};
 use super::head::{BodyLength, Fields, RequestHead, is_token, list_elements};
 
 /// RFC 6455 1.3: appended to the key before it is hashed.
@@ -36,6 +37,12 @@ impl<'h> Upgrade<'h> {
     /// The subprotocols that the client offers, in its order of preference.
     pub fn subprotocols(&self) -> impl Iterator<Item = &'h [u8]> {
         self.fields.all("sec-websocket-protocol").flat_map(list_elements)
+    }
+
+    /// The extensions that the client offers, in its order of preference (RFC 6455 9.1).
+    pub fn extensions(&self) -> impl Iterator<Item = Extension<'h>> {
+        // They are well-formed: `check_upgrade` has seen to it.
+        self.fields.all("sec-websocket-extensions").flat_map(Extensions::new).flatten()
     }
 
     /// The first of `supported` that the client offers: the server's preference decides.
@@ -83,6 +90,10 @@ pub fn check_upgrade<'h>(head: &RequestHead<'h>) -> Result<Upgrade<'h>, Handshak
         Err(_) => return Err(HandshakeError::DuplicateVersion),
     }
     let key = fields.single("sec-websocket-key")?.filter(|key| is_key(key)).ok_or(HandshakeError::Key)?;
+    // RFC 6455 9.1: a field that does not conform to the grammar MUST fail the connection.
+    if fields.all("sec-websocket-extensions").flat_map(Extensions::new).any(|element| element.is_err()) {
+        return Err(HandshakeError::Extensions);
+    }
     let upgrade = Upgrade { key, fields };
     if upgrade.subprotocols().all(is_token) { Ok(upgrade) } else { Err(HandshakeError::Subprotocol) }
 }

@@ -130,8 +130,12 @@ pub fn list_elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Whether the octets are a token (RFC 9110 5.6.2).
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty()
-        && bytes.iter().all(|octet| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet))
+    !bytes.is_empty() && bytes.iter().copied().all(is_token_octet)
+}
+
+/// RFC 9110 5.6.2: tchar.
+pub(super) fn is_token_octet(octet: u8) -> bool {
+    octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet)
 }
 
 /// How long the body of a request is (RFC 9112 6.3).

@@ -1,16 +1,36 @@
 //! The octets of one read, eaten from the front.
 
 /// What one read brought. [`super::Connection::next_event`] takes octets from the front, unmasks them in place and
-/// hands them up as borrowed payloads.
+/// hands them up as borrowed payloads. A message that was put together from several frames or reads is kept here, too,
+/// until the next event.
 #[derive(Debug)]
 pub struct Input<'b> {
     rest: &'b mut [u8],
+    assembled: Vec<u8>,
+}
+
+/// Octets of a payload: where they lie.
+#[derive(Debug)]
+pub(super) enum Content<'b> {
+    /// Whole in the read that they came with.
+    Borrowed(&'b mut [u8]),
+    /// Put together from several pieces.
+    Assembled(Vec<u8>),
+}
+
+impl Content<'_> {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Assembled(bytes) => bytes,
+        }
+    }
 }
 
 impl<'b> Input<'b> {
     /// Wraps the octets that arrived.
     pub fn new(bytes: &'b mut [u8]) -> Self {
-        Self { rest: bytes }
+        Self { rest: bytes, assembled: Vec::new() }
     }
 
     /// Octets not yet eaten.
@@ -36,6 +56,23 @@ impl<'b> Input<'b> {
         let (taken, rest) = std::mem::take(&mut self.rest).split_at_mut(count);
         self.rest = rest;
         taken
+    }
+
+    /// Lends the content for as long as the input is.
+    pub(super) fn lend<'i>(&'i mut self, content: Content<'b>) -> &'i mut [u8] {
+        match content {
+            Content::Borrowed(bytes) => bytes,
+            Content::Assembled(bytes) => {
+                self.assembled = bytes;
+                &mut self.assembled
+            }
+        }
+    }
+
+    /// The last message, when it was put together from several pieces: to be kept without a copy.
+    #[must_use]
+    pub fn take_assembled(&mut self) -> Option<Vec<u8>> {
+        (!self.assembled.is_empty()).then(|| std::mem::take(&mut self.assembled))
     }
 
     pub(super) fn discard(&mut self) {

@@ -1,6 +1,6 @@
 //! Every quantity a peer can make grow, with its bound.
 
-use super::Millis;
+use super::{DeflateConfig, Millis};
 
 /// What a peer may make an endpoint hold. Lengths are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,7 +11,8 @@ pub struct Limits {
     pub max_fields: usize,
     /// Body of a plain request, for an application that wants it; above it the answer is 413.
     pub max_body: usize,
-    /// Payload length of one frame; a larger claim fails the connection with 1009 before a byte is kept.
+    /// Payload length of one frame; a larger claim fails the connection with 1009 before a byte is kept. A compressed
+    /// frame may be longer by an eighth, because DEFLATE makes some data longer.
     pub max_frame: u64,
     /// Payload of a whole message after reassembly; above it the connection fails with 1009.
     ///
@@ -71,4 +72,6 @@ pub struct ProtoConfig {
     pub limits: Limits,
     /// Bounds on how long we wait for a peer.
     pub timeouts: Timeouts,
+    /// permessage-deflate: what a server agrees to and what a client offers. `None`: neither.
+    pub deflate: Option<DeflateConfig>,
 }

@@ -1,7 +1,5 @@
 //! Messages as an application sees them.
 
-use std::ops::{Deref, DerefMut};
-
 /// Text or binary (RFC 6455 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {
@@ -11,55 +9,13 @@ pub enum MessageKind {
     Binary,
 }
 
-/// A payload, unmasked and mutable, so that a parser may work in place.
-#[derive(Debug)]
-pub enum Payload<'b> {
-    /// It lies whole in the read it came with.
-    Borrowed(&'b mut [u8]),
-    /// It was reassembled from fragments or from several reads.
-    Owned(Vec<u8>),
-}
-
-impl Payload<'_> {
-    /// The octets as a vector, copied only when they are borrowed.
-    #[must_use]
-    pub fn into_vec(self) -> Vec<u8> {
-        match self {
-            Self::Borrowed(bytes) => bytes.to_vec(),
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl Deref for Payload<'_> {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl DerefMut for Payload<'_> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut [u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
 /// A whole message that arrived. The payload of a [`MessageKind::Text`] message is valid UTF-8.
 #[derive(Debug)]
 pub struct Message<'b> {
     /// Text or binary.
     pub kind: MessageKind,
-    /// The unmasked octets.
-    pub payload: Payload<'b>,
+    /// The unmasked octets; mutable, so that a parser may work in place.
+    pub payload: &'b mut [u8],
 }
 
 impl Message<'_> {
@@ -67,7 +23,7 @@ impl Message<'_> {
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self.kind {
-            MessageKind::Text => simdutf8::basic::from_utf8(&self.payload).ok(),
+            MessageKind::Text => simdutf8::basic::from_utf8(self.payload).ok(),
             MessageKind::Binary => None,
         }
     }
@@ -76,7 +32,7 @@ impl Message<'_> {
     #[must_use]
     #[inline]
     pub fn as_outgoing(&self) -> Outgoing<'_> {
-        Outgoing { kind: self.kind, payload: &self.payload }
+        Outgoing { kind: self.kind, may_compress: true, payload: self.payload }
     }
 }
 
@@ -84,6 +40,7 @@ impl Message<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
     kind: MessageKind,
+    may_compress: bool,
     payload: &'a [u8],
 }
 
@@ -91,13 +48,27 @@ impl<'a> Outgoing<'a> {
     /// A text message.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
-        Self { kind: MessageKind::Text, payload: text.as_bytes() }
+        Self { kind: MessageKind::Text, may_compress: true, payload: text.as_bytes() }
     }
 
     /// A binary message.
     #[must_use]
     pub fn binary(bytes: &'a [u8]) -> Self {
-        Self { kind: MessageKind::Binary, payload: bytes }
+        Self { kind: MessageKind::Binary, may_compress: true, payload: bytes }
+    }
+
+    /// The same message, never to be compressed: for what is compressed already, and for secrets. Where a secret and
+    /// text of an attacker's choice are compressed together, the length betrays the secret (CRIME, BREACH); with
+    /// context takeover "together" means in the same connection.
+    #[must_use]
+    pub fn uncompressed(self) -> Self {
+        Self { may_compress: false, ..self }
+    }
+
+    /// Whether it may be compressed where that is agreed.
+    #[must_use]
+    pub fn may_compress(&self) -> bool {
+        self.may_compress
     }
 
     /// Text or binary.

@@ -6,6 +6,7 @@
 //! | step | server | client |
 //! |---|---|---|
 //! | opening handshake | [`head::HeadScanner`], [`head::with_request`], [`handshake::check_upgrade`], [`handshake::write_accept`] | [`client::ClientHandshake`] |
+//! | permessage-deflate | [`DeflateConfig::agree`], [`Connection::with_deflate`] | [`client::ClientRequest::deflate`], [`Connection::with_deflate`] |
 //! | frames and messages | [`Connection::server`] | [`Connection::client`] |
 
 mod assembly;
@@ -13,7 +14,13 @@ pub mod body;
 pub mod client;
 mod close;
 mod connection;
+#[cfg(feature = "deflate")]
+mod deflate;
+#[cfg(not(feature = "deflate"))]
+#[path = "deflate_off.rs"]
+mod deflate;
 mod error;
+pub mod extension;
 mod frame;
 pub mod handshake;
 pub mod head;
@@ -27,11 +34,12 @@ mod timer;
 
 pub use close::{CloseCode, CloseFrame};
 pub use connection::{Connection, Event, NotOpen, ReadyState};
+pub use deflate::{DeflateAgreement, DeflateConfig, DeflatePool, Encoding, WindowBits};
 pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
 pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
 pub use input::Input;
 pub use limits::{Limits, ProtoConfig, Timeouts};
 pub use mask::MaskingKeys;
-pub use message::{Message, MessageKind, Outgoing, Payload};
+pub use message::{Message, MessageKind, Outgoing};
 pub use origin::{InvalidOrigin, OriginPolicy};
 pub use timer::{Millis, Timeout};

@@ -13,18 +13,24 @@ use super::topics::{Joined, Membership, Piece, Topic};
 use super::wheel::Wheel;
 use crate::app::{CloseReason, ConnId, Context, Now, Outgoing, TopicId};
 use crate::proto::{
-    CloseCode, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, NotOpen, Opcode, ProtoConfig,
-    write_frame,
+    CloseCode, DeflatePool, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, NotOpen,
+    Opcode, ProtoConfig, write_frame,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
 type AppTimer = Reverse<(Millis, u64, u64)>;
+
+/// What one tick may encode for single connections when it publishes, in bytes: with context takeover every receiver
+/// costs a copy. Whom it is too much for is closed as a slow consumer.
+const MAX_OUTBOX_LEN: usize = 1 << 30;
 
 /// The state of the loop without its sockets and its application.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) config: Config,
     pub(super) proto: Arc<ProtoConfig>,
+    /// What connections that compress without context takeover share.
+    pub(super) deflate: DeflatePool,
     pub(super) now: Now,
     pub(super) table: Slab<Entry>,
     pub(super) outbox: Outbox,
@@ -50,6 +56,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(config: Config, seed: u64, now: Now) -> Self {
         Self {
+            deflate: DeflatePool::new(&config.proto),
             proto: Arc::new(config.proto.clone()),
             config,
             now,
@@ -261,6 +268,89 @@ impl Core {
         ConnId { index, generation }
     }
 
+    /// The variant of a topic for subscribers of an encoding; the first of them makes it.
+    fn variant_for(&mut self, topic: u32, encoding: Encoding) -> u32 {
+        self.topics[topic as usize].variant(topic, encoding).unwrap_or_else(|| {
+            let variant = self.topics.insert(Topic::default()) as u32;
+            self.topics[topic as usize].variants.push((encoding, variant));
+            variant
+        })
+    }
+
+    /// Encodes a message once for all members of a topic or variant but `except`; gives their number.
+    fn publish_to(
+        &mut self,
+        topic: u32,
+        encoding: Encoding,
+        order: u32,
+        message: Outgoing<'_>,
+        except: Option<ConnId>,
+    ) -> usize {
+        let state = &mut self.topics[topic as usize];
+        if state.members.is_empty() {
+            return 0;
+        }
+        let except = except
+            .filter(|conn| {
+                self.table.get(conn.index as usize).is_some_and(|e| e.generation == conn.generation)
+            })
+            .map(|conn| conn.index)
+            .filter(|&index| self.table[index as usize].memberships.iter().any(|m| m.topic == topic));
+        if let Some(index) = except {
+            let flags = &mut self.table[index as usize].flags;
+            flags.special = true;
+            if !flags.dirty {
+                flags.dirty = true;
+                self.dirty.push(index);
+            }
+        }
+        if state.pieces.is_empty() {
+            self.dirty_topics.push(topic);
+        }
+        let batch = state.batch_mut();
+        let start = batch.len() as u32;
+        if let Encoding::Shared(window_bits) = encoding {
+            self.deflate.write_message(window_bits, message, batch);
+        } else {
+            let opcode = match message.kind() {
+                MessageKind::Text => Opcode::Text,
+                MessageKind::Binary => Opcode::Binary,
+            };
+            write_frame(batch, true, opcode, message.payload(), None);
+        }
+        let end = batch.len() as u32;
+        debug_assert!((end - start) as usize <= message.payload().len() + MAX_FRAME_HEADER_LEN);
+        state.pieces.push(Piece { order, start, end, except });
+        state.members.len() - usize::from(except.is_some())
+    }
+
+    /// Encodes a message for each member by itself: with context takeover no two get the same octets.
+    fn publish_to_each(&mut self, topic: u32, message: Outgoing<'_>, except: Option<ConnId>) -> usize {
+        let members = std::mem::take(&mut self.topics[topic as usize].members);
+        let mut receivers = 0;
+        let mut too_much = Vec::new();
+        for &index in &members {
+            let start = self.outbox.len();
+            let entry = &mut self.table[index as usize];
+            let conn = ConnId { index, generation: entry.generation };
+            let Phase::Open(connection) = &mut entry.phase else { continue };
+            if except == Some(conn) {
+                continue;
+            }
+            if start + message.payload().len() > MAX_OUTBOX_LEN {
+                too_much.push(conn);
+            } else if connection.encode(message, &mut self.outbox.bytes).is_ok() {
+                self.wrote(index, start);
+                receivers += 1;
+            }
+        }
+        self.topics[topic as usize].members = members;
+        for conn in too_much {
+            self.close_for(conn, CloseReason::SlowConsumer, "slow consumer");
+        }
+        receivers
+    }
+
     /// Takes a timer of the application's that is due.
     pub(super) fn pop_app_timer(&mut self) -> Option<u64> {
         match self.app_timers.peek() {
@@ -297,40 +387,19 @@ impl Context for Core {
 
     fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> usize {
         let order = self.outbox.next_order();
-        let Some(state) = self.topics.get_mut(topic.0 as usize).filter(|state| !state.is_removed) else {
+        let Some(state) = self.topics.get(topic.0 as usize).filter(|state| !state.is_removed) else {
             return 0;
         };
-        if state.members.is_empty() {
-            return 0;
+        let variants = state.variants.len();
+        let mut receivers = self.publish_to(topic.0, Encoding::Plain, order, message, except);
+        for at in 0..variants {
+            let (encoding, variant) = self.topics[topic.0 as usize].variants[at];
+            receivers += match encoding {
+                Encoding::Own => self.publish_to_each(variant, message, except),
+                encoding => self.publish_to(variant, encoding, order, message, except),
+            };
         }
-        let except = except
-            .filter(|conn| {
-                self.table.get(conn.index as usize).is_some_and(|e| e.generation == conn.generation)
-            })
-            .map(|conn| conn.index)
-            .filter(|&index| self.table[index as usize].memberships.iter().any(|m| m.topic == topic.0));
-        if let Some(index) = except {
-            let flags = &mut self.table[index as usize].flags;
-            flags.special = true;
-            if !flags.dirty {
-                flags.dirty = true;
-                self.dirty.push(index);
-            }
-        }
-        if state.pieces.is_empty() {
-            self.dirty_topics.push(topic.0);
-        }
-        let opcode = match message.kind() {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
-        let batch = state.batch_mut();
-        let start = batch.len() as u32;
-        write_frame(batch, true, opcode, message.payload(), None);
-        let end = batch.len() as u32;
-        debug_assert!((end - start) as usize <= message.payload().len() + MAX_FRAME_HEADER_LEN);
-        state.pieces.push(Piece { order, start, end, except });
-        state.members.len() - usize::from(except.is_some())
+        receivers
     }
 
     fn create_topic(&mut self) -> TopicId {
@@ -338,41 +407,50 @@ impl Context for Core {
     }
 
     fn remove_topic(&mut self, topic: TopicId) {
-        if let Some(state) = self.topics.get_mut(topic.0 as usize) {
+        let Some(state) = self.topics.get_mut(topic.0 as usize) else { return };
+        let variants = std::mem::take(&mut state.variants);
+        for index in std::iter::once(topic.0).chain(variants.into_iter().map(|(_, variant)| variant)) {
+            let state = &mut self.topics[index as usize];
             let was_removed = std::mem::replace(&mut state.is_removed, true);
             if state.pieces.is_empty() && !was_removed {
-                self.forget_topic(topic.0);
+                self.forget_topic(index);
             }
         }
     }
 
     fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), NotOpen> {
-        let tick = self.tick;
-        let Some(state) = self.topics.get_mut(topic.0 as usize).filter(|state| !state.is_removed) else {
+        if self.topics.get(topic.0 as usize).is_none_or(|state| state.is_removed) {
             return Ok(());
-        };
-        let entry = self.table.get_mut(conn.index as usize).ok_or(NotOpen)?;
+        }
+        let entry = self.table.get(conn.index as usize).ok_or(NotOpen)?;
         if entry.generation != conn.generation
             || entry.local_reason.is_some()
             || !matches!(entry.phase, Phase::Open(_))
         {
             return Err(NotOpen);
         }
-        if entry.memberships.iter().any(|membership| membership.topic == topic.0) {
+        let topic = self.variant_for(topic.0, entry.encoding());
+        let entry = &mut self.table[conn.index as usize];
+        if entry.memberships.iter().any(|membership| membership.topic == topic) {
             return Ok(());
         }
+        let state = &mut self.topics[topic as usize];
         let piece = state.pieces.len() as u32;
-        let joined = (piece > 0).then_some(Joined { tick, piece });
+        let joined = (piece > 0).then_some(Joined { tick: self.tick, piece });
         entry.flags.special |= joined.is_some();
         let position = state.members.len() as u32;
-        entry.memberships.push(Membership { topic: topic.0, position, joined });
+        entry.memberships.push(Membership { topic, position, joined });
         state.members.push(conn.index);
         Ok(())
     }
 
     fn unsubscribe(&mut self, conn: ConnId, topic: TopicId) {
-        let Some(entry) = self.entry(conn) else { return };
-        if let Some(membership) = entry.memberships.iter().find(|m| m.topic == topic.0).copied() {
+        let Some(entry) = self.table.get(conn.index as usize) else { return };
+        let Some(state) = self.topics.get(topic.0 as usize) else { return };
+        let variant = state.variant(topic.0, entry.encoding());
+        if entry.generation == conn.generation
+            && let Some(membership) = entry.memberships.iter().find(|m| Some(m.topic) == variant).copied()
+        {
             self.leave(conn.index, membership);
         }
     }

@@ -8,7 +8,7 @@ use super::outbox::Chain;
 use super::topics::Membership;
 use crate::app::CloseReason;
 use crate::proto::head::HeadScanner;
-use crate::proto::{Connection, Millis};
+use crate::proto::{Connection, Encoding, Millis};
 
 /// The part of a connection's life before the upgrade.
 #[derive(Debug)]
@@ -84,6 +84,14 @@ pub(super) struct Flags {
 impl Entry {
     pub(super) fn backlog_len(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    }
+
+    /// How messages to the peer are encoded.
+    pub(super) fn encoding(&self) -> Encoding {
+        match &self.phase {
+            Phase::Open(connection) => connection.encoding(),
+            _ => Encoding::Plain,
+        }
     }
 
     /// When something is due for this connection.

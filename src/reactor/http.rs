@@ -95,10 +95,17 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     fn upgrade(&mut self, conn: ConnId, upgrade: &Upgrade<'_>, acceptance: &Acceptance) {
         let start = self.core.outbox.len();
-        let fields: Vec<_> = acceptance.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let config = self.core.proto.deflate.as_ref();
+        let deflate = config.and_then(|config| config.agree(upgrade.extensions()));
+        let agreed = deflate.iter().map(|(_, field)| ("Sec-WebSocket-Extensions", field.as_str()));
+        let further = acceptance.fields.iter().map(|(name, value)| (*name, value.as_str()));
+        let fields: Vec<_> = agreed.chain(further).collect();
         write_accept(upgrade.key, acceptance.subprotocol, &fields, &mut self.core.outbox.bytes);
         self.core.wrote(conn.index, start);
-        let connection = Connection::server(&self.core.proto, self.core.now.monotonic_ms);
+        let mut connection = Connection::server(&self.core.proto, self.core.now.monotonic_ms);
+        if let Some((agreement, _)) = deflate {
+            connection = connection.with_deflate(agreement, &self.core.deflate);
+        }
         self.core.table[conn.index as usize].phase = Phase::Open(connection);
         self.core.arm(conn.index);
         self.app.on_open(&mut self.core, conn);

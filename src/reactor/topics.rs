@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::proto::Encoding;
+
 /// One message in a batch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
@@ -40,6 +42,10 @@ pub(super) struct Joined {
 }
 
 /// A set of connections and what this tick brought them.
+///
+/// The topic that the application knows holds those that get plain frames. For each other encoding that its subscribers
+/// have there is a variant, a topic of its own with its own batch, so that nothing that comes after `publish` need know
+/// that there are encodings.
 #[derive(Debug, Default)]
 pub(super) struct Topic {
     /// Slots of the subscribers.
@@ -47,12 +53,22 @@ pub(super) struct Topic {
     pub(super) batch: Arc<Vec<u8>>,
     pub(super) pieces: Vec<Piece>,
     pub(super) is_removed: bool,
+    /// The variants, by encoding; at most nine.
+    pub(super) variants: Vec<(Encoding, u32)>,
 }
 
 /// Capacity that a batch keeps between ticks, in bytes.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Topic {
+    /// The slot of the variant for an encoding; `own` is that of the topic itself.
+    pub(super) fn variant(&self, own: u32, encoding: Encoding) -> Option<u32> {
+        if encoding == Encoding::Plain {
+            return Some(own);
+        }
+        self.variants.iter().find(|(other, _)| *other == encoding).map(|(_, variant)| *variant)
+    }
+
     /// The batch, to be appended to. Within a tick nobody else holds it.
     pub(super) fn batch_mut(&mut self) -> &mut Vec<u8> {
         Arc::make_mut(&mut self.batch)

@@ -9,7 +9,11 @@
 )]
 
 mod closing;
+#[cfg(feature = "deflate")]
+mod deflate;
 mod differential;
+#[cfg(feature = "deflate")]
+mod negotiation;
 mod rules;
 mod streams;
 mod support;

@@ -66,9 +66,9 @@ pub fn receive(connection: &mut Connection, bytes: &[u8], cuts: &[usize]) -> Out
 
 fn seen(event: Event<'_>) -> Seen {
     match event {
-        Event::Message(message) => Seen::Message(message.kind, message.payload.into_vec()),
-        Event::Ping(payload) => Seen::Ping(payload.into_vec()),
-        Event::Pong(payload) => Seen::Pong(payload.into_vec()),
+        Event::Message(message) => Seen::Message(message.kind, message.payload.to_vec()),
+        Event::Ping(payload) => Seen::Ping(payload.to_vec()),
+        Event::Pong(payload) => Seen::Pong(payload.to_vec()),
         Event::Close(frame) => Seen::Close(frame),
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use switchboard::app::ConnId;
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
 use switchboard::proto::{
-    CloseCode, CloseFrame, Connection, Event, Input, Limits, MaskingKeys, Outgoing, ProtoConfig, ReadyState,
-    ResponseError,
+    CloseCode, CloseFrame, Connection, DeflateConfig, DeflatePool, Event, Input, Limits, MaskingKeys,
+    Outgoing, ProtoConfig, ReadyState, ResponseError,
 };
 
 use crate::network::{Random, SharedWire};
@@ -29,6 +29,10 @@ pub struct Client {
     pub name: String,
     handshake: Option<ClientHandshake>,
     connection: Connection,
+    config: Arc<ProtoConfig>,
+    keys: MaskingKeys,
+    /// Whether the server takes context over, where compression was agreed on.
+    pub server_takeover: Option<bool>,
     received: Vec<u8>,
     /// Octets that the client's own network has not delivered.
     outgoing: Vec<u8>,
@@ -44,13 +48,20 @@ impl Client {
     pub fn new(name: String, conn: ConnId, wire: SharedWire, random: &mut Random) -> Self {
         let mut outgoing = Vec::new();
         let target = format!("/{name}");
-        let request = ClientRequest { host: "sim", target: &target, ..ClientRequest::default() };
+        let deflate = random.one_in(2).then(|| random_deflate(random));
+        let request = ClientRequest {
+            host: "sim",
+            target: &target,
+            deflate: deflate.as_ref(),
+            ..ClientRequest::default()
+        };
         let mut nonce = [0; 16];
         nonce[..8].copy_from_slice(&random.next().to_le_bytes());
         let handshake = ClientHandshake::start(&request, nonce, &mut outgoing);
         let keys = MaskingKeys::Seeded(random.next());
         let config = Arc::new(ProtoConfig {
             limits: Limits::default().with_max_message(1 << 20),
+            deflate,
             ..ProtoConfig::default()
         });
         Self {
@@ -58,7 +69,10 @@ impl Client {
             conn,
             name,
             handshake: Some(handshake),
-            connection: Connection::client(&config, keys, 0),
+            connection: Connection::client(&config, keys.clone(), 0),
+            config,
+            keys,
+            server_takeover: None,
             received: Vec::new(),
             outgoing,
             messages: Vec::new(),
@@ -142,10 +156,17 @@ impl Client {
 
     fn shake_hands(&mut self) {
         let Some(handshake) = &mut self.handshake else { return };
-        let request = ClientRequest { host: "sim", ..ClientRequest::default() };
+        let request =
+            ClientRequest { host: "sim", deflate: self.config.deflate.as_ref(), ..ClientRequest::default() };
         let agreed = handshake.receive(&self.received, &request, &Limits::default());
         match agreed {
             Ok(Some(agreement)) => {
+                if let Some(agreed) = agreement.deflate {
+                    self.server_takeover = Some(!agreed.server_no_context_takeover);
+                    // Nothing was said on the connection yet.
+                    self.connection = Connection::client(&self.config, self.keys.clone(), 0)
+                        .with_deflate(agreed, &DeflatePool::new(&self.config));
+                }
                 let mut rest = self.received.split_off(agreement.head_len);
                 self.handshake = None;
                 self.frames(&mut rest);
@@ -178,5 +199,17 @@ impl Client {
             wire.client_sends(&answer);
             wire.client_ends();
         }
+    }
+}
+
+/// Some parameters; the same on both sides make what is agreed differ from client to client.
+pub fn random_deflate(random: &mut Random) -> DeflateConfig {
+    DeflateConfig {
+        server_no_context_takeover: random.one_in(3),
+        client_no_context_takeover: random.one_in(3),
+        server_max_window_bits: [9, 11, 15][random.below(3)],
+        client_max_window_bits: [9, 11, 15][random.below(3)],
+        min_len: [0, 20, 200][random.below(3)],
+        level: 1,
     }
 }

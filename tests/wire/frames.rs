@@ -231,7 +231,7 @@ fn fr_10_s39_a_valid_close_is_echoed_and_the_server_ends_first() {
     }
     let mut client = Client::open(server.addr);
     client.send(&frame(FIN | CLOSE, b""));
-    assert_eq!(client.frame(), Frame { fin: true, opcode: CLOSE, payload: Vec::new() });
+    assert_eq!(client.frame(), Frame { fin: true, rsv1: false, opcode: CLOSE, payload: Vec::new() });
     client.expect_end(secs(3));
 }
 

@@ -7,6 +7,7 @@
 
 mod bodies;
 mod chat;
+mod compression;
 mod examples;
 mod frames;
 mod handshake;

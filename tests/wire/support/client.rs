@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::{ACCEPT, CLOSE, FIN, KEY, PING, PONG, SOON, TEXT, secs};
+use super::{ACCEPT, CLOSE, FIN, KEY, PING, PONG, RSV1, SOON, TEXT, secs};
 
 /// The head of an HTTP response.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ impl Head {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) fin: bool,
+    /// The message is compressed: only where the extension is agreed.
+    pub(crate) rsv1: bool,
     pub(crate) opcode: u8,
     pub(crate) payload: Vec<u8>,
 }
@@ -131,6 +133,8 @@ pub(crate) fn head_of(addr: SocketAddr, request: &[u8]) -> (Client, Option<Head>
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,
     inbox: Vec<u8>,
+    /// permessage-deflate is agreed.
+    is_compressed: bool,
 }
 
 impl Client {
@@ -143,7 +147,7 @@ impl Client {
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(secs(10))).unwrap();
-        Self { stream, inbox: Vec::new() }
+        Self { stream, inbox: Vec::new(), is_compressed: false }
     }
 
     /// A WebSocket connection to `/`.
@@ -160,6 +164,7 @@ impl Client {
         let head = client.head();
         assert_eq!(head.status, 101, "{}", head.raw);
         assert_eq!(head.field("sec-websocket-accept"), Some(ACCEPT), "{}", head.raw);
+        client.is_compressed = head.field("sec-websocket-extensions").is_some();
         (client, head)
     }
 
@@ -250,7 +255,8 @@ impl Client {
     /// A frame that has been read already.
     pub(crate) fn parse_frame(&mut self) -> Option<Frame> {
         let [first, second, rest @ ..] = self.inbox.as_slice() else { return None };
-        assert!(first & 0x70 == 0, "RSV set without an extension: {first:#x}");
+        let allowed = if self.is_compressed { RSV1 } else { 0 };
+        assert!(first & 0x70 & !allowed == 0, "RSV set without an extension: {first:#x}");
         assert!(second & 0x80 == 0, "RFC 6455 5.1: a server does not mask");
         let (len, extended) = match second & 0x7F {
             126 => (usize::from(u16::from_be_bytes(rest.get(..2)?.try_into().unwrap())), 2),
@@ -260,7 +266,7 @@ impl Client {
         assert!(extended != 2 || len > 125, "RFC 6455 5.2: the minimal length");
         assert!(extended != 8 || len > 65535, "RFC 6455 5.2: the minimal length");
         let payload = rest.get(extended..extended + len)?.to_vec();
-        let frame = Frame { fin: first & FIN != 0, opcode: first & 0x0F, payload };
+        let frame = Frame { fin: first & FIN != 0, rsv1: first & RSV1 != 0, opcode: first & 0x0F, payload };
         assert!(frame.opcode < 8 || (frame.fin && len < 126), "a control frame of {len} bytes");
         self.inbox.drain(..2 + extended + len);
         Some(frame)

@@ -20,6 +20,7 @@ pub(crate) const CLOSE: u8 = 0x8;
 pub(crate) const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xA;
 pub(crate) const FIN: u8 = 0x80;
+pub(crate) const RSV1: u8 = 0x40;
 
 /// How long a test waits for something that should happen at once.
 pub(crate) const SOON: Duration = Duration::from_secs(5);
