@@ -50,5 +50,6 @@ impl Clock {
 }
 
 fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    // Not `as_millis`: that divides 128 bits, in every tick.
+    duration.as_secs() * 1000 + u64::from(duration.subsec_millis())
 }

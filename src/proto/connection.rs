@@ -7,6 +7,7 @@ use super::close::CloseFrame;
 use super::deflate::{self, Deflate, DeflateAgreement, DeflatePool, Encoding};
 use super::frame::{
     FrameHeader, MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode, RSV1, write_frame,
+    write_short_frame,
 };
 use super::input::Content;
 use super::timer::{Millis, Timeout, Timer};
@@ -85,8 +86,10 @@ pub struct Connection {
     held_len: u8,
     /// The MASK bit that the peer's frames must carry.
     peer_mask_bit: u8,
-    /// Up to this payload length no limit needs to be looked at; at most 125.
-    short_len: u8,
+    /// Messages shorter than this need no look at limits and state: 126 at most, 0 while anything is under way.
+    short_below: u8,
+    /// Messages of at most 125 bytes go out as they are: open, unmasked, uncompressed.
+    sends_short: bool,
     awaits: Awaits,
     state: ReadyState,
 }
@@ -105,10 +108,10 @@ impl Connection {
     }
 
     fn new(config: &Arc<ProtoConfig>, masking_keys: Option<Box<MaskingKeys>>, now: Millis) -> Self {
-        let limits = &config.limits;
-        Self {
+        let mut connection = Self {
             peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
-            short_len: limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8,
+            short_below: 0,
+            sends_short: false,
             config: Arc::clone(config),
             masking_keys,
             partial: None,
@@ -119,7 +122,9 @@ impl Connection {
             held_len: 0,
             awaits: Awaits::Header,
             state: ReadyState::Open,
-        }
+        };
+        connection.note_state();
+        connection
     }
 
     /// The same connection with permessage-deflate (RFC 7692), as the opening handshake agreed on it. Connections that
@@ -130,6 +135,7 @@ impl Connection {
         // Step by step, since there is no agreement in a build without the feature.
         self.deflate =
             Some(agreement).map(|agreement| Deflate::new(agreement, is_client, pool)).map(Box::new);
+        self.note_state();
         self
     }
 
@@ -181,6 +187,9 @@ impl Connection {
             input.discard();
             return Err(ProtocolError::TextNotUtf8);
         }
+        if input.is_empty() {
+            return Ok(None);
+        }
         self.any_event(input, out)
     }
 
@@ -190,17 +199,33 @@ impl Connection {
     fn short_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
         const FIN_TEXT: u8 = 0x81;
         const FIN_BINARY: u8 = 0x82;
-        let is_clean = self.awaits == Awaits::Header && self.held_len == 0 && self.state == ReadyState::Open;
-        let [first @ (FIN_TEXT | FIN_BINARY), second, a, b, c, d, ..] = *input.peek() else { return None };
+        let &[first, second, a, b, c, d] = input.peek().first_chunk::<6>()?;
         let payload_len = second ^ self.peer_mask_bit;
+        if !matches!(first, FIN_TEXT | FIN_BINARY) || payload_len >= self.short_below {
+            return None;
+        }
         // The client's peer does not mask: a key of zeros leaves the payload as it is.
-        let (header_len, key) = if self.peer_mask_bit == 0 { (2, [0; 4]) } else { (6, [a, b, c, d]) };
+        let (header_len, key) =
+            if self.peer_mask_bit == 0 { (2, 0) } else { (6, u32::from_ne_bytes([a, b, c, d])) };
         let frame_len = header_len + usize::from(payload_len);
-        if !is_clean || payload_len > self.short_len || frame_len > input.len() || self.partial.is_some() {
+        if frame_len > input.len() {
             return None;
         }
         let kind = if first == FIN_TEXT { MessageKind::Text } else { MessageKind::Binary };
-        Some((kind, &mut input.take(frame_len)[header_len..], key))
+        Some((kind, &mut input.take(frame_len)[header_len..], key.to_ne_bytes()))
+    }
+
+    /// Opens and shuts the short ways in and out; to be called after whatever changes the state.
+    fn note_state(&mut self) {
+        let is_clean = self.awaits == Awaits::Header
+            && self.held_len == 0
+            && self.partial.is_none()
+            && self.state == ReadyState::Open;
+        let limits = &self.config.limits;
+        let longest = limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8;
+        self.short_below = if is_clean { longest + 1 } else { 0 };
+        self.sends_short =
+            self.state == ReadyState::Open && self.masking_keys.is_none() && self.deflate.is_none();
     }
 
     #[inline(never)]
@@ -213,6 +238,7 @@ impl Connection {
             self.discard_from_now_on();
             input.discard();
         })?;
+        self.note_state();
         Ok(arrived.map(|arrived| match arrived {
             Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
             Arrived::Ping(content) => Event::Ping(input.lend(content)),
@@ -227,19 +253,33 @@ impl Connection {
     /// [`NotOpen`] once a Close was sent or received (RFC 6455 5.5.1); nothing is appended.
     #[inline]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), NotOpen> {
-        if self.state != ReadyState::Open {
-            return Err(NotOpen);
-        }
         let opcode = match message.kind() {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
+        if self.sends_short && message.payload().len() as u64 <= MAX_CONTROL_PAYLOAD {
+            write_short_frame(out, opcode, message.payload());
+            return Ok(());
+        }
+        self.encode_any(opcode, message, out)
+    }
+
+    #[inline(never)]
+    fn encode_any(
+        &mut self,
+        opcode: Opcode,
+        message: Outgoing<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NotOpen> {
+        if self.state != ReadyState::Open {
+            return Err(NotOpen);
+        }
         if let Some(deflate) = &mut self.deflate {
             let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
             deflate.write_message(opcode, message, key, out);
-            return Ok(());
+        } else {
+            self.write(opcode, message.payload(), out);
         }
-        self.write(opcode, message.payload(), out);
         Ok(())
     }
 
@@ -262,6 +302,7 @@ impl Connection {
             self.send_close(code, reason, out);
             self.state = ReadyState::Closing;
             self.timer.closing(now);
+            self.note_state();
         }
     }
 
@@ -308,6 +349,7 @@ impl Connection {
         self.held_len = 0;
         self.partial = None;
         self.deflate = None;
+        self.note_state();
     }
 
     fn write(&mut self, opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {

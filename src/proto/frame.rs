@@ -146,6 +146,14 @@ fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
     }
 }
 
+/// [`write_frame`] for the commonest frame: whole, unmasked, of at most 125 bytes.
+#[inline]
+pub(super) fn write_short_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    debug_assert!(payload.len() as u64 <= MAX_CONTROL_PAYLOAD);
+    out.extend_from_slice(&[0x80 | opcode as u8, payload.len() as u8]);
+    out.extend_from_slice(payload);
+}
+
 /// Appends one frame to `out`; with a masking-key its payload is masked.
 #[inline]
 pub fn write_frame(

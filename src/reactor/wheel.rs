@@ -29,11 +29,19 @@ pub(super) struct Wheel {
     links: Vec<Link>,
     /// The slot up to which everything has fired.
     current: u32,
+    /// The first occupied slot, or one before it: asked for in every tick, so it is not searched for in every tick.
+    first: u32,
 }
 
 impl Wheel {
     pub(super) fn new() -> Self {
-        Self { heads: Box::new([NONE; SLOTS]), occupied: [0; WORDS], links: Vec::new(), current: 0 }
+        Self {
+            heads: Box::new([NONE; SLOTS]),
+            occupied: [0; WORDS],
+            links: Vec::new(),
+            current: 0,
+            first: NONE,
+        }
     }
 
     /// Makes sure that `index` fires at `deadline` or before. An earlier arming is kept: it fires, and the owner arms
@@ -60,6 +68,7 @@ impl Wheel {
         }
         self.heads[bucket] = index;
         self.occupied[bucket / 64] |= 1 << (bucket % 64);
+        self.first = self.first.min(slot);
     }
 
     /// Takes `index` off the wheel.
@@ -88,6 +97,10 @@ impl Wheel {
         if target <= self.current {
             return;
         }
+        if self.first > target {
+            self.current = target;
+            return;
+        }
         let steps = (target - self.current).min(SLOTS as u32);
         for slot in target - steps + 1..=target {
             let bucket = slot as usize % SLOTS;
@@ -102,10 +115,18 @@ impl Wheel {
             }
         }
         self.current = target;
+        if self.first <= target {
+            self.first = self.first_occupied().unwrap_or(NONE);
+        }
     }
 
-    /// When the next slot fires.
+    /// When the next slot fires; early when what was armed first is cancelled.
+    #[inline]
     pub(super) fn next_deadline(&self) -> Option<Millis> {
+        (self.first != NONE).then(|| u64::from(self.first) * SLOT_MS)
+    }
+
+    fn first_occupied(&self) -> Option<u32> {
         let first = (self.current as usize + 1) % SLOTS;
         // One word more than there are: the first is looked at twice, its high bits first and its low bits last.
         (0..=WORDS).find_map(|step| {
@@ -118,8 +139,7 @@ impl Wheel {
             let bits = self.occupied[word] & mask;
             (bits != 0).then(|| {
                 let bucket = word * 64 + bits.trailing_zeros() as usize;
-                let ahead = (bucket + SLOTS - first) % SLOTS + 1;
-                (u64::from(self.current) + ahead as u64) * SLOT_MS
+                self.current + 1 + ((bucket + SLOTS - first) % SLOTS) as u32
             })
         })
     }

@@ -36,12 +36,13 @@ pub struct Coverage {
     pub exact_closes: usize,
     pub leftovers: usize,
     pub handshake_timeouts: usize,
+    pub closes_answered: usize,
     pub compressed_for_all: usize,
     pub compressed_for_one: usize,
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 25] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 26] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -69,6 +70,7 @@ impl Coverage {
             exact_closes,
             leftovers,
             handshake_timeouts,
+            closes_answered,
             compressed_for_all,
             compressed_for_one
         )
@@ -180,7 +182,12 @@ impl World {
                 25 if random.one_in(6) => client.say("close"),
                 26 if random.one_in(6) => client.close(),
                 27 if random.one_in(12) => client.rave(),
-                28 if random.one_in(12) => client.break_off(false),
+                28 if random.one_in(12) => {
+                    // Its last words and its FIN arrive together.
+                    client.say("echo 1");
+                    client.deliver(random, true);
+                    client.break_off(false);
+                }
                 29 if random.one_in(12) => {
                     client.break_off(true);
                     self.resets += 1;
@@ -218,7 +225,7 @@ impl World {
             if let Some(readiness) = edges.filter(|_| !is_closed) {
                 self.reactor.ready(conn, readiness);
                 happened = true;
-            } else if self.random.one_in(30) && !is_closed {
+            } else if !is_quiet && !is_closed && self.random.one_in(30) {
                 self.reactor.ready(conn, Readiness { readable: true, writable: true, read_closed: false });
                 self.spurious += 1;
             }
@@ -261,6 +268,15 @@ impl World {
     }
 
     fn check_open_clients(&self) {
+        for client in &self.clients {
+            // Liveness: nothing that a client sent lies about unread, and no FIN or RST goes unnoticed.
+            let unread = client.wire.borrow().to_server.len();
+            assert!(client.end.is_some() || unread == 0, "{}: {unread} octets unread", client.name);
+            // (Of a client that takes nothing nothing is read either; the missing Pong will end it.)
+            let is_over = self.meant(client).is_none_or(|meant| meant.closed.is_some())
+                || client.wire.borrow().server_waits;
+            assert!(client.end != Some(End::Gone) || is_over, "{}: gone unnoticed", client.name);
+        }
         for client in self.clients.iter().filter(|client| client.is_open()) {
             let meant = self.meant(client).expect("it is open");
             assert_eq!(meant.closed, None, "{}: closed behind its back", client.name);
@@ -298,6 +314,8 @@ impl World {
                     coverage.shutdowns_heard += usize::from(heard == Some(1001));
                 }
                 (_, Some(4000 | 1001)) => panic!("{}: {heard:?} but {reason:?}", client.name),
+                // One that reads too slowly meets the close deadline before the answer.
+                (CloseReason::Peer(_), Some(1000)) => coverage.closes_answered += 1,
                 (CloseReason::Protocol(_), code) => assert!(matches!(code, Some(1002) | None)),
                 _ => {}
             }
