@@ -7,8 +7,8 @@ pub use crate::proto::handshake::Upgrade;
 pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
 pub use crate::proto::{
-    CloseCode, CloseFrame, HandshakeError, Message, MessageKind, Millis, NotOpen, OriginPolicy, Outgoing,
-    ProtocolError,
+    Chunk, CloseCode, CloseFrame, HandshakeError, Message, MessageKind, Millis, OriginPolicy, Outgoing,
+    ProtocolError, SendError,
 };
 
 /// One connection of a loop. A handle of a connection that ended is never taken for a later one in the same slot.
@@ -78,6 +78,8 @@ pub struct Acceptance {
     pub subprotocol: Option<&'static str>,
     /// Further fields.
     pub fields: Vec<(&'static str, String)>,
+    /// Messages that do not come whole in one read go to [`Application::on_chunk`] piece by piece, in bounded memory.
+    pub stream_messages: bool,
 }
 
 /// Why a connection ended; given to [`Application::on_close`] and to the log.
@@ -153,8 +155,18 @@ pub trait Context {
     /// Queues a message for one connection.
     ///
     /// # Errors
-    /// [`NotOpen`] when the connection is not open (any more).
-    fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), NotOpen>;
+    /// [`SendError::NotOpen`] when the connection is not open (any more), [`SendError::MessageUnfinished`] in the middle of
+    /// a fragmented message.
+    fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), SendError>;
+
+    /// Queues one fragment of a message for one connection, which is subscribed to nothing meanwhile: what a topic
+    /// publishes could come between the fragments.
+    ///
+    /// # Errors
+    /// [`SendError::NotOpen`], or [`SendError::MessageUnfinished`] when the connection is subscribed to a topic or the
+    /// fragment is of another kind than those before it.
+    fn send_fragment(&mut self, conn: ConnId, fragment: Outgoing<'_>, is_last: bool)
+    -> Result<(), SendError>;
 
     /// Queues a message for every subscriber of a topic but `except`; gives the number of receivers.
     /// The message is encoded once, and compressed once for all receivers without context takeover that agreed on the
@@ -170,8 +182,9 @@ pub trait Context {
     /// Adds a connection to a topic: it gets what is published from now on.
     ///
     /// # Errors
-    /// [`NotOpen`] when the connection is not open (any more).
-    fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), NotOpen>;
+    /// [`SendError::NotOpen`] when the connection is not open (any more), [`SendError::MessageUnfinished`] in the middle of
+    /// a fragmented message.
+    fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), SendError>;
 
     /// Takes a connection out of a topic: it gets what was published until now.
     fn unsubscribe(&mut self, conn: ConnId, topic: TopicId);
@@ -225,6 +238,11 @@ pub trait Application {
 
     /// A whole message came.
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>);
+
+    /// A piece of a message came on a connection that was accepted with [`Acceptance::stream_messages`].
+    fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {
+        let _ = (ctx, conn, chunk);
+    }
 
     /// The connection is closed: nothing can be sent to it any more.
     fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {

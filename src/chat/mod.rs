@@ -75,7 +75,7 @@ impl Chat {
         {
             return Verdict::Respond(Response::text(400, "none of the offered subprotocols is known here"));
         }
-        Verdict::Accept(Acceptance { subprotocol, fields: Vec::new() })
+        Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
     }
 
     fn is_known_host(&self, authority: &str) -> bool {

@@ -2,8 +2,12 @@
 
 use super::deflate::Deflate;
 use super::frame::Opcode;
+use super::input::Content;
 use super::{MessageKind, ProtocolError};
 use crate::simd::Utf8Validator;
+
+/// The farthest that deflate refers back, in bytes (RFC 7692 7.1.2).
+const WINDOW: usize = 32 * 1024;
 
 /// An unfinished message: one contiguous buffer that grows with what arrived, never with what was claimed.
 #[derive(Debug)]
@@ -12,6 +16,10 @@ pub(super) struct Assembly {
     pub(super) data: Vec<u8>,
     /// The message is compressed: so many octets arrived, and `data` is what they inflate to.
     pub(super) compressed_len: Option<u64>,
+    /// Octets of the message that were handed on and are kept no longer.
+    passed_on: u64,
+    /// Where in `data` begins what was not handed on.
+    window_len: usize,
     fragments: u32,
     utf8: Utf8Validator,
 }
@@ -22,6 +30,8 @@ impl Assembly {
             kind,
             data: Vec::new(),
             compressed_len: is_compressed.then_some(0),
+            passed_on: 0,
+            window_len: 0,
             fragments: 1,
             utf8: Utf8Validator::default(),
         }
@@ -29,7 +39,7 @@ impl Assembly {
 
     /// Octets of payload that arrived so far.
     pub(super) fn arrived_len(&self) -> u64 {
-        self.compressed_len.unwrap_or(self.data.len() as u64)
+        self.compressed_len.unwrap_or(self.data.len() as u64 + self.passed_on)
     }
 
     pub(super) fn count_fragment(&mut self, limit: u32) -> Result<(), ProtocolError> {
@@ -55,6 +65,23 @@ impl Assembly {
         Ok(())
     }
 
+    /// Unmasks and checks `piece` in place, to be handed on.
+    pub(super) fn pass_on(&mut self, piece: &mut [u8], key: Option<[u8; 4]>) -> Result<(), ProtocolError> {
+        self.passed_on += piece.len() as u64;
+        unmask(self.kind, &mut self.utf8, piece, key)
+    }
+
+    /// What was inflated since the last call. Only the window stays, for what later pieces refer to.
+    pub(super) fn take_inflated(&mut self) -> Content<'static> {
+        let fresh = self.data.split_off(self.window_len);
+        self.data.extend_from_slice(&fresh);
+        let surplus = self.data.len().saturating_sub(WINDOW);
+        self.data.drain(..surplus);
+        self.passed_on += surplus as u64;
+        self.window_len = self.data.len();
+        Content::Assembled(fresh)
+    }
+
     /// Unmasks a piece of a compressed message and inflates it up to `limit` bytes of message.
     pub(super) fn append_compressed(
         &mut self,
@@ -69,7 +96,7 @@ impl Assembly {
         }
         let before = self.data.len();
         *self.compressed_len.get_or_insert_default() += piece.len() as u64;
-        let inflated = deflate.inflate(piece, &mut self.data, limit);
+        let inflated = deflate.inflate(piece, &mut self.data, limit.saturating_sub(self.passed_on));
         if self.kind == MessageKind::Text {
             // RFC 6455 8.1 speaks of the message, which is the inflated one. What comes first is found first, so that it
             // does not depend on how the message was cut.

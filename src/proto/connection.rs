@@ -11,7 +11,9 @@ use super::frame::{
 };
 use super::input::Content;
 use super::timer::{Millis, Timeout, Timer};
-use super::{CloseCode, Input, MaskingKeys, Message, MessageKind, Outgoing, ProtoConfig, ProtocolError};
+use super::{
+    Chunk, CloseCode, Input, MaskingKeys, Message, MessageKind, Outgoing, ProtoConfig, ProtocolError,
+};
 use crate::simd::{self, Utf8Validator};
 
 /// Something that arrived. Events borrow the input, never the connection.
@@ -19,6 +21,8 @@ use crate::simd::{self, Utf8Validator};
 pub enum Event<'i> {
     /// A whole message.
     Message(Message<'i>),
+    /// A piece of a message, where [`Connection::stream_messages`] asked for pieces.
+    Chunk(Chunk<'i>),
     /// A Ping; its Pong is already in the output.
     Ping(&'i [u8]),
     /// A Pong, asked for or not.
@@ -27,17 +31,25 @@ pub enum Event<'i> {
     Close(CloseFrame),
 }
 
-/// The connection takes no more messages: a Close was sent or received.
+/// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotOpen;
+pub enum SendError {
+    /// A Close was sent or received (RFC 6455 5.5.1).
+    NotOpen,
+    /// A fragmented message is under way, and no other may come between its fragments (RFC 6455 5.4).
+    MessageUnfinished,
+}
 
-impl std::fmt::Display for NotOpen {
+impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the connection is closing or closed")
+        f.write_str(match self {
+            Self::NotOpen => "the connection is closing or closed",
+            Self::MessageUnfinished => "a fragmented message is unfinished",
+        })
     }
 }
 
-impl std::error::Error for NotOpen {}
+impl std::error::Error for SendError {}
 
 /// Where a connection stands after the opening handshake; the names are those of the browser API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +65,14 @@ pub enum ReadyState {
 /// An event whose octets are still to be lent by the input.
 enum Arrived<'b> {
     Message(MessageKind, Content<'b>),
+    Chunk(MessageKind, Content<'b>, bool),
     Ping(Content<'b>),
     Pong(Content<'b>),
     Close(CloseFrame),
 }
+
+/// Octets of a compressed message that are inflated for one [`Event::Chunk`]; deflate makes at most 1,032 of each.
+const INFLATED_AT_ONCE: usize = 1024;
 
 /// What the next octet belongs to. After a failure or a Close everything that arrives is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +106,10 @@ pub struct Connection {
     short_below: u8,
     /// Messages of at most 125 bytes go out as they are: open, unmasked, uncompressed.
     sends_short: bool,
+    /// Messages that do not come whole are handed up piece by piece.
+    streams: bool,
+    /// The fragmented message that we are sending.
+    sending: Option<MessageKind>,
     awaits: Awaits,
     state: ReadyState,
 }
@@ -112,6 +132,8 @@ impl Connection {
             peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
             short_below: 0,
             sends_short: false,
+            streams: false,
+            sending: None,
             config: Arc::clone(config),
             masking_keys,
             partial: None,
@@ -137,6 +159,12 @@ impl Connection {
             Some(agreement).map(|agreement| Deflate::new(agreement, is_client, pool)).map(Box::new);
         self.note_state();
         self
+    }
+
+    /// From the next message on, hands up what does not come whole in one frame and one read as [`Event::Chunk`]: memory
+    /// stays bounded by a read (and, for compressed messages, by what 1 KiB inflates to), whatever the message's length.
+    pub fn stream_messages(&mut self, streams: bool) {
+        self.streams = streams;
     }
 
     /// How messages to the peer are encoded: which other connections could get the same octets.
@@ -224,8 +252,10 @@ impl Connection {
         let limits = &self.config.limits;
         let longest = limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8;
         self.short_below = if is_clean { longest + 1 } else { 0 };
-        self.sends_short =
-            self.state == ReadyState::Open && self.masking_keys.is_none() && self.deflate.is_none();
+        self.sends_short = self.state == ReadyState::Open
+            && self.masking_keys.is_none()
+            && self.deflate.is_none()
+            && self.sending.is_none();
     }
 
     #[inline(never)]
@@ -241,6 +271,9 @@ impl Connection {
         self.note_state();
         Ok(arrived.map(|arrived| match arrived {
             Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
+            Arrived::Chunk(kind, content, is_last) => {
+                Event::Chunk(Chunk { kind, payload: input.lend(content), is_last })
+            }
             Arrived::Ping(content) => Event::Ping(input.lend(content)),
             Arrived::Pong(content) => Event::Pong(input.lend(content)),
             Arrived::Close(frame) => Event::Close(frame),
@@ -250,9 +283,9 @@ impl Connection {
     /// Appends a message to `out` as one frame.
     ///
     /// # Errors
-    /// [`NotOpen`] once a Close was sent or received (RFC 6455 5.5.1); nothing is appended.
+    /// [`SendError::NotOpen`] once a Close was sent or received (RFC 6455 5.5.1); nothing is appended.
     #[inline]
-    pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), NotOpen> {
+    pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), SendError> {
         let opcode = match message.kind() {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
@@ -270,9 +303,12 @@ impl Connection {
         opcode: Opcode,
         message: Outgoing<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<(), NotOpen> {
+    ) -> Result<(), SendError> {
         if self.state != ReadyState::Open {
-            return Err(NotOpen);
+            return Err(SendError::NotOpen);
+        }
+        if self.sending.is_some() {
+            return Err(SendError::MessageUnfinished);
         }
         if let Some(deflate) = &mut self.deflate {
             let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
@@ -283,13 +319,46 @@ impl Connection {
         Ok(())
     }
 
+    /// Appends one fragment of a message to `out`, uncompressed; the first and those after it are of one kind. Control
+    /// frames may go out between fragments, other messages may not.
+    ///
+    /// # Errors
+    /// [`SendError::MessageUnfinished`] when the fragment is of another kind than those before it; nothing is appended.
+    pub fn encode_fragment(
+        &mut self,
+        fragment: Outgoing<'_>,
+        is_last: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SendError> {
+        if self.state != ReadyState::Open {
+            return Err(SendError::NotOpen);
+        }
+        let opcode = match (self.sending, fragment.kind()) {
+            (None, MessageKind::Text) => Opcode::Text,
+            (None, MessageKind::Binary) => Opcode::Binary,
+            (Some(kind), same) if kind == same => Opcode::Continuation,
+            (Some(_), _) => return Err(SendError::MessageUnfinished),
+        };
+        let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
+        write_frame(out, is_last, opcode, fragment.payload(), key);
+        self.sending = (!is_last).then_some(fragment.kind());
+        self.note_state();
+        Ok(())
+    }
+
+    /// Whether a message that [`Self::encode_fragment`] began is unfinished.
+    #[must_use]
+    pub fn is_sending_fragments(&self) -> bool {
+        self.sending.is_some()
+    }
+
     /// Appends a Ping to `out`; a payload above 125 bytes is cut (RFC 6455 5.5.2).
     ///
     /// # Errors
-    /// [`NotOpen`] once a Close was sent or received; nothing is appended.
-    pub fn ping(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), NotOpen> {
+    /// [`SendError::NotOpen`] once a Close was sent or received; nothing is appended.
+    pub fn ping(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), SendError> {
         if self.state != ReadyState::Open {
-            return Err(NotOpen);
+            return Err(SendError::NotOpen);
         }
         self.write(Opcode::Ping, &payload[..payload.len().min(125)], out);
         Ok(())
@@ -375,7 +444,9 @@ impl Connection {
                 Awaits::Header => {
                     let Some(header) = self.read_header(input)? else { return Ok(None) };
                     self.begin_frame(&header)?;
-                    if header.payload_len > input.len() as u64 {
+                    let is_whole = header.payload_len <= input.len() as u64;
+                    let is_inflated_by_pieces = self.streams && header.payload_len > INFLATED_AT_ONCE as u64;
+                    if !is_whole || is_inflated_by_pieces && self.deflate.is_some() {
                         self.awaits = Awaits::Payload;
                         if input.is_empty() {
                             return Ok(None);
@@ -397,7 +468,7 @@ impl Connection {
             };
             // RFC 6455 5.5.1 and 1.4: after our Close the peer's data is of no use to the application.
             match event {
-                Some(Arrived::Message(..)) if self.state != ReadyState::Open => {}
+                Some(Arrived::Message(..) | Arrived::Chunk(..)) if self.state != ReadyState::Open => {}
                 Some(event) => return Ok(Some(event)),
                 None => {}
             }
@@ -514,7 +585,8 @@ impl Connection {
         input: &mut Input<'b>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Arrived<'b>>, ProtocolError> {
-        let take = input.len().min(usize::try_from(self.frame.remaining).unwrap_or(usize::MAX));
+        let most = if self.streams && self.deflate.is_some() { INFLATED_AT_ONCE } else { usize::MAX };
+        let take = input.len().min(usize::try_from(self.frame.remaining).unwrap_or(usize::MAX)).min(most);
         let piece = input.take(take);
         if !self.frame.opcode.is_control() {
             return self.data_piece(piece);
@@ -534,30 +606,46 @@ impl Connection {
         self.control(Content::Assembled(payload), out).map(Some)
     }
 
-    /// Appends a piece of a data frame to its message; gives the message when it is whole.
-    fn data_piece<'b>(&mut self, piece: &mut [u8]) -> Result<Option<Arrived<'b>>, ProtocolError> {
+    /// Appends a piece of a data frame to its message and gives the message when it is whole; or hands the piece on.
+    fn data_piece<'b>(&mut self, piece: &'b mut [u8]) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let kind = if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
         let partial = self.partial.get_or_insert_default();
         let message = partial.message.get_or_insert_with(|| Assembly::new(kind, self.frame.rsv1));
         let outstanding = self.frame.remaining - piece.len() as u64;
-        match &mut self.deflate {
+        let is_last = outstanding == 0 && self.frame.fin;
+        let taken = piece.len();
+        let content = match &mut self.deflate {
             Some(deflate) if message.compressed_len.is_some() => {
-                let (limit, is_last) = (self.config.limits.max_message, outstanding == 0 && self.frame.fin);
+                let limit = self.config.limits.max_message;
                 message.append_compressed(piece, self.frame.key, deflate, limit, is_last)?;
+                if self.streams { message.take_inflated() } else { Content::Assembled(Vec::new()) }
             }
-            _ => message.append(piece, self.frame.key, outstanding)?,
+            _ if self.streams => {
+                message.pass_on(piece, self.frame.key)?;
+                Content::Borrowed(piece)
+            }
+            _ => {
+                message.append(piece, self.frame.key, outstanding)?;
+                Content::Assembled(Vec::new())
+            }
+        };
+        let kind = message.kind;
+        self.frame.advance(taken);
+        if outstanding == 0 {
+            self.awaits = Awaits::Header;
         }
-        self.frame.advance(piece.len());
-        if self.frame.remaining > 0 {
-            return Ok(None);
+        if self.streams && !is_last {
+            return Ok((!content.as_bytes().is_empty()).then_some(Arrived::Chunk(kind, content, false)));
         }
-        self.awaits = Awaits::Header;
-        if !self.frame.fin {
+        if !is_last {
             return Ok(None);
         }
         let message = self.partial.take().and_then(|partial| partial.message);
         let Some(message) = message else { return Ok(None) };
         let (kind, data) = message.finish()?;
+        if self.streams {
+            return Ok(Some(Arrived::Chunk(kind, content, true)));
+        }
         Ok(Some(Arrived::Message(kind, Content::Assembled(data))))
     }
 

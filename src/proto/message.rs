@@ -36,6 +36,17 @@ impl Message<'_> {
     }
 }
 
+/// A piece of a message that arrives in several; pieces come in order, and nothing of another message between them.
+#[derive(Debug)]
+pub struct Chunk<'b> {
+    /// What the whole message is.
+    pub kind: MessageKind,
+    /// The unmasked octets. Those of text are valid as far as they go; a piece may end inside a code point.
+    pub payload: &'b mut [u8],
+    /// The message ends with this piece, which may be empty.
+    pub is_last: bool,
+}
+
 /// A message to be sent. Text can only be made from text, so what goes out is valid UTF-8.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {

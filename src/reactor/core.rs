@@ -13,8 +13,8 @@ use super::topics::{Joined, Membership, Piece, Topic};
 use super::wheel::Wheel;
 use crate::app::{CloseReason, ConnId, Context, Now, Outgoing, TopicId};
 use crate::proto::{
-    CloseCode, DeflatePool, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, NotOpen,
-    Opcode, ProtoConfig, write_frame,
+    CloseCode, DeflatePool, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, Opcode,
+    ProtoConfig, SendError, write_frame,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
@@ -372,14 +372,34 @@ impl Context for Core {
     }
 
     #[inline]
-    fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), NotOpen> {
+    fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), SendError> {
         let start = self.outbox.len();
-        let entry = self.table.get_mut(conn.index as usize).ok_or(NotOpen)?;
+        let entry = self.table.get_mut(conn.index as usize).ok_or(SendError::NotOpen)?;
         match &mut entry.phase {
             Phase::Open(connection) if entry.generation == conn.generation => {
                 connection.encode(message, &mut self.outbox.bytes)?;
             }
-            _ => return Err(NotOpen),
+            _ => return Err(SendError::NotOpen),
+        }
+        self.wrote(conn.index, start);
+        Ok(())
+    }
+
+    fn send_fragment(
+        &mut self,
+        conn: ConnId,
+        fragment: Outgoing<'_>,
+        is_last: bool,
+    ) -> Result<(), SendError> {
+        let start = self.outbox.len();
+        let entry = self.table.get_mut(conn.index as usize).ok_or(SendError::NotOpen)?;
+        let is_member = !entry.memberships.is_empty();
+        match &mut entry.phase {
+            Phase::Open(_) if is_member => return Err(SendError::MessageUnfinished),
+            Phase::Open(connection) if entry.generation == conn.generation => {
+                connection.encode_fragment(fragment, is_last, &mut self.outbox.bytes)?;
+            }
+            _ => return Err(SendError::NotOpen),
         }
         self.wrote(conn.index, start);
         Ok(())
@@ -418,16 +438,20 @@ impl Context for Core {
         }
     }
 
-    fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), NotOpen> {
+    fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), SendError> {
         if self.topics.get(topic.0 as usize).is_none_or(|state| state.is_removed) {
             return Ok(());
         }
-        let entry = self.table.get(conn.index as usize).ok_or(NotOpen)?;
-        if entry.generation != conn.generation
-            || entry.local_reason.is_some()
-            || !matches!(entry.phase, Phase::Open(_))
-        {
-            return Err(NotOpen);
+        let entry = self.table.get(conn.index as usize).ok_or(SendError::NotOpen)?;
+        match &entry.phase {
+            Phase::Open(connection)
+                if entry.generation == conn.generation && entry.local_reason.is_none() =>
+            {
+                if connection.is_sending_fragments() {
+                    return Err(SendError::MessageUnfinished);
+                }
+            }
+            _ => return Err(SendError::NotOpen),
         }
         let topic = self.variant_for(topic.0, entry.encoding());
         let entry = &mut self.table[conn.index as usize];

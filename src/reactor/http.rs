@@ -106,6 +106,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if let Some((agreement, _)) = deflate {
             connection = connection.with_deflate(agreement, &self.core.deflate);
         }
+        connection.stream_messages(acceptance.stream_messages);
         self.core.table[conn.index as usize].phase = Phase::Open(connection);
         self.core.arm(conn.index);
         self.app.on_open(&mut self.core, conn);

@@ -349,6 +349,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     debug_assert_eq!(start, self.core.outbox.len());
                     self.app.on_message(&mut self.core, conn, message);
                 }
+                Ok(Some(Event::Chunk(chunk))) => self.app.on_chunk(&mut self.core, conn, chunk),
                 Ok(Some(Event::Ping(_) | Event::Pong(_))) => self.core.wrote(index, start),
                 Ok(Some(Event::Close(frame))) => {
                     self.core.wrote(index, start);

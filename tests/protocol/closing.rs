@@ -1,7 +1,7 @@
 //! The closing handshake and the deadlines (RFC 6455 5.5.1, 7).
 
 use switchboard::proto::Opcode::{Close, Ping, Pong, Text};
-use switchboard::proto::{CloseCode, Input, NotOpen, Outgoing, ProtoConfig, ReadyState, Timeout, Timeouts};
+use switchboard::proto::{CloseCode, Input, Outgoing, ProtoConfig, ReadyState, SendError, Timeout, Timeouts};
 
 use crate::support::{Role, Seen, close_code, connection, frame, receive};
 
@@ -37,8 +37,8 @@ fn lc_06_simultaneous_and_double_close_send_one_close_each_way() {
     server.close(CloseCode::NORMAL, "", 0, &mut out);
     server.close(CloseCode::GOING_AWAY, "again", 0, &mut out);
     assert_eq!(server.ready_state(), ReadyState::Closing);
-    assert_eq!(server.encode(Outgoing::text("late"), &mut out), Err(NotOpen));
-    assert_eq!(server.ping(b"late", &mut out), Err(NotOpen));
+    assert_eq!(server.encode(Outgoing::text("late"), &mut out), Err(SendError::NotOpen));
+    assert_eq!(server.ping(b"late", &mut out), Err(SendError::NotOpen));
     assert_eq!(out, [0x88, 2, 3, 0xE8]);
     let crossing = [
         frame(Role::Server, true, Text, b"crossed our close"),

@@ -15,5 +15,6 @@ mod differential;
 #[cfg(feature = "deflate")]
 mod negotiation;
 mod rules;
+mod streaming;
 mod streams;
 mod support;

@@ -26,7 +26,7 @@ pub fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The octets of a step as a peer of `role` receives them, and what it must see.
-fn encode(role: Role, step: &Step, out: &mut Vec<u8>) -> Seen {
+pub fn encode(role: Role, step: &Step, out: &mut Vec<u8>) -> Seen {
     let mut message = |kind, opcode, fragments: Vec<&[u8]>| {
         let last = fragments.len() - 1;
         for (at, fragment) in fragments.iter().enumerate() {

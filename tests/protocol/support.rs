@@ -17,6 +17,7 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     Message(MessageKind, Vec<u8>),
+    Chunk(MessageKind, Vec<u8>, bool),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
     Close(CloseFrame),
@@ -67,6 +68,7 @@ pub fn receive(connection: &mut Connection, bytes: &[u8], cuts: &[usize]) -> Out
 fn seen(event: Event<'_>) -> Seen {
     match event {
         Event::Message(message) => Seen::Message(message.kind, message.payload.to_vec()),
+        Event::Chunk(chunk) => Seen::Chunk(chunk.kind, chunk.payload.to_vec(), chunk.is_last),
         Event::Ping(payload) => Seen::Ping(payload.to_vec()),
         Event::Pong(payload) => Seen::Pong(payload.to_vec()),
         Event::Close(frame) => Seen::Close(frame),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use switchboard::app::{
-    Acceptance, Application, CloseReason, ConnId, Context, Message, Outgoing, Request, TopicId, Verdict,
+    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Message, Outgoing, Request, TopicId,
+    Verdict,
 };
 use switchboard::proto::CloseCode;
 
@@ -31,6 +32,10 @@ pub struct App {
     pub timers: usize,
     pub drained: bool,
     pub rejoins_in_tick: usize,
+    /// Messages that arrive in pieces.
+    pieces: BTreeMap<ConnId, Vec<u8>>,
+    pub chunked: usize,
+    pub fragmented: usize,
 }
 
 impl App {
@@ -62,38 +67,8 @@ impl App {
         assert!(receivers <= expected, "more receivers than members");
     }
 
-    fn join<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: usize) {
-        // A slow consumer is closed by the loop before the application hears of it.
-        if ctx.subscribe(conn, self.topics[topic]).is_ok() {
-            self.meant.get_mut(&conn).expect("known").topics.insert(topic);
-        }
-    }
-
-    fn leave_all(&mut self, conn: ConnId) {
-        self.meant.get_mut(&conn).expect("known").topics.clear();
-    }
-}
-
-impl Application for App {
-    type Mail = Infallible;
-
-    fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.topics = (0..TOPICS).map(|_| ctx.create_topic()).collect();
-    }
-
-    fn on_request<C: Context>(&mut self, _ctx: &mut C, request: &Request<'_>) -> Verdict {
-        let name = request.head.path().trim_start_matches('/').to_owned();
-        assert!(self.names.insert(name, request.conn).is_none(), "one upgrade per client");
-        Verdict::Accept(Acceptance::default())
-    }
-
-    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        assert!(self.meant.insert(conn, Meant::default()).is_none(), "a handle is never used twice");
-        self.send(ctx, conn, "welcome".to_owned());
-    }
-
-    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
-        let text = message.text().expect("clients send text").to_owned();
+    /// Does what a client asks for.
+    fn obey<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
         let mut words = text.split(' ');
         let command = words.next().unwrap_or_default();
         let number: usize = words.next().and_then(|word| word.parse().ok()).unwrap_or_default();
@@ -128,6 +103,18 @@ impl Application for App {
                 let text = self.next("echo", number);
                 self.send(ctx, conn, text);
             }
+            "pieces" => {
+                let text = self.next("pieces", number);
+                let (first, second) = text.split_at(text.len() / 2);
+                // A subscriber gets no fragments: what is published could come between them.
+                if ctx.send_fragment(conn, Outgoing::text(first), false).is_ok() {
+                    assert!(ctx.send(conn, Outgoing::text("between")).is_err());
+                    assert!(ctx.subscribe(conn, self.topics[topic]).is_err());
+                    ctx.send_fragment(conn, Outgoing::text(second), true).expect("begun");
+                    self.meant.get_mut(&conn).expect("known").messages.push(text);
+                    self.fragmented += 1;
+                }
+            }
             "tell" => {
                 let all: Vec<ConnId> = self.meant.keys().copied().collect();
                 let text = self.next("told", number);
@@ -140,6 +127,55 @@ impl Application for App {
                 self.meant.get_mut(&conn).expect("known").is_closing = true;
             }
             other => panic!("a damaged command came through: {other:?}"),
+        }
+    }
+
+    fn join<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: usize) {
+        // A slow consumer is closed by the loop before the application hears of it.
+        if ctx.subscribe(conn, self.topics[topic]).is_ok() {
+            self.meant.get_mut(&conn).expect("known").topics.insert(topic);
+        }
+    }
+
+    fn leave_all(&mut self, conn: ConnId) {
+        self.meant.get_mut(&conn).expect("known").topics.clear();
+    }
+}
+
+impl Application for App {
+    type Mail = Infallible;
+
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        self.topics = (0..TOPICS).map(|_| ctx.create_topic()).collect();
+    }
+
+    fn on_request<C: Context>(&mut self, _ctx: &mut C, request: &Request<'_>) -> Verdict {
+        let name = request.head.path().trim_start_matches('/').to_owned();
+        assert!(self.names.insert(name, request.conn).is_none(), "one upgrade per client");
+        Verdict::Accept(Acceptance {
+            stream_messages: request.conn.index.is_multiple_of(3),
+            ..Acceptance::default()
+        })
+    }
+
+    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        assert!(self.meant.insert(conn, Meant::default()).is_none(), "a handle is never used twice");
+        self.send(ctx, conn, "welcome".to_owned());
+    }
+
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        let text = message.text().expect("clients send text").to_owned();
+        self.obey(ctx, conn, &text);
+    }
+
+    fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {
+        let mut text = self.pieces.remove(&conn).unwrap_or_default();
+        text.extend_from_slice(chunk.payload);
+        if chunk.is_last {
+            self.chunked += 1;
+            self.obey(ctx, conn, &String::from_utf8(text).expect("validated"));
+        } else {
+            self.pieces.insert(conn, text);
         }
     }
 

@@ -187,6 +187,7 @@ impl Client {
         {
             match event {
                 Event::Message(message) => self.messages.push(message.text().unwrap().to_owned()),
+                Event::Chunk(_) => panic!("nobody asked for pieces"),
                 Event::Ping(_) => self.pings += 1,
                 Event::Pong(_) => {}
                 Event::Close(frame) => self.end = Some(End::Close(frame)),

@@ -37,12 +37,14 @@ pub struct Coverage {
     pub leftovers: usize,
     pub handshake_timeouts: usize,
     pub closes_answered: usize,
+    pub chunked: usize,
+    pub fragmented: usize,
     pub compressed_for_all: usize,
     pub compressed_for_one: usize,
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 26] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 28] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -71,6 +73,8 @@ impl Coverage {
             leftovers,
             handshake_timeouts,
             closes_answered,
+            chunked,
+            fragmented,
             compressed_for_all,
             compressed_for_one
         )
@@ -178,6 +182,7 @@ impl World {
                 21 => client.say(&format!("burst {number}")),
                 22 => client.say(&format!("rejoin {number}")),
                 23 => client.say(&format!("timer {number}")),
+                30 | 31 => client.say(&format!("pieces {number}")),
                 24 => client.reads_nothing = !client.reads_nothing,
                 25 if random.one_in(6) => client.say("close"),
                 26 if random.one_in(6) => client.close(),
@@ -326,6 +331,8 @@ impl World {
         let app = self.reactor.app();
         coverage.opened += app.meant.len();
         coverage.timers += app.timers;
+        coverage.chunked += app.chunked;
+        coverage.fragmented += app.fragmented;
         coverage.rejoins_in_tick += app.rejoins_in_tick;
         coverage.resets += self.resets;
         coverage.stale_events += self.stale;

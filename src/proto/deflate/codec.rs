@@ -13,7 +13,7 @@ const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 const OCTETS_PER_FINAL_BLOCK: u64 = 32;
 const FREE_FINAL_BLOCKS: u64 = 16;
 
-/// The sending side. About 264 KiB at 15 window bits, 134 KiB at 9.
+/// The sending side.
 #[derive(Debug)]
 pub(super) struct Compressor {
     inner: Compress,
@@ -52,7 +52,7 @@ impl Compressor {
     }
 }
 
-/// The receiving side. About 48 KiB at 15 window bits, 16 KiB at 9.
+/// The receiving side.
 #[derive(Debug)]
 pub(super) struct Inflater {
     inner: Decompress,
