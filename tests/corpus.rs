@@ -47,6 +47,11 @@ fn corpus_of_head() {
 }
 
 #[test]
+fn corpus_of_deflate() {
+    replay("deflate", targets::deflate::run);
+}
+
+#[test]
 fn corpus_of_frames() {
     replay("frames", targets::frames::run);
 }

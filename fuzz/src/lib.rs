@@ -4,6 +4,7 @@
 //! Each target reads a few octets as choices (role, limits, where to cut) and takes the rest as what a peer sent.
 
 pub mod body;
+pub mod deflate;
 pub mod frames;
 pub mod head;
 pub mod session;

@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use switchboard::proto::{
-    CloseCode, Connection, Event, Input, Limits, MaskingKeys, MessageKind, Millis, Outgoing, ProtoConfig,
-    ReadyState, Timeout, Timeouts,
+    CloseCode, Connection, DeflateConfig, DeflatePool, Event, Input, Limits, MaskingKeys, MessageKind,
+    Millis, Outgoing, ProtoConfig, ReadyState, SendError, Timeout, Timeouts,
 };
 
+use super::deflate::agreement;
 use super::source::Source;
 
 struct Endpoint {
@@ -16,6 +17,10 @@ struct Endpoint {
     pipe: Vec<u8>,
     sent: Vec<(MessageKind, Vec<u8>)>,
     received: Vec<(MessageKind, Vec<u8>)>,
+    /// Pieces of a message that is handed up piece by piece.
+    unfinished: Vec<u8>,
+    /// Fragments of a message that is sent in fragments.
+    fragments: Option<String>,
     closes_received: usize,
     began_to_close: bool,
 }
@@ -27,6 +32,8 @@ impl Endpoint {
             pipe: Vec::new(),
             sent: Vec::new(),
             received: Vec::new(),
+            unfinished: Vec::new(),
+            fragments: None,
             closes_received: 0,
             began_to_close: false,
         }
@@ -46,17 +53,23 @@ pub fn run(data: &[u8]) {
     let mut source = Source::new(data);
     // A peer that answers late is not given up: the pipes here are as slow as the fuzzer likes.
     let timeouts = Timeouts { ping_ms: 1000, pong_ms: 0, ..Timeouts::default() };
-    let config = Arc::new(ProtoConfig {
-        timeouts,
-        limits: Limits::default().with_max_message(1 << 20),
-        ..ProtoConfig::default()
-    });
+    let deflate = Some(DeflateConfig { min_len: 4, ..DeflateConfig::default() });
+    let limits = Limits::default().with_max_message(1 << 20);
+    let config = Arc::new(ProtoConfig { timeouts, limits, deflate });
     let keys = match source.octet() {
         0 => MaskingKeys::Fixed([0; 4]),
         seed => MaskingKeys::Seeded(u64::from(seed)),
     };
-    let ends =
-        [Endpoint::new(Connection::client(&config, keys, 0)), Endpoint::new(Connection::server(&config, 0))];
+    let (mut client, mut server) = (Connection::client(&config, keys, 0), Connection::server(&config, 0));
+    let choices = source.octet();
+    if choices & 1 != 0 {
+        let (agreement, pool) = (agreement(source.octet()), DeflatePool::new(&config));
+        client = client.with_deflate(agreement, &pool);
+        server = server.with_deflate(agreement, &pool);
+    }
+    client.stream_messages(choices & 2 != 0);
+    server.stream_messages(choices & 4 != 0);
+    let ends = [Endpoint::new(client), Endpoint::new(server)];
     let mut session = Session { ends, now: 0, sent_len: 0 };
     while !source.is_empty() {
         session.step(&mut source);
@@ -87,7 +100,12 @@ impl Session {
                 self.sent_len += len;
                 self.send(side, MessageKind::Text, vec![b'a' + (len % 26) as u8; len]);
             }
-            3 => self.ping(side, source),
+            3 if choice >> 4 & 1 == 0 => self.ping(side, source),
+            3 => {
+                let len = usize::from(source.octet());
+                let text = String::from_utf8_lossy(source.take(len)).into_owned();
+                self.send_fragment(side, &text, choice >> 5 & 1 == 1);
+            }
             4 | 5 => {
                 let len = usize::from(source.octet());
                 self.deliver(side, len);
@@ -108,12 +126,41 @@ impl Session {
             MessageKind::Text => Outgoing::text(std::str::from_utf8(&payload).expect("made from text")),
             MessageKind::Binary => Outgoing::binary(&payload),
         };
-        let was_open = end.connection.ready_state() == ReadyState::Open;
-        assert_eq!(end.connection.encode(message, &mut out).is_ok(), was_open);
-        assert_eq!(out.is_empty(), !was_open);
-        if was_open {
+        let expected = if end.connection.ready_state() != ReadyState::Open {
+            Err(SendError::NotOpen)
+        } else if end.fragments.is_some() {
+            Err(SendError::MessageUnfinished)
+        } else {
+            Ok(())
+        };
+        assert_eq!(end.connection.encode(message, &mut out), expected);
+        assert_eq!(out.is_empty(), expected.is_err());
+        if expected.is_ok() {
             end.sent.push((kind, payload));
         }
+        self.ends[1 - side].pipe.extend(out);
+    }
+
+    /// One fragment of text: the first, one that continues, or the last.
+    fn send_fragment(&mut self, side: usize, text: &str, is_last: bool) {
+        let mut out = Vec::new();
+        let end = &mut self.ends[side];
+        if end.connection.ready_state() != ReadyState::Open {
+            assert_eq!(
+                end.connection.encode_fragment(Outgoing::text(text), is_last, &mut out),
+                Err(SendError::NotOpen)
+            );
+            return;
+        }
+        assert_eq!(end.connection.encode_fragment(Outgoing::text(text), is_last, &mut out), Ok(()));
+        let mut message = end.fragments.take().unwrap_or_default();
+        message.push_str(text);
+        if is_last {
+            end.sent.push((MessageKind::Text, message.into_bytes()));
+        } else {
+            end.fragments = Some(message);
+        }
+        assert_eq!(end.connection.is_sending_fragments(), !is_last);
         self.ends[1 - side].pipe.extend(out);
     }
 
@@ -155,6 +202,12 @@ impl Session {
         {
             match event {
                 Event::Message(message) => end.received.push((message.kind, message.payload.to_vec())),
+                Event::Chunk(chunk) => {
+                    end.unfinished.extend_from_slice(chunk.payload);
+                    if chunk.is_last {
+                        end.received.push((chunk.kind, std::mem::take(&mut end.unfinished)));
+                    }
+                }
                 Event::Ping(_) | Event::Pong(_) => {}
                 Event::Close(_) => end.closes_received += 1,
             }
@@ -164,6 +217,11 @@ impl Session {
 
     /// Everything arrives, then one end closes.
     fn finish(mut self) {
+        for side in [0, 1] {
+            if self.ends[side].fragments.is_some() {
+                self.send_fragment(side, "the end", true);
+            }
+        }
         self.deliver_all();
         self.close(0, CloseCode::NORMAL, "");
         self.deliver_all();
