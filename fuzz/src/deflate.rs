@@ -39,7 +39,7 @@ fn config(choice: u8) -> ProtoConfig {
     let mut limits = limits(choice);
     // Inflating what fits no memory would only show how long that takes.
     limits.max_message = limits.max_message.min(100_000);
-    let deflate = Some(DeflateConfig { min_len: usize::from(choice & 3) * 4, ..DeflateConfig::default() });
+    let deflate = Some(DeflateConfig { min_len: usize::from(choice >> 2 & 1) * 12, ..DeflateConfig::default() });
     ProtoConfig { limits, deflate, ..ProtoConfig::default() }
 }
 
@@ -75,7 +75,8 @@ fn compressed_messages(role: Role, mut source: Source<'_>) -> Vec<u8> {
 }
 
 fn there_and_back(mut source: Source<'_>, agreement: DeflateAgreement, cuts: &[usize]) {
-    let config = config(6 | source.octet() & 1);
+    // No limits, and thresholds of 0 and 12 octets.
+    let config = config(if source.octet() & 1 == 0 { 7 } else { 3 });
     let role = if source.octet() & 1 == 0 { Role::Server } else { Role::Client };
     let other = if role == Role::Server { Role::Client } else { Role::Server };
     let (mut sender, mut receiver) =
