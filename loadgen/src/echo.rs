@@ -87,16 +87,20 @@ impl Echo {
     #[inline]
     fn accept(&mut self, lane: &mut Lane, now: Nanos, record: &mut Record) {
         let seq = lane.expected;
-        if let Some(write) = lane.writes.front() {
-            record.echo(write.at, now);
+        lane.expected += 1;
+        self.unanswered -= 1;
+        if let Some(&Write { until, at }) = lane.writes.front() {
+            record.echo(at, now);
+            if until == lane.expected {
+                lane.writes.pop_front();
+            }
         }
         if let Some(plan) = &self.plan {
             record.echo_of_plan(plan.planned(lane.number, seq), now);
         }
-        self.skip_to(lane, seq + 1);
     }
 
-    #[inline]
+    /// Nobody waits for the answers before `seq` any more.
     fn skip_to(&mut self, lane: &mut Lane, seq: u64) {
         self.unanswered -= seq - lane.expected;
         lane.expected = seq;

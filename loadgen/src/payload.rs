@@ -6,6 +6,8 @@ use switchboard::proto::MessageKind;
 const TURNS: u64 = 64;
 /// Longest header: eight letters of sequence number and eight of connection.
 const MAX_HEADER: usize = 16;
+/// The same as octets.
+const BINARY_HEADER: usize = 8;
 
 /// Renders every message of a run, and recognises it when it comes back.
 ///
@@ -30,7 +32,7 @@ impl Payloads {
             let octet = (state >> 56) as u8;
             if kind == MessageKind::Text { b'A' + octet % 26 } else { octet }
         });
-        let header_len = if kind == MessageKind::Text { MAX_HEADER } else { MAX_HEADER / 2 };
+        let header_len = if kind == MessageKind::Text { MAX_HEADER } else { BINARY_HEADER };
         Self {
             kind,
             size,
@@ -45,9 +47,18 @@ impl Payloads {
     pub(crate) fn render(&mut self, lane: u32, seq: u64) -> &[u8] {
         let header = self.header(lane, seq);
         let fill = fill(&self.pattern, self.size, lane, seq);
-        let (head, tail) = self.scratch.split_at_mut(self.header_len);
-        head.copy_from_slice(&header[..self.header_len]);
-        tail.copy_from_slice(&fill[self.header_len..]);
+        // Lengths that the compiler knows save the calls: most payloads hold a whole header.
+        match self.scratch.split_first_chunk_mut::<BINARY_HEADER>() {
+            Some((head, tail)) if self.header_len == BINARY_HEADER => {
+                head.copy_from_slice(&header[..BINARY_HEADER]);
+                tail.copy_from_slice(&fill[BINARY_HEADER..]);
+            }
+            _ => {
+                let (head, tail) = self.scratch.split_at_mut(self.header_len);
+                head.copy_from_slice(&header[..self.header_len]);
+                tail.copy_from_slice(&fill[self.header_len..]);
+            }
+        }
         &self.scratch
     }
 
@@ -58,9 +69,16 @@ impl Payloads {
             return false;
         }
         let header = self.header(lane, seq);
-        let (head, tail) = payload.split_at(self.header_len);
-        head == &header[..self.header_len]
-            && tail == &fill(&self.pattern, self.size, lane, seq)[self.header_len..]
+        let fill = fill(&self.pattern, self.size, lane, seq);
+        match payload.split_first_chunk::<BINARY_HEADER>() {
+            Some((head, tail)) if self.header_len == BINARY_HEADER => {
+                head == &header[..BINARY_HEADER] && tail == &fill[BINARY_HEADER..]
+            }
+            _ => {
+                let (head, tail) = payload.split_at(self.header_len);
+                head == &header[..self.header_len] && tail == &fill[self.header_len..]
+            }
+        }
     }
 
     /// The sequence number that `payload` claims, of all that it can mean the one nearest to `expected`.

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::net::TcpListener;
 
-use crate::support::{Liar, Run, echo, start};
+use crate::support::{Answers, Liar, Run, echo, start};
 
 /// Four connections, ten messages each, four in flight.
 const FLOOD: &str = "--connections 4 --messages 10 --pipeline 4 --size 20 --duration 2s";
@@ -13,18 +13,6 @@ fn convicted(run: &Run, faults: [u64; 4]) {
     assert_eq!((run.status, run.faults()), (1, faults), "{run:?}");
     assert!(run.text.contains("verdict       failed"), "{}", run.text);
     assert_eq!(run.json["verdict"], "failed");
-}
-
-/// An answer made of message number, message and memory.
-struct Answers<F>(F);
-
-impl<F> Liar for Answers<F>
-where
-    F: Fn(usize, Vec<u8>, &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static,
-{
-    fn answer(&self, seq: usize, message: Vec<u8>, held: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
-        (self.0)(seq, message, held)
-    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
 use switchboard::apps::Echo;
 
-use crate::support::{Honest, loadgen};
+use crate::support::{Answers, Honest, loadgen, start};
 
 #[test]
 fn the_help_is_the_one_in_the_golden_file() {
@@ -61,16 +62,25 @@ fn a_soft_limit_is_raised() {
 
 #[test]
 fn an_interrupt_prints_the_report_so_far() {
-    let server = Honest::start(Echo);
-    let url = format!("ws://{}/", server.address);
-    // `timeout` says when: the test itself waits for nothing but the end.
-    let output = Command::new("timeout")
-        .args(["--signal=INT", "0.7", env!("CARGO_BIN_EXE_loadgen"), "echo", &url, "--warmup", "0s"])
-        .args(["--connections", "5", "--duration", "60s"])
-        .stdin(Stdio::null())
-        .output()
+    let (sender, receiver) = mpsc::channel();
+    let address = start(Answers(move |seq, message, _: &mut Vec<_>| {
+        if seq == 10 {
+            sender.send(()).unwrap();
+        }
+        Some(vec![message])
+    }));
+    let url = format!("ws://{address}/");
+    let flood = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["echo", &url, "--connections", "1", "--warmup", "0s", "--duration", "60s"])
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
+    receiver.recv().unwrap();
+    let is_sent = Command::new("kill").args(["-INT", &flood.id().to_string()]).status().unwrap();
+    assert!(is_sent.success());
+    let output = flood.wait_with_output().unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
-    assert!(report.contains("5 opened") && report.contains("verdict       interrupted"), "{report}");
-    assert!(report.contains(" 0 lost") && !report.contains(" 0 msgs/s"), "{report}");
+    assert_eq!(output.status.code(), Some(130), "{report}");
+    assert!(report.contains("1 opened") && report.contains("verdict       interrupted"), "{report}");
+    assert!(report.contains(" 0 lost") && !report.contains(" 0 echoed"), "{report}");
 }

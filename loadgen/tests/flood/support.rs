@@ -123,6 +123,18 @@ pub(crate) trait Liar: Send + Sync + 'static {
     }
 }
 
+/// An answer made of message number, message and memory.
+pub(crate) struct Answers<F>(pub(crate) F);
+
+impl<F> Liar for Answers<F>
+where
+    F: Fn(usize, Vec<u8>, &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static,
+{
+    fn answer(&self, seq: usize, message: Vec<u8>, held: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
+        (self.0)(seq, message, held)
+    }
+}
+
 /// Serves every connection on a thread of its own. The threads end with their connections, or with the process.
 pub(crate) fn start(liar: impl Liar) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
