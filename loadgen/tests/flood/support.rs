@@ -178,7 +178,7 @@ fn serve(liar: &dyn Liar, mut stream: TcpStream) {
                     seq += 1;
                 }
                 Event::Close(_) => is_closed = true,
-                Event::Ping(_) | Event::Pong(_) => {}
+                Event::Ping(_) | Event::Pong(_) | Event::Chunk(_) => {}
             }
         }
         let mut frames = Vec::new();
