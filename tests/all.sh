@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit benches release conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit benches release flood conformance browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -117,6 +117,22 @@ benches() {
 
 release() {
   cargo build --release --workspace --bins --examples
+}
+
+# 5,000 connections, all open at once, that each send and get 100 messages.
+flood() {
+  local port server needed=5100
+  if [ "$(ulimit -Sn)" != unlimited ] && [ "$(ulimit -Sn)" -lt $needed ] && ! ulimit -Sn $needed; then
+    echo "$needed descriptors are needed, and the hard limit is $(ulimit -Hn)"
+    return 1
+  fi
+  port=$(free_port)
+  "$target/release/switchboard" echo --listen "127.0.0.1:$port" &
+  server=$!
+  # shellcheck disable=SC2064 # the id of now
+  trap "kill $server" EXIT
+  await_port "$port" "$server"
+  "$target/release/loadgen" echo "ws://127.0.0.1:$port/" --connections 5000 --messages 100 --size 64 --pipeline 4
 }
 
 conformance() {

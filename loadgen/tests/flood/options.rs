@@ -1,0 +1,86 @@
+//! What is refused before a connection is made, and the help.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+
+use switchboard::apps::Echo;
+
+use crate::support::{Answers, Honest, loadgen, start};
+
+#[test]
+fn the_help_is_the_one_in_the_golden_file() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flood/echo-help.txt");
+    let help = String::from_utf8(loadgen(&["echo", "--help"]).stdout).unwrap();
+    if std::env::var_os("LOADGEN_BLESS").is_some() {
+        fs::write(&golden, &help).unwrap();
+    }
+    let expected = fs::read_to_string(&golden).unwrap();
+    assert_eq!(help, expected, "run the test with LOADGEN_BLESS=1 if the change is meant");
+}
+
+#[test]
+fn a_run_that_cannot_start_says_why_and_exits_with_2() {
+    for (options, reason) in [
+        (&["ws://192.0.2.1/"][..], "--i-own-this-server"),
+        (&["wss://127.0.0.1/"], "not supported yet"),
+        (&["nonsense"], "not a URL"),
+        (&["ws://127.0.0.1:1/", "--connections", "0"], "--connections"),
+        (&["ws://127.0.0.1:1/", "--rate", "5", "--pipeline", "2"], "cannot be used with"),
+        (&["ws://127.0.0.1:1/", "--duration", "soon"], "10s"),
+        (&["ws://127.0.0.1:1/", "--header", "X-Bad"], "Name: value"),
+        (&["ws://127.0.0.1:1/", "--json", "/no/such/directory/report.json"], "No such file"),
+    ] {
+        let output = loadgen(&[&["echo"], options].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{options:?}: {errors}");
+        assert!(errors.contains(reason), "{options:?}: {errors}");
+        assert_eq!(output.stdout, b"", "{options:?}");
+    }
+}
+
+#[test]
+fn too_few_descriptors_are_noticed_before_the_flood() {
+    let command = format!("ulimit -n 50; exec {} echo ws://127.0.0.1:1/", env!("CARGO_BIN_EXE_loadgen"));
+    let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("50 are allowed") && errors.contains("ulimit"), "{errors}");
+}
+
+#[test]
+fn a_soft_limit_is_raised() {
+    let server = Honest::start(Echo);
+    let (binary, address) = (env!("CARGO_BIN_EXE_loadgen"), server.address);
+    let command = format!(
+        "ulimit -Sn 50; exec {binary} echo ws://{address}/ --connections 80 --messages 1 --duration 9s"
+    );
+    let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn an_interrupt_prints_the_report_so_far() {
+    let (sender, receiver) = mpsc::channel();
+    let address = start(Answers(move |seq, message, _: &mut Vec<_>| {
+        if seq == 10 {
+            sender.send(()).unwrap();
+        }
+        Some(vec![message])
+    }));
+    let url = format!("ws://{address}/");
+    let flood = Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .args(["echo", &url, "--connections", "1", "--warmup", "0s", "--duration", "60s"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    receiver.recv().unwrap();
+    let is_sent = Command::new("kill").args(["-INT", &flood.id().to_string()]).status().unwrap();
+    assert!(is_sent.success());
+    let output = flood.wait_with_output().unwrap();
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{report}");
+    assert!(report.contains("1 opened") && report.contains("verdict       interrupted"), "{report}");
+    assert!(report.contains(" 0 lost") && !report.contains(" 0 echoed"), "{report}");
+}

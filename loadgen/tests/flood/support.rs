@@ -1,0 +1,211 @@
+//! Runs the binary, and servers for it.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::thread;
+
+use serde_json::Value;
+use switchboard::app::Application;
+use switchboard::net::{Handle, Options, Server};
+use switchboard::proto::handshake::{check_upgrade, write_accept};
+use switchboard::proto::head::{HeadScanner, with_request};
+use switchboard::proto::{Connection, Event, Input, Limits, Opcode, ProtoConfig, write_frame};
+
+/// What a run of `loadgen echo` left behind.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) status: i32,
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+impl Run {
+    /// A number of the JSON report.
+    #[track_caller]
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.json[name].as_u64().unwrap_or_else(|| unreachable!("no {name} in {self:?}"))
+    }
+
+    /// How often a failure was seen whose name holds `part`.
+    #[track_caller]
+    pub(crate) fn failures(&self, part: &str) -> u64 {
+        let failures = self.json["failures"].as_object().expect("the failures");
+        failures
+            .iter()
+            .filter(|(name, _)| name.contains(part))
+            .map(|(_, count)| count.as_u64().expect("a count"))
+            .sum()
+    }
+
+    /// Lost, duplicated, reordered, corrupted.
+    #[track_caller]
+    pub(crate) fn faults(&self) -> [u64; 4] {
+        ["lost", "duplicated", "reordered", "corrupted"].map(|name| self.count(name))
+    }
+}
+
+/// Runs the binary with these words.
+pub(crate) fn loadgen(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_loadgen")).args(words).output().expect("loadgen runs")
+}
+
+/// Floods `address`; `options` are separated by spaces.
+pub(crate) fn echo(address: SocketAddr, options: &str) -> Run {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "loadgen-{}-{}.json",
+        std::process::id(),
+        address.port()
+    ));
+    let url = format!("ws://{address}/");
+    let mut words = vec!["echo", &url, "--json", file.to_str().expect("a path")];
+    words.extend(options.split_whitespace());
+    let output = loadgen(&words);
+    let json = std::fs::read_to_string(&file).unwrap_or_default();
+    // It may not be there when the run did not start.
+    let _ = std::fs::remove_file(&file);
+    Run {
+        status: output.status.code().expect("an exit status"),
+        text: String::from_utf8(output.stdout).expect("text"),
+        json: serde_json::from_str(&json).unwrap_or_default(),
+    }
+}
+
+/// The real server on a thread, until it is dropped.
+pub(crate) struct Honest<M> {
+    pub(crate) address: SocketAddr,
+    handle: Handle<M>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl<M> Honest<M> {
+    pub(crate) fn start<A: Application<Mail = M> + Send + 'static>(app: A) -> Self
+    where
+        M: Send + 'static,
+    {
+        let options = Options::listen("127.0.0.1:0".parse().expect("an address"));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            let server = Server::bind(options, app).expect("a server");
+            sender
+                .send((server.local_addrs().expect("an address")[0], server.handle()))
+                .expect("the test waits");
+            server.run().expect("the loop runs");
+        });
+        let (address, handle) = receiver.recv().expect("a server");
+        Self { address, handle, thread: Some(thread) }
+    }
+}
+
+impl<M> Drop for Honest<M> {
+    fn drop(&mut self) {
+        assert!(self.handle.shutdown());
+        self.thread.take().expect("a thread").join().expect("the server ends well");
+    }
+}
+
+/// What a liar does with one connection's messages.
+pub(crate) trait Liar: Send + Sync + 'static {
+    /// Makes the 101 wrong, if it likes.
+    fn twist_head(&self, head: Vec<u8>) -> Vec<u8> {
+        head
+    }
+
+    /// Message `seq` came: what goes back, in order. `held` is its memory for this connection; `None` ends the
+    /// connection without a word.
+    fn answer(&self, seq: usize, message: Vec<u8>, held: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>>;
+
+    /// Whether a Close is answered.
+    fn answers_close(&self) -> bool {
+        true
+    }
+}
+
+/// An answer made of message number, message and memory.
+pub(crate) struct Answers<F>(pub(crate) F);
+
+impl<F> Liar for Answers<F>
+where
+    F: Fn(usize, Vec<u8>, &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> + Send + Sync + 'static,
+{
+    fn answer(&self, seq: usize, message: Vec<u8>, held: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
+        (self.0)(seq, message, held)
+    }
+}
+
+/// Serves every connection on a thread of its own. The threads end with their connections, or with the process.
+pub(crate) fn start(liar: impl Liar) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let liar = Arc::new(liar);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (liar, stream) = (Arc::clone(&liar), stream.expect("a connection"));
+            thread::spawn(move || serve(&*liar, stream));
+        }
+    });
+    address
+}
+
+fn serve(liar: &dyn Liar, mut stream: TcpStream) {
+    let config = Arc::new(ProtoConfig::default());
+    let mut buffer = vec![0; 64 * 1024];
+    let head = accept(&mut stream, &mut buffer, &config.limits);
+    if stream.write_all(&liar.twist_head(head)).is_err() {
+        return;
+    }
+    let mut connection = Connection::server(&config, 0);
+    let (mut seq, mut kept) = (0, Vec::new());
+    loop {
+        let count = match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(0) | Err(_) => return,
+            Ok(count) => count,
+        };
+        let (mut input, mut answers, mut out) = (Input::new(&mut buffer[..count]), Vec::new(), Vec::new());
+        let mut is_closed = false;
+        while let Some(event) =
+            connection.next_event(&mut input, &mut out).expect("a client that keeps the rules")
+        {
+            match event {
+                Event::Message(message) => {
+                    let Some(answer) = liar.answer(seq, message.payload.to_vec(), &mut kept) else {
+                        return;
+                    };
+                    answers.extend(answer);
+                    seq += 1;
+                }
+                Event::Close(_) => is_closed = true,
+                Event::Ping(_) | Event::Pong(_) | Event::Chunk(_) => {}
+            }
+        }
+        let mut frames = Vec::new();
+        for answer in &answers {
+            write_frame(&mut frames, true, Opcode::Binary, answer, None);
+        }
+        if is_closed && !liar.answers_close() {
+            return;
+        }
+        frames.extend_from_slice(&out);
+        if stream.write_all(&frames).is_err() || is_closed {
+            return;
+        }
+    }
+}
+
+/// Reads the request; gives the right answer to it.
+fn accept(stream: &mut TcpStream, buffer: &mut [u8], limits: &Limits) -> Vec<u8> {
+    let (mut scanner, mut len, mut out) = (HeadScanner::default(), 0, Vec::new());
+    loop {
+        len += stream.read(&mut buffer[len..]).expect("a request");
+        if let Some(end) = scanner.find_end(&buffer[..len], limits).expect("a request") {
+            with_request(&buffer[..end], limits, |head| {
+                let head = head.expect("a request");
+                write_accept(check_upgrade(&head).expect("an upgrade").key, None, &[], &mut out);
+            });
+            return out;
+        }
+    }
+}
