@@ -54,6 +54,8 @@ pub struct Request<'a> {
     pub head: &'a RequestHead<'a>,
     /// The checked upgrade; `None` for a plain request.
     pub upgrade: Option<Upgrade<'a>>,
+    /// The body, whole; empty when there is none or [`Application::wants_body`] said no.
+    pub body: &'a [u8],
     /// Who asks.
     pub peer: SocketAddr,
     /// The connection that it came on; open only after the upgrade was accepted.
@@ -208,6 +210,14 @@ pub trait Application {
     /// The loop begins: the place to create topics that always exist.
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         let _ = ctx;
+    }
+
+    /// Whether the body of a plain request is to be read. Then [`Self::on_request`] comes once the body is whole, which
+    /// is at most [`Limits::max_body`](crate::proto::Limits::max_body) octets. By default no body is wanted: the request
+    /// is answered at once and the connection ends, since its body is not known to be harmless as a next request.
+    fn wants_body(&mut self, head: &RequestHead<'_>) -> bool {
+        let _ = head;
+        false
     }
 
     /// A request came, plain or upgrade. By default every upgrade is accepted and everything else gets a 426.

@@ -9,6 +9,8 @@ pub struct Limits {
     pub max_head: usize,
     /// Fields of one header section; above it the answer is 431.
     pub max_fields: usize,
+    /// Body of a plain request, for an application that wants it; above it the answer is 413.
+    pub max_body: usize,
     /// Payload length of one frame; a larger claim fails the connection with 1009 before a byte is kept. A compressed
     /// frame may be longer by an eighth, because DEFLATE makes some data longer.
     pub max_frame: u64,
@@ -25,6 +27,7 @@ impl Default for Limits {
         Self {
             max_head: 16 * 1024,
             max_fields: 100,
+            max_body: 64 * 1024,
             max_frame: 64 * 1024,
             max_message: 64 * 1024,
             max_fragments: 4096,

@@ -10,6 +10,7 @@
 //! | frames and messages | [`Connection::server`] | [`Connection::client`] |
 
 mod assembly;
+pub mod body;
 pub mod client;
 mod close;
 mod connection;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::backlog::Backlog;
+use super::body::Pending;
 use super::outbox::Chain;
 use super::topics::Membership;
 use crate::app::CloseReason;
@@ -18,6 +19,10 @@ pub(super) struct HttpPhase {
     pub(super) scanner: HeadScanner,
     /// The head must be complete by then; bytes that arrive do not move it.
     pub(super) deadline: Millis,
+    /// A request whose body has not arrived whole.
+    pub(super) pending: Option<Box<Pending>>,
+    /// `buffer` may hold whole requests, which wait until the peer has read the answers to earlier ones.
+    pub(super) is_deferred: bool,
     /// Requests answered so far.
     pub(super) requests: u32,
 }

@@ -6,7 +6,7 @@ use super::entry::{Ending, HttpPhase, Phase};
 use super::{Reactor, Socket};
 use crate::app::{Acceptance, Application, CloseReason, ConnId, Request, Response, Verdict};
 use crate::proto::handshake::{Upgrade, check_upgrade, wants_upgrade, write_accept};
-use crate::proto::head::{BodyLength, HeadScanner, RequestHead, with_request};
+use crate::proto::head::{HeadScanner, RequestHead, with_request};
 use crate::proto::{Connection, HandshakeError};
 
 /// Plain requests on one connection; the last is answered with `Connection: close`.
@@ -26,14 +26,25 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Takes head after head from `bytes`; behind an accepted upgrade the rest are frames (S6).
-    fn heads(&mut self, index: u32, mut bytes: &mut [u8]) {
+    pub(super) fn heads(&mut self, index: u32, mut bytes: &mut [u8]) {
         let proto = Arc::clone(&self.core.proto);
         while !bytes.is_empty() {
+            let is_flooded = self.core.queued_len(index) > self.core.config.high_water;
             let http = match &mut self.core.table[index as usize].phase {
                 Phase::Http(http) => http,
                 Phase::Open(_) => return self.frames(index, bytes),
                 Phase::Ending { .. } => return,
             };
+            if http.pending.is_some() {
+                let taken = self.body(index, bytes);
+                bytes = &mut bytes[taken..];
+                continue;
+            }
+            if is_flooded {
+                http.buffer = bytes.to_vec();
+                http.is_deferred = true;
+                return self.core.resume_later(index);
+            }
             match http.scanner.find_end(bytes, &proto.limits) {
                 Err(error) => {
                     return self.refuse(index, &Response::text(error.status(), error.to_string()), false);
@@ -44,9 +55,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 }
                 Ok(Some(end)) => {
                     http.scanner = HeadScanner::default();
-                    let (head, rest) = bytes.split_at_mut(end);
-                    with_request(head, &proto.limits, |parsed| match parsed {
-                        Ok(head) => self.request(index, &head),
+                    let (octets, rest) = bytes.split_at_mut(end);
+                    let octets = &*octets;
+                    with_request(octets, &proto.limits, |parsed| match parsed {
+                        Ok(head) => self.head(index, &head, octets, rest.is_empty()),
                         Err(error) => {
                             self.refuse(index, &Response::text(error.status(), error.to_string()), false);
                         }
@@ -57,7 +69,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    fn request(&mut self, index: u32, head: &RequestHead<'_>) {
+    /// A request is complete; `body` is `None` for one that has a body which is not read.
+    pub(super) fn request(&mut self, index: u32, head: &RequestHead<'_>, body: Option<&[u8]>) {
         let entry = &self.core.table[index as usize];
         let conn = ConnId { index, generation: entry.generation };
         let Phase::Http(http) = &entry.phase else { return };
@@ -69,13 +82,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 return self.refuse(index, &refusal(error), head.method == "HEAD");
             }
         };
-        let request = Request { head, upgrade, peer, conn };
+        let is_unread = body.is_none();
+        let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn };
         match (self.app.on_request(&mut self.core, &request), upgrade) {
             (Verdict::Accept(acceptance), Some(upgrade)) => self.upgrade(conn, &upgrade, &acceptance),
-            (Verdict::Accept(_), None) => self.respond(index, head, &upgrade_required()),
+            (Verdict::Accept(_), None) => self.respond(index, head, is_unread, &upgrade_required()),
             // An upgrade that is refused ends the connection: a proxy may have taken it for granted (HS-11).
             (Verdict::Respond(response), Some(_)) => self.refuse(index, &response, false),
-            (Verdict::Respond(response), None) => self.respond(index, head, &response),
+            (Verdict::Respond(response), None) => self.respond(index, head, is_unread, &response),
         }
     }
 
@@ -98,33 +112,33 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.app.on_open(&mut self.core, conn);
     }
 
-    /// Answers a plain request.
-    fn respond(&mut self, index: u32, head: &RequestHead<'_>, response: &Response) {
+    /// Answers a plain request; behind a body that is not read nothing can be told to be a request.
+    fn respond(&mut self, index: u32, head: &RequestHead<'_>, is_unread: bool, response: &Response) {
         let start = self.core.outbox.len();
         let deadline = self.core.now.monotonic_ms + self.core.proto.timeouts.handshake_ms;
         let Phase::Http(http) = &mut self.core.table[index as usize].phase else { return };
         http.requests += 1;
         http.deadline = deadline;
-        let closes = !head.keeps_alive() || head.body != BodyLength::None || http.requests >= MAX_REQUESTS;
+        let closes = !head.keeps_alive() || is_unread || http.requests >= MAX_REQUESTS;
         response.write(head.method == "HEAD", closes, &mut self.core.outbox.bytes);
         self.core.wrote(index, start);
-        if closes || self.core.queued_len(index) > self.core.config.high_water {
+        if closes {
             self.core.finish(index, CloseReason::Disconnected, Ending::HalfClose);
         }
     }
 
     /// Answers and ends the connection; what follows the request is discarded.
-    fn refuse(&mut self, index: u32, response: &Response, head_only: bool) {
+    pub(super) fn refuse(&mut self, index: u32, response: &Response, head_only: bool) {
         let start = self.core.outbox.len();
         response.write(head_only, true, &mut self.core.outbox.bytes);
         self.core.wrote(index, start);
         self.core.finish(index, CloseReason::Disconnected, Ending::HalfClose);
     }
 
-    /// The head was not complete in time.
+    /// The request was not complete in time.
     pub(super) fn http_timeout(&mut self, index: u32) {
         let Phase::Http(http) = &self.core.table[index as usize].phase else { return };
-        if http.buffer.is_empty() {
+        if http.is_deferred || http.buffer.is_empty() && http.pending.is_none() {
             self.core.finish(index, CloseReason::Disconnected, Ending::Drop);
         } else {
             self.refuse(index, &Response::text(408, "the request did not arrive in time"), false);
@@ -152,6 +166,14 @@ fn upgrade_required() -> Response {
 
 impl HttpPhase {
     pub(super) fn new(peer: std::net::SocketAddr, deadline: u64) -> Self {
-        Self { peer, buffer: Vec::new(), scanner: HeadScanner::default(), deadline, requests: 0 }
+        Self {
+            peer,
+            buffer: Vec::new(),
+            scanner: HeadScanner::default(),
+            deadline,
+            pending: None,
+            is_deferred: false,
+            requests: 0,
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! freed in this tick is not used again in it.
 
 mod backlog;
+mod body;
 mod core;
 mod entry;
 mod flush;
@@ -290,6 +291,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 break;
             }
             let read_closed = entry.flags.read_closed;
+            if !self.deferred_requests(index) {
+                break;
+            }
             let Some(socket) = &mut self.sockets[index as usize] else { break };
             match socket.read(&mut buffer) {
                 Ok(0) => {

@@ -1,0 +1,15 @@
+//! What the fuzz targets do with their octets. `tests/corpus.rs` replays the committed corpus through the same
+//! functions, so that a plain `cargo test` runs them too.
+//!
+//! Each target reads a few octets as choices (role, limits, where to cut) and takes the rest as what a peer sent.
+
+pub mod body;
+pub mod deflate;
+pub mod frames;
+pub mod head;
+pub mod session;
+mod source;
+#[allow(dead_code, reason = "the protocol tests use the rest of it")]
+#[path = "../../tests/protocol/support.rs"]
+mod support;
+pub mod text;

@@ -1,0 +1,100 @@
+//! Bodies of plain requests, and requests that wait for their turn.
+
+use super::entry::Phase;
+use super::{Reactor, Socket};
+use crate::app::{Application, Response};
+use crate::proto::body::{BodyError, BodyReader};
+use crate::proto::handshake::wants_upgrade;
+use crate::proto::head::{BodyLength, RequestHead, with_request};
+
+/// A request whose body has not arrived whole.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Request line and header section, kept to be read again with the body.
+    head: Vec<u8>,
+    reader: BodyReader,
+}
+
+impl<A: Application, S: Socket> Reactor<A, S> {
+    /// A head is complete: goes on with the request, or first with its body. `is_last`: nothing has come behind it.
+    pub(super) fn head(&mut self, index: u32, head: &RequestHead<'_>, octets: &[u8], is_last: bool) {
+        if wants_upgrade(head) {
+            return self.request(index, head, Some(&[]));
+        }
+        let expects_continue = match expectation(head) {
+            Ok(expects_continue) => expects_continue,
+            Err(refusal) => return self.refuse(index, &refusal, head.method == "HEAD"),
+        };
+        if head.body == BodyLength::None {
+            return self.request(index, head, Some(&[]));
+        }
+        if !self.app.wants_body(head) {
+            return self.request(index, head, None);
+        }
+        match BodyReader::new(head.body, &self.core.proto.limits) {
+            Ok(reader) => {
+                // RFC 9110 10.1.1: a 100 may be left out when part of the body is there already.
+                if expects_continue && is_last {
+                    let start = self.core.outbox.len();
+                    self.core.outbox.bytes.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+                    self.core.wrote(index, start);
+                }
+                if let Phase::Http(http) = &mut self.core.table[index as usize].phase {
+                    http.pending = Some(Box::new(Pending { head: octets.to_vec(), reader }));
+                }
+            }
+            Err(error) => self.refuse_body(index, error),
+        }
+    }
+
+    /// Octets of a body; gives the number of those that belong to it.
+    pub(super) fn body(&mut self, index: u32, bytes: &[u8]) -> usize {
+        let Phase::Http(http) = &mut self.core.table[index as usize].phase else { return 0 };
+        let Some(pending) = &mut http.pending else { return 0 };
+        match pending.reader.receive(bytes) {
+            Ok(taken) => {
+                if let Some(pending) = http.pending.take_if(|pending| pending.reader.is_whole()) {
+                    let limits = self.core.proto.limits.clone();
+                    with_request(&pending.head, &limits, |head| {
+                        // It was read once before.
+                        if let Ok(head) = head {
+                            self.request(index, &head, Some(pending.reader.body()));
+                        }
+                    });
+                }
+                taken
+            }
+            Err(error) => {
+                self.refuse_body(index, error);
+                bytes.len()
+            }
+        }
+    }
+
+    fn refuse_body(&mut self, index: u32, error: BodyError) {
+        self.refuse(index, &Response::text(error.status(), error.to_string()), false);
+    }
+
+    /// Goes on with requests that waited for the peer to read earlier answers. `false`: some of them wait on, and
+    /// nothing more is to be read.
+    pub(super) fn deferred_requests(&mut self, index: u32) -> bool {
+        let is_deferred = |phase: &Phase| matches!(phase, Phase::Http(http) if http.is_deferred);
+        if let Phase::Http(http) = &mut self.core.table[index as usize].phase
+            && std::mem::take(&mut http.is_deferred)
+        {
+            let mut buffer = std::mem::take(&mut http.buffer);
+            self.heads(index, &mut buffer);
+        }
+        !is_deferred(&self.core.table[index as usize].phase)
+    }
+}
+
+/// RFC 9110 10.1.1: whether the client awaits a 100 before it sends the body; any other expectation is refused.
+fn expectation(head: &RequestHead<'_>) -> Result<bool, Response> {
+    let mut expectations = head.fields.all("expect");
+    match (expectations.next(), expectations.next()) {
+        (None, _) => Ok(false),
+        (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(head.minor_version == 1),
+        _ => Err(Response::text(417, "only 100-continue can be expected")),
+    }
+}
