@@ -166,6 +166,21 @@ fn a_window_survives_a_final_block() {
 }
 
 #[test]
+fn cp_07_what_one_connection_said_is_out_of_reach_of_the_next() {
+    let config = Arc::new(config(0));
+    let pool = DeflatePool::new(&config);
+    for hello in
+        [&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00][..], &[0xF3, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00, 0x00]]
+    {
+        let connect = || Connection::server(&config, 0).with_deflate(NO_TAKEOVER, &pool);
+        assert_eq!(text(&receive(&mut connect(), &compressed(true, Text, hello), &[])), b"Hello");
+        // The same inflater, out of the pool: a reference to that "Hello" must lead nowhere.
+        let reference = compressed(true, Text, &[0xF2, 0x00, 0x11, 0x00, 0x00]);
+        assert_eq!(receive(&mut connect(), &reference, &[]).error, Some(ProtocolError::InvalidDeflate));
+    }
+}
+
+#[test]
 fn a_storm_of_final_blocks_is_cut() {
     // Each empty final block makes zlib begin anew: 32,000 of them would cost more than any message may.
     let storm = [&[0x03, 0x00].repeat(32_000)[..], &[0]].concat();

@@ -296,3 +296,29 @@ impl Deflate {
         self.compressor = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cp_05_an_idle_connection_holds_what_the_documentation_says() {
+        assert!(size_of::<Deflate>() <= 80, "{}", size_of::<Deflate>());
+    }
+
+    #[test]
+    fn a_pool_keeps_a_few_inflaters_and_one_compressor_for_each_window() {
+        let pool = DeflatePool::new(&ProtoConfig::default());
+        let inflaters: Vec<_> = (0..100).map(|_| pool.take_inflater()).collect();
+        for inflater in inflaters {
+            pool.give_back(inflater);
+        }
+        assert_eq!(pool.lock().inflaters.len(), KEPT_INFLATERS);
+        for bits in [9, 15, 15, 9] {
+            pool.write_message(WindowBits(bits), Outgoing::text(&"a".repeat(2 << 20)), &mut Vec::new());
+        }
+        let shared = pool.lock();
+        assert_eq!(shared.compressors.iter().flatten().count(), 2);
+        assert!(shared.compressed.capacity() <= KEPT_CAPACITY);
+    }
+}
