@@ -1,5 +1,7 @@
 //! HTTP responses of the server (RFC 9112).
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use super::handshake::write_field;
 
 /// A response to a plain request, or the refusal of an upgrade.
@@ -7,7 +9,7 @@ use super::handshake::write_field;
 pub struct Response {
     /// The status.
     pub status: u16,
-    /// Fields besides Content-Length and Connection, which are written for the application.
+    /// Fields besides Date, Content-Length and Connection, which are written for the application.
     pub fields: Vec<(&'static str, String)>,
     /// The body; for HEAD only its length goes out.
     pub body: Body,
@@ -54,11 +56,14 @@ impl Response {
         self
     }
 
-    /// Appends the response to `out`. `head_only`: it answers a HEAD; `close`: the connection ends after it.
-    pub fn write(&self, head_only: bool, close: bool, out: &mut Vec<u8>) {
+    /// Appends the response to `out`. `head_only`: it answers a HEAD; `close`: the connection ends after it; `unix_ms`:
+    /// milliseconds since 1970, for Date.
+    pub fn write(&self, head_only: bool, close: bool, unix_ms: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(
             format!("HTTP/1.1 {} {}\r\n", self.status, reason_phrase(self.status)).as_bytes(),
         );
+        // RFC 9110 6.6.1: a server with a clock sends Date.
+        write_field(out, "Date", &http_date(unix_ms));
         for (name, value) in &self.fields {
             write_field(out, name, value);
         }
@@ -75,6 +80,12 @@ impl Response {
             out.extend_from_slice(body);
         }
     }
+}
+
+/// IMF-fixdate (RFC 9110 5.6.7); it has four digits for the year.
+fn http_date(unix_ms: u64) -> String {
+    let last_second = 253_402_300_799;
+    httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs((unix_ms / 1000).min(last_second)))
 }
 
 /// RFC 9110 15; an unknown status gets an empty phrase.
@@ -99,5 +110,23 @@ fn reason_phrase(status: u16) -> &'static str {
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_says_when_and_how_long_it_is() {
+        let mut out = Vec::new();
+        Response::text(404, "not found").write(false, true, 784_111_777_999, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 404 Not Found\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 10\r\nConnection: close\r\n\r\nnot found\n"
+        );
+        assert_eq!(http_date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(http_date(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
     }
 }

@@ -120,7 +120,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         http.requests += 1;
         http.deadline = deadline;
         let closes = !head.keeps_alive() || is_unread || http.requests >= MAX_REQUESTS;
-        response.write(head.method == "HEAD", closes, &mut self.core.outbox.bytes);
+        response.write(head.method == "HEAD", closes, self.core.now.unix_ms, &mut self.core.outbox.bytes);
         self.core.wrote(index, start);
         if closes {
             self.core.finish(index, CloseReason::Disconnected, Ending::HalfClose);
@@ -130,7 +130,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Answers and ends the connection; what follows the request is discarded.
     pub(super) fn refuse(&mut self, index: u32, response: &Response, head_only: bool) {
         let start = self.core.outbox.len();
-        response.write(head_only, true, &mut self.core.outbox.bytes);
+        response.write(head_only, true, self.core.now.unix_ms, &mut self.core.outbox.bytes);
         self.core.wrote(index, start);
         self.core.finish(index, CloseReason::Disconnected, Ending::HalfClose);
     }
