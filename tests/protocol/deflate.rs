@@ -302,6 +302,23 @@ fn cp_03_what_is_not_deflate_is_1007() {
     }
 }
 
+/// Found by the fuzz target: the stream passes the limit and breaks within one octet.
+#[test]
+fn the_limit_comes_before_a_fault_behind_it_wherever_the_octets_are_cut() {
+    let mut stream = vec![0xE2; 21];
+    stream.extend([0, 0, 0xFF, 4, 1, 0, 0, 0, 0x2F, 0xE2, 0xE2, 0xE2, 0xE2, 0x62]);
+    stream.extend([0xE2; 24]);
+    let limits = Limits { max_message: 20, ..Limits::default() };
+    let config = ProtoConfig { limits, ..config(0) };
+    let bytes = compressed(true, Text, &stream);
+    for cuts in [vec![], (0..bytes.len()).collect()] {
+        let pool = DeflatePool::new(&config);
+        let mut server = Connection::server(&Arc::new(config.clone()), 0).with_deflate(TAKEOVER, &pool);
+        let outcome = receive(&mut server, &bytes, &cuts);
+        assert_eq!(outcome.error, Some(ProtocolError::MessageTooLarge), "cut at {cuts:?}");
+    }
+}
+
 #[test]
 fn text_is_validated_as_it_inflates() {
     let invalid = [&[b'a'; 5000][..], &[0xC0], &[b'a'; 5000]].concat();

@@ -100,16 +100,15 @@ impl Inflater {
         reserve(data, input.len().saturating_mul(3), limit);
         loop {
             let (before_in, before_len) = (self.inner.total_in(), data.len());
-            let status = self
-                .inner
-                .decompress_vec(input, data, FlushDecompress::Sync)
-                .map_err(|_| ProtocolError::InvalidDeflate)?;
-            let taken = (self.inner.total_in() - before_in) as usize;
-            self.is_fresh &= taken == 0;
-            input = &input[taken..];
+            let status = self.inner.decompress_vec(input, data, FlushDecompress::Sync);
+            // What came before the fault counts, so that the error is the same wherever the octets were cut.
             if data.len() > limit {
                 return Err(ProtocolError::MessageTooLarge);
             }
+            let status = status.map_err(|_| ProtocolError::InvalidDeflate)?;
+            let taken = (self.inner.total_in() - before_in) as usize;
+            self.is_fresh &= taken == 0;
+            input = &input[taken..];
             if status == Status::StreamEnd {
                 self.final_blocks += 1;
                 if self.final_blocks > FREE_FINAL_BLOCKS + arrived / OCTETS_PER_FINAL_BLOCK {
