@@ -15,6 +15,7 @@ sections=(tools fmt clippy doc layers dependencies unit benches release flood co
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
+  sections+=(asan)
   shift
 fi
 if [ $# -gt 0 ]; then
@@ -109,6 +110,14 @@ absent() {
 
 unit() {
   cargo test --workspace
+}
+
+# The kernels hold the only unsafe code; a sanitizer sees what they read. RUSTC_BOOTSTRAP: its flag is not stable yet.
+asan() {
+  local host
+  host=$(rustc -vV | sed -n 's/^host: //p')
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR="$target/asan" \
+    cargo test --target "$host" --lib --test protocol --test corpus
 }
 
 benches() {

@@ -14,6 +14,7 @@ mod deflate;
 mod differential;
 #[cfg(feature = "deflate")]
 mod negotiation;
+mod requirements;
 mod rules;
 mod streaming;
 mod streams;
