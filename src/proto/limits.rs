@@ -33,7 +33,7 @@ impl Default for Limits {
             max_frame: 64 * 1024,
             max_message: 64 * 1024,
             max_fragments: 4096,
-            max_control_per_second: 1000,
+            max_control_per_second: 10_000,
         }
     }
 }
