@@ -43,6 +43,12 @@ pub enum ProtocolError {
     MessageTooLarge,
     /// A message of more frames than [`super::Limits::max_fragments`].
     TooManyFragments,
+    /// More Pings and Pongs than [`super::Limits::max_control_per_second`].
+    TooManyControlFrames,
+    /// A message that was begun was not finished within [`super::Timeouts::message_ms`].
+    MessageTimeout,
+    /// All unfinished messages of an endpoint together are above its budget, and this one grew.
+    UnfinishedBudget,
 }
 
 impl ProtocolError {
@@ -52,7 +58,10 @@ impl ProtocolError {
         match self {
             Self::TextNotUtf8 | Self::CloseReasonNotUtf8 | Self::InvalidDeflate => CloseCode::INVALID_PAYLOAD,
             Self::FrameTooLarge | Self::MessageTooLarge => CloseCode::MESSAGE_TOO_BIG,
-            Self::TooManyFragments => CloseCode::POLICY_VIOLATION,
+            Self::TooManyFragments | Self::TooManyControlFrames | Self::MessageTimeout => {
+                CloseCode::POLICY_VIOLATION
+            }
+            Self::UnfinishedBudget => CloseCode::TRY_AGAIN_LATER,
             _ => CloseCode::PROTOCOL_ERROR,
         }
     }
@@ -79,6 +88,9 @@ impl ProtocolError {
             Self::FrameTooLarge => "frame too large",
             Self::MessageTooLarge => "message too large",
             Self::TooManyFragments => "too many fragments",
+            Self::TooManyControlFrames => "too many control frames",
+            Self::MessageTimeout => "message timeout",
+            Self::UnfinishedBudget => "too many unfinished messages",
         }
     }
 }

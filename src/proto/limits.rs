@@ -20,6 +20,8 @@ pub struct Limits {
     pub max_message: u64,
     /// Frames of one message; above it the connection fails with 1008.
     pub max_fragments: u32,
+    /// Pings and Pongs that a peer may send in a second; above it the connection fails with 1008.
+    pub max_control_per_second: u32,
 }
 
 impl Default for Limits {
@@ -31,6 +33,7 @@ impl Default for Limits {
             max_frame: 64 * 1024,
             max_message: 64 * 1024,
             max_fragments: 4096,
+            max_control_per_second: 10_000,
         }
     }
 }
@@ -55,13 +58,16 @@ pub struct Timeouts {
     pub ping_ms: Millis,
     /// Silence after a Ping after which the peer counts as gone.
     pub pong_ms: Millis,
+    /// From the first octet of a message to its last; after it the connection fails with 1008. Streamed messages may take
+    /// longer.
+    pub message_ms: Millis,
     /// From our Close to the end of the TCP connection, linger included.
     pub close_ms: Millis,
 }
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { handshake_ms: 10_000, ping_ms: 25_000, pong_ms: 10_000, close_ms: 5_000 }
+        Self { handshake_ms: 10_000, ping_ms: 25_000, pong_ms: 10_000, message_ms: 30_000, close_ms: 5_000 }
     }
 }
 

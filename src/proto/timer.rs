@@ -14,6 +14,8 @@ pub enum Timeout {
     Pinged,
     /// No sign of life after the Ping: a Close (1011) was appended; drop the TCP connection once it is written.
     PongOverdue,
+    /// A message was begun and not finished in time: a Close (1008) was appended; the connection has failed.
+    MessageOverdue,
     /// The peer did not finish the closing handshake: drop the TCP connection.
     CloseOverdue,
 }
@@ -44,6 +46,11 @@ impl Timer {
         if self.awaits != Awaits::Close {
             *self = Self { since: now, awaits: Awaits::Silence };
         }
+    }
+
+    /// When the last octets came, or what came after them happened.
+    pub(super) fn since(&self) -> Millis {
+        self.since
     }
 
     pub(super) fn pinged(&mut self, now: Millis) {

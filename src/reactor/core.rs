@@ -49,6 +49,8 @@ pub(super) struct Core {
     /// To be read again without a new event.
     pub(super) resume: Vec<ConnId>,
     pub(super) tick: u32,
+    /// Bytes kept of all unfinished messages.
+    pub(super) unfinished: usize,
     timers_set: u64,
     random: MaskingKeys,
 }
@@ -72,6 +74,7 @@ impl Core {
             broken: Vec::new(),
             resume: Vec::new(),
             tick: 0,
+            unfinished: 0,
             timers_set: 0,
             random: MaskingKeys::Seeded(seed),
         }
@@ -119,6 +122,7 @@ impl Core {
             let reason = entry.local_reason.take().map_or(reason, |reason| *reason);
             self.closed.push((conn, reason));
         }
+        self.unfinished -= std::mem::take(&mut entry.unfinished);
         entry.phase = Phase::Ending { ending, until };
         self.ended.push(index);
         self.wheel.arm(index, until);
@@ -146,6 +150,21 @@ impl Core {
     /// Lets the TCP connection end at the next settling, written or not.
     pub(super) fn give_up_now(&mut self, index: u32) {
         self.table[index as usize].phase = Phase::Ending { ending: Ending::Drop, until: 0 };
+    }
+
+    /// Counts what a connection keeps of an unfinished message and arms its deadline. `false`: the budget is used up.
+    pub(super) fn note_unfinished(&mut self, index: u32) -> bool {
+        let entry = &mut self.table[index as usize];
+        let Phase::Open(connection) = &entry.phase else { return true };
+        if !connection.is_mid_message() && entry.unfinished == 0 {
+            return true;
+        }
+        let len = connection.unfinished_len();
+        let grew = len > entry.unfinished;
+        self.unfinished = self.unfinished - entry.unfinished + len;
+        entry.unfinished = len;
+        self.arm(index);
+        !grew || self.unfinished <= self.config.max_unfinished
     }
 
     /// Lets a connection be read in the next tick.
@@ -262,6 +281,7 @@ impl Core {
             backlog: None,
             memberships: Vec::new(),
             local_reason: None,
+            unfinished: 0,
             flags: super::entry::Flags::default(),
         }) as u32;
         self.arm(index);

@@ -62,6 +62,8 @@ pub(super) struct Entry {
     pub(super) memberships: Vec<Membership>,
     /// Why we began the closing handshake.
     pub(super) local_reason: Option<Box<CloseReason>>,
+    /// What is kept of an unfinished message, in bytes, as counted in the loop's total.
+    pub(super) unfinished: usize,
     pub(super) flags: Flags,
 }
 

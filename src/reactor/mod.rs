@@ -45,6 +45,8 @@ pub struct Config {
     pub receive_buffer: usize,
     /// A connection with more than this many bytes to be written is not read.
     pub high_water: usize,
+    /// All unfinished messages together, in bytes; above it a connection whose message grows fails with 1013.
+    pub max_unfinished: usize,
     /// A connection for which more than this many bytes wait is closed with 1008. What one tick brings to a
     /// connection that has no backlog is kept whole.
     pub max_backlog: usize,
@@ -57,6 +59,7 @@ impl Default for Config {
             receive_buffer: 64 * 1024,
             high_water: 64 * 1024,
             max_backlog: 1024 * 1024,
+            max_unfinished: 256 * 1024 * 1024,
         }
     }
 }
@@ -269,6 +272,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                         self.core.finish(index, CloseReason::PongTimeout, Ending::Drop);
                         self.core.give_up_now(index);
                     }
+                    Timeout::MessageOverdue => {
+                        let reason = CloseReason::Protocol(ProtocolError::MessageTimeout);
+                        self.core.finish(index, reason, Ending::HalfClose);
+                    }
                     Timeout::CloseOverdue => {
                         self.core.finish(index, CloseReason::Disconnected, Ending::Drop);
                     }
@@ -333,6 +340,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// Octets of an open connection.
     fn frames(&mut self, index: u32, bytes: &mut [u8]) {
+        self.events(index, bytes);
+        if !self.core.note_unfinished(index) {
+            self.fail(index, ProtocolError::UnfinishedBudget);
+        }
+    }
+
+    fn events(&mut self, index: u32, bytes: &mut [u8]) {
         let mut input = Input::new(bytes);
         let now = self.core.now.monotonic_ms;
         if let Phase::Open(connection) = &mut self.core.table[index as usize].phase {

@@ -6,7 +6,7 @@ use switchboard::proto::{CloseCode, Input, Outgoing, ProtoConfig, ReadyState, Se
 use crate::support::{Role, Seen, close_code, connection, frame, receive};
 
 fn server() -> switchboard::proto::Connection {
-    let timeouts = Timeouts { handshake_ms: 1, ping_ms: 25_000, pong_ms: 10_000, close_ms: 5_000 };
+    let timeouts = Timeouts { ping_ms: 25_000, pong_ms: 10_000, close_ms: 5_000, ..Timeouts::default() };
     connection(Role::Server, &ProtoConfig { timeouts, ..ProtoConfig::default() })
 }
 
@@ -82,6 +82,45 @@ fn lc_03_lc_04_silence_brings_a_ping_then_the_end() {
     assert_eq!(server.handle_timeout(35_000, &mut out), Timeout::PongOverdue);
     assert_eq!(close_code(&out), Some(1011));
     assert_eq!(server.ready_state(), ReadyState::Closed);
+}
+
+#[test]
+fn ms_04_a_message_that_is_not_finished_in_time_fails_the_connection() {
+    let begun: [&[u8]; 3] = [
+        &[0x81],                                                   // half a header
+        &frame(Role::Server, true, Text, b"cut")[..7],             // half a frame
+        &frame(Role::Server, false, Text, b"to be continued")[..], // half a message
+    ];
+    for bytes in begun {
+        let (mut server, mut out) = (server(), Vec::new());
+        server.heard(20_000);
+        assert_eq!(receive(&mut server, bytes, &[]).error, None);
+        // More octets do not move the deadline.
+        server.heard(49_000);
+        assert_eq!(server.next_timeout(), Some(50_000));
+        assert_eq!(server.handle_timeout(49_999, &mut out), Timeout::NotDue);
+        assert_eq!(server.handle_timeout(50_000, &mut out), Timeout::MessageOverdue);
+        assert_eq!(close_code(&out), Some(1008));
+        assert_eq!((server.ready_state(), server.unfinished_len()), (ReadyState::Closed, 0));
+    }
+    let (mut server, mut out) = (server(), Vec::new());
+    server.stream_messages(true);
+    receive(&mut server, begun[2], &[]);
+    server.heard(30_000);
+    assert_eq!(server.handle_timeout(30_000, &mut out), Timeout::NotDue);
+}
+
+#[test]
+fn fr_13_control_frames_are_limited_by_the_second() {
+    let pongs = |count: usize| frame(Role::Server, true, Pong, b"").repeat(count);
+    let mut server = server();
+    for second in 1..4 {
+        server.heard(second * 1000);
+        assert_eq!(receive(&mut server, &pongs(10_000), &[]).error, None);
+    }
+    let outcome = receive(&mut server, &pongs(1), &[]);
+    assert_eq!(outcome.error, Some(switchboard::proto::ProtocolError::TooManyControlFrames));
+    assert_eq!(close_code(&outcome.answers), Some(1008));
 }
 
 #[test]

@@ -313,6 +313,7 @@ impl Connection {
     }
 
     fn control<'b>(&mut self, payload: Content<'b>, out: &mut Vec<u8>) -> Result<Arrived<'b>, ProtocolError> {
+        self.count_control()?;
         match self.frame.opcode {
             Opcode::Close => self.peer_close(payload.as_bytes(), out).map(Arrived::Close),
             Opcode::Ping => {
@@ -324,6 +325,17 @@ impl Connection {
             }
             _ => Ok(Arrived::Pong(payload)),
         }
+    }
+
+    /// Control frames cost a peer nothing and us an answer, so there is a limit to them.
+    fn count_control(&mut self) -> Result<(), ProtocolError> {
+        let second = (self.timer.since() / 1000) as u32;
+        if second != self.control_second {
+            (self.control_second, self.control_count) = (second, 0);
+        }
+        self.control_count += 1;
+        let limit = self.config.limits.max_control_per_second;
+        if self.control_count > limit { Err(ProtocolError::TooManyControlFrames) } else { Ok(()) }
     }
 
     /// RFC 6455 5.5.1: a Close is answered by a Close with the same code; then the connection is closed.

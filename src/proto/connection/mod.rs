@@ -10,7 +10,7 @@ use super::close::CloseFrame;
 use super::deflate::{Deflate, DeflateAgreement, DeflatePool, Encoding};
 use super::frame::{MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode};
 use super::timer::{Millis, Timeout, Timer};
-use super::{Chunk, CloseCode, MaskingKeys, Message, MessageKind, ProtoConfig};
+use super::{Chunk, CloseCode, MaskingKeys, Message, MessageKind, ProtoConfig, ProtocolError};
 
 /// Something that arrived. Events borrow the input, never the connection.
 #[derive(Debug)]
@@ -93,6 +93,11 @@ pub struct Connection {
     streams: bool,
     /// The fragmented message that we are sending.
     sending: Option<MessageKind>,
+    /// The second in which control frames are counted, and their count.
+    control_second: u32,
+    control_count: u32,
+    /// When the message that is unfinished began.
+    unfinished_since: Option<Millis>,
     awaits: Awaits,
     state: ReadyState,
 }
@@ -117,6 +122,9 @@ impl Connection {
             sends_short: false,
             streams: false,
             sending: None,
+            control_second: 0,
+            control_count: 0,
+            unfinished_since: None,
             config: Arc::clone(config),
             masking_keys,
             partial: None,
@@ -168,6 +176,13 @@ impl Connection {
         self.partial.is_some() || self.held_len > 0 || self.awaits == Awaits::Payload
     }
 
+    /// Bytes that are kept of an unfinished message.
+    #[must_use]
+    pub fn unfinished_len(&self) -> usize {
+        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        message.map_or(0, |message| message.data.len())
+    }
+
     /// Octets arrived at `now`: the peer lives.
     #[inline]
     pub fn heard(&mut self, now: Millis) {
@@ -180,6 +195,11 @@ impl Connection {
             && self.held_len == 0
             && self.partial.is_none()
             && self.state == ReadyState::Open;
+        self.unfinished_since = match self.unfinished_since {
+            _ if !self.is_mid_message() => None,
+            None => Some(self.timer.since()),
+            earlier => earlier,
+        };
         let limits = &self.config.limits;
         let longest = limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8;
         self.short_below = if is_clean { longest + 1 } else { 0 };
@@ -192,14 +212,24 @@ impl Connection {
     /// When [`Self::handle_timeout`] is to be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {
-        self.timer.deadline(&self.config.timeouts)
+        self.timer.deadline(&self.config.timeouts).into_iter().chain(self.message_deadline()).min()
     }
 
-    /// Does what is due at `now`: a Ping after silence, a Close after an unanswered Ping.
+    fn message_deadline(&self) -> Option<Millis> {
+        let message_ms = self.config.timeouts.message_ms;
+        let is_timed = message_ms > 0 && !self.streams && self.state == ReadyState::Open;
+        self.unfinished_since.filter(|_| is_timed).map(|since| since + message_ms)
+    }
+
+    /// Does what is due at `now`: a Ping after silence, a Close after an unanswered Ping or in an unfinished message.
     pub fn handle_timeout(&mut self, now: Millis, out: &mut Vec<u8>) -> Timeout {
-        let timeout = self.timer.due(now, &self.config.timeouts);
+        let timeout = match self.message_deadline() {
+            Some(deadline) if deadline <= now => Timeout::MessageOverdue,
+            _ => self.timer.due(now, &self.config.timeouts),
+        };
         match timeout {
             Timeout::NotDue | Timeout::CloseOverdue => {}
+            Timeout::MessageOverdue => self.fail(ProtocolError::MessageTimeout, now, out),
             Timeout::Pinged => {
                 self.write(Opcode::Ping, &[], out);
                 self.timer.pinged(now);
