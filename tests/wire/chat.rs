@@ -6,7 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::support::{
-    CLOSE, Client, FIN, Launch, SOON, Server, TEXT, for_each, frame, millis, text, wait_until,
+    CLOSE, Client, FIN, Launch, PING, PONG, SOON, Server, TEXT, assert_below, for_each, frame, millis, secs,
+    text, wait_until,
 };
 
 const OFFER: &str = "Sec-WebSocket-Protocol: json\r\n";
@@ -204,6 +205,132 @@ fn s10_what_is_no_post_gets_an_error_and_the_connection_stays() {
     post(&mut client, "ann", "still here");
     assert_eq!(texts(&next_list(&mut client)), ["still here"]);
     assert_eq!(texts(&next_list(&mut witness)), ["still here"], "nobody else hears of the errors");
+}
+
+/// What the chat says to a message: it takes it as a post of this text, or answers an error.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Post(&'static str),
+    Error,
+}
+use Answer::{Error, Post};
+
+/// The message gets this one answer and no other, and the connection goes on.
+#[track_caller]
+fn expect_answer(client: &mut Client, message: &str, expected: Answer) {
+    client.send(&text(message));
+    let value = next_value(client);
+    assert_eq!(value.as_object().map(serde_json::Map::len), Some(1), "{message:.80}: {value}");
+    match expected {
+        Post(line) => assert_eq!(value["msg"][0]["text"], line, "{message:.80}: {value}"),
+        Error => {
+            assert!(value["error"].as_str().is_some_and(|why| !why.is_empty()), "{message:.80}: {value}");
+        }
+    }
+    client.send(&frame(FIN | PING, b"only one answer"));
+    client.expect(PONG, b"only one answer");
+}
+
+#[test]
+fn ms_07_depth_is_no_danger() {
+    let mut server = Launch::serve().start();
+    let (mut client, _) = join(server.addr);
+    let cpu = server.cpu();
+    for (open, close, levels) in [("[", "]", 30_000), ("{\"a\":", "}", 10_000)] {
+        let open_only = open.repeat(levels);
+        let whole = format!("{open_only}1{}", close.repeat(levels));
+        expect_answer(&mut client, &open_only, Error);
+        expect_answer(&mut client, &whole, Error);
+        for field in ["user", "text"] {
+            expect_answer(&mut client, &format!("{{\"{field}\":{open_only}"), Error);
+            expect_answer(&mut client, &format!("{{\"{field}\":{whole}}}"), Error);
+        }
+        // A field that the chat does not know is passed over, whatever is in it.
+        let post = "{\"user\":\"ann\",\"text\":\"deep\",\"x\":";
+        expect_answer(&mut client, &format!("{post}{whole}}}"), Post("deep"));
+        expect_answer(&mut client, &format!("{post}{open_only}"), Error);
+        expect_answer(&mut client, &format!("{post}{open_only}{}", "]}".repeat(levels / 10)), Error);
+    }
+    // A hundred thousand levels are more than a message may hold.
+    let (mut large, _) = join(server.addr);
+    large.send(&text(&"[".repeat(100_000)));
+    large.expect_close(1009);
+    assert_below("CPU", server.cpu_since(cpu), secs(1));
+    server.assert_alive();
+    post(&mut client, "ann", "still here");
+    assert_eq!(texts(&next_list(&mut client))[0], "still here");
+}
+
+#[test]
+fn ms_08_every_oddity_of_json_has_one_answer() {
+    let server = Launch::serve().start();
+    let (mut client, _) = join(server.addr);
+    let cases = [
+        // A field that stands twice has no first and no last that wins, in any spelling.
+        (r#"{"user":"ann","text":"one","text":"two"}"#, Error),
+        (r#"{"user":"ann","user":"bob","text":"a"}"#, Error),
+        (r#"{"user":"ann","user":"ann","text":"a"}"#, Error),
+        (r#"{"user":"ann","text":"one","te\u0078t":"two"}"#, Error),
+        (r#"{"user":"ann","te\u0078t":"escaped"}"#, Post("escaped")),
+        (r#"{"user":"ann","text":"b","x":1,"x":2}"#, Post("b")),
+        // Numbers.
+        (r#"{"user":"ann","text":123456789012345678901234567890}"#, Error),
+        (r#"{"user":"ann","text":"c","x":123456789012345678901234567890}"#, Post("c")),
+        (r#"{"user":"ann","text":1e999}"#, Error),
+        (r#"{"user":"ann","text":"d","x":-1e999}"#, Post("d")),
+        (r#"{"user":"ann","text":"e","x":NaN}"#, Error),
+        (r#"{"user":"ann","text":"e","x":-Infinity}"#, Error),
+        (r#"{"user":"ann","text":"e","x":01}"#, Error),
+        (r#"{"user":"ann","text":"e","x":+1}"#, Error),
+        (r#"{"user":"ann","text":"e","x":.5}"#, Error),
+        (r#"{"user":"ann","text":"e","x":0x10}"#, Error),
+        // Escapes.
+        (r#"{"user":"ann","text":"\ud800"}"#, Error),
+        (r#"{"user":"ann","text":"\udc00"}"#, Error),
+        (r#"{"user":"ann","text":"\ude00\ud83d"}"#, Error),
+        (r#"{"user":"\ud800x","text":"f"}"#, Error),
+        (r#"{"user":"ann","text":"\ud83d\ude00"}"#, Post("\u{1f600}")),
+        (r#"{"user":"ann","text":"\x41"}"#, Error),
+        (r#"{"user":"ann","text":"\u12"}"#, Error),
+        // Before, behind and between.
+        ("\u{feff}{\"user\":\"ann\",\"text\":\"g\"}", Error),
+        ("{\"user\":\"ann\",\"text\":\"g\"}\0", Error),
+        (r#"{"user":"ann","text":"g"}{"user":"ann","text":"h"}"#, Error),
+        (r#"{"user":"ann","text":"g"} , "#, Error),
+        ("\t\r\n {\"user\":\"ann\",\"text\":\"h\"}\n\n", Post("h")),
+        ("\u{a0}{\"user\":\"ann\",\"text\":\"i\"}", Error),
+        (r#"{"user":"ann",/* no */"text":"i"}"#, Error),
+        ("{\"user\":\"ann\",\"text\":\"a \u{1} b\"}", Error),
+        // Types, and fields that mean something elsewhere.
+        (r#"{"user":["ann"],"text":"i"}"#, Error),
+        (r#"{"user":"ann","text":{"text":"i"}}"#, Error),
+        (r#"{1:2,"user":"ann","text":"i"}"#, Error),
+        (r#"{"user":" \t","text":"i"}"#, Error),
+        (r#"{"user":"ann","text":""}"#, Error),
+        (r#"{"user":"ann","text":"j","time":0,"msg":[],"error":"x","__proto__":{}}"#, Post("j")),
+    ];
+    for_each(cases, |(message, expected)| expect_answer(&mut client, message, expected));
+    post(&mut client, "ann", "last");
+    let list = next_list(&mut client);
+    assert_eq!(texts(&list), ["last", "j", "h", "\u{1f600}", "d", "c", "b", "escaped"]);
+    assert!(list.iter().all(|message| message["user"] == "ann" && message["time"].as_u64() > Some(0)));
+}
+
+#[test]
+fn ms_09_thousands_of_keys_are_read_in_linear_time() {
+    let server = Launch::serve().start();
+    let (mut client, _) = join(server.addr);
+    let different: Vec<String> = (0..6000).map(|i| format!("\"{i:04}\":0,")).collect();
+    let equal = "\"k\":0,".repeat(10_000);
+    let cpu = server.cpu();
+    for _ in 0..10 {
+        for keys in [&different.concat(), &equal] {
+            expect_answer(&mut client, &format!("{{{keys}\"z\":0}}"), Error);
+            expect_answer(&mut client, &format!("{{{keys}\"user\":\"ann\",\"text\":\"k\"}}"), Post("k"));
+        }
+    }
+    // 20 ms for each, in a build without optimization.
+    assert_below("CPU for 40 messages of 60 KB", server.cpu_since(cpu), millis(800));
 }
 
 #[test]
