@@ -245,9 +245,13 @@ fn check_request<'h>(request: &'h httparse::Request<'_, 'h>) -> Result<RequestHe
 fn is_request_target(target: &str) -> bool {
     target.starts_with('/')
         || target == "*"
-        || target
-            .split_once("://")
-            .is_some_and(|(scheme, _)| scheme.bytes().all(|octet| octet.is_ascii_alphanumeric()))
+        || target.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme.as_bytes()))
+}
+
+/// RFC 3986 3.1.
+fn is_scheme(scheme: &[u8]) -> bool {
+    scheme.first().is_some_and(u8::is_ascii_alphabetic)
+        && scheme.iter().all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(octet))
 }
 
 /// Host is `uri-host [":" port]` (RFC 9110 7.2): none of the octets that would begin another part of a URI.
