@@ -56,6 +56,11 @@ pub struct Outgoing<'a> {
 }
 
 impl<'a> Outgoing<'a> {
+    /// A message out of its parts; the payload of text is valid UTF-8.
+    pub(super) fn new(kind: MessageKind, payload: &'a [u8], may_compress: bool) -> Self {
+        Self { kind, may_compress, payload }
+    }
+
     /// A text message.
     #[must_use]
     pub fn text(text: &'a str) -> Self {

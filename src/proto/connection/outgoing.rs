@@ -21,14 +21,17 @@ impl Connection {
             write_short_frame(out, opcode, message.payload());
             return Ok(());
         }
-        self.encode_any(opcode, message, out)
+        self.encode_any(opcode, message.kind(), message.payload(), message.may_compress(), out)
     }
 
+    /// Takes the message in parts: as a whole it would be written to memory for the short way too.
     #[inline(never)]
     fn encode_any(
         &mut self,
         opcode: Opcode,
-        message: Outgoing<'_>,
+        kind: MessageKind,
+        payload: &[u8],
+        may_compress: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), SendError> {
         if self.state != ReadyState::Open {
@@ -39,9 +42,9 @@ impl Connection {
         }
         if let Some(deflate) = &mut self.deflate {
             let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
-            deflate.write_message(opcode, message, key, out);
+            deflate.write_message(opcode, Outgoing::new(kind, payload, may_compress), key, out);
         } else {
-            self.write(opcode, message.payload(), out);
+            self.write(opcode, payload, out);
         }
         Ok(())
     }
