@@ -52,7 +52,7 @@ const MAX_SENT_LEN: usize = 100_000;
 pub fn run(data: &[u8]) {
     let mut source = Source::new(data);
     // A peer that answers late is not given up: the pipes here are as slow as the fuzzer likes.
-    let timeouts = Timeouts { ping_ms: 1000, pong_ms: 0, ..Timeouts::default() };
+    let timeouts = Timeouts { ping_ms: 1000, pong_ms: 0, message_ms: 0, ..Timeouts::default() };
     let deflate = Some(DeflateConfig { min_len: 4, ..DeflateConfig::default() });
     let limits = Limits::default().with_max_message(1 << 20);
     let config = Arc::new(ProtoConfig { timeouts, limits, deflate });

@@ -96,11 +96,13 @@ impl Assembly {
         }
         let before = self.data.len();
         *self.compressed_len.get_or_insert_default() += piece.len() as u64;
-        let inflated = deflate.inflate(piece, &mut self.data, limit.saturating_sub(self.passed_on));
+        let limit = limit.saturating_sub(self.passed_on);
+        let inflated = deflate.inflate(piece, &mut self.data, limit);
         if self.kind == MessageKind::Text {
             // RFC 6455 8.1 speaks of the message, which is the inflated one. What comes first is found first, so that it
-            // does not depend on how the message was cut.
-            self.utf8.validate(&self.data[before..]).map_err(|_| ProtocolError::TextNotUtf8)?;
+            // does not depend on how the message was cut; and nothing beyond the limit is looked at.
+            let end = self.data.len().min(usize::try_from(limit).unwrap_or(usize::MAX)).max(before);
+            self.utf8.validate(&self.data[before..end]).map_err(|_| ProtocolError::TextNotUtf8)?;
         }
         inflated?;
         if is_last {
