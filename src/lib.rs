@@ -1,4 +1,27 @@
-//! A WebSocket server on a single-threaded mio event loop.
+//! A WebSocket server on a single-threaded mio event loop (RFC 6455, RFC 7692), and a chat that stands on it.
+//!
+//! | module | layer | what it is |
+//! |---|---|---|
+//! | [`simd`] | 0 | the kernels that touch every payload byte |
+//! | [`proto`] | 1 | the protocol, sans I/O, server and client role |
+//! | `app` | 2 | the seam: what a server on the loop implements, and what it may do |
+//! | `reactor` | 3 | connections, output, topics and timers, generic over the socket |
+//! | `net` | 4 | the mio event loop |
+//! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
+//!
+//! With `default-features = false` there is only the protocol core, which does no I/O and knows no clock.
+//!
+//! ```no_run
+//! # #[cfg(feature = "net")]
+//! fn main() -> std::io::Result<()> {
+//!     use switchboard::apps::Echo;
+//!     use switchboard::net::{Options, Server};
+//!
+//!     Server::bind(Options::listen(([127, 0, 0, 1], 9001).into()), Echo)?.run()
+//! }
+//! # #[cfg(not(feature = "net"))]
+//! # fn main() {}
+//! ```
 
 #[cfg(feature = "net")]
 pub mod app;
