@@ -53,7 +53,7 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) ephemeral: bool,
     #[command(flatten)]
-    pub(crate) deflate: DeflateArgs,
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
@@ -65,11 +65,20 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
     #[command(flatten)]
-    pub(crate) deflate: DeflateArgs,
+    pub(crate) common: CommonArgs,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct DeflateArgs {
+pub(crate) struct CommonArgs {
+    /// Never sleep: less latency, for a whole core
+    #[arg(long)]
+    pub(crate) busy_poll: bool,
+    #[command(flatten)]
+    deflate: DeflateArgs,
+}
+
+#[derive(Debug, Args)]
+struct DeflateArgs {
     /// Compress messages where the client offers it (permessage-deflate)
     #[arg(long = "deflate")]
     is_on: bool,
@@ -105,7 +114,7 @@ impl ServeArgs {
 
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
-        config.proto.deflate = self.deflate.config();
+        config.proto.deflate = self.common.deflate.config();
         config
     }
 }
@@ -115,7 +124,7 @@ impl BenchArgs {
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
         config.proto.limits = Limits::default().with_max_message(self.max_message);
-        config.proto.deflate = self.deflate.config();
+        config.proto.deflate = self.common.deflate.config();
         let max_message = usize::try_from(self.max_message).unwrap_or(usize::MAX);
         config.max_backlog = config.max_backlog.saturating_add(max_message.saturating_mul(2));
         config

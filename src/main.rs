@@ -15,7 +15,7 @@ use switchboard::proto::OriginPolicy;
 use switchboard::reactor::Config;
 use tracing_subscriber::EnvFilter;
 
-use self::cli::{BenchArgs, Cli, Command, ServeArgs};
+use self::cli::{BenchArgs, Cli, Command, CommonArgs, ServeArgs};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -61,17 +61,28 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
         strict_subprotocol: args.strict_subprotocol,
         history: args.history,
     });
-    run(&args.addresses(), args.config(), chat)
+    run(&args.addresses(), args.config(), &args.common, chat)
 }
 
 fn bench(args: &BenchArgs, app: impl Application) -> Result<(), Failure> {
-    run(&args.listen, args.config(), app)
+    run(&args.listen, args.config(), &args.common, app)
 }
 
 /// Serves until SIGTERM or SIGINT.
-fn run(listen: &[SocketAddr], config: Config, app: impl Application) -> Result<(), Failure> {
-    let seed = u64::from(std::process::id());
-    let options = Options { listen: listen.to_vec(), config, drain_ms: 10_000, seed, stop_on_signals: true };
+fn run(
+    listen: &[SocketAddr],
+    config: Config,
+    common: &CommonArgs,
+    app: impl Application,
+) -> Result<(), Failure> {
+    let options = Options {
+        listen: listen.to_vec(),
+        config,
+        drain_ms: 10_000,
+        seed: u64::from(std::process::id()),
+        busy_poll: common.busy_poll,
+        stop_on_signals: true,
+    };
     let server = Server::bind(options, app)?;
     for address in server.local_addrs()? {
         let host = if address.ip().is_loopback() { "localhost".to_owned() } else { host(address) };

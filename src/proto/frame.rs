@@ -11,7 +11,7 @@ pub(super) const MAX_CONTROL_PAYLOAD: u64 = 125;
 
 /// RFC 6455 5.2: the second octet of a header: the MASK bit, and a 7-bit payload length that announces 16 or 64 bits of length.
 pub(super) const MASK_BIT: u8 = 0x80;
-const LEN_16: u8 = 0x7E;
+pub(super) const LEN_16: u8 = 0x7E;
 const LEN_64: u8 = 0x7F;
 
 /// RFC 6455 5.2: the bit that permessage-deflate gives a meaning (RFC 7692 6).
@@ -144,14 +144,6 @@ fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
         }
         short => Ok(Some((u64::from(short), rest))),
     }
-}
-
-/// [`write_frame`] for the commonest frame: whole, unmasked, of at most 125 bytes.
-#[inline]
-pub(super) fn write_short_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    debug_assert!(payload.len() as u64 <= MAX_CONTROL_PAYLOAD);
-    out.extend_from_slice(&[0x80 | opcode as u8, payload.len() as u8]);
-    out.extend_from_slice(payload);
 }
 
 /// Appends one frame to `out`; with a masking-key its payload is masked.

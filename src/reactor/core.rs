@@ -63,7 +63,7 @@ impl Core {
             config,
             now,
             table: Slab::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(),
             dirty: Vec::new(),
             topics: Slab::new(),
             dirty_topics: Vec::new(),
@@ -87,13 +87,12 @@ impl Core {
     }
 
     /// Gives the octets encoded since `start` to a connection: the one place that marks it dirty for writing.
-    #[inline]
     pub(super) fn wrote(&mut self, index: u32, start: usize) {
-        if self.outbox.len() == start {
+        if self.outbox.len() == start || self.outbox.grows_for(index) {
             return;
         }
         let entry = &mut self.table[index as usize];
-        self.outbox.attach(&mut entry.chain, start);
+        self.outbox.attach(index, &mut entry.chain, start);
         if !entry.flags.dirty {
             entry.flags.dirty = true;
             self.dirty.push(index);
@@ -153,12 +152,20 @@ impl Core {
     }
 
     /// Counts what a connection keeps of an unfinished message and arms its deadline. `false`: the budget is used up.
+    #[inline]
     pub(super) fn note_unfinished(&mut self, index: u32) -> bool {
+        let entry = &self.table[index as usize];
+        match &entry.phase {
+            Phase::Open(connection) if !connection.is_between_messages() || entry.unfinished > 0 => {
+                self.count_unfinished(index)
+            }
+            _ => true,
+        }
+    }
+
+    fn count_unfinished(&mut self, index: u32) -> bool {
         let entry = &mut self.table[index as usize];
         let Phase::Open(connection) = &entry.phase else { return true };
-        if !connection.is_mid_message() && entry.unfinished == 0 {
-            return true;
-        }
         let len = connection.unfinished_len();
         let grew = len > entry.unfinished;
         self.unfinished = self.unfinished - entry.unfinished + len;
@@ -185,7 +192,8 @@ impl Core {
     }
 
     /// Bytes that wait for a connection, those of this tick included.
-    pub(super) fn queued_len(&self, index: u32) -> usize {
+    pub(super) fn queued_len(&mut self, index: u32) -> usize {
+        self.outbox.stop_growing(self.outbox.len());
         let entry = &self.table[index as usize];
         let queued: u32 = self.outbox.segments(entry.chain).map(|segment| segment.end - segment.start).sum();
         entry.backlog_len() + queued as usize
@@ -401,7 +409,9 @@ impl Context for Core {
             }
             _ => return Err(SendError::NotOpen),
         }
-        self.wrote(conn.index, start);
+        if !self.outbox.grows_for(conn.index) {
+            self.wrote(conn.index, start);
+        }
         Ok(())
     }
 

@@ -84,6 +84,15 @@ pub(super) struct Flags {
 }
 
 impl Entry {
+    /// An open connection about which there is nothing to know before it is read: nothing waits for it.
+    #[inline]
+    pub(super) fn is_flowing(&self) -> bool {
+        self.backlog.is_none()
+            && !self.flags.paused
+            && !self.flags.read_closed
+            && matches!(self.phase, Phase::Open(_))
+    }
+
     pub(super) fn backlog_len(&self) -> usize {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }

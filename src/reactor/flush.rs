@@ -43,6 +43,7 @@ pub(super) struct Scratch {
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// Writes everything that this tick queued; what a socket does not take becomes its backlog.
     pub(super) fn flush(&mut self) {
+        self.core.outbox.stop_growing(self.core.outbox.len());
         for at in 0..self.core.dirty_topics.len() {
             self.flush_topic(self.core.dirty_topics[at]);
         }

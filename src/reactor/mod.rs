@@ -157,21 +157,38 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline]
     pub fn ready(&mut self, conn: ConnId, readiness: Readiness) {
         let Some(entry) = self.core.entry(conn) else { return };
-        entry.flags.read_closed |= readiness.read_closed;
-        let has_backlog = entry.backlog.is_some();
-        if readiness.writable && has_backlog {
-            self.write_backlog(conn.index);
-        }
-        if readiness.readable || readiness.read_closed {
-            self.read_turn(conn);
+        if entry.is_flowing() && readiness.readable && !readiness.read_closed {
+            self.read(conn.index);
+        } else {
+            self.ready_any(conn, readiness);
         }
         if self.core.outbox.len() > EARLY_FLUSH_LEN {
             self.flush();
         }
     }
 
+    /// [`Self::ready`] for a connection about which there is more to know.
+    #[inline(never)]
+    fn ready_any(&mut self, conn: ConnId, readiness: Readiness) {
+        let Some(entry) = self.core.entry(conn) else { return };
+        entry.flags.read_closed |= readiness.read_closed;
+        if readiness.writable && entry.backlog.is_some() {
+            self.write_backlog(conn.index);
+        }
+        if readiness.readable || readiness.read_closed {
+            self.read_turn(conn);
+        }
+    }
+
     /// Goes on with connections that had more to read than a turn allows.
+    #[inline]
     pub fn resume(&mut self) {
+        if !self.core.resume.is_empty() {
+            self.resume_all();
+        }
+    }
+
+    fn resume_all(&mut self) {
         for conn in std::mem::take(&mut self.core.resume) {
             let Some(entry) = self.core.entry(conn) else { continue };
             entry.flags.resumes = false;
@@ -188,25 +205,30 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Does what is due.
+    #[inline]
     pub fn fire_timers(&mut self) {
-        let mut fired = std::mem::take(&mut self.fired);
-        self.core.wheel.advance(self.core.now.monotonic_ms, &mut fired);
-        for index in fired.drain(..) {
-            self.handle_timeout(index);
+        self.core.wheel.advance(self.core.now.monotonic_ms, &mut self.fired);
+        if !self.fired.is_empty() {
+            self.handle_timeouts();
         }
-        self.fired = fired;
         while let Some(token) = self.core.pop_app_timer() {
             self.app.on_timer(&mut self.core, token);
         }
     }
 
     /// Writes what the tick queued and ends what is to be ended.
+    #[inline]
     pub fn settle(&mut self) {
+        self.flush();
+        if !self.core.is_settled() {
+            self.settle_ends();
+        }
+        #[cfg(debug_assertions)]
+        self.check_invariants();
+    }
+
+    fn settle_ends(&mut self) {
         for _ in 0..SETTLE_ROUNDS {
-            self.flush();
-            if self.core.is_settled() {
-                break;
-            }
             while let Some(index) = self.core.broken.pop() {
                 self.core.break_off(index);
             }
@@ -221,9 +243,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     self.end_tcp(index);
                 }
             }
+            self.flush();
+            if self.core.is_settled() {
+                break;
+            }
         }
-        #[cfg(debug_assertions)]
-        self.check_invariants();
     }
 
     /// When the loop must wake up at the latest.
@@ -254,6 +278,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 Phase::Ending { .. } => {}
             }
         }
+    }
+
+    fn handle_timeouts(&mut self) {
+        let mut fired = std::mem::take(&mut self.fired);
+        for index in fired.drain(..) {
+            self.handle_timeout(index);
+        }
+        self.fired = fired;
     }
 
     fn handle_timeout(&mut self, index: u32) {
@@ -288,7 +320,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
     fn read_turn(&mut self, conn: ConnId) {
         let index = conn.index;
-        let mut buffer = std::mem::take(&mut self.receive);
         loop {
             let entry = &mut self.core.table[index as usize];
             if entry.backlog_len() > self.core.config.high_water
@@ -298,35 +329,43 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 break;
             }
             let read_closed = entry.flags.read_closed;
-            if !self.deferred_requests(index) {
+            if !self.deferred_requests(index) || !self.read(index) || !read_closed {
                 break;
             }
-            let Some(socket) = &mut self.sockets[index as usize] else { break };
-            match socket.read(&mut buffer) {
-                Ok(0) => {
-                    self.core.peer_ended(index);
-                    break;
-                }
-                Ok(count) => {
-                    self.input(index, &mut buffer[..count]);
-                    if count == buffer.len() {
-                        self.core.resume_later(index);
-                        break;
-                    }
-                    // A short read has drained the socket (epoll(7)), unless a FIN is waiting behind it.
-                    if !read_closed {
-                        break;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.core.break_off(index);
-                    break;
-                }
-            }
         }
+    }
+
+    /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.
+    #[inline]
+    fn read(&mut self, index: u32) -> bool {
+        let Some(socket) = &mut self.sockets[index as usize] else { return false };
+        let mut buffer = std::mem::take(&mut self.receive);
+        let result = socket.read(&mut buffer);
+        let is_drained = match result {
+            Ok(count) if count > 0 => {
+                self.input(index, &mut buffer[..count]);
+                // A short read has drained the socket (epoll(7)).
+                if count == buffer.len() {
+                    self.core.resume_later(index);
+                }
+                count < buffer.len()
+            }
+            result => self.nothing_read(index, &result),
+        };
         self.receive = buffer;
+        is_drained
+    }
+
+    /// The read gave a FIN or an error. `true`: it is to be made again.
+    #[cold]
+    fn nothing_read(&mut self, index: u32, result: &io::Result<usize>) -> bool {
+        match result {
+            Ok(_) => self.core.peer_ended(index),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.core.resume_later(index),
+            Err(_) => self.core.break_off(index),
+        }
+        false
     }
 
     #[inline]
@@ -339,14 +378,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Octets of an open connection.
+    #[inline]
     fn frames(&mut self, index: u32, bytes: &mut [u8]) {
-        self.events(index, bytes);
-        if !self.core.note_unfinished(index) {
-            self.fail(index, ProtocolError::UnfinishedBudget);
-        }
-    }
-
-    fn events(&mut self, index: u32, bytes: &mut [u8]) {
         let mut input = Input::new(bytes);
         let now = self.core.now.monotonic_ms;
         if let Phase::Open(connection) = &mut self.core.table[index as usize].phase {
@@ -354,27 +387,49 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         loop {
             let entry = &mut self.core.table[index as usize];
-            let Phase::Open(connection) = &mut entry.phase else { return };
+            let Phase::Open(connection) = &mut entry.phase else { break };
             let start = self.core.outbox.bytes.len();
-            let event = connection.next_event(&mut input, &mut self.core.outbox.bytes);
             let conn = ConnId { index, generation: entry.generation };
-            match event {
+            match connection.next_event(&mut input, &mut self.core.outbox.bytes) {
                 Ok(Some(Event::Message(message))) => {
                     debug_assert_eq!(start, self.core.outbox.len());
                     self.app.on_message(&mut self.core, conn, message);
                 }
-                Ok(Some(Event::Chunk(chunk))) => self.app.on_chunk(&mut self.core, conn, chunk),
-                Ok(Some(Event::Ping(_) | Event::Pong(_))) => self.core.wrote(index, start),
-                Ok(Some(Event::Close(frame))) => {
-                    self.core.wrote(index, start);
-                    return self.core.finish(index, CloseReason::Peer(frame), Ending::HalfClose);
-                }
-                Ok(None) => return,
-                Err(error) => {
-                    return self.fail(index, error);
+                Ok(None) => break,
+                event => {
+                    if !self.rare_event(conn, start, event) {
+                        break;
+                    }
                 }
             }
         }
+        if !self.core.note_unfinished(index) {
+            self.fail(index, ProtocolError::UnfinishedBudget);
+        }
+    }
+
+    /// An event that is not a message. `false`: it was the last one.
+    #[inline(never)]
+    fn rare_event(
+        &mut self,
+        conn: ConnId,
+        start: usize,
+        event: Result<Option<Event<'_>>, ProtocolError>,
+    ) -> bool {
+        match event {
+            Ok(Some(Event::Chunk(chunk))) => self.app.on_chunk(&mut self.core, conn, chunk),
+            Ok(Some(Event::Close(frame))) => {
+                self.core.wrote(conn.index, start);
+                self.core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);
+                return false;
+            }
+            Ok(_) => self.core.wrote(conn.index, start),
+            Err(error) => {
+                self.fail(conn.index, error);
+                return false;
+            }
+        }
+        true
     }
 
     /// Fails the connection (RFC 6455 7.1.7).

@@ -31,10 +31,12 @@ pub(super) struct Segment {
 }
 
 /// The tick's buffer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
     pub(super) bytes: Vec<u8>,
     segments: Vec<Segment>,
+    /// The slot of the connection whose segment is the last one and grows with the buffer.
+    growing: u32,
     /// Counts publishes, so that direct sends before and after one keep their order.
     order: u32,
 }
@@ -43,35 +45,40 @@ pub(super) struct Outbox {
 const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Outbox {
+    pub(super) fn new() -> Self {
+        Self { bytes: Vec::new(), segments: Vec::new(), growing: NONE, order: 0 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
     /// The number of the next piece that a topic publishes.
     pub(super) fn next_order(&mut self) -> u32 {
+        self.stop_growing(self.bytes.len());
         self.order += 2;
         self.order
     }
 
-    /// Appends what was encoded since `start` to a connection's chain.
+    /// Whether what is appended now belongs to the connection in slot `index` without further ado: it follows what was
+    /// encoded for the same connection just before.
     #[inline]
-    pub(super) fn attach(&mut self, chain: &mut Chain, start: usize) {
+    pub(super) fn grows_for(&self, index: u32) -> bool {
+        self.growing == index
+    }
+
+    /// Appends what was encoded since `start` to the chain of the connection in slot `index`.
+    pub(super) fn attach(&mut self, index: u32, chain: &mut Chain, start: usize) {
         self.attach_at(chain, start, self.order + 1);
+        self.growing = index;
     }
 
     /// As [`Self::attach`], in the place of a piece that was published earlier.
     pub(super) fn attach_at(&mut self, chain: &mut Chain, start: usize, order: u32) {
         debug_assert!(start < self.bytes.len());
-        let (start, end) = (start as u32, self.bytes.len() as u32);
-        if let Some(last) = self.segments.get_mut(chain.last as usize)
-            && last.end == start
-            && last.order == order
-        {
-            last.end = end;
-            return;
-        }
+        self.stop_growing(start);
         let at = self.segments.len() as u32;
-        self.segments.push(Segment { order, start, end, next: NONE });
+        self.segments.push(Segment { order, start: start as u32, end: self.bytes.len() as u32, next: NONE });
         match self.segments.get_mut(chain.last as usize) {
             Some(last) => last.next = at,
             None => chain.first = at,
@@ -79,8 +86,19 @@ impl Outbox {
         chain.last = at;
     }
 
-    /// The segments of a chain, in the order in which they were attached.
+    /// The segment that grew ends at `end`.
+    pub(super) fn stop_growing(&mut self, end: usize) {
+        if self.growing != NONE {
+            self.growing = NONE;
+            if let Some(last) = self.segments.last_mut() {
+                last.end = end as u32;
+            }
+        }
+    }
+
+    /// The segments of a chain, in the order in which they were attached; none of them may be growing.
     pub(super) fn segments(&self, chain: Chain) -> impl Iterator<Item = Segment> {
+        debug_assert_eq!(self.growing, NONE);
         let mut at = chain.first;
         std::iter::from_fn(move || {
             let segment = *self.segments.get(at as usize)?;
@@ -102,8 +120,11 @@ impl Outbox {
     /// Forgets the tick; a buffer that a large message blew up gives its memory back.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
-        self.bytes.shrink_to(KEPT_CAPACITY);
+        if self.bytes.capacity() > KEPT_CAPACITY {
+            self.bytes.shrink_to(KEPT_CAPACITY);
+        }
         self.segments.clear();
+        self.growing = NONE;
         self.order = 0;
     }
 }

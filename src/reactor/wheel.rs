@@ -92,11 +92,15 @@ impl Wheel {
     }
 
     /// Takes off everything armed until `now` and appends it to `fired`.
+    #[inline]
     pub(super) fn advance(&mut self, now: Millis, fired: &mut Vec<u32>) {
-        let target = u32::try_from(now / SLOT_MS).unwrap_or(NONE - 1 - SLOTS as u32);
-        if target <= self.current {
-            return;
+        if now / SLOT_MS > u64::from(self.current) {
+            self.turn(now, fired);
         }
+    }
+
+    fn turn(&mut self, now: Millis, fired: &mut Vec<u32>) {
+        let target = u32::try_from(now / SLOT_MS).unwrap_or(NONE - 1 - SLOTS as u32);
         if self.first > target {
             self.current = target;
             return;

@@ -22,60 +22,9 @@ enum Arrived<'b> {
 const INFLATED_AT_ONCE: usize = 1024;
 
 impl Connection {
-    /// The next event in `input`; `None` once the input is eaten. Answers the protocol owes are appended to `out`.
-    ///
-    /// # Errors
-    /// The rule that the peer broke. The rest of the input is discarded, as is everything after it; call
-    /// [`Self::fail`] with the error.
-    #[inline]
-    pub fn next_event<'i>(
-        &mut self,
-        input: &'i mut Input<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Event<'i>>, ProtocolError> {
-        if let Some((kind, payload, key)) = self.short_message(input) {
-            if kind == MessageKind::Binary {
-                simd::xor_mask(payload, key, 0);
-                return Ok(Some(Event::Message(Message { kind, payload })));
-            }
-            let mut utf8 = Utf8Validator::default();
-            if utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_ok() {
-                return Ok(Some(Event::Message(Message { kind, payload })));
-            }
-            self.discard_from_now_on();
-            input.discard();
-            return Err(ProtocolError::TextNotUtf8);
-        }
-        if input.is_empty() {
-            return Ok(None);
-        }
-        self.any_event(input, out)
-    }
-
-    /// The common case, which most of a server's time goes into: a whole unfragmented message of at most 125 bytes, masked
-    /// as it must be, at the front of the input, with nothing else under way. Everything else takes the long way.
-    #[inline]
-    fn short_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
-        const FIN_TEXT: u8 = 0x81;
-        const FIN_BINARY: u8 = 0x82;
-        let &[first, second, a, b, c, d] = input.peek().first_chunk::<6>()?;
-        let payload_len = second ^ self.peer_mask_bit;
-        if !matches!(first, FIN_TEXT | FIN_BINARY) || payload_len >= self.short_below {
-            return None;
-        }
-        // The client's peer does not mask: a key of zeros leaves the payload as it is.
-        let (header_len, key) =
-            if self.peer_mask_bit == 0 { (2, 0) } else { (6, u32::from_ne_bytes([a, b, c, d])) };
-        let frame_len = header_len + usize::from(payload_len);
-        if frame_len > input.len() {
-            return None;
-        }
-        let kind = if first == FIN_TEXT { MessageKind::Text } else { MessageKind::Binary };
-        Some((kind, &mut input.take(frame_len)[header_len..], key.to_ne_bytes()))
-    }
-
+    /// [`Self::next_event`] for everything that is not taken the quick way.
     #[inline(never)]
-    fn any_event<'i>(
+    pub(super) fn any_event<'i>(
         &mut self,
         input: &'i mut Input<'_>,
         out: &mut Vec<u8>,

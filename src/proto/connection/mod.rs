@@ -2,13 +2,14 @@
 
 mod incoming;
 mod outgoing;
+mod quick;
 
 use std::sync::Arc;
 
 use super::assembly::{Frame, Partial};
 use super::close::CloseFrame;
 use super::deflate::{Deflate, DeflateAgreement, DeflatePool, Encoding};
-use super::frame::{MASK_BIT, MAX_CONTROL_PAYLOAD, MAX_FRAME_HEADER_LEN, Opcode};
+use super::frame::{MASK_BIT, MAX_FRAME_HEADER_LEN, Opcode};
 use super::timer::{Millis, Timeout, Timer};
 use super::{Chunk, CloseCode, MaskingKeys, Message, MessageKind, ProtoConfig, ProtocolError};
 
@@ -57,6 +58,10 @@ pub enum ReadyState {
     /// Close frames went both ways, or the connection failed: nothing is read or written any more.
     Closed,
 }
+
+/// The longest payload that is taken the quick way, in bytes: what 16 bits of length can tell.
+const MAX_QUICK_PAYLOAD: u64 = 0xFFFF;
+
 /// What the next octet belongs to. After a failure or a Close everything that arrives is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaits {
@@ -85,10 +90,10 @@ pub struct Connection {
     held_len: u8,
     /// The MASK bit that the peer's frames must carry.
     peer_mask_bit: u8,
-    /// Messages shorter than this need no look at limits and state: 126 at most, 0 while anything is under way.
-    short_below: u8,
-    /// Messages of at most 125 bytes go out as they are: open, unmasked, uncompressed.
-    sends_short: bool,
+    /// Messages shorter than this need no look at limits and state: 65,536 at most, 0 while anything is under way.
+    quick_below: u32,
+    /// Messages go out as they are: open, unmasked, uncompressed, nothing unfinished.
+    sends_plain: bool,
     /// Messages that do not come whole are handed up piece by piece.
     streams: bool,
     /// The fragmented message that we are sending.
@@ -118,8 +123,8 @@ impl Connection {
     fn new(config: &Arc<ProtoConfig>, masking_keys: Option<Box<MaskingKeys>>, now: Millis) -> Self {
         let mut connection = Self {
             peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
-            short_below: 0,
-            sends_short: false,
+            quick_below: 0,
+            sends_plain: false,
             streams: false,
             sending: None,
             control_second: 0,
@@ -189,7 +194,13 @@ impl Connection {
         self.timer.heard(now);
     }
 
-    /// Opens and shuts the short ways in and out; to be called after whatever changes the state.
+    /// Whether nothing is under way that an octet could belong to: no part of a message, frame or header is kept.
+    #[inline]
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.quick_below > 0
+    }
+
+    /// Opens and shuts the quick ways in and out; to be called after whatever changes the state.
     fn note_state(&mut self) {
         let is_clean = self.awaits == Awaits::Header
             && self.held_len == 0
@@ -201,9 +212,9 @@ impl Connection {
             earlier => earlier,
         };
         let limits = &self.config.limits;
-        let longest = limits.max_frame.min(limits.max_message).min(MAX_CONTROL_PAYLOAD) as u8;
-        self.short_below = if is_clean { longest + 1 } else { 0 };
-        self.sends_short = self.state == ReadyState::Open
+        let longest = limits.max_frame.min(limits.max_message).min(MAX_QUICK_PAYLOAD) as u32;
+        self.quick_below = if is_clean { longest + 1 } else { 0 };
+        self.sends_plain = self.state == ReadyState::Open
             && self.masking_keys.is_none()
             && self.deflate.is_none()
             && self.sending.is_none();

@@ -2,7 +2,7 @@
 
 use super::{Connection, ReadyState, SendError};
 use crate::proto::close::CloseFrame;
-use crate::proto::frame::{MAX_CONTROL_PAYLOAD, Opcode, write_frame, write_short_frame};
+use crate::proto::frame::{Opcode, write_frame};
 use crate::proto::timer::Millis;
 use crate::proto::{CloseCode, MessageKind, Outgoing, ProtocolError};
 
@@ -17,14 +17,14 @@ impl Connection {
             MessageKind::Text => Opcode::Text,
             MessageKind::Binary => Opcode::Binary,
         };
-        if self.sends_short && message.payload().len() as u64 <= MAX_CONTROL_PAYLOAD {
-            write_short_frame(out, opcode, message.payload());
+        if self.sends_plain {
+            write_frame(out, true, opcode, message.payload(), None);
             return Ok(());
         }
         self.encode_any(opcode, message.kind(), message.payload(), message.may_compress(), out)
     }
 
-    /// Takes the message in parts: as a whole it would be written to memory for the short way too.
+    /// Takes the message in parts: as a whole it would be written to memory for the quick way too.
     #[inline(never)]
     fn encode_any(
         &mut self,
