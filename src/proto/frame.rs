@@ -146,8 +146,21 @@ fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
     }
 }
 
-/// Appends one frame to `out`; with a masking-key its payload is masked.
+/// [`write_frame`] for a whole frame that is not masked: what a server sends, as a rule.
 #[inline]
+pub(super) fn write_plain_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    let first = 0x80 | opcode as u8;
+    match payload.len() {
+        len @ 0..=125 => simd::append(out, [first, len as u8], payload),
+        len @ 126..=0xFFFF => {
+            let [high, low] = (len as u16).to_be_bytes();
+            simd::append(out, [first, LEN_16, high, low], payload);
+        }
+        _ => write_frame(out, true, opcode, payload, None),
+    }
+}
+
+/// Appends one frame to `out`; with a masking-key its payload is masked.
 pub fn write_frame(
     out: &mut Vec<u8>,
     fin: bool,

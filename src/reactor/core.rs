@@ -14,7 +14,7 @@ use super::wheel::Wheel;
 use crate::app::{CloseReason, ConnId, Context, Now, Outgoing, TopicId};
 use crate::proto::{
     CloseCode, DeflatePool, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, Opcode,
-    ProtoConfig, SendError, write_frame,
+    ProtoConfig, ProtocolError, SendError, write_frame,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
@@ -86,16 +86,32 @@ impl Core {
         self.table.get_mut(conn.index as usize).filter(|entry| entry.generation == conn.generation)
     }
 
-    /// Gives the octets encoded since `start` to a connection: the one place that marks it dirty for writing.
+    /// Gives the octets encoded since `start` to a connection.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "one comparison, as a rule")]
     pub(super) fn wrote(&mut self, index: u32, start: usize) {
-        if self.outbox.len() == start || self.outbox.grows_for(index) {
-            return;
+        if !self.outbox.runs_for(index) && self.outbox.len() > start {
+            if self.outbox.has_run() {
+                self.end_run_at(start);
+            }
+            self.outbox.begin_run(index, start);
         }
-        let entry = &mut self.table[index as usize];
-        self.outbox.attach(index, &mut entry.chain, start);
-        if !entry.flags.dirty {
-            entry.flags.dirty = true;
-            self.dirty.push(index);
+    }
+
+    /// Makes the open run of the outbox a segment of its connection's chain, so that all that is queued is in chains.
+    pub(super) fn end_run(&mut self) {
+        self.end_run_at(self.outbox.len());
+    }
+
+    #[inline(never)]
+    fn end_run_at(&mut self, end: usize) {
+        if let Some((index, start)) = self.outbox.end_run() {
+            let entry = &mut self.table[index as usize];
+            self.outbox.attach(&mut entry.chain, start, end);
+            if !entry.flags.dirty {
+                entry.flags.dirty = true;
+                self.dirty.push(index);
+            }
         }
     }
 
@@ -151,18 +167,29 @@ impl Core {
         self.table[index as usize].phase = Phase::Ending { ending: Ending::Drop, until: 0 };
     }
 
-    /// Counts what a connection keeps of an unfinished message and arms its deadline. `false`: the budget is used up.
+    /// Fails the connection (RFC 6455 7.1.7).
+    #[cold]
+    pub(super) fn fail(&mut self, index: u32, error: ProtocolError) {
+        let start = self.outbox.len();
+        let Phase::Open(connection) = &mut self.table[index as usize].phase else { return };
+        connection.fail(error, self.now.monotonic_ms, &mut self.outbox.bytes);
+        self.wrote(index, start);
+        self.finish(index, CloseReason::Protocol(error), Ending::HalfClose);
+    }
+
+    /// Counts what a connection keeps of an unfinished message and arms its deadline.
     #[inline]
-    pub(super) fn note_unfinished(&mut self, index: u32) -> bool {
+    pub(super) fn note_unfinished(&mut self, index: u32) {
         let entry = &self.table[index as usize];
-        match &entry.phase {
-            Phase::Open(connection) if !connection.is_between_messages() || entry.unfinished > 0 => {
-                self.count_unfinished(index)
-            }
-            _ => true,
+        if let Phase::Open(connection) = &entry.phase
+            && (!connection.is_between_messages() || entry.unfinished > 0)
+            && !self.count_unfinished(index)
+        {
+            self.fail(index, ProtocolError::UnfinishedBudget);
         }
     }
 
+    /// `false`: the budget is used up.
     fn count_unfinished(&mut self, index: u32) -> bool {
         let entry = &mut self.table[index as usize];
         let Phase::Open(connection) = &entry.phase else { return true };
@@ -193,7 +220,7 @@ impl Core {
 
     /// Bytes that wait for a connection, those of this tick included.
     pub(super) fn queued_len(&mut self, index: u32) -> usize {
-        self.outbox.stop_growing(self.outbox.len());
+        self.end_run();
         let entry = &self.table[index as usize];
         let queued: u32 = self.outbox.segments(entry.chain).map(|segment| segment.end - segment.start).sum();
         entry.backlog_len() + queued as usize
@@ -239,15 +266,16 @@ impl Core {
 
     /// Copies the pieces that a leaving member is still to get into its chain, each in its place.
     fn keep_pieces(&mut self, index: u32, membership: &Membership) {
+        self.end_run();
         let topic = &self.topics[membership.topic as usize];
         let entry = &mut self.table[index as usize];
         for piece in &topic.pieces[membership.first_piece(self.tick)..] {
             if piece.except == Some(index) {
                 continue;
             }
-            let start = self.outbox.bytes.len();
+            let start = self.outbox.len();
             self.outbox.bytes.extend_from_slice(&topic.batch[piece.start as usize..piece.end as usize]);
-            self.outbox.attach_at(&mut entry.chain, start, piece.order);
+            self.outbox.attach_at(&mut entry.chain, start, self.outbox.len(), piece.order);
             entry.flags.special = true;
             if !entry.flags.dirty {
                 entry.flags.dirty = true;
@@ -257,15 +285,22 @@ impl Core {
     }
 
     /// Forgets the tick after everything was written or moved to backlogs.
+    #[inline]
     pub(super) fn clear_tick(&mut self) {
         self.outbox.clear();
+        if !self.dirty_topics.is_empty() {
+            self.clear_topics();
+        }
+        self.tick = self.tick.wrapping_add(1);
+    }
+
+    fn clear_topics(&mut self) {
         while let Some(topic) = self.dirty_topics.pop() {
             self.topics[topic as usize].clear();
             if self.topics[topic as usize].is_removed {
                 self.forget_topic(topic);
             }
         }
-        self.tick = self.tick.wrapping_add(1);
     }
 
     fn forget_topic(&mut self, topic: u32) {
@@ -380,6 +415,7 @@ impl Core {
     }
 
     /// Takes a timer of the application's that is due.
+    #[inline]
     pub(super) fn pop_app_timer(&mut self) -> Option<u64> {
         match self.app_timers.peek() {
             Some(Reverse((at, ..))) if *at <= self.now.monotonic_ms => {}
@@ -399,7 +435,8 @@ impl Context for Core {
         half() << 32 | half()
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "an echo is one straight line from the frame to the outbox")]
     fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), SendError> {
         let start = self.outbox.len();
         let entry = self.table.get_mut(conn.index as usize).ok_or(SendError::NotOpen)?;
@@ -409,9 +446,7 @@ impl Context for Core {
             }
             _ => return Err(SendError::NotOpen),
         }
-        if !self.outbox.grows_for(conn.index) {
-            self.wrote(conn.index, start);
-        }
+        self.wrote(conn.index, start);
         Ok(())
     }
 
@@ -436,6 +471,7 @@ impl Context for Core {
     }
 
     fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> usize {
+        self.end_run();
         let order = self.outbox.next_order();
         let Some(state) = self.topics.get(topic.0 as usize).filter(|state| !state.is_removed) else {
             return 0;

@@ -42,8 +42,45 @@ pub(super) struct Scratch {
 
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// Writes everything that this tick queued; what a socket does not take becomes its backlog.
+    #[inline]
     pub(super) fn flush(&mut self) {
-        self.core.outbox.stop_growing(self.core.outbox.len());
+        match self.core.outbox.sole_runner() {
+            Some(index) if self.core.dirty.is_empty() && self.core.dirty_topics.is_empty() => {
+                self.flush_run(index);
+            }
+            _ => self.flush_all(),
+        }
+    }
+
+    /// What the tick queued is for one connection.
+    #[inline]
+    fn flush_run(&mut self, index: u32) {
+        let bytes = &self.core.outbox.bytes;
+        if self.core.table[index as usize].backlog.is_some() {
+            return self.flush_all();
+        }
+        match write_some(&mut self.sockets, index, bytes) {
+            Ok(count) if count == bytes.len() => self.core.clear_tick(),
+            result => self.run_left(index, result),
+        }
+    }
+
+    /// A socket took the only run in part or not at all.
+    #[cold]
+    fn run_left(&mut self, index: u32, result: io::Result<usize>) {
+        match result {
+            Ok(count) => {
+                let entry = &mut self.core.table[index as usize];
+                entry.backlog.get_or_insert_default().push_copy(&self.core.outbox.bytes[count..]);
+            }
+            Err(_) => self.core.broken.push(index),
+        }
+        self.core.clear_tick();
+    }
+
+    #[inline(never)]
+    fn flush_all(&mut self) {
+        self.core.end_run();
         for at in 0..self.core.dirty_topics.len() {
             self.flush_topic(self.core.dirty_topics[at]);
         }

@@ -32,7 +32,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             let is_flooded = self.core.queued_len(index) > self.core.config.high_water;
             let http = match &mut self.core.table[index as usize].phase {
                 Phase::Http(http) => http,
-                Phase::Open(_) => return self.frames(index, bytes),
+                Phase::Open(_) => return super::frames(&mut self.app, &mut self.core, index, bytes),
                 Phase::Ending { .. } => return,
             };
             if http.pending.is_some() {

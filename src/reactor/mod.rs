@@ -235,6 +235,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             for (conn, reason) in std::mem::take(&mut self.core.closed) {
                 self.app.on_close(&mut self.core, conn, &reason);
             }
+            self.core.end_run();
             for index in std::mem::take(&mut self.core.ended) {
                 // What a callback or a failure queued is written first.
                 if self.core.table.get(index as usize).is_some_and(|entry| entry.flags.dirty) {
@@ -336,24 +337,35 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "two callers; the one of them is most of what the loop does")]
     fn read(&mut self, index: u32) -> bool {
         let Some(socket) = &mut self.sockets[index as usize] else { return false };
-        let mut buffer = std::mem::take(&mut self.receive);
-        let result = socket.read(&mut buffer);
-        let is_drained = match result {
+        let result = socket.read(&mut self.receive);
+        match result {
             Ok(count) if count > 0 => {
-                self.input(index, &mut buffer[..count]);
+                match &self.core.table[index as usize].phase {
+                    Phase::Open(_) => {
+                        frames(&mut self.app, &mut self.core, index, &mut self.receive[..count]);
+                    }
+                    Phase::Http(_) => self.http_read(index, count),
+                    Phase::Ending { .. } => {}
+                }
                 // A short read has drained the socket (epoll(7)).
-                if count == buffer.len() {
+                if count == self.receive.len() {
                     self.core.resume_later(index);
                 }
-                count < buffer.len()
+                count < self.receive.len()
             }
             result => self.nothing_read(index, &result),
-        };
+        }
+    }
+
+    #[inline(never)]
+    fn http_read(&mut self, index: u32, count: usize) {
+        let mut buffer = std::mem::take(&mut self.receive);
+        self.http_input(index, &mut buffer[..count]);
         self.receive = buffer;
-        is_drained
     }
 
     /// The read gave a FIN or an error. `true`: it is to be made again.
@@ -366,79 +378,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             Err(_) => self.core.break_off(index),
         }
         false
-    }
-
-    #[inline]
-    fn input(&mut self, index: u32, bytes: &mut [u8]) {
-        match &self.core.table[index as usize].phase {
-            Phase::Open(_) => self.frames(index, bytes),
-            Phase::Http(_) => self.http_input(index, bytes),
-            Phase::Ending { .. } => {}
-        }
-    }
-
-    /// Octets of an open connection.
-    #[inline]
-    fn frames(&mut self, index: u32, bytes: &mut [u8]) {
-        let mut input = Input::new(bytes);
-        let now = self.core.now.monotonic_ms;
-        if let Phase::Open(connection) = &mut self.core.table[index as usize].phase {
-            connection.heard(now);
-        }
-        loop {
-            let entry = &mut self.core.table[index as usize];
-            let Phase::Open(connection) = &mut entry.phase else { break };
-            let start = self.core.outbox.bytes.len();
-            let conn = ConnId { index, generation: entry.generation };
-            match connection.next_event(&mut input, &mut self.core.outbox.bytes) {
-                Ok(Some(Event::Message(message))) => {
-                    debug_assert_eq!(start, self.core.outbox.len());
-                    self.app.on_message(&mut self.core, conn, message);
-                }
-                Ok(None) => break,
-                event => {
-                    if !self.rare_event(conn, start, event) {
-                        break;
-                    }
-                }
-            }
-        }
-        if !self.core.note_unfinished(index) {
-            self.fail(index, ProtocolError::UnfinishedBudget);
-        }
-    }
-
-    /// An event that is not a message. `false`: it was the last one.
-    #[inline(never)]
-    fn rare_event(
-        &mut self,
-        conn: ConnId,
-        start: usize,
-        event: Result<Option<Event<'_>>, ProtocolError>,
-    ) -> bool {
-        match event {
-            Ok(Some(Event::Chunk(chunk))) => self.app.on_chunk(&mut self.core, conn, chunk),
-            Ok(Some(Event::Close(frame))) => {
-                self.core.wrote(conn.index, start);
-                self.core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);
-                return false;
-            }
-            Ok(_) => self.core.wrote(conn.index, start),
-            Err(error) => {
-                self.fail(conn.index, error);
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Fails the connection (RFC 6455 7.1.7).
-    fn fail(&mut self, index: u32, error: ProtocolError) {
-        let start = self.core.outbox.len();
-        let Phase::Open(connection) = &mut self.core.table[index as usize].phase else { return };
-        connection.fail(error, self.core.now.monotonic_ms, &mut self.core.outbox.bytes);
-        self.core.wrote(index, start);
-        self.core.finish(index, CloseReason::Protocol(error), Ending::HalfClose);
     }
 
     /// What must hold between ticks.
@@ -456,4 +395,59 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             assert!(entry.chain.is_empty() || entry.flags.dirty, "queued octets that nobody flushes");
         }
     }
+}
+
+/// Octets of an open connection.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "most of what the loop does")]
+fn frames<A: Application>(app: &mut A, core: &mut Core, index: u32, bytes: &mut [u8]) {
+    let mut input = Input::new(bytes);
+    let now = core.now.monotonic_ms;
+    if let Phase::Open(connection) = &mut core.table[index as usize].phase {
+        connection.heard(now);
+    }
+    loop {
+        let entry = &mut core.table[index as usize];
+        let Phase::Open(connection) = &mut entry.phase else { break };
+        let start = core.outbox.bytes.len();
+        let conn = ConnId { index, generation: entry.generation };
+        match connection.next_event(&mut input, &mut core.outbox.bytes) {
+            Ok(Some(Event::Message(message))) => {
+                debug_assert_eq!(start, core.outbox.len());
+                app.on_message(core, conn, message);
+            }
+            Ok(None) => break,
+            event => {
+                if !rare_event(app, core, conn, start, event) {
+                    break;
+                }
+            }
+        }
+    }
+    core.note_unfinished(index);
+}
+
+/// An event that is not a message. `false`: it was the last one.
+#[inline(never)]
+fn rare_event<A: Application>(
+    app: &mut A,
+    core: &mut Core,
+    conn: ConnId,
+    start: usize,
+    event: Result<Option<Event<'_>>, ProtocolError>,
+) -> bool {
+    match event {
+        Ok(Some(Event::Chunk(chunk))) => app.on_chunk(core, conn, chunk),
+        Ok(Some(Event::Close(frame))) => {
+            core.wrote(conn.index, start);
+            core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);
+            return false;
+        }
+        Ok(_) => core.wrote(conn.index, start),
+        Err(error) => {
+            core.fail(conn.index, error);
+            return false;
+        }
+    }
+    true
 }

@@ -35,8 +35,10 @@ pub(super) struct Segment {
 pub(super) struct Outbox {
     pub(super) bytes: Vec<u8>,
     segments: Vec<Segment>,
-    /// The slot of the connection whose segment is the last one and grows with the buffer.
-    growing: u32,
+    /// The slot of the connection whose octets are at the end of the buffer and not a segment yet; more of the same
+    /// connection simply follow. Most ticks of a quiet server hold one such run and nothing else.
+    running: u32,
+    run_start: usize,
     /// Counts publishes, so that direct sends before and after one keep their order.
     order: u32,
 }
@@ -46,39 +48,64 @@ const KEPT_CAPACITY: usize = 1 << 20;
 
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::new(), segments: Vec::new(), growing: NONE, order: 0 }
+        Self { bytes: Vec::new(), segments: Vec::new(), running: NONE, run_start: 0, order: 0 }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The number of the next piece that a topic publishes.
+    /// The number of the next piece that a topic publishes. No run may be open.
     pub(super) fn next_order(&mut self) -> u32 {
-        self.stop_growing(self.bytes.len());
+        debug_assert_eq!(self.running, NONE);
         self.order += 2;
         self.order
     }
 
-    /// Whether what is appended now belongs to the connection in slot `index` without further ado: it follows what was
-    /// encoded for the same connection just before.
+    /// Whether what was appended just now belongs to the connection in slot `index` without further ado.
     #[inline]
-    pub(super) fn grows_for(&self, index: u32) -> bool {
-        self.growing == index
+    pub(super) fn runs_for(&self, index: u32) -> bool {
+        self.running == index
     }
 
-    /// Appends what was encoded since `start` to the chain of the connection in slot `index`.
-    pub(super) fn attach(&mut self, index: u32, chain: &mut Chain, start: usize) {
-        self.attach_at(chain, start, self.order + 1);
-        self.growing = index;
+    /// Whether a run is open.
+    #[inline]
+    pub(super) fn has_run(&self) -> bool {
+        self.running != NONE
+    }
+
+    /// What is appended from `start` on belongs to the connection in slot `index`.
+    #[inline]
+    pub(super) fn begin_run(&mut self, index: u32, start: usize) {
+        debug_assert_eq!(self.running, NONE);
+        self.running = index;
+        self.run_start = start;
+    }
+
+    /// Ends the run, if there is one: gives the slot of its connection and where it starts.
+    #[inline]
+    pub(super) fn end_run(&mut self) -> Option<(u32, usize)> {
+        let index = std::mem::replace(&mut self.running, NONE);
+        (index != NONE).then_some((index, self.run_start))
+    }
+
+    /// The slot of the connection to which everything in the buffer belongs.
+    #[inline]
+    pub(super) fn sole_runner(&self) -> Option<u32> {
+        (self.running != NONE && self.segments.is_empty()).then_some(self.running)
+    }
+
+    /// Appends `start..end` to a connection's chain.
+    pub(super) fn attach(&mut self, chain: &mut Chain, start: usize, end: usize) {
+        self.attach_at(chain, start, end, self.order + 1);
     }
 
     /// As [`Self::attach`], in the place of a piece that was published earlier.
-    pub(super) fn attach_at(&mut self, chain: &mut Chain, start: usize, order: u32) {
-        debug_assert!(start < self.bytes.len());
-        self.stop_growing(start);
+    pub(super) fn attach_at(&mut self, chain: &mut Chain, start: usize, end: usize, order: u32) {
+        debug_assert!(start < end && end <= self.bytes.len());
         let at = self.segments.len() as u32;
-        self.segments.push(Segment { order, start: start as u32, end: self.bytes.len() as u32, next: NONE });
+        self.segments.push(Segment { order, start: start as u32, end: end as u32, next: NONE });
         match self.segments.get_mut(chain.last as usize) {
             Some(last) => last.next = at,
             None => chain.first = at,
@@ -86,19 +113,9 @@ impl Outbox {
         chain.last = at;
     }
 
-    /// The segment that grew ends at `end`.
-    pub(super) fn stop_growing(&mut self, end: usize) {
-        if self.growing != NONE {
-            self.growing = NONE;
-            if let Some(last) = self.segments.last_mut() {
-                last.end = end as u32;
-            }
-        }
-    }
-
-    /// The segments of a chain, in the order in which they were attached; none of them may be growing.
+    /// The segments of a chain, in the order in which they were attached; no run may be open.
     pub(super) fn segments(&self, chain: Chain) -> impl Iterator<Item = Segment> {
-        debug_assert_eq!(self.growing, NONE);
+        debug_assert_eq!(self.running, NONE);
         let mut at = chain.first;
         std::iter::from_fn(move || {
             let segment = *self.segments.get(at as usize)?;
@@ -118,13 +135,14 @@ impl Outbox {
     }
 
     /// Forgets the tick; a buffer that a large message blew up gives its memory back.
+    #[inline]
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_CAPACITY {
             self.bytes.shrink_to(KEPT_CAPACITY);
         }
         self.segments.clear();
-        self.growing = NONE;
+        self.running = NONE;
         self.order = 0;
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Connection, ReadyState, SendError};
 use crate::proto::close::CloseFrame;
-use crate::proto::frame::{Opcode, write_frame};
+use crate::proto::frame::{Opcode, write_frame, write_plain_frame};
 use crate::proto::timer::Millis;
 use crate::proto::{CloseCode, MessageKind, Outgoing, ProtocolError};
 
@@ -18,7 +18,7 @@ impl Connection {
             MessageKind::Binary => Opcode::Binary,
         };
         if self.sends_plain {
-            write_frame(out, true, opcode, message.payload(), None);
+            write_plain_frame(out, opcode, message.payload());
             return Ok(());
         }
         self.encode_any(opcode, message.kind(), message.payload(), message.may_compress(), out)

@@ -44,30 +44,46 @@ impl Connection {
     /// A whole message at the front of the input, still masked: its length in 7 or 16 bits, masked as it must be.
     #[inline(always)]
     fn quick_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
-        let &[first, second, a, b, c, d] = input.peek().first_chunk::<6>()?;
-        if !matches!(first, FIN_TEXT | FIN_BINARY) {
-            return None;
-        }
-        let kind = if first == FIN_TEXT { MessageKind::Text } else { MessageKind::Binary };
-        let short_len = second ^ self.peer_mask_bit;
-        let (len, mut header_len, mut key) = match short_len {
-            0..LEN_16 => (u16::from(short_len), 2, [a, b, c, d]),
-            LEN_16 => (u16::from_be_bytes([a, b]), 4, *input.peek()[4..].first_chunk::<4>()?),
+        let &[first, second, high, low, ..] = input.peek().first_chunk::<6>()?;
+        let kind = match first {
+            FIN_BINARY => MessageKind::Binary,
+            FIN_TEXT => MessageKind::Text,
             _ => return None,
         };
-        if u32::from(len) >= self.quick_below || len < 126 && header_len == 4 {
+        let short_len = second ^ self.peer_mask_bit;
+        let (payload, key) = if short_len < LEN_16 {
+            self.quick_payload(input, 2, short_len.into())?
+        } else {
+            let len = u16::from_be_bytes([high, low]);
+            if short_len > LEN_16 || len < 126 {
+                return None;
+            }
+            self.quick_payload(input, 4, len.into())?
+        };
+        Some((kind, payload, key))
+    }
+
+    /// The payload behind `at` octets of header, when it is whole and within limits.
+    #[inline(always)]
+    fn quick_payload<'b>(
+        &self,
+        input: &mut Input<'b>,
+        at: usize,
+        len: u32,
+    ) -> Option<(&'b mut [u8], [u8; 4])> {
+        if len >= self.quick_below {
             return None;
         }
-        if self.peer_mask_bit == 0 {
-            // The client's peer does not mask: a key of zeros leaves the payload as it is.
-            key = [0; 4];
+        // The client's peer does not mask: a key of zeros leaves the payload as it is.
+        let (key, at) = if self.peer_mask_bit == 0 {
+            ([0; 4], at)
         } else {
-            header_len += 4;
-        }
-        let frame_len = header_len + usize::from(len);
+            (*input.peek().get(at..)?.first_chunk::<4>()?, at + 4)
+        };
+        let frame_len = at + len as usize;
         if frame_len > input.len() {
             return None;
         }
-        Some((kind, &mut input.take(frame_len)[header_len..], key))
+        Some((&mut input.take(frame_len)[at..], key))
     }
 }
