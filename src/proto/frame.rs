@@ -147,7 +147,8 @@ fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
 }
 
 /// [`write_frame`] for a whole frame that is not masked: what a server sends, as a rule.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "a dozen instructions for a short payload")]
 pub(super) fn write_plain_frame(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     let first = 0x80 | opcode as u8;
     match payload.len() {

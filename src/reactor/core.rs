@@ -209,13 +209,10 @@ impl Core {
         }
     }
 
-    /// Whether `settle` has nothing left to do.
-    pub(super) fn is_settled(&self) -> bool {
-        self.dirty.is_empty()
-            && self.dirty_topics.is_empty()
-            && self.closed.is_empty()
-            && self.ended.is_empty()
-            && self.broken.is_empty()
+    /// Whether connections are to be ended, or something is owed to those that were. Nothing is queued any more.
+    #[inline]
+    pub(super) fn has_ends(&self) -> bool {
+        !(self.closed.is_empty() && self.ended.is_empty() && self.broken.is_empty())
     }
 
     /// Bytes that wait for a connection, those of this tick included.

@@ -59,8 +59,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if self.core.table[index as usize].backlog.is_some() {
             return self.flush_all();
         }
-        match write_some(&mut self.sockets, index, bytes) {
+        let Some(socket) = &mut self.sockets[index as usize] else { return self.flush_all() };
+        match socket.write(bytes) {
             Ok(count) if count == bytes.len() => self.core.clear_tick(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.flush_all(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run_left(index, Ok(0)),
             result => self.run_left(index, result),
         }
     }
@@ -321,6 +324,7 @@ fn collect_parts(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) {
     });
 }
 
+#[inline]
 fn write_some<S: Socket>(sockets: &mut [Option<S>], index: u32, bytes: &[u8]) -> io::Result<usize> {
     let Some(socket) = &mut sockets[index as usize] else { return Err(io::ErrorKind::NotConnected.into()) };
     retry(|| socket.write(bytes))

@@ -91,6 +91,8 @@ pub struct Reactor<A, S> {
     generation: u32,
     fired: Vec<u32>,
     is_shutting_down: bool,
+    /// The last tick left something to settle.
+    is_unsettled: bool,
 }
 
 impl<A: Application, S: Socket> Reactor<A, S> {
@@ -108,6 +110,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             generation: 0,
             fired: Vec::new(),
             is_shutting_down: false,
+            is_unsettled: false,
         }
     }
 
@@ -150,6 +153,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub fn abort(&mut self, conn: ConnId) {
         if self.core.entry(conn).is_some() {
             self.core.finish(conn.index, CloseReason::Disconnected, Ending::Drop);
+            self.is_unsettled = true;
         }
     }
 
@@ -157,10 +161,20 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline]
     pub fn ready(&mut self, conn: ConnId, readiness: Readiness) {
         let Some(entry) = self.core.entry(conn) else { return };
-        if entry.is_flowing() && readiness.readable && !readiness.read_closed {
-            self.read(conn.index);
-        } else {
+        if !entry.is_flowing() || !readiness.readable || readiness.read_closed {
             self.ready_any(conn, readiness);
+        } else if let Some(socket) = &mut self.sockets[conn.index as usize] {
+            match socket.read(&mut self.receive) {
+                Ok(count) if count > 0 => {
+                    frames(&mut self.app, &mut self.core, conn.index, &mut self.receive[..count]);
+                    if count == self.receive.len() {
+                        self.core.resume_later(conn.index);
+                    }
+                }
+                result => {
+                    self.nothing_read(conn.index, &result);
+                }
+            }
         }
         if self.core.outbox.len() > EARLY_FLUSH_LEN {
             self.flush();
@@ -207,8 +221,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Does what is due.
     #[inline]
     pub fn fire_timers(&mut self) {
-        self.core.wheel.advance(self.core.now.monotonic_ms, &mut self.fired);
-        if !self.fired.is_empty() {
+        if self.core.wheel.is_due(self.core.now.monotonic_ms) {
             self.handle_timeouts();
         }
         while let Some(token) = self.core.pop_app_timer() {
@@ -220,14 +233,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline]
     pub fn settle(&mut self) {
         self.flush();
-        if !self.core.is_settled() {
-            self.settle_ends();
-        }
+        self.is_unsettled = self.core.has_ends() && !self.settle_ends();
         #[cfg(debug_assertions)]
         self.check_invariants();
     }
 
-    fn settle_ends(&mut self) {
+    /// `false`: something is left.
+    fn settle_ends(&mut self) -> bool {
         for _ in 0..SETTLE_ROUNDS {
             while let Some(index) = self.core.broken.pop() {
                 self.core.break_off(index);
@@ -245,10 +257,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 }
             }
             self.flush();
-            if self.core.is_settled() {
-                break;
+            if !self.core.has_ends() {
+                return true;
             }
         }
+        false
     }
 
     /// When the loop must wake up at the latest.
@@ -259,7 +272,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// Whether there is work that no event announces.
     pub fn has_backlog(&self) -> bool {
-        !self.core.resume.is_empty() || !self.core.is_settled()
+        self.is_unsettled || !self.core.resume.is_empty()
     }
 
     /// Begins to stop: the application is told, then every connection is closed with 1001. The caller accepts no
@@ -283,6 +296,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     fn handle_timeouts(&mut self) {
         let mut fired = std::mem::take(&mut self.fired);
+        self.core.wheel.advance(self.core.now.monotonic_ms, &mut fired);
         for index in fired.drain(..) {
             self.handle_timeout(index);
         }
@@ -337,8 +351,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "two callers; the one of them is most of what the loop does")]
     fn read(&mut self, index: u32) -> bool {
         let Some(socket) = &mut self.sockets[index as usize] else { return false };
         let result = socket.read(&mut self.receive);
@@ -411,10 +423,14 @@ fn frames<A: Application>(app: &mut A, core: &mut Core, index: u32, bytes: &mut 
         let Phase::Open(connection) = &mut entry.phase else { break };
         let start = core.outbox.bytes.len();
         let conn = ConnId { index, generation: entry.generation };
+        let was_unfinished = entry.unfinished > 0;
         match connection.next_event(&mut input, &mut core.outbox.bytes) {
             Ok(Some(Event::Message(message))) => {
                 debug_assert_eq!(start, core.outbox.len());
                 app.on_message(core, conn, message);
+                if input.is_empty() && !was_unfinished {
+                    return;
+                }
             }
             Ok(None) => break,
             event => {

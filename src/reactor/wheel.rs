@@ -91,16 +91,18 @@ impl Wheel {
         self.links[index as usize] = UNARMED;
     }
 
-    /// Takes off everything armed until `now` and appends it to `fired`.
+    /// Whether [`Self::advance`] has something to do at `now`.
     #[inline]
-    pub(super) fn advance(&mut self, now: Millis, fired: &mut Vec<u32>) {
-        if now / SLOT_MS > u64::from(self.current) {
-            self.turn(now, fired);
-        }
+    pub(super) fn is_due(&self, now: Millis) -> bool {
+        now / SLOT_MS > u64::from(self.current)
     }
 
-    fn turn(&mut self, now: Millis, fired: &mut Vec<u32>) {
+    /// Takes off everything armed until `now` and appends it to `fired`.
+    pub(super) fn advance(&mut self, now: Millis, fired: &mut Vec<u32>) {
         let target = u32::try_from(now / SLOT_MS).unwrap_or(NONE - 1 - SLOTS as u32);
+        if target <= self.current {
+            return;
+        }
         if self.first > target {
             self.current = target;
             return;

@@ -91,12 +91,17 @@ pub fn mask_kernels() -> &'static [Kernel] {
 /// XORs `payload` with the masking-key, beginning at octet `phase % 4` of the key (RFC 6455 5.3).
 ///
 /// `phase` is the number of payload octets of the same frame that were already transformed.
+#[inline]
 pub fn xor_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
     if payload.len() <= SHORT {
         // SAFETY: the baseline instruction set is part of the target, and the length was checked.
         unsafe { xor_short::<Baseline>(payload, turn(u32::from_le_bytes(key), phase)) };
         return;
     }
+    xor_mask_long(payload, key, phase);
+}
+
+fn xor_mask_long(payload: &mut [u8], key: [u8; 4], phase: usize) {
     match BEST.get() {
         Some(best) => best.xor_mask(payload, key, phase),
         None => choose_then_xor_mask(payload, key, phase),

@@ -11,7 +11,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`SendError::NotOpen`] once a Close was sent or received (RFC 6455 5.5.1); nothing is appended.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "plain messages go straight into the buffer")]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), SendError> {
         let opcode = match message.kind() {
             MessageKind::Text => Opcode::Text,
