@@ -10,7 +10,8 @@ pub struct Echo;
 impl Application for Echo {
     type Mail = Infallible;
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the loop around it is compiled for this application")]
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
         // A connection that began to close has no use for the echo.
         let _ = ctx.send(conn, message.as_outgoing());

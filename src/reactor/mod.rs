@@ -410,8 +410,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 }
 
 /// Octets of an open connection.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "most of what the loop does")]
+#[inline(never)]
 fn frames<A: Application>(app: &mut A, core: &mut Core, index: u32, bytes: &mut [u8]) {
     let mut input = Input::new(bytes);
     let now = core.now.monotonic_ms;
@@ -420,46 +419,36 @@ fn frames<A: Application>(app: &mut A, core: &mut Core, index: u32, bytes: &mut 
     }
     loop {
         let entry = &mut core.table[index as usize];
-        let Phase::Open(connection) = &mut entry.phase else { break };
-        let start = core.outbox.bytes.len();
+        let Phase::Open(connection) = &mut entry.phase else { return };
         let conn = ConnId { index, generation: entry.generation };
         let was_unfinished = entry.unfinished > 0;
-        match connection.next_event(&mut input, &mut core.outbox.bytes) {
-            Ok(Some(Event::Message(message))) => {
-                debug_assert_eq!(start, core.outbox.len());
-                app.on_message(core, conn, message);
-                if input.is_empty() && !was_unfinished {
-                    return;
-                }
+        if let Some(message) = connection.quick_message(&mut input) {
+            app.on_message(core, conn, message);
+            if input.is_empty() && !was_unfinished {
+                return;
             }
-            Ok(None) => break,
-            event => {
-                if !rare_event(app, core, conn, start, event) {
-                    break;
-                }
-            }
+        } else if !any_event(app, core, conn, &mut input) {
+            break;
         }
     }
     core.note_unfinished(index);
 }
 
-/// An event that is not a message. `false`: it was the last one.
+/// One event of any kind. `false`: it was the last one.
 #[inline(never)]
-fn rare_event<A: Application>(
-    app: &mut A,
-    core: &mut Core,
-    conn: ConnId,
-    start: usize,
-    event: Result<Option<Event<'_>>, ProtocolError>,
-) -> bool {
-    match event {
+fn any_event<A: Application>(app: &mut A, core: &mut Core, conn: ConnId, input: &mut Input<'_>) -> bool {
+    let start = core.outbox.len();
+    let Phase::Open(connection) = &mut core.table[conn.index as usize].phase else { return false };
+    match connection.any_event(input, &mut core.outbox.bytes) {
+        Ok(Some(Event::Message(message))) => app.on_message(core, conn, message),
         Ok(Some(Event::Chunk(chunk))) => app.on_chunk(core, conn, chunk),
+        Ok(Some(Event::Ping(_) | Event::Pong(_))) => core.wrote(conn.index, start),
         Ok(Some(Event::Close(frame))) => {
             core.wrote(conn.index, start);
             core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);
             return false;
         }
-        Ok(_) => core.wrote(conn.index, start),
+        Ok(None) => return false,
         Err(error) => {
             core.fail(conn.index, error);
             return false;

@@ -24,11 +24,14 @@ const INFLATED_AT_ONCE: usize = 1024;
 impl Connection {
     /// [`Self::next_event`] for everything that is not taken the quick way.
     #[inline(never)]
-    pub(super) fn any_event<'i>(
+    pub(crate) fn any_event<'i>(
         &mut self,
         input: &'i mut Input<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
+        if input.is_empty() && !self.has_invalid_text {
+            return Ok(None);
+        }
         let arrived = self.advance(input, out).inspect_err(|_| {
             self.discard_from_now_on();
             input.discard();
@@ -51,6 +54,9 @@ impl Connection {
         input: &mut Input<'b>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Arrived<'b>>, ProtocolError> {
+        if self.has_invalid_text {
+            return Err(ProtocolError::TextNotUtf8);
+        }
         loop {
             let event = match self.awaits {
                 Awaits::Header => {

@@ -94,6 +94,8 @@ pub struct Connection {
     quick_below: u32,
     /// Messages go out as they are: open, unmasked, uncompressed, nothing unfinished.
     sends_plain: bool,
+    /// The last message was taken the quick way and is no valid text: to be reported.
+    has_invalid_text: bool,
     /// Messages that do not come whole are handed up piece by piece.
     streams: bool,
     /// The fragmented message that we are sending.
@@ -125,6 +127,7 @@ impl Connection {
             peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
             quick_below: 0,
             sends_plain: false,
+            has_invalid_text: false,
             streams: false,
             sending: None,
             control_second: 0,
@@ -263,6 +266,7 @@ impl Connection {
 
     fn discard_from_now_on(&mut self) {
         self.awaits = Awaits::Nothing;
+        self.has_invalid_text = false;
         self.held_len = 0;
         self.partial = None;
         self.deflate = None;

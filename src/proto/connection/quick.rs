@@ -22,28 +22,32 @@ impl Connection {
         input: &'i mut Input<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
-        if let Some((kind, payload, key)) = self.quick_message(input) {
-            if kind == MessageKind::Binary {
-                simd::xor_mask(payload, key, 0);
-                return Ok(Some(Event::Message(Message { kind, payload })));
-            }
-            let mut utf8 = Utf8Validator::default();
-            if utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_ok() {
-                return Ok(Some(Event::Message(Message { kind, payload })));
-            }
-            self.discard_from_now_on();
-            input.discard();
-            return Err(ProtocolError::TextNotUtf8);
-        }
-        if input.is_empty() {
-            return Ok(None);
+        if let Some(message) = self.quick_message(input) {
+            return Ok(Some(Event::Message(message)));
         }
         self.any_event(input, out)
     }
 
+    /// The next event, if it is a message that can be taken the quick way; otherwise [`Self::any_event`] tells what is
+    /// next.
+    #[inline(always)]
+    pub(crate) fn quick_message<'b>(&mut self, input: &mut Input<'b>) -> Option<Message<'b>> {
+        let (kind, payload, key) = self.masked_message(input)?;
+        if kind == MessageKind::Binary {
+            simd::xor_mask(payload, key, 0);
+        } else {
+            let mut utf8 = Utf8Validator::default();
+            if utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_err() {
+                self.has_invalid_text = true;
+                return None;
+            }
+        }
+        Some(Message { kind, payload })
+    }
+
     /// A whole message at the front of the input, still masked: its length in 7 or 16 bits, masked as it must be.
     #[inline(always)]
-    fn quick_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
+    fn masked_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
         let &[first, second, high, low, ..] = input.peek().first_chunk::<6>()?;
         let kind = match first {
             FIN_BINARY => MessageKind::Binary,
@@ -52,20 +56,20 @@ impl Connection {
         };
         let short_len = second ^ self.peer_mask_bit;
         let (payload, key) = if short_len < LEN_16 {
-            self.quick_payload(input, 2, short_len.into())?
+            self.masked_payload(input, 2, short_len.into())?
         } else {
             let len = u16::from_be_bytes([high, low]);
             if short_len > LEN_16 || len < 126 {
                 return None;
             }
-            self.quick_payload(input, 4, len.into())?
+            self.masked_payload(input, 4, len.into())?
         };
         Some((kind, payload, key))
     }
 
     /// The payload behind `at` octets of header, when it is whole and within limits.
     #[inline(always)]
-    fn quick_payload<'b>(
+    fn masked_payload<'b>(
         &self,
         input: &mut Input<'b>,
         at: usize,
