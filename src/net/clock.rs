@@ -20,36 +20,25 @@ const MONOTONIC: ClockId = ClockId::Monotonic;
 #[derive(Debug)]
 pub(super) struct Clock {
     origin_ms: Millis,
-    now: Now,
     /// `unix_ms - monotonic_ms` at the last comparison.
     unix_offset: u64,
-    synced_at: Millis,
+    /// When the clocks are compared next.
+    sync_at: Millis,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let origin_ms = monotonic_ms();
-        let mut clock = Self { origin_ms, now: Now::default(), unix_offset: 0, synced_at: 0 };
-        clock.sync(0);
-        clock.read();
-        clock
+        Self { origin_ms: monotonic_ms(), unix_offset: 0, sync_at: 0 }
     }
 
     /// Reads the clocks.
     #[inline]
     pub(super) fn read(&mut self) -> Now {
         let monotonic_ms = monotonic_ms() - self.origin_ms;
-        if monotonic_ms >= self.synced_at + SYNC_MS {
+        if monotonic_ms >= self.sync_at {
             self.sync(monotonic_ms);
         }
-        self.now = Now { monotonic_ms, unix_ms: self.unix_offset + monotonic_ms };
-        self.now
-    }
-
-    /// What [`Self::read`] gave last.
-    #[inline]
-    pub(super) fn now(&self) -> Now {
-        self.now
+        Now { monotonic_ms, unix_ms: self.unix_offset + monotonic_ms }
     }
 
     #[cold]
@@ -58,7 +47,7 @@ impl Clock {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let unix_ms = unix.as_secs() * 1000 + u64::from(unix.subsec_millis());
         self.unix_offset = unix_ms.saturating_sub(monotonic_ms);
-        self.synced_at = monotonic_ms;
+        self.sync_at = monotonic_ms + SYNC_MS;
     }
 }
 

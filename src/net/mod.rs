@@ -8,6 +8,7 @@ mod stream;
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -126,8 +127,8 @@ pub struct Server<A: Application> {
     poll: Poll,
     reactor: Reactor<A, Stream>,
     listeners: Vec<Listener>,
-    /// A listener may have connections that wait.
-    accepts: bool,
+    /// The end of a tick has more to do than to settle: connections may wait to be accepted, or a shutdown to end.
+    has_chores: bool,
     clock: Clock,
     alarm: Alarm,
     busy_poll: bool,
@@ -172,7 +173,7 @@ impl<A: Application> Server<A> {
         Ok(Self {
             reactor: Reactor::new(options.config, app, options.seed, clock.read()),
             listeners,
-            accepts: true,
+            has_chores: true,
             alarm: Alarm::register(poll.registry(), ALARM)?,
             clock,
             busy_poll: options.busy_poll,
@@ -211,18 +212,14 @@ impl<A: Application> Server<A> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            self.tick(&events);
-            if self.drain_until.is_some_and(|until| self.is_drained(until)) {
+            if self.tick(&events).is_break() {
                 return Ok(());
             }
         }
     }
 
-    fn is_drained(&self, until: Millis) -> bool {
-        self.reactor.connections() == 0 || self.clock.now().monotonic_ms >= until
-    }
-
-    fn tick(&mut self, events: &Events) {
+    #[inline]
+    fn tick(&mut self, events: &Events) -> ControlFlow<()> {
         let now = self.clock.read();
         self.reactor.begin(now);
         self.reactor.resume();
@@ -241,8 +238,18 @@ impl<A: Application> Server<A> {
         }
         self.reactor.fire_timers();
         self.reactor.settle();
-        if self.accepts {
-            self.accept();
+        if self.has_chores { self.chores() } else { ControlFlow::Continue(()) }
+    }
+
+    #[inline(never)]
+    fn chores(&mut self) -> ControlFlow<()> {
+        let now = self.reactor.now().monotonic_ms;
+        self.accept(now);
+        self.has_chores =
+            self.drain_until.is_some() || self.may_accept();
+        match self.drain_until {
+            Some(until) if self.reactor.connections() == 0 || now >= until => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
         }
     }
 
@@ -259,7 +266,7 @@ impl<A: Application> Server<A> {
             Token(listener) => {
                 if let Some(listener) = self.listeners.get_mut(listener - FIRST_LISTENER) {
                     listener.handle_ready();
-                    self.accepts = true;
+                    self.has_chores = true;
                 }
             }
         }
@@ -269,8 +276,8 @@ impl<A: Application> Server<A> {
     #[cold]
     fn alarm_rang(&mut self) {
         self.alarm.rang();
-        self.alarm.set(self.drain_until, self.clock.now().monotonic_ms);
-        self.accepts = true;
+        self.alarm.set(self.drain_until, self.reactor.now().monotonic_ms);
+        self.has_chores = true;
     }
 
     fn read_mailbox(&mut self) {
@@ -287,14 +294,14 @@ impl<A: Application> Server<A> {
     fn begin_shutdown(&mut self) {
         self.listeners.clear();
         self.reactor.begin_shutdown();
-        let now = self.clock.now().monotonic_ms;
+        let now = self.reactor.now().monotonic_ms;
         self.drain_until.get_or_insert(now + self.drain_ms);
+        self.has_chores = true;
         self.alarm.set(self.drain_until, now);
     }
 
     /// Accepts last in a tick, so that a slot freed by an event is not used again before its other events were seen.
-    fn accept(&mut self) {
-        let now = self.clock.now().monotonic_ms;
+    fn accept(&mut self, now: Millis) {
         for listener in &mut self.listeners {
             for _ in 0..ACCEPTS_PER_TICK {
                 let Some((stream, peer)) = listener.accept(now) else { break };
@@ -308,17 +315,21 @@ impl<A: Application> Server<A> {
                 }
             }
         }
-        self.accepts = self.listeners.iter().any(|listener| listener.is_ready(now));
         let retry_at = self.listeners.iter().filter_map(Listener::retry_at).min();
         self.alarm.set(retry_at, now);
     }
 
+    fn may_accept(&self) -> bool {
+        let now = self.reactor.now().monotonic_ms;
+        self.listeners.iter().any(|listener| listener.is_ready(now))
+    }
+
     /// How long to wait for events: not at all while work is left over.
     fn timeout(&mut self) -> Option<Duration> {
-        if self.reactor.has_backlog() || self.accepts || self.busy_poll {
+        if self.reactor.has_backlog() || self.has_chores && self.may_accept() || self.busy_poll {
             return Some(Duration::ZERO);
         }
-        let now = self.clock.now().monotonic_ms;
+        let now = self.reactor.now().monotonic_ms;
         self.alarm.set(self.reactor.next_deadline(), now);
         self.alarm.timeout(now)
     }

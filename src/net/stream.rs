@@ -27,11 +27,14 @@ impl Stream {
     }
 }
 
+#[expect(clippy::inline_always, reason = "nothing but a system call")]
 impl Socket for Stream {
+    #[inline(always)]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
     }
 
+    #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }

@@ -6,7 +6,7 @@
 #[derive(Debug)]
 pub struct Input<'b> {
     rest: &'b mut [u8],
-    assembled: Vec<u8>,
+    assembled: Option<Vec<u8>>,
 }
 
 /// Octets of a payload: where they lie.
@@ -30,7 +30,7 @@ impl Content<'_> {
 impl<'b> Input<'b> {
     /// Wraps the octets that arrived.
     pub fn new(bytes: &'b mut [u8]) -> Self {
-        Self { rest: bytes, assembled: Vec::new() }
+        Self { rest: bytes, assembled: None }
     }
 
     /// Octets not yet eaten.
@@ -62,17 +62,8 @@ impl<'b> Input<'b> {
     pub(super) fn lend<'i>(&'i mut self, content: Content<'b>) -> &'i mut [u8] {
         match content {
             Content::Borrowed(bytes) => bytes,
-            Content::Assembled(bytes) => {
-                self.assembled = bytes;
-                &mut self.assembled
-            }
+            Content::Assembled(bytes) => self.assembled.insert(bytes),
         }
-    }
-
-    /// The last message, when it was put together from several pieces: to be kept without a copy.
-    #[must_use]
-    pub fn take_assembled(&mut self) -> Option<Vec<u8>> {
-        (!self.assembled.is_empty()).then(|| std::mem::take(&mut self.assembled))
     }
 
     pub(super) fn discard(&mut self) {

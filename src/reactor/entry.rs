@@ -84,11 +84,11 @@ pub(super) struct Flags {
 }
 
 impl Entry {
-    /// An open connection about which there is nothing to know before it is read: nothing waits for it.
+    /// An open connection about which there is nothing to know before it is read: nothing waits for
+    /// it, so it is not paused either.
     #[inline]
     pub(super) fn is_flowing(&self) -> bool {
         self.backlog.is_none()
-            && !self.flags.paused
             && !self.flags.read_closed
             && matches!(self.phase, Phase::Open(_))
     }

@@ -20,7 +20,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 
 use self::core::Core;
-use self::entry::{Ending, HttpPhase, Phase};
+use self::entry::{Ending, Entry, HttpPhase, Phase};
 use crate::app::{Application, CloseReason, ConnId, Now};
 use crate::proto::{Event, Input, Millis, ProtoConfig, ProtocolError, Timeout};
 
@@ -114,6 +114,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
+    /// When the tick began.
+    #[inline]
+    pub fn now(&self) -> Now {
+        self.core.now
+    }
+
     /// The application.
     pub fn app(&self) -> &A {
         &self.app
@@ -158,22 +164,29 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// An event came. One for a connection that is gone is ignored.
-    #[inline]
+    #[inline(never)]
     pub fn ready(&mut self, conn: ConnId, readiness: Readiness) {
-        let Some(entry) = self.core.entry(conn) else { return };
-        if !entry.is_flowing() || !readiness.readable || readiness.read_closed {
-            self.ready_any(conn, readiness);
-        } else if let Some(socket) = &mut self.sockets[conn.index as usize] {
-            match socket.read(&mut self.receive) {
-                Ok(count) if count > 0 => {
-                    frames(&mut self.app, &mut self.core, conn.index, &mut self.receive[..count]);
-                    if count == self.receive.len() {
-                        self.core.resume_later(conn.index);
-                    }
+        let Self { app, core, sockets, receive, .. } = self;
+        let receive_len = receive.len();
+        let mut read = None;
+        // All but a few events are these: an open connection for which nothing waits has sent something.
+        events(app, core, conn, |entry| {
+            if !readiness.readable || readiness.read_closed || !entry.is_flowing() {
+                return None;
+            }
+            let socket = sockets.get_mut(conn.index as usize)?.as_mut()?;
+            let result = read.insert(socket.read(receive));
+            result.as_ref().ok().and_then(|&count| receive.get_mut(..count)).filter(|bytes| !bytes.is_empty())
+        });
+        match read {
+            Some(Ok(count)) if count > 0 => {
+                if count == receive_len {
+                    self.core.resume_later(conn.index);
                 }
-                result => {
-                    self.nothing_read(conn.index, &result);
-                }
+            }
+            None => self.ready_any(conn, readiness),
+            Some(result) => {
+                self.nothing_read(conn.index, &result);
             }
         }
         if self.core.outbox.len() > EARLY_FLUSH_LEN {
@@ -409,19 +422,33 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 }
 
-/// Octets of an open connection.
-#[inline(never)]
+/// Octets of a connection that may be open.
 fn frames<A: Application>(app: &mut A, core: &mut Core, index: u32, bytes: &mut [u8]) {
-    let mut input = Input::new(bytes);
-    let now = core.now.monotonic_ms;
-    if let Phase::Open(connection) = &mut core.table[index as usize].phase {
-        connection.heard(now);
-    }
-    loop {
-        let entry = &mut core.table[index as usize];
-        let Phase::Open(connection) = &mut entry.phase else { return };
+    if let Some(entry) = core.table.get(index as usize) {
         let conn = ConnId { index, generation: entry.generation };
-        let was_unfinished = entry.unfinished > 0;
+        events(app, core, conn, |_| Some(bytes));
+    }
+}
+
+/// The events in what `arrive` fetches, if the connection is open. The table is asked for the connection once before the
+/// first event and again after each callback, which may have ended it.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "most of what the loop does")]
+fn events<'b, A: Application>(
+    app: &mut A,
+    core: &mut Core,
+    conn: ConnId,
+    arrive: impl FnOnce(&Entry) -> Option<&'b mut [u8]>,
+) {
+    let now = core.now.monotonic_ms;
+    let Some(entry) = core.entry(conn) else { return };
+    let Some(bytes) = arrive(entry) else { return };
+    let Phase::Open(connection) = &mut entry.phase else { return };
+    let mut connection = connection;
+    let was_unfinished = entry.unfinished > 0;
+    let mut input = Input::new(bytes);
+    connection.heard(now);
+    loop {
         if let Some(message) = connection.quick_message(&mut input) {
             app.on_message(core, conn, message);
             if input.is_empty() && !was_unfinished {
@@ -430,8 +457,11 @@ fn frames<A: Application>(app: &mut A, core: &mut Core, index: u32, bytes: &mut 
         } else if !any_event(app, core, conn, &mut input) {
             break;
         }
+        let Some(entry) = core.table.get_mut(conn.index as usize) else { return };
+        let Phase::Open(next) = &mut entry.phase else { return };
+        connection = next;
     }
-    core.note_unfinished(index);
+    core.note_unfinished(conn.index);
 }
 
 /// One event of any kind. `false`: it was the last one.

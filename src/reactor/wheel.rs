@@ -29,9 +29,12 @@ pub(super) struct Wheel {
     links: Vec<Link>,
     /// The slot up to which everything has fired.
     current: u32,
-    /// The first occupied slot, or one before it: asked for in every tick, so it is not searched for in every tick.
-    first: u32,
+    /// When the first occupied slot fires, or one before it: asked for in every tick, so it is not searched for in every
+    /// tick. [`NEVER`] when all are empty.
+    first_ms: Millis,
 }
+
+const NEVER: Millis = Millis::MAX;
 
 impl Wheel {
     pub(super) fn new() -> Self {
@@ -40,7 +43,7 @@ impl Wheel {
             occupied: [0; WORDS],
             links: Vec::new(),
             current: 0,
-            first: NONE,
+            first_ms: NEVER,
         }
     }
 
@@ -68,7 +71,7 @@ impl Wheel {
         }
         self.heads[bucket] = index;
         self.occupied[bucket / 64] |= 1 << (bucket % 64);
-        self.first = self.first.min(slot);
+        self.first_ms = self.first_ms.min(u64::from(slot) * SLOT_MS);
     }
 
     /// Takes `index` off the wheel.
@@ -94,17 +97,13 @@ impl Wheel {
     /// Whether [`Self::advance`] has something to do at `now`.
     #[inline]
     pub(super) fn is_due(&self, now: Millis) -> bool {
-        now / SLOT_MS > u64::from(self.current)
+        self.first_ms <= now
     }
 
     /// Takes off everything armed until `now` and appends it to `fired`.
     pub(super) fn advance(&mut self, now: Millis, fired: &mut Vec<u32>) {
         let target = u32::try_from(now / SLOT_MS).unwrap_or(NONE - 1 - SLOTS as u32);
         if target <= self.current {
-            return;
-        }
-        if self.first > target {
-            self.current = target;
             return;
         }
         let steps = (target - self.current).min(SLOTS as u32);
@@ -121,15 +120,13 @@ impl Wheel {
             }
         }
         self.current = target;
-        if self.first <= target {
-            self.first = self.first_occupied().unwrap_or(NONE);
-        }
+        self.first_ms = self.first_occupied().map_or(NEVER, |slot| u64::from(slot) * SLOT_MS);
     }
 
     /// When the next slot fires; early when what was armed first is cancelled.
     #[inline]
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        (self.first != NONE).then(|| u64::from(self.first) * SLOT_MS)
+        (self.first_ms != NEVER).then_some(self.first_ms)
     }
 
     fn first_occupied(&self) -> Option<u32> {
