@@ -85,10 +85,7 @@ mod imp {
         /// Edge-triggered, so an expiry need not be read; setting the timer anew forgets it.
         #[cold]
         pub(super) fn set(&mut self, wait: Duration) {
-            let wait = Timespec {
-                tv_sec: wait.as_secs().cast_signed(),
-                tv_nsec: wait.subsec_nanos().into(),
-            };
+            let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
             let once = Itimerspec { it_interval: Timespec::default(), it_value: wait };
             // Cannot fail: the descriptor is a timer and the time is valid.
             let set = timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once);

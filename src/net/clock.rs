@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::app::Now;
 use crate::proto::Millis;
@@ -20,6 +20,9 @@ const MONOTONIC: ClockId = ClockId::Monotonic;
 #[derive(Debug)]
 pub(super) struct Clock {
     origin_ms: Millis,
+    /// What the kernel said last: with a coarse clock, mostly what it says next.
+    time: Timespec,
+    now: Now,
     /// `unix_ms - monotonic_ms` at the last comparison.
     unix_offset: u64,
     /// When the clocks are compared next.
@@ -28,17 +31,30 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { origin_ms: monotonic_ms(), unix_offset: 0, sync_at: 0 }
+        let time = clock_gettime(MONOTONIC);
+        let origin_ms = millis(time);
+        let mut clock = Self { origin_ms, time, now: Now::default(), unix_offset: 0, sync_at: 0 };
+        clock.convert(time);
+        clock
     }
 
     /// Reads the clocks.
     #[inline]
     pub(super) fn read(&mut self) -> Now {
-        let monotonic_ms = monotonic_ms() - self.origin_ms;
+        let time = clock_gettime(MONOTONIC);
+        if time != self.time {
+            self.convert(time);
+        }
+        self.now
+    }
+
+    fn convert(&mut self, time: Timespec) {
+        self.time = time;
+        let monotonic_ms = millis(time) - self.origin_ms;
         if monotonic_ms >= self.sync_at {
             self.sync(monotonic_ms);
         }
-        Now { monotonic_ms, unix_ms: self.unix_offset + monotonic_ms }
+        self.now = Now { monotonic_ms, unix_ms: self.unix_offset + monotonic_ms };
     }
 
     #[cold]
@@ -51,8 +67,6 @@ impl Clock {
     }
 }
 
-#[inline]
-fn monotonic_ms() -> Millis {
-    let now = clock_gettime(MONOTONIC);
-    now.tv_sec.cast_unsigned() * 1000 + now.tv_nsec.cast_unsigned() / 1_000_000
+fn millis(time: Timespec) -> Millis {
+    time.tv_sec.cast_unsigned() * 1000 + time.tv_nsec.cast_unsigned() / 1_000_000
 }

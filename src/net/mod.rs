@@ -245,8 +245,7 @@ impl<A: Application> Server<A> {
     fn chores(&mut self) -> ControlFlow<()> {
         let now = self.reactor.now().monotonic_ms;
         self.accept(now);
-        self.has_chores =
-            self.drain_until.is_some() || self.may_accept();
+        self.has_chores = self.drain_until.is_some() || self.may_accept();
         match self.drain_until {
             Some(until) if self.reactor.connections() == 0 || now >= until => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),

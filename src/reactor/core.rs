@@ -40,6 +40,10 @@ pub(super) struct Core {
     pub(super) dirty_topics: Vec<u32>,
     pub(super) wheel: Wheel,
     pub(super) app_timers: BinaryHeap<AppTimer>,
+    /// When the first timer of any kind fires, or before; [`Millis::MAX`] when none is set.
+    pub(super) wake_at: Millis,
+    /// There is something in `closed`, `ended`, `broken` or `resume`.
+    pub(super) is_unsettled: bool,
     /// `on_close` is owed to these.
     pub(super) closed: Vec<(ConnId, CloseReason)>,
     /// Their phase is `Ending`: the TCP connection is to be taken a step further.
@@ -69,6 +73,8 @@ impl Core {
             dirty_topics: Vec::new(),
             wheel: Wheel::new(),
             app_timers: BinaryHeap::new(),
+            wake_at: Millis::MAX,
+            is_unsettled: false,
             closed: Vec::new(),
             ended: Vec::new(),
             broken: Vec::new(),
@@ -115,9 +121,26 @@ impl Core {
         }
     }
 
+    fn arm_at(&mut self, index: u32, deadline: Millis) {
+        self.wheel.arm(index, deadline);
+        self.wake_at = self.wake_at.min(self.wheel.next_deadline());
+    }
+
+    /// Takes the TCP connection a step further at the next settling.
+    pub(super) fn end_later(&mut self, index: u32) {
+        self.ended.push(index);
+        self.is_unsettled = true;
+    }
+
+    /// Breaks the connection off at the next settling.
+    pub(super) fn break_later(&mut self, index: u32) {
+        self.broken.push(index);
+        self.is_unsettled = true;
+    }
+
     pub(super) fn arm(&mut self, index: u32) {
         if let Some(deadline) = self.table[index as usize].deadline() {
-            self.wheel.arm(index, deadline);
+            self.arm_at(index, deadline);
         }
     }
 
@@ -139,8 +162,8 @@ impl Core {
         }
         self.unfinished -= std::mem::take(&mut entry.unfinished);
         entry.phase = Phase::Ending { ending, until };
-        self.ended.push(index);
-        self.wheel.arm(index, until);
+        self.end_later(index);
+        self.arm_at(index, until);
     }
 
     /// The peer sent FIN: it will not send more, so there is no one left to serve. Answers to what it sent before
@@ -149,7 +172,7 @@ impl Core {
         match &mut self.table[index as usize].phase {
             Phase::Ending { ending: ending @ (Ending::Linger | Ending::HalfClose), .. } => {
                 *ending = Ending::Drop;
-                self.ended.push(index);
+                self.end_later(index);
             }
             Phase::Ending { .. } => {}
             _ => self.finish(index, CloseReason::Disconnected, Ending::Drop),
@@ -206,11 +229,11 @@ impl Core {
         let entry = &mut self.table[index as usize];
         if !std::mem::replace(&mut entry.flags.resumes, true) {
             self.resume.push(ConnId { index, generation: entry.generation });
+            self.is_unsettled = true;
         }
     }
 
-    /// Whether connections are to be ended, or something is owed to those that were. Nothing is queued any more.
-    #[inline]
+    /// Whether connections are to be ended, or something is owed to those that were.
     pub(super) fn has_ends(&self) -> bool {
         !(self.closed.is_empty() && self.ended.is_empty() && self.broken.is_empty())
     }
@@ -412,13 +435,18 @@ impl Core {
     }
 
     /// Takes a timer of the application's that is due.
-    #[inline]
     pub(super) fn pop_app_timer(&mut self) -> Option<u64> {
-        match self.app_timers.peek() {
-            Some(Reverse((at, ..))) if *at <= self.now.monotonic_ms => {}
-            _ => return None,
+        let Reverse((at, ..)) = self.app_timers.peek()?;
+        if *at > self.now.monotonic_ms {
+            return None;
         }
         self.app_timers.pop().map(|Reverse((.., token))| token)
+    }
+
+    /// Looks up when the first timer fires, after some have fired.
+    pub(super) fn reset_wake(&mut self) {
+        let app_timer = self.app_timers.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
+        self.wake_at = self.wheel.next_deadline().min(app_timer);
     }
 }
 
@@ -556,5 +584,6 @@ impl Context for Core {
     fn set_timer(&mut self, at: Millis, token: u64) {
         self.timers_set += 1;
         self.app_timers.push(Reverse((at, self.timers_set, token)));
+        self.wake_at = self.wake_at.min(at);
     }
 }

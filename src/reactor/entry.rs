@@ -88,9 +88,7 @@ impl Entry {
     /// it, so it is not paused either.
     #[inline]
     pub(super) fn is_flowing(&self) -> bool {
-        self.backlog.is_none()
-            && !self.flags.read_closed
-            && matches!(self.phase, Phase::Open(_))
+        self.backlog.is_none() && !self.flags.read_closed && matches!(self.phase, Phase::Open(_))
     }
 
     pub(super) fn backlog_len(&self) -> usize {

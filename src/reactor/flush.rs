@@ -42,7 +42,8 @@ pub(super) struct Scratch {
 
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// Writes everything that this tick queued; what a socket does not take becomes its backlog.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     pub(super) fn flush(&mut self) {
         match self.core.outbox.sole_runner() {
             Some(index) if self.core.dirty.is_empty() && self.core.dirty_topics.is_empty() => {
@@ -53,7 +54,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// What the tick queued is for one connection.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as above")]
     fn flush_run(&mut self, index: u32) {
         let bytes = &self.core.outbox.bytes;
         if self.core.table[index as usize].backlog.is_some() {
@@ -76,13 +78,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 let entry = &mut self.core.table[index as usize];
                 entry.backlog.get_or_insert_default().push_copy(&self.core.outbox.bytes[count..]);
             }
-            Err(_) => self.core.broken.push(index),
+            Err(_) => self.core.break_later(index),
         }
         self.core.clear_tick();
     }
 
     #[inline(never)]
-    fn flush_all(&mut self) {
+    pub(super) fn flush_all(&mut self) {
         self.core.end_run();
         for at in 0..self.core.dirty_topics.len() {
             self.flush_topic(self.core.dirty_topics[at]);
@@ -117,7 +119,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     Ok(count) if count == batch.len() => continue,
                     Ok(count) => written = count,
                     Err(_) => {
-                        self.core.broken.push(index);
+                        self.core.break_later(index);
                         continue;
                     }
                 }
@@ -145,7 +147,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     Ok(count) => {
                         entry.backlog.get_or_insert_default().push_copy(&bytes[count..]);
                     }
-                    Err(_) => self.core.broken.push(index),
+                    Err(_) => self.core.break_later(index),
                 }
             }
             _ => {
@@ -164,7 +166,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if self.core.table[index as usize].backlog.is_none() {
             match self.write_now(index, parts, total) {
                 Ok(count) => written = count,
-                Err(_) => return self.core.broken.push(index),
+                Err(_) => return self.core.break_later(index),
             }
         }
         if written == total {
@@ -245,7 +247,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             let slices = backlog.slices();
             let offered: usize = slices.iter().map(|slice| slice.len()).sum();
             let Ok(count) = write_slices(&mut self.sockets, index, &slices) else {
-                self.core.broken.push(index);
+                self.core.break_later(index);
                 return;
             };
             backlog.advance(count);
@@ -262,7 +264,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let entry = &mut self.core.table[index as usize];
         if entry.backlog.is_none() && matches!(entry.phase, Phase::Ending { .. }) {
-            self.core.ended.push(index);
+            self.core.end_later(index);
         }
     }
 

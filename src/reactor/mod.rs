@@ -91,8 +91,17 @@ pub struct Reactor<A, S> {
     generation: u32,
     fired: Vec<u32>,
     is_shutting_down: bool,
-    /// The last tick left something to settle.
-    is_unsettled: bool,
+}
+
+/// What is left to do after a read.
+enum After {
+    Nothing,
+    /// More may be there than fitted.
+    Resume,
+    /// A FIN or an error.
+    NothingRead(io::Result<usize>),
+    /// The connection is not one to be simply read.
+    Other,
 }
 
 impl<A: Application, S: Socket> Reactor<A, S> {
@@ -110,7 +119,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             generation: 0,
             fired: Vec::new(),
             is_shutting_down: false,
-            is_unsettled: false,
         }
     }
 
@@ -159,38 +167,50 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub fn abort(&mut self, conn: ConnId) {
         if self.core.entry(conn).is_some() {
             self.core.finish(conn.index, CloseReason::Disconnected, Ending::Drop);
-            self.is_unsettled = true;
         }
     }
 
     /// An event came. One for a connection that is gone is ignored.
-    #[inline(never)]
+    #[inline]
     pub fn ready(&mut self, conn: ConnId, readiness: Readiness) {
+        if readiness.readable && !readiness.read_closed {
+            self.readable(conn, readiness.writable);
+        } else {
+            self.ready_any(conn, readiness);
+        }
+    }
+
+    /// All but a few events are these: an open connection for which nothing waits has sent something.
+    #[inline(never)]
+    fn readable(&mut self, conn: ConnId, writable: bool) {
         let Self { app, core, sockets, receive, .. } = self;
         let receive_len = receive.len();
-        let mut read = None;
-        // All but a few events are these: an open connection for which nothing waits has sent something.
+        let mut after = After::Other;
         events(app, core, conn, |entry| {
-            if !readiness.readable || readiness.read_closed || !entry.is_flowing() {
-                return None;
-            }
-            let socket = sockets.get_mut(conn.index as usize)?.as_mut()?;
-            let result = read.insert(socket.read(receive));
-            result.as_ref().ok().and_then(|&count| receive.get_mut(..count)).filter(|bytes| !bytes.is_empty())
-        });
-        match read {
-            Some(Ok(count)) if count > 0 => {
-                if count == receive_len {
-                    self.core.resume_later(conn.index);
+            let socket = sockets.get_mut(conn.index as usize)?.as_mut().filter(|_| entry.is_flowing())?;
+            match socket.read(receive) {
+                Ok(count) if count > 0 => {
+                    after = if count == receive_len { After::Resume } else { After::Nothing };
+                    receive.get_mut(..count)
+                }
+                result => {
+                    after = After::NothingRead(result);
+                    None
                 }
             }
-            None => self.ready_any(conn, readiness),
-            Some(result) => {
+        });
+        match after {
+            After::Nothing => {}
+            After::Resume => self.core.resume_later(conn.index),
+            After::NothingRead(result) => {
                 self.nothing_read(conn.index, &result);
+            }
+            After::Other => {
+                return self.ready_any(conn, Readiness { readable: true, writable, read_closed: false });
             }
         }
         if self.core.outbox.len() > EARLY_FLUSH_LEN {
-            self.flush();
+            self.flush_all();
         }
     }
 
@@ -205,12 +225,15 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if readiness.readable || readiness.read_closed {
             self.read_turn(conn);
         }
+        if self.core.outbox.len() > EARLY_FLUSH_LEN {
+            self.flush_all();
+        }
     }
 
     /// Goes on with connections that had more to read than a turn allows.
     #[inline]
     pub fn resume(&mut self) {
-        if !self.core.resume.is_empty() {
+        if self.core.is_unsettled {
             self.resume_all();
         }
     }
@@ -221,7 +244,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             entry.flags.resumes = false;
             self.read_turn(conn);
             if self.core.outbox.len() > EARLY_FLUSH_LEN {
-                self.flush();
+                self.flush_all();
             }
         }
     }
@@ -234,11 +257,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Does what is due.
     #[inline]
     pub fn fire_timers(&mut self) {
-        if self.core.wheel.is_due(self.core.now.monotonic_ms) {
-            self.handle_timeouts();
-        }
-        while let Some(token) = self.core.pop_app_timer() {
-            self.app.on_timer(&mut self.core, token);
+        if self.core.wake_at <= self.core.now.monotonic_ms {
+            self.fire_all();
         }
     }
 
@@ -246,13 +266,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline]
     pub fn settle(&mut self) {
         self.flush();
-        self.is_unsettled = self.core.has_ends() && !self.settle_ends();
+        if self.core.is_unsettled {
+            self.settle_ends();
+        }
         #[cfg(debug_assertions)]
         self.check_invariants();
     }
 
-    /// `false`: something is left.
-    fn settle_ends(&mut self) -> bool {
+    fn settle_ends(&mut self) {
         for _ in 0..SETTLE_ROUNDS {
             while let Some(index) = self.core.broken.pop() {
                 self.core.break_off(index);
@@ -264,28 +285,29 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             for index in std::mem::take(&mut self.core.ended) {
                 // What a callback or a failure queued is written first.
                 if self.core.table.get(index as usize).is_some_and(|entry| entry.flags.dirty) {
-                    self.core.ended.push(index);
+                    self.core.end_later(index);
                 } else {
                     self.end_tcp(index);
                 }
             }
-            self.flush();
+            self.flush_all();
             if !self.core.has_ends() {
-                return true;
+                break;
             }
         }
-        false
+        self.core.is_unsettled = self.core.has_ends() || !self.core.resume.is_empty();
     }
 
     /// When the loop must wake up at the latest.
+    #[inline]
     pub fn next_deadline(&self) -> Option<Millis> {
-        let app_timer = self.core.app_timers.peek().map(|timer| timer.0.0);
-        self.core.wheel.next_deadline().into_iter().chain(app_timer).min()
+        (self.core.wake_at != Millis::MAX).then_some(self.core.wake_at)
     }
 
     /// Whether there is work that no event announces.
+    #[inline]
     pub fn has_backlog(&self) -> bool {
-        self.is_unsettled || !self.core.resume.is_empty()
+        self.core.is_unsettled
     }
 
     /// Begins to stop: the application is told, then every connection is closed with 1001. The caller accepts no
@@ -307,13 +329,18 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    fn handle_timeouts(&mut self) {
+    #[inline(never)]
+    fn fire_all(&mut self) {
         let mut fired = std::mem::take(&mut self.fired);
         self.core.wheel.advance(self.core.now.monotonic_ms, &mut fired);
         for index in fired.drain(..) {
             self.handle_timeout(index);
         }
         self.fired = fired;
+        while let Some(token) = self.core.pop_app_timer() {
+            self.app.on_timer(&mut self.core, token);
+        }
+        self.core.reset_wake();
     }
 
     fn handle_timeout(&mut self, index: u32) {
@@ -322,7 +349,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let Some(entry) = self.core.table.get_mut(index as usize) else { return };
         match &mut entry.phase {
             Phase::Http(http) if http.deadline <= now => self.http_timeout(index),
-            Phase::Ending { until, .. } if *until <= now => self.core.ended.push(index),
+            Phase::Ending { until, .. } if *until <= now => self.core.end_later(index),
             Phase::Open(connection) => {
                 let timeout = connection.handle_timeout(now, &mut self.core.outbox.bytes);
                 self.core.wrote(index, start);

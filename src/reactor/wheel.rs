@@ -29,8 +29,7 @@ pub(super) struct Wheel {
     links: Vec<Link>,
     /// The slot up to which everything has fired.
     current: u32,
-    /// When the first occupied slot fires, or one before it: asked for in every tick, so it is not searched for in every
-    /// tick. [`NEVER`] when all are empty.
+    /// When the first occupied slot fires, or one before it; [`NEVER`] when all are empty.
     first_ms: Millis,
 }
 
@@ -94,16 +93,10 @@ impl Wheel {
         self.links[index as usize] = UNARMED;
     }
 
-    /// Whether [`Self::advance`] has something to do at `now`.
-    #[inline]
-    pub(super) fn is_due(&self, now: Millis) -> bool {
-        self.first_ms <= now
-    }
-
     /// Takes off everything armed until `now` and appends it to `fired`.
     pub(super) fn advance(&mut self, now: Millis, fired: &mut Vec<u32>) {
         let target = u32::try_from(now / SLOT_MS).unwrap_or(NONE - 1 - SLOTS as u32);
-        if target <= self.current {
+        if target <= self.current || self.first_ms > now {
             return;
         }
         let steps = (target - self.current).min(SLOTS as u32);
@@ -123,10 +116,9 @@ impl Wheel {
         self.first_ms = self.first_occupied().map_or(NEVER, |slot| u64::from(slot) * SLOT_MS);
     }
 
-    /// When the next slot fires; early when what was armed first is cancelled.
-    #[inline]
-    pub(super) fn next_deadline(&self) -> Option<Millis> {
-        (self.first_ms != NEVER).then_some(self.first_ms)
+    /// When the next slot fires, or before: when what was armed first is cancelled. [`Millis::MAX`]: nothing is armed.
+    pub(super) fn next_deadline(&self) -> Millis {
+        self.first_ms
     }
 
     fn first_occupied(&self) -> Option<u32> {
@@ -164,10 +156,10 @@ mod tests {
     fn fires_within_a_slot_of_the_deadline() {
         let mut wheel = Wheel::new();
         wheel.arm(7, 100);
-        assert_eq!(wheel.next_deadline(), Some(128));
+        assert_eq!(wheel.next_deadline(), 128);
         assert!(fired(&mut wheel, 127).is_empty());
         assert_eq!(fired(&mut wheel, 128), [7]);
-        assert_eq!(wheel.next_deadline(), None);
+        assert_eq!(wheel.next_deadline(), NEVER);
     }
 
     #[test]
@@ -207,7 +199,7 @@ mod tests {
                         }
                         for deadline in oracle.iter().flatten() {
                             prop_assert!(*deadline + SLOT_MS > now, "{deadline} missed at {now}");
-                            prop_assert!(wheel.next_deadline().is_some_and(|next| next < deadline + 2 * SLOT_MS));
+                            prop_assert!(wheel.next_deadline() < deadline + 2 * SLOT_MS);
                         }
                     }
                 }

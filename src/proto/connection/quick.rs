@@ -32,39 +32,38 @@ impl Connection {
     /// next.
     #[inline(always)]
     pub(crate) fn quick_message<'b>(&mut self, input: &mut Input<'b>) -> Option<Message<'b>> {
-        let (kind, payload, key) = self.masked_message(input)?;
-        if kind == MessageKind::Binary {
-            simd::xor_mask(payload, key, 0);
-        } else {
-            let mut utf8 = Utf8Validator::default();
-            if utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_err() {
-                self.has_invalid_text = true;
-                return None;
+        match *input.peek().first()? {
+            FIN_BINARY => {
+                let (payload, key) = self.masked_message(input)?;
+                simd::xor_mask(payload, key, 0);
+                Some(Message { kind: MessageKind::Binary, payload })
             }
+            FIN_TEXT => {
+                let (payload, key) = self.masked_message(input)?;
+                let mut utf8 = Utf8Validator::default();
+                if utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_err() {
+                    self.has_invalid_text = true;
+                    return None;
+                }
+                Some(Message { kind: MessageKind::Text, payload })
+            }
+            _ => None,
         }
-        Some(Message { kind, payload })
     }
 
-    /// A whole message at the front of the input, still masked: its length in 7 or 16 bits, masked as it must be.
+    /// The payload of a frame at the front of the input, still masked: its length in 7 or 16 bits, masked as it must be.
     #[inline(always)]
-    fn masked_message<'b>(&self, input: &mut Input<'b>) -> Option<(MessageKind, &'b mut [u8], [u8; 4])> {
-        let &[first, second, high, low, ..] = input.peek().first_chunk::<6>()?;
-        let kind = match first {
-            FIN_BINARY => MessageKind::Binary,
-            FIN_TEXT => MessageKind::Text,
-            _ => return None,
-        };
+    fn masked_message<'b>(&self, input: &mut Input<'b>) -> Option<(&'b mut [u8], [u8; 4])> {
+        let &[_, second, high, low, ..] = input.peek().first_chunk::<6>()?;
         let short_len = second ^ self.peer_mask_bit;
-        let (payload, key) = if short_len < LEN_16 {
-            self.masked_payload(input, 2, short_len.into())?
-        } else {
-            let len = u16::from_be_bytes([high, low]);
-            if short_len > LEN_16 || len < 126 {
-                return None;
-            }
-            self.masked_payload(input, 4, len.into())?
-        };
-        Some((kind, payload, key))
+        if short_len < LEN_16 {
+            return self.masked_payload(input, 2, short_len.into());
+        }
+        let len = u16::from_be_bytes([high, low]);
+        if short_len > LEN_16 || len < 126 {
+            return None;
+        }
+        self.masked_payload(input, 4, len.into())
     }
 
     /// The payload behind `at` octets of header, when it is whole and within limits.
