@@ -76,7 +76,7 @@ pub struct Readiness {
 }
 
 /// Bytes queued in one tick after which everything is written before more is read.
-const EARLY_FLUSH_LEN: usize = 256 * 1024;
+const EARLY_FLUSH_LEN: usize = 64 * 1024;
 /// Times that connections are flushed and ended in one tick; what is left makes the next tick wait for nothing.
 const SETTLE_ROUNDS: usize = 8;
 
