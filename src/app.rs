@@ -38,6 +38,54 @@ impl ConnId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicId(pub(crate) u32);
 
+/// What a topic does when the queue of a subscriber that reads too slowly is full. Messages for one connection alone and
+/// control frames are never dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// The connection is closed with 1008: nothing that a subscriber gets has a gap.
+    #[default]
+    Close,
+    /// The oldest messages of the topic that wait make room for the new one.
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+    /// Of the messages with one key ([`Context::publish_keyed`]) only the newest waits, even where there is room for more;
+    /// where there is none, as [`Self::DropOldest`].
+    Conflate,
+}
+
+/// How a topic treats its subscribers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TopicOptions {
+    /// For subscribers that read too slowly.
+    pub slow_policy: SlowPolicy,
+    /// Bytes that may wait for a subscriber before the policy drops; [`Config::max_backlog`] when `None`. Does not concern
+    /// [`SlowPolicy::Close`].
+    ///
+    /// [`Config::max_backlog`]: crate::reactor::Config::max_backlog
+    pub max_queue: Option<usize>,
+}
+
+/// What [`Context::publish`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Connections that the message is for.
+    pub receivers: usize,
+    /// What became of all that the topic published in earlier ticks.
+    pub totals: Deliveries,
+}
+
+/// Counts messages, once for each receiver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deliveries {
+    /// The socket took them at once.
+    pub delivered: u64,
+    /// They had to wait.
+    pub queued: u64,
+    /// They were dropped because the receiver reads too slowly, some of them after they had waited.
+    pub dropped: u64,
+}
+
 /// The two clocks, read once a tick.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Now {
@@ -168,13 +216,23 @@ pub trait Context {
     fn send_fragment(&mut self, conn: ConnId, fragment: Outgoing<'_>, is_last: bool)
     -> Result<(), SendError>;
 
-    /// Queues a message for every subscriber of a topic but `except`; gives the number of receivers.
+    /// Queues a message for every subscriber of a topic but `except`.
     /// The message is encoded once, and compressed once for all receivers without context takeover that agreed on the
     /// same window; for each receiver with context takeover it is compressed by itself.
-    fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> usize;
+    fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> Published;
 
-    /// Makes a topic without subscribers.
-    fn create_topic(&mut self) -> TopicId;
+    /// As [`Self::publish`], for [`SlowPolicy::Conflate`]: of messages with one key a slow subscriber needs the newest only.
+    fn publish_keyed(
+        &mut self,
+        topic: TopicId,
+        key: u64,
+        message: Outgoing<'_>,
+        except: Option<ConnId>,
+    ) -> Published;
+
+    /// Makes a topic without subscribers. Where `options` let messages be dropped, subscribers that agreed on context
+    /// takeover get them uncompressed: a compressed message that refers to one that was dropped could not be read.
+    fn create_topic(&mut self, options: TopicOptions) -> TopicId;
 
     /// Ends a topic; what was published before still goes out.
     fn remove_topic(&mut self, topic: TopicId);
@@ -185,6 +243,12 @@ pub trait Context {
     /// [`SendError::NotOpen`] when the connection is not open (any more), [`SendError::MessageUnfinished`] in the middle of
     /// a fragmented message.
     fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), SendError>;
+
+    /// As [`Self::subscribe`], with a policy for this subscriber instead of the topic's.
+    ///
+    /// # Errors
+    /// As [`Self::subscribe`].
+    fn subscribe_as(&mut self, conn: ConnId, topic: TopicId, policy: SlowPolicy) -> Result<(), SendError>;
 
     /// Takes a connection out of a topic: it gets what was published until now.
     fn unsubscribe(&mut self, conn: ConnId, topic: TopicId);
@@ -247,6 +311,12 @@ pub trait Application {
     /// The connection is closed: nothing can be sent to it any more.
     fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
         let _ = (ctx, conn, reason);
+    }
+
+    /// Messages of a topic were dropped for a connection that read too slowly, and it has now read everything else: the
+    /// moment to tell it of the gap.
+    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
+        let _ = (ctx, conn, topic, dropped);
     }
 
     /// A timer of [`Context::set_timer`] is due.

@@ -1,6 +1,6 @@
 //! Two small applications, for conformance and benchmarks: any path, any origin.
 
-use crate::app::{Application, ConnId, Context, Message, TopicId};
+use crate::app::{Application, ConnId, Context, Message, TopicId, TopicOptions};
 use std::convert::Infallible;
 
 /// Sends every message back to its sender.
@@ -28,7 +28,7 @@ impl Application for Fanout {
     type Mail = Infallible;
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.everyone = Some(ctx.create_topic());
+        self.everyone = Some(ctx.create_topic(TopicOptions::default()));
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {

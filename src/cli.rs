@@ -73,6 +73,15 @@ pub(crate) struct CommonArgs {
     /// Never sleep: less latency, for a whole core
     #[arg(long)]
     pub(crate) busy_poll: bool,
+    /// Connections at a time; more get 503 [default: as many as there are descriptors]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    max_connections: usize,
+    /// Bytes that may wait for all slow readers together; above it those with the longest queues are dropped
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().max_queued)]
+    max_queued: usize,
+    /// Milliseconds that anything may wait for a slow reader; then it is dropped (0: for ever)
+    #[arg(long, value_name = "MS", default_value_t = Config::default().max_queue_age_ms)]
+    max_queue_age: u64,
     #[command(flatten)]
     deflate: DeflateArgs,
 }
@@ -89,6 +98,20 @@ struct DeflateArgs {
     /// Compress each message for itself: no memory per connection, and a broadcast is compressed once
     #[arg(long = "deflate-no-context-takeover", requires = "is_on")]
     no_context_takeover: bool,
+}
+
+impl CommonArgs {
+    /// The defaults, with what the command line says about every kind of server.
+    fn config(&self) -> Config {
+        let mut config = Config {
+            max_connections: self.max_connections,
+            max_queued: self.max_queued,
+            max_queue_age_ms: self.max_queue_age,
+            ..Config::default()
+        };
+        config.proto.deflate = self.deflate.config();
+        config
+    }
 }
 
 impl DeflateArgs {
@@ -113,18 +136,15 @@ impl ServeArgs {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let mut config = Config::default();
-        config.proto.deflate = self.common.deflate.config();
-        config
+        self.common.config()
     }
 }
 
 impl BenchArgs {
     /// Limits for payloads of `--max-message`, and room in the queue for some of them.
     pub(crate) fn config(&self) -> Config {
-        let mut config = Config::default();
+        let mut config = self.common.config();
         config.proto.limits = Limits::default().with_max_message(self.max_message);
-        config.proto.deflate = self.common.deflate.config();
         let max_message = usize::try_from(self.max_message).unwrap_or(usize::MAX);
         config.max_backlog = config.max_backlog.saturating_add(max_message.saturating_mul(2));
         config

@@ -10,7 +10,7 @@ use self::assets::Assets;
 use self::history::History;
 use crate::app::{
     Acceptance, Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, OriginPolicy,
-    Outgoing, Request, RequestHead, Response, TopicId, Verdict,
+    Outgoing, Request, RequestHead, Response, TopicId, TopicOptions, Verdict,
 };
 
 /// The subprotocol of the tutorial chat; also spoken with clients that offer none.
@@ -92,7 +92,7 @@ impl Application for Chat {
     type Mail = Infallible;
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.general = Some(ctx.create_topic());
+        self.general = Some(ctx.create_topic(TopicOptions::default()));
     }
 
     fn on_request<C: Context>(&mut self, _ctx: &mut C, request: &Request<'_>) -> Verdict {

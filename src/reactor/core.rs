@@ -7,22 +7,18 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::Config;
+use super::budget::Budget;
 use super::entry::{Ending, Entry, Phase};
 use super::outbox::{Chain, Outbox};
-use super::topics::{Joined, Membership, Piece, Topic};
+use super::topics::{Membership, Topic};
 use super::wheel::Wheel;
-use crate::app::{CloseReason, ConnId, Context, Now, Outgoing, TopicId};
+use crate::app::{CloseReason, ConnId, Context, Now, Outgoing, Published, SlowPolicy, TopicId, TopicOptions};
 use crate::proto::{
-    CloseCode, DeflatePool, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, MessageKind, Millis, Opcode,
-    ProtoConfig, ProtocolError, SendError, write_frame,
+    CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
 type AppTimer = Reverse<(Millis, u64, u64)>;
-
-/// What one tick may encode for single connections when it publishes, in bytes: with context takeover every receiver
-/// costs a copy. Whom it is too much for is closed as a slow consumer.
-const MAX_OUTBOX_LEN: usize = 1 << 30;
 
 /// The state of the loop without its sockets and its application.
 #[derive(Debug)]
@@ -42,7 +38,7 @@ pub(super) struct Core {
     pub(super) app_timers: BinaryHeap<AppTimer>,
     /// When the first timer of any kind fires, or before; [`Millis::MAX`] when none is set.
     pub(super) wake_at: Millis,
-    /// There is something in `closed`, `ended`, `broken` or `resume`.
+    /// There is something in `closed`, `ended`, `broken`, `lagged` or `resume`.
     pub(super) is_unsettled: bool,
     /// `on_close` is owed to these.
     pub(super) closed: Vec<(ConnId, CloseReason)>,
@@ -52,6 +48,14 @@ pub(super) struct Core {
     pub(super) broken: Vec<u32>,
     /// To be read again without a new event.
     pub(super) resume: Vec<ConnId>,
+    /// Connections that are to be closed because more would wait for them than may.
+    pub(super) overflowed: Vec<u32>,
+    /// `on_lag` is owed to these: a topic and the number of messages dropped.
+    pub(super) lagged: Vec<(ConnId, TopicId, u64)>,
+    /// The memory of all backlogs.
+    pub(super) queues: Budget,
+    /// Upgraded connections that `on_close` was not called for.
+    pub(super) open: usize,
     pub(super) tick: u32,
     /// Bytes kept of all unfinished messages.
     pub(super) unfinished: usize,
@@ -79,6 +83,10 @@ impl Core {
             ended: Vec::new(),
             broken: Vec::new(),
             resume: Vec::new(),
+            overflowed: Vec::new(),
+            lagged: Vec::new(),
+            queues: Budget::default(),
+            open: 0,
             tick: 0,
             unfinished: 0,
             timers_set: 0,
@@ -139,8 +147,39 @@ impl Core {
     }
 
     pub(super) fn arm(&mut self, index: u32) {
-        if let Some(deadline) = self.table[index as usize].deadline() {
+        if let Some(deadline) = self.table[index as usize].deadline(self.config.max_queue_age_ms) {
             self.arm_at(index, deadline);
+        }
+    }
+
+    /// Lets go of a connection for which too much waits, or for too long: there is no room for a Close.
+    pub(super) fn drop_slow(&mut self, index: u32) {
+        self.finish(index, CloseReason::SlowConsumer, Ending::Drop);
+        self.table[index as usize].backlog = None;
+        self.give_up_now(index);
+    }
+
+    /// Whether there is room for another upgraded connection.
+    pub(super) fn admits(&self) -> bool {
+        let max_connections = self.config.max_connections;
+        (max_connections == 0 || self.open < max_connections)
+            && self.queues.used() <= self.config.max_queued / 4 * 3
+    }
+
+    /// Above the limit for all queues together the longest ones go first.
+    pub(super) fn shed(&mut self) {
+        let mut queues: Vec<(usize, u32)> = self
+            .table
+            .iter()
+            .map(|(index, entry)| (entry.backlog_len(), index as u32))
+            .filter(|(len, _)| *len > 0)
+            .collect();
+        queues.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, index) in queues {
+            if self.queues.used() <= self.config.max_queued {
+                break;
+            }
+            self.drop_slow(index);
         }
     }
 
@@ -151,13 +190,16 @@ impl Core {
         let entry = &mut self.table[index as usize];
         let until = match entry.phase {
             // The closing handshake and the linger share one deadline.
-            Phase::Open(_) if entry.local_reason.is_some() => entry.deadline().unwrap_or(until).min(until),
+            Phase::Open(_) if entry.local_reason.is_some() => {
+                entry.phase_deadline().unwrap_or(until).min(until)
+            }
             Phase::Ending { until, .. } => until,
             _ => until,
         };
         if let Phase::Open(_) = entry.phase {
             let conn = ConnId { index, generation: entry.generation };
             let reason = entry.local_reason.take().map_or(reason, |reason| *reason);
+            self.open -= 1;
             self.closed.push((conn, reason));
         }
         self.unfinished -= std::mem::take(&mut entry.unfinished);
@@ -235,7 +277,7 @@ impl Core {
 
     /// Whether connections are to be ended, or something is owed to those that were.
     pub(super) fn has_ends(&self) -> bool {
-        !(self.closed.is_empty() && self.ended.is_empty() && self.broken.is_empty())
+        !(self.closed.is_empty() && self.ended.is_empty() && self.broken.is_empty() && self.lagged.is_empty())
     }
 
     /// Bytes that wait for a connection, those of this tick included.
@@ -262,48 +304,6 @@ impl Core {
         self.arm(conn.index);
     }
 
-    fn leave_all_topics(&mut self, index: u32) {
-        while let Some(membership) = self.table[index as usize].memberships.last().copied() {
-            self.leave(index, membership);
-        }
-    }
-
-    /// Takes a connection out of a topic; what this tick published before is kept for it.
-    fn leave(&mut self, index: u32, membership: Membership) {
-        self.keep_pieces(index, &membership);
-        let topic = &mut self.topics[membership.topic as usize];
-        topic.members.swap_remove(membership.position as usize);
-        let moved = topic.members.get(membership.position as usize).copied();
-        self.table[index as usize].memberships.retain(|other| other.topic != membership.topic);
-        if let Some(moved) = moved {
-            for other in &mut self.table[moved as usize].memberships {
-                if other.topic == membership.topic {
-                    other.position = membership.position;
-                }
-            }
-        }
-    }
-
-    /// Copies the pieces that a leaving member is still to get into its chain, each in its place.
-    fn keep_pieces(&mut self, index: u32, membership: &Membership) {
-        self.end_run();
-        let topic = &self.topics[membership.topic as usize];
-        let entry = &mut self.table[index as usize];
-        for piece in &topic.pieces[membership.first_piece(self.tick)..] {
-            if piece.except == Some(index) {
-                continue;
-            }
-            let start = self.outbox.len();
-            self.outbox.bytes.extend_from_slice(&topic.batch[piece.start as usize..piece.end as usize]);
-            self.outbox.attach_at(&mut entry.chain, start, self.outbox.len(), piece.order);
-            entry.flags.special = true;
-            if !entry.flags.dirty {
-                entry.flags.dirty = true;
-                self.dirty.push(index);
-            }
-        }
-    }
-
     /// Forgets the tick after everything was written or moved to backlogs.
     #[inline]
     pub(super) fn clear_tick(&mut self) {
@@ -312,21 +312,6 @@ impl Core {
             self.clear_topics();
         }
         self.tick = self.tick.wrapping_add(1);
-    }
-
-    fn clear_topics(&mut self) {
-        while let Some(topic) = self.dirty_topics.pop() {
-            self.topics[topic as usize].clear();
-            if self.topics[topic as usize].is_removed {
-                self.forget_topic(topic);
-            }
-        }
-    }
-
-    fn forget_topic(&mut self, topic: u32) {
-        for member in self.topics.remove(topic as usize).members {
-            self.table[member as usize].memberships.retain(|other| other.topic != topic);
-        }
     }
 
     /// Takes a connection out of the table.
@@ -349,89 +334,6 @@ impl Core {
         }) as u32;
         self.arm(index);
         ConnId { index, generation }
-    }
-
-    /// The variant of a topic for subscribers of an encoding; the first of them makes it.
-    fn variant_for(&mut self, topic: u32, encoding: Encoding) -> u32 {
-        self.topics[topic as usize].variant(topic, encoding).unwrap_or_else(|| {
-            let variant = self.topics.insert(Topic::default()) as u32;
-            self.topics[topic as usize].variants.push((encoding, variant));
-            variant
-        })
-    }
-
-    /// Encodes a message once for all members of a topic or variant but `except`; gives their number.
-    fn publish_to(
-        &mut self,
-        topic: u32,
-        encoding: Encoding,
-        order: u32,
-        message: Outgoing<'_>,
-        except: Option<ConnId>,
-    ) -> usize {
-        let state = &mut self.topics[topic as usize];
-        if state.members.is_empty() {
-            return 0;
-        }
-        let except = except
-            .filter(|conn| {
-                self.table.get(conn.index as usize).is_some_and(|e| e.generation == conn.generation)
-            })
-            .map(|conn| conn.index)
-            .filter(|&index| self.table[index as usize].memberships.iter().any(|m| m.topic == topic));
-        if let Some(index) = except {
-            let flags = &mut self.table[index as usize].flags;
-            flags.special = true;
-            if !flags.dirty {
-                flags.dirty = true;
-                self.dirty.push(index);
-            }
-        }
-        if state.pieces.is_empty() {
-            self.dirty_topics.push(topic);
-        }
-        let batch = state.batch_mut();
-        let start = batch.len() as u32;
-        if let Encoding::Shared(window_bits) = encoding {
-            self.deflate.write_message(window_bits, message, batch);
-        } else {
-            let opcode = match message.kind() {
-                MessageKind::Text => Opcode::Text,
-                MessageKind::Binary => Opcode::Binary,
-            };
-            write_frame(batch, true, opcode, message.payload(), None);
-        }
-        let end = batch.len() as u32;
-        debug_assert!((end - start) as usize <= message.payload().len() + MAX_FRAME_HEADER_LEN);
-        state.pieces.push(Piece { order, start, end, except });
-        state.members.len() - usize::from(except.is_some())
-    }
-
-    /// Encodes a message for each member by itself: with context takeover no two get the same octets.
-    fn publish_to_each(&mut self, topic: u32, message: Outgoing<'_>, except: Option<ConnId>) -> usize {
-        let members = std::mem::take(&mut self.topics[topic as usize].members);
-        let mut receivers = 0;
-        let mut too_much = Vec::new();
-        for &index in &members {
-            let start = self.outbox.len();
-            let entry = &mut self.table[index as usize];
-            let conn = ConnId { index, generation: entry.generation };
-            let Phase::Open(connection) = &mut entry.phase else { continue };
-            if except == Some(conn) {
-                continue;
-            }
-            if start + message.payload().len() > MAX_OUTBOX_LEN {
-                too_much.push(conn);
-            } else if connection.encode(message, &mut self.outbox.bytes).is_ok() {
-                self.wrote(index, start);
-                receivers += 1;
-            }
-        }
-        self.topics[topic as usize].members = members;
-        for conn in too_much {
-            self.close_for(conn, CloseReason::SlowConsumer, "slow consumer");
-        }
-        receivers
     }
 
     /// Takes a timer of the application's that is due.
@@ -495,26 +397,25 @@ impl Context for Core {
         Ok(())
     }
 
-    fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> usize {
-        self.end_run();
-        let order = self.outbox.next_order();
-        let Some(state) = self.topics.get(topic.0 as usize).filter(|state| !state.is_removed) else {
-            return 0;
-        };
-        let variants = state.variants.len();
-        let mut receivers = self.publish_to(topic.0, Encoding::Plain, order, message, except);
-        for at in 0..variants {
-            let (encoding, variant) = self.topics[topic.0 as usize].variants[at];
-            receivers += match encoding {
-                Encoding::Own => self.publish_to_each(variant, message, except),
-                encoding => self.publish_to(variant, encoding, order, message, except),
-            };
-        }
-        receivers
+    fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> Published {
+        self.publish_any(topic, None, message, except)
     }
 
-    fn create_topic(&mut self) -> TopicId {
-        TopicId(self.topics.insert(Topic::default()) as u32)
+    fn publish_keyed(
+        &mut self,
+        topic: TopicId,
+        key: u64,
+        message: Outgoing<'_>,
+        except: Option<ConnId>,
+    ) -> Published {
+        self.publish_any(topic, Some(key), message, except)
+    }
+
+    fn create_topic(&mut self, options: TopicOptions) -> TopicId {
+        let slot = self.topics.vacant_entry();
+        let topic = slot.key() as u32;
+        slot.insert(Topic::new(topic, options));
+        TopicId(topic)
     }
 
     fn remove_topic(&mut self, topic: TopicId) {
@@ -530,6 +431,11 @@ impl Context for Core {
     }
 
     fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), SendError> {
+        let policy = self.topics.get(topic.0 as usize).map(|state| state.options.slow_policy);
+        self.subscribe_as(conn, topic, policy.unwrap_or_default())
+    }
+
+    fn subscribe_as(&mut self, conn: ConnId, topic: TopicId, policy: SlowPolicy) -> Result<(), SendError> {
         if self.topics.get(topic.0 as usize).is_none_or(|state| state.is_removed) {
             return Ok(());
         }
@@ -544,27 +450,21 @@ impl Context for Core {
             }
             _ => return Err(SendError::NotOpen),
         }
-        let topic = self.variant_for(topic.0, entry.encoding());
-        let entry = &mut self.table[conn.index as usize];
-        if entry.memberships.iter().any(|membership| membership.topic == topic) {
-            return Ok(());
-        }
-        let state = &mut self.topics[topic as usize];
-        let piece = state.pieces.len() as u32;
-        let joined = (piece > 0).then_some(Joined { tick: self.tick, piece });
-        entry.flags.special |= joined.is_some();
-        let position = state.members.len() as u32;
-        entry.memberships.push(Membership { topic, position, joined });
-        state.members.push(conn.index);
+        let topic = self.variant_for(topic.0, entry.encoding_under(policy));
+        self.join(conn.index, topic, policy);
         Ok(())
     }
 
     fn unsubscribe(&mut self, conn: ConnId, topic: TopicId) {
         let Some(entry) = self.table.get(conn.index as usize) else { return };
         let Some(state) = self.topics.get(topic.0 as usize) else { return };
-        let variant = state.variant(topic.0, entry.encoding());
+        let is_it = |membership: &&Membership| {
+            [Encoding::Plain, entry.encoding()]
+                .iter()
+                .any(|&encoding| state.variant(topic.0, encoding) == Some(membership.topic))
+        };
         if entry.generation == conn.generation
-            && let Some(membership) = entry.memberships.iter().find(|m| Some(m.topic) == variant).copied()
+            && let Some(membership) = entry.memberships.iter().find(is_it).copied()
         {
             self.leave(conn.index, membership);
         }

@@ -6,7 +6,7 @@ use super::backlog::Backlog;
 use super::body::Pending;
 use super::outbox::Chain;
 use super::topics::Membership;
-use crate::app::CloseReason;
+use crate::app::{CloseReason, SlowPolicy};
 use crate::proto::head::HeadScanner;
 use crate::proto::{Connection, Encoding, Millis};
 
@@ -103,8 +103,28 @@ impl Entry {
         }
     }
 
-    /// When something is due for this connection.
-    pub(super) fn deadline(&self) -> Option<Millis> {
+    /// How messages of a topic are encoded for the peer. What may be dropped must not be referred to by what comes after.
+    pub(super) fn encoding_under(&self, policy: SlowPolicy) -> Encoding {
+        match self.encoding() {
+            Encoding::Own if policy != SlowPolicy::Close => Encoding::Plain,
+            encoding => encoding,
+        }
+    }
+
+    /// When something is due for this connection. What waits for it may do so for `max_queue_age` (0: for ever).
+    pub(super) fn deadline(&self, max_queue_age: Millis) -> Option<Millis> {
+        let too_old = self.too_old_at(max_queue_age);
+        self.phase_deadline().into_iter().chain(too_old).min()
+    }
+
+    /// When the first of what waits has waited for too long.
+    pub(super) fn too_old_at(&self, max_queue_age: Millis) -> Option<Millis> {
+        let oldest = self.backlog.as_ref().filter(|_| max_queue_age > 0)?.oldest()?;
+        Some(oldest + max_queue_age)
+    }
+
+    /// When something is due in the connection's life.
+    pub(super) fn phase_deadline(&self) -> Option<Millis> {
         match &self.phase {
             Phase::Http(http) => Some(http.deadline),
             Phase::Open(connection) => connection.next_timeout(),

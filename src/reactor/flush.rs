@@ -3,9 +3,9 @@
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use super::backlog::Backlog;
 use super::core::Core;
 use super::entry::{Ending, Phase};
+use super::keep::Left;
 use super::outbox::Chain;
 use super::{Reactor, Socket};
 use crate::app::{Application, CloseReason, ConnId};
@@ -36,8 +36,6 @@ struct Part {
 pub(super) struct Scratch {
     parts: Vec<Part>,
     cork: Vec<u8>,
-    /// Connections whose backlog would have passed its limit.
-    overflowed: Vec<u32>,
 }
 
 impl<A: Application, S: Socket> Reactor<A, S> {
@@ -65,18 +63,17 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         match socket.write(bytes) {
             Ok(count) if count == bytes.len() => self.core.clear_tick(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.flush_all(),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run_left(index, Ok(0)),
-            result => self.run_left(index, result),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run_left(index, &Ok(0)),
+            result => self.run_left(index, &result),
         }
     }
 
     /// A socket took the only run in part or not at all.
     #[cold]
-    fn run_left(&mut self, index: u32, result: io::Result<usize>) {
+    fn run_left(&mut self, index: u32, result: &io::Result<usize>) {
         match result {
             Ok(count) => {
-                let entry = &mut self.core.table[index as usize];
-                entry.backlog.get_or_insert_default().push_copy(&self.core.outbox.bytes[count..]);
+                self.core.keep_own(index, *count, self.core.outbox.len(), false);
             }
             Err(_) => self.core.break_later(index),
         }
@@ -93,16 +90,22 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             self.flush_connection(index);
         }
         self.core.clear_tick();
-        while let Some(index) = self.scratch.overflowed.pop() {
+        while let Some(index) = self.core.overflowed.pop() {
             let generation = self.core.table[index as usize].generation;
             self.core.close_for(ConnId { index, generation }, CloseReason::SlowConsumer, "slow consumer");
+        }
+        if self.core.queues.used() > self.core.config.max_queued {
+            self.core.shed();
         }
     }
 
     /// Gives the batch to every subscriber that gets all of it and nothing else: one system call, no copy.
     fn flush_topic(&mut self, topic: u32) {
-        let batch = Arc::clone(&self.core.topics[topic as usize].batch);
-        let members = std::mem::take(&mut self.core.topics[topic as usize].members);
+        let state = &mut self.core.topics[topic as usize];
+        let batch = Arc::clone(&state.batch);
+        let pieces = state.pieces.len() as u64;
+        let members = std::mem::take(&mut state.members);
+        let mut delivered = 0;
         for &index in &members {
             let entry = &mut self.core.table[index as usize];
             if entry.flags.dirty {
@@ -114,9 +117,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 continue;
             }
             let mut written = 0;
-            if entry.backlog.is_none() {
+            let waited = entry.backlog.is_some();
+            if !waited {
                 match write_some(&mut self.sockets, index, &batch) {
-                    Ok(count) if count == batch.len() => continue,
+                    Ok(count) if count == batch.len() => {
+                        delivered += pieces;
+                        continue;
+                    }
                     Ok(count) => written = count,
                     Err(_) => {
                         self.core.break_later(index);
@@ -124,11 +131,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     }
                 }
             }
-            self.keep(index, batch.len() - written, |backlog| {
-                backlog.push_shared(&batch, written, batch.len());
-            });
+            let left = Left { start: 0, written, end: batch.len() };
+            self.core.keep_published(index, topic, &left, waited);
         }
-        self.core.topics[topic as usize].members = members;
+        let state = &mut self.core.topics[topic as usize];
+        state.members = members;
+        state.totals.delivered += delivered;
     }
 
     fn flush_connection(&mut self, index: u32) {
@@ -141,11 +149,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             .iter()
             .any(|membership| !self.core.topics[membership.topic as usize].pieces.is_empty());
         match self.core.outbox.sole_segment(chain) {
-            Some(bytes) if !has_published && entry.backlog.is_none() => {
-                match write_some(&mut self.sockets, index, bytes) {
-                    Ok(count) if count == bytes.len() => {}
+            Some(range) if !has_published && entry.backlog.is_none() => {
+                match write_some(&mut self.sockets, index, &self.core.outbox.bytes[range.clone()]) {
+                    Ok(count) if count == range.len() => {}
                     Ok(count) => {
-                        entry.backlog.get_or_insert_default().push_copy(&bytes[count..]);
+                        self.core.keep_own(index, range.start + count, range.end, false);
                     }
                     Err(_) => self.core.break_later(index),
                 }
@@ -163,36 +171,26 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     fn write_parts(&mut self, index: u32, parts: &[Part]) {
         let total: usize = parts.iter().map(|part| (part.end - part.start) as usize).sum();
         let mut written = 0;
-        if self.core.table[index as usize].backlog.is_none() {
+        let waited = self.core.table[index as usize].backlog.is_some();
+        if !waited {
             match self.write_now(index, parts, total) {
                 Ok(count) => written = count,
                 Err(_) => return self.core.break_later(index),
             }
         }
-        if written == total {
-            return;
-        }
-        let batches: Vec<_> = parts
-            .iter()
-            .map(|part| match part.source {
-                Source::Outbox => None,
-                Source::Topic(topic) => Some(Arc::clone(&self.core.topics[topic as usize].batch)),
-            })
-            .collect();
-        let bytes = std::mem::take(&mut self.core.outbox.bytes);
-        self.keep(index, total - written, |backlog| {
-            let mut skip = written;
-            for (part, batch) in parts.iter().zip(&batches) {
-                let (start, end) = (part.start as usize, part.end as usize);
-                let start_here = (start + skip).min(end);
-                skip -= start_here - start;
-                match batch {
-                    Some(batch) => backlog.push_shared(batch, start_here, end),
-                    None => backlog.push_copy(&bytes[start_here..end]),
-                }
+        for part in parts {
+            let (start, end) = (part.start as usize, part.end as usize);
+            let taken = written.min(end - start);
+            written -= taken;
+            let left = Left { start, written: start + taken, end };
+            let is_kept = match part.source {
+                Source::Topic(topic) => self.core.keep_published(index, topic, &left, waited),
+                Source::Outbox => self.core.keep_own(index, left.written, end, waited),
+            };
+            if !is_kept {
+                return;
             }
-        });
-        self.core.outbox.bytes = bytes;
+        }
     }
 
     /// Writes the parts with one system call: small ones from a cork buffer, large ones with `writev`.
@@ -228,21 +226,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         Ok(written)
     }
 
-    /// Adds to a connection's backlog, unless one that waits already would pass its limit.
-    fn keep(&mut self, index: u32, count: usize, push: impl FnOnce(&mut Backlog)) {
-        let entry = &mut self.core.table[index as usize];
-        let waiting = entry.backlog_len();
-        let is_open = matches!(entry.phase, Phase::Open(_)) && entry.local_reason.is_none();
-        if is_open && waiting > 0 && waiting + count > self.core.config.max_backlog {
-            self.scratch.overflowed.push(index);
-        } else {
-            push(entry.backlog.get_or_insert_default());
-        }
-    }
-
     /// The socket takes octets again.
     pub(super) fn write_backlog(&mut self, index: u32) {
         let entry = &mut self.core.table[index as usize];
+        let mut lost = Vec::new();
         while let Some(backlog) = &mut entry.backlog {
             let slices = backlog.slices();
             let offered: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -252,6 +239,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             };
             backlog.advance(count);
             if backlog.len() == 0 {
+                lost = backlog.take_lost();
                 entry.backlog = None;
             }
             if count < offered {
@@ -262,6 +250,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             entry.flags.paused = false;
             self.core.resume_later(index);
         }
+        self.core.note_lag(index, lost);
         let entry = &mut self.core.table[index as usize];
         if entry.backlog.is_none() && matches!(entry.phase, Phase::Ending { .. }) {
             self.core.end_later(index);

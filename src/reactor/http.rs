@@ -82,6 +82,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 return self.refuse(index, &refusal(error), head.method == "HEAD");
             }
         };
+        if upgrade.is_some() && !self.core.admits() {
+            let response = Response::text(503, "no room for another connection; try again later");
+            return self.refuse(index, &response.field("Retry-After", "1"), false);
+        }
         let is_unread = body.is_none();
         let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn };
         match (self.app.on_request(&mut self.core, &request), upgrade) {
@@ -107,6 +111,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             connection = connection.with_deflate(agreement, &self.core.deflate);
         }
         connection.stream_messages(acceptance.stream_messages);
+        self.core.open += 1;
         self.core.table[conn.index as usize].phase = Phase::Open(connection);
         self.core.arm(conn.index);
         self.app.on_open(&mut self.core, conn);

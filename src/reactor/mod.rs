@@ -7,11 +7,14 @@
 
 mod backlog;
 mod body;
+mod budget;
 mod core;
 mod entry;
 mod flush;
 mod http;
+mod keep;
 mod outbox;
+mod publish;
 mod topics;
 mod wheel;
 
@@ -50,6 +53,13 @@ pub struct Config {
     /// A connection for which more than this many bytes wait is closed with 1008. What one tick brings to a
     /// connection that has no backlog is kept whole.
     pub max_backlog: usize,
+    /// Milliseconds that the first of what waits for a connection may wait; then the TCP connection ends. 0: for ever.
+    pub max_queue_age_ms: Millis,
+    /// Bytes that may wait for all connections together; what several wait for is counted once. Above it the connections
+    /// with the longest queues are dropped; above three quarters of it new upgrades get 503.
+    pub max_queued: usize,
+    /// Upgraded connections at a time; above it new upgrades get 503. 0: as many as there are descriptors.
+    pub max_connections: usize,
 }
 
 impl Default for Config {
@@ -60,6 +70,9 @@ impl Default for Config {
             high_water: 64 * 1024,
             max_backlog: 1024 * 1024,
             max_unfinished: 256 * 1024 * 1024,
+            max_queue_age_ms: 30_000,
+            max_queued: 256 * 1024 * 1024,
+            max_connections: 0,
         }
     }
 }
@@ -281,6 +294,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             for (conn, reason) in std::mem::take(&mut self.core.closed) {
                 self.app.on_close(&mut self.core, conn, &reason);
             }
+            for (conn, topic, dropped) in std::mem::take(&mut self.core.lagged) {
+                if self.core.entry(conn).is_some_and(|entry| matches!(entry.phase, Phase::Open(_))) {
+                    self.app.on_lag(&mut self.core, conn, topic, dropped);
+                }
+            }
             self.core.end_run();
             for index in std::mem::take(&mut self.core.ended) {
                 // What a callback or a failure queued is written first.
@@ -346,8 +364,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     fn handle_timeout(&mut self, index: u32) {
         let now = self.core.now.monotonic_ms;
         let start = self.core.outbox.len();
+        let max_queue_age = self.core.config.max_queue_age_ms;
         let Some(entry) = self.core.table.get_mut(index as usize) else { return };
+        let is_too_old = entry.too_old_at(max_queue_age).is_some_and(|at| at <= now);
         match &mut entry.phase {
+            Phase::Open(_) if is_too_old => self.core.drop_slow(index),
             Phase::Http(http) if http.deadline <= now => self.http_timeout(index),
             Phase::Ending { until, .. } if *until <= now => self.core.end_later(index),
             Phase::Open(connection) => {

@@ -3,6 +3,8 @@
 //! Everything that goes to a single connection is encoded into one buffer of the loop; a connection holds a chain of
 //! segments of it. Nothing is allocated per message, and an echo is written straight from here.
 
+use std::ops::Range;
+
 const NONE: u32 = u32::MAX;
 
 /// The chain of one connection's segments in the tick's buffer.
@@ -124,14 +126,14 @@ impl Outbox {
         })
     }
 
-    /// The octets of a chain that is one segment.
+    /// Where the octets of a chain lie that is one segment.
     #[inline]
-    pub(super) fn sole_segment(&self, chain: Chain) -> Option<&[u8]> {
+    pub(super) fn sole_segment(&self, chain: Chain) -> Option<Range<usize>> {
         if chain.first != chain.last {
             return None;
         }
         let segment = self.segments.get(chain.first as usize)?;
-        Some(&self.bytes[segment.start as usize..segment.end as usize])
+        Some(segment.start as usize..segment.end as usize)
     }
 
     /// Forgets the tick; a buffer that a large message blew up gives its memory back.

@@ -4,18 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use switchboard::app::{
-    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Message, Outgoing, Request, TopicId,
-    Verdict,
+    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Deliveries, Message, Outgoing, Request,
+    SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use switchboard::proto::CloseCode;
 
+/// Topics that close slow consumers; behind them stands one for each policy that drops.
 pub const TOPICS: usize = 3;
+pub const DROPPING: [SlowPolicy; 3] = [SlowPolicy::DropOldest, SlowPolicy::DropNewest, SlowPolicy::Conflate];
+
+/// A message that is meant for a connection.
+pub struct Expected {
+    pub text: String,
+    /// The topic that may drop it, and its key.
+    pub loss: Option<(usize, u64)>,
+}
 
 /// What is meant for one connection.
 #[derive(Default)]
 pub struct Meant {
-    pub messages: Vec<String>,
+    pub messages: Vec<Expected>,
     topics: BTreeSet<usize>,
+    /// What `on_lag` told, by topic.
+    pub lag: BTreeMap<usize, u64>,
     /// `on_close` was called.
     pub closed: Option<CloseReason>,
     /// The application began to close it.
@@ -36,9 +47,17 @@ pub struct App {
     pieces: BTreeMap<ConnId, Vec<u8>>,
     pub chunked: usize,
     pub fragmented: usize,
+    /// Bytes that the topics that drop let wait.
+    pub max_queue: usize,
+    /// What the topics that drop said last.
+    pub totals: [Deliveries; 3],
 }
 
 impl App {
+    pub fn new(max_queue: usize) -> Self {
+        Self { max_queue, ..Self::default() }
+    }
+
     fn next(&mut self, kind: &str, size: usize) -> String {
         self.count += 1;
         format!("{kind} {} {}", self.count, "x".repeat(size))
@@ -49,22 +68,31 @@ impl App {
         let Some(meant) = self.meant.get_mut(&conn) else { return assert!(!is_sent) };
         assert!(!is_sent || meant.closed.is_none() && !meant.is_closing, "sent to a closed connection");
         if is_sent {
-            meant.messages.push(text);
+            meant.messages.push(Expected { text, loss: None });
         }
     }
 
     fn publish<C: Context>(&mut self, ctx: &mut C, topic: usize, size: usize, except: Option<ConnId>) {
         let text = self.next("published", size);
-        let receivers = ctx.publish(self.topics[topic], Outgoing::text(&text), except);
+        let published = match topic.checked_sub(TOPICS) {
+            Some(at) => {
+                let key = size as u64 % 3;
+                let published = ctx.publish_keyed(self.topics[topic], key, Outgoing::text(&text), except);
+                self.totals[at] = published.totals;
+                published
+            }
+            None => ctx.publish(self.topics[topic], Outgoing::text(&text), except),
+        };
+        let loss = (topic >= TOPICS).then_some((topic, size as u64 % 3));
         let mut expected = 0;
         for (conn, meant) in &mut self.meant {
             if meant.topics.contains(&topic) && Some(*conn) != except {
-                meant.messages.push(text.clone());
+                meant.messages.push(Expected { text: text.clone(), loss });
                 expected += 1;
             }
         }
         // A connection that ended in this tick is no receiver any more, though `on_close` is still to come.
-        assert!(receivers <= expected, "more receivers than members");
+        assert!(published.receivers <= expected, "more receivers than members");
     }
 
     /// Does what a client asks for.
@@ -85,6 +113,12 @@ impl App {
             }
             "join" => {
                 self.join(ctx, conn, topic);
+            }
+            "enlist" => self.enlist(ctx, conn, number),
+            "flood" => {
+                for at in 0..number % 40 {
+                    self.publish(ctx, TOPICS + at % DROPPING.len(), at * 7, None);
+                }
             }
             "leave" => {
                 ctx.unsubscribe(conn, self.topics[topic]);
@@ -111,7 +145,7 @@ impl App {
                     assert!(ctx.send(conn, Outgoing::text("between")).is_err());
                     assert!(ctx.subscribe(conn, self.topics[topic]).is_err());
                     ctx.send_fragment(conn, Outgoing::text(second), true).expect("begun");
-                    self.meant.get_mut(&conn).expect("known").messages.push(text);
+                    self.meant.get_mut(&conn).expect("known").messages.push(Expected { text, loss: None });
                     self.fragmented += 1;
                 }
             }
@@ -137,6 +171,16 @@ impl App {
         }
     }
 
+    /// Joins a topic that drops, with its own policy or another.
+    fn enlist<C: Context>(&mut self, ctx: &mut C, conn: ConnId, number: usize) {
+        let topic = TOPICS + number % DROPPING.len();
+        if number.is_multiple_of(2) {
+            self.join(ctx, conn, topic);
+        } else if ctx.subscribe_as(conn, self.topics[topic], DROPPING[number % 2]).is_ok() {
+            self.meant.get_mut(&conn).expect("known").topics.insert(topic);
+        }
+    }
+
     fn leave_all(&mut self, conn: ConnId) {
         self.meant.get_mut(&conn).expect("known").topics.clear();
     }
@@ -146,7 +190,11 @@ impl Application for App {
     type Mail = Infallible;
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.topics = (0..TOPICS).map(|_| ctx.create_topic()).collect();
+        self.topics = (0..TOPICS).map(|_| ctx.create_topic(TopicOptions::default())).collect();
+        for slow_policy in DROPPING {
+            let max_queue = Some(self.max_queue);
+            self.topics.push(ctx.create_topic(TopicOptions { slow_policy, max_queue }));
+        }
     }
 
     fn on_request<C: Context>(&mut self, _ctx: &mut C, request: &Request<'_>) -> Verdict {
@@ -184,6 +232,14 @@ impl Application for App {
         let meant = self.meant.get_mut(&conn).expect("on_open came first");
         assert!(meant.closed.replace(reason.clone()).is_none(), "on_close comes once");
         self.publish(ctx, 0, 0, None);
+    }
+
+    fn on_lag<C: Context>(&mut self, _ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
+        assert!(dropped > 0);
+        let topic = self.topics.iter().position(|other| *other == topic).expect("a topic of ours");
+        let meant = self.meant.get_mut(&conn).expect("on_open came first");
+        assert!(meant.closed.is_none(), "told of a gap after the end");
+        *meant.lag.entry(topic).or_default() += dropped;
     }
 
     fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {

@@ -19,6 +19,8 @@ pub enum End {
     Fin,
     /// The server had no patience for the opening handshake.
     TooLate,
+    /// The server had no room.
+    Refused,
     /// The client broke off by itself.
     Gone,
 }
@@ -174,6 +176,10 @@ impl Client {
             Ok(None) => {}
             Err(ResponseError::Status(408)) => {
                 self.end = Some(End::TooLate);
+                self.wire.borrow_mut().client_ends();
+            }
+            Err(ResponseError::Status(503)) => {
+                self.end = Some(End::Refused);
                 self.wire.borrow_mut().client_ends();
             }
             Err(error) => panic!("{error}"),

@@ -1,10 +1,12 @@
 //! One run: a network, clients with moods, the reactor, and what must hold in the end.
 
+use std::collections::BTreeMap;
+
 use switchboard::app::{CloseReason, ConnId, Now};
 use switchboard::proto::ProtocolError;
 use switchboard::reactor::{Config, Reactor, Readiness};
 
-use crate::application::{App, Meant};
+use crate::application::{App, Meant, TOPICS};
 use crate::client::{Client, End, random_deflate};
 use crate::network::{Random, SimSocket, Wire};
 
@@ -44,10 +46,15 @@ pub struct Coverage {
     pub fragmented: usize,
     pub compressed_for_all: usize,
     pub compressed_for_one: usize,
+    pub dropped_oldest: usize,
+    pub dropped_newest: usize,
+    pub conflated: usize,
+    pub refused: usize,
+    pub queued: usize,
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 30] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 35] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -81,7 +88,12 @@ impl Coverage {
             unfinished_over_budget,
             fragmented,
             compressed_for_all,
-            compressed_for_one
+            compressed_for_one,
+            dropped_oldest,
+            dropped_newest,
+            conflated,
+            refused,
+            queued
         )
     }
 
@@ -122,10 +134,14 @@ impl World {
         // In some runs what may be unfinished is less than a message (the longest command has 11 octets).
         config.max_unfinished = if seed % 8 == 1 { 5 } else { 1 << 20 };
         config.max_backlog = if seed.is_multiple_of(4) { 3000 } else { 1 << 20 };
+        // In some runs all queues together are so limited that there is no room for everyone.
+        config.max_queued = if seed % 8 == 3 { 20_000 } else { 1 << 28 };
+        config.max_connections = if seed % 8 == 5 { 4 } else { 0 };
+        let app = App::new(if seed.is_multiple_of(2) { 1 << 20 } else { 1500 });
         config.proto.deflate = (!random.one_in(4)).then(|| random_deflate(&mut random));
         let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
         Self {
-            reactor: Reactor::new(config, App::default(), random.next(), now),
+            reactor: Reactor::new(config, app, random.next(), now),
             random,
             clients: Vec::new(),
             gone: Vec::new(),
@@ -189,6 +205,8 @@ impl World {
                 21 => client.say(&format!("burst {number}")),
                 22 => client.say(&format!("rejoin {number}")),
                 23 => client.say(&format!("timer {number}")),
+                32..=34 => client.say(&format!("enlist {number}")),
+                35 | 36 => client.say(&format!("flood {number}")),
                 30 | 31 => client.say(&format!("pieces {number}")),
                 24 => client.reads_nothing = !client.reads_nothing,
                 25 if random.one_in(6) => client.say("close"),
@@ -292,8 +310,13 @@ impl World {
         for client in self.clients.iter().filter(|client| client.is_open()) {
             let meant = self.meant(client).expect("it is open");
             assert_eq!(meant.closed, None, "{}: closed behind its back", client.name);
-            check_messages(client, meant);
-            assert_eq!(client.messages.len(), meant.messages.len(), "{}: something is missing", client.name);
+            let (end, lost) = check_messages(client, meant);
+            assert!(
+                meant.messages[end..].iter().all(|expected| expected.loss.is_some()),
+                "{}: something is missing",
+                client.name
+            );
+            self.check_lost(client, meant, end, lost);
         }
     }
 
@@ -312,8 +335,8 @@ impl World {
                     client.end
                 );
             }
-            check_messages(client, meant);
-            let has_all = client.messages.len() == meant.messages.len();
+            let (end, _) = check_messages(client, meant);
+            let has_all = meant.messages[end..].iter().all(|expected| expected.loss.is_some());
             let heard = match &client.end {
                 Some(End::Close(frame)) => Some(frame.code.0),
                 _ => None,
@@ -334,8 +357,38 @@ impl World {
         }
     }
 
+    /// What was dropped for a client that has read everything else: the application was told of each message, and where
+    /// nothing but conflation drops, a newer one with the same key came.
+    fn check_lost(&self, client: &Client, meant: &Meant, end: usize, mut lost: BTreeMap<usize, u64>) {
+        for (topic, _) in meant.messages[end..].iter().filter_map(|expected| expected.loss) {
+            *lost.entry(topic).or_default() += 1;
+        }
+        assert_eq!(lost, meant.lag, "{}: not told of what it lost", client.name);
+        if self.reactor.app().max_queue < 1 << 20 {
+            return;
+        }
+        let mut newest = BTreeMap::new();
+        for expected in &meant.messages {
+            if let Some(place) = expected.loss {
+                newest.insert(place, &expected.text);
+            }
+        }
+        for (place, text) in newest {
+            assert!(client.messages.contains(text), "{}: the newest of {place:?} is missing", client.name);
+        }
+    }
+
     fn count(&self, coverage: &mut Coverage) {
         let app = self.reactor.app();
+        for (at, count) in
+            [&mut coverage.dropped_oldest, &mut coverage.dropped_newest, &mut coverage.conflated]
+                .into_iter()
+                .enumerate()
+        {
+            *count +=
+                app.meant.values().filter_map(|meant| meant.lag.get(&(TOPICS + at))).sum::<u64>() as usize;
+            coverage.queued += app.totals[at].queued as usize;
+        }
         coverage.opened += app.meant.len();
         coverage.timers += app.timers;
         coverage.chunked += app.chunked;
@@ -368,6 +421,7 @@ impl World {
             coverage.compressed_for_all += usize::from(client.server_takeover == Some(false));
             coverage.compressed_for_one += usize::from(client.server_takeover == Some(true));
             coverage.handshake_timeouts += usize::from(client.end == Some(End::TooLate));
+            coverage.refused += usize::from(client.end == Some(End::Refused));
             coverage.interrupts += wire.interrupts;
             coverage.full_writes += wire.full_writes;
             coverage.partial_writes += wire.partial_writes;
@@ -378,11 +432,29 @@ impl World {
     }
 }
 
-/// What a client got is the beginning of what was meant for it.
-fn check_messages(client: &Client, meant: &Meant) {
-    for (at, (got, meant)) in client.messages.iter().zip(&meant.messages).enumerate() {
-        let heads = (&got[..got.len().min(20)], &meant[..meant.len().min(20)]);
-        assert!(got == meant, "{}: message {at} is {:?}, meant was {:?}", client.name, heads.0, heads.1);
+/// What a client got is the beginning of what was meant for it, but for what may be dropped. Gives where that beginning
+/// ends and how much was dropped in it, by topic.
+fn check_messages(client: &Client, meant: &Meant) -> (usize, BTreeMap<usize, u64>) {
+    let mut lost = BTreeMap::new();
+    let mut expected = meant.messages.iter();
+    for (at, got) in client.messages.iter().enumerate() {
+        loop {
+            let Some(next) = expected.next() else {
+                panic!("{}: message {at} is {:?}, more than was meant for it", client.name, head(got));
+            };
+            match next.loss {
+                _ if next.text == *got => break,
+                Some((topic, _)) => *lost.entry(topic).or_default() += 1,
+                None => {
+                    let heads = (head(got), head(&next.text));
+                    panic!("{}: message {at} is {:?}, meant was {:?}", client.name, heads.0, heads.1);
+                }
+            }
+        }
     }
-    assert!(client.messages.len() <= meant.messages.len(), "{}: more than was meant for it", client.name);
+    (meant.messages.len() - expected.len(), lost)
+}
+
+fn head(text: &str) -> &str {
+    &text[..text.len().min(20)]
 }
