@@ -79,6 +79,8 @@ pub(super) struct Flags {
     pub(super) resumes: bool,
     /// Not read, because too much waits to be written.
     pub(super) paused: bool,
+    /// Input of it waits for the next tick.
+    pub(super) holds: bool,
     /// The peer's FIN is known to be in the receive queue.
     pub(super) read_closed: bool,
 }

@@ -10,6 +10,7 @@ mod body;
 mod core;
 mod entry;
 mod flush;
+mod held;
 mod http;
 mod outbox;
 mod topics;
@@ -43,9 +44,12 @@ pub struct Config {
     pub proto: ProtoConfig,
     /// Length of the loop's one receive buffer in bytes: the most that a connection may bring in one turn.
     pub receive_buffer: usize,
+    /// Bytes that compressed messages may inflate to in one turn of a connection; the message that passes it is finished,
+    /// the rest of the input waits for the next tick. A few KiB of input can inflate to a thousand times as much.
+    pub max_inflated: usize,
     /// A connection with more than this many bytes to be written is not read.
     pub high_water: usize,
-    /// All unfinished messages together, in bytes; above it a connection whose message grows fails with 1013.
+    /// All unfinished messages together, and input that waits (see `max_inflated`), in bytes; above it a connection whose message grows fails with 1013.
     pub max_unfinished: usize,
     /// A connection for which more than this many bytes wait is closed with 1008. What one tick brings to a
     /// connection that has no backlog is kept whole.
@@ -57,6 +61,7 @@ impl Default for Config {
         Self {
             proto: ProtoConfig::default(),
             receive_buffer: 64 * 1024,
+            max_inflated: 1024 * 1024,
             high_water: 64 * 1024,
             max_backlog: 1024 * 1024,
             max_unfinished: 256 * 1024 * 1024,
@@ -288,6 +293,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
     fn read_turn(&mut self, conn: ConnId) {
         let index = conn.index;
+        if self.core.table[index as usize].flags.holds {
+            return self.held_turn(index);
+        }
         let mut buffer = std::mem::take(&mut self.receive);
         loop {
             let entry = &mut self.core.table[index as usize];
@@ -314,7 +322,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                         break;
                     }
                     // A short read has drained the socket (epoll(7)), unless a FIN is waiting behind it.
-                    if !read_closed {
+                    if !read_closed || self.core.table[index as usize].flags.holds {
                         break;
                     }
                 }
@@ -369,11 +377,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     self.core.wrote(index, start);
                     return self.core.finish(index, CloseReason::Peer(frame), Ending::HalfClose);
                 }
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(error) => {
                     return self.fail(index, error);
                 }
             }
+        }
+        if !input.is_empty() {
+            self.hold(index, input.rest());
         }
     }
 
@@ -398,6 +409,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             if let Some(backlog) = &entry.backlog {
                 assert!(backlog.len() > 0, "an empty backlog was kept");
             }
+            assert_eq!(
+                entry.flags.holds,
+                self.core.held.contains_key(&(index as u32)),
+                "held input out of step"
+            );
             assert!(entry.chain.is_empty() || entry.flags.dirty, "queued octets that nobody flushes");
         }
     }

@@ -8,6 +8,7 @@
 
 mod application;
 mod client;
+mod inflating;
 mod network;
 mod world;
 

@@ -22,7 +22,7 @@ enum Arrived<'b> {
 const INFLATED_AT_ONCE: usize = 1024;
 
 impl Connection {
-    /// The next event in `input`; `None` once the input is eaten. Answers the protocol owes are appended to `out`.
+    /// The next event in `input`; `None` once the input is eaten (or [`Self::pause_after_inflating`] says so). Answers the protocol owes are appended to `out`.
     ///
     /// # Errors
     /// The rule that the peer broke. The rest of the input is discarded, as is everything after it; call
@@ -84,6 +84,11 @@ impl Connection {
             self.discard_from_now_on();
             input.discard();
         })?;
+        if let Some(deflate) = &mut self.deflate
+            && input.is_empty()
+        {
+            deflate.end_turn();
+        }
         self.note_state();
         Ok(arrived.map(|arrived| match arrived {
             Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
@@ -103,6 +108,11 @@ impl Connection {
         out: &mut Vec<u8>,
     ) -> Result<Option<Arrived<'b>>, ProtocolError> {
         loop {
+            if let Some(deflate) = &mut self.deflate
+                && deflate.is_to_pause()
+            {
+                return Ok(None);
+            }
             let event = match self.awaits {
                 Awaits::Header => {
                     let Some(header) = self.read_header(input)? else { return Ok(None) };

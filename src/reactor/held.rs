@@ -1,0 +1,37 @@
+//! Input that waits for the next tick, because what came before it inflated to enough for one turn.
+
+use super::{Reactor, Socket};
+use crate::app::Application;
+use crate::proto::ProtocolError;
+
+impl<A: Application, S: Socket> Reactor<A, S> {
+    /// Keeps the rest of a connection's input, at most one receive buffer; it counts as unfinished.
+    #[cold]
+    pub(super) fn hold(&mut self, index: u32, rest: &[u8]) {
+        self.core.unfinished += rest.len();
+        self.core.held.insert(index, rest.to_vec());
+        self.core.table[index as usize].flags.holds = true;
+        self.core.resume_later(index);
+        if self.core.unfinished > self.core.config.max_unfinished {
+            self.fail(index, ProtocolError::UnfinishedBudget);
+        }
+    }
+
+    /// A turn of a connection that holds input: nothing is read before that is eaten.
+    #[cold]
+    pub(super) fn held_turn(&mut self, index: u32) {
+        let entry = &mut self.core.table[index as usize];
+        // It has had its turn in this tick.
+        if entry.flags.resumes {
+            return;
+        }
+        if entry.backlog_len() > self.core.config.high_water {
+            entry.flags.paused = true;
+            return;
+        }
+        let mut rest = self.core.take_held(index);
+        self.input(index, &mut rest);
+        // What is in the socket was announced before.
+        self.core.resume_later(index);
+    }
+}
