@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use switchboard::app::{
-    Acceptance, Application, CloseReason, ConnId, Context, Message, Now, Outgoing, Request, Verdict,
-};
-use switchboard::proto::client::{ClientHandshake, ClientRequest};
+use switchboard::app::{Acceptance, Application, CloseReason, ConnId, Context, Message, Request, Verdict};
 use switchboard::proto::{DeflateConfig, ProtocolError};
-use switchboard::reactor::{Config, Reactor, Readiness};
+use switchboard::reactor::{Config, Readiness};
 
-use crate::network::{Random, SharedWire, SimSocket, Wire};
+use crate::few::{Few, masked};
 
 /// What one bomb inflates to.
 const BOMB_LEN: usize = 60_000;
@@ -46,71 +43,23 @@ impl Application for Sink {
     }
 }
 
-struct Loop {
-    reactor: Reactor<Sink, SimSocket>,
-    wires: BTreeMap<ConnId, SharedWire>,
-    now: Now,
-}
-
-impl Loop {
-    fn new(config: Config) -> Self {
-        let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
-        Self { reactor: Reactor::new(config, Sink::default(), 1, now), wires: BTreeMap::new(), now }
-    }
-
-    /// A connection that agreed on compression.
-    fn connect(&mut self) -> ConnId {
-        let wire = Wire::new(Random(1), 1 << 20);
-        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into());
-        let mut request = Vec::new();
-        let deflate = DeflateConfig::default();
-        let offer =
-            ClientRequest { host: "sim", target: "/", deflate: Some(&deflate), ..ClientRequest::default() };
-        let _ = ClientHandshake::start(&offer, [7; 16], &mut request);
-        wire.borrow_mut().client_sends(&request);
-        self.wires.insert(conn, wire);
-        self.tick();
-        assert!(self.reactor.app().opened.contains(&conn));
-        conn
-    }
-
-    fn send(&mut self, conn: ConnId, octets: &[u8]) {
-        self.wires[&conn].borrow_mut().client_sends(octets);
-    }
-
-    fn tick(&mut self) {
-        self.now.monotonic_ms += 1;
-        self.reactor.begin(self.now);
-        self.reactor.resume();
-        for (conn, wire) in &self.wires {
-            let edges = wire.borrow_mut().take_edges();
-            if let Some(readiness) = edges {
-                self.reactor.ready(*conn, readiness);
-            }
-        }
-        self.reactor.fire_timers();
-        self.reactor.settle();
-    }
-
-    fn messages(&self, conn: ConnId) -> usize {
-        self.reactor.app().messages.get(&conn).copied().unwrap_or_default()
-    }
-}
-
-fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
-    assert!(payload.len() < 126);
-    let mut frame = vec![first, 0x80 | payload.len() as u8, 0, 0, 0, 0];
-    frame.extend_from_slice(payload);
-    frame
-}
-
 /// Compressed messages of [`BOMB_LEN`] bytes each, none of which needs the one before.
 fn bombs(count: usize) -> Vec<u8> {
     let mut inner = flate2::Compress::new_with_window_bits(flate2::Compression::best(), false, 15);
     let mut bomb = Vec::with_capacity(1000);
-    inner.compress_vec(&[0; BOMB_LEN], &mut bomb, flate2::FlushCompress::Sync).unwrap();
+    inner.compress_vec(&vec![0; BOMB_LEN], &mut bomb, flate2::FlushCompress::Sync).unwrap();
     bomb.truncate(bomb.len() - 4);
     masked(0xC2, &bomb).repeat(count)
+}
+
+fn opened(few: &mut Few<Sink>) -> ConnId {
+    let conn = few.connect();
+    assert!(few.reactor.app().opened.contains(&conn));
+    conn
+}
+
+fn messages(few: &Few<Sink>, conn: ConnId) -> usize {
+    few.reactor.app().messages.get(&conn).copied().unwrap_or_default()
 }
 
 fn config() -> Config {
@@ -121,11 +70,11 @@ fn config() -> Config {
 
 #[test]
 fn cp_02_a_turn_inflates_no_more_than_its_budget() {
-    let mut one = Loop::new(config());
-    let (bomber, other) = (one.connect(), one.connect());
+    let mut one = Few::new(Sink::default(), config());
+    let (bomber, other) = (opened(&mut one), opened(&mut one));
     let last = masked(0x82, b"the last one");
     for round in 0..3 {
-        let before = (one.messages(bomber), one.messages(other));
+        let before = (messages(&one, bomber), messages(&one, other));
         one.send(bomber, &bombs(BOMBS));
         one.send(bomber, &last);
         let ticks = BOMBS / 4;
@@ -133,23 +82,23 @@ fn cp_02_a_turn_inflates_no_more_than_its_budget() {
             one.send(other, &masked(0x81, b"hello"));
             one.tick();
             // The message that passes the budget is finished.
-            assert_eq!(one.messages(bomber) - before.0, 4 * tick, "round {round}");
-            assert_eq!(one.messages(other) - before.1, tick, "the other one is served meanwhile");
+            assert_eq!(messages(&one, bomber) - before.0, 4 * tick, "round {round}");
+            assert_eq!(messages(&one, other) - before.1, tick, "the other one is served meanwhile");
             assert!(one.reactor.has_backlog(), "the next tick comes by itself");
         }
         one.tick();
-        assert_eq!(one.messages(bomber) - before.0, BOMBS + 1, "what was small comes behind, in order");
+        assert_eq!(messages(&one, bomber) - before.0, BOMBS + 1, "what was small comes behind, in order");
         one.tick();
         assert!(!one.reactor.has_backlog());
-        assert_eq!(one.messages(other) - before.1, ticks);
+        assert_eq!(messages(&one, other) - before.1, ticks);
     }
 }
 
 /// Events while input is held neither overtake it nor give it a second turn.
 #[test]
 fn cp_02_events_do_not_add_to_the_budget() {
-    let mut one = Loop::new(config());
-    let bomber = one.connect();
+    let mut one = Few::new(Sink::default(), config());
+    let bomber = opened(&mut one);
     one.send(bomber, &bombs(BOMBS));
     for tick in 1..BOMBS / 4 {
         one.tick();
@@ -157,21 +106,21 @@ fn cp_02_events_do_not_add_to_the_budget() {
         one.send(bomber, &bombs(1));
         one.reactor.ready(bomber, readiness);
         one.reactor.settle();
-        assert_eq!(one.messages(bomber), 4 * tick);
+        assert_eq!(messages(&one, bomber), 4 * tick);
     }
 }
 
 /// A FIN behind held input is met in its turn.
 #[test]
 fn cp_02_what_is_held_is_delivered_before_the_fin() {
-    let mut one = Loop::new(config());
-    let bomber = one.connect();
+    let mut one = Few::new(Sink::default(), config());
+    let bomber = opened(&mut one);
     one.send(bomber, &bombs(10));
     one.wires[&bomber].borrow_mut().client_ends();
     for _ in 0..5 {
         one.tick();
     }
-    assert_eq!(one.messages(bomber), 10);
+    assert_eq!(messages(&one, bomber), 10);
     assert_eq!(one.reactor.app().closed.get(&bomber), Some(&CloseReason::Disconnected));
     assert_eq!(one.reactor.connections(), 0);
 }
@@ -182,25 +131,25 @@ fn cp_02_what_is_held_is_delivered_before_the_fin() {
 fn cp_02_held_input_is_counted_and_given_back() {
     let octets = bombs(BOMBS);
     let held = octets.len() - octets.len() / BOMBS * 4;
-    let mut one = Loop::new(Config { max_unfinished: held, ..config() });
+    let mut one = Few::new(Sink::default(), Config { max_unfinished: held, ..config() });
     for _ in 0..3 {
-        let eaten = one.connect();
+        let eaten = opened(&mut one);
         one.send(eaten, &octets);
         (0..=BOMBS / 4).for_each(|_| one.tick());
-        assert_eq!(one.messages(eaten), BOMBS, "given back when eaten");
-        let broken = one.connect();
+        assert_eq!(messages(&one, eaten), BOMBS, "given back when eaten");
+        let broken = opened(&mut one);
         one.send(broken, &octets);
         one.tick();
         one.reactor.abort(broken);
         one.wires.remove(&broken);
         one.tick();
-        assert_eq!(one.messages(broken), 4, "given back when the connection ends");
+        assert_eq!(messages(&one, broken), 4, "given back when the connection ends");
     }
-    let mut one = Loop::new(Config { max_unfinished: held - 1, ..config() });
-    let bomber = one.connect();
+    let mut one = Few::new(Sink::default(), Config { max_unfinished: held - 1, ..config() });
+    let bomber = opened(&mut one);
     one.send(bomber, &octets);
     one.tick();
     let reason = CloseReason::Protocol(ProtocolError::UnfinishedBudget);
     assert_eq!(one.reactor.app().closed.get(&bomber), Some(&reason));
-    assert_eq!(one.messages(bomber), 4);
+    assert_eq!(messages(&one, bomber), 4);
 }

@@ -8,6 +8,8 @@
 
 mod application;
 mod client;
+mod few;
+mod idle;
 mod inflating;
 mod network;
 mod world;
