@@ -238,7 +238,7 @@ impl Deflate {
 
     /// Whether it is time for a pause; then the count begins anew.
     pub(super) fn is_to_pause(&mut self) -> bool {
-        let is_to_pause = self.inflated >= self.pause_after;
+        let is_to_pause = self.inflated >= self.pause_after.max(1);
         if is_to_pause {
             self.inflated = 0;
         }
