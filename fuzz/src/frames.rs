@@ -34,11 +34,17 @@ pub fn check(new: &dyn Fn() -> Connection, limits: &Limits, bytes: &[u8], cuts: 
     assert_eq!(peer.ready_state() == ReadyState::Closed, has_ended);
     assert_eq!(receive(&mut new(), bytes, cuts), whole, "cut at {cuts:?}");
     assert_eq!(receive(&mut new(), bytes, &each), whole, "cut everywhere");
+    for pause_after in [1, 1000] {
+        let mut pausing = new();
+        pausing.pause_after_inflating(pause_after);
+        assert_eq!(receive(&mut pausing, bytes, cuts), whole, "pausing, cut at {cuts:?}");
+    }
 
     let expected = whole_messages(whole);
     for cuts in [&[][..], cuts, &each] {
         let mut streaming = new();
         streaming.stream_messages(true);
+        streaming.pause_after_inflating(500);
         let streamed = whole_messages(receive(&mut streaming, bytes, cuts));
         assert_eq!(streamed.answers, expected.answers, "streamed, cut at {cuts:?}");
         assert_eq!(streamed.events, expected.events, "streamed, cut at {cuts:?}");

@@ -78,6 +78,22 @@ impl Deflate {
         match *self {}
     }
 
+    pub(super) fn pause_after(&mut self, _bytes: usize) {
+        match *self {}
+    }
+
+    pub(super) fn is_counting(&self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn is_to_pause(&mut self) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn end_turn(&mut self) {
+        match *self {}
+    }
+
     pub(super) fn write_message(
         &mut self,
         _opcode: Opcode,

@@ -45,6 +45,12 @@ impl<'b> Input<'b> {
         self.rest.is_empty()
     }
 
+    /// The octets not yet eaten.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        self.rest
+    }
+
     #[inline]
     pub(super) fn peek(&self) -> &[u8] {
         self.rest

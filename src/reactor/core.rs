@@ -1,7 +1,7 @@
 //! What a callback can reach: every connection's state, the tick's output, topics and timers, but no socket.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -57,8 +57,10 @@ pub(super) struct Core {
     /// Upgraded connections that `on_close` was not called for.
     pub(super) open: usize,
     pub(super) tick: u32,
-    /// Bytes kept of all unfinished messages.
+    /// Bytes kept of all unfinished messages and of input that waits.
     pub(super) unfinished: usize,
+    /// Input of connections that hold some.
+    pub(super) held: BTreeMap<u32, Vec<u8>>,
     timers_set: u64,
     random: MaskingKeys,
 }
@@ -89,6 +91,7 @@ impl Core {
             open: 0,
             tick: 0,
             unfinished: 0,
+            held: BTreeMap::new(),
             timers_set: 0,
             random: MaskingKeys::Seeded(seed),
         }
@@ -203,9 +206,21 @@ impl Core {
             self.closed.push((conn, reason));
         }
         self.unfinished -= std::mem::take(&mut entry.unfinished);
+        let holds = entry.flags.holds;
         entry.phase = Phase::Ending { ending, until };
         self.end_later(index);
         self.arm_at(index, until);
+        if holds {
+            self.take_held(index);
+        }
+    }
+
+    /// Takes the input that a connection holds, and out of the count.
+    pub(super) fn take_held(&mut self, index: u32) -> Vec<u8> {
+        self.table[index as usize].flags.holds = false;
+        let held = self.held.remove(&index).unwrap_or_default();
+        self.unfinished -= held.len();
+        held
     }
 
     /// The peer sent FIN: it will not send more, so there is no one left to serve. Answers to what it sent before

@@ -79,16 +79,20 @@ pub(super) struct Flags {
     pub(super) resumes: bool,
     /// Not read, because too much waits to be written.
     pub(super) paused: bool,
+    /// Input of it waits for the next tick.
+    pub(super) holds: bool,
     /// The peer's FIN is known to be in the receive queue.
     pub(super) read_closed: bool,
 }
 
 impl Entry {
-    /// An open connection about which there is nothing to know before it is read: nothing waits for
-    /// it, so it is not paused either.
+    /// An open connection about which there is nothing to know before it is read: nothing waits for it, so it is not
+    /// paused either.
     #[inline]
     pub(super) fn is_flowing(&self) -> bool {
-        self.backlog.is_none() && !self.flags.read_closed && matches!(self.phase, Phase::Open(_))
+        self.backlog.is_none()
+            && !(self.flags.read_closed | self.flags.holds)
+            && matches!(self.phase, Phase::Open(_))
     }
 
     pub(super) fn backlog_len(&self) -> usize {

@@ -109,6 +109,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let mut connection = Connection::server(&self.core.proto, self.core.now.monotonic_ms);
         if let Some((agreement, _)) = deflate {
             connection = connection.with_deflate(agreement, &self.core.deflate);
+            connection.pause_after_inflating(self.core.config.max_inflated);
         }
         connection.stream_messages(acceptance.stream_messages);
         self.core.open += 1;

@@ -11,6 +11,7 @@ mod budget;
 mod core;
 mod entry;
 mod flush;
+mod held;
 mod http;
 mod keep;
 mod outbox;
@@ -46,9 +47,12 @@ pub struct Config {
     pub proto: ProtoConfig,
     /// Length of the loop's one receive buffer in bytes: the most that a connection may bring in one turn.
     pub receive_buffer: usize,
+    /// Bytes that compressed messages may inflate to in one turn of a connection; the message that passes it is finished,
+    /// the rest of the input waits for the next tick. A few KiB of input can inflate to a thousand times as much.
+    pub max_inflated: usize,
     /// A connection with more than this many bytes to be written is not read.
     pub high_water: usize,
-    /// All unfinished messages together, in bytes; above it a connection whose message grows fails with 1013.
+    /// All unfinished messages together, and input that waits (see `max_inflated`), in bytes; above it a connection whose message grows fails with 1013.
     pub max_unfinished: usize,
     /// A connection for which more than this many bytes wait is closed with 1008. What one tick brings to a
     /// connection that has no backlog is kept whole.
@@ -67,6 +71,7 @@ impl Default for Config {
         Self {
             proto: ProtoConfig::default(),
             receive_buffer: 64 * 1024,
+            max_inflated: 1024 * 1024,
             high_water: 64 * 1024,
             max_backlog: 1024 * 1024,
             max_unfinished: 256 * 1024 * 1024,
@@ -201,7 +206,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let mut after = After::Other;
         events(app, core, conn, |entry| {
             let socket = sockets.get_mut(conn.index as usize)?.as_mut().filter(|_| entry.is_flowing())?;
-            match socket.read(receive) {
+            match read_some(socket, receive) {
                 Ok(count) if count > 0 => {
                     after = if count == receive_len { After::Resume } else { After::Nothing };
                     receive.get_mut(..count)
@@ -215,9 +220,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         match after {
             After::Nothing => {}
             After::Resume => self.core.resume_later(conn.index),
-            After::NothingRead(result) => {
-                self.nothing_read(conn.index, &result);
-            }
+            After::NothingRead(result) => self.nothing_read(conn.index, &result),
             After::Other => {
                 return self.ready_any(conn, Readiness { readable: true, writable, read_closed: false });
             }
@@ -396,6 +399,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
     fn read_turn(&mut self, conn: ConnId) {
         let index = conn.index;
+        if self.core.table[index as usize].flags.holds {
+            return self.held_turn(index);
+        }
         loop {
             let entry = &mut self.core.table[index as usize];
             if entry.backlog_len() > self.core.config.high_water
@@ -408,13 +414,16 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             if !self.deferred_requests(index) || !self.read(index) || !read_closed {
                 break;
             }
+            if self.core.table[index as usize].flags.holds {
+                break;
+            }
         }
     }
 
     /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.
     fn read(&mut self, index: u32) -> bool {
         let Some(socket) = &mut self.sockets[index as usize] else { return false };
-        let result = socket.read(&mut self.receive);
+        let result = read_some(socket, &mut self.receive);
         match result {
             Ok(count) if count > 0 => {
                 match &self.core.table[index as usize].phase {
@@ -430,7 +439,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 }
                 count < self.receive.len()
             }
-            result => self.nothing_read(index, &result),
+            result => {
+                self.nothing_read(index, &result);
+                false
+            }
         }
     }
 
@@ -441,16 +453,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.receive = buffer;
     }
 
-    /// The read gave a FIN or an error. `true`: it is to be made again.
+    /// The read gave a FIN or an error.
     #[cold]
-    fn nothing_read(&mut self, index: u32, result: &io::Result<usize>) -> bool {
+    fn nothing_read(&mut self, index: u32, result: &io::Result<usize>) {
         match result {
             Ok(_) => self.core.peer_ended(index),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.core.resume_later(index),
             Err(_) => self.core.break_off(index),
         }
-        false
     }
 
     /// What must hold between ticks.
@@ -465,7 +475,23 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             if let Some(backlog) = &entry.backlog {
                 assert!(backlog.len() > 0, "an empty backlog was kept");
             }
+            assert_eq!(
+                entry.flags.holds,
+                self.core.held.contains_key(&(index as u32)),
+                "held input out of step"
+            );
             assert!(entry.chain.is_empty() || entry.flags.dirty, "queued octets that nobody flushes");
+        }
+    }
+}
+
+/// One read; an interrupted one is made again.
+#[inline]
+fn read_some<S: Socket>(socket: &mut S, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
@@ -526,7 +552,12 @@ fn any_event<A: Application>(app: &mut A, core: &mut Core, conn: ConnId, input: 
             core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);
             return false;
         }
-        Ok(None) => return false,
+        Ok(None) => {
+            if !input.is_empty() {
+                core.hold(conn.index, input.rest());
+            }
+            return false;
+        }
         Err(error) => {
             core.fail(conn.index, error);
             return false;

@@ -31,6 +31,25 @@ pub struct Kernel {
     name: &'static str,
     xor: unsafe fn(&mut [u8], u32),
     watch: unsafe fn(&mut [u8], u32) -> bool,
+    text: Option<TextKernel>,
+}
+
+/// Unmasks text that begins at a code point and validates it on the way.
+type TextKernel = unsafe fn(&mut [u8], u32) -> Text;
+
+/// What a kernel found text to be.
+#[cfg_attr(
+    not(all(target_arch = "x86_64", not(simd_off))),
+    expect(dead_code, reason = "only AVX2 validates what it unmasks")
+)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Text {
+    /// UTF-8 that ends with a code point.
+    Whole,
+    /// UTF-8, if the octets that its end cuts off a code point are the beginning of one.
+    Cut,
+    /// Not whole, or not UTF-8.
+    Unsure,
 }
 
 impl Kernel {
@@ -41,7 +60,15 @@ impl Kernel {
         xor: unsafe fn(&mut [u8], u32),
         watch: unsafe fn(&mut [u8], u32) -> bool,
     ) -> Self {
-        Self { name, xor, watch }
+        Self { name, xor, watch, text: None }
+    }
+
+    /// # Safety
+    /// The processor has the instruction set that `text` is compiled for.
+    #[cfg(all(target_arch = "x86_64", not(simd_off)))]
+    pub(super) const unsafe fn with_text(mut self, text: TextKernel) -> Self {
+        self.text = Some(text);
+        self
     }
 
     /// The instruction set: `avx512`, `avx2`, `sse2`, `neon` or `scalar`.
@@ -60,6 +87,14 @@ impl Kernel {
     pub fn xor_mask_is_ascii(&self, payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
         // SAFETY: a kernel exists only where the processor has its instruction set (contract of `new`).
         unsafe { !(self.watch)(payload, turn(u32::from_le_bytes(key), phase)) }
+    }
+
+    /// Unmasks `text`, which begins at a code point, and validates it; `None`, with nothing done, where this kernel
+    /// cannot.
+    #[inline]
+    pub(super) fn unmask_text(&self, text: &mut [u8], key: [u8; 4], phase: usize) -> Option<Text> {
+        // SAFETY: a kernel exists only where the processor has its instruction set (contract of `with_text`).
+        self.text.map(|unmask| unsafe { unmask(text, turn(u32::from_le_bytes(key), phase)) })
     }
 }
 
@@ -95,7 +130,7 @@ pub fn mask_kernels() -> &'static [Kernel] {
 pub fn xor_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
     if payload.len() <= SHORT {
         // SAFETY: the baseline instruction set is part of the target, and the length was checked.
-        unsafe { xor_short::<Baseline>(payload, turn(u32::from_le_bytes(key), phase)) };
+        unsafe { xor_short::<Baseline, false>(payload, turn(u32::from_le_bytes(key), phase)) };
         return;
     }
     xor_mask_long(payload, key, phase);
@@ -108,19 +143,24 @@ fn xor_mask_long(payload: &mut [u8], key: [u8; 4], phase: usize) {
     }
 }
 
-/// [`xor_mask`] that returns whether the result is ASCII, at next to no cost.
-pub(super) fn xor_mask_is_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
-    if payload.len() <= SHORT {
-        // SAFETY: the baseline instruction set is part of the target, and the length was checked.
-        return unsafe { !xor_short::<Baseline>(payload, turn(u32::from_le_bytes(key), phase)) };
-    }
-    match BEST.get() {
-        Some(best) => best.xor_mask_is_ascii(payload, key, phase),
-        None => choose_then_xor_mask_is_ascii(payload, key, phase),
-    }
+/// Masks a payload of at most [`SHORT`] octets if the result is ASCII, and returns whether it did.
+#[inline]
+pub(super) fn xor_short_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
+    // SAFETY: the baseline instruction set is part of the target, and the length is checked.
+    payload.len() <= SHORT
+        && unsafe { !xor_short::<Baseline, true>(payload, turn(u32::from_le_bytes(key), phase)) }
 }
 
-fn best() -> &'static Kernel {
+/// The kernel that [`xor_mask`] takes, if it was asked for before.
+#[inline]
+pub(super) fn best() -> Option<&'static Kernel> {
+    BEST.get()
+}
+
+/// [`best`] where it was not asked for before.
+#[cold]
+#[inline(never)]
+pub(super) fn choose() -> &'static Kernel {
     BEST.get_or_init(|| mask_kernels()[0])
 }
 
@@ -128,14 +168,7 @@ fn best() -> &'static Kernel {
 #[cold]
 #[inline(never)]
 fn choose_then_xor_mask(payload: &mut [u8], key: [u8; 4], phase: usize) {
-    best().xor_mask(payload, key, phase);
-}
-
-/// [`choose_then_xor_mask`] for [`xor_mask_is_ascii`].
-#[cold]
-#[inline(never)]
-fn choose_then_xor_mask_is_ascii(payload: &mut [u8], key: [u8; 4], phase: usize) -> bool {
-    best().xor_mask_is_ascii(payload, key, phase)
+    choose().xor_mask(payload, key, phase);
 }
 
 fn xor_scalar(payload: &mut [u8], key: u32) {

@@ -30,34 +30,37 @@ pub(super) unsafe fn xor<I: InstructionSet>(payload: &mut [u8], key: u32) -> boo
     // SAFETY: the caller vouches for the instruction set, the branches for the lengths.
     unsafe {
         if len <= 2 * I::Lanes16::BYTES {
-            xor_short::<I>(payload, key)
+            xor_short::<I, false>(payload, key)
         } else if len <= 2 * I::Lanes32::BYTES {
-            xor_ends::<I::Lanes32>(payload, key)
+            xor_ends::<I::Lanes32, false>(payload, key)
         } else if len <= 2 * I::Lanes64::BYTES {
-            xor_ends::<I::Lanes64>(payload, key)
+            xor_ends::<I::Lanes64, false>(payload, key)
         } else {
             xor_long::<I::Lanes64>(payload, key)
         }
     }
 }
 
-/// [`xor`] for a payload of at most 32 octets.
+/// [`xor`] for a payload of at most 32 octets; with `ONLY_ASCII` it is left as it is where the result is not ASCII.
 ///
 /// # Safety
 /// The processor has the instruction set `I`, and `payload.len() <= 32`.
 #[inline(always)]
-pub(super) unsafe fn xor_short<I: InstructionSet>(payload: &mut [u8], key: u32) -> bool {
+pub(super) unsafe fn xor_short<I: InstructionSet, const ONLY_ASCII: bool>(
+    payload: &mut [u8],
+    key: u32,
+) -> bool {
     let len = payload.len();
     // SAFETY: the caller vouches for the instruction set and the greatest length, the branches for the least.
     unsafe {
         if len >= 16 {
-            xor_ends::<I::Lanes16>(payload, key)
+            xor_ends::<I::Lanes16, ONLY_ASCII>(payload, key)
         } else if len >= 8 {
-            xor_ends::<u64>(payload, key)
+            xor_ends::<u64, ONLY_ASCII>(payload, key)
         } else if len >= 4 {
-            xor_ends::<u32>(payload, key)
+            xor_ends::<u32, ONLY_ASCII>(payload, key)
         } else if len > 0 {
-            xor_octets(payload, key)
+            xor_octets::<ONLY_ASCII>(payload, key)
         } else {
             false
         }
@@ -66,20 +69,24 @@ pub(super) unsafe fn xor_short<I: InstructionSet>(payload: &mut [u8], key: u32) 
 
 /// One to three octets: first, middle and last, which coincide in part.
 #[inline(always)]
-fn xor_octets(payload: &mut [u8], key: u32) -> bool {
+fn xor_octets<const ONLY_ASCII: bool>(payload: &mut [u8], key: u32) -> bool {
     let (middle, last) = (payload.len() / 2, payload.len() - 1);
     let key = key.to_le_bytes();
     let octets = (payload[0] ^ key[0], payload[middle] ^ key[middle], payload[last] ^ key[last]);
-    (payload[0], payload[middle], payload[last]) = octets;
-    (octets.0 | octets.1 | octets.2) & 0x80 != 0
+    let seen = (octets.0 | octets.1 | octets.2) & 0x80 != 0;
+    if !(ONLY_ASCII && seen) {
+        (payload[0], payload[middle], payload[last]) = octets;
+    }
+    seen
 }
 
 /// A payload that one run from the front and one run to the back cover, overlapping where it is shorter than both.
+/// `ONLY_ASCII` as in [`xor_short`].
 ///
 /// # Safety
 /// The processor has the instructions of `L`, and `L::BYTES <= payload.len() <= 2 * L::BYTES`.
 #[inline(always)]
-unsafe fn xor_ends<L: Lanes>(payload: &mut [u8], key: u32) -> bool {
+unsafe fn xor_ends<L: Lanes, const ONLY_ASCII: bool>(payload: &mut [u8], key: u32) -> bool {
     debug_assert!((L::BYTES..=2 * L::BYTES).contains(&payload.len()));
     let front = payload.as_mut_ptr();
     // SAFETY: the caller vouches for the instructions and that L::BYTES octets lie between either end and the other.
@@ -87,9 +94,12 @@ unsafe fn xor_ends<L: Lanes>(payload: &mut [u8], key: u32) -> bool {
         let back = front.add(payload.len() - L::BYTES);
         let first = L::load(front).xor(L::splat(key));
         let last = L::load(back).xor(L::splat(turn(key, payload.len())));
-        first.store(front);
-        last.store(back);
-        first.or(last).has_high_bit()
+        let seen = first.or(last).has_high_bit();
+        if !(ONLY_ASCII && seen) {
+            first.store(front);
+            last.store(back);
+        }
+        seen
     }
 }
 
@@ -127,4 +137,75 @@ unsafe fn xor_long<L: Lanes>(payload: &mut [u8], key: u32) -> bool {
         last.store(back);
         seen.has_high_bit()
     }
+}
+
+/// Masks the ASCII that the result begins with and returns how many octets that is: all, or some number at which a code
+/// point begins; the octets from there on are left masked. Of at most 32 octets none is looked at.
+///
+/// # Safety
+/// The processor has the instruction set `I`.
+#[cfg(all(target_arch = "x86_64", not(simd_off)))]
+#[inline(always)]
+pub(super) unsafe fn xor_ascii<I: InstructionSet>(payload: &mut [u8], key: u32) -> usize {
+    let len = payload.len();
+    // SAFETY: the caller vouches for the instruction set, the branches for the lengths.
+    let seen = unsafe {
+        if len <= 2 * I::Lanes16::BYTES {
+            true
+        } else if len <= 2 * I::Lanes32::BYTES {
+            xor_ends::<I::Lanes32, true>(payload, key)
+        } else if len <= 2 * I::Lanes64::BYTES {
+            xor_ends::<I::Lanes64, true>(payload, key)
+        } else {
+            return xor_ascii_long::<I::Lanes64>(payload, key);
+        }
+    };
+    if seen { 0 } else { len }
+}
+
+/// # Safety
+/// As [`xor_long`].
+#[cfg(all(target_arch = "x86_64", not(simd_off)))]
+#[inline(always)]
+unsafe fn xor_ascii_long<L: Lanes>(payload: &mut [u8], key: u32) -> usize {
+    debug_assert!(payload.len() >= 2 * L::BYTES);
+    let (front, len) = (payload.as_mut_ptr(), payload.len());
+    let start = front.addr().wrapping_neg() % L::BYTES;
+    let mut at = start;
+    // SAFETY: as in `xor_long`.
+    unsafe {
+        let first = L::load(front).xor(L::splat(key));
+        if first.has_high_bit() {
+            return 0;
+        }
+        let back = front.add(len - L::BYTES);
+        let last = L::load(back).xor(L::splat(turn(key, len)));
+        let mask = Pair::<Pair<L>>::splat(turn(key, at));
+        while at + 4 * L::BYTES <= len {
+            let run = Pair::<Pair<L>>::load(front.add(at)).xor(mask);
+            if run.has_high_bit() {
+                break;
+            }
+            run.store(front.add(at));
+            at += 4 * L::BYTES;
+        }
+        while at + L::BYTES <= len {
+            let run = L::load(front.add(at)).xor(mask.0.0);
+            if run.has_high_bit() {
+                break;
+            }
+            run.store(front.add(at));
+            at += L::BYTES;
+        }
+        if at == start {
+            return 0;
+        }
+        // Only now: until here these octets had to stay as they came for the loops to load.
+        first.store(front);
+        if at + L::BYTES > len && !last.has_high_bit() {
+            last.store(back);
+            return len;
+        }
+    }
+    at
 }

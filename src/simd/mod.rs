@@ -13,6 +13,8 @@ mod mask_tests;
 #[cfg(all(target_arch = "aarch64", target_endian = "little", not(simd_off)))]
 mod neon;
 mod utf8;
+#[cfg(all(target_arch = "x86_64", not(simd_off)))]
+mod utf8_avx2;
 #[cfg(test)]
 mod utf8_tests;
 #[cfg(all(target_arch = "x86_64", not(simd_off)))]

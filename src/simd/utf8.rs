@@ -1,6 +1,6 @@
 //! UTF-8 validation that is fail-fast and incremental across fragments (RFC 6455 8.1).
 
-use super::dispatch::xor_mask_is_ascii;
+use super::dispatch::{Kernel, Text, best, choose, xor_mask, xor_short_ascii};
 
 /// How much is unmasked before it is validated: it must still be in the first-level cache (32 KiB and up) by then.
 pub(super) const BLOCK: usize = 16 * 1024;
@@ -51,28 +51,84 @@ impl Utf8Validator {
         key: [u8; 4],
         phase: usize,
     ) -> Result<(), InvalidUtf8> {
-        self.unmask_and_validate_by(piece, key, phase, xor_mask_is_ascii)
+        if self.pending_len == 0 && xor_short_ascii(piece, key, phase) {
+            return Ok(());
+        }
+        match best() {
+            Some(kernel) => self.unmask_and_validate_by(piece, key, phase, kernel),
+            None => self.choose_then_unmask_and_validate(piece, key, phase),
+        }
     }
 
-    /// [`unmask_and_validate`](Self::unmask_and_validate) with an `unmask` that returns whether it found ASCII.
+    /// The first call. It is last in its caller and takes the same arguments, so that every other call saves no register.
+    #[cold]
+    #[inline(never)]
+    fn choose_then_unmask_and_validate(
+        &mut self,
+        piece: &mut [u8],
+        key: [u8; 4],
+        phase: usize,
+    ) -> Result<(), InvalidUtf8> {
+        self.unmask_and_validate_by(piece, key, phase, choose())
+    }
+
+    /// [`unmask_and_validate`](Self::unmask_and_validate) with one kernel.
     #[inline]
     pub(super) fn unmask_and_validate_by(
         &mut self,
         piece: &mut [u8],
         key: [u8; 4],
         phase: usize,
-        unmask: impl Fn(&mut [u8], [u8; 4], usize) -> bool,
+        kernel: &Kernel,
+    ) -> Result<(), InvalidUtf8> {
+        if self.pending_len != 0 {
+            return self.unmask_and_validate_pending(piece, key, phase, kernel);
+        }
+        match kernel.unmask_text(piece, key, phase) {
+            Some(Text::Whole) => Ok(()),
+            Some(Text::Cut) => self.keep_pending(&piece[piece.len() - cut_len(piece)..]),
+            Some(Text::Unsure) => self.validate_cut(piece),
+            None => self.unmask_then_validate(piece, key, phase, kernel),
+        }
+    }
+
+    /// [`unmask_and_validate_by`](Self::unmask_and_validate_by) for a piece that begins inside a code point.
+    #[cold]
+    #[inline(never)]
+    fn unmask_and_validate_pending(
+        &mut self,
+        piece: &mut [u8],
+        key: [u8; 4],
+        phase: usize,
+        kernel: &Kernel,
+    ) -> Result<(), InvalidUtf8> {
+        let head_len = self.missing_len().min(piece.len());
+        let (head, body) = piece.split_at_mut(head_len);
+        xor_mask(head, key, phase);
+        self.complete_pending(head)?;
+        if body.is_empty() {
+            Ok(())
+        } else {
+            self.unmask_and_validate_by(body, key, phase + head_len, kernel)
+        }
+    }
+
+    /// Where no kernel validates what it unmasks: block by block, while the octets are still in the cache.
+    #[inline(never)]
+    fn unmask_then_validate(
+        &mut self,
+        piece: &mut [u8],
+        key: [u8; 4],
+        phase: usize,
+        kernel: &Kernel,
     ) -> Result<(), InvalidUtf8> {
         // A block is a multiple of four octets long, so each begins at the same octet of the masking-key.
-        let mut rest = piece;
-        while rest.len() > BLOCK {
-            let (block, behind) = rest.split_at_mut(BLOCK);
-            if !unmask(block, key, phase) || self.pending_len != 0 {
+        for block in piece.chunks_mut(BLOCK) {
+            if !kernel.xor_mask_is_ascii(block, key, phase) || self.pending_len != 0 {
                 self.validate(block)?;
             }
-            rest = behind;
         }
-        if unmask(rest, key, phase) && self.pending_len == 0 { Ok(()) } else { self.validate(rest) }
+        Ok(())
     }
 
     /// Ends the message: fails when it stopped inside a code point.
@@ -118,6 +174,7 @@ impl Utf8Validator {
     }
 
     /// Keeps a code point that the piece cuts, unless no continuation can make it valid.
+    #[inline(never)]
     fn keep_pending(&mut self, cut: &[u8]) -> Result<(), InvalidUtf8> {
         if cut.is_empty() {
             return Ok(());

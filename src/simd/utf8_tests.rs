@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::{InvalidUtf8, Utf8Validator, mask_kernels, xor_mask};
 
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+const GUARD: u8 = 0xa5;
 
 /// One, two, three and four octets per code point, the first and the last of each, and what lies around the surrogates.
 const VALID: &str = "\0a\u{7f}\u{80}é\u{7ff}\u{800}€\u{d7ff}\u{e000}\u{ffff}\u{10000}🫖\u{10ffff} the end";
@@ -71,11 +72,19 @@ fn check(text: &[u8], cuts: &[usize]) {
     });
     for kernel in mask_kernels() {
         check_steps(text, cuts, kernel.name(), |validator, done, cut| {
-            let mut piece = masked[done..cut].to_vec();
-            validator.unmask_and_validate_by(&mut piece, KEY, done, |payload, key, phase| {
-                kernel.xor_mask_is_ascii(payload, key, phase)
-            })?;
-            assert_eq!(piece, text[done..cut]);
+            // Somewhere in a cache line, between guard octets.
+            let start = 64 + cut % 64;
+            let mut memory = vec![GUARD; start + (cut - done) + 64];
+            let (before, piece) = memory.split_at_mut(start);
+            let (piece, behind) = piece.split_at_mut(cut - done);
+            piece.copy_from_slice(&masked[done..cut]);
+            let outcome = validator.unmask_and_validate_by(piece, KEY, done, kernel);
+            assert!(
+                before.iter().chain(&*behind).all(|octet| *octet == GUARD),
+                "{kernel:?} around {piece:?}"
+            );
+            outcome?;
+            assert_eq!(piece, &text[done..cut]);
             Ok(())
         });
     }
@@ -131,6 +140,42 @@ fn every_invalid_class_fails_at_its_last_octet() {
                 check(&text, &[cut]);
                 check(&text, &[cut, end]);
                 check(&[&text, VALID.as_bytes()].concat(), &[cut, end, end + 1]);
+            }
+        }
+    }
+}
+
+/// Each kernel takes a text by its length in a way of its own, and looks for ASCII first.
+#[test]
+fn one_code_point_at_every_place_of_every_length() {
+    let step = if cfg!(miri) { 29 } else { 1 };
+    for len in (1..=136).chain([160, 191, 192, 193, 255, 256, 300, 385]).step_by(step) {
+        for code_point in ["é", "€", "🫖"].map(str::as_bytes).into_iter().filter(|octets| octets.len() <= len)
+        {
+            for at in 0..=len - code_point.len() {
+                let mut text = vec![b'a'; len];
+                text[at..at + code_point.len()].copy_from_slice(code_point);
+                check(&text, &[]);
+                check(&text[..len - 1], &[]);
+                text[at + code_point.len() - 1] = b'b';
+                check(&text, &[]);
+            }
+        }
+    }
+}
+
+/// The same among other code points, where nothing is skipped.
+#[test]
+fn one_wrong_octet_at_every_place_of_every_length() {
+    let step = if cfg!(miri) { 29 } else { 1 };
+    let sample = "ещё€🫖ÿ".repeat(30).into_bytes();
+    for len in (1..=136).chain([160, 192, 256, 300]).step_by(step) {
+        check(&sample[..len], &[]);
+        for at in 0..len {
+            for wrong in [b'a', 0x80, 0xc3, 0xe2, 0xf0, 0xff] {
+                let mut text = sample[..len].to_vec();
+                text[at] = wrong;
+                check(&text, &[]);
             }
         }
     }

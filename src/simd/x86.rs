@@ -8,9 +8,10 @@ use std::arch::x86_64::{
     _mm512_set1_epi32, _mm512_storeu_si512, _mm512_test_epi32_mask, _mm512_xor_si512,
 };
 
-use super::dispatch::Kernel;
-use super::kernel::xor;
+use super::dispatch::{Kernel, Text};
+use super::kernel::{turn, xor, xor_ascii};
 use super::lanes::{InstructionSet, Lanes, Pair};
+use super::utf8_avx2;
 
 pub(super) enum Sse2 {}
 
@@ -41,11 +42,11 @@ pub(super) fn detected() -> Vec<Kernel> {
     let mut kernels = Vec::new();
     if is_x86_feature_detected!("avx512f") {
         // SAFETY: detected in the line above; AVX-512F implies AVX2.
-        kernels.push(unsafe { Kernel::new("avx512", xor_avx512, watch_avx512) });
+        kernels.push(unsafe { Kernel::new("avx512", xor_avx512, watch_avx512).with_text(text_avx512) });
     }
     if is_x86_feature_detected!("avx2") {
         // SAFETY: detected in the line above.
-        kernels.push(unsafe { Kernel::new("avx2", xor_avx2, watch_avx2) });
+        kernels.push(unsafe { Kernel::new("avx2", xor_avx2, watch_avx2).with_text(text_avx2) });
     }
     // SAFETY: SSE2 is part of x86-64.
     kernels.push(unsafe { Kernel::new("sse2", xor_sse2, watch_sse2) });
@@ -72,6 +73,28 @@ macro_rules! compile {
 compile!(Sse2, "sse2", xor_sse2, watch_sse2);
 compile!(Avx2, "avx2", xor_avx2, watch_avx2);
 compile!(Avx512, "avx512f", xor_avx512, watch_avx512);
+
+/// Compiles text for one instruction set, AVX2 or more: from the first octet outside ASCII on, AVX2 validates it.
+macro_rules! compile_text {
+    ($set:ty, $features:literal, $text:ident) => {
+        #[target_feature(enable = $features)]
+        fn $text(payload: &mut [u8], key: u32) -> Text {
+            // These it validates sooner than it would look through them for ASCII.
+            if matches!(payload.len(), 0..=utf8_avx2::REGISTER | utf8_avx2::PAIR | utf8_avx2::TWO_PAIRS) {
+                return utf8_avx2::unmask_and_validate(payload, key);
+            }
+            // SAFETY: the function is compiled for the instruction set and so called only where it exists.
+            match unsafe { xor_ascii::<$set>(payload, key) } {
+                0 => utf8_avx2::unmask_and_validate(payload, key),
+                all if all == payload.len() => Text::Whole,
+                some => utf8_avx2::unmask_and_validate(&mut payload[some..], turn(key, some)),
+            }
+        }
+    };
+}
+
+compile_text!(Avx2, "avx2", text_avx2);
+compile_text!(Avx512, "avx512f", text_avx512);
 
 /// Implements [`Lanes`] with one intrinsic per operation.
 macro_rules! register_lanes {

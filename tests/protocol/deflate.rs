@@ -8,8 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use switchboard::proto::Opcode::{Binary, Close, Continuation, Ping, Text};
 use switchboard::proto::{
-    Connection, DeflateAgreement, DeflateConfig, DeflatePool, Encoding, Limits, MaskingKeys, MessageKind,
-    Opcode, Outgoing, ProtoConfig, ProtocolError,
+    Connection, DeflateAgreement, DeflateConfig, DeflatePool, Encoding, Input, Limits, MaskingKeys,
+    MessageKind, Opcode, Outgoing, ProtoConfig, ProtocolError,
 };
 
 use crate::support::{Outcome, Role, Seen, close_code, frame, receive};
@@ -443,6 +443,30 @@ fn a_message_for_all_is_what_each_would_have_got() {
     }
 }
 
+/// CP-02: a pause comes behind the message that passes the bound, and every message behind it waits, compressed or not.
+#[test]
+fn cp_02_a_pause_comes_when_enough_was_inflated() {
+    let one = compressed(true, Binary, &their_deflate(&[0; 1000], 6));
+    let input = [one.repeat(5), frame(Role::Server, true, Text, b"plain"), one.repeat(2)].concat();
+    for (pause_after, expected) in
+        [(0, vec![1, 1, 1, 1, 1, 2, 1]), (1, vec![1, 1, 1, 1, 1, 2, 1]), (1001, vec![2, 2, 3, 1])]
+    {
+        let mut bytes = input.clone();
+        let mut input = Input::new(&mut bytes);
+        let mut server = server(NO_TAKEOVER);
+        server.pause_after_inflating(pause_after);
+        let mut turns = Vec::new();
+        while !input.is_empty() {
+            let mut events = 0;
+            while server.next_event(&mut input, &mut Vec::new()).unwrap().is_some() {
+                events += 1;
+            }
+            turns.push(events);
+        }
+        assert_eq!(turns, expected, "{pause_after}");
+    }
+}
+
 fn agreement() -> impl Strategy<Value = DeflateAgreement> {
     (any::<bool>(), any::<bool>(), 9..=15u8, 9..=15u8).prop_map(
         |(server, client, server_bits, client_bits)| DeflateAgreement {
@@ -487,8 +511,11 @@ proptest! {
         let mut receiver = connection(other, agreement, min_len);
         let outcome = receive(&mut receiver, &bytes, &cuts);
         prop_assert_eq!(outcome.error, None);
-        prop_assert_eq!(outcome.events, expected);
+        prop_assert_eq!(&outcome.events, &expected);
         prop_assert!(!receiver.is_mid_message());
+        let mut pausing = connection(other, agreement, min_len);
+        pausing.pause_after_inflating(1);
+        prop_assert_eq!(receive(&mut pausing, &bytes, &cuts), outcome);
     }
 
     #[test]

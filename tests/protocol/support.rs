@@ -45,7 +45,7 @@ pub fn receive(connection: &mut Connection, bytes: &[u8], cuts: &[usize]) -> Out
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     ends.push(bytes.len());
     ends.sort_unstable();
-    let mut start = 0;
+    let (mut start, mut pauses) = (0, 0);
     for end in ends {
         let mut piece = bytes[start..end].to_vec();
         start = end;
@@ -53,7 +53,14 @@ pub fn receive(connection: &mut Connection, bytes: &[u8], cuts: &[usize]) -> Out
         loop {
             match connection.next_event(&mut input, &mut outcome.answers) {
                 Ok(Some(event)) => outcome.events.push(seen(event)),
-                Ok(None) => break,
+                // Or it pauses (`Connection::pause_after_inflating`), each time behind another octet.
+                Ok(None) if pauses == bytes.len() => break,
+                Ok(None) => {
+                    if input.is_empty() {
+                        break;
+                    }
+                    pauses += 1;
+                }
                 Err(error) => {
                     connection.fail(error, 0, &mut outcome.answers);
                     outcome.error.get_or_insert(error);

@@ -8,6 +8,9 @@
 
 mod application;
 mod client;
+mod few;
+mod idle;
+mod inflating;
 mod network;
 mod world;
 

@@ -132,6 +132,7 @@ impl World {
         config.high_water = [300, 4000, 65_536][random.below(3)];
         // In a quarter of the runs the limit is so low that slow consumers are met.
         // In some runs what may be unfinished is less than a message (the longest command has 11 octets).
+        config.max_inflated = [1, 1000, 1 << 20][random.below(3)];
         config.max_unfinished = if seed % 8 == 1 { 5 } else { 1 << 20 };
         config.max_backlog = if seed.is_multiple_of(4) { 3000 } else { 1 << 20 };
         // In some runs all queues together are so limited that there is no room for everyone.

@@ -36,6 +36,11 @@ impl Connection {
             self.discard_from_now_on();
             input.discard();
         })?;
+        if let Some(deflate) = &mut self.deflate
+            && input.is_empty()
+        {
+            deflate.end_turn();
+        }
         self.note_state();
         Ok(arrived.map(|arrived| match arrived {
             Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
@@ -58,6 +63,11 @@ impl Connection {
             return Err(ProtocolError::TextNotUtf8);
         }
         loop {
+            if let Some(deflate) = &mut self.deflate
+                && deflate.is_to_pause()
+            {
+                return Ok(None);
+            }
             let event = match self.awaits {
                 Awaits::Header => {
                     let Some(header) = self.read_header(input)? else { return Ok(None) };

@@ -166,6 +166,16 @@ impl Connection {
         self.streams = streams;
     }
 
+    /// Bounds what a turn costs: once `bytes` were inflated of one input, [`Self::next_event`] gives `None` with input
+    /// left over. Keep [`Input::rest`], and go on with it in a later turn. Without this, `None` means that all is eaten.
+    ///
+    /// A message that passes the bound is finished first.
+    pub fn pause_after_inflating(&mut self, bytes: usize) {
+        if let Some(deflate) = &mut self.deflate {
+            deflate.pause_after(bytes);
+        }
+    }
+
     /// How messages to the peer are encoded: which other connections could get the same octets.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
@@ -208,6 +218,8 @@ impl Connection {
         let is_clean = self.awaits == Awaits::Header
             && self.held_len == 0
             && self.partial.is_none()
+            // The long way ends the count.
+            && self.deflate.as_ref().is_none_or(|deflate| !deflate.is_counting())
             && self.state == ReadyState::Open;
         self.unfinished_since = match self.unfinished_since {
             _ if !self.is_mid_message() => None,

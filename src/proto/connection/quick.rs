@@ -11,7 +11,8 @@ const FIN_TEXT: u8 = 0x81;
 const FIN_BINARY: u8 = 0x82;
 
 impl Connection {
-    /// The next event in `input`; `None` once the input is eaten. Answers the protocol owes are appended to `out`.
+    /// The next event in `input`; `None` once the input is eaten (or [`Self::pause_after_inflating`] says so). Answers the
+    /// protocol owes are appended to `out`.
     ///
     /// # Errors
     /// The rule that the peer broke. The rest of the input is discarded, as is everything after it; call

@@ -202,6 +202,9 @@ pub(super) struct Deflate {
     inflater: Option<Box<Inflater>>,
     /// Octets of the message in progress.
     arrived: u64,
+    /// Bytes that were inflated since the last pause, and those after which there is one.
+    inflated: usize,
+    pause_after: usize,
 }
 
 impl Deflate {
@@ -219,7 +222,32 @@ impl Deflate {
             compressor: None,
             inflater: None,
             arrived: 0,
+            inflated: 0,
+            pause_after: usize::MAX,
         }
+    }
+
+    pub(super) fn pause_after(&mut self, bytes: usize) {
+        self.pause_after = bytes;
+    }
+
+    /// Whether anything was inflated in this turn.
+    pub(super) fn is_counting(&self) -> bool {
+        self.inflated > 0
+    }
+
+    /// Whether it is time for a pause; then the count begins anew.
+    pub(super) fn is_to_pause(&mut self) -> bool {
+        let is_to_pause = self.inflated >= self.pause_after.max(1);
+        if is_to_pause {
+            self.inflated = 0;
+        }
+        is_to_pause
+    }
+
+    /// The input is eaten: what comes next comes in a turn of its own.
+    pub(super) fn end_turn(&mut self) {
+        self.inflated = 0;
     }
 
     pub(super) fn encoding(&self) -> Encoding {
@@ -272,7 +300,10 @@ impl Deflate {
         let inflater = self.inflater.get_or_insert_with(|| {
             Box::new(if self.in_takeover { Inflater::new(self.in_bits) } else { self.pool.take_inflater() })
         });
-        inflater.inflate(piece, data, limit, self.arrived)
+        let before = data.len();
+        let outcome = inflater.inflate(piece, data, limit, self.arrived);
+        self.inflated += data.len() - before;
+        outcome
     }
 
     /// The last piece of a message was inflated.
