@@ -1,7 +1,7 @@
 //! What is kept of a message or control frame that has not arrived whole.
 
 use super::deflate::Deflate;
-use super::frame::Opcode;
+use super::frame::{MAX_FRAME_HEADER_LEN, Opcode};
 use super::input::Content;
 use super::{MessageKind, ProtocolError};
 use crate::simd::Utf8Validator;
@@ -164,4 +164,7 @@ impl Frame {
 pub(super) struct Partial {
     pub(super) message: Option<Assembly>,
     pub(super) control: Vec<u8>,
+    /// The octets of a frame header that has not arrived whole.
+    pub(super) held: [u8; MAX_FRAME_HEADER_LEN],
+    pub(super) held_len: u8,
 }

@@ -106,7 +106,7 @@ impl Connection {
     /// Takes a header from the input; one that is cut is held back, octet by octet.
     #[inline]
     fn read_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
-        if self.held_len == 0
+        if self.partial.as_ref().is_none_or(|partial| partial.held_len == 0)
             && let Some((header, len)) = FrameHeader::parse_extended(input.peek(), self.extended_bits())?
         {
             input.take(len);
@@ -117,12 +117,15 @@ impl Connection {
 
     #[cold]
     fn read_cut_header(&mut self, input: &mut Input<'_>) -> Result<Option<FrameHeader>, ProtocolError> {
+        let extended = self.extended_bits();
+        let partial = self.partial.get_or_insert_default();
         while !input.is_empty() {
-            self.held[usize::from(self.held_len)] = input.take(1)[0];
-            self.held_len += 1;
-            let held = &self.held[..usize::from(self.held_len)];
-            if let Some((header, _)) = FrameHeader::parse_extended(held, self.extended_bits())? {
-                self.held_len = 0;
+            partial.held[usize::from(partial.held_len)] = input.take(1)[0];
+            partial.held_len += 1;
+            let held = &partial.held[..usize::from(partial.held_len)];
+            if let Some((header, _)) = FrameHeader::parse_extended(held, extended)? {
+                partial.held_len = 0;
+                self.partial.take_if(|partial| partial.message.is_none());
                 return Ok(Some(header));
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::assembly::{Frame, Partial};
 use super::close::CloseFrame;
 use super::deflate::{Deflate, DeflateAgreement, DeflatePool, Encoding};
-use super::frame::{MASK_BIT, MAX_FRAME_HEADER_LEN, Opcode};
+use super::frame::{MASK_BIT, Opcode};
 use super::timer::{Millis, Timeout, Timer};
 use super::{Chunk, CloseCode, MaskingKeys, Message, MessageKind, ProtoConfig, ProtocolError};
 
@@ -86,8 +86,6 @@ pub struct Connection {
     deflate: Option<Box<Deflate>>,
     frame: Frame,
     timer: Timer,
-    held: [u8; MAX_FRAME_HEADER_LEN],
-    held_len: u8,
     /// The MASK bit that the peer's frames must carry.
     peer_mask_bit: u8,
     /// Messages shorter than this need no look at limits and state: 65,536 at most, 0 while anything is under way.
@@ -103,8 +101,8 @@ pub struct Connection {
     /// The second in which control frames are counted, and their count.
     control_second: u32,
     control_count: u32,
-    /// When the message that is unfinished began.
-    unfinished_since: Option<Millis>,
+    /// When the message that is unfinished began; [`Millis::MAX`] when there is none.
+    unfinished_since: Millis,
     awaits: Awaits,
     state: ReadyState,
 }
@@ -132,15 +130,13 @@ impl Connection {
             sending: None,
             control_second: 0,
             control_count: 0,
-            unfinished_since: None,
+            unfinished_since: Millis::MAX,
             config: Arc::clone(config),
             masking_keys,
             partial: None,
             deflate: None,
             frame: Frame { remaining: 0, key: None, opcode: Opcode::Binary, fin: true, rsv1: false },
             timer: Timer::new(now),
-            held: [0; MAX_FRAME_HEADER_LEN],
-            held_len: 0,
             awaits: Awaits::Header,
             state: ReadyState::Open,
         };
@@ -191,7 +187,7 @@ impl Connection {
     /// Whether a message or frame has arrived in part.
     #[must_use]
     pub fn is_mid_message(&self) -> bool {
-        self.partial.is_some() || self.held_len > 0 || self.awaits == Awaits::Payload
+        self.partial.is_some() || self.awaits == Awaits::Payload
     }
 
     /// Bytes that are kept of an unfinished message.
@@ -216,16 +212,15 @@ impl Connection {
     /// Opens and shuts the quick ways in and out; to be called after whatever changes the state.
     fn note_state(&mut self) {
         let is_clean = self.awaits == Awaits::Header
-            && self.held_len == 0
             && self.partial.is_none()
             // The long way ends the count.
             && self.deflate.as_ref().is_none_or(|deflate| !deflate.is_counting())
             && self.state == ReadyState::Open;
-        self.unfinished_since = match self.unfinished_since {
-            _ if !self.is_mid_message() => None,
-            None => Some(self.timer.since()),
-            earlier => earlier,
-        };
+        if !self.is_mid_message() {
+            self.unfinished_since = Millis::MAX;
+        } else if self.unfinished_since == Millis::MAX {
+            self.unfinished_since = self.timer.since();
+        }
         let limits = &self.config.limits;
         let longest = limits.max_frame.min(limits.max_message).min(MAX_QUICK_PAYLOAD) as u32;
         self.quick_below = if is_clean { longest + 1 } else { 0 };
@@ -244,7 +239,8 @@ impl Connection {
     fn message_deadline(&self) -> Option<Millis> {
         let message_ms = self.config.timeouts.message_ms;
         let is_timed = message_ms > 0 && !self.streams && self.state == ReadyState::Open;
-        self.unfinished_since.filter(|_| is_timed).map(|since| since + message_ms)
+        let is_timed = is_timed && self.unfinished_since != Millis::MAX;
+        is_timed.then(|| self.unfinished_since + message_ms)
     }
 
     /// Does what is due at `now`: a Ping after silence, a Close after an unanswered Ping or in an unfinished message.
@@ -279,7 +275,6 @@ impl Connection {
     fn discard_from_now_on(&mut self) {
         self.awaits = Awaits::Nothing;
         self.has_invalid_text = false;
-        self.held_len = 0;
         self.partial = None;
         self.deflate = None;
         self.note_state();
