@@ -1,0 +1,171 @@
+//! Switchboard beside other WebSocket servers: one core each, in turn, by the same generator. See README.md.
+
+mod cell;
+mod compare;
+mod contender;
+mod instructions;
+mod load;
+mod process;
+mod report;
+mod serve;
+mod wire;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cell::Group;
+use crate::compare::Bench;
+use crate::contender::Contender;
+use crate::load::Span;
+
+/// Switchboard beside other WebSocket servers: one core each, in turn, by the same generator
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every server in turn and print what each message costs it
+    Compare(Compare),
+    /// Count user-space instructions per echoed message with callgrind
+    Instructions(Who),
+    /// Be one of the servers
+    Serve { name: serve::Name, mode: serve::Mode, address: SocketAddr },
+}
+
+#[derive(Debug, Args)]
+struct Compare {
+    #[command(flatten)]
+    who: Who,
+    /// What is measured
+    #[arg(long, value_delimiter = ',', default_value = "echo,fanout")]
+    cells: Vec<Group>,
+    /// Only cells whose name contains one of these
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// How often each server is measured in each cell
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds that are measured
+    #[arg(long, default_value_t = 1000)]
+    measure_ms: u64,
+    /// Milliseconds of load before that
+    #[arg(long, default_value_t = 300)]
+    warm_up_ms: u64,
+    /// One short round of everything: to see that it works, not to learn figures
+    #[arg(long)]
+    quick: bool,
+}
+
+#[derive(Debug, Args)]
+struct Who {
+    /// A built `switchboard`; without it, it is built
+    #[arg(long, value_name = "PATH")]
+    ours: Option<PathBuf>,
+    /// Another build of `switchboard` to stand beside the others; may stand more than once
+    #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
+    with: Vec<(String, PathBuf)>,
+    /// Only these servers
+    #[arg(long, value_delimiter = ',', value_name = "NAME")]
+    servers: Vec<String>,
+    /// The core of the server and that of the generator
+    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0, 1])]
+    cores: Vec<usize>,
+}
+
+fn named_path(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("NAME=PATH is wanted")?;
+    Ok((name.into(), path.into()))
+}
+
+impl Who {
+    /// The servers, after this thread has gone to the generator's core.
+    fn contenders(&self) -> Result<Vec<Contender>, Box<dyn Error>> {
+        let (mut all, missing) = contender::all(self.ours.clone(), &self.with)?;
+        for missing in missing {
+            eprintln!("{missing}");
+        }
+        if let Some(unknown) = self.servers.iter().find(|name| !all.iter().any(|one| one.name == **name)) {
+            let names = all.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(format!("there is no server {unknown}; there are {names}").into());
+        }
+        all.retain(|one| self.servers.is_empty() || self.servers.contains(&one.name));
+        let there = process::cores()?;
+        if let Some(core) = self.cores.iter().find(|core| !there.contains(core)) {
+            return Err(format!(
+                "there is no core {core} for this process; --cores chooses two of {there:?}"
+            )
+            .into());
+        }
+        process::pin(&self.cores[1..])?;
+        Ok(all)
+    }
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Compare(args) => compare(&args),
+        Command::Instructions(who) => count_instructions(&who),
+        Command::Serve { name, mode, address } => serve::serve(name, mode, address).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rivals: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
+    let limit = process::raise_descriptor_limit()?;
+    let contenders = args.who.contenders()?;
+    let mut cells = cell::cells(&args.cells);
+    cells.retain(|cell| args.only.is_empty() || args.only.iter().any(|only| cell.name.contains(only)));
+    for cell in cells.extract_if(.., |cell| cell.descriptors() > limit) {
+        eprintln!(
+            "{} is left out: it needs {} descriptors, and the limit is {limit}",
+            cell.name,
+            cell.descriptors()
+        );
+    }
+    let (rounds, warm_up, measured) =
+        if args.quick { (1, 50, 100) } else { (args.rounds, args.warm_up_ms, args.measure_ms) };
+    let span = Span { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) };
+    let bench = Bench { server_core: args.who.cores[0], rounds, span };
+    compare::verify(bench, &contenders, &cells)?;
+    let bar = compare::progress(cells.len() * rounds * contenders.len());
+    for cell in &cells {
+        let table = compare::measure(bench, &contenders, cell, &bar);
+        bar.suspend(|| print!("{}", report::text::table(&table)));
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn count_instructions(who: &Who) -> Result<(), Box<dyn Error>> {
+    instructions::check()?;
+    let mut contenders = who.contenders()?;
+    contenders.retain(Contender::is_native);
+    print!("{:20}", "instructions/message");
+    for (.., name) in instructions::CASES {
+        print!(" {name:>16}");
+    }
+    println!();
+    for contender in &contenders {
+        print!("{:20}", contender.name);
+        for case in 0..instructions::CASES.len() {
+            print!(" {:>16}", instructions::count(contender, case, who.cores[0])?);
+            std::io::Write::flush(&mut std::io::stdout())?;
+        }
+        println!();
+    }
+    Ok(())
+}

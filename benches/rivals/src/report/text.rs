@@ -1,0 +1,43 @@
+//! A table for each cell.
+
+use std::fmt::Write as _;
+
+use crate::cell::{CPU, MEMORY, Metric, RATE};
+use crate::compare::Table;
+
+/// One cell: the medians of each server, and its ratio to the floor and of ours to it.
+pub(crate) fn table(table: &Table) -> String {
+    let metrics = table.cell.metrics();
+    let mut out = format!("\n{}\n{:20}", table.cell.name, "");
+    for metric in metrics {
+        let _ = write!(out, " {:>19}", metric.title);
+    }
+    let first = metrics[0];
+    let _ = writeln!(out, " {:>10} {:>12}", "to floor", "ours to it");
+    for row in &table.rows {
+        let _ = write!(out, "{:20}", row.name);
+        for &metric in metrics {
+            let median = row.median(metric);
+            let _ = write!(out, " {:>19}", median.map_or_else(|| "-".into(), |value| figure(metric, value)));
+        }
+        let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.3}"));
+        let to_floor = table.floor().and_then(|floor| row.ratio_to(floor, first));
+        let ours = table.ours().and_then(|ours| ours.ratio_to(row, first));
+        let _ = writeln!(out, " {:>10} {:>12}", ratio(to_floor), ratio(ours));
+        if let Some(failure) = row.failure() {
+            let _ = writeln!(out, "{:20} failed: {failure}", "");
+        }
+    }
+    out
+}
+
+/// A figure as a person reads it.
+pub(crate) fn figure(metric: Metric, value: f64) -> String {
+    match metric {
+        RATE if value >= 1e6 => format!("{:.2} M", value / 1e6),
+        RATE => format!("{:.1} k", value / 1e3),
+        CPU => format!("{value:.4}"),
+        MEMORY => format!("{:.1} MiB", value / f64::from(1 << 20)),
+        _ => format!("{value:.2}"),
+    }
+}
