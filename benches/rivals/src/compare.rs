@@ -5,14 +5,17 @@ use std::io;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::cell::{Cell, Metric, Sample};
+use crate::cell::Cell;
 use crate::contender::{Contender, FLOOR, OURS};
 use crate::load::Span;
+use crate::metric::{Metric, Sample};
 use crate::wire;
 
 /// What each round of one server gave in one cell.
 pub(crate) struct Row {
     pub(crate) name: String,
+    /// It is no build of ours.
+    pub(crate) is_rival: bool,
     pub(crate) rounds: Vec<Result<Sample, String>>,
 }
 
@@ -47,9 +50,11 @@ pub(crate) fn verify(bench: Bench, contenders: &[Contender], cells: &[Cell]) -> 
 
 /// Measures one cell.
 pub(crate) fn measure(bench: Bench, contenders: &[Contender], cell: &Cell, bar: &ProgressBar) -> Table {
-    let mut rows: Vec<Row> =
-        contenders.iter().map(|contender| Row { name: contender.name.clone(), rounds: vec![] }).collect();
-    for round in 0..bench.rounds {
+    let mut rows: Vec<Row> = contenders
+        .iter()
+        .map(|one| Row { name: one.name.clone(), is_rival: one.is_rival(), rounds: vec![] })
+        .collect();
+    for round in 0..cell.rounds(bench.rounds) {
         for turn in 0..contenders.len() {
             let at = (round + turn) % contenders.len();
             bar.set_message(format!("{}: {}", cell.name, contenders[at].name));
@@ -99,7 +104,7 @@ impl Table {
         self.row(FLOOR)
     }
 
-    fn row(&self, name: &str) -> Option<&Row> {
+    pub(crate) fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.name == name)
     }
 }

@@ -42,6 +42,11 @@ impl Contender {
         self.name == FLOOR
     }
 
+    /// Whether it is no build of ours.
+    pub(crate) fn is_rival(&self) -> bool {
+        !matches!(self.kind, Kind::Switchboard(_))
+    }
+
     /// Whether its instructions can be counted: it is a program of its own, and no machine that compiles meanwhile.
     pub(crate) fn is_native(&self) -> bool {
         !matches!(self.kind, Kind::Script(..))

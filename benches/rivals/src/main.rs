@@ -5,9 +5,11 @@ mod compare;
 mod contender;
 mod instructions;
 mod load;
+mod metric;
 mod process;
 mod report;
 mod serve;
+mod target;
 mod wire;
 
 use std::error::Error;
@@ -45,7 +47,7 @@ struct Compare {
     #[command(flatten)]
     who: Who,
     /// What is measured
-    #[arg(long, value_delimiter = ',', default_value = "echo,fanout")]
+    #[arg(long, value_delimiter = ',', default_value = "echo,fanout,idle,handshake,latency,flood")]
     cells: Vec<Group>,
     /// Only cells whose name contains one of these
     #[arg(long, value_delimiter = ',')]
@@ -138,10 +140,13 @@ fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
     }
     let (rounds, warm_up, measured) =
         if args.quick { (1, 50, 100) } else { (args.rounds, args.warm_up_ms, args.measure_ms) };
+    if args.quick {
+        cells.iter_mut().for_each(cell::Cell::make_quick);
+    }
     let span = Span { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) };
     let bench = Bench { server_core: args.who.cores[0], rounds, span };
     compare::verify(bench, &contenders, &cells)?;
-    let bar = compare::progress(cells.len() * rounds * contenders.len());
+    let bar = compare::progress(cells.iter().map(|cell| cell.rounds(rounds)).sum::<usize>() * contenders.len());
     for cell in &cells {
         let table = compare::measure(bench, &contenders, cell, &bar);
         bar.suspend(|| print!("{}", report::text::table(&table)));

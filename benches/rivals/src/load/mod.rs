@@ -1,6 +1,12 @@
 //! The generator: many connections on one thread, frames prebuilt, answers counted by their length.
 
 pub(crate) mod closed;
+pub(crate) mod flood;
+pub(crate) mod handshakes;
+pub(crate) mod idle;
+pub(crate) mod latency;
+pub(crate) mod probe;
+pub(crate) mod talker;
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -30,6 +36,11 @@ pub(crate) struct Tape {
 impl Tape {
     pub(crate) fn new(frame: &[u8]) -> Self {
         Self { bytes: frame.repeat((TAPE_LEN / frame.len()).max(1)), frame_len: frame.len() }
+    }
+
+    /// Octets that go out in one write.
+    pub(crate) fn len(&self) -> u64 {
+        self.bytes.len() as u64
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::cell::{CPU, MEMORY, Metric, RATE};
 use crate::compare::Table;
 
 /// One cell: the medians of each server, and its ratio to the floor and of ours to it.
@@ -10,7 +9,7 @@ pub(crate) fn table(table: &Table) -> String {
     let metrics = table.cell.metrics();
     let mut out = format!("\n{}\n{:20}", table.cell.name, "");
     for metric in metrics {
-        let _ = write!(out, " {:>19}", metric.title);
+        let _ = write!(out, " {:>17}", metric.title);
     }
     let first = metrics[0];
     let _ = writeln!(out, " {:>10} {:>12}", "to floor", "ours to it");
@@ -18,7 +17,7 @@ pub(crate) fn table(table: &Table) -> String {
         let _ = write!(out, "{:20}", row.name);
         for &metric in metrics {
             let median = row.median(metric);
-            let _ = write!(out, " {:>19}", median.map_or_else(|| "-".into(), |value| figure(metric, value)));
+            let _ = write!(out, " {:>17}", median.map_or_else(|| "-".into(), |value| metric.show(value)));
         }
         let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.3}"));
         let to_floor = table.floor().and_then(|floor| row.ratio_to(floor, first));
@@ -28,16 +27,8 @@ pub(crate) fn table(table: &Table) -> String {
             let _ = writeln!(out, "{:20} failed: {failure}", "");
         }
     }
-    out
-}
-
-/// A figure as a person reads it.
-pub(crate) fn figure(metric: Metric, value: f64) -> String {
-    match metric {
-        RATE if value >= 1e6 => format!("{:.2} M", value / 1e6),
-        RATE => format!("{:.1} k", value / 1e3),
-        CPU => format!("{value:.4}"),
-        MEMORY => format!("{:.1} MiB", value / f64::from(1 << 20)),
-        _ => format!("{value:.2}"),
+    for target in &table.cell.targets {
+        let _ = writeln!(out, "  {}", target.outcome(table));
     }
+    out
 }
