@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit benches release flood conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit benches release flood rivals conformance browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -142,6 +142,19 @@ flood() {
   trap "kill $server" EXIT
   await_port "$port" "$server"
   "$target/release/loadgen" echo "ws://127.0.0.1:$port/" --connections 5000 --messages 100 --size 64 --pipeline 4
+}
+
+# The bench beside other servers: it builds, every server in it answers rightly, and every kind of cell gives figures.
+# The figures of so short a run mean nothing. Bun and ws are there when npm can be asked for them; else it says so.
+rivals() {
+  local manifest=benches/rivals/Cargo.toml ours=$target/release/switchboard
+  local cells='20 B x 100 c,1 MiB x 10, 1 publish x 1 in,500 pub,idle,again and again,storms,20000,floods'
+  cargo fmt --manifest-path $manifest --check
+  export CARGO_TARGET_DIR=$target/rivals
+  cargo clippy --release --manifest-path $manifest --all-targets -- -D warnings
+  cargo build --release --manifest-path $manifest
+  "$CARGO_TARGET_DIR/release/rivals" compare --ours "$ours" --quick --only "$cells" --html "$CARGO_TARGET_DIR/quick.html"
+  "$CARGO_TARGET_DIR/release/rivals" instructions --ours "$ours" --servers switchboard,floor
 }
 
 conformance() {

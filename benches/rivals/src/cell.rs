@@ -8,8 +8,8 @@ use crate::contender::{Contender, Running};
 use crate::load::closed::{self, Pace};
 use crate::load::{Fleet, Span, Tape, flood, handshakes, idle, latency};
 use crate::metric::{
-    BURST_MEMORY, CPU, GENERATOR_LOAD, HANDSHAKE_CPU, HANDSHAKES, IDLE_MEMORY, IDLE_P99, MEMORY, Metric, P50, P99,
-    P99_ABOVE_IDLE, P999, RATE, SERVER_LOAD, Sample,
+    BURST_MEMORY, CPU, GENERATOR_LOAD, HANDSHAKE_CPU, HANDSHAKES, IDLE_MEMORY, IDLE_P99, MEMORY, Metric, P50,
+    P99, P99_ABOVE_IDLE, P999, RATE, SERVER_LOAD, Sample,
 };
 use crate::process;
 use crate::serve::Mode;
@@ -67,7 +67,8 @@ pub(crate) fn cells(groups: &[Group]) -> Vec<Cell> {
 
 impl Group {
     fn cells(self) -> Vec<Cell> {
-        let cell = |name: &str, load, targets: &[Target]| Cell { name: name.into(), load, targets: targets.into() };
+        let cell =
+            |name: &str, load, targets: &[Target]| Cell { name: name.into(), load, targets: targets.into() };
         match self {
             Self::Echo => echoes(),
             Self::Fanout => fanouts(),
@@ -225,7 +226,7 @@ impl Cell {
                 closed_loop(server, connections, &frames, pace, span)
             }
             Load::Idle { connections } => {
-                idle::run(connections, server, is_raw, &frames(Opcode::Binary, BURST_LEN).tape)
+                idle::run(connections, server, is_raw, &frames(Opcode::Binary, BURST_LEN).tape, span)
             }
             Load::Churn { clients } => handshakes::churn(clients, server, span),
             Load::Storm { clients } => handshakes::storm(clients, server, is_raw, span),

@@ -13,8 +13,9 @@ mod target;
 mod wire;
 
 use std::error::Error;
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::cell::Group;
 use crate::compare::Bench;
 use crate::contender::Contender;
 use crate::load::Span;
+use crate::report::model::Report;
 
 /// Switchboard beside other WebSocket servers: one core each, in turn, by the same generator
 #[derive(Debug, Parser)]
@@ -37,7 +39,15 @@ enum Command {
     /// Run every server in turn and print what each message costs it
     Compare(Compare),
     /// Count user-space instructions per echoed message with callgrind
-    Instructions(Who),
+    Instructions(Instructions),
+    /// Put the JSON of several runs together and make a page of it; of a cell that is in two, the later one counts
+    Page {
+        #[arg(required = true)]
+        json: Vec<PathBuf>,
+        /// Where the page goes
+        #[arg(long)]
+        html: PathBuf,
+    },
     /// Be one of the servers
     Serve { name: serve::Name, mode: serve::Mode, address: SocketAddr },
 }
@@ -46,6 +56,8 @@ enum Command {
 struct Compare {
     #[command(flatten)]
     who: Who,
+    #[command(flatten)]
+    files: Files,
     /// What is measured
     #[arg(long, value_delimiter = ',', default_value = "echo,fanout,idle,handshake,latency,flood")]
     cells: Vec<Group>,
@@ -64,6 +76,40 @@ struct Compare {
     /// One short round of everything: to see that it works, not to learn figures
     #[arg(long)]
     quick: bool,
+}
+
+#[derive(Debug, Args)]
+struct Instructions {
+    #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
+    files: Files,
+}
+
+#[derive(Debug, Args)]
+struct Files {
+    /// Where the figures go as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the figures go as a page with plots
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+impl Files {
+    fn write(&self, report: &Report) -> Result<(), Box<dyn Error>> {
+        if let Some(path) = &self.json {
+            write(path, &serde_json::to_string_pretty(report)?)?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &report::html::page(report))?;
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 #[derive(Debug, Args)]
@@ -114,7 +160,8 @@ impl Who {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Compare(args) => compare(&args),
-        Command::Instructions(who) => count_instructions(&who),
+        Command::Instructions(args) => count_instructions(&args),
+        Command::Page { json, html } => make_page(&json, &html),
         Command::Serve { name, mode, address } => serve::serve(name, mode, address).map_err(Into::into),
     };
     match result {
@@ -146,31 +193,56 @@ fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
     let span = Span { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) };
     let bench = Bench { server_core: args.who.cores[0], rounds, span };
     compare::verify(bench, &contenders, &cells)?;
-    let bar = compare::progress(cells.iter().map(|cell| cell.rounds(rounds)).sum::<usize>() * contenders.len());
+    let bar =
+        compare::progress(cells.iter().map(|cell| cell.rounds(rounds)).sum::<usize>() * contenders.len());
+    let mut tables = Vec::new();
     for cell in &cells {
         let table = compare::measure(bench, &contenders, cell, &bar);
         bar.suspend(|| print!("{}", report::text::table(&table)));
+        tables.push(table);
     }
     bar.finish_and_clear();
-    Ok(())
+    let report = Report::new(&tables);
+    for outcome in &report.targets {
+        println!("{outcome}");
+    }
+    args.files.write(&report)?;
+    let failed = tables.iter().flat_map(|table| &table.rows).filter(|row| row.failure().is_some()).count();
+    if failed > 0 {
+        Err(format!("{failed} times a server failed in a cell; the tables say how").into())
+    } else {
+        Ok(())
+    }
 }
 
-fn count_instructions(who: &Who) -> Result<(), Box<dyn Error>> {
+fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
     instructions::check()?;
-    let mut contenders = who.contenders()?;
+    let mut contenders = args.who.contenders()?;
     contenders.retain(Contender::is_native);
-    print!("{:20}", "instructions/message");
-    for (.., name) in instructions::CASES {
-        print!(" {name:>16}");
-    }
-    println!();
-    for contender in &contenders {
-        print!("{:20}", contender.name);
-        for case in 0..instructions::CASES.len() {
-            print!(" {:>16}", instructions::count(contender, case, who.cores[0])?);
-            std::io::Write::flush(&mut std::io::stdout())?;
+    let mut report = Report::new(&[]);
+    for case in 0..instructions::CASES.len() {
+        let mut counts = Vec::new();
+        for contender in &contenders {
+            let count = instructions::count(contender, case, args.who.cores[0])?;
+            counts.push((contender.name.clone(), count));
         }
-        println!();
+        let cell = instructions::report(case, &counts);
+        println!("\n{}", cell.name);
+        for (name, count) in counts {
+            println!("{name:20} {count:>8}");
+        }
+        for outcome in &cell.targets {
+            println!("  {outcome}");
+        }
+        report.cells.push(cell);
     }
-    Ok(())
+    args.files.write(&report)
+}
+
+fn make_page(json: &[PathBuf], html: &Path) -> Result<(), Box<dyn Error>> {
+    let mut report = Report::read(&json[0])?;
+    for later in &json[1..] {
+        report.merge(Report::read(later)?);
+    }
+    Ok(write(html, &report::html::page(&report))?)
 }

@@ -49,7 +49,8 @@ pub(crate) const P99: Metric = metric("p99_us", "p99 us", Unit::Microseconds);
 pub(crate) const P999: Metric = metric("p99_9_us", "p99.9 us", Unit::Microseconds);
 /// A healthy client's 99th percentile while nothing else happens, and how much more it is while something does.
 pub(crate) const IDLE_P99: Metric = metric("idle_p99_us", "idle p99 us", Unit::Microseconds);
-pub(crate) const P99_ABOVE_IDLE: Metric = metric("p99_above_idle_us", "p99 above idle us", Unit::Microseconds);
+pub(crate) const P99_ABOVE_IDLE: Metric =
+    metric("p99_above_idle_us", "p99 above idle us", Unit::Microseconds);
 
 /// One run of one server in one cell.
 pub(crate) type Sample = Vec<(Metric, f64)>;
@@ -63,7 +64,9 @@ impl Metric {
             Unit::Microseconds if value.abs() >= 100.0 => format!("{value:.0}"),
             Unit::Microseconds if value.abs() >= 10.0 => format!("{value:.1}"),
             Unit::Microseconds => format!("{value:.4}"),
-            Unit::Bytes if value.abs() >= f64::from(1 << 20) => format!("{:.1} MiB", value / f64::from(1 << 20)),
+            Unit::Bytes if value.abs() >= f64::from(1 << 20) => {
+                format!("{:.1} MiB", value / f64::from(1 << 20))
+            }
             Unit::Bytes if value.abs() >= 10_240.0 => format!("{:.1} KiB", value / 1024.0),
             Unit::Bytes => format!("{value:.0} B"),
             Unit::Share => format!("{value:.2}"),

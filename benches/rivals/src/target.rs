@@ -1,8 +1,9 @@
 //! What ours is to reach, and whether it does.
 
+use crate::cell::Load;
 use crate::compare::{Row, Table};
 use crate::contender::FLOOR;
-use crate::metric::Metric;
+use crate::metric::{CPU, Metric};
 
 /// What a figure of ours is held against.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,7 +28,7 @@ pub(crate) struct Target {
 }
 
 /// What came of a target.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) target: String,
     /// The figure or the ratio that is bounded; none when a server that it needs was not measured.
@@ -46,7 +47,8 @@ impl Target {
 
     pub(crate) fn outcome(&self, table: &Table) -> Outcome {
         let value = table.ours().and_then(|ours| self.value(table, ours));
-        let is_met = value.map(|value| if self.is_at_most { value <= self.bound } else { value >= self.bound });
+        let is_met =
+            value.map(|value| if self.is_at_most { value <= self.bound } else { value >= self.bound });
         Outcome { target: self.to_string(), value, is_met }
     }
 
@@ -61,6 +63,40 @@ impl Target {
                 Some(ours.median(self.metric)? / least)
             }
         }
+    }
+}
+
+/// A message at 10,000 connections costs at most so many times what it costs at 100.
+const MANY_TO_FEW: f64 = 1.25;
+
+/// Targets that are about two cells: the same echo with few connections and with many.
+pub(crate) fn across(tables: &[Table]) -> Vec<Outcome> {
+    let ours = |table: &Table| table.ours()?.median(CPU);
+    let mut outcomes = Vec::new();
+    for few in tables {
+        let Load::Echo { size, connections: 100, in_flight } = few.cell.load else { continue };
+        let many = tables.iter().find(|table| {
+            matches!(table.cell.load, Load::Echo { size: other, connections: 10_000, in_flight: depth }
+                if (other, depth) == (size, in_flight))
+        });
+        let Some(value) = many.and_then(|many| Some(ours(many)? / ours(few)?)) else { continue };
+        outcomes.push(Outcome {
+            target: format!(
+                "echo {size} B x {in_flight} in flight: CPU at 10000 connections at most {MANY_TO_FEW} x that at 100"
+            ),
+            value: Some(value),
+            is_met: Some(value <= MANY_TO_FEW),
+        });
+    }
+    outcomes
+}
+
+/// User-space instructions per message.
+pub(crate) fn instructions(case: &str, bound: u64, count: u64) -> Outcome {
+    Outcome {
+        target: format!("instructions per message, {case}: at most {bound}"),
+        value: Some(count as f64),
+        is_met: Some(count <= bound),
     }
 }
 

@@ -37,10 +37,7 @@ pub(crate) fn churn(clients: usize, server: &Running, span: Span) -> io::Result<
     let mark = Mark::now(server)?;
     let done = crowd.drive(&mut None, Instant::now() + span.measured, true)? as f64;
     let usage = mark.usage()?;
-    Ok(vec![
-        (HANDSHAKE_CPU, usage.server_cpu * 1e6 / done),
-        (HANDSHAKES, done / usage.seconds),
-    ])
+    Ok(vec![(HANDSHAKE_CPU, usage.server_cpu * 1e6 / done), (HANDSHAKES, done / usage.seconds)])
 }
 
 /// All clients come at once, and when the last one has its answer all leave and come again; a healthy client meanwhile.
@@ -139,7 +136,9 @@ impl Client {
         let mut head = [0; 1024];
         loop {
             match self.stream.read(&mut head) {
-                Ok(0) => return Err(io::Error::other("the server ended a connection instead of a handshake")),
+                Ok(0) => {
+                    return Err(io::Error::other("the server ended a connection instead of a handshake"));
+                }
                 Ok(len) => {
                     let all = [&self.tail[..], &head[..len]].concat();
                     self.tail.copy_from_slice(&all[all.len() - 4..]);

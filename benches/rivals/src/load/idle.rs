@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::Token;
 
 use super::talker::Talk;
-use super::{Fleet, Lane, Tape};
+use super::{Fleet, Lane, Span, Tape};
 use crate::contender::Running;
 use crate::metric::{BURST_MEMORY, IDLE_MEMORY, MEMORY, Sample};
 use crate::process;
@@ -16,19 +16,25 @@ use crate::process;
 const FIRST: usize = 100;
 /// Large messages under way at once.
 const AT_ONCE: usize = 64;
-/// A server may take its time to give memory back.
-const SETTLING: Duration = Duration::from_millis(1500);
 const STALL: Duration = Duration::from_secs(10);
 
-pub(crate) fn run(connections: usize, server: &Running, is_raw: bool, tape: &Tape) -> io::Result<Sample> {
+pub(crate) fn run(
+    connections: usize,
+    server: &Running,
+    is_raw: bool,
+    tape: &Tape,
+    span: Span,
+) -> io::Result<Sample> {
+    // A server may take its time to give memory back.
+    let settling = span.warm_up + span.measured;
     let first = Fleet::open(server.address, FIRST)?;
-    thread::sleep(SETTLING / 4);
+    thread::sleep(settling / 4);
     let before = process::memory(server.pid())? as f64;
     let mut fleet = Fleet::open(server.address, connections)?;
-    thread::sleep(SETTLING);
+    thread::sleep(settling);
     let idle = process::memory(server.pid())? as f64;
     burst(&mut fleet, is_raw, tape)?;
-    thread::sleep(SETTLING);
+    thread::sleep(settling);
     let after = process::memory(server.pid())? as f64;
     drop(first);
     let each = |memory: f64| (memory - before) / connections as f64;
@@ -66,7 +72,11 @@ fn burst(fleet: &mut Fleet, is_raw: bool, tape: &Tape) -> io::Result<()> {
 }
 
 /// Messages that are whole now.
-pub(crate) fn receive(lane: &mut Lane, talker: &mut super::talker::Talker, buffer: &mut [u8]) -> io::Result<u64> {
+pub(crate) fn receive(
+    lane: &mut Lane,
+    talker: &mut super::talker::Talker,
+    buffer: &mut [u8],
+) -> io::Result<u64> {
     let mut messages = 0;
     let mut owed = Vec::new();
     loop {

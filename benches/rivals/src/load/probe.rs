@@ -27,7 +27,8 @@ pub(crate) struct Probe {
 
 /// A histogram of nanoseconds up to an hour.
 pub(crate) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000_000, 3).unwrap_or_else(|_| unreachable!("the bounds are in order"))
+    Histogram::new_with_bounds(1, 3_600_000_000_000, 3)
+        .unwrap_or_else(|_| unreachable!("the bounds are in order"))
 }
 
 /// A percentile in microseconds.
