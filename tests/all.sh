@@ -3,7 +3,7 @@
 #
 #   tests/all.sh [--full] [SECTION...]
 #
-# --full   all 517 Autobahn cases instead of all but the bulky ones of compression
+# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the sanitizer, and ten minutes of churn
 # SECTION  only these, in the order given; the sections are the functions below
 #
 # It stops at the first section that fails. Every section ends with what it counted; the last line of all is
@@ -15,7 +15,7 @@ sections=(tools fmt clippy doc layers dependencies unit benches release flood ri
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
-  sections+=(asan)
+  sections+=(asan soak)
   shift
 fi
 if [ $# -gt 0 ]; then
@@ -155,6 +155,14 @@ rivals() {
   cargo build --release --manifest-path $manifest
   "$CARGO_TARGET_DIR/release/rivals" compare --ours "$ours" --quick --only "$cells" --html "$CARGO_TARGET_DIR/quick.html"
   "$CARGO_TARGET_DIR/release/rivals" instructions --ours "$ours" --servers switchboard,floor
+}
+
+# Ten minutes at 10,000 connections that come and go: memory stays flat, and no descriptor is lost.
+soak() {
+  local manifest=benches/rivals/Cargo.toml
+  cargo build --release --bin switchboard
+  CARGO_TARGET_DIR=$target/rivals cargo build --release --manifest-path $manifest
+  "$target/rivals/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
 }
 
 conformance() {

@@ -9,6 +9,7 @@ mod metric;
 mod process;
 mod report;
 mod serve;
+mod soak;
 mod target;
 mod wire;
 
@@ -48,6 +49,8 @@ enum Command {
         #[arg(long)]
         html: PathBuf,
     },
+    /// Keep a server busy for long, with connections that come and go: memory must stay flat and no descriptor be lost
+    Soak(Soak),
     /// Be one of the servers
     Serve { name: serve::Name, mode: serve::Mode, address: SocketAddr },
 }
@@ -84,6 +87,16 @@ struct Instructions {
     who: Who,
     #[command(flatten)]
     files: Files,
+}
+
+#[derive(Debug, Args)]
+struct Soak {
+    #[command(flatten)]
+    who: Who,
+    #[arg(long, default_value_t = 600)]
+    seconds: u64,
+    #[arg(long, default_value_t = 10_000)]
+    connections: usize,
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +174,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Compare(args) => compare(&args),
         Command::Instructions(args) => count_instructions(&args),
+        Command::Soak(args) => run_soak(&args),
         Command::Page { json, html } => make_page(&json, &html),
         Command::Serve { name, mode, address } => serve::serve(name, mode, address).map_err(Into::into),
     };
@@ -237,6 +251,17 @@ fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
         report.cells.push(cell);
     }
     args.files.write(&report)
+}
+
+/// Of ours, unless other servers are named.
+fn run_soak(args: &Soak) -> Result<(), Box<dyn Error>> {
+    process::raise_descriptor_limit()?;
+    let mut contenders = args.who.contenders()?;
+    contenders.retain(|one| !one.is_rival() || args.who.servers.contains(&one.name));
+    for contender in &contenders {
+        soak::run(contender, args.who.cores[0], args.connections, Duration::from_secs(args.seconds))?;
+    }
+    Ok(())
 }
 
 fn make_page(json: &[PathBuf], html: &Path) -> Result<(), Box<dyn Error>> {

@@ -41,6 +41,11 @@ pub(crate) fn memory(pid: u32) -> io::Result<u64> {
     kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("smaps_rollup names no anonymous memory"))
 }
 
+/// Open descriptors.
+pub(crate) fn descriptors(pid: u32) -> io::Result<usize> {
+    Ok(fs::read_dir(format!("/proc/{pid}/fd"))?.count())
+}
+
 /// Takes all the descriptors that the hard limit permits, for this process and what it starts; tells how many.
 pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);

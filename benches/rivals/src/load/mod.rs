@@ -61,6 +61,10 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, owed: 0, at: 0, rest: 0, answers: 0, sent: 0 }
+    }
+
     /// Writes what is owed, as far as the socket takes it.
     #[inline]
     pub(crate) fn pump(&mut self, tape: &Tape) -> io::Result<()> {
@@ -147,7 +151,7 @@ impl Fleet {
                 let mut stream = prepare(stream)?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 poll.registry().register(&mut stream, Token(lanes.len()), interest)?;
-                lanes.push(Lane { stream, owed: 0, at: 0, rest: 0, answers: 0, sent: 0 });
+                lanes.push(Lane::new(stream));
             }
         }
         Ok(Self { poll, events: Events::with_capacity(1024), lanes, buffer: vec![0; RECEIVE_LEN] })
