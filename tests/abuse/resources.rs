@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use std::net::{Ipv4Addr, TcpListener};
+
 use crate::support::{
-    BINARY, Client, FIN, Launch, SOON, Server, assert_below, frame, millis, secs, upgrade_request, wait_until,
+    BINARY, CLOSE, Client, FIN, Launch, SOON, Server, assert_below, frame, millis, secs, upgrade_request,
+    wait_until,
 };
 
 /// A server without a descriptor left, its established clients, and some whom it cannot accept.
@@ -192,5 +195,132 @@ fn rx_06_writing_to_a_peer_that_is_gone_kills_nobody() {
             speaker.expect_text(&format!("into the void {i}"));
         }
     }
+    server.assert_alive();
+}
+
+#[test]
+fn rx_08_what_cannot_be_allocated_costs_one_connection() {
+    const LEN: usize = 40 << 20;
+    let room = Launch::echo().start().address_space_kib();
+    let mut server = Launch::echo().with_address_space(room + 64 * 1024).start();
+    let mut healthy = Client::open(server.addr);
+    healthy.echo("before");
+    let message = frame(FIN | BINARY, &vec![7; LEN]);
+    let mut refused = 0;
+    let mut peers: Vec<Client> = (0..4).map(|_| Client::open(server.addr)).collect();
+    for peer in &mut peers {
+        // All but the end of a message: it stays in memory. Some of them do not fit.
+        if peer.try_send(&message[..message.len() - 1]).is_err() || peer.has_ended() {
+            refused += 1;
+            if let Ok(got) = peer.try_frame(SOON) {
+                assert_eq!((got.opcode, got.close_code()), (CLOSE, Some(1013)), "{got:?}");
+            }
+        }
+        healthy.echo("meanwhile");
+    }
+    assert!(refused >= 1, "160 MiB do not fit into 64");
+    server.assert_alive();
+    drop(peers);
+    let mut next = Client::open(server.addr);
+    next.send(&frame(FIN | BINARY, &vec![1; 1 << 20]));
+    next.expect(BINARY, &vec![1; 1 << 20]);
+}
+
+#[test]
+fn rx_10_a_restart_finds_its_port_free() {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let launch = || Launch::switchboard(&["echo", "--listen", &address]).start();
+    for signal in ["TERM", "KILL"] {
+        let mut server = launch();
+        // The server ends these first (RFC 6455 7.1.1), so it is its side that waits out the TCP connection.
+        for _ in 0..1000 {
+            let mut client = Client::open(server.addr);
+            client.send(&frame(FIN | CLOSE, &1000_u16.to_be_bytes()));
+            client.expect_close(1000);
+        }
+        let _open: Vec<Client> = (0..100).map(|_| Client::open(server.addr)).collect();
+        server.signal(signal);
+        server.wait(secs(15));
+    }
+    Client::open(launch().addr).echo("at once");
+}
+
+#[test]
+fn lc_09_everybody_comes_back_at_once_after_a_restart() {
+    const CLIENTS: usize = 2000;
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let launch = || Launch::switchboard(&["fanout", "--listen", &address]).start();
+    let mut server = launch();
+    let before: Vec<Client> = (0..CLIENTS).map(|_| Client::open(server.addr)).collect();
+    server.signal("KILL");
+    server.wait(SOON);
+    drop(before);
+    let mut server = launch();
+    let cpu = server.cpu();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(server.addr)).collect();
+    for client in &mut clients {
+        client.send(upgrade_request("/", "").as_bytes());
+    }
+    for client in &mut clients {
+        assert_eq!(client.try_head(secs(20)).expect("an answer").status, 101);
+    }
+    clients[0].send(&crate::support::text("all are here"));
+    for client in &mut clients {
+        client.expect_text("all are here");
+    }
+    assert_below("CPU", server.cpu_since(cpu), secs(10));
+    server.assert_alive();
+}
+
+#[test]
+fn rx_11_bad_peers_do_not_flood_the_log() {
+    let server = Launch::serve().start();
+    let lines = server.log().len();
+    for i in 0..10_000 {
+        let mut client = Client::connect(server.addr);
+        let request = match i % 4 {
+            0 => "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n",
+            1 => "\x16\x03\x01 this is no HTTP\r\n\r\n",
+            2 => {
+                "GET /ws HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\nUpgrade: websocket\r\nConnection: \
+                  Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            }
+            _ => "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        };
+        client.send(request.as_bytes());
+        let _ = client.end(SOON);
+    }
+    for _ in 0..1000 {
+        let mut client = Client::upgrade(server.addr, "/ws", "").0;
+        client.send(&frame(FIN | 3, b"reserved"));
+        client.reset();
+    }
+    Client::connect(server.addr).reset();
+    std::thread::sleep(millis(200));
+    assert_below("log lines", server.log().len() - lines, 100);
+}
+
+#[test]
+fn rx_12_connections_that_come_and_go_leave_no_timers() {
+    let mut server = Launch::echo().start();
+    let base = server.descriptors();
+    let mut sizes = Vec::new();
+    for _ in 0..6 {
+        // Each arms a timer for its handshake, one for its silence, and one for its end.
+        for _ in 0..40 {
+            let mut clients: Vec<Client> = (0..50).map(|_| Client::open(server.addr)).collect();
+            for client in &mut clients {
+                client.send(&frame(FIN | CLOSE, &1000_u16.to_be_bytes()));
+            }
+            for client in &mut clients {
+                client.expect_close(1000);
+            }
+        }
+        server.wait_for_descriptors(base, SOON);
+        sizes.push(server.rss_kib());
+    }
+    assert_below("growth in KiB over 10,000 connections", sizes[5].saturating_sub(sizes[0]), 256);
     server.assert_alive();
 }

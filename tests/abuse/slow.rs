@@ -1,0 +1,193 @@
+//! SC rows: peers that do not read what they are sent.
+
+use std::net::TcpStream;
+
+use crate::support::{
+    BINARY, CLOSE, Client, End, FIN, Launch, SOON, Server, TEXT, assert_below, frame, millis, secs, text,
+    upgrade_request, wait_until,
+};
+
+/// The `fanout` server with the smallest queues that its options allow: 1 MiB and two messages for each connection.
+const QUEUE_KIB: u64 = 1024 + 2 * 64;
+
+fn busy_room() -> Server {
+    Launch::fanout().args(&["--max-message", "65536"]).start()
+}
+
+/// A client that reads nothing, with a receive window to match.
+fn sleeper(server: &Server) -> Client {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&server.addr.into()).unwrap();
+    let mut client = Client::over(TcpStream::from(socket));
+    client.send(upgrade_request("/", "").as_bytes());
+    assert_eq!(client.head().status, 101);
+    client
+}
+
+/// A message that says which one it is.
+fn numbered(number: usize) -> String {
+    format!("{number:08} {}", "x".repeat(16_000))
+}
+
+#[test]
+fn sc_01_an_echo_that_is_never_read_stops_its_sender_and_loses_nothing() {
+    const PEERS: usize = 20;
+    let server = Launch::echo().start();
+    let mut healthy = Client::open(server.addr);
+    healthy.echo("before");
+    let rss = server.rss_kib();
+    let mut peers: Vec<(Client, usize)> = (0..PEERS).map(|_| (sleeper(&server), 0)).collect();
+    std::thread::scope(|scope| {
+        for (peer, sent) in &mut peers {
+            scope.spawn(move || {
+                // The kernel's buffers take some megabytes; then the server stops reading.
+                let mut writer = Client::over(peer.stream.try_clone().unwrap());
+                writer.stream.set_write_timeout(Some(secs(1))).unwrap();
+                while *sent < 1000
+                    && writer.try_send(&frame(FIN | BINARY, &vec![*sent as u8; 65_536])).is_ok()
+                {
+                    *sent += 1;
+                }
+            });
+        }
+    });
+    for (_, sent) in &peers {
+        assert!(*sent < 1000, "the server takes without end from a peer that reads nothing");
+    }
+    healthy.echo("meanwhile");
+    assert_below("growth in KiB", server.rss_kib().saturating_sub(rss), PEERS as u64 * 512);
+    // What was taken comes back, whole and in order, once it is read.
+    let (peer, sent) = &mut peers[0];
+    for i in 0..*sent {
+        peer.expect(BINARY, &vec![i as u8; 65_536]);
+    }
+}
+
+#[test]
+fn sc_02_sc_05_sleepers_in_a_busy_room_are_closed_and_told_so() {
+    const SLEEPERS: usize = 20;
+    let mut server = busy_room();
+    let base = server.descriptors();
+    let mut speaker = Client::open(server.addr);
+    let mut awake = Client::open(server.addr);
+    speaker.send(&text("a first one"));
+    speaker.expect_text("a first one");
+    awake.expect_text("a first one");
+    let rss = server.rss_kib();
+    let mut sleepers: Vec<Client> = (0..SLEEPERS).map(|_| sleeper(&server)).collect();
+    let mut highest = 0;
+    // Everyone who reads gets everything, in order, however many sleep.
+    for number in 0..1000 {
+        speaker.send(&text(&numbered(number)));
+        speaker.expect_text(&numbered(number));
+        awake.expect_text(&numbered(number));
+        highest = highest.max(server.rss_kib());
+    }
+    // What waits for twenty is there once, not twenty times.
+    assert_below("growth in KiB", highest.saturating_sub(rss), 4 * QUEUE_KIB);
+    for client in &mut sleepers {
+        // Nothing is left out in silence: all up to one, and then the reason why no more comes.
+        let mut next = 0;
+        let close = loop {
+            let got = client.try_frame(SOON).expect("a message or a Close");
+            if got.opcode == CLOSE {
+                break got;
+            }
+            assert_eq!(String::from_utf8_lossy(&got.payload), numbered(next));
+            next += 1;
+        };
+        assert!(next < 1000, "16 MB fit into no queue");
+        assert_eq!(close.close_code(), Some(1008));
+        assert_eq!(&close.payload[2..], b"slow consumer");
+        client.answer_close(&close.payload);
+    }
+    wait_until(secs(12), "the sleepers' descriptors are free", || server.descriptors() <= base + 2);
+    server.assert_alive();
+}
+
+#[test]
+fn sc_04_half_of_a_thousand_subscribers_stall() {
+    const HALF: usize = 500;
+    let server = busy_room();
+    let mut awake: Vec<Client> = (0..HALF).map(|_| Client::open(server.addr)).collect();
+    let asleep: Vec<Client> = (0..HALF).map(|_| sleeper(&server)).collect();
+    let rss = server.rss_kib();
+    let mut highest = 0;
+    for number in 0..60 {
+        awake[number].send(&text(&numbered(number)));
+        for client in &mut awake {
+            client.expect_text(&numbered(number));
+        }
+        highest = highest.max(server.rss_kib());
+    }
+    // 60 messages of 16 KB are less than a queue holds: all of them wait for 500, and all are the same bytes.
+    assert_below("growth in KiB", highest.saturating_sub(rss), 16 * 1024);
+    for mut client in asleep.into_iter().step_by(50) {
+        (0..60).for_each(|number| client.expect_text(&numbered(number)));
+    }
+}
+
+#[test]
+fn sc_06_sleepers_cannot_hold_up_the_exit() {
+    let mut server = busy_room();
+    let mut speaker = Client::open(server.addr);
+    let sleepers: Vec<Client> = (0..20).map(|_| sleeper(&server)).collect();
+    for number in 0..60 {
+        speaker.send(&text(&numbered(number)));
+        speaker.expect_text(&numbered(number));
+    }
+    server.signal("TERM");
+    assert_eq!(speaker.frame().close_code(), Some(1001));
+    assert_eq!(server.wait(secs(14)).code(), Some(0));
+    drop(sleepers);
+}
+
+#[test]
+fn sc_07_a_close_that_cannot_be_written_frees_its_connection_at_the_deadline() {
+    let server = busy_room();
+    let mut speaker = Client::open(server.addr);
+    speaker.send(&text("alone"));
+    speaker.expect_text("alone");
+    let base = server.descriptors();
+    let mut deaf = sleeper(&server);
+    for number in 0..60 {
+        speaker.send(&text(&numbered(number)));
+        speaker.expect_text(&numbered(number));
+    }
+    // Its window is 0, and it asks for the end without ever reading again.
+    deaf.send(&frame(FIN | CLOSE, &1000_u16.to_be_bytes()));
+    wait_until(secs(12), "the descriptor is free", || server.descriptors() <= base);
+    speaker.echo("the others go on");
+}
+
+#[test]
+fn lc_10_a_reader_of_a_few_bytes_at_a_time_gets_every_byte() {
+    let server = Launch::echo().start();
+    let mut client = sleeper(&server);
+    let cpu = server.cpu();
+    let message: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 / 5) as u8).collect();
+    client.send(&frame(FIN | BINARY, &message));
+    // The window is shut for a while: nothing to do for the server but wait.
+    std::thread::sleep(secs(2));
+    assert_below("CPU while the window is shut", server.cpu_since(cpu), millis(300));
+    client.expect(BINARY, &message);
+    client.echo("and the next");
+}
+
+#[test]
+fn lc_10_urgent_data_is_no_special_path() {
+    let server = Launch::echo().start();
+    let mut client = Client::open(server.addr);
+    let cpu = server.cpu();
+    for round in 0..5 {
+        socket2::SockRef::from(&client.stream).send_out_of_band(b"!").unwrap();
+        client.echo(&format!("after urgent data {round}"));
+    }
+    std::thread::sleep(secs(1));
+    assert_below("CPU after urgent data", server.cpu_since(cpu), millis(300));
+    assert_eq!(client.try_frame(millis(50)), Err(End::Timeout));
+    let mut text_only = Client::open(server.addr);
+    text_only.send(&frame(FIN | TEXT, b"untouched"));
+    text_only.expect_text("untouched");
+}
