@@ -16,6 +16,10 @@ use crate::process;
 const FIRST: usize = 100;
 /// Large messages under way at once.
 const AT_ONCE: usize = 64;
+/// A server that holds so many bytes more gets no more large messages: the machine needs some memory itself.
+const ENOUGH: u64 = 2 << 30;
+/// Connections between two looks at its memory.
+const LOOK: usize = 64;
 const STALL: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(
@@ -33,23 +37,31 @@ pub(crate) fn run(
     let mut fleet = Fleet::open(server.address, connections)?;
     thread::sleep(settling);
     let idle = process::memory(server.pid())? as f64;
-    burst(&mut fleet, is_raw, tape)?;
+    let done = burst(&mut fleet, server, is_raw, tape)?;
     thread::sleep(settling);
     let after = process::memory(server.pid())? as f64;
     drop(first);
-    let each = |memory: f64| (memory - before) / connections as f64;
-    Ok(vec![(IDLE_MEMORY, each(idle)), (BURST_MEMORY, each(after)), (MEMORY, after)])
+    let idle_each = (idle - before) / connections as f64;
+    let after_each = idle_each + (after - idle) / done as f64;
+    Ok(vec![(IDLE_MEMORY, idle_each), (BURST_MEMORY, after_each), (MEMORY, after)])
 }
 
-/// One message on every connection, some at a time. Pings are answered meanwhile: it takes a while.
-fn burst(fleet: &mut Fleet, is_raw: bool, tape: &Tape) -> io::Result<()> {
+/// One message on every connection, some at a time; gives the number of connections that had theirs before it was enough.
+/// Pings are answered meanwhile: it takes a while.
+fn burst(fleet: &mut Fleet, server: &Running, is_raw: bool, tape: &Tape) -> io::Result<usize> {
     let talk = Talk::new(is_raw, tape.frame_len);
     let Fleet { poll, events, lanes, buffer } = fleet;
     let mut talkers: Vec<_> = lanes.iter().map(|_| talk.talker()).collect();
     let (mut begun, mut done) = (0, 0);
+    let mut wanted = lanes.len();
+    let enough = process::memory(server.pid())? + ENOUGH;
     let mut last = Instant::now();
-    while done < lanes.len() {
-        while begun < lanes.len() && begun < done + AT_ONCE {
+    while done < wanted {
+        while begun < wanted && begun < done + AT_ONCE {
+            if begun % LOOK == 0 && process::memory(server.pid())? > enough {
+                wanted = begun;
+                break;
+            }
             lanes[begun].owe(1, tape);
             lanes[begun].pump(tape)?;
             begun += 1;
@@ -68,7 +80,7 @@ fn burst(fleet: &mut Fleet, is_raw: bool, tape: &Tape) -> io::Result<()> {
             return Err(io::Error::other("nothing came for 10 s in the midst of large messages"));
         }
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Messages that are whole now.
