@@ -4,12 +4,12 @@ use std::io;
 
 use switchboard::proto::Opcode;
 
-use crate::contender::{Contender, Running};
+use crate::contender::{BUSY, Contender, OURS, Running};
 use crate::load::closed::{self, Pace};
 use crate::load::{Fleet, Span, Tape, flood, handshakes, idle, latency};
 use crate::metric::{
-    BURST_MEMORY, CPU, GENERATOR_LOAD, HANDSHAKE_CPU, HANDSHAKES, IDLE_MEMORY, IDLE_P99, MEMORY, Metric, P50,
-    P99, P99_ABOVE_IDLE, P999, RATE, SERVER_LOAD, Sample,
+    BURST_MEMORY, CPU, GENERATOR_LOAD, HANDSHAKE_CPU, HANDSHAKES, IDLE_LOAD, IDLE_MEMORY, IDLE_P99, MEMORY,
+    Metric, P50, P99, P99_ABOVE_IDLE, P999, RATE, SERVER_LOAD, Sample,
 };
 use crate::process;
 use crate::serve::Mode;
@@ -36,13 +36,36 @@ pub(crate) enum Group {
 /// A load.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Load {
-    Echo { size: usize, connections: usize, in_flight: u64 },
-    Fanout { connections: usize, publishers: usize, in_flight: u64 },
-    Idle { connections: usize },
-    Churn { clients: usize },
-    Storm { clients: usize },
-    Latency { connections: usize, per_second: u64 },
-    Flood { flooders: usize },
+    Echo {
+        size: usize,
+        connections: usize,
+        in_flight: u64,
+    },
+    Fanout {
+        connections: usize,
+        publishers: usize,
+        in_flight: u64,
+    },
+    Idle {
+        connections: usize,
+    },
+    Churn {
+        clients: usize,
+    },
+    Storm {
+        clients: usize,
+    },
+    Latency {
+        connections: usize,
+        per_second: u64,
+    },
+    /// One connection, and also a server that never sleeps.
+    Lone {
+        per_second: u64,
+    },
+    Flood {
+        flooders: usize,
+    },
 }
 
 /// Bytes of a message that is fanned out, of one that is flooded with, of one that is sent by plan, and of a large one.
@@ -77,6 +100,7 @@ impl Group {
                 Load::Idle { connections: IDLE_CONNECTIONS },
                 &[
                     Target::at_most(200.0, IDLE_MEMORY, Against::Nothing),
+                    Target::at_most(0.01, IDLE_LOAD, Against::Nothing),
                     Target::at_most(1.1, BURST_MEMORY, Against::Own(IDLE_MEMORY)),
                 ],
             )],
@@ -98,7 +122,13 @@ impl Group {
                     load: Load::Latency { connections, per_second },
                     targets: vec![Target::at_most(1.0, P99, Against::BestRival)],
                 })
-                .into(),
+                .into_iter()
+                .chain([cell(
+                    "open loop, 2000 messages/s over 1 connection",
+                    Load::Lone { per_second: 2_000 },
+                    &[Target::at_most(0.7, P50, Against::Server(OURS)).of(BUSY)],
+                )])
+                .collect(),
             Self::Flood => vec![cell(
                 "two floods of small messages, and a healthy client",
                 Load::Flood { flooders: 2 },
@@ -165,10 +195,11 @@ impl Cell {
         match self.load {
             Load::Echo { .. } => &[CPU, RATE, SERVER_LOAD, GENERATOR_LOAD, MEMORY],
             Load::Fanout { .. } => &[RATE, CPU, SERVER_LOAD, GENERATOR_LOAD, MEMORY],
-            Load::Idle { .. } => &[IDLE_MEMORY, BURST_MEMORY, MEMORY],
+            Load::Idle { .. } => &[IDLE_MEMORY, BURST_MEMORY, MEMORY, IDLE_LOAD],
             Load::Churn { .. } => &[HANDSHAKE_CPU, HANDSHAKES],
             Load::Storm { .. } => &[P99_ABOVE_IDLE, P99, IDLE_P99, HANDSHAKES, HANDSHAKE_CPU],
             Load::Latency { .. } => &[P99, P50, P999, RATE, CPU],
+            Load::Lone { .. } => &[P50, P99, P999, RATE, CPU],
             Load::Flood { .. } => &[P99, P50, RATE, CPU],
         }
     }
@@ -182,8 +213,14 @@ impl Cell {
             Load::Idle { connections } => connections + 100,
             Load::Churn { clients } | Load::Storm { clients } => clients * 2,
             Load::Flood { flooders } => flooders,
+            Load::Lone { .. } => 1,
         };
         connections as u64 + 64
+    }
+
+    /// Whether a server is measured here: one that never sleeps where that is the question.
+    pub(crate) fn has(&self, contender: &Contender) -> bool {
+        !contender.is_busy() || matches!(self.load, Load::Lone { .. })
     }
 
     /// Memory is what it is, the first time too, and takes long to measure.
@@ -226,10 +263,15 @@ impl Cell {
                 closed_loop(server, connections, &frames, pace, span)
             }
             Load::Idle { connections } => {
-                idle::run(connections, server, is_raw, &frames(Opcode::Binary, BURST_LEN).tape, span)
+                let tape = frames(Opcode::Binary, BURST_LEN).tape;
+                idle::run(connections, contender, server, &tape, span)
             }
             Load::Churn { clients } => handshakes::churn(clients, server, span),
             Load::Storm { clients } => handshakes::storm(clients, server, is_raw, span),
+            Load::Lone { per_second } => {
+                let Frames { tape, answer_len } = frames(Opcode::Text, LATENCY_LEN);
+                latency::run(1, per_second, server, &tape, answer_len, span)
+            }
             Load::Latency { connections, per_second } => {
                 let Frames { tape, answer_len } = frames(Opcode::Text, LATENCY_LEN);
                 latency::run(connections, per_second, server, &tape, answer_len, span)

@@ -37,7 +37,7 @@ pub(crate) struct Bench {
 pub(crate) fn verify(bench: Bench, contenders: &[Contender], cells: &[Cell]) -> Result<(), Box<dyn Error>> {
     let mut modes = cells.iter().map(Cell::mode).collect::<Vec<_>>();
     modes.dedup();
-    for contender in contenders {
+    for contender in contenders.iter().filter(|one| !one.is_busy()) {
         for &mode in &modes {
             let checked = contender
                 .start(mode, bench.server_core, &[])
@@ -50,6 +50,7 @@ pub(crate) fn verify(bench: Bench, contenders: &[Contender], cells: &[Cell]) -> 
 
 /// Measures one cell.
 pub(crate) fn measure(bench: Bench, contenders: &[Contender], cell: &Cell, bar: &ProgressBar) -> Table {
+    let contenders: Vec<_> = contenders.iter().filter(|one| cell.has(one)).collect();
     let mut rows: Vec<Row> = contenders
         .iter()
         .map(|one| Row { name: one.name.clone(), is_rival: one.is_rival(), rounds: vec![] })
@@ -58,7 +59,7 @@ pub(crate) fn measure(bench: Bench, contenders: &[Contender], cell: &Cell, bar: 
         for turn in 0..contenders.len() {
             let at = (round + turn) % contenders.len();
             bar.set_message(format!("{}: {}", cell.name, contenders[at].name));
-            let sample = run(bench, &contenders[at], cell);
+            let sample = run(bench, contenders[at], cell);
             rows[at].rounds.push(sample.map_err(|error| error.to_string()));
             bar.inc(1);
         }

@@ -14,6 +14,8 @@ use crate::serve::Mode;
 
 /// The name of ours.
 pub(crate) const OURS: &str = "switchboard";
+/// Ours when it never sleeps.
+pub(crate) const BUSY: &str = "switchboard --busy-poll";
 /// The name of the server without a protocol.
 pub(crate) const FLOOR: &str = "floor";
 
@@ -28,8 +30,8 @@ pub(crate) struct Contender {
 
 #[derive(Debug, Clone)]
 enum Kind {
-    /// A `switchboard` binary.
-    Switchboard(PathBuf),
+    /// A `switchboard` binary, and options of its own.
+    Switchboard(PathBuf, &'static [&'static str]),
     /// A server of this program.
     Own(&'static str),
     /// A script and what runs it.
@@ -44,7 +46,12 @@ impl Contender {
 
     /// Whether it is no build of ours.
     pub(crate) fn is_rival(&self) -> bool {
-        !matches!(self.kind, Kind::Switchboard(_))
+        !matches!(self.kind, Kind::Switchboard(..))
+    }
+
+    /// Whether it takes a whole core, for nothing but latency.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.name == BUSY
     }
 
     /// Whether its instructions can be counted: it is a program of its own, and no machine that compiles meanwhile.
@@ -56,8 +63,11 @@ impl Contender {
     pub(crate) fn command(&self, mode: Mode, address: SocketAddr) -> io::Result<Vec<OsString>> {
         let own = std::env::current_exe()?;
         Ok(match &self.kind {
-            Kind::Switchboard(path) => {
-                vec![path.into(), mode.name().into(), "--listen".into(), address.to_string().into()]
+            Kind::Switchboard(path, options) => {
+                let mut words =
+                    vec![path.into(), mode.name().into(), "--listen".into(), address.to_string().into()];
+                words.extend(options.iter().map(Into::into));
+                words
             }
             Kind::Own(name) => {
                 vec![own.into(), "serve".into(), name.into(), mode.name().into(), address.to_string().into()]
@@ -160,9 +170,12 @@ pub(crate) fn all(
     with: &[(String, PathBuf)],
 ) -> Result<(Vec<Contender>, Vec<String>), Box<dyn Error>> {
     let ours = ours.map_or_else(build_ours, Ok)?;
-    let mut all = vec![Contender { name: OURS.into(), kind: Kind::Switchboard(ours) }];
+    let mut all = vec![
+        Contender { name: OURS.into(), kind: Kind::Switchboard(ours.clone(), &[]) },
+        Contender { name: BUSY.into(), kind: Kind::Switchboard(ours, &["--busy-poll"]) },
+    ];
     for (name, path) in with {
-        all.push(Contender { name: name.clone(), kind: Kind::Switchboard(path.clone()) });
+        all.push(Contender { name: name.clone(), kind: Kind::Switchboard(path.clone(), &[]) });
     }
     for name in [FLOOR, "fastwebsockets", "sockudo-ws", "tokio-tungstenite"] {
         all.push(Contender { name: name.into(), kind: Kind::Own(name) });

@@ -207,8 +207,8 @@ fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
     let span = Span { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) };
     let bench = Bench { server_core: args.who.cores[0], rounds, span };
     compare::verify(bench, &contenders, &cells)?;
-    let bar =
-        compare::progress(cells.iter().map(|cell| cell.rounds(rounds)).sum::<usize>() * contenders.len());
+    let servers = |cell: &cell::Cell| contenders.iter().filter(|one| cell.has(one)).count();
+    let bar = compare::progress(cells.iter().map(|cell| cell.rounds(rounds) * servers(cell)).sum());
     let mut tables = Vec::new();
     for cell in &cells {
         let table = compare::measure(bench, &contenders, cell, &bar);
@@ -232,7 +232,7 @@ fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
 fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
     instructions::check()?;
     let mut contenders = args.who.contenders()?;
-    contenders.retain(Contender::is_native);
+    contenders.retain(|one| one.is_native() && !one.is_busy());
     let mut report = Report::new(&[]);
     for case in 0..instructions::CASES.len() {
         let mut counts = Vec::new();
@@ -257,7 +257,10 @@ fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
 fn run_soak(args: &Soak) -> Result<(), Box<dyn Error>> {
     process::raise_descriptor_limit()?;
     let mut contenders = args.who.contenders()?;
-    contenders.retain(|one| !one.is_rival() || args.who.servers.contains(&one.name));
+    contenders.retain(|one| {
+        let is_ours = !one.is_rival() && !one.is_busy();
+        is_ours || args.who.servers.contains(&one.name)
+    });
     for contender in &contenders {
         soak::run(contender, args.who.cores[0], args.connections, Duration::from_secs(args.seconds))?;
     }

@@ -8,6 +8,8 @@ pub(crate) enum Unit {
     Bytes,
     /// A part of the whole.
     Share,
+    /// A small one.
+    SmallShare,
 }
 
 /// A figure of a server.
@@ -35,6 +37,8 @@ pub(crate) const GENERATOR_LOAD: Metric = metric("generator_load", "generator lo
 pub(crate) const MEMORY: Metric = metric("memory_bytes", "memory", Unit::Bytes);
 /// Resident user-space memory of a connection that is open and idle.
 pub(crate) const IDLE_MEMORY: Metric = metric("memory_bytes_per_idle_connection", "idle, each", Unit::Bytes);
+/// Part of the time that the server is on its core while they are silent, pings included.
+pub(crate) const IDLE_LOAD: Metric = metric("idle_load", "load while idle", Unit::SmallShare);
 /// The same after each connection had an echo of 1 MiB.
 pub(crate) const BURST_MEMORY: Metric =
     metric("memory_bytes_per_connection_after_burst", "after burst, each", Unit::Bytes);
@@ -69,6 +73,7 @@ impl Metric {
             }
             Unit::Bytes if value.abs() >= 10_240.0 => format!("{:.1} KiB", value / 1024.0),
             Unit::Bytes => format!("{value:.0} B"),
+            Unit::SmallShare => format!("{:.2} %", value * 100.0),
             Unit::Share => format!("{value:.2}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::cell::Load;
 use crate::compare::{Row, Table};
-use crate::contender::FLOOR;
+use crate::contender::{FLOOR, OURS};
 use crate::metric::{CPU, Metric};
 
 /// What a figure of ours is held against.
@@ -21,6 +21,8 @@ pub(crate) enum Against {
 /// A bound for a figure of ours.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Target {
+    /// Whose figure it is.
+    server: &'static str,
     metric: Metric,
     against: Against,
     bound: f64,
@@ -38,15 +40,20 @@ pub(crate) struct Outcome {
 
 impl Target {
     pub(crate) fn at_most(bound: f64, metric: Metric, against: Against) -> Self {
-        Self { metric, against, bound, is_at_most: true }
+        Self { server: OURS, metric, against, bound, is_at_most: true }
     }
 
     pub(crate) fn at_least(bound: f64, metric: Metric, against: Against) -> Self {
-        Self { metric, against, bound, is_at_most: false }
+        Self { server: OURS, metric, against, bound, is_at_most: false }
+    }
+
+    /// Of another build of ours.
+    pub(crate) fn of(self, server: &'static str) -> Self {
+        Self { server, ..self }
     }
 
     pub(crate) fn outcome(&self, table: &Table) -> Outcome {
-        let value = table.ours().and_then(|ours| self.value(table, ours));
+        let value = table.row(self.server).and_then(|ours| self.value(table, ours));
         let is_met =
             value.map(|value| if self.is_at_most { value <= self.bound } else { value >= self.bound });
         Outcome { target: self.to_string(), value, is_met }
@@ -103,6 +110,9 @@ pub(crate) fn instructions(case: &str, bound: u64, count: u64) -> Outcome {
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { metric, bound, .. } = self;
+        if self.server != OURS {
+            write!(f, "{}: ", self.server)?;
+        }
         let relation = if self.is_at_most { "at most" } else { "at least" };
         match self.against {
             Against::Nothing => write!(f, "{} {relation} {}", metric.title, metric.show(*bound)),

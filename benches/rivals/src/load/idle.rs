@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use super::talker::Talk;
-use super::{Fleet, Lane, Span, Tape};
-use crate::contender::Running;
-use crate::metric::{BURST_MEMORY, IDLE_MEMORY, MEMORY, Sample};
+use super::talker::{Talk, Talker};
+use super::{Fleet, Lane, Mark, Span, Tape};
+use crate::contender::{Contender, Running};
+use crate::metric::{BURST_MEMORY, IDLE_LOAD, IDLE_MEMORY, MEMORY, Sample};
 use crate::process;
 
 /// Connections that are open before the others are counted: a server's first ones cost it what is not theirs.
@@ -24,8 +24,8 @@ const STALL: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(
     connections: usize,
+    contender: &Contender,
     server: &Running,
-    is_raw: bool,
     tape: &Tape,
     span: Span,
 ) -> io::Result<Sample> {
@@ -37,21 +37,43 @@ pub(crate) fn run(
     let mut fleet = Fleet::open(server.address, connections)?;
     thread::sleep(settling);
     let idle = process::memory(server.pid())? as f64;
-    let done = burst(&mut fleet, server, is_raw, tape)?;
+    let talk = Talk::new(contender.is_raw(), tape.frame_len);
+    let mut talkers: Vec<_> = fleet.lanes.iter().map(|_| talk.talker()).collect();
+    let mut sample = Sample::new();
+    // Of the rivals none pings unasked.
+    if !contender.is_rival() {
+        sample.push((IDLE_LOAD, stay_silent(&mut fleet, &mut talkers, server, span)?));
+    }
+    let done = burst(&mut fleet, &mut talkers, server, tape)?;
     thread::sleep(settling);
     let after = process::memory(server.pid())? as f64;
     drop(first);
     let idle_each = (idle - before) / connections as f64;
     let after_each = idle_each + (after - idle) / done as f64;
-    Ok(vec![(IDLE_MEMORY, idle_each), (BURST_MEMORY, after_each), (MEMORY, after)])
+    sample.extend([(IDLE_MEMORY, idle_each), (BURST_MEMORY, after_each), (MEMORY, after)]);
+    Ok(sample)
+}
+
+/// Answers pings, and says nothing else, for a ping interval of ours; gives the part of it that the server worked.
+fn stay_silent(fleet: &mut Fleet, talkers: &mut [Talker], server: &Running, span: Span) -> io::Result<f64> {
+    let Fleet { poll, events, lanes, buffer } = fleet;
+    let mark = Mark::now(server)?;
+    let until = Instant::now() + span.measured * 26;
+    while Instant::now() < until {
+        poll.poll(events, Some(Duration::from_millis(100)))?;
+        for event in events.iter().filter(|event| event.is_readable()) {
+            let Token(at) = event.token();
+            receive(&mut lanes[at], &mut talkers[at], buffer)?;
+        }
+    }
+    let usage = mark.usage()?;
+    Ok(usage.server_cpu / usage.seconds)
 }
 
 /// One message on every connection, some at a time; gives the number of connections that had theirs before it was enough.
 /// Pings are answered meanwhile: it takes a while.
-fn burst(fleet: &mut Fleet, server: &Running, is_raw: bool, tape: &Tape) -> io::Result<usize> {
-    let talk = Talk::new(is_raw, tape.frame_len);
+fn burst(fleet: &mut Fleet, talkers: &mut [Talker], server: &Running, tape: &Tape) -> io::Result<usize> {
     let Fleet { poll, events, lanes, buffer } = fleet;
-    let mut talkers: Vec<_> = lanes.iter().map(|_| talk.talker()).collect();
     let (mut begun, mut done) = (0, 0);
     let mut wanted = lanes.len();
     let enough = process::memory(server.pid())? + ENOUGH;
@@ -84,11 +106,7 @@ fn burst(fleet: &mut Fleet, server: &Running, is_raw: bool, tape: &Tape) -> io::
 }
 
 /// Messages that are whole now.
-pub(crate) fn receive(
-    lane: &mut Lane,
-    talker: &mut super::talker::Talker,
-    buffer: &mut [u8],
-) -> io::Result<u64> {
+pub(crate) fn receive(lane: &mut Lane, talker: &mut Talker, buffer: &mut [u8]) -> io::Result<u64> {
     let mut messages = 0;
     let mut owed = Vec::new();
     loop {
