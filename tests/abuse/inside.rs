@@ -38,16 +38,26 @@ pub(crate) struct Inside {
 }
 
 impl Inside {
+    /// An echo.
     pub(crate) fn start(configure: impl FnOnce(&mut Config)) -> Self {
+        let (sender, ends) = channel();
+        let mut inside = Self::serve(Teller { ends: sender }, configure);
+        inside.ends = ends;
+        inside
+    }
+
+    pub(crate) fn serve(
+        app: impl Application<Mail = ()> + Send + 'static,
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut options = Options::listen(([127, 0, 0, 1], 0).into());
         options.drain_ms = 100;
         configure(&mut options.config);
-        let (sender, ends) = channel();
-        let server = Server::bind(options, Teller { ends: sender }).unwrap();
+        let server = Server::bind(options, app).unwrap();
         let addr = server.local_addrs().unwrap()[0];
         let handle = server.handle();
         let thread = std::thread::spawn(move || server.run().unwrap());
-        Self { addr, handle, thread: Some(thread), ends }
+        Self { addr, handle, thread: Some(thread), ends: channel().1 }
     }
 
     /// The code and the reason of the next connection that ends.

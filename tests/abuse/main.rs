@@ -10,6 +10,7 @@ mod deadlines;
 mod floods;
 mod inside;
 mod lifecycle;
+mod policies;
 mod resources;
 mod slow;
 #[path = "../support/mod.rs"]

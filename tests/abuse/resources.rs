@@ -324,3 +324,86 @@ fn rx_12_connections_that_come_and_go_leave_no_timers() {
     assert_below("growth in KiB over 10,000 connections", sizes[5].saturating_sub(sizes[0]), 256);
     server.assert_alive();
 }
+
+#[test]
+fn rx_07_all_queues_together_have_a_ceiling() {
+    const CEILING: usize = 16 << 20;
+    let server = Launch::echo().args(&["--max-queued", &CEILING.to_string()]).start();
+    let mut healthy = Client::open(server.addr);
+    healthy.echo("before");
+    let rss = server.rss_kib();
+    let message = frame(FIN | BINARY, &vec![7; 60_000]);
+    let mut slow: Vec<Client> = Vec::new();
+    let mut refused = None;
+    for _ in 0..600 {
+        let mut client = tiny_window_to(&server);
+        client.send(upgrade_request("/", "").as_bytes());
+        let head = client.head();
+        if head.status != 101 {
+            refused = Some(head);
+            break;
+        }
+        // Until the server reads no more from a peer that reads nothing.
+        client.stream.set_write_timeout(Some(millis(20))).unwrap();
+        while client.try_send(&message).is_ok() {}
+        slow.push(client);
+    }
+    let refused = refused.expect("the ceiling is reached");
+    assert_eq!(refused.status, 503);
+    assert!(refused.field("retry-after").is_some(), "{}", refused.raw);
+    healthy.echo("who is there is served");
+    assert_below("growth in KiB", server.rss_kib().saturating_sub(rss), (CEILING / 1024) as u64 * 6 / 5 + 4096);
+    drop(slow);
+    wait_until(SOON, "new ones are taken again", || {
+        let mut client = Client::connect(server.addr);
+        client.send(upgrade_request("/", "").as_bytes());
+        client.try_head(SOON).is_ok_and(|head| head.status == 101)
+    });
+}
+
+/// A connection with a receive window so small that little is on its way to it.
+fn tiny_window_to(server: &Server) -> Client {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(&server.addr.into()).unwrap();
+    Client::over(std::net::TcpStream::from(socket))
+}
+
+#[test]
+fn rx_09_more_connections_than_the_limit_are_told_to_come_later() {
+    const LIMIT: usize = 10;
+    let server = Launch::echo().args(&["--max-connections", &LIMIT.to_string()]).start();
+    let base = server.descriptors();
+    // The count is exact, however often they come and go.
+    for round in 0..30 {
+        let mut clients: Vec<Client> = (0..LIMIT).map(|_| Client::open(server.addr)).collect();
+        for _ in 0..5 {
+            let mut over = Client::connect(server.addr);
+            over.send(upgrade_request("/", "").as_bytes());
+            let head = over.head();
+            assert_eq!(head.status, 503, "{}", head.raw);
+            assert!(head.field("retry-after").is_some(), "{}", head.raw);
+            over.expect_end(SOON);
+        }
+        clients.iter_mut().for_each(|client| client.echo("served"));
+        let leaving: Vec<Client> = clients.drain(..3).collect();
+        for (i, mut client) in leaving.into_iter().enumerate() {
+            match (round + i) % 3 {
+                0 => client.half_close(),
+                1 => client.reset(),
+                _ => {
+                    client.send(&frame(FIN | CLOSE, &1000_u16.to_be_bytes()));
+                    client.expect_close(1000);
+                }
+            }
+        }
+        wait_until(SOON, "three are gone", || server.descriptors() <= base + LIMIT - 3);
+        clients.extend((0..3).map(|_| Client::open(server.addr)));
+        let mut over = Client::connect(server.addr);
+        over.send(upgrade_request("/", "").as_bytes());
+        assert_eq!(over.head().status, 503);
+        drop(clients);
+        drop(over);
+        server.wait_for_descriptors(base, SOON);
+    }
+}

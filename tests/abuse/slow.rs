@@ -1,6 +1,6 @@
 //! SC rows: peers that do not read what they are sent.
 
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use crate::support::{
     BINARY, CLOSE, Client, End, FIN, Launch, SOON, Server, TEXT, assert_below, frame, millis, secs, text,
@@ -16,9 +16,13 @@ fn busy_room() -> Server {
 
 /// A client that reads nothing, with a receive window to match.
 fn sleeper(server: &Server) -> Client {
+    tiny_window(server.addr)
+}
+
+pub(crate) fn tiny_window(addr: SocketAddr) -> Client {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&server.addr.into()).unwrap();
+    socket.connect(&addr.into()).unwrap();
     let mut client = Client::over(TcpStream::from(socket));
     client.send(upgrade_request("/", "").as_bytes());
     assert_eq!(client.head().status, 101);
@@ -190,4 +194,31 @@ fn lc_10_urgent_data_is_no_special_path() {
     let mut text_only = Client::open(server.addr);
     text_only.send(&frame(FIN | TEXT, b"untouched"));
     text_only.expect_text("untouched");
+}
+
+#[test]
+fn sc_03_a_reader_of_a_trickle_is_cut_when_its_queue_is_too_old() {
+    let server = Launch::fanout().args(&["--max-queue-age", "1000"]).start();
+    let base = server.descriptors();
+    let mut speaker = Client::open(server.addr);
+    let mut trickle = sleeper(&server);
+    trickle.stream.set_read_timeout(Some(millis(50))).unwrap();
+    // Its queue is never empty and never full.
+    for number in 0..60 {
+        speaker.send(&text(&numbered(number)));
+        speaker.expect_text(&numbered(number));
+    }
+    let mut some = [0; 100];
+    wait_until(secs(15), "the slow one is cut", || {
+        let _ = std::io::Read::read(&mut trickle.stream, &mut some);
+        server.descriptors() <= base + 1
+    });
+    // Who reads, slowly but all of it, stays for many of these times.
+    let mut reader = Client::open(server.addr);
+    for number in 0..8 {
+        speaker.send(&text(&numbered(number)));
+        speaker.expect_text(&numbered(number));
+        std::thread::sleep(millis(300));
+        reader.expect_text(&numbered(number));
+    }
 }
