@@ -352,7 +352,11 @@ fn rx_07_all_queues_together_have_a_ceiling() {
     assert_eq!(refused.status, 503);
     assert!(refused.field("retry-after").is_some(), "{}", refused.raw);
     healthy.echo("who is there is served");
-    assert_below("growth in KiB", server.rss_kib().saturating_sub(rss), (CEILING / 1024) as u64 * 6 / 5 + 4096);
+    assert_below(
+        "growth in KiB",
+        server.rss_kib().saturating_sub(rss),
+        (CEILING / 1024) as u64 * 6 / 5 + 4096,
+    );
     drop(slow);
     wait_until(SOON, "new ones are taken again", || {
         let mut client = Client::connect(server.addr);
@@ -380,7 +384,7 @@ fn rx_09_more_connections_than_the_limit_are_told_to_come_later() {
         for _ in 0..5 {
             let mut over = Client::connect(server.addr);
             over.send(upgrade_request("/", "").as_bytes());
-            let head = over.head();
+            let (head, _) = over.response();
             assert_eq!(head.status, 503, "{}", head.raw);
             assert!(head.field("retry-after").is_some(), "{}", head.raw);
             over.expect_end(SOON);

@@ -14,6 +14,14 @@ fn busy_room() -> Server {
     Launch::fanout().args(&["--max-message", "65536"]).start()
 }
 
+/// The same with queues of some 9 MiB, in which all that is not in the kernel's buffers (about 3 MB) can wait.
+fn patient_room(more: &[&str]) -> Server {
+    Launch::fanout().args(&["--max-message", "4194304"]).args(more).start()
+}
+
+/// Messages that are more than the kernel takes for one sleeper, and less than a patient room keeps.
+const WAITING: usize = 300;
+
 /// A client that reads nothing, with a receive window to match.
 fn sleeper(server: &Server) -> Client {
     tiny_window(server.addr)
@@ -113,31 +121,31 @@ fn sc_02_sc_05_sleepers_in_a_busy_room_are_closed_and_told_so() {
 #[test]
 fn sc_04_half_of_a_thousand_subscribers_stall() {
     const HALF: usize = 500;
-    let server = busy_room();
+    let server = patient_room(&[]);
     let mut awake: Vec<Client> = (0..HALF).map(|_| Client::open(server.addr)).collect();
     let asleep: Vec<Client> = (0..HALF).map(|_| sleeper(&server)).collect();
     let rss = server.rss_kib();
     let mut highest = 0;
-    for number in 0..60 {
+    for number in 0..WAITING {
         awake[number].send(&text(&numbered(number)));
         for client in &mut awake {
             client.expect_text(&numbered(number));
         }
         highest = highest.max(server.rss_kib());
     }
-    // 60 messages of 16 KB are less than a queue holds: all of them wait for 500, and all are the same bytes.
-    assert_below("growth in KiB", highest.saturating_sub(rss), 16 * 1024);
+    // About 2 MB wait for each of 500, and all are the same bytes.
+    assert_below("growth in KiB", highest.saturating_sub(rss), 32 * 1024);
     for mut client in asleep.into_iter().step_by(50) {
-        (0..60).for_each(|number| client.expect_text(&numbered(number)));
+        (0..WAITING).for_each(|number| client.expect_text(&numbered(number)));
     }
 }
 
 #[test]
 fn sc_06_sleepers_cannot_hold_up_the_exit() {
-    let mut server = busy_room();
+    let mut server = patient_room(&[]);
     let mut speaker = Client::open(server.addr);
     let sleepers: Vec<Client> = (0..20).map(|_| sleeper(&server)).collect();
-    for number in 0..60 {
+    for number in 0..WAITING {
         speaker.send(&text(&numbered(number)));
         speaker.expect_text(&numbered(number));
     }
@@ -151,15 +159,31 @@ fn sc_06_sleepers_cannot_hold_up_the_exit() {
 fn sc_07_a_close_that_cannot_be_written_frees_its_connection_at_the_deadline() {
     let server = busy_room();
     let mut speaker = Client::open(server.addr);
-    speaker.send(&text("alone"));
-    speaker.expect_text("alone");
+    speaker.echo("alone");
     let base = server.descriptors();
-    let mut deaf = sleeper(&server);
-    for number in 0..60 {
+    let deaf = sleeper(&server);
+    // Its window is 0 and its queue full, so it is closed with 1008, which it will never read.
+    for number in 0..2 * WAITING {
         speaker.send(&text(&numbered(number)));
         speaker.expect_text(&numbered(number));
     }
-    // Its window is 0, and it asks for the end without ever reading again.
+    wait_until(secs(12), "the descriptor is free", || server.descriptors() <= base);
+    speaker.echo("the others go on");
+    drop(deaf);
+}
+
+#[test]
+fn sc_07_a_close_that_is_behind_a_full_queue_is_not_waited_for() {
+    let server = patient_room(&["--max-queue-age", "1000"]);
+    let mut speaker = Client::open(server.addr);
+    speaker.echo("alone");
+    let base = server.descriptors();
+    let mut deaf = sleeper(&server);
+    for number in 0..WAITING {
+        speaker.send(&text(&numbered(number)));
+        speaker.expect_text(&numbered(number));
+    }
+    // The server does not read from a peer that does not read, so it never sees this.
     deaf.send(&frame(FIN | CLOSE, &1000_u16.to_be_bytes()));
     wait_until(secs(12), "the descriptor is free", || server.descriptors() <= base);
     speaker.echo("the others go on");
@@ -198,13 +222,13 @@ fn lc_10_urgent_data_is_no_special_path() {
 
 #[test]
 fn sc_03_a_reader_of_a_trickle_is_cut_when_its_queue_is_too_old() {
-    let server = Launch::fanout().args(&["--max-queue-age", "1000"]).start();
+    let server = patient_room(&["--max-queue-age", "1000"]);
     let base = server.descriptors();
     let mut speaker = Client::open(server.addr);
     let mut trickle = sleeper(&server);
     trickle.stream.set_read_timeout(Some(millis(50))).unwrap();
     // Its queue is never empty and never full.
-    for number in 0..60 {
+    for number in 0..WAITING {
         speaker.send(&text(&numbered(number)));
         speaker.expect_text(&numbered(number));
     }
