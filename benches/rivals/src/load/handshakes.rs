@@ -8,13 +8,14 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::probe::{Probe, percentile};
-use super::{Mark, Span, prepare};
+use super::{Mark, Span};
 use crate::contender::Running;
 use crate::metric::{HANDSHAKE_CPU, HANDSHAKES, IDLE_P99, P99, P99_ABOVE_IDLE, Sample};
 use crate::wire;
 
 struct Client {
     stream: TcpStream,
+    has_asked: bool,
     /// The end of what has come of the head.
     tail: [u8; 4],
 }
@@ -91,13 +92,12 @@ impl Crowd {
         })
     }
 
-    /// On loopback a connect is done at once.
+    /// Begins to connect; nothing here blocks, or the healthy client would seem to wait.
     fn connect(&mut self, at: usize) -> io::Result<()> {
-        let mut stream = std::net::TcpStream::connect(self.address)?;
-        stream.write_all(&self.request)?;
-        let mut stream = prepare(stream)?;
-        self.poll.registry().register(&mut stream, Token(at), Interest::READABLE)?;
-        self.clients[at] = Some(Client { stream, tail: [0; 4] });
+        let mut stream = TcpStream::connect(self.address)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(at), interest)?;
+        self.clients[at] = Some(Client { stream, has_asked: false, tail: [0; 4] });
         Ok(())
     }
 
@@ -108,10 +108,14 @@ impl Crowd {
         loop {
             self.poll.poll(&mut self.events, Some(timeout))?;
             poke(probe)?;
-            let tokens: Vec<usize> = self.events.iter().map(|event| event.token().0).collect();
-            for at in tokens {
+            let ready: Vec<(usize, bool)> =
+                self.events.iter().map(|event| (event.token().0, event.is_readable())).collect();
+            for (at, is_readable) in ready {
                 let Some(client) = &mut self.clients[at] else { continue };
-                if client.is_done()? {
+                if !client.has_asked {
+                    client.ask(&self.request)?;
+                }
+                if is_readable && client.is_done()? {
                     done += 1;
                     if comes_again {
                         self.connect(at)?;
@@ -131,6 +135,18 @@ impl Crowd {
 }
 
 impl Client {
+    /// The connection is there, or has failed: sends the request.
+    fn ask(&mut self, request: &[u8]) -> io::Result<()> {
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        self.stream.set_nodelay(true)?;
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+        self.stream.write_all(request)?;
+        self.has_asked = true;
+        Ok(())
+    }
+
     /// Whether the head is whole.
     fn is_done(&mut self) -> io::Result<bool> {
         let mut head = [0; 1024];
