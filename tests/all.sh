@@ -3,7 +3,7 @@
 #
 #   tests/all.sh [--full] [SECTION...]
 #
-# --full   all 517 Autobahn cases instead of all but the bulky ones of compression
+# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the sanitizer, and ten minutes of churn
 # SECTION  only these, in the order given; the sections are the functions below
 #
 # It stops at the first section that fails. Every section ends with what it counted; the last line of all is
@@ -11,11 +11,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit benches release flood conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit benches release flood rivals conformance browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
-  sections+=(asan)
+  sections+=(asan soak)
   shift
 fi
 if [ $# -gt 0 ]; then
@@ -142,6 +142,27 @@ flood() {
   trap "kill $server" EXIT
   await_port "$port" "$server"
   "$target/release/loadgen" echo "ws://127.0.0.1:$port/" --connections 5000 --messages 100 --size 64 --pipeline 4
+}
+
+# The bench beside other servers: it builds, every server in it answers rightly, and every kind of cell gives figures.
+# The figures of so short a run mean nothing. Bun and ws are there when npm can be asked for them; else it says so.
+rivals() {
+  local manifest=benches/rivals/Cargo.toml ours=$target/release/switchboard
+  local cells='20 B x 100 c,1 MiB x 10, 1 publish x 1 in,500 pub,idle,again and again,storms,20000,floods'
+  cargo fmt --manifest-path $manifest --check
+  export CARGO_TARGET_DIR=$target/rivals
+  cargo clippy --release --manifest-path $manifest --all-targets -- -D warnings
+  cargo build --release --manifest-path $manifest
+  "$CARGO_TARGET_DIR/release/rivals" compare --ours "$ours" --quick --only "$cells" --html "$CARGO_TARGET_DIR/quick.html"
+  "$CARGO_TARGET_DIR/release/rivals" instructions --ours "$ours" --servers switchboard,floor
+}
+
+# Ten minutes at 10,000 connections that come and go: memory stays flat, and no descriptor is lost.
+soak() {
+  local manifest=benches/rivals/Cargo.toml
+  cargo build --release --bin switchboard
+  CARGO_TARGET_DIR=$target/rivals cargo build --release --manifest-path $manifest
+  "$target/rivals/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
 }
 
 conformance() {

@@ -47,7 +47,8 @@ impl Assembly {
         if self.fragments > limit { Err(ProtocolError::TooManyFragments) } else { Ok(()) }
     }
 
-    /// Unmasks `piece` in place and keeps it. `outstanding`: bytes of the frame still to come after it.
+    /// Unmasks `piece` in place and keeps it. `outstanding`: bytes of the frame still to come after it. When there is no
+    /// memory for it, the connection fails and the process lives.
     pub(super) fn append(
         &mut self,
         piece: &mut [u8],
@@ -59,7 +60,11 @@ impl Assembly {
         if needed > self.data.capacity() {
             let claimed = needed.saturating_add(usize::try_from(outstanding).unwrap_or(usize::MAX));
             let target = (self.data.capacity() * 2).clamp(needed, claimed.max(needed));
-            self.data.reserve_exact(target - self.data.len());
+            let at_least = piece.len();
+            self.data
+                .try_reserve_exact(target - self.data.len())
+                .or_else(|_| self.data.try_reserve_exact(at_least))
+                .map_err(|_| ProtocolError::UnfinishedBudget)?;
         }
         self.data.extend_from_slice(piece);
         Ok(())

@@ -47,7 +47,7 @@ pub enum ProtocolError {
     TooManyControlFrames,
     /// A message that was begun was not finished within [`super::Timeouts::message_ms`].
     MessageTimeout,
-    /// All unfinished messages of an endpoint together are above its budget, and this one grew.
+    /// All unfinished messages of an endpoint together are above its budget and this one grew, or there is no memory for it.
     UnfinishedBudget,
 }
 

@@ -11,9 +11,9 @@ mod compression;
 mod examples;
 mod frames;
 mod handshake;
-mod lifecycle;
 mod messages;
 mod page;
 mod policy;
-mod resources;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;

@@ -2,7 +2,7 @@
 
 use crate::support::{
     BINARY, CLOSE, Client, FIN, Frame, Launch, PING, PONG, SOON, Server, TEXT, assert_below, frame, masked,
-    secs, text,
+    text,
 };
 
 const LIMIT: usize = 65_536;
@@ -24,47 +24,6 @@ fn flood(client: &mut Client, piece: &[u8], limit: usize) -> (Option<u16>, usize
         }
     }
     (client.try_frame(SOON).ok().and_then(|got| got.close_code()), limit)
-}
-
-#[test]
-fn ms_01_messages_of_one_byte_fragments_cost_what_their_bytes_cost() {
-    const PEERS: usize = 8;
-    const FRAGMENTS: usize = 600_000;
-    let server = Launch::echo().start();
-    let mut healthy = Client::open(server.addr);
-    healthy.echo("before");
-    let mut peers: Vec<Client> = (0..PEERS).map(|_| Client::open(server.addr)).collect();
-    let (rss, cpu) = (server.rss_kib(), server.cpu());
-    let pieces =
-        [frame(TEXT, b"x"), frame(0, b"x").repeat(FRAGMENTS - 1), frame(FIN | PING, b"all")].concat();
-    std::thread::scope(|scope| {
-        let senders = peers.iter_mut().map(|peer| {
-            scope.spawn(|| {
-                peer.send(&pieces);
-                // All of it has been read, and the message is still not whole.
-                peer.try_frame(secs(20)).map(|got| (got.opcode, got.payload))
-            })
-        });
-        let senders: Vec<_> = senders.collect();
-        for _ in 0..20 {
-            healthy.echo("during");
-        }
-        for sender in senders {
-            assert_eq!(sender.join().unwrap(), Ok((PONG, b"all".to_vec())));
-        }
-    });
-    // A buffer that doubles holds at most two bytes for one; nothing is kept per fragment.
-    let payload = (PEERS * FRAGMENTS / 1024) as u64;
-    assert_below("growth in KiB, unfinished", server.rss_kib().saturating_sub(rss), 2 * payload + 4096);
-    let message = "x".repeat(FRAGMENTS);
-    for peer in &mut peers {
-        peer.send(&frame(FIN, b""));
-        peer.expect_text(&message);
-        peer.echo("and the next");
-    }
-    assert_below("growth in KiB", server.rss_kib().saturating_sub(rss), 3 * payload + 4096);
-    // 2 µs for a fragment is what a build without optimization may take; a copy for each would take minutes.
-    assert_below("CPU", server.cpu_since(cpu), secs(10));
 }
 
 #[test]

@@ -73,6 +73,12 @@ impl Launch {
         self
     }
 
+    /// Runs the server with at most so much address space: an allocation may fail.
+    pub(crate) fn with_address_space(mut self, kib: u64) -> Self {
+        self.wrapper = vec!["sh".into(), "-c".into(), format!("ulimit -v {kib}; exec \"$@\""), "sh".into()];
+        self
+    }
+
     /// Runs the server under strace with these faults injected (`accept4:error=ENOBUFS:when=3+2`, …). The tracer is
     /// a grandchild (`-D`), so the process id is the server's own.
     pub(crate) fn with_faults(mut self, faults: &[&str]) -> Self {
