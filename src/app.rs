@@ -8,7 +8,7 @@ pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
 pub use crate::proto::{
     Chunk, CloseCode, CloseFrame, HandshakeError, Message, MessageKind, Millis, OriginPolicy, Outgoing,
-    ProtocolError, SendError,
+    OwnedMessage, ProtocolError, SendError,
 };
 
 /// One connection of a loop. A handle of a connection that ended is never taken for a later one in the same slot.
@@ -207,6 +207,12 @@ pub trait Context {
     /// a fragmented message.
     fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), SendError>;
 
+    /// As [`Self::send`], without a copy of a long payload where it goes out as it is.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    fn forward(&mut self, conn: ConnId, message: OwnedMessage) -> Result<(), SendError>;
+
     /// Queues one fragment of a message for one connection, which is subscribed to nothing meanwhile: what a topic
     /// publishes could come between the fragments.
     ///
@@ -302,6 +308,12 @@ pub trait Application {
 
     /// A whole message came.
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>);
+
+    /// A whole message came that was put together from several pieces and so has a buffer of its own, which the application
+    /// may keep or pass on ([`Context::forward`]). By default it goes to [`Self::on_message`].
+    fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, mut message: OwnedMessage) {
+        self.on_message(ctx, conn, message.as_message());
+    }
 
     /// A piece of a message came on a connection that was accepted with [`Acceptance::stream_messages`].
     fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {

@@ -1,6 +1,6 @@
 //! Two small applications, for conformance and benchmarks: any path, any origin.
 
-use crate::app::{Application, ConnId, Context, Message, TopicId, TopicOptions};
+use crate::app::{Application, ConnId, Context, Message, OwnedMessage, TopicId, TopicOptions};
 use std::convert::Infallible;
 
 /// Sends every message back to its sender.
@@ -15,6 +15,10 @@ impl Application for Echo {
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
         // A connection that began to close has no use for the echo.
         let _ = ctx.send(conn, message.as_outgoing());
+    }
+
+    fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: OwnedMessage) {
+        let _ = ctx.forward(conn, message);
     }
 }
 

@@ -56,18 +56,43 @@ impl Assembly {
         outstanding: u64,
     ) -> Result<(), ProtocolError> {
         unmask(self.kind, &mut self.utf8, piece, key)?;
-        let needed = self.data.len() + piece.len();
+        self.reserve(piece.len(), outstanding)?;
+        self.data.extend_from_slice(piece);
+        Ok(())
+    }
+
+    /// Makes room for `count` bytes, of which or after which `outstanding` are claimed: doubles, but not beyond the claim.
+    fn reserve(&mut self, count: usize, outstanding: u64) -> Result<(), ProtocolError> {
+        let needed = self.data.len() + count;
         if needed > self.data.capacity() {
             let claimed = needed.saturating_add(usize::try_from(outstanding).unwrap_or(usize::MAX));
             let target = (self.data.capacity() * 2).clamp(needed, claimed.max(needed));
-            let at_least = piece.len();
             self.data
                 .try_reserve_exact(target - self.data.len())
-                .or_else(|_| self.data.try_reserve_exact(at_least))
+                .or_else(|_| self.data.try_reserve_exact(count))
                 .map_err(|_| ProtocolError::UnfinishedBudget)?;
         }
-        self.data.extend_from_slice(piece);
         Ok(())
+    }
+
+    /// `count` bytes behind what arrived, to be read into; [`Self::fill`] keeps what was read.
+    pub(super) fn room(&mut self, count: usize, outstanding: u64) -> Result<&mut [u8], ProtocolError> {
+        self.reserve(count, outstanding - count as u64)?;
+        let start = self.data.len();
+        self.data.resize(start + count, 0);
+        Ok(&mut self.data[start..])
+    }
+
+    /// Keeps the first `count` bytes of a `room`: unmasks and validates them.
+    pub(super) fn fill(
+        &mut self,
+        room: usize,
+        count: usize,
+        key: Option<[u8; 4]>,
+    ) -> Result<(), ProtocolError> {
+        let start = self.data.len() - room;
+        self.data.truncate(start + count);
+        unmask(self.kind, &mut self.utf8, &mut self.data[start..], key)
     }
 
     /// Unmasks and checks `piece` in place, to be handed on.

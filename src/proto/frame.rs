@@ -146,6 +146,25 @@ fn parse_payload_len(short_len: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>,
     }
 }
 
+/// Appends the header of a whole frame that is not masked.
+pub(super) fn write_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
+    write_header_of(out, 0x80 | opcode as u8, 0, payload_len);
+}
+
+fn write_header_of(out: &mut Vec<u8>, first: u8, mask_bit: u8, payload_len: usize) {
+    match payload_len {
+        len @ 0..=125 => out.extend_from_slice(&[first, mask_bit | len as u8]),
+        len @ 126..=0xFFFF => {
+            let [high, low] = (len as u16).to_be_bytes();
+            out.extend_from_slice(&[first, mask_bit | LEN_16, high, low]);
+        }
+        len => {
+            out.extend_from_slice(&[first, mask_bit | LEN_64]);
+            out.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+}
+
 /// [`write_frame`] for a whole frame that is not masked: what a server sends, as a rule.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "a dozen instructions for a short payload")]
@@ -172,17 +191,7 @@ pub fn write_frame(
     let first = u8::from(fin) << 7 | opcode as u8;
     let mask_bit = if masking_key.is_some() { MASK_BIT } else { 0 };
     out.reserve(MAX_FRAME_HEADER_LEN + payload.len());
-    match payload.len() {
-        len @ 0..=125 => out.extend_from_slice(&[first, mask_bit | len as u8]),
-        len @ 126..=0xFFFF => {
-            let [high, low] = (len as u16).to_be_bytes();
-            out.extend_from_slice(&[first, mask_bit | LEN_16, high, low]);
-        }
-        len => {
-            out.extend_from_slice(&[first, mask_bit | LEN_64]);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
+    write_header_of(out, first, mask_bit, payload.len());
     if let Some(key) = masking_key {
         out.extend_from_slice(&key);
         let start = out.len();

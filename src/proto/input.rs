@@ -11,7 +11,7 @@ pub struct Input<'b> {
 
 /// Octets of a payload: where they lie.
 #[derive(Debug)]
-pub(super) enum Content<'b> {
+pub(crate) enum Content<'b> {
     /// Whole in the read that they came with.
     Borrowed(&'b mut [u8]),
     /// Put together from several pieces.
@@ -19,7 +19,14 @@ pub(super) enum Content<'b> {
 }
 
 impl Content<'_> {
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Assembled(bytes) => bytes,
+        }
+    }
+
+    pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
         match self {
             Self::Borrowed(bytes) => bytes,
             Self::Assembled(bytes) => bytes,

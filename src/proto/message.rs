@@ -1,5 +1,7 @@
 //! Messages as an application sees them.
 
+use super::frame::Opcode;
+
 /// Text or binary (RFC 6455 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageKind {
@@ -7,6 +9,17 @@ pub enum MessageKind {
     Text,
     /// Opcode 2: the payload is any octets.
     Binary,
+}
+
+impl MessageKind {
+    /// The opcode of a message's first frame.
+    #[inline]
+    pub(super) fn opcode(self) -> Opcode {
+        match self {
+            Self::Text => Opcode::Text,
+            Self::Binary => Opcode::Binary,
+        }
+    }
 }
 
 /// A whole message that arrived. The payload of a [`MessageKind::Text`] message is valid UTF-8.
@@ -33,6 +46,37 @@ impl Message<'_> {
     #[inline]
     pub fn as_outgoing(&self) -> Outgoing<'_> {
         Outgoing { kind: self.kind, may_compress: true, payload: self.payload }
+    }
+}
+
+/// A whole message in a buffer of its own. The payload of text is valid UTF-8.
+#[derive(Debug)]
+pub struct OwnedMessage {
+    kind: MessageKind,
+    payload: Vec<u8>,
+}
+
+impl OwnedMessage {
+    /// A message that arrived; the payload of text was validated.
+    pub(crate) fn new(kind: MessageKind, payload: Vec<u8>) -> Self {
+        Self { kind, payload }
+    }
+
+    /// The message, lent.
+    pub fn as_message(&mut self) -> Message<'_> {
+        Message { kind: self.kind, payload: &mut self.payload }
+    }
+
+    /// The same message, to be sent.
+    #[must_use]
+    pub fn as_outgoing(&self) -> Outgoing<'_> {
+        Outgoing { kind: self.kind, may_compress: true, payload: &self.payload }
+    }
+
+    /// The unmasked octets.
+    #[must_use]
+    pub fn into_payload(self) -> Vec<u8> {
+        self.payload
     }
 }
 

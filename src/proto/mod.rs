@@ -33,13 +33,15 @@ pub mod response;
 mod timer;
 
 pub use close::{CloseCode, CloseFrame};
+pub(crate) use connection::Arrived;
 pub use connection::{Connection, Event, ReadyState, SendError};
 pub use deflate::{DeflateAgreement, DeflateConfig, DeflatePool, Encoding, WindowBits};
 pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
 pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
+pub(crate) use input::Content;
 pub use input::Input;
 pub use limits::{Limits, ProtoConfig, Timeouts};
 pub use mask::MaskingKeys;
-pub use message::{Chunk, Message, MessageKind, Outgoing};
+pub use message::{Chunk, Message, MessageKind, Outgoing, OwnedMessage};
 pub use origin::{InvalidOrigin, OriginPolicy};
 pub use timer::{Millis, Timeout};

@@ -105,6 +105,17 @@ impl Backlog {
         }
     }
 
+    /// Queues the octets of a buffer from `start` on without a copy; when others wait, `start` is 0.
+    pub(super) fn push_owned(&mut self, bytes: Vec<u8>, start: usize, now: Millis, budget: &Budget) {
+        debug_assert!(start == 0 || self.chunks.is_empty());
+        if start < bytes.len() {
+            self.len += bytes.len() - start;
+            self.written += start;
+            let charge = budget.charge(bytes.capacity());
+            self.push(Data::Owned(bytes, charge), now);
+        }
+    }
+
     /// Queues part of a batch without a copy.
     pub(super) fn push_shared(&mut self, batch: &Arc<Kept>, start: usize, end: usize, now: Millis) {
         if start < end {

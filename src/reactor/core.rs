@@ -12,13 +12,18 @@ use super::entry::{Ending, Entry, Phase};
 use super::outbox::{Chain, Outbox};
 use super::topics::{Membership, Topic};
 use super::wheel::Wheel;
-use crate::app::{CloseReason, ConnId, Context, Now, Outgoing, Published, SlowPolicy, TopicId, TopicOptions};
+use crate::app::{
+    CloseReason, ConnId, Context, Now, Outgoing, OwnedMessage, Published, SlowPolicy, TopicId, TopicOptions,
+};
 use crate::proto::{
     CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
 type AppTimer = Reverse<(Millis, u64, u64)>;
+
+/// A payload from this length on, in bytes, is not copied where [`Context::forward`] can help it.
+const LONG_LEN: usize = 64 * 1024;
 
 /// The state of the loop without its sockets and its application.
 #[derive(Debug)]
@@ -274,6 +279,7 @@ impl Core {
         let entry = &mut self.table[index as usize];
         let Phase::Open(connection) = &entry.phase else { return true };
         let len = connection.unfinished_len();
+        entry.flags.bulk = connection.is_bulky();
         let grew = len > entry.unfinished;
         self.unfinished = self.unfinished - entry.unfinished + len;
         entry.unfinished = len;
@@ -389,6 +395,26 @@ impl Context for Core {
             _ => return Err(SendError::NotOpen),
         }
         self.wrote(conn.index, start);
+        Ok(())
+    }
+
+    fn forward(&mut self, conn: ConnId, message: OwnedMessage) -> Result<(), SendError> {
+        if message.as_outgoing().payload().len() < LONG_LEN {
+            return self.send(conn, message.as_outgoing());
+        }
+        let start = self.outbox.len();
+        let entry = self.table.get_mut(conn.index as usize).ok_or(SendError::NotOpen)?;
+        let connection = match &mut entry.phase {
+            Phase::Open(connection) if entry.generation == conn.generation => connection,
+            _ => return Err(SendError::NotOpen),
+        };
+        if !connection.encode_header(&message, &mut self.outbox.bytes) {
+            return self.send(conn, message.as_outgoing());
+        }
+        self.wrote(conn.index, start);
+        self.end_run();
+        let chain = &mut self.table[conn.index as usize].chain;
+        self.outbox.attach_long(chain, message.into_payload());
         Ok(())
     }
 

@@ -83,6 +83,8 @@ pub(super) struct Flags {
     pub(super) holds: bool,
     /// The peer's FIN is known to be in the receive queue.
     pub(super) read_closed: bool,
+    /// The rest of a long payload is to be read to where it is put together.
+    pub(super) bulk: bool,
 }
 
 impl Entry {
@@ -91,7 +93,7 @@ impl Entry {
     #[inline]
     pub(super) fn is_flowing(&self) -> bool {
         self.backlog.is_none()
-            && !(self.flags.read_closed | self.flags.holds)
+            && !(self.flags.read_closed | self.flags.holds | self.flags.bulk)
             && matches!(self.phase, Phase::Open(_))
     }
 

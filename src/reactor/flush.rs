@@ -18,6 +18,8 @@ const CORK_LEN: usize = 64 * 1024;
 enum Source {
     /// In the tick's buffer.
     Outbox,
+    /// A long payload.
+    Long(u32),
     /// In the batch of a topic.
     Topic(u32),
 }
@@ -186,6 +188,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             let is_kept = match part.source {
                 Source::Topic(topic) => self.core.keep_published(index, topic, &left, waited),
                 Source::Outbox => self.core.keep_own(index, left.written, end, waited),
+                Source::Long(long) => self.core.keep_long(index, long, taken, waited),
             };
             if !is_kept {
                 return;
@@ -198,6 +201,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let state = &self.core;
         let octets = |part: &Part| match part.source {
             Source::Outbox => &state.outbox.bytes[part.start as usize..part.end as usize],
+            Source::Long(long) => state.outbox.long(long),
             Source::Topic(topic) => {
                 &state.topics[topic as usize].batch[part.start as usize..part.end as usize]
             }
@@ -290,7 +294,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 fn collect_parts(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) {
     parts.extend(core.outbox.segments(chain).map(|segment| Part {
         order: segment.order,
-        source: Source::Outbox,
+        source: segment.long.map_or(Source::Outbox, Source::Long),
         start: segment.start,
         end: segment.end,
     }));

@@ -29,6 +29,21 @@ impl Core {
         true
     }
 
+    /// Keeps a long payload from `written` on. `false`: there is no room, and the connection is closed.
+    pub(super) fn keep_long(&mut self, index: u32, long: u32, written: usize, waited: bool) -> bool {
+        let count = self.outbox.long(long).len() - written;
+        if !self.has_room(index, count, waited) {
+            return false;
+        }
+        if count > 0 {
+            let payload = self.outbox.take_long(long);
+            let backlog = self.table[index as usize].backlog.get_or_insert_default();
+            backlog.push_owned(payload, written, self.now.monotonic_ms, &self.queues);
+            self.arm(index);
+        }
+        true
+    }
+
     /// Keeps what is left of a part of a topic's batch for a member of the topic. `false`: there is no room, and the
     /// connection is closed.
     pub(super) fn keep_published(&mut self, index: u32, topic: u32, part: &Left, waited: bool) -> bool {

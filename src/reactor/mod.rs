@@ -16,6 +16,7 @@ mod http;
 mod keep;
 mod outbox;
 mod publish;
+mod read;
 mod topics;
 mod wheel;
 
@@ -25,8 +26,11 @@ use std::net::SocketAddr;
 
 use self::core::Core;
 use self::entry::{Ending, Entry, HttpPhase, Phase};
+use self::read::read_some;
 use crate::app::{Application, CloseReason, ConnId, Now};
-use crate::proto::{Event, Input, Millis, ProtoConfig, ProtocolError, Timeout};
+use crate::proto::{
+    Arrived, Chunk, Content, Input, Message, Millis, OwnedMessage, ProtoConfig, ProtocolError, Timeout,
+};
 
 /// A non-blocking stream socket.
 pub trait Socket {
@@ -93,8 +97,6 @@ pub struct Readiness {
     pub read_closed: bool,
 }
 
-/// Bytes queued in one tick after which everything is written before more is read.
-const EARLY_FLUSH_LEN: usize = 64 * 1024;
 /// Times that connections are flushed and ended in one tick; what is left makes the next tick wait for nothing.
 const SETTLE_ROUNDS: usize = 8;
 
@@ -225,7 +227,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 return self.ready_any(conn, Readiness { readable: true, writable, read_closed: false });
             }
         }
-        if self.core.outbox.len() > EARLY_FLUSH_LEN {
+        if self.core.outbox.is_large() {
             self.flush_all();
         }
     }
@@ -241,7 +243,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if readiness.readable || readiness.read_closed {
             self.read_turn(conn);
         }
-        if self.core.outbox.len() > EARLY_FLUSH_LEN {
+        if self.core.outbox.is_large() {
             self.flush_all();
         }
     }
@@ -259,7 +261,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             let Some(entry) = self.core.entry(conn) else { continue };
             entry.flags.resumes = false;
             self.read_turn(conn);
-            if self.core.outbox.len() > EARLY_FLUSH_LEN {
+            if self.core.outbox.is_large() {
                 self.flush_all();
             }
         }
@@ -396,73 +398,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
-    fn read_turn(&mut self, conn: ConnId) {
-        let index = conn.index;
-        if self.core.table[index as usize].flags.holds {
-            return self.held_turn(index);
-        }
-        loop {
-            let entry = &mut self.core.table[index as usize];
-            if entry.backlog_len() > self.core.config.high_water
-                && !matches!(entry.phase, Phase::Ending { ending: Ending::Linger, .. })
-            {
-                entry.flags.paused = true;
-                break;
-            }
-            let read_closed = entry.flags.read_closed;
-            if !self.deferred_requests(index) || !self.read(index) || !read_closed {
-                break;
-            }
-            if self.core.table[index as usize].flags.holds {
-                break;
-            }
-        }
-    }
-
-    /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.
-    fn read(&mut self, index: u32) -> bool {
-        let Some(socket) = &mut self.sockets[index as usize] else { return false };
-        let result = read_some(socket, &mut self.receive);
-        match result {
-            Ok(count) if count > 0 => {
-                match &self.core.table[index as usize].phase {
-                    Phase::Open(_) => {
-                        frames(&mut self.app, &mut self.core, index, &mut self.receive[..count]);
-                    }
-                    Phase::Http(_) => self.http_read(index, count),
-                    Phase::Ending { .. } => {}
-                }
-                // A short read has drained the socket (epoll(7)).
-                if count == self.receive.len() {
-                    self.core.resume_later(index);
-                }
-                count < self.receive.len()
-            }
-            result => {
-                self.nothing_read(index, &result);
-                false
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn http_read(&mut self, index: u32, count: usize) {
-        let mut buffer = std::mem::take(&mut self.receive);
-        self.http_input(index, &mut buffer[..count]);
-        self.receive = buffer;
-    }
-
-    /// The read gave a FIN or an error.
-    #[cold]
-    fn nothing_read(&mut self, index: u32, result: &io::Result<usize>) {
-        match result {
-            Ok(_) => self.core.peer_ended(index),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.core.break_off(index),
-        }
-    }
-
     /// What must hold between ticks.
     #[cfg(debug_assertions)]
     fn check_invariants(&self) {
@@ -481,17 +416,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 "held input out of step"
             );
             assert!(entry.chain.is_empty() || entry.flags.dirty, "queued octets that nobody flushes");
-        }
-    }
-}
-
-/// One read; an interrupted one is made again.
-#[inline]
-fn read_some<S: Socket>(socket: &mut S, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match socket.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }
@@ -543,11 +467,18 @@ fn events<'b, A: Application>(
 fn any_event<A: Application>(app: &mut A, core: &mut Core, conn: ConnId, input: &mut Input<'_>) -> bool {
     let start = core.outbox.len();
     let Phase::Open(connection) = &mut core.table[conn.index as usize].phase else { return false };
-    match connection.any_event(input, &mut core.outbox.bytes) {
-        Ok(Some(Event::Message(message))) => app.on_message(core, conn, message),
-        Ok(Some(Event::Chunk(chunk))) => app.on_chunk(core, conn, chunk),
-        Ok(Some(Event::Ping(_) | Event::Pong(_))) => core.wrote(conn.index, start),
-        Ok(Some(Event::Close(frame))) => {
+    match connection.arrived(input, &mut core.outbox.bytes) {
+        Ok(Some(Arrived::Message(kind, Content::Borrowed(payload)))) => {
+            app.on_message(core, conn, Message { kind, payload });
+        }
+        Ok(Some(Arrived::Message(kind, Content::Assembled(payload)))) => {
+            app.on_owned(core, conn, OwnedMessage::new(kind, payload));
+        }
+        Ok(Some(Arrived::Chunk(kind, mut payload, is_last))) => {
+            app.on_chunk(core, conn, Chunk { kind, payload: payload.as_mut_bytes(), is_last });
+        }
+        Ok(Some(Arrived::Ping(_) | Arrived::Pong(_))) => core.wrote(conn.index, start),
+        Ok(Some(Arrived::Close(frame))) => {
             core.wrote(conn.index, start);
             core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);
             return false;

@@ -27,6 +27,8 @@ impl Chain {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
     pub(super) order: u32,
+    /// Its number among the long payloads, when it is one and not in the buffer.
+    pub(super) long: Option<u32>,
     pub(super) start: u32,
     pub(super) end: u32,
     next: u32,
@@ -36,6 +38,8 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct Outbox {
     pub(super) bytes: Vec<u8>,
+    /// Payloads too long to be copied.
+    long: Vec<Vec<u8>>,
     segments: Vec<Segment>,
     /// The slot of the connection whose octets are at the end of the buffer and not a segment yet; more of the same
     /// connection simply follow. Most ticks of a quiet server hold one such run and nothing else.
@@ -48,9 +52,19 @@ pub(super) struct Outbox {
 /// Capacity that the buffer keeps between ticks, in bytes.
 const KEPT_CAPACITY: usize = 1 << 20;
 
+/// Bytes queued in one tick after which everything is written before more is read.
+pub(super) const EARLY_FLUSH_LEN: usize = 64 * 1024;
+
 impl Outbox {
     pub(super) fn new() -> Self {
-        Self { bytes: Vec::new(), segments: Vec::new(), running: NONE, run_start: 0, order: 0 }
+        Self {
+            bytes: Vec::new(),
+            long: Vec::new(),
+            segments: Vec::new(),
+            running: NONE,
+            run_start: 0,
+            order: 0,
+        }
     }
 
     #[inline]
@@ -106,8 +120,34 @@ impl Outbox {
     /// As [`Self::attach`], in the place of a piece that was published earlier.
     pub(super) fn attach_at(&mut self, chain: &mut Chain, start: usize, end: usize, order: u32) {
         debug_assert!(start < end && end <= self.bytes.len());
+        self.push(chain, Segment { order, long: None, start: start as u32, end: end as u32, next: NONE });
+    }
+
+    /// Appends a long payload to a connection's chain.
+    pub(super) fn attach_long(&mut self, chain: &mut Chain, payload: Vec<u8>) {
+        let (long, end) = (Some(self.long.len() as u32), payload.len() as u32);
+        self.long.push(payload);
+        self.push(chain, Segment { order: self.order + 1, long, start: 0, end, next: NONE });
+    }
+
+    /// A long payload.
+    pub(super) fn long(&self, at: u32) -> &[u8] {
+        &self.long[at as usize]
+    }
+
+    /// Takes a long payload, to be kept.
+    pub(super) fn take_long(&mut self, at: u32) -> Vec<u8> {
+        std::mem::take(&mut self.long[at as usize])
+    }
+
+    /// Whether there is so much that it should be written before more is read.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes.len() > EARLY_FLUSH_LEN || !self.long.is_empty()
+    }
+
+    fn push(&mut self, chain: &mut Chain, segment: Segment) {
         let at = self.segments.len() as u32;
-        self.segments.push(Segment { order, start: start as u32, end: end as u32, next: NONE });
+        self.segments.push(segment);
         match self.segments.get_mut(chain.last as usize) {
             Some(last) => last.next = at,
             None => chain.first = at,
@@ -132,7 +172,7 @@ impl Outbox {
         if chain.first != chain.last {
             return None;
         }
-        let segment = self.segments.get(chain.first as usize)?;
+        let segment = self.segments.get(chain.first as usize).filter(|segment| segment.long.is_none())?;
         Some(segment.start as usize..segment.end as usize)
     }
 
@@ -142,6 +182,9 @@ impl Outbox {
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_CAPACITY {
             self.bytes.shrink_to(KEPT_CAPACITY);
+        }
+        if !self.long.is_empty() {
+            self.long.clear();
         }
         self.segments.clear();
         self.running = NONE;

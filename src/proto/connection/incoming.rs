@@ -9,8 +9,8 @@ use crate::proto::input::Content;
 use crate::proto::{Chunk, Input, Message, MessageKind, ProtocolError};
 use crate::simd::{self, Utf8Validator};
 
-/// An event whose octets are still to be lent by the input.
-enum Arrived<'b> {
+/// An event with its octets.
+pub(crate) enum Arrived<'b> {
     Message(MessageKind, Content<'b>),
     Chunk(MessageKind, Content<'b>, bool),
     Ping(Content<'b>),
@@ -24,11 +24,28 @@ const INFLATED_AT_ONCE: usize = 1024;
 impl Connection {
     /// [`Self::next_event`] for everything that is not taken the quick way.
     #[inline(never)]
-    pub(crate) fn any_event<'i>(
+    pub(super) fn any_event<'i>(
         &mut self,
         input: &'i mut Input<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
+        Ok(self.arrived(input, out)?.map(|arrived| match arrived {
+            Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
+            Arrived::Chunk(kind, content, is_last) => {
+                Event::Chunk(Chunk { kind, payload: input.lend(content), is_last })
+            }
+            Arrived::Ping(content) => Event::Ping(input.lend(content)),
+            Arrived::Pong(content) => Event::Pong(input.lend(content)),
+            Arrived::Close(frame) => Event::Close(frame),
+        }))
+    }
+
+    /// As [`Self::next_event`], with octets that were put together handed over.
+    pub(crate) fn arrived<'b>(
+        &mut self,
+        input: &mut Input<'b>,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Arrived<'b>>, ProtocolError> {
         if input.is_empty() && !self.has_invalid_text {
             return Ok(None);
         }
@@ -42,15 +59,7 @@ impl Connection {
             deflate.end_turn();
         }
         self.note_state();
-        Ok(arrived.map(|arrived| match arrived {
-            Arrived::Message(kind, content) => Event::Message(Message { kind, payload: input.lend(content) }),
-            Arrived::Chunk(kind, content, is_last) => {
-                Event::Chunk(Chunk { kind, payload: input.lend(content), is_last })
-            }
-            Arrived::Ping(content) => Event::Ping(input.lend(content)),
-            Arrived::Pong(content) => Event::Pong(input.lend(content)),
-            Arrived::Close(frame) => Event::Close(frame),
-        }))
+        Ok(arrived)
     }
 
     #[inline]

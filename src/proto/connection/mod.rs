@@ -1,5 +1,6 @@
 //! A WebSocket connection after the opening handshake (RFC 6455 5-7).
 
+mod bulk;
 mod incoming;
 mod outgoing;
 mod quick;
@@ -58,6 +59,8 @@ pub enum ReadyState {
     /// Close frames went both ways, or the connection failed: nothing is read or written any more.
     Closed,
 }
+
+pub(crate) use self::incoming::Arrived;
 
 /// The longest payload that is taken the quick way, in bytes: what 16 bits of length can tell.
 const MAX_QUICK_PAYLOAD: u64 = 0xFFFF;

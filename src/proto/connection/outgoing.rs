@@ -2,9 +2,9 @@
 
 use super::{Connection, ReadyState, SendError};
 use crate::proto::close::CloseFrame;
-use crate::proto::frame::{Opcode, write_frame, write_plain_frame};
+use crate::proto::frame::{Opcode, write_frame, write_header, write_plain_frame};
 use crate::proto::timer::Millis;
-use crate::proto::{CloseCode, MessageKind, Outgoing, ProtocolError};
+use crate::proto::{CloseCode, MessageKind, Outgoing, OwnedMessage, ProtocolError};
 
 impl Connection {
     /// Appends a message to `out` as one frame.
@@ -14,15 +14,21 @@ impl Connection {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "plain messages go straight into the buffer")]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), SendError> {
-        let opcode = match message.kind() {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
+        let opcode = message.kind().opcode();
         if self.sends_plain {
             write_plain_frame(out, opcode, message.payload());
             return Ok(());
         }
         self.encode_any(opcode, message.kind(), message.payload(), message.may_compress(), out)
+    }
+
+    /// Appends the header of a frame whose payload goes out from where it lies, if messages go out as they are.
+    pub(crate) fn encode_header(&mut self, message: &OwnedMessage, out: &mut Vec<u8>) -> bool {
+        let message = message.as_outgoing();
+        if self.sends_plain {
+            write_header(out, message.kind().opcode(), message.payload().len());
+        }
+        self.sends_plain
     }
 
     /// Takes the message in parts: as a whole it would be written to memory for the quick way too.

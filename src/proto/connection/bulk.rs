@@ -1,0 +1,69 @@
+//! Long payloads: read to where they are put together, rather than copied there.
+
+use super::{Awaits, Connection, ReadyState};
+use crate::proto::{OwnedMessage, ProtocolError};
+
+/// A payload of which fewer bytes than this are outstanding is read with everything else.
+const BULK_LEN: u64 = 32 * 1024;
+
+impl Connection {
+    /// Whether much of a long payload is outstanding, which [`Self::room`] takes better than an input does.
+    pub(crate) fn is_bulky(&self) -> bool {
+        self.awaits == Awaits::Payload
+            && self.frame.remaining >= BULK_LEN
+            && !self.streams
+            && self
+                .partial
+                .as_ref()
+                .and_then(|partial| partial.message.as_ref())
+                .is_some_and(|message| message.compressed_len.is_none())
+            && !self.frame.opcode.is_control()
+    }
+
+    /// At most `most` bytes for what is outstanding of a long payload, to be read into; [`Self::filled`] takes them.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub(crate) fn room(&mut self, most: usize) -> Result<Option<&mut [u8]>, ProtocolError> {
+        if !self.is_bulky() {
+            return Ok(None);
+        }
+        let outstanding = self.frame.remaining;
+        let message = self.partial.as_mut().and_then(|partial| partial.message.as_mut());
+        let most = most.min(usize::try_from(outstanding).unwrap_or(usize::MAX));
+        message.map(|message| message.room(most, outstanding)).transpose()
+    }
+
+    /// `count` bytes of `room` were read. Gives the message when it is whole.
+    ///
+    /// # Errors
+    /// The rule that the peer broke; as for [`Self::next_event`].
+    pub(crate) fn filled(
+        &mut self,
+        room: usize,
+        count: usize,
+    ) -> Result<Option<OwnedMessage>, ProtocolError> {
+        let whole = self.take_filled(room, count).inspect_err(|_| self.discard_from_now_on())?;
+        self.note_state();
+        Ok(whole)
+    }
+
+    fn take_filled(&mut self, room: usize, count: usize) -> Result<Option<OwnedMessage>, ProtocolError> {
+        let Some(partial) = &mut self.partial else { return Ok(None) };
+        let Some(message) = &mut partial.message else { return Ok(None) };
+        message.fill(room, count, self.frame.key)?;
+        self.frame.advance(count);
+        if self.frame.remaining > 0 {
+            return Ok(None);
+        }
+        self.awaits = Awaits::Header;
+        if !self.frame.fin {
+            return Ok(None);
+        }
+        let message = self.partial.take().and_then(|partial| partial.message);
+        let Some(message) = message else { return Ok(None) };
+        let (kind, data) = message.finish()?;
+        // After our Close the peer's data is of no use to the application.
+        Ok((self.state == ReadyState::Open).then(|| OwnedMessage::new(kind, data)))
+    }
+}

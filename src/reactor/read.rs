@@ -1,0 +1,136 @@
+//! Reads, one bounded turn of a connection after the other.
+
+use std::io;
+
+use super::entry::{Ending, Phase};
+use super::{Reactor, Socket, frames};
+use crate::app::{Application, ConnId};
+
+/// The most that is read at once of a long payload, in bytes.
+const BULK_READ_LEN: usize = 256 * 1024;
+
+impl<A: Application, S: Socket> Reactor<A, S> {
+    /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
+    pub(super) fn read_turn(&mut self, conn: ConnId) {
+        let index = conn.index;
+        if self.core.table[index as usize].flags.holds {
+            return self.held_turn(index);
+        }
+        loop {
+            let entry = &mut self.core.table[index as usize];
+            if entry.backlog_len() > self.core.config.high_water
+                && !matches!(entry.phase, Phase::Ending { ending: Ending::Linger, .. })
+            {
+                entry.flags.paused = true;
+                break;
+            }
+            let read_closed = entry.flags.read_closed;
+            if !self.deferred_requests(index) || !self.read(index) || !read_closed {
+                break;
+            }
+            if self.core.table[index as usize].flags.holds {
+                break;
+            }
+        }
+    }
+
+    /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.
+    fn read(&mut self, index: u32) -> bool {
+        if self.core.table[index as usize].flags.bulk {
+            return self.read_bulk(index);
+        }
+        self.read_octets(index)
+    }
+
+    fn read_octets(&mut self, index: u32) -> bool {
+        let Some(socket) = &mut self.sockets[index as usize] else { return false };
+        let result = read_some(socket, &mut self.receive);
+        match result {
+            Ok(count) if count > 0 => {
+                match &self.core.table[index as usize].phase {
+                    Phase::Open(_) => {
+                        frames(&mut self.app, &mut self.core, index, &mut self.receive[..count]);
+                    }
+                    Phase::Http(_) => self.http_read(index, count),
+                    Phase::Ending { .. } => {}
+                }
+                // A short read has drained the socket (epoll(7)).
+                if count == self.receive.len() {
+                    self.core.resume_later(index);
+                }
+                count < self.receive.len()
+            }
+            result => {
+                self.nothing_read(index, &result);
+                false
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn http_read(&mut self, index: u32, count: usize) {
+        let mut buffer = std::mem::take(&mut self.receive);
+        self.http_input(index, &mut buffer[..count]);
+        self.receive = buffer;
+    }
+
+    /// The read gave a FIN or an error.
+    #[cold]
+    pub(super) fn nothing_read(&mut self, index: u32, result: &io::Result<usize>) {
+        match result {
+            Ok(_) => self.core.peer_ended(index),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.core.break_off(index),
+        }
+    }
+
+    /// As [`Self::read_octets`], for the rest of a long payload: to where it is put together.
+    fn read_bulk(&mut self, index: u32) -> bool {
+        let Self { app, core, sockets, .. } = self;
+        let now = core.now.monotonic_ms;
+        let entry = &mut core.table[index as usize];
+        let conn = ConnId { index, generation: entry.generation };
+        let (Phase::Open(connection), Some(socket)) = (&mut entry.phase, &mut sockets[index as usize]) else {
+            entry.flags.bulk = false;
+            return self.read_octets(index);
+        };
+        let (room, result) = match connection.room(BULK_READ_LEN) {
+            Ok(Some(room)) => (room.len(), read_some(socket, room)),
+            Ok(None) => {
+                entry.flags.bulk = false;
+                return self.read_octets(index);
+            }
+            Err(error) => {
+                core.fail(index, error);
+                return false;
+            }
+        };
+        let count = result.as_ref().copied().unwrap_or_default();
+        if count > 0 {
+            connection.heard(now);
+        }
+        match connection.filled(room, count) {
+            Ok(Some(message)) => app.on_owned(core, conn, message),
+            Ok(None) => {}
+            Err(error) => core.fail(index, error),
+        }
+        core.note_unfinished(index);
+        if count == 0 {
+            self.nothing_read(index, &result);
+        } else if count == room {
+            self.core.resume_later(index);
+        }
+        (1..room).contains(&count)
+    }
+}
+
+/// One read; an interrupted one is made again.
+#[inline]
+pub(super) fn read_some<S: Socket>(socket: &mut S, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
