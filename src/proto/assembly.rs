@@ -75,6 +75,12 @@ impl Assembly {
         Ok(())
     }
 
+    /// Goes on in another buffer.
+    pub(super) fn adopt(&mut self, mut buffer: Vec<u8>) {
+        buffer.extend_from_slice(&self.data);
+        self.data = buffer;
+    }
+
     /// `count` bytes behind what arrived, to be read into; [`Self::fill`] keeps what was read.
     pub(super) fn room(&mut self, count: usize, outstanding: u64) -> Result<&mut [u8], ProtocolError> {
         self.reserve(count, outstanding - count as u64)?;

@@ -245,8 +245,9 @@ impl Backlog {
             .collect()
     }
 
-    /// Forgets `count` octets that were written.
-    pub(super) fn advance(&mut self, count: usize) {
+    /// Forgets `count` octets that were written. Gives the buffer of the last chunk that was this connection's own.
+    pub(super) fn advance(&mut self, count: usize) -> Option<Vec<u8>> {
+        let mut buffer = None;
         self.len -= count;
         self.written += count;
         while let Some(first) = self.chunks.front() {
@@ -260,9 +261,12 @@ impl Backlog {
             }
             self.written -= len;
             self.outdated -= usize::from(is_outdated);
-            self.chunks.pop_front();
+            if let Some(Chunk { data: Data::Owned(bytes, _), .. }) = self.chunks.pop_front() {
+                buffer = Some(bytes);
+            }
             self.gone += 1;
         }
+        buffer
     }
 }
 

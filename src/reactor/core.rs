@@ -10,6 +10,7 @@ use super::Config;
 use super::budget::Budget;
 use super::entry::{Ending, Entry, Phase};
 use super::outbox::{Chain, Outbox};
+use super::spare::Spare;
 use super::topics::{Membership, Topic};
 use super::wheel::Wheel;
 use crate::app::{
@@ -59,6 +60,7 @@ pub(super) struct Core {
     pub(super) lagged: Vec<(ConnId, TopicId, u64)>,
     /// The memory of all backlogs.
     pub(super) queues: Budget,
+    pub(super) spare: Spare,
     /// Upgraded connections that `on_close` was not called for.
     pub(super) open: usize,
     pub(super) tick: u32,
@@ -93,6 +95,7 @@ impl Core {
             overflowed: Vec::new(),
             lagged: Vec::new(),
             queues: Budget::default(),
+            spare: Spare::default(),
             open: 0,
             tick: 0,
             unfinished: 0,
@@ -325,9 +328,20 @@ impl Core {
         self.arm(conn.index);
     }
 
-    /// Forgets the tick after everything was written or moved to backlogs.
+    /// [`Self::clear_tick`] where there was one run and nothing else.
     #[inline]
+    pub(super) fn clear_run(&mut self) {
+        self.outbox.clear();
+        self.tick = self.tick.wrapping_add(1);
+    }
+
+    /// Forgets the tick after everything was written or moved to backlogs.
     pub(super) fn clear_tick(&mut self) {
+        if self.outbox.has_long() {
+            for payload in self.outbox.clear_long() {
+                self.recycle(payload);
+            }
+        }
         self.outbox.clear();
         if !self.dirty_topics.is_empty() {
             self.clear_topics();
@@ -366,10 +380,18 @@ impl Core {
         self.app_timers.pop().map(|Reverse((.., token))| token)
     }
 
+    /// Keeps a buffer that has become free, for a while.
+    pub(super) fn recycle(&mut self, buffer: Vec<u8>) {
+        if let Some(expires) = self.spare.put(buffer, self.now.monotonic_ms) {
+            self.wake_at = self.wake_at.min(expires);
+        }
+    }
+
     /// Looks up when the first timer fires, after some have fired.
     pub(super) fn reset_wake(&mut self) {
         let app_timer = self.app_timers.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
-        self.wake_at = self.wheel.next_deadline().min(app_timer);
+        let spare = self.spare.expire(self.now.monotonic_ms).unwrap_or(Millis::MAX);
+        self.wake_at = self.wheel.next_deadline().min(app_timer).min(spare);
     }
 }
 

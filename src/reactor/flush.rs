@@ -63,7 +63,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let Some(socket) = &mut self.sockets[index as usize] else { return self.flush_all() };
         match socket.write(bytes) {
-            Ok(count) if count == bytes.len() => self.core.clear_tick(),
+            Ok(count) if count == bytes.len() => self.core.clear_run(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.flush_all(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run_left(index, &Ok(0)),
             result => self.run_left(index, &result),
@@ -233,7 +233,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// The socket takes octets again.
     pub(super) fn write_backlog(&mut self, index: u32) {
         let entry = &mut self.core.table[index as usize];
-        let mut lost = Vec::new();
+        let (mut lost, mut free) = (Vec::new(), None);
         while let Some(backlog) = &mut entry.backlog {
             let slices = backlog.slices();
             let offered: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -241,7 +241,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.core.break_later(index);
                 return;
             };
-            backlog.advance(count);
+            free = backlog.advance(count).or(free);
             if backlog.len() == 0 {
                 lost = backlog.take_lost();
                 entry.backlog = None;
@@ -255,6 +255,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             self.core.resume_later(index);
         }
         self.core.note_lag(index, lost);
+        if let Some(buffer) = free {
+            self.core.recycle(buffer);
+        }
         let entry = &mut self.core.table[index as usize];
         if entry.backlog.is_none() && matches!(entry.phase, Phase::Ending { .. }) {
             self.core.end_later(index);

@@ -17,6 +17,7 @@ mod keep;
 mod outbox;
 mod publish;
 mod read;
+mod spare;
 mod topics;
 mod wheel;
 

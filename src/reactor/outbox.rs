@@ -140,6 +140,17 @@ impl Outbox {
         std::mem::take(&mut self.long[at as usize])
     }
 
+    /// Whether there are long payloads.
+    #[inline]
+    pub(super) fn has_long(&self) -> bool {
+        !self.long.is_empty()
+    }
+
+    /// Takes all long payloads, for their buffers.
+    pub(super) fn clear_long(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.long)
+    }
+
     /// Whether there is so much that it should be written before more is read.
     pub(super) fn is_large(&self) -> bool {
         self.bytes.len() > EARLY_FLUSH_LEN || !self.long.is_empty()
@@ -183,9 +194,7 @@ impl Outbox {
         if self.bytes.capacity() > KEPT_CAPACITY {
             self.bytes.shrink_to(KEPT_CAPACITY);
         }
-        if !self.long.is_empty() {
-            self.long.clear();
-        }
+        debug_assert!(self.long.is_empty());
         self.segments.clear();
         self.running = NONE;
         self.order = 0;

@@ -94,6 +94,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             entry.flags.bulk = false;
             return self.read_octets(index);
         };
+        if let Some(len) = connection.wants_buffer()
+            && let Some(buffer) = core.spare.take(len, now)
+        {
+            connection.adopt(buffer);
+        }
         let (room, result) = match connection.room(BULK_READ_LEN) {
             Ok(Some(room)) => (room.len(), read_some(socket, room)),
             Ok(None) => {

@@ -389,7 +389,9 @@ fn rx_09_more_connections_than_the_limit_are_told_to_come_later() {
             assert!(head.field("retry-after").is_some(), "{}", head.raw);
             over.expect_end(SOON);
         }
-        clients.iter_mut().for_each(|client| client.echo("served"));
+        for client in &mut clients {
+            client.echo("served");
+        }
         let leaving: Vec<Client> = clients.drain(..3).collect();
         for (i, mut client) in leaving.into_iter().enumerate() {
             match (round + i) % 3 {

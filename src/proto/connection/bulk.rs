@@ -34,6 +34,20 @@ impl Connection {
         message.map(|message| message.room(most, outstanding)).transpose()
     }
 
+    /// How long a buffer must be to hold all that is known of the message, when the one that it has is shorter.
+    pub(crate) fn wants_buffer(&self) -> Option<usize> {
+        let message = self.partial.as_ref()?.message.as_ref()?;
+        let len = message.data.len() + usize::try_from(self.frame.remaining).ok()?;
+        (message.data.capacity() < len).then_some(len)
+    }
+
+    /// Puts the message together in this buffer, which has room for it.
+    pub(crate) fn adopt(&mut self, buffer: Vec<u8>) {
+        if let Some(message) = self.partial.as_mut().and_then(|partial| partial.message.as_mut()) {
+            message.adopt(buffer);
+        }
+    }
+
     /// `count` bytes of `room` were read. Gives the message when it is whole.
     ///
     /// # Errors
