@@ -26,6 +26,7 @@ impl Content<'_> {
         }
     }
 
+    #[cfg(feature = "net")]
     pub(crate) fn as_mut_bytes(&mut self) -> &mut [u8] {
         match self {
             Self::Borrowed(bytes) => bytes,

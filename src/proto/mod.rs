@@ -8,6 +8,7 @@
 //! | opening handshake | [`head::HeadScanner`], [`head::with_request`], [`handshake::check_upgrade`], [`handshake::write_accept`] | [`client::ClientHandshake`] |
 //! | permessage-deflate | [`DeflateConfig::agree`], [`Connection::with_deflate`] | [`client::ClientRequest::deflate`], [`Connection::with_deflate`] |
 //! | frames and messages | [`Connection::server`] | [`Connection::client`] |
+//! | long payloads, read in place | [`Connection::room`] | [`Connection::room`] |
 
 mod assembly;
 pub mod body;
@@ -33,11 +34,13 @@ pub mod response;
 mod timer;
 
 pub use close::{CloseCode, CloseFrame};
+#[cfg(feature = "net")]
 pub(crate) use connection::Arrived;
 pub use connection::{Connection, Event, ReadyState, SendError};
 pub use deflate::{DeflateAgreement, DeflateConfig, DeflatePool, Encoding, WindowBits};
 pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
 pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
+#[cfg(feature = "net")]
 pub(crate) use input::Content;
 pub use input::Input;
 pub use limits::{Limits, ProtoConfig, Timeouts};

@@ -8,7 +8,7 @@ use super::entry::{Ending, Phase};
 use super::keep::Left;
 use super::outbox::Chain;
 use super::{Reactor, Socket};
-use crate::app::{Application, CloseReason, ConnId};
+use crate::app::{Application, CloseReason, ConnId, SlowPolicy};
 
 /// Up to this many bytes are gathered into one hot buffer rather than handed over piece by piece.
 const CORK_LEN: usize = 64 * 1024;
@@ -75,7 +75,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     fn run_left(&mut self, index: u32, result: &io::Result<usize>) {
         match result {
             Ok(count) => {
-                self.core.keep_own(index, *count, self.core.outbox.len(), false);
+                self.core.keep_own(index, *count, self.core.outbox.len());
             }
             Err(_) => self.core.break_later(index),
         }
@@ -134,7 +134,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 }
             }
             let left = Left { start: 0, written, end: batch.len() };
-            self.core.keep_published(index, topic, &left, waited);
+            if !waited
+                || self.core.policy(index, topic) != SlowPolicy::Close
+                || self.core.has_room(index, batch.len())
+            {
+                self.core.keep_published(index, topic, &left);
+            } else {
+                self.core.count_dropped(topic, 0, batch.len());
+            }
         }
         let state = &mut self.core.topics[topic as usize];
         state.members = members;
@@ -155,7 +162,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 match write_some(&mut self.sockets, index, &self.core.outbox.bytes[range.clone()]) {
                     Ok(count) if count == range.len() => {}
                     Ok(count) => {
-                        self.core.keep_own(index, range.start + count, range.end, false);
+                        self.core.keep_own(index, range.start + count, range.end);
                     }
                     Err(_) => self.core.break_later(index),
                 }
@@ -180,20 +187,41 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 Err(_) => return self.core.break_later(index),
             }
         }
+        if waited && !self.has_room_for(index, parts) {
+            return;
+        }
         for part in parts {
             let (start, end) = (part.start as usize, part.end as usize);
             let taken = written.min(end - start);
             written -= taken;
-            let left = Left { start, written: start + taken, end };
-            let is_kept = match part.source {
-                Source::Topic(topic) => self.core.keep_published(index, topic, &left, waited),
-                Source::Outbox => self.core.keep_own(index, left.written, end, waited),
-                Source::Long(long) => self.core.keep_long(index, long, taken, waited),
-            };
-            if !is_kept {
-                return;
+            match part.source {
+                Source::Topic(topic) => {
+                    let left = Left { start, written: start + taken, end };
+                    self.core.keep_published(index, topic, &left);
+                }
+                Source::Outbox => self.core.keep_own(index, start + taken, end),
+                Source::Long(long) => self.core.keep_long(index, long, taken),
             }
         }
+    }
+
+    /// Whether all of the parts that cannot be dropped may wait, too: one without the others would be half a message.
+    fn has_room_for(&mut self, index: u32, parts: &[Part]) -> bool {
+        let can_drop = |source| match source {
+            Source::Topic(topic) => self.core.policy(index, topic) != SlowPolicy::Close,
+            _ => false,
+        };
+        let strict = parts.iter().filter(|part| !can_drop(part.source));
+        let count = strict.map(|part| (part.end - part.start) as usize).sum();
+        let has_room = self.core.has_room(index, count);
+        if !has_room {
+            for part in parts {
+                if let Source::Topic(topic) = part.source {
+                    self.core.count_dropped(topic, part.start as usize, part.end as usize);
+                }
+            }
+        }
+        has_room
     }
 
     /// Writes the parts with one system call: small ones from a cork buffer, large ones with `writev`.

@@ -13,67 +13,58 @@ pub(super) struct Left {
 }
 
 impl Core {
-    /// Keeps `start..end` of the tick's buffer for a connection. `false`: there is no room, and the connection is closed.
-    pub(super) fn keep_own(&mut self, index: u32, start: usize, end: usize, waited: bool) -> bool {
-        if start == end {
-            return true;
-        }
-        if !self.has_room(index, end - start, waited) {
-            return false;
-        }
-        let backlog = self.table[index as usize].backlog.get_or_insert_default();
-        backlog.push_copy(&self.outbox.bytes[start..end], self.now.monotonic_ms, &self.queues);
-        if !waited {
+    /// Keeps `start..end` of the tick's buffer for a connection.
+    pub(super) fn keep_own(&mut self, index: u32, start: usize, end: usize) {
+        if start < end {
+            let backlog = self.table[index as usize].backlog.get_or_insert_default();
+            backlog.push_copy(&self.outbox.bytes[start..end], self.now.monotonic_ms, &self.queues);
             self.arm(index);
         }
-        true
     }
 
-    /// Keeps a long payload from `written` on. `false`: there is no room, and the connection is closed.
-    pub(super) fn keep_long(&mut self, index: u32, long: u32, written: usize, waited: bool) -> bool {
-        let count = self.outbox.long(long).len() - written;
-        if !self.has_room(index, count, waited) {
-            return false;
-        }
-        if count > 0 {
+    /// Keeps a long payload from `written` on.
+    pub(super) fn keep_long(&mut self, index: u32, long: u32, written: usize) {
+        if written < self.outbox.long(long).len() {
             let payload = self.outbox.take_long(long);
             let backlog = self.table[index as usize].backlog.get_or_insert_default();
             backlog.push_owned(payload, written, self.now.monotonic_ms, &self.queues);
             self.arm(index);
         }
-        true
     }
 
-    /// Keeps what is left of a part of a topic's batch for a member of the topic. `false`: there is no room, and the
-    /// connection is closed.
-    pub(super) fn keep_published(&mut self, index: u32, topic: u32, part: &Left, waited: bool) -> bool {
+    /// Keeps what is left of a part of a topic's batch for a member of the topic.
+    pub(super) fn keep_published(&mut self, index: u32, topic: u32, part: &Left) {
+        let policy = self.policy(index, topic);
         let state = &mut self.topics[topic as usize];
         let all = state.pieces_in(part.start, part.end);
         let is_whole = part.written == part.end;
         let rest = if is_whole { all.end..all.end } else { state.pieces_in(part.written, part.end) };
         state.totals.delivered += (rest.start - all.start) as u64;
         if rest.is_empty() {
-            return true;
+            return;
         }
-        let memberships = &self.table[index as usize].memberships;
-        let membership = memberships.iter().find(|membership| membership.topic == topic);
-        let policy = membership.map_or(SlowPolicy::Close, |membership| membership.policy);
-        if policy != SlowPolicy::Close {
-            self.offer(index, topic, policy, part.written, rest);
-        } else if self.has_room(index, part.end - part.written, waited) {
-            let state = &mut self.topics[topic as usize];
+        if policy == SlowPolicy::Close {
             state.totals.queued += rest.len() as u64;
             let kept = state.keep(&self.queues);
             let backlog = self.table[index as usize].backlog.get_or_insert_default();
             backlog.push_shared(&kept, part.written, part.end, self.now.monotonic_ms);
         } else {
-            self.topics[topic as usize].totals.dropped += rest.len() as u64;
-            return false;
+            self.offer(index, topic, policy, part.written, rest);
         }
-        if !waited {
-            self.arm(index);
-        }
-        true
+        self.arm(index);
+    }
+
+    /// What a member has a topic do when its queue is full.
+    pub(super) fn policy(&self, index: u32, topic: u32) -> SlowPolicy {
+        let memberships = &self.table[index as usize].memberships;
+        let membership = memberships.iter().find(|membership| membership.topic == topic);
+        membership.map_or(SlowPolicy::Close, |membership| membership.policy)
+    }
+
+    /// Counts what a topic published as dropped for a connection that has no room for it.
+    pub(super) fn count_dropped(&mut self, topic: u32, start: usize, end: usize) {
+        let state = &mut self.topics[topic as usize];
+        state.totals.dropped += state.pieces_in(start, end).len() as u64;
     }
 
     /// Offers messages of a topic to a queue one by one, as the policy has it.
@@ -119,12 +110,13 @@ impl Core {
         self.lagged.extend(lost.into_iter().map(|(topic, count)| (conn, TopicId(topic), count)));
     }
 
-    /// Whether `count` bytes more may wait for a connection. If not, it is closed at the end of the flush. What one tick
-    /// brings to a connection for which nothing waited is kept whole.
-    fn has_room(&mut self, index: u32, count: usize, waited: bool) -> bool {
+    /// Whether `count` bytes more, none of which can be dropped, may wait for a connection for which something waits. If
+    /// not, it is closed at the end of the flush. (What one tick brings to a connection for which nothing waits is kept
+    /// whole.)
+    pub(super) fn has_room(&mut self, index: u32, count: usize) -> bool {
         let entry = &self.table[index as usize];
         let is_open = matches!(entry.phase, Phase::Open(_)) && entry.local_reason.is_none();
-        let has_room = !is_open || !waited || entry.backlog_len() + count <= self.config.max_backlog;
+        let has_room = count == 0 || !is_open || entry.backlog_len() + count <= self.config.max_backlog;
         if !has_room {
             self.overflowed.push(index);
         }

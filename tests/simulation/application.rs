@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
 use switchboard::app::{
-    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Deliveries, Message, Outgoing, Request,
-    SlowPolicy, TopicId, TopicOptions, Verdict,
+    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Deliveries, Message, Outgoing,
+    OwnedMessage, Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use switchboard::proto::CloseCode;
 
@@ -47,6 +47,7 @@ pub struct App {
     pieces: BTreeMap<ConnId, Vec<u8>>,
     pub chunked: usize,
     pub fragmented: usize,
+    pub forwarded: usize,
     /// Bytes that the topics that drop let wait.
     pub max_queue: usize,
     /// What the topics that drop said last.
@@ -137,6 +138,7 @@ impl App {
                 let text = self.next("echo", number);
                 self.send(ctx, conn, text);
             }
+            "long" => self.send(ctx, conn, text.to_owned()),
             "pieces" => {
                 let text = self.next("pieces", number);
                 let (first, second) = text.split_at(text.len() / 2);
@@ -214,6 +216,20 @@ impl Application for App {
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
         let text = message.text().expect("clients send text").to_owned();
         self.obey(ctx, conn, &text);
+    }
+
+    fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, mut message: OwnedMessage) {
+        let text = message.as_message().text().expect("clients send text").to_owned();
+        if !text.starts_with("long ") {
+            return self.obey(ctx, conn, &text);
+        }
+        let is_sent = ctx.forward(conn, message).is_ok();
+        let meant = self.meant.get_mut(&conn).expect("known");
+        assert!(!is_sent || meant.closed.is_none() && !meant.is_closing, "sent to a closed connection");
+        if is_sent {
+            meant.messages.push(Expected { text, loss: None });
+            self.forwarded += 1;
+        }
     }
 
     fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {

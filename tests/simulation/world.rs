@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use switchboard::app::{CloseReason, ConnId, Now};
-use switchboard::proto::ProtocolError;
+use switchboard::proto::{Limits, ProtocolError};
 use switchboard::reactor::{Config, Reactor, Readiness};
 
 use crate::application::{App, Meant, TOPICS};
@@ -46,6 +46,7 @@ pub struct Coverage {
     pub fragmented: usize,
     pub compressed_for_all: usize,
     pub compressed_for_one: usize,
+    pub forwarded: usize,
     pub dropped_oldest: usize,
     pub dropped_newest: usize,
     pub conflated: usize,
@@ -54,7 +55,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 35] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 36] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -89,6 +90,7 @@ impl Coverage {
             fragmented,
             compressed_for_all,
             compressed_for_one,
+            forwarded,
             dropped_oldest,
             dropped_newest,
             conflated,
@@ -129,11 +131,12 @@ impl World {
     pub fn new(seed: u64, verbose: bool) -> Self {
         let mut random = Random(seed);
         let mut config = Config { receive_buffer: [64, 1000, 65_536][random.below(3)], ..Config::default() };
+        config.proto.limits = Limits::default().with_max_message(1 << 20);
         config.high_water = [300, 4000, 65_536][random.below(3)];
         // In a quarter of the runs the limit is so low that slow consumers are met.
         // In some runs what may be unfinished is less than a message (the longest command has 11 octets).
         config.max_inflated = [1, 1000, 1 << 20][random.below(3)];
-        config.max_unfinished = if seed % 8 == 1 { 5 } else { 1 << 20 };
+        config.max_unfinished = if seed % 8 == 1 { 5 } else { 1 << 23 };
         config.max_backlog = if seed.is_multiple_of(4) { 3000 } else { 1 << 20 };
         // In some runs all queues together are so limited that there is no room for everyone.
         config.max_queued = if seed % 8 == 3 { 20_000 } else { 1 << 28 };
@@ -209,6 +212,10 @@ impl World {
                 32..=34 => client.say(&format!("enlist {number}")),
                 35 | 36 => client.say(&format!("flood {number}")),
                 30 | 31 => client.say(&format!("pieces {number}")),
+                37 if random.one_in(15) => {
+                    let len = 30_000 + random.below(120_000);
+                    client.say(&format!("long {}", "y".repeat(len)));
+                }
                 24 => client.reads_nothing = !client.reads_nothing,
                 25 if random.one_in(6) => client.say("close"),
                 26 if random.one_in(6) => client.close(),
@@ -278,7 +285,7 @@ impl World {
 
     /// No new deeds: what is under way must arrive by itself. Checked before anything is poked.
     fn quiet_phase(&mut self) {
-        for _ in 0..2_000 {
+        for _ in 0..40_000 {
             let mut happened = false;
             for client in &mut self.clients {
                 client.deliver(&mut self.random, true);
@@ -394,6 +401,7 @@ impl World {
         coverage.timers += app.timers;
         coverage.chunked += app.chunked;
         coverage.fragmented += app.fragmented;
+        coverage.forwarded += app.forwarded;
         coverage.rejoins_in_tick += app.rejoins_in_tick;
         coverage.resets += self.resets;
         coverage.stale_events += self.stale;

@@ -1,14 +1,18 @@
 //! Long payloads: read to where they are put together, rather than copied there.
 
 use super::{Awaits, Connection, ReadyState};
+#[cfg(doc)]
+use crate::proto::Input;
 use crate::proto::{OwnedMessage, ProtocolError};
 
 /// A payload of which fewer bytes than this are outstanding is read with everything else.
 const BULK_LEN: u64 = 32 * 1024;
 
 impl Connection {
-    /// Whether much of a long payload is outstanding, which [`Self::room`] takes better than an input does.
-    pub(crate) fn is_bulky(&self) -> bool {
+    /// Whether much of a long payload is outstanding: 32 KiB or more, which [`Self::room`] takes better than an [`Input`]
+    /// does.
+    #[must_use]
+    pub fn is_bulky(&self) -> bool {
         self.awaits == Awaits::Payload
             && self.frame.remaining >= BULK_LEN
             && !self.streams
@@ -23,8 +27,8 @@ impl Connection {
     /// At most `most` bytes for what is outstanding of a long payload, to be read into; [`Self::filled`] takes them.
     ///
     /// # Errors
-    /// There is no memory.
-    pub(crate) fn room(&mut self, most: usize) -> Result<Option<&mut [u8]>, ProtocolError> {
+    /// [`ProtocolError::UnfinishedBudget`] when there is no memory.
+    pub fn room(&mut self, most: usize) -> Result<Option<&mut [u8]>, ProtocolError> {
         if !self.is_bulky() {
             return Ok(None);
         }
@@ -34,15 +38,17 @@ impl Connection {
         message.map(|message| message.room(most, outstanding)).transpose()
     }
 
-    /// How long a buffer must be to hold all that is known of the message, when the one that it has is shorter.
-    pub(crate) fn wants_buffer(&self) -> Option<usize> {
+    /// How long a buffer must be to hold all that is known of the unfinished message, when the one that it has is shorter.
+    #[must_use]
+    pub fn wants_buffer(&self) -> Option<usize> {
         let message = self.partial.as_ref()?.message.as_ref()?;
         let len = message.data.len() + usize::try_from(self.frame.remaining).ok()?;
         (message.data.capacity() < len).then_some(len)
     }
 
-    /// Puts the message together in this buffer, which has room for it.
-    pub(crate) fn adopt(&mut self, buffer: Vec<u8>) {
+    /// Puts the unfinished message together in this buffer, which is empty and has the room that [`Self::wants_buffer`] asked
+    /// for.
+    pub fn adopt(&mut self, buffer: Vec<u8>) {
         if let Some(message) = self.partial.as_mut().and_then(|partial| partial.message.as_mut()) {
             message.adopt(buffer);
         }
@@ -52,11 +58,7 @@ impl Connection {
     ///
     /// # Errors
     /// The rule that the peer broke; as for [`Self::next_event`].
-    pub(crate) fn filled(
-        &mut self,
-        room: usize,
-        count: usize,
-    ) -> Result<Option<OwnedMessage>, ProtocolError> {
+    pub fn filled(&mut self, room: usize, count: usize) -> Result<Option<OwnedMessage>, ProtocolError> {
         let whole = self.take_filled(room, count).inspect_err(|_| self.discard_from_now_on())?;
         self.note_state();
         Ok(whole)

@@ -60,6 +60,7 @@ pub enum ReadyState {
     Closed,
 }
 
+#[cfg(feature = "net")]
 pub(crate) use self::incoming::Arrived;
 
 /// The longest payload that is taken the quick way, in bytes: what 16 bits of length can tell.
@@ -166,7 +167,7 @@ impl Connection {
     }
 
     /// Bounds what a turn costs: once `bytes` were inflated of one input, [`Self::next_event`] gives `None` with input
-    /// left over. Keep [`Input::rest`], and go on with it in a later turn. Without this, `None` means that all is eaten.
+    /// left over. Keep [`Input::rest`](crate::proto::Input::rest), and go on with it in a later turn. Without this, `None` means that all is eaten.
     ///
     /// A message that passes the bound is finished first.
     pub fn pause_after_inflating(&mut self, bytes: usize) {
@@ -208,7 +209,8 @@ impl Connection {
 
     /// Whether nothing is under way that an octet could belong to: no part of a message, frame or header is kept.
     #[inline]
-    pub(crate) fn is_between_messages(&self) -> bool {
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
         self.quick_below > 0
     }
 

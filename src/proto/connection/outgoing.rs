@@ -22,8 +22,9 @@ impl Connection {
         self.encode_any(opcode, message.kind(), message.payload(), message.may_compress(), out)
     }
 
-    /// Appends the header of a frame whose payload goes out from where it lies, if messages go out as they are.
-    pub(crate) fn encode_header(&mut self, message: &OwnedMessage, out: &mut Vec<u8>) -> bool {
+    /// Appends the header of a message's only frame to `out`, so that its payload can be written from where it lies. `false`:
+    /// messages do not go out as they are (they are masked, compressed, or may not be sent), and nothing was appended.
+    pub fn encode_header(&mut self, message: &OwnedMessage, out: &mut Vec<u8>) -> bool {
         let message = message.as_outgoing();
         if self.sends_plain {
             write_header(out, message.kind().opcode(), message.payload().len());
