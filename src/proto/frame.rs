@@ -169,10 +169,23 @@ pub fn write_frame(
     payload: &[u8],
     masking_key: Option<[u8; 4]>,
 ) {
+    write_frame_with(out, fin, opcode, payload.len(), masking_key, |out| out.extend_from_slice(payload));
+}
+
+/// [`write_frame`] for a payload of `len` bytes that `append` makes in its place, behind what `out` holds by then.
+#[inline]
+pub fn write_frame_with(
+    out: &mut Vec<u8>,
+    fin: bool,
+    opcode: Opcode,
+    len: usize,
+    masking_key: Option<[u8; 4]>,
+    append: impl FnOnce(&mut Vec<u8>),
+) {
     let first = u8::from(fin) << 7 | opcode as u8;
     let mask_bit = if masking_key.is_some() { MASK_BIT } else { 0 };
-    out.reserve(MAX_FRAME_HEADER_LEN + payload.len());
-    match payload.len() {
+    out.reserve(MAX_FRAME_HEADER_LEN + len);
+    match len {
         len @ 0..=125 => out.extend_from_slice(&[first, mask_bit | len as u8]),
         len @ 126..=0xFFFF => {
             let [high, low] = (len as u16).to_be_bytes();
@@ -183,14 +196,11 @@ pub fn write_frame(
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
-    if let Some(key) = masking_key {
-        out.extend_from_slice(&key);
-        let start = out.len();
-        out.extend_from_slice(payload);
-        simd::xor_mask(&mut out[start..], key, 0);
-    } else {
-        out.extend_from_slice(payload);
-    }
+    let Some(key) = masking_key else { return append(out) };
+    out.extend_from_slice(&key);
+    let start = out.len();
+    append(out);
+    simd::xor_mask(&mut out[start..], key, 0);
 }
 
 #[cfg(test)]
@@ -199,6 +209,21 @@ mod tests {
 
     fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
         FrameHeader::parse(bytes)
+    }
+
+    #[test]
+    fn a_payload_made_in_its_place_is_the_one_that_is_copied() {
+        for len in [0, 1, 20, 33, 125, 126, 70_000] {
+            for key in [None, Some([9, 8, 7, 6])] {
+                let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
+                let (mut copied, mut made) = (vec![1, 2, 3], vec![1, 2, 3]);
+                write_frame(&mut copied, true, Opcode::Binary, &payload, key);
+                write_frame_with(&mut made, true, Opcode::Binary, len, key, |out| {
+                    out.extend((0..len).map(|i| i as u8));
+                });
+                assert_eq!(made, copied, "{len}");
+            }
+        }
     }
 
     #[test]

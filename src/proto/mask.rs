@@ -23,6 +23,7 @@ impl MaskingKeys {
     }
 
     /// The next frame's key.
+    #[inline]
     pub fn next_key(&mut self) -> [u8; 4] {
         match self {
             Self::Secure(generator) => generator.next_u32().to_le_bytes(),
