@@ -36,7 +36,7 @@ pub use close::{CloseCode, CloseFrame};
 pub use connection::{Connection, Event, ReadyState, SendError};
 pub use deflate::{DeflateAgreement, DeflateConfig, DeflatePool, Encoding, WindowBits};
 pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
-pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_frame_with};
+pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_masked_frames};
 pub use input::Input;
 pub use limits::{Limits, ProtoConfig, Timeouts};
 pub use mask::MaskingKeys;
