@@ -48,7 +48,9 @@ mod tests {
 
     #[test]
     fn every_latency_lies_in_its_bucket_and_buckets_are_narrow() {
-        for nanos in (0..43).flat_map(|bits| [1_u64 << bits, (1 << bits) + 1, (3 << bits) / 2, (2 << bits) - 1]) {
+        for nanos in
+            (0..43).flat_map(|bits| [1_u64 << bits, (1 << bits) + 1, (3 << bits) / 2, (2 << bits) - 1])
+        {
             let bucket = bucket_of(nanos);
             let (low, high) = (lower_bound(bucket), lower_bound(bucket + 1));
             assert!(bucket < BUCKETS);

@@ -50,7 +50,7 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
         let (before, after) = (shown(name, result.base), shown(name, result.new));
         let confidence =
             result.confidence.map_or("not known".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
-        writeln!(out, "{name:<12} {before:>14} {after:>14} {:>7.3}x   {confidence}", result.ratio)?;
+        writeln!(out, "{name:<12} {before:>14} {after:>14} {:>7.3}x   {confidence}", result.factor)?;
         results.push((name, result));
     }
     let mut is_failed = false;
@@ -86,7 +86,7 @@ enum Judged {
 fn judge(condition: &RatioCondition, result: Option<&Ratio>) -> Judged {
     let Some(result) = result else { return Judged::Unknown };
     match result.confidence {
-        _ if !condition.holds(result.ratio) => Judged::Broken,
+        _ if !condition.holds(result.factor) => Judged::Broken,
         Some((low, high)) if condition.holds(low) && condition.holds(high) => Judged::Holds,
         Some(_) => Judged::Unsure,
         // Counts have no intervals to draw from: what they say is all there is.
@@ -98,7 +98,7 @@ fn judge(condition: &RatioCondition, result: Option<&Ratio>) -> Judged {
 struct Ratio {
     base: f64,
     new: f64,
-    ratio: f64,
+    factor: f64,
     confidence: Option<(f64, f64)>,
 }
 
@@ -151,7 +151,7 @@ impl<'r> Draws<'r> {
         let ratio = new / base;
         let is_drawn = self.samples.iter().all(|sample| sample.counts.len() >= LEAST_INTERVALS);
         let confidence = if is_drawn { self.confidence(name, ratio) } else { None };
-        Some(Ratio { base, new, ratio, confidence })
+        Some(Ratio { base, new, factor: ratio, confidence })
     }
 
     /// The share of draws in the middle, moved to where the figure itself is: buckets are coarser than it.
@@ -161,7 +161,8 @@ impl<'r> Draws<'r> {
         let mut ratios = Vec::with_capacity(DRAWS);
         for _ in 0..DRAWS {
             let drawn = [0, 1].map(|i| self.draw(i));
-            let [Some(base), Some(new)] = [0, 1].map(|i: usize| self.samples[i].figure(&drawn[i], name)) else {
+            let [Some(base), Some(new)] = [0, 1].map(|i: usize| self.samples[i].figure(&drawn[i], name))
+            else {
                 continue;
             };
             ratios.push(new / base * (ratio / coarse));
@@ -185,13 +186,13 @@ impl<'r> Draws<'r> {
         drawn
     }
 
-    /// A number below `bound` (SplitMix64).
+    /// A number below `bound` (`SplitMix64`).
     fn next(&mut self, bound: u64) -> u64 {
         self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (u128::from(z ^ (z >> 31)) * u128::from(bound) >> 64) as u64
+        ((u128::from(z ^ (z >> 31)) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
 
     fn ratio(ratio: f64, confidence: Option<(f64, f64)>) -> Ratio {
-        Ratio { base: 1.0, new: ratio, ratio, confidence }
+        Ratio { base: 1.0, new: ratio, factor: ratio, confidence }
     }
 
     #[test]

@@ -82,8 +82,20 @@ fn is_group(name: &str) -> bool {
 
 fn is_figure(figure: &str) -> bool {
     const COUNTS: [&str; 14] = [
-        "rate", "handshakes", "lost", "duplicated", "reordered", "corrupted", "unsent", "failed", "opened",
-        "late", "unrecovered", "slow_cut", "busy", "rss",
+        "rate",
+        "handshakes",
+        "lost",
+        "duplicated",
+        "reordered",
+        "corrupted",
+        "unsent",
+        "failed",
+        "opened",
+        "late",
+        "unrecovered",
+        "slow_cut",
+        "busy",
+        "rss",
     ];
     is_time(figure) || COUNTS.contains(&figure)
 }

@@ -16,7 +16,7 @@ const LAST_RECEIVER: &str =
 pub(crate) fn merge(args: &MergeArgs) -> Result<u8, Failure> {
     let reports = args.reports.iter().map(|path| Report::read(path)).collect::<Result<Vec<_>, _>>()?;
     let output = &args.output;
-    let files = Files::create(&output.json, &output.html, &output.csv)?;
+    let files = Files::create(output.json.as_deref(), output.html.as_deref(), output.csv.as_deref())?;
     let mut report = together(&reports)?;
     report.assertions = output.assert.iter().map(|condition| condition.check(&report)).collect();
     write!(io::stdout(), "{report}")?;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::report::{Report, csv, html};
 
@@ -16,12 +16,8 @@ pub(crate) struct Files {
 
 impl Files {
     /// Opens what was asked for.
-    pub(crate) fn create(
-        json: &Option<PathBuf>,
-        html: &Option<PathBuf>,
-        csv: &Option<PathBuf>,
-    ) -> io::Result<Self> {
-        let create = |path: &Option<PathBuf>| {
+    pub(crate) fn create(json: Option<&Path>, html: Option<&Path>, csv: Option<&Path>) -> io::Result<Self> {
+        let create = |path: Option<&Path>| {
             let Some(path) = path else { return Ok(None) };
             File::create(path)
                 .map(Some)

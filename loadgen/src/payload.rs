@@ -69,7 +69,9 @@ impl Payloads {
         }
         for seq in seq..seq + count {
             let size = self.size(lane, seq);
-            write_masked_frames(out, self.opcode, 1, size, keys, |_, payload| self.fill_in(lane, seq, payload));
+            write_masked_frames(out, self.opcode, 1, size, keys, |_, payload| {
+                self.fill_in(lane, seq, payload);
+            });
         }
     }
 

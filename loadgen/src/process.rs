@@ -136,7 +136,8 @@ mod tests {
     fn the_kernels_words_are_understood() {
         let stat = "42 (a) b) S 1 42 42 0 -1 4194304 100 0 0 0 777 333 0 0 20 0 1 0 5 6 7";
         assert_eq!(parse_stat(stat), Some((777, 333)));
-        let status = "Name:\tx\nVmRSS:\t  1234 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n";
+        let status =
+            "Name:\tx\nVmRSS:\t  1234 kB\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n";
         assert_eq!(status_field(status, "VmRSS:"), 1234);
         assert_eq!(status_field(status, "voluntary_ctxt_switches:"), 7);
         assert_eq!(status_field(status, "nonvoluntary_ctxt_switches:"), 9);

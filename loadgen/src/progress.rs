@@ -94,17 +94,12 @@ impl View {
 
 fn line(now: Nanos, snapshot: &Snapshot, rate: u64) -> String {
     let Snapshot { phase, open, faults, failures, .. } = *snapshot;
-    let mut text = format!(
-        "{}  {} s  {} connections  {} msgs/s",
-        phase.name(),
-        now / SECOND,
-        grouped(open),
-        grouped(rate)
-    );
-    if faults + failures > 0 {
-        text += &format!("  {}", style(format!("{} wrong", grouped(faults + failures))).red());
-    }
-    text
+    let (phase, seconds, open, rate) = (phase.name(), now / SECOND, grouped(open), grouped(rate));
+    let wrong = match faults + failures {
+        0 => String::new(),
+        count => format!("  {}", style(format!("{} wrong", grouped(count))).red()),
+    };
+    format!("{phase}  {seconds} s  {open} connections  {rate} msgs/s{wrong}")
 }
 
 #[expect(clippy::cast_sign_loss, reason = "latencies are not negative")]
@@ -114,19 +109,21 @@ fn screen(title: &str, now: Nanos, snapshot: &Snapshot, rate: u64, rates: &[u64]
         let text = style(grouped(count));
         if count > 0 { text.red() } else { text.green() }
     };
-    let mut text = format!("{}\n", style(title).bold());
-    text += &format!("phase         {}, {} s\n", phase.name(), now / SECOND);
-    text += &format!("connections   {} open, {} failed\n", grouped(open), wrong(failures));
-    text += &format!(
-        "messages      {} sent, {} answered, {} wrong\n",
-        grouped(sent),
-        grouped(answered),
-        wrong(faults)
-    );
-    text += &format!("latency now   p50 {}  p99 {}\n", Time(p50 as u64), Time(p99 as u64));
-    text += &format!("throughput    {} msgs/s\n", grouped(rate));
-    text += &format!("              {}\n", style(curve(rates)).cyan());
-    text
+    [
+        style(title).bold().to_string(),
+        format!("phase         {}, {} s", phase.name(), now / SECOND),
+        format!("connections   {} open, {} failed", grouped(open), wrong(failures)),
+        format!(
+            "messages      {} sent, {} answered, {} wrong",
+            grouped(sent),
+            grouped(answered),
+            wrong(faults)
+        ),
+        format!("latency now   p50 {}  p99 {}", Time(p50 as u64), Time(p99 as u64)),
+        format!("throughput    {} msgs/s", grouped(rate)),
+        format!("              {}\n", style(curve(rates)).cyan()),
+    ]
+    .join("\n")
 }
 
 /// The last rates, one character each.

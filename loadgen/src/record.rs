@@ -134,6 +134,17 @@ pub(crate) enum Primary {
     Handshake,
 }
 
+impl Primary {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Plan => "plan",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
 impl Record {
     /// `primary`: what the intervals show.
     pub(crate) fn new(primary: Primary) -> Result<Self, CreationError> {

@@ -52,10 +52,8 @@ pub(crate) struct Outcome {
 pub(crate) fn run(plan: &Plan, beside: Beside, stop: &Arc<AtomicBool>) -> Result<Outcome, Failure> {
     let polls = (0..plan.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
     let shared = Arc::new(Shared::new(Arc::clone(stop), &polls)?);
-    let tls = match plan.target.is_tls {
-        true => Some(TlsSetup::new(&plan.target.host, plan.tls_insecure)?),
-        false => None,
-    };
+    let tls =
+        if plan.target.is_tls { Some(TlsSetup::new(&plan.target.host, plan.tls_insecure)?) } else { None };
     let process = beside.pid.map(Process::watch).transpose()?;
     let metrics = match beside.metrics {
         Some(address) => Some(Metrics::serve(address, plan.kind.name())?),
@@ -103,7 +101,9 @@ enum Crew {
 impl Crew {
     fn new(plan: &Plan, shared: &Arc<Shared>) -> Self {
         match plan.kind {
-            Kind::Fanout { .. } | Kind::Slow { publishers: Some(_), .. } => Self::Hall(Hall::new(plan, shared)),
+            Kind::Fanout { .. } | Kind::Slow { publishers: Some(_), .. } => {
+                Self::Hall(Hall::new(plan, shared))
+            }
             Kind::Storm { rounds, pause, .. } => Self::Weather(Weather::new(plan, rounds, pause)),
             _ => Self::Alone,
         }

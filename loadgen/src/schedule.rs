@@ -131,7 +131,8 @@ impl Cursor {
     /// Goes on to the next message of a lane of ours.
     fn step(&mut self, plan: &OpenLoop) {
         let lane = self.lane(plan) + self.threads;
-        self.next += if lane < plan.lanes { self.threads } else { plan.lanes + self.thread + self.threads - lane };
+        self.next +=
+            if lane < plan.lanes { self.threads } else { plan.lanes + self.thread + self.threads - lane };
     }
 
     /// The place of the next lane of ours that has a message due at `now`. What a lane owes for longer than one round

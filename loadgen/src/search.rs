@@ -22,7 +22,7 @@ pub(crate) fn search(args: &SearchArgs) -> Result<u8, Failure> {
     check(args)?;
     let mut scenario = args.scenario.clone();
     let output = output_of(&args.scenario).clone();
-    let files = Files::create(&output.json, &output.html, &output.csv)?;
+    let files = Files::create(output.json.as_deref(), output.html.as_deref(), output.csv.as_deref())?;
     let mut confirmed = None;
     let mut bounds = Bounds::new(args.from, args.to, args.precision);
     while let Some(rate) = bounds.next() {
@@ -93,7 +93,12 @@ fn try_rate(
     } else {
         style(format!("broken: {}", why.join(", "))).red()
     };
-    writeln!(io::stdout(), "try           {:>12} msgs/s  p99 {:<9} {result}", shown(rate), Time(p99).to_string())?;
+    writeln!(
+        io::stdout(),
+        "try           {:>12} msgs/s  p99 {:<9} {result}",
+        shown(rate),
+        Time(p99).to_string()
+    )?;
     Ok((report, why.is_empty()))
 }
 
@@ -136,16 +141,17 @@ impl Bounds {
             (None, None) => Some(self.from),
             (None, Some(bad)) if bad <= self.from => None,
             (None, Some(bad)) => Some((self.from * bad).sqrt().max(self.from)),
-            (Some(good), _) if good >= self.to => self.confirm(good),
+            (Some(good), _) if good >= self.to => {
+                self.is_confirming = true;
+                Some(good)
+            }
             (Some(good), None) => Some((good * 2.0).min(self.to)),
-            (Some(good), Some(bad)) if bad / good <= 1.0 + self.precision => self.confirm(good),
+            (Some(good), Some(bad)) if bad / good <= 1.0 + self.precision => {
+                self.is_confirming = true;
+                Some(good)
+            }
             (Some(good), Some(bad)) => Some((good * bad).sqrt()),
         }
-    }
-
-    fn confirm(&mut self, rate: f64) -> Option<f64> {
-        self.is_confirming = true;
-        Some(rate)
     }
 
     fn is_confirming(&self) -> bool {

@@ -22,7 +22,7 @@ pub(crate) fn scenario(scenario: &Scenario) -> Result<u8, Failure> {
     let output = output_of(scenario);
     let plan = plan(scenario)?;
     // Opened before the flood: a run whose report cannot be kept is a run for nothing.
-    let files = Files::create(&output.json, &output.html, &output.csv)?;
+    let files = Files::create(output.json.as_deref(), output.html.as_deref(), output.csv.as_deref())?;
     let report = flood(&plan, output)?;
     write!(io::stdout(), "{report}")?;
     files.write(&report)?;

@@ -84,9 +84,14 @@ mod tests {
 
     #[test]
     fn times_have_a_unit_or_are_seconds() {
-        for (text, ms) in
-            [("10s", 10_000), ("500ms", 500), ("2m", 120_000), ("1h", 3_600_000), ("3", 3_000), ("0.25s", 250)]
-        {
+        for (text, ms) in [
+            ("10s", 10_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("3", 3_000),
+            ("0.25s", 250),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
         for bad in ["", "s", "10x", "-1s", "1e400s", "ten"] {

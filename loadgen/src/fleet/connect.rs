@@ -59,7 +59,11 @@ impl<S: Scenario> Fleet<'_, S> {
     }
 }
 
-fn connect(target: SocketAddr, source: Option<IpAddr>, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
+fn connect(
+    target: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
     if source.is_none() && receive_buffer.is_none() {
         return TcpStream::connect(target);
     }

@@ -189,7 +189,9 @@ impl<'p, S: Scenario> Fleet<'p, S> {
         if !self.slowed.is_empty() && now >= self.slow_swept_at + SLOW_SWEEP {
             self.slow_swept_at = now;
             let slowed = std::mem::take(&mut self.slowed);
-            slowed.into_iter().for_each(|place| self.serve(place, true, true));
+            for place in slowed {
+                self.serve(place, true, true);
+            }
         }
         self.advance(now);
         self.send_due(now);
@@ -234,7 +236,11 @@ impl<'p, S: Scenario> Fleet<'p, S> {
         let facts = Facts {
             awaited,
             may_begin: start_at.is_some_and(|at| at <= now),
-            alive: if waits_for_start { self.seats.len() } else { self.open + self.dialer.awaited() as usize },
+            alive: if waits_for_start {
+                self.seats.len()
+            } else {
+                self.open + self.dialer.awaited() as usize
+            },
             unanswered,
             all_drained: self.shared.all_drained(),
             all_sent: self.scenario.all_sent(),
@@ -325,9 +331,9 @@ impl<'p, S: Scenario> Fleet<'p, S> {
         }
         self.each(|fleet, place| {
             let member = fleet.seats[place as usize].member.as_ref();
-            let is_overdue = member.is_some_and(|member| {
-                matches!(&member.stage, Stage::Opening(opening) if opening.deadline <= now)
-            });
+            let is_overdue = member.is_some_and(
+                |member| matches!(&member.stage, Stage::Opening(opening) if opening.deadline <= now),
+            );
             if is_overdue {
                 let seconds = HANDSHAKE_WAIT / SECOND;
                 fleet.end(place, &End::Failed(format!("opening handshake: no answer within {seconds} s")));

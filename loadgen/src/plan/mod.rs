@@ -506,7 +506,9 @@ pub(crate) mod tests {
         ] {
             assert!(plan_of(bad, HERE).is_err(), "{bad}");
         }
-        for good in ["echo --rate 10 --pipeline 2", "idle", "churn", "slow --fanout 5", "storm", "chat", "fanout"] {
+        for good in
+            ["echo --rate 10 --pipeline 2", "idle", "churn", "slow --fanout 5", "storm", "chat", "fanout"]
+        {
             assert!(plan_of(good, HERE).is_ok(), "{good}");
         }
     }

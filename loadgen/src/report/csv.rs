@@ -12,7 +12,8 @@ pub(crate) fn csv(report: &Report) -> String {
         let rate = per_second(interval.answered, report.interval_ns.min(report.window_ns - interval.at_ns));
         let counts = counts(interval);
         // Writing to a string does not fail.
-        let _ = write!(csv, "{:.3},{},{rate:.1}", crate::run::micros(interval.at_ns) / 1e6, interval.answered);
+        let _ =
+            write!(csv, "{:.3},{},{rate:.1}", crate::run::micros(interval.at_ns) / 1e6, interval.answered);
         for q in [0.5, 0.9, 0.99, 0.999] {
             match quantile(&counts, q) {
                 Some(nanos) => drop(write!(csv, ",{:.1}", nanos / 1e3)),

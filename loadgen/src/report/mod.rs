@@ -236,20 +236,10 @@ impl Report {
             handshake_ns: Latency::some(&record.handshake),
             handshake_from_plan_ns: Latency::some(&record.handshake_from_plan),
             storms_ns: record.storms.clone(),
-            slow: matches!(plan.kind, Kind::Slow { .. }).then(|| Slow {
-                held: count.slow_held,
-                cut: record.slow_ends.clone(),
-                read_bytes: count.slow_octets,
-                unanswered: count.slow_unanswered,
-            }),
+            slow: matches!(plan.kind, Kind::Slow { .. }).then(|| slow(record)),
             generator: generator(record, window_ns, is_open),
             server: process.clone(),
-            intervals_of: match plan.primary() {
-                Primary::Send => "send",
-                Primary::Plan => "plan",
-                Primary::Handshake => "handshake",
-            }
-            .to_owned(),
+            intervals_of: plan.primary().name().to_owned(),
             interval_ns: record.series.interval,
             intervals: intervals(record),
         };
@@ -322,6 +312,15 @@ impl Report {
             return Err(format!("{name} has the schema {:?}; this loadgen reads {SCHEMA:?}", head.schema));
         }
         serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))
+    }
+}
+
+fn slow(record: &Record) -> Slow {
+    Slow {
+        held: record.count.slow_held,
+        cut: record.slow_ends.clone(),
+        read_bytes: record.count.slow_octets,
+        unanswered: record.count.slow_unanswered,
     }
 }
 

@@ -12,7 +12,10 @@ impl fmt::Display for Report {
         self.fmt_title(f)?;
         let (opened, closed) = (grouped(self.opened), grouped(self.closed));
         let (asked, failed) = (grouped(self.asked.connections.into()), grouped(self.failed));
-        write!(f, "connections   {asked} asked for, {opened} opened, {closed} closed cleanly, {failed} failed")?;
+        write!(
+            f,
+            "connections   {asked} asked for, {opened} opened, {closed} closed cleanly, {failed} failed"
+        )?;
         if self.pings > 0 {
             write!(f, ", {} pings answered", grouped(self.pings))?;
         }

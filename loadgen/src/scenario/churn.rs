@@ -82,7 +82,8 @@ impl Scenario for Churn {
         if is_expected && self.payloads.matches(lane.number, lane.answered, message.payload) {
             lane.answered += 1;
             record.answers(lane.sent_at, now, 1);
-        } else if lane.answered > 0 && self.payloads.matches(lane.number, lane.answered - 1, message.payload) {
+        } else if lane.answered > 0 && self.payloads.matches(lane.number, lane.answered - 1, message.payload)
+        {
             record.count.duplicated += 1;
         } else {
             record.count.corrupted += 1;

@@ -12,12 +12,16 @@ use super::{masking_keys, planned_in_window};
 use crate::clock::Nanos;
 use crate::fleet::{End, Scenario, Step, Turn};
 use crate::payload::Payloads;
-use crate::plan::{Kind, Pacing, Plan};
+use crate::plan::{Kind, MAX_IN_FLIGHT, Pacing, Plan};
 use crate::record::Record;
 use crate::schedule::{Cursor, OpenLoop};
 
 /// One write holds frames up to this many bytes, and one frame at least.
 pub(super) const MAX_WRITE: usize = 256 * 1024;
+
+/// What a slow connection has in flight at most, and all of them together, in bytes.
+const MAX_SLOW_BYTES: u64 = 4 << 20;
+const MAX_ALL_SLOW_BYTES: u64 = 1 << 30;
 
 /// One connection's messages: `sent` of them went out, the answer to `expected` comes next.
 #[derive(Debug)]
@@ -33,6 +37,7 @@ pub(crate) struct Lane {
     /// The messages in flight, by the write they went out with.
     flight: Flight,
     /// Messages whose answer was overtaken; only a server that errs makes this grow.
+    #[expect(clippy::box_collection, reason = "8 bytes where there are no gaps")]
     missing: Option<Box<BTreeSet<u64>>>,
 }
 
@@ -54,6 +59,8 @@ pub(crate) struct Echo {
     /// Lanes from this number on read slowly, at so many bytes per second.
     first_slow: u32,
     slow_bytes: Option<u64>,
+    /// Messages that a slow connection keeps unanswered: it sends as long as the server takes what it sends.
+    slow_pipeline: u64,
     /// Messages of one write at most.
     at_once: u64,
     scratch: Vec<u8>,
@@ -65,6 +72,8 @@ impl Echo {
             Kind::Slow { slow, bytes_per_second, .. } => (slow, Some(bytes_per_second)),
             _ => (0, None),
         };
+        let slow_bytes_each = MAX_SLOW_BYTES.min(MAX_ALL_SLOW_BYTES / u64::from(slow.max(1)));
+        let slow_pipeline = (slow_bytes_each / plan.sizes.max.max(1) as u64).clamp(1, MAX_IN_FLIGHT);
         Self {
             pacing: plan.pacing,
             messages: plan.messages,
@@ -78,6 +87,7 @@ impl Echo {
             owed: 0,
             first_slow: plan.connections - slow,
             slow_bytes,
+            slow_pipeline: slow_pipeline.max(plan.pacing.pipeline),
             at_once: (MAX_WRITE / (plan.sizes.max + MAX_FRAME_HEADER_LEN)).max(1) as u64,
             scratch: Vec::new(),
         }
@@ -86,7 +96,8 @@ impl Echo {
     /// How many messages of `lane` may go out at `now`, and whether more of them are due.
     #[inline]
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
-        let free = self.pacing.pipeline.saturating_sub(lane.sent - lane.expected);
+        let bound = if lane.is_slow { self.slow_pipeline } else { self.pacing.pipeline };
+        let free = bound.saturating_sub(lane.sent - lane.expected);
         let due = match (self.pacing.rate, &self.plan) {
             (None, _) => free,
             (Some(_), Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,

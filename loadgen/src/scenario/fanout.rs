@@ -431,7 +431,9 @@ impl Scenario for Fanout {
             }
             return false;
         }
-        if let Some(plan) = self.plan.as_ref().filter(|_| lane.number < self.publishers && *end != End::CutOff) {
+        if let Some(plan) =
+            self.plan.as_ref().filter(|_| lane.number < self.publishers && *end != End::CutOff)
+        {
             record.count.unsent += plan.share(plan.due(now), lane.number) - lane.sent;
         } else if lane.number < self.publishers
             && let Some(messages) = self.messages

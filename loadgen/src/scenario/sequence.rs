@@ -19,6 +19,7 @@ pub(super) enum Arrival {
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
     next: u64,
+    #[expect(clippy::box_collection, reason = "8 bytes where there are no gaps")]
     missing: Option<Box<BTreeSet<u64>>>,
 }
 

@@ -13,7 +13,7 @@ fn every_message_comes_back_in_every_size_and_kind() {
                 server.address,
                 &format!("{kind} --size {size} --connections 3 --messages 30 --pipeline 5 --seed 1"),
             );
-            assert_eq!((run.status, run.count("sent"), run.count("echoed")), (0, 90, 90), "{size} {run:?}");
+            assert_eq!((run.status, run.count("sent"), run.count("answered")), (0, 90, 90), "{size} {run:?}");
             assert_eq!((run.count("opened"), run.count("closed"), run.faults()), (3, 3, [0; 4]));
         }
     }
@@ -23,7 +23,7 @@ fn every_message_comes_back_in_every_size_and_kind() {
 fn messages_beyond_the_socket_buffers_come_back() {
     let server = Honest::start(Echo);
     let run = echo(server.address, "--size 60000 --connections 2 --messages 300 --pipeline 200");
-    assert_eq!((run.status, run.count("echoed")), (0, 600), "{run:?}");
+    assert_eq!((run.status, run.count("answered")), (0, 600), "{run:?}");
 }
 
 #[test]
@@ -32,8 +32,8 @@ fn a_timed_run_measures_after_its_warm_up() {
     let run = echo(server.address, "--connections 10 --pipeline 4 --warmup 200ms --duration 300ms");
     assert_eq!((run.status, run.faults()), (0, [0; 4]), "{run:?}");
     assert_eq!(run.count("window_ns"), 300_000_000);
-    let measured = run.count("echoed_in_window");
-    assert!(measured > 0 && measured < run.count("echoed"), "{run:?}");
+    let measured = run.count("answered_in_window");
+    assert!(measured > 0 && measured < run.count("answered"), "{run:?}");
     assert!(run.json["latency_from_send_ns"]["count"].as_u64() > Some(0));
     assert!(run.json.get("latency_from_plan_ns").is_none());
 }
@@ -44,7 +44,7 @@ fn an_open_loop_sends_exactly_what_was_planned() {
     let run = echo(server.address, "--connections 7 --rate 2000 --warmup 250ms --duration 500ms");
     assert_eq!((run.status, run.faults(), run.count("unsent")), (0, [0; 4], 0), "{run:?}");
     // 2,000 a second for 750 ms, of which 500 ms are measured.
-    assert_eq!((run.count("sent"), run.count("echoed")), (1500, 1500), "{run:?}");
+    assert_eq!((run.count("sent"), run.count("answered")), (1500, 1500), "{run:?}");
     assert_eq!(run.json["latency_from_plan_ns"]["count"], 1000);
     assert!(run.text.contains("from the planned instant") && run.text.contains("from the actual send"));
 }
@@ -53,7 +53,7 @@ fn an_open_loop_sends_exactly_what_was_planned() {
 fn connections_are_dialled_at_their_rate_and_within_their_burst() {
     let server = Honest::start(Echo);
     let run = echo(server.address, "--connections 40 --connect-rate 400 --connect-burst 2 --messages 1");
-    assert_eq!((run.status, run.count("opened"), run.count("echoed")), (0, 40, 40), "{run:?}");
+    assert_eq!((run.status, run.count("opened"), run.count("answered")), (0, 40, 40), "{run:?}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn convicted(run: &Run, faults: [u64; 4]) {
 #[test]
 fn an_honest_server_of_the_same_make_is_not_convicted() {
     let run = echo(start(Answers(|_, message, _: &mut Vec<_>| Some(vec![message]))), FLOOD);
-    assert_eq!((run.status, run.count("echoed"), run.count("closed")), (0, 40, 4), "{run:?}");
+    assert_eq!((run.status, run.count("answered"), run.count("closed")), (0, 40, 4), "{run:?}");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_reordered_echo_is_counted() {
 fn an_early_end_is_named_and_its_messages_are_lost() {
     let run = echo(start(Answers(|seq, message, _: &mut Vec<_>| (seq < 4).then(|| vec![message]))), FLOOD);
     assert_eq!(
-        (run.status, run.count("echoed") + run.count("lost") + run.count("unsent")),
+        (run.status, run.count("answered") + run.count("lost") + run.count("unsent")),
         (1, 40),
         "{run:?}"
     );
@@ -132,7 +132,7 @@ fn an_unanswered_close_is_named() {
     let run = echo(start(Mute), FLOOD);
     convicted(&run, [0; 4]);
     assert_eq!(
-        (run.count("echoed"), run.count("closed"), run.failures("without a Close")),
+        (run.count("answered"), run.count("closed"), run.failures("without a Close")),
         (40, 0, 4),
         "{run:?}"
     );
@@ -142,7 +142,7 @@ fn an_unanswered_close_is_named() {
 fn messages_that_are_never_answered_are_lost() {
     let run = echo(start(Answers(|_, _, _: &mut Vec<_>| Some(vec![]))), "--connections 2 --duration 300ms");
     convicted(&run, [2, 0, 0, 0]);
-    assert_eq!(run.count("echoed"), 0);
+    assert_eq!(run.count("answered"), 0);
 }
 
 #[test]

@@ -69,11 +69,8 @@ impl Chat {
     /// How many posts may go out at `now`, and whether more of them are due.
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
         let person = &lane.person;
-        let free = if person.is_here() {
-            self.pacing.pipeline.saturating_sub(person.unanswered())
-        } else {
-            0
-        };
+        let free =
+            if person.is_here() { self.pacing.pipeline.saturating_sub(person.unanswered()) } else { 0 };
         let due = match (self.pacing.rate, &self.plan) {
             (None, _) => free,
             (Some(_), Some(plan)) => plan.share(plan.due(now), person.number) - person.posted,

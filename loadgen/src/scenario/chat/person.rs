@@ -150,7 +150,12 @@ impl Person {
     }
 
     /// Writes the command that is due, if one is.
-    pub(crate) fn write_command(&mut self, house: &mut House, connection: &mut Connection, out: &mut Vec<u8>) {
+    pub(crate) fn write_command(
+        &mut self,
+        house: &mut House,
+        connection: &mut Connection,
+        out: &mut Vec<u8>,
+    ) {
         let (kind, next) = match self.standing {
             Standing::Greeting { is_sent: false } => ("hello", Standing::Greeting { is_sent: true }),
             Standing::Joining { is_sent: false } => ("join", Standing::Joining { is_sent: true }),
@@ -309,24 +314,7 @@ impl Person {
             _ => {}
         }
         self.seen = Some(seq);
-        self.check_text(house, notice.text.as_deref(), now, record);
-    }
-
-    fn check_text(&self, house: &mut House, text: Option<&str>, now: Nanos, record: &mut Record) {
-        let Some(text) = text else {
-            record.count.corrupted += 1;
-            return;
-        };
-        // Somebody else's messages are none of our business.
-        let Some(head) = text::read_head(house.run, text) else { return };
-        house.text.clear();
-        let size = text::size_of(house.sizes, head.lane, head.seq);
-        text::write_text(house.run, head, size, &mut house.text);
-        if house.text != text {
-            record.count.corrupted += 1;
-        } else if record.window.contains(&head.since) {
-            record.delivery.saturating_record(now.saturating_sub(head.since));
-        }
+        check_text(house, notice.text.as_deref(), now, record);
     }
 
     /// Promise 5 and 6 of the chat: what was missed comes with `joined`, all of it or, as it says itself, not.
@@ -337,7 +325,8 @@ impl Person {
                 let mut missed = Sequence::default();
                 let mut seqs: Vec<u64> = notice.messages.iter().map(|past: &Past<'_>| past.seq).collect();
                 seqs.sort_unstable();
-                let after: Vec<u64> = seqs.iter().filter(|seq| **seq > seen).map(|seq| seq - seen - 1).collect();
+                let after: Vec<u64> =
+                    seqs.iter().filter(|seq| **seq > seen).map(|seq| seq - seen - 1).collect();
                 for seq in after {
                     if missed.arrived(seq) == Arrival::Again {
                         record.count.duplicated += 1;
@@ -383,7 +372,7 @@ impl Person {
             return News::Arrived;
         }
         let Some(first) = list.first() else { return News::Nothing };
-        self.check_text(house, Some(&first.text), now, record);
+        check_text(house, Some(&first.text), now, record);
         match text::read_head(house.run, &first.text) {
             Some(head) if head.lane == self.number => self.acknowledged(Some(head.seq), now, record),
             _ => News::Nothing,
@@ -395,6 +384,23 @@ impl Person {
             Dialect::V1 => format!("lg-room-{}", self.number % house.rooms),
             Dialect::Json => "general".to_owned(),
         }
+    }
+}
+
+fn check_text(house: &mut House, text: Option<&str>, now: Nanos, record: &mut Record) {
+    let Some(text) = text else {
+        record.count.corrupted += 1;
+        return;
+    };
+    // Somebody else's messages are none of our business.
+    let Some(head) = text::read_head(house.run, text) else { return };
+    house.text.clear();
+    let size = text::size_of(house.sizes, head.lane, head.seq);
+    text::write_text(house.run, head, size, &mut house.text);
+    if house.text != text {
+        record.count.corrupted += 1;
+    } else if record.window.contains(&head.since) {
+        record.delivery.saturating_record(now.saturating_sub(head.since));
     }
 }
 
