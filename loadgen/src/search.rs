@@ -140,7 +140,8 @@ impl Bounds {
         match (self.good, self.bad) {
             (None, None) => Some(self.from),
             (None, Some(bad)) if bad <= self.from => None,
-            (None, Some(bad)) => Some((self.from * bad).sqrt().max(self.from)),
+            (None, Some(bad)) if bad / self.from <= 1.0 + self.precision => Some(self.from),
+            (None, Some(bad)) => Some((self.from * bad).sqrt()),
             (Some(good), _) if good >= self.to => {
                 self.is_confirming = true;
                 Some(good)
@@ -163,10 +164,8 @@ impl Bounds {
             (true, true) => self.is_done = true,
             (false, true) => self.good = Some(rate),
             (true, false) => {
-                // It was luck: search below it.
-                self.bad = Some(rate);
-                let lower = rate / (1.0 + self.precision);
-                self.good = (lower >= self.from).then_some(lower);
+                // It was luck, as all below it may have been: search there anew.
+                (self.good, self.bad) = (None, Some(rate));
             }
             (false, false) => self.bad = Some(rate),
         }
@@ -187,7 +186,7 @@ mod tests {
         let (mut confirmed, mut runs) = (None, 0);
         while let Some(rate) = bounds.next() {
             runs += 1;
-            assert!(runs < 200, "the search does not end");
+            assert!(runs < 5000, "the search does not end");
             let is_held = rate <= limit && holds(runs, rate);
             confirmed = (is_held && bounds.is_confirming()).then_some(rate);
             bounds.tried(rate, is_held);

@@ -23,7 +23,7 @@ impl<S: Scenario> Fleet<'_, S> {
             let Err(error) = self.dial_one(place, planned, now) else { continue };
             self.dialer.settled();
             let Seat { lane, .. } = &mut self.seats[place as usize];
-            let end = End::Failed(format!("connect: {error}"));
+            let end = End::Failed(format!("connect: {}", error.kind()));
             if self.scenario.end(lane, &end, now, &mut self.record) && self.phase.sends() {
                 self.dialer.push(place, now);
                 // What failed at once would fail at once again: the next tick is soon enough.
@@ -52,7 +52,7 @@ impl<S: Scenario> Fleet<'_, S> {
         let mut member = Member::new(stream, opening, tls);
         member.throttle = read_rate.map(|rate| Box::new(Throttle::new(rate, now)));
         // What the socket does not take yet, it takes when it is connected.
-        member.send(&mut self.out, &mut self.wire, &mut self.spares)?;
+        self.record.count.octets_out += member.send(&mut self.out, &mut self.wire, &mut self.spares)?;
         self.seats[place as usize].member = Some(member);
         self.open += 1;
         Ok(())

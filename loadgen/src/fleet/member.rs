@@ -145,18 +145,26 @@ impl Member {
     }
 
     /// Encrypts `out` where that is agreed, and writes it; `wire` is for what is encrypted. Both are empty afterwards.
+    /// Gives how many octets were for the socket.
     #[inline]
     pub(super) fn send(
         &mut self,
         out: &mut Vec<u8>,
         wire: &mut Vec<u8>,
         spares: &mut Spares,
-    ) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
-            tls.send(out, wire)?;
-            return if wire.is_empty() { Ok(()) } else { self.write(wire, spares) };
+    ) -> io::Result<u64> {
+        let octets = match &mut self.tls {
+            None => out,
+            Some(tls) => {
+                tls.send(out, wire)?;
+                wire
+            }
+        };
+        let count = octets.len() as u64;
+        if count > 0 {
+            self.write(octets, spares)?;
         }
-        if out.is_empty() { Ok(()) } else { self.write(out, spares) }
+        Ok(count)
     }
 
     /// Writes what is left of before.

@@ -54,7 +54,9 @@ impl Latency {
         for (value, count) in parts.iter().flat_map(|part| &part.histogram) {
             all.saturating_record_n(*value, *count);
         }
-        Self::some(&all)
+        let least = parts.iter().filter(|part| part.count > 0).map(|part| part.min).min();
+        // Their own is finer than what a histogram of all keeps of it.
+        Self::some(&all).map(|all| Self { min: least.unwrap_or(all.min), ..all })
     }
 
     /// The value of this name in nanoseconds.
