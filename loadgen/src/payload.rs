@@ -105,7 +105,8 @@ impl Payloads {
     }
 
     /// Whether `payload` is message `seq` of connection `lane`, bit for bit.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "it is most of what an answer costs")]
+    #[inline(always)]
     pub(crate) fn matches(&self, lane: u32, seq: u64, payload: &[u8]) -> bool {
         let size = self.size(lane, seq);
         if payload.len() != size {

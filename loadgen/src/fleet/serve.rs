@@ -3,7 +3,7 @@
 use std::io;
 
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
-use switchboard::proto::{CloseCode, Connection, Event, Input, MaskingKeys, Message, MessageKind};
+use switchboard::proto::{CloseCode, Connection, Event, Input, MaskingKeys};
 
 use super::member::{Member, Stage};
 use super::scenario::{End, Scenario, Step, Turn};
@@ -135,10 +135,6 @@ impl<S: Scenario> Fleet<'_, S> {
         connection.heard(millis(now));
         let mut input = Input::new(octets);
         let digested = loop {
-            while let Some(payload) = connection.next_short(&mut input) {
-                let message = Message { kind: MessageKind::Binary, payload };
-                self.scenario.receive(&mut seat.lane, &message, now, &mut self.record);
-            }
             match connection.next_event(&mut input, &mut self.out) {
                 Ok(Some(Event::Message(message))) => {
                     self.scenario.receive(&mut seat.lane, &message, now, &mut self.record);
