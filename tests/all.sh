@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit benches release flood conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit benches release flood cost conformance browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -142,6 +142,11 @@ flood() {
   trap "kill $server" EXIT
   await_port "$port" "$server"
   "$target/release/loadgen" echo "ws://127.0.0.1:$port/" --connections 5000 --messages 100 --size 64 --pipeline 4
+}
+
+# What a message costs the load generator: instructions and allocations.
+cost() {
+  loadgen/tests/cost.sh "$target/release"
 }
 
 conformance() {

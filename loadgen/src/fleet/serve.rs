@@ -182,8 +182,8 @@ impl<S: Scenario> Fleet<'_, S> {
                     member.is_closing = true;
                 }
             }
-            let sent = member.send(&mut self.out, &mut self.wire, &mut self.spares);
-            self.record.count.octets_out += sent.map_err(|error| lost(&error))?;
+            let written = member.send(&mut self.out, &mut self.wire, &mut self.spares);
+            self.record.count.octets_out += written.map_err(|error| lost(&error))?;
             if step != Step::More || !member.is_flushed() {
                 return Ok(());
             }

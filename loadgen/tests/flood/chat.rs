@@ -71,8 +71,11 @@ impl House {
     }
 
     fn post(&mut self, member: usize, command: &Value) -> Letters {
-        let (room, text) = (command["room"].as_str().unwrap(), command["text"].as_str().unwrap());
-        let texts = self.rooms.get_mut(room).unwrap();
+        let (room, text) = (
+            command["room"].as_str().expect("a well-formed command"),
+            command["text"].as_str().expect("a well-formed command"),
+        );
+        let texts = self.rooms.get_mut(room).expect("a well-formed command");
         let seq = texts.len() as u64 + 1;
         if self.lie == Lie::Refuses(seq) {
             self.lie = Lie::None;
@@ -81,7 +84,7 @@ impl House {
             return vec![letter(member, &error)];
         }
         texts.push(text.to_owned());
-        let text = if self.lie == Lie::Bends(seq) { text.replace("a", "b") } else { text.to_owned() };
+        let text = if self.lie == Lie::Bends(seq) { text.replace('a', "b") } else { text.to_owned() };
         let message =
             json!({"type": "message", "room": room, "seq": seq, "prev": seq - 1, "user": "x", "text": text});
         let mut letters = Vec::new();
@@ -115,13 +118,17 @@ impl Club for House {
     }
 
     fn said(&mut self, member: usize, message: &[u8]) -> Letters {
-        let command: Value = serde_json::from_slice(message).unwrap();
-        match command["type"].as_str().unwrap() {
+        let command: Value = serde_json::from_slice(message).expect("a well-formed command");
+        match command["type"].as_str().expect("a well-formed command") {
             "hello" => {
                 vec![letter(member, &json!({"type": "welcome", "client": member, "heartbeat_ms": 25000}))]
             }
             "join" => {
-                let joined = self.join(member, command["room"].as_str().unwrap(), &command["since"]);
+                let joined = self.join(
+                    member,
+                    command["room"].as_str().expect("a well-formed command"),
+                    &command["since"],
+                );
                 vec![letter(member, &joined)]
             }
             "leave" => {

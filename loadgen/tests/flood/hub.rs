@@ -1,7 +1,7 @@
 //! A server whose connections hear of each other, for tests: honest or not, as its club is.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -24,6 +24,11 @@ pub(crate) trait Club: Send + 'static {
 
     /// A member said something.
     fn said(&mut self, member: usize, message: &[u8]) -> Letters;
+
+    /// A member has had enough: instead of the next message they get a Close with 1008.
+    fn expels(&self, _member: usize) -> bool {
+        false
+    }
 
     /// A member is gone.
     fn left(&mut self, _member: usize) {}
@@ -93,13 +98,20 @@ fn serve<C: Club>(hub: &Mutex<Hub<C>>, mut stream: TcpStream) {
     hub.club.left(member);
 }
 
-impl<C> Hub<C> {
+impl<C: Club> Hub<C> {
     fn deliver(&mut self, letters: Letters) {
         for (to, kind, payload) in letters {
             let opcode = if kind == MessageKind::Text { Opcode::Text } else { Opcode::Binary };
             let mut frame = Vec::new();
             write_frame(&mut frame, true, opcode, &payload, None);
-            if let Some(stream) = &mut self.streams[to] {
+            if self.club.expels(to) {
+                if let Some(mut stream) = self.streams[to].take() {
+                    // A client that is gone reads nothing.
+                    let _ = stream
+                        .write_all(&[0x88, 2, 0x03, 0xF0])
+                        .and_then(|()| stream.shutdown(Shutdown::Write));
+                }
+            } else if let Some(stream) = &mut self.streams[to] {
                 // A client that is gone reads nothing.
                 let _ = stream.write_all(&frame);
             }

@@ -1,7 +1,9 @@
 //! `idle`, `churn`, `slow` and `storm` against the real server, and what they make of a server that fails.
 
-use switchboard::apps::{Echo, Fanout};
+use switchboard::apps::Echo;
+use switchboard::proto::MessageKind;
 
+use crate::hub::{Club, Letters, hub};
 use crate::support::{Answers, Honest, flood, start};
 
 #[test]
@@ -81,19 +83,33 @@ fn slow_readers_are_reported_and_the_others_are_served() {
     assert!(slow["unanswered"].as_u64() > Some(0) && run.count("answered") > 100, "{run:?}");
 }
 
+/// Tells everyone, but the last two, whom it turns out.
+struct TurnsTheLastOut {
+    members: usize,
+}
+
+impl Club for TurnsTheLastOut {
+    fn joined(&mut self, _: usize) {
+        self.members += 1;
+    }
+
+    fn said(&mut self, _: usize, message: &[u8]) -> Letters {
+        (0..self.members).map(|to| (to, MessageKind::Binary, message.to_vec())).collect()
+    }
+
+    fn expels(&self, member: usize) -> bool {
+        member >= 8
+    }
+}
+
 #[test]
 fn slow_readers_that_are_cut_off_are_no_failure() {
-    // A queue of 32 KiB is soon full: the server ends who does not read. Whoever is cut off learns of it behind what the
-    // kernel holds for them, a few megabytes.
-    let server = Honest::start_with(Fanout::default(), |config| {
-        config.max_backlog = 32 * 1024;
-        config.high_water = 16 * 1024;
-    });
-    let options = "--fanout 2 --connections 10 --slow-share 0.2 --slow-bytes 5000000 --size 30000 --pipeline 2 --warmup 0s --duration 4s";
-    let run = flood("slow", server.address, options);
-    let cut = run.json["slow"]["cut"].as_object().unwrap();
-    assert!(!cut.is_empty(), "{run:?}");
-    assert!(run.text.contains("slow readers") && run.text.contains("cut off"), "{}", run.text);
+    let options =
+        "--fanout 2 --connections 10 --connect-burst 1 --slow-share 0.2 --warmup 0s --duration 500ms";
+    let run = flood("slow", hub(TurnsTheLastOut { members: 0 }), options);
+    assert_eq!((run.status, run.faults(), &run.json["slow"]["held"]), (0, [0; 4], &0.into()), "{run:?}");
+    assert_eq!(run.json["slow"]["cut"]["closed early by the server with 1008"], 2, "{run:?}");
+    assert!(run.text.contains("2 cut off") && run.count("answered") > 0, "{}", run.text);
 }
 
 #[test]

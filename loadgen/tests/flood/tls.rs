@@ -13,21 +13,22 @@ use crate::support::{Answers, run, serve};
 /// An echo server with a certificate that nobody knows.
 fn encrypted() -> SocketAddr {
     let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("TLS");
     let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .unwrap()
+        .expect("TLS")
         .with_no_client_auth()
         .with_single_cert(vec![cert.der().clone()], key)
-        .unwrap();
-    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").unwrap());
-    let address = listener.local_addr().unwrap();
+        .expect("TLS");
+    let (config, listener) = (Arc::new(config), TcpListener::bind("127.0.0.1:0").expect("TLS"));
+    let address = listener.local_addr().expect("TLS");
     thread::spawn(move || {
         for stream in listener.incoming() {
             let config = Arc::clone(&config);
             thread::spawn(move || {
-                let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream.unwrap());
+                let mut stream =
+                    StreamOwned::new(ServerConnection::new(config).expect("TLS"), stream.expect("TLS"));
                 // A client that does not like the certificate goes away.
                 if stream.conn.complete_io(&mut stream.sock).is_ok() {
                     serve(&Answers(|_, message, _: &mut Vec<_>| Some(vec![message])), stream);
