@@ -6,12 +6,12 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use serde_json::Value;
 use switchboard::proto::{Connection, Message, Outgoing};
 
-use super::super::sequence::{Arrival, Sequence};
 use super::text::{self, Head};
 use super::wire::{Command, Listing, Notice, Past, Post, Since};
 use crate::cli::values::Sizes;
 use crate::clock::Nanos;
 use crate::record::Record;
+use crate::scenario::sequence::{Arrival, Sequence};
 
 /// What the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
