@@ -2,8 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use switchboard::proto::{MaskingKeys, MessageKind, Opcode, write_masked_frames};
+use switchboard::proto::{MaskingKeys, MessageKind, Opcode, write_frame, write_masked_frames};
 
+use crate::cli::Mask;
 use crate::cli::values::Sizes;
 
 /// The fill of a message starts at one of so many places of the pattern, so that parts of two messages differ.
@@ -24,10 +25,11 @@ pub(crate) struct Payloads {
     opcode: Opcode,
     sizes: Sizes,
     pattern: Vec<u8>,
+    is_masked: bool,
 }
 
 impl Payloads {
-    pub(crate) fn new(kind: MessageKind, sizes: Sizes, seed: u64) -> Self {
+    pub(crate) fn new(kind: MessageKind, sizes: Sizes, seed: u64, mask: Mask) -> Self {
         let mut state = seed;
         let octets = (0..sizes.max + TURNS as usize).map(|_| {
             // A 64-bit linear congruential generator (Knuth, MMIX); its high bits are good enough to tell apart.
@@ -36,7 +38,7 @@ impl Payloads {
             if kind == MessageKind::Text { b'A' + octet % 26 } else { octet }
         });
         let opcode = if kind == MessageKind::Text { Opcode::Text } else { Opcode::Binary };
-        Self { kind, opcode, sizes, pattern: octets.collect() }
+        Self { kind, opcode, sizes, pattern: octets.collect(), is_masked: mask != Mask::None }
     }
 
     /// The size of message `seq` of connection `lane`.
@@ -61,6 +63,9 @@ impl Payloads {
         keys: &mut MaskingKeys,
         out: &mut Vec<u8>,
     ) {
+        if !self.is_masked {
+            return self.write_unmasked(lane, seq, count, out);
+        }
         if self.sizes.min == self.sizes.max {
             write_masked_frames(out, self.opcode, count as usize, self.sizes.min, keys, |i, payload| {
                 self.fill_in(lane, seq + i as u64, payload);
@@ -72,6 +77,16 @@ impl Payloads {
             write_masked_frames(out, self.opcode, 1, size, keys, |_, payload| {
                 self.fill_in(lane, seq, payload);
             });
+        }
+    }
+
+    #[inline(never)]
+    fn write_unmasked(&self, lane: u32, seq: u64, count: u64, out: &mut Vec<u8>) {
+        let mut payload = Vec::with_capacity(self.sizes.max);
+        for seq in seq..seq + count {
+            payload.clear();
+            self.render(lane, seq, &mut payload);
+            write_frame(out, true, self.opcode, &payload, None);
         }
     }
 
@@ -238,7 +253,7 @@ mod tests {
     use super::*;
 
     fn fixed(kind: MessageKind, size: usize, seed: u64) -> Payloads {
-        Payloads::new(kind, Sizes { min: size, max: size }, seed)
+        Payloads::new(kind, Sizes { min: size, max: size }, seed, Mask::Random)
     }
 
     fn render(payloads: &Payloads, lane: u32, seq: u64) -> Vec<u8> {
@@ -287,7 +302,7 @@ mod tests {
 
     #[test]
     fn sizes_come_from_the_whole_range() {
-        let payloads = Payloads::new(MessageKind::Binary, Sizes { min: 5, max: 14 }, 1);
+        let payloads = Payloads::new(MessageKind::Binary, Sizes { min: 5, max: 14 }, 1, Mask::Random);
         let mut seen = [0_u32; 20];
         for seq in 0..10_000 {
             let message = render(&payloads, 3, seq);

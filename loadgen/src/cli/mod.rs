@@ -63,6 +63,9 @@ pub(crate) enum Mask {
     Fixed,
     /// A new key for every frame, as RFC 6455 5.3 asks of clients
     Random,
+    /// Frames without a key, and no closing handshake: only for what sends back the octets that came and knows no
+    /// WebSocket, to see what that costs
+    None,
 }
 
 /// Whom to connect to, and how.

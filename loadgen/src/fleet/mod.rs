@@ -24,6 +24,7 @@ use self::member::{Member, Spares, Stage};
 pub(crate) use self::scenario::{End, Order, Scenario, Step, Turn};
 pub(crate) use self::shared::{Shared, Snapshot};
 pub(crate) use self::tls::TlsSetup;
+use crate::cli::Mask;
 use crate::clock::{Nanos, SECOND, processor_time};
 use crate::plan::Plan;
 use crate::record::Record;
@@ -301,7 +302,7 @@ impl<'p, S: Scenario> Fleet<'p, S> {
     fn close(&mut self, place: u32) {
         let now = millis(self.shared.clock.now());
         let Some(member) = &mut self.seats[place as usize].member else { return };
-        if member.throttle.is_some() {
+        if member.throttle.is_some() || self.plan.mask == Mask::None {
             return self.end(place, &End::Dropped);
         }
         if let Stage::Open(connection) = &mut member.stage {

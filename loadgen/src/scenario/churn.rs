@@ -42,7 +42,7 @@ impl Churn {
         Self {
             rate: plan.pacing.rate.map_or(f64::INFINITY, |rate| rate / f64::from(plan.threads)),
             messages,
-            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed),
+            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed, plan.mask),
             keys: masking_keys(plan, thread),
             open: 0,
         }

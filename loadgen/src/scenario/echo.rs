@@ -78,7 +78,7 @@ impl Echo {
             pacing: plan.pacing,
             messages: plan.messages,
             connections: plan.connections,
-            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed),
+            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed, plan.mask),
             keys: masking_keys(plan, thread),
             flights: Flights::new(),
             cursor: Cursor::new(thread, plan.threads),

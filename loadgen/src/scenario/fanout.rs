@@ -157,7 +157,7 @@ impl Fanout {
             slow_bytes,
             pacing: plan.pacing,
             messages: plan.messages,
-            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed),
+            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed, plan.mask),
             keys: masking_keys(plan, thread),
             plan: None,
             cursor: Cursor::new(thread, plan.threads),

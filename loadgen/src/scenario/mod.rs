@@ -22,7 +22,7 @@ const FIXED_KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
 /// The masking-keys of a thread's frames.
 fn masking_keys(plan: &Plan, thread: u32) -> MaskingKeys {
     match plan.mask {
-        Mask::Fixed => MaskingKeys::Fixed(FIXED_KEY),
+        Mask::Fixed | Mask::None => MaskingKeys::Fixed(FIXED_KEY),
         Mask::Random => MaskingKeys::Seeded(plan.seed.wrapping_add(u64::from(thread) << 32)),
     }
 }

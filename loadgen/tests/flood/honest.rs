@@ -1,14 +1,15 @@
 //! Against the real server: everything comes back.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use switchboard::apps::{Echo, Fanout};
-use switchboard::proto::DeflateConfig;
+use switchboard::proto::{DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
-use crate::support::{Honest, echo};
+use crate::support::{Honest, accept, echo};
 
 #[test]
 fn every_message_comes_back_in_every_size_and_kind() {
@@ -118,6 +119,33 @@ fn connections_come_from_the_addresses_they_are_told_to() {
     assert_eq!(run.status, 1);
     let expected = ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.9"].map(str::to_owned);
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from(expected));
+}
+
+/// Sends back the octets that come after the opening handshake, whatever they are.
+fn raw_echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 64 * 1024];
+                let head = accept(&mut stream, &mut buffer, &Limits::default(), None);
+                let mut writer = stream.try_clone().expect("a socket");
+                // It ends when the client is gone.
+                let _ = writer.write_all(&head).and_then(|()| std::io::copy(&mut stream, &mut writer));
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn what_knows_no_websocket_is_flooded_without_masks() {
+    let run = echo(raw_echo(), "--mask none --connections 3 --messages 50 --pipeline 8 --size 20-300");
+    assert_eq!((run.status, run.count("answered"), run.faults()), (0, 150, [0; 4]), "{run:?}");
+    let run = echo(raw_echo(), "--connections 3 --messages 50");
+    assert_eq!((run.status, run.failures("masked frame")), (1, 3), "{run:?}");
 }
 
 #[test]
