@@ -26,6 +26,8 @@ pub(crate) struct Payloads {
     sizes: Sizes,
     pattern: Vec<u8>,
     is_masked: bool,
+    /// A payload that is copied into its frame.
+    scratch: Vec<u8>,
 }
 
 impl Payloads {
@@ -38,7 +40,14 @@ impl Payloads {
             if kind == MessageKind::Text { b'A' + octet % 26 } else { octet }
         });
         let opcode = if kind == MessageKind::Text { Opcode::Text } else { Opcode::Binary };
-        Self { kind, opcode, sizes, pattern: octets.collect(), is_masked: mask != Mask::None }
+        Self {
+            kind,
+            opcode,
+            sizes,
+            pattern: octets.collect(),
+            is_masked: mask != Mask::None,
+            scratch: Vec::new(),
+        }
     }
 
     /// The size of message `seq` of connection `lane`.
@@ -56,7 +65,7 @@ impl Payloads {
     /// Appends frames with `count` messages of connection `lane` from `seq` on.
     #[inline]
     pub(crate) fn write_frames(
-        &self,
+        &mut self,
         lane: u32,
         seq: u64,
         count: u64,
@@ -81,13 +90,14 @@ impl Payloads {
     }
 
     #[inline(never)]
-    fn write_unmasked(&self, lane: u32, seq: u64, count: u64, out: &mut Vec<u8>) {
-        let mut payload = Vec::with_capacity(self.sizes.max);
+    fn write_unmasked(&mut self, lane: u32, seq: u64, count: u64, out: &mut Vec<u8>) {
+        let mut payload = std::mem::take(&mut self.scratch);
         for seq in seq..seq + count {
             payload.clear();
             self.render(lane, seq, &mut payload);
             write_frame(out, true, self.opcode, &payload, None);
         }
+        self.scratch = payload;
     }
 
     /// Appends the payload of message `seq` of connection `lane`.

@@ -36,7 +36,7 @@ pub(crate) struct Hall {
 struct Publisher {
     sent: AtomicU64,
     completed: AtomicU64,
-    /// A message has the slot of its number, modulo their count.
+    /// A message has the slot of its number, modulo their count, which is a power of two.
     slots: Vec<Slot>,
 }
 
@@ -50,7 +50,9 @@ struct Slot {
 impl Hall {
     pub(crate) fn new(plan: &Plan, shared: &Arc<Shared>) -> Arc<Self> {
         let publishers = publishers_of(plan);
-        let slots = plan.pacing.pipeline.min((MAX_SLOTS / u64::from(publishers)).max(1)) as usize;
+        // A power of two, so that no delivery costs a division.
+        let most = 1 << (MAX_SLOTS / u64::from(publishers)).max(1).ilog2();
+        let slots = plan.pacing.pipeline.next_power_of_two().min(most) as usize;
         let publisher = || Publisher {
             sent: AtomicU64::new(0),
             completed: AtomicU64::new(0),
@@ -185,7 +187,7 @@ impl Fanout {
     /// One receiver of this thread has message `seq`, or will never have it.
     #[inline]
     fn done(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
-        let slot = (seq % self.slots as u64) as usize;
+        let slot = seq as usize & (self.slots - 1);
         let left = &mut self.left[publisher as usize * self.slots + slot];
         if *left == 0 {
             let is_own = self.excludes_self && publisher % self.threads == self.thread;
@@ -216,7 +218,7 @@ impl Fanout {
     /// A delivery that was right.
     #[inline]
     fn deliver(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
-        let slot = (seq % self.slots as u64) as usize;
+        let slot = seq as usize & (self.slots - 1);
         let sent_at = self.hall.publishers[publisher as usize].slots[slot].sent_at.load(Ordering::Acquire);
         if sent_at != self.batch.sent_at {
             self.flush(now, record);
@@ -376,7 +378,7 @@ impl Scenario for Fanout {
         let hall = Arc::clone(&self.hall);
         let publisher = &hall.publishers[lane.number as usize];
         while lane.sent < until && (out.len() < MAX_WRITE || lane.sent == first) {
-            let slot = &publisher.slots[(lane.sent % self.slots as u64) as usize];
+            let slot = &publisher.slots[lane.sent as usize & (self.slots - 1)];
             if slot.threads_left.load(Ordering::Acquire) != 0 {
                 // A message of long ago is not everywhere yet.
                 lane.is_held = true;
