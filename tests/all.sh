@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit benches release flood rivals conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit benches release flood cost rivals conformance browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -163,6 +163,11 @@ soak() {
   cargo build --release --bin switchboard
   CARGO_TARGET_DIR=$target/rivals cargo build --release --manifest-path $manifest
   "$target/rivals/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
+}
+
+# What a message costs the load generator: instructions and allocations.
+cost() {
+  loadgen/tests/cost.sh "$target/release"
 }
 
 conformance() {

@@ -37,7 +37,7 @@ const FENCES: &[Fence] = &[
     },
     Fence {
         words: &["serde_json", "simd_json"],
-        within: &["src/chat/"],
+        within: &["src/chat/", "loadgen/"],
         why: "the layers below the chat know no JSON",
     },
 ];

@@ -6,6 +6,7 @@ use std::ops::Range;
 use hdrhistogram::{CreationError, Histogram};
 
 use crate::clock::{Nanos, SECOND};
+use crate::series::Series;
 
 /// Latencies are kept between these, with three digits.
 const SHORTEST: Nanos = 100;
@@ -16,189 +17,295 @@ pub(crate) const LATE: Nanos = SECOND / 1000;
 const MAX_FAILURES: usize = 64;
 const OTHER_FAILURES: &str = "further kinds of failures";
 
+/// Declares the counters once: as fields, in their order, and how to add those of another thread.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters that every scenario shares.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub(crate) struct Counters { $($(#[$doc])* pub(crate) $name: u64,)* }
+
+        impl Counters {
+            /// Adds those of another thread.
+            fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages sent, the warm-up included.
+    sent,
+    /// Right answers, or deliveries.
+    answered,
+    /// Right answers that came within the window.
+    answered_in_window,
+    /// Messages never answered, deliveries that never came.
+    lost,
+    /// What had come before.
+    duplicated,
+    /// Right answers behind the answer to a later message.
+    reordered,
+    /// Messages that came and were never sent.
+    corrupted,
+    /// Messages under way when the run was interrupted.
+    cut_off,
+    /// Messages whose planned instant came, and which could not be sent.
+    unsent,
+    /// Messages of an open loop that were planned in the window.
+    planned_in_window,
+    /// Those of them that went out.
+    sent_in_window,
+    /// Messages that left more than [`LATE`] after their planned instant.
+    late,
+    /// Those of them that nobody but the generator held up.
+    late_by_generator,
+    /// Connections whose opening handshake was completed.
+    opened,
+    /// Those within the window.
+    opened_in_window,
+    /// Connections whose closing handshake was completed, and begun by us.
+    closed,
+    /// Pings of the server that were answered.
+    pings,
+    /// Octets read from the sockets.
+    octets_in,
+    /// Octets written to the sockets.
+    octets_out,
+    /// Publishes that reached their last receiver.
+    completed,
+    /// Errors that the server reported in words.
+    refused,
+    /// Rooms left and joined again.
+    rejoined,
+    /// Histories that a chat server could not resume, and said so.
+    unrecovered,
+    /// Slow connections that the server cut off.
+    slow_cut,
+    /// Bytes that slow connections read.
+    slow_octets,
+    /// Slow connections that were open to the end.
+    slow_held,
+    /// Messages to or from slow connections that had no answer when the run ended.
+    slow_unanswered,
+}
+
 /// Everything that the report is made of.
 #[derive(Debug)]
 pub(crate) struct Record {
     /// The measured window. Messages belong to it by their planned instant or, in a closed loop, by their send.
     pub(crate) window: Range<Nanos>,
-    /// Messages sent, the warm-up included.
-    pub(crate) sent: u64,
-    /// Right answers to them.
-    pub(crate) echoed: u64,
-    /// Right answers that came within the window.
-    pub(crate) echoed_in_window: u64,
-    /// Messages never answered.
-    pub(crate) lost: u64,
-    /// Answers that had come before.
-    pub(crate) duplicated: u64,
-    /// Right answers behind the answer to a later message.
-    pub(crate) reordered: u64,
-    /// Messages that came and were never sent.
-    pub(crate) corrupted: u64,
-    /// Messages under way when the run was interrupted.
-    pub(crate) cut_off: u64,
-    /// Messages whose planned instant came, and which could not be sent.
-    pub(crate) unsent: u64,
-    /// Messages that left more than [`LATE`] after their planned instant.
-    pub(crate) late: u64,
-    /// The longest such delay.
-    pub(crate) max_lag: Nanos,
-    /// Connections whose opening handshake was completed.
-    pub(crate) opened: u32,
-    /// Connections whose closing handshake was completed, and begun by us.
-    pub(crate) closed: u32,
-    /// Processor time within the window.
-    pub(crate) processor: Nanos,
+    pub(crate) count: Counters,
+    /// The longest delay of a send behind its planned instant.
+    pub(crate) max_late: Nanos,
+    /// Processor time within the window, for each thread.
+    pub(crate) processor: Vec<Nanos>,
+    /// How long each storm took until everyone was back and served.
+    pub(crate) storms: Vec<Nanos>,
     failures: BTreeMap<String, u64>,
-    from_send: Histogram<u64>,
-    from_plan: Histogram<u64>,
-    run: Run,
+    /// Ends of slow connections by name: what the server did about them.
+    pub(crate) slow_ends: BTreeMap<String, u64>,
+    /// What the run could not check, and why.
+    pub(crate) notes: Vec<String>,
+    pub(crate) from_send: Histogram<u64>,
+    pub(crate) from_plan: Histogram<u64>,
+    /// Until the last receiver of a publish had it.
+    pub(crate) to_last: Histogram<u64>,
+    /// Until a message of the chat was delivered, for every receiver.
+    pub(crate) delivery: Histogram<u64>,
+    /// From the dial to the end of the opening handshake, TCP and TLS included.
+    pub(crate) handshake: Histogram<u64>,
+    /// The same from the planned instant of the dial.
+    pub(crate) handshake_from_plan: Histogram<u64>,
+    /// How late the loop woke up for what was planned.
+    pub(crate) lag: Histogram<u64>,
+    pub(crate) series: Series,
+    primary: Primary,
 }
 
-/// Answers of one read to messages of one write: they share their latency.
-#[derive(Debug, Clone, Copy, Default)]
-struct Run {
-    sent_at: Nanos,
-    now: Nanos,
-    count: u64,
+/// The latency that the intervals show, and that a condition without a further word is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Primary {
+    /// From the actual send.
+    Send,
+    /// From the planned instant.
+    Plan,
+    /// Of opening handshakes, from the planned instant of the dial.
+    Handshake,
+}
+
+impl Primary {
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Plan => "plan",
+            Self::Handshake => "handshake",
+        }
+    }
 }
 
 impl Record {
-    pub(crate) fn new() -> Result<Self, CreationError> {
+    /// `primary`: what the intervals show.
+    pub(crate) fn new(primary: Primary) -> Result<Self, CreationError> {
         let histogram = Histogram::new_with_bounds(SHORTEST, LONGEST, 3)?;
         Ok(Self {
             window: Nanos::MAX..Nanos::MAX,
-            sent: 0,
-            echoed: 0,
-            echoed_in_window: 0,
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            corrupted: 0,
-            cut_off: 0,
-            unsent: 0,
-            late: 0,
-            max_lag: 0,
-            opened: 0,
-            closed: 0,
-            processor: 0,
+            count: Counters::default(),
+            max_late: 0,
+            processor: Vec::new(),
+            storms: Vec::new(),
             failures: BTreeMap::new(),
+            slow_ends: BTreeMap::new(),
+            notes: Vec::new(),
             from_send: histogram.clone(),
-            from_plan: histogram,
-            run: Run::default(),
+            from_plan: histogram.clone(),
+            to_last: histogram.clone(),
+            delivery: histogram.clone(),
+            handshake: histogram.clone(),
+            handshake_from_plan: histogram.clone(),
+            lag: histogram,
+            series: Series::default(),
+            primary,
         })
     }
 
-    /// A right answer came at `now`.
-    #[inline]
-    pub(crate) fn echo(&mut self, sent_at: Nanos, now: Nanos) {
-        if self.run.sent_at != sent_at || self.run.now != now {
-            self.flush();
-            self.run = Run { sent_at, now, count: 0 };
-        }
-        self.run.count += 1;
+    /// The window is known from now on.
+    pub(crate) fn begin(&mut self, window: Range<Nanos>) {
+        self.series = Series::over(&window);
+        self.window = window;
     }
 
-    /// The same answer, by the planned instant of its message.
+    /// The measurement ends at `now`, at the latest.
+    pub(crate) fn end_window(&mut self, now: Nanos) {
+        self.window.end = self.window.end.min(now + 1).max(self.window.start);
+    }
+
+    /// `count` right answers, to messages sent together, came at `now`.
     #[inline]
-    pub(crate) fn echo_of_plan(&mut self, planned: Nanos, now: Nanos) {
+    pub(crate) fn answers(&mut self, sent_at: Nanos, now: Nanos, count: u64) {
+        self.count.answered += count;
+        if self.window.contains(&now) {
+            self.count.answered_in_window += count;
+        }
+        if self.window.contains(&sent_at) {
+            let latency = now.saturating_sub(sent_at);
+            self.from_send.saturating_record_n(latency, count);
+            if self.primary == Primary::Send {
+                self.series.record(now, latency, count);
+            }
+        }
+    }
+
+    /// One of these answers, by the planned instant of its message.
+    #[inline]
+    pub(crate) fn answer_of_plan(&mut self, planned: Nanos, now: Nanos) {
         if self.window.contains(&planned) {
-            self.from_plan.saturating_record(now.saturating_sub(planned));
+            let latency = now.saturating_sub(planned);
+            self.from_plan.saturating_record(latency);
+            if self.primary == Primary::Plan {
+                self.series.record(now, latency, 1);
+            }
         }
     }
 
-    /// A message of an open loop went out.
-    pub(crate) fn departed(&mut self, planned: Nanos, now: Nanos) {
-        let lag = now.saturating_sub(planned);
-        self.late += u64::from(lag > LATE);
-        self.max_lag = self.max_lag.max(lag);
+    /// A message of an open loop went out. `is_held`: the server, or a bound on what is unanswered, held it up.
+    #[inline]
+    pub(crate) fn departed(&mut self, planned: Nanos, now: Nanos, is_held: bool) {
+        let late = now.saturating_sub(planned);
+        if late > LATE {
+            self.count.late += 1;
+            self.count.late_by_generator += u64::from(!is_held);
+        }
+        self.max_late = self.max_late.max(late);
+        self.count.sent_in_window += u64::from(self.window.contains(&planned));
+    }
+
+    /// An opening handshake was completed at `now`. Before the window begins all of them count.
+    pub(crate) fn opened(&mut self, planned: Nanos, dialled: Nanos, now: Nanos) {
+        self.count.opened += 1;
+        self.count.opened_in_window += u64::from(self.window.contains(&now));
+        let is_early = self.window.start == Nanos::MAX;
+        if is_early || self.window.contains(&planned) {
+            self.handshake.saturating_record(now.saturating_sub(dialled));
+            self.handshake_from_plan.saturating_record(now.saturating_sub(planned));
+            if self.primary == Primary::Handshake {
+                self.series.record(now, now.saturating_sub(planned), 1);
+            }
+        }
     }
 
     /// Counts a failure under its name.
     pub(crate) fn failure(&mut self, name: &str) {
-        if let Some(count) = self.failures.get_mut(name) {
-            *count += 1;
-            return;
-        }
-        let name = if self.failures.len() < MAX_FAILURES { name } else { OTHER_FAILURES };
-        *self.failures.entry(name.to_owned()).or_default() += 1;
+        count_by_name(&mut self.failures, name, 1);
     }
 
-    /// Right answers so far.
-    pub(crate) fn echoed_so_far(&self) -> u64 {
-        self.echoed + self.run.count
+    /// Counts the end of a slow connection under its name.
+    pub(crate) fn slow_end(&mut self, name: &str) {
+        self.count.slow_cut += 1;
+        count_by_name(&mut self.slow_ends, name, 1);
     }
 
-    /// Ends the recording: what is read below is complete.
-    pub(crate) fn flush(&mut self) {
-        let Run { sent_at, now, count } = std::mem::take(&mut self.run);
-        self.echoed += count;
-        if self.window.contains(&now) {
-            self.echoed_in_window += count;
-        }
-        if self.window.contains(&sent_at) && count > 0 {
-            self.from_send.saturating_record_n(now.saturating_sub(sent_at), count);
+    /// Says once what could not be checked.
+    pub(crate) fn note(&mut self, note: &str) {
+        if !self.notes.iter().any(|known| known == note) && self.notes.len() < MAX_FAILURES {
+            self.notes.push(note.to_owned());
         }
     }
 
     /// Failures of connections by name, with their counts.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.failures.iter().map(|(name, count)| (name.as_str(), *count))
+    pub(crate) fn failures(&self) -> &BTreeMap<String, u64> {
+        &self.failures
     }
 
-    /// How many connections failed.
-    pub(crate) fn failed(&self) -> u64 {
-        self.failures.values().sum()
-    }
-
-    /// Messages that are not what they should be, by name.
-    pub(crate) fn faults(&self) -> [(&'static str, u64); 4] {
-        [
-            ("lost", self.lost),
-            ("duplicated", self.duplicated),
-            ("reordered", self.reordered),
-            ("corrupted", self.corrupted),
-        ]
-    }
-
-    /// Whether every connection and every message did what it should.
-    pub(crate) fn is_flawless(&self) -> bool {
-        self.failures.is_empty() && self.unsent == 0 && self.faults().iter().all(|(_, count)| *count == 0)
-    }
-
-    /// Latencies from the actual send.
-    pub(crate) fn latency_from_send(&self) -> Latency {
-        Latency::of(&self.from_send)
-    }
-
-    /// Latencies from the planned instant: only an open loop has them.
-    pub(crate) fn latency_from_plan(&self) -> Latency {
-        Latency::of(&self.from_plan)
-    }
-}
-
-/// What is printed of a histogram, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Latency {
-    pub(crate) count: u64,
-    pub(crate) p50: Nanos,
-    pub(crate) p90: Nanos,
-    pub(crate) p99: Nanos,
-    pub(crate) p999: Nanos,
-    pub(crate) max: Nanos,
-}
-
-impl Latency {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        Self {
-            count: histogram.len(),
-            p50: histogram.value_at_quantile(0.5),
-            p90: histogram.value_at_quantile(0.9),
-            p99: histogram.value_at_quantile(0.99),
-            p999: histogram.value_at_quantile(0.999),
-            max: histogram.max(),
+    /// Adds what another thread saw.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.window = if self.window.start == Nanos::MAX {
+            other.window.clone()
+        } else if other.window.start == Nanos::MAX {
+            self.window.clone()
+        } else {
+            self.window.start.min(other.window.start)..self.window.end.max(other.window.end)
+        };
+        self.count.add(&other.count);
+        self.max_late = self.max_late.max(other.max_late);
+        self.processor.extend(&other.processor);
+        for (i, &storm) in other.storms.iter().enumerate() {
+            match self.storms.get_mut(i) {
+                Some(mine) => *mine = storm.max(*mine),
+                None => self.storms.push(storm),
+            }
         }
+        for (name, count) in &other.failures {
+            count_by_name(&mut self.failures, name, *count);
+        }
+        for (name, count) in &other.slow_ends {
+            count_by_name(&mut self.slow_ends, name, *count);
+        }
+        other.notes.iter().for_each(|note| self.note(note));
+        for (mine, theirs) in [
+            (&mut self.from_send, &other.from_send),
+            (&mut self.from_plan, &other.from_plan),
+            (&mut self.to_last, &other.to_last),
+            (&mut self.delivery, &other.delivery),
+            (&mut self.handshake, &other.handshake),
+            (&mut self.handshake_from_plan, &other.handshake_from_plan),
+            (&mut self.lag, &other.lag),
+        ] {
+            // Both have the same bounds, so nothing is left out.
+            let _ = mine.add(theirs);
+        }
+        self.series.merge(&other.series);
     }
+}
+
+fn count_by_name(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
+    if let Some(count) = counts.get_mut(name) {
+        *count += more;
+        return;
+    }
+    let name = if counts.len() < MAX_FAILURES { name } else { OTHER_FAILURES };
+    *counts.entry(name.to_owned()).or_default() += more;
 }
 
 #[cfg(test)]
@@ -213,52 +320,67 @@ mod tests {
 
     #[test]
     fn the_warm_up_is_in_no_figure_and_a_late_answer_is() {
-        let mut record = Record::new().unwrap();
-        record.window = 100 * MS..200 * MS;
-        record.echo(10 * MS, 99 * MS);
-        record.echo(99 * MS, 101 * MS);
-        record.echo(150 * MS, 151 * MS);
-        record.echo(150 * MS, 151 * MS);
-        record.echo(199 * MS, 700 * MS);
-        assert_eq!(record.echoed_so_far(), 5);
-        record.flush();
-        let latency = record.latency_from_send();
-        assert_eq!((record.echoed, record.echoed_in_window, latency.count), (5, 3, 3));
-        assert!(close_to(latency.p50, MS) && close_to(latency.max, 501 * MS), "{latency:?}");
+        let mut record = Record::new(Primary::Send).unwrap();
+        record.begin(100 * MS..200 * MS);
+        record.answers(10 * MS, 99 * MS, 1);
+        record.answers(99 * MS, 101 * MS, 1);
+        record.answers(150 * MS, 151 * MS, 2);
+        record.answers(199 * MS, 700 * MS, 1);
+        assert_eq!((record.count.answered, record.count.answered_in_window), (5, 3));
+        let latency = &record.from_send;
+        assert_eq!((latency.len(), record.series.answered.iter().sum::<u64>()), (3, 2));
+        assert!(close_to(latency.value_at_quantile(0.5), MS) && close_to(latency.max(), 501 * MS));
     }
 
     #[test]
     fn a_pause_shows_in_the_planned_latencies_and_hardly_in_the_others() {
-        // A message each millisecond; the generator is held up for 100 ms, then sends everything at once.
-        let mut record = Record::new().unwrap();
-        record.window = 0..1000 * MS;
+        // A message each millisecond; the server is held up for 100 ms, then everything goes out at once.
+        let mut record = Record::new(Primary::Plan).unwrap();
+        record.begin(0..1000 * MS);
         for k in 0..1000 {
             let planned = k * MS;
-            let sent_at = if (500..600).contains(&k) { 600 * MS } else { planned };
-            record.departed(planned, sent_at);
-            record.echo(sent_at, sent_at + MS / 10);
-            record.echo_of_plan(planned, sent_at + MS / 10);
+            let is_held = (500..600).contains(&k);
+            let sent_at = if is_held { 600 * MS } else { planned };
+            record.departed(planned, sent_at, is_held);
+            record.answers(sent_at, sent_at + MS / 10, 1);
+            record.answer_of_plan(planned, sent_at + MS / 10);
         }
-        record.flush();
-        assert!(close_to(record.latency_from_send().p999, MS / 10));
-        assert!(
-            record.latency_from_plan().p99 > 85 * MS
-                && close_to(record.latency_from_plan().max, 100 * MS + MS / 10)
-        );
-        assert_eq!((record.late, record.max_lag), (99, 100 * MS));
+        let (sent, plan) = (&record.from_send, &record.from_plan);
+        assert!(close_to(sent.value_at_quantile(0.999), MS / 10));
+        assert!(plan.value_at_quantile(0.99) > 85 * MS && close_to(plan.max(), 100 * MS + MS / 10));
+        assert_eq!((record.count.late, record.count.late_by_generator, record.max_late), (99, 0, 100 * MS));
+        assert_eq!(record.count.sent_in_window, 1000);
     }
 
     #[test]
     fn failures_are_counted_by_name_and_their_names_are_bounded() {
-        let mut record = Record::new().unwrap();
-        assert!(record.is_flawless());
+        let mut record = Record::new(Primary::Send).unwrap();
         for name in 0..200 {
             record.failure(&format!("closed early with {name}"));
             record.failure("connection refused");
         }
-        assert_eq!(record.failed(), 400);
-        assert_eq!(record.failures().count(), MAX_FAILURES + 1);
-        assert!(record.failures().any(|failure| failure == ("connection refused", 200)));
-        assert!(!record.is_flawless());
+        assert_eq!(record.failures().values().sum::<u64>(), 400);
+        assert_eq!(record.failures().len(), MAX_FAILURES + 1);
+        assert_eq!(record.failures()["connection refused"], 200);
+    }
+
+    #[test]
+    fn threads_add_up() {
+        let mut sum = Record::new(Primary::Send).unwrap();
+        for (start, storm) in [(100, 7), (101, 9)] {
+            let mut one = Record::new(Primary::Send).unwrap();
+            one.begin(start..start + SECOND);
+            one.answers(start, start + MS, 4);
+            one.failure("closed early");
+            one.note("one thing");
+            one.storms.push(storm);
+            one.processor.push(5);
+            one.opened(start, start, start + 2 * MS);
+            sum.merge(&one);
+        }
+        assert_eq!((sum.count.answered, sum.count.opened, sum.from_send.len()), (8, 2, 8));
+        assert_eq!((sum.window.clone(), sum.storms.as_slice()), (100..101 + SECOND, &[9][..]));
+        assert_eq!((sum.failures()["closed early"], sum.notes.len(), sum.processor.len()), (2, 1, 2));
+        assert_eq!(sum.handshake.len(), 2);
     }
 }

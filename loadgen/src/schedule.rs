@@ -55,7 +55,8 @@ impl Beat {
     }
 }
 
-/// An open loop over lanes: message k of all is message k / lanes of lane k mod lanes.
+/// An open loop over lanes: message k of all is message k / lanes of lane k mod lanes. A thread has every `threads`-th
+/// lane, and sees the others only as the gaps between its own messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OpenLoop {
     beat: Beat,
@@ -73,31 +74,97 @@ impl OpenLoop {
     }
 
     /// How many messages of all lanes are due at `now`.
+    #[inline]
     pub(crate) fn due(&self, now: Nanos) -> u64 {
         self.beat.due(now).min(self.total)
     }
 
     /// How many of the first `due` messages are those of `lane`.
+    #[inline]
     pub(crate) fn share(&self, due: u64, lane: u32) -> u64 {
         let lane = u64::from(lane);
         due / self.lanes + u64::from(lane < due % self.lanes)
     }
 
     /// The planned instant of message `seq` of `lane`.
+    #[inline]
     pub(crate) fn planned(&self, lane: u32, seq: u64) -> Nanos {
         self.beat.planned(seq * self.lanes + u64::from(lane))
     }
 
-    /// When the next message after the first `due` is planned.
-    pub(crate) fn next(&self, due: u64) -> Option<Nanos> {
-        (due < self.total).then(|| self.beat.planned(due))
+    /// The planned instant of message `k` of all.
+    pub(crate) fn planned_of_all(&self, k: u64) -> Option<Nanos> {
+        (k < self.total).then(|| self.beat.planned(k))
+    }
+
+    /// How many messages of all lanes are planned within a window.
+    pub(crate) fn planned_within(&self, window: &std::ops::Range<Nanos>) -> u64 {
+        self.due(window.end.saturating_sub(1)) - self.due(window.start.saturating_sub(1))
+    }
+}
+
+/// Which messages of an [`OpenLoop`] this thread has served: its lanes are `thread`, `thread + threads`, and so on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cursor {
+    thread: u64,
+    threads: u64,
+    /// The next message of all that may be one of ours.
+    next: u64,
+}
+
+impl Cursor {
+    pub(crate) fn new(thread: u32, threads: u32) -> Self {
+        let mut cursor = Self { thread: thread.into(), threads: threads.into(), next: 0 };
+        cursor.next = cursor.thread;
+        cursor
+    }
+
+    /// Whether it is that of the first thread.
+    pub(crate) fn is_first(&self) -> bool {
+        self.thread == 0
+    }
+
+    fn lane(&self, plan: &OpenLoop) -> u64 {
+        self.next % plan.lanes
+    }
+
+    /// Goes on to the next message of a lane of ours.
+    fn step(&mut self, plan: &OpenLoop) {
+        let lane = self.lane(plan) + self.threads;
+        self.next +=
+            if lane < plan.lanes { self.threads } else { plan.lanes + self.thread + self.threads - lane };
+    }
+
+    /// The place of the next lane of ours that has a message due at `now`. What a lane owes for longer than one round
+    /// over all lanes is not named again: it goes out together.
+    pub(crate) fn next_due(&mut self, plan: &OpenLoop, now: Nanos) -> Option<u32> {
+        let due = plan.due(now);
+        if due.saturating_sub(self.next) > plan.lanes {
+            let rounds = (due - self.next) / plan.lanes - 1;
+            self.next += rounds * plan.lanes;
+        }
+        if self.next >= due || self.thread >= plan.lanes {
+            return None;
+        }
+        let place = (self.lane(plan) - self.thread) / self.threads;
+        self.step(plan);
+        Some(place as u32)
+    }
+
+    /// When the next message of a lane of ours is planned.
+    pub(crate) fn next_at(&self, plan: &OpenLoop) -> Option<Nanos> {
+        if self.thread >= plan.lanes {
+            return None;
+        }
+        plan.planned_of_all(self.next)
     }
 }
 
 /// What a run is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     /// Opening handshakes; no message yet.
+    #[default]
     Connecting,
     /// Traffic that is not measured.
     WarmUp,
@@ -116,17 +183,33 @@ impl Phase {
     pub(crate) fn sends(self) -> bool {
         matches!(self, Self::WarmUp | Self::Measuring)
     }
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::WarmUp => "warming up",
+            Self::Measuring => "measuring",
+            Self::Draining => "awaiting answers",
+            Self::Closing => "closing",
+            Self::Over => "over",
+        }
+    }
 }
 
 /// What the phase depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts {
-    /// Connections not asked for yet or within their opening handshake.
+    /// Connections not asked for yet, within their opening handshake, or not ready for messages.
     pub(crate) awaited: u32,
-    /// Connections that live.
-    pub(crate) open: usize,
+    /// All threads are ready, and the instant to begin at has come.
+    pub(crate) may_begin: bool,
+    /// Connections that live or are to be dialled.
+    pub(crate) alive: usize,
     /// Messages without their answer.
     pub(crate) unanswered: u64,
+    /// No thread awaits anything.
+    pub(crate) all_drained: bool,
     /// Every connection has sent the messages it was told to send.
     pub(crate) all_sent: bool,
 }
@@ -141,20 +224,21 @@ pub(crate) struct Timetable {
 impl Timetable {
     /// The phase at `now`, when the present one began at `since`.
     pub(crate) fn phase(&self, phase: Phase, since: Nanos, now: Nanos, facts: Facts) -> Phase {
-        if phase != Phase::Connecting && facts.open == 0 {
+        if phase != Phase::Connecting && facts.alive == 0 {
             return Phase::Over;
         }
         let lasted = now.saturating_sub(since);
         match phase {
             Phase::Connecting if facts.awaited > 0 => phase,
-            Phase::Connecting if facts.open == 0 => Phase::Over,
+            Phase::Connecting if facts.alive == 0 => Phase::Over,
+            Phase::Connecting if !facts.may_begin => phase,
             Phase::Connecting if self.warmup > 0 => Phase::WarmUp,
             Phase::Connecting => Phase::Measuring,
             Phase::WarmUp if lasted >= self.warmup => Phase::Measuring,
             Phase::Measuring if lasted >= self.duration || facts.all_sent && facts.unanswered == 0 => {
                 Phase::Draining
             }
-            Phase::Draining if facts.unanswered == 0 || lasted >= ANSWER_WAIT => Phase::Closing,
+            Phase::Draining if facts.all_drained || lasted >= ANSWER_WAIT => Phase::Closing,
             Phase::Closing if lasted >= CLOSE_WAIT => Phase::Over,
             _ => phase,
         }
@@ -208,20 +292,53 @@ mod tests {
         instants.sort_unstable();
         let expected: Vec<Nanos> = (0..1000).map(|k| 5 + k * 1_000_000).collect();
         assert_eq!(instants, expected);
-        assert_eq!(plan.next(3), Some(5 + 3_000_000));
-        assert_eq!(plan.next(1000), None);
+        assert_eq!(plan.planned_of_all(3), Some(5 + 3_000_000));
+        assert_eq!(plan.planned_of_all(1000), None);
+        assert_eq!(plan.planned_within(&(5 + 100_000_000..5 + 300_000_000)), 200);
         assert_eq!(plan.due(Nanos::MAX / 2), 1000);
     }
 
-    const QUIET: Facts = Facts { awaited: 0, open: 3, unanswered: 0, all_sent: false };
+    #[test]
+    fn the_cursors_of_all_threads_name_every_message_once() {
+        for (lanes, threads) in [(1, 1), (7, 1), (7, 3), (6, 3), (3, 3), (2, 3)] {
+            let plan = OpenLoop::new(0, SECOND, 1000.0, lanes);
+            let mut named = vec![0_u32; lanes as usize];
+            for thread in 0..threads {
+                let mut cursor = Cursor::new(thread, threads);
+                let mut at = cursor.next_at(&plan);
+                while let Some(now) = at {
+                    while let Some(place) = cursor.next_due(&plan, now) {
+                        named[(thread + place * threads) as usize] += 1;
+                    }
+                    at = cursor.next_at(&plan);
+                    assert!(at.is_none_or(|at| at > now), "{lanes} {threads}");
+                }
+            }
+            let expected: Vec<u32> = (0..lanes).map(|lane| plan.share(1000, lane) as u32).collect();
+            assert_eq!(named, expected, "{lanes} over {threads}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_fell_behind_names_each_lane_about_once() {
+        let plan = OpenLoop::new(0, SECOND, 1000.0, 10);
+        let mut cursor = Cursor::new(0, 1);
+        let named: Vec<u32> = std::iter::from_fn(|| cursor.next_due(&plan, SECOND)).collect();
+        assert!((10..=20).contains(&named.len()), "{named:?}");
+        assert_eq!(cursor.next_at(&plan), None);
+    }
+
+    const QUIET: Facts =
+        Facts { awaited: 0, may_begin: true, alive: 3, unanswered: 0, all_drained: true, all_sent: false };
 
     #[test]
     fn the_phases_follow_each_other() {
         let table = Timetable { warmup: 10, duration: 100 };
-        let busy = Facts { unanswered: 4, ..QUIET };
+        let busy = Facts { unanswered: 4, all_drained: false, ..QUIET };
         let steps = [
             (Phase::Connecting, 0, 9, Facts { awaited: 1, ..QUIET }, Phase::Connecting),
-            (Phase::Connecting, 0, 9, Facts { open: 0, ..QUIET }, Phase::Over),
+            (Phase::Connecting, 0, 9, Facts { may_begin: false, ..QUIET }, Phase::Connecting),
+            (Phase::Connecting, 0, 9, Facts { alive: 0, ..QUIET }, Phase::Over),
             (Phase::Connecting, 0, 9, QUIET, Phase::WarmUp),
             (Phase::WarmUp, 9, 18, busy, Phase::WarmUp),
             (Phase::WarmUp, 9, 19, busy, Phase::Measuring),
@@ -229,8 +346,9 @@ mod tests {
             (Phase::Measuring, 19, 119, busy, Phase::Draining),
             (Phase::Measuring, 19, 20, Facts { all_sent: true, ..busy }, Phase::Measuring),
             (Phase::Measuring, 19, 20, Facts { all_sent: true, ..QUIET }, Phase::Draining),
-            (Phase::Measuring, 19, 20, Facts { open: 0, ..QUIET }, Phase::Over),
+            (Phase::Measuring, 19, 20, Facts { alive: 0, ..QUIET }, Phase::Over),
             (Phase::Draining, 119, 120, busy, Phase::Draining),
+            (Phase::Draining, 119, 120, Facts { unanswered: 0, ..busy }, Phase::Draining),
             (Phase::Draining, 119, 120, QUIET, Phase::Closing),
             (Phase::Draining, 119, 119 + ANSWER_WAIT, busy, Phase::Closing),
             (Phase::Closing, 120, 121, QUIET, Phase::Closing),
@@ -242,7 +360,7 @@ mod tests {
             assert!(
                 next == phase
                     || ends <= now
-                    || facts.open == 0
+                    || facts.alive == 0
                     || phase == Phase::Connecting
                     || facts.unanswered == 0
             );

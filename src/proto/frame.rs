@@ -1,6 +1,6 @@
 //! Frames (RFC 6455 5.2): the header in both directions.
 
-use super::ProtocolError;
+use super::{MaskingKeys, ProtocolError};
 use crate::simd;
 
 /// Longest frame header in bytes: 2, 8 of extended payload length, 4 of masking-key.
@@ -202,12 +202,78 @@ pub fn write_frame(
     }
 }
 
+/// Appends `count` whole frames of a client, each with a payload of `len` bytes that `fill` makes in its place: it gets
+/// the frame's number and `len` zeros.
+#[inline]
+pub fn write_masked_frames(
+    out: &mut Vec<u8>,
+    opcode: Opcode,
+    count: usize,
+    len: usize,
+    keys: &mut MaskingKeys,
+    fill: impl FnMut(usize, &mut [u8]),
+) {
+    let first = 0x80 | opcode as u8;
+    match len {
+        0..=125 => frames_alike(out, [first, MASK_BIT | len as u8], count, len, keys, fill),
+        126..=0xFFFF => {
+            let [high, low] = (len as u16).to_be_bytes();
+            frames_alike(out, [first, MASK_BIT | LEN_16, high, low], count, len, keys, fill);
+        }
+        _ => {
+            let mut head = [first, MASK_BIT | LEN_64, 0, 0, 0, 0, 0, 0, 0, 0];
+            head[2..].copy_from_slice(&(len as u64).to_be_bytes());
+            frames_alike(out, head, count, len, keys, fill);
+        }
+    }
+}
+
+/// Frames that differ in their masking-keys and payloads alone. Their room is made at once.
+#[inline]
+fn frames_alike<const HEAD: usize>(
+    out: &mut Vec<u8>,
+    head: [u8; HEAD],
+    count: usize,
+    len: usize,
+    keys: &mut MaskingKeys,
+    mut fill: impl FnMut(usize, &mut [u8]),
+) {
+    let start = out.len();
+    let frame_len = HEAD + 4 + len;
+    out.resize(start + count * frame_len, 0);
+    for (number, frame) in out[start..].chunks_exact_mut(frame_len).enumerate() {
+        let Some((place, rest)) = frame.split_first_chunk_mut::<HEAD>() else { return };
+        let Some((key_place, payload)) = rest.split_first_chunk_mut::<4>() else { return };
+        let key = keys.next_key();
+        (*place, *key_place) = (head, key);
+        fill(number, payload);
+        simd::xor_mask(payload, key, 0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parse(bytes: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
         FrameHeader::parse(bytes)
+    }
+
+    #[test]
+    fn frames_made_at_once_are_those_that_are_written_one_by_one() {
+        for len in [0, 1, 20, 33, 125, 126, 70_000] {
+            let payload = |number: usize| (0..len).map(|i| (i + number) as u8).collect::<Vec<_>>();
+            let (mut singly, mut at_once) = (vec![1, 2, 3], vec![1, 2, 3]);
+            let mut keys = MaskingKeys::Seeded(5);
+            for number in 0..3 {
+                write_frame(&mut singly, true, Opcode::Text, &payload(number), Some(keys.next_key()));
+            }
+            let mut keys = MaskingKeys::Seeded(5);
+            write_masked_frames(&mut at_once, Opcode::Text, 3, len, &mut keys, |number, place| {
+                place.copy_from_slice(&payload(number));
+            });
+            assert_eq!(at_once, singly, "{len}");
+        }
     }
 
     #[test]

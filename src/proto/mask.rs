@@ -23,6 +23,8 @@ impl MaskingKeys {
     }
 
     /// The next frame's key.
+    #[expect(clippy::inline_always, reason = "a call costs as much as a key")]
+    #[inline(always)]
     pub fn next_key(&mut self) -> [u8; 4] {
         match self {
             Self::Secure(generator) => generator.next_u32().to_le_bytes(),

@@ -39,7 +39,7 @@ pub(crate) use connection::Arrived;
 pub use connection::{Connection, Event, ReadyState, SendError};
 pub use deflate::{DeflateAgreement, DeflateConfig, DeflatePool, Encoding, WindowBits};
 pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
-pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame};
+pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_masked_frames};
 #[cfg(feature = "net")]
 pub(crate) use input::Content;
 pub use input::Input;

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The end-to-end test in a real browser: headless Chromium on the chat page and on the pages of the examples.
+# The end-to-end test in a real browser: headless Chromium on the chat page, on the pages of the examples, and on the
+# reports of loadgen.
 #
 #   SWITCHBOARD_BIN=target/release/switchboard tests/browser/run.sh
 #
 # SWITCHBOARD_BIN          the server binary
+# LOADGEN_BIN              the load generator; default: loadgen beside the server binary
 # SWITCHBOARD_EXAMPLES     the directory of the built examples; default: examples/ beside the binary
 # SWITCHBOARD_SCREENSHOTS  a directory for screenshots; none are taken without it
 # CHROMIUM                 the browser; default /usr/bin/chromium, installed with apt-get when it is missing and root runs this
@@ -21,12 +23,14 @@ absolute() {
 [ -x "${SWITCHBOARD_BIN:-}" ] || stop "SWITCHBOARD_BIN must name the built server; run: cargo build --release --examples --bins"
 SWITCHBOARD_BIN=$(absolute "$SWITCHBOARD_BIN")
 SWITCHBOARD_EXAMPLES=$(absolute "${SWITCHBOARD_EXAMPLES:-$(dirname "$SWITCHBOARD_BIN")/examples}")
-export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+LOADGEN_BIN=$(absolute "${LOADGEN_BIN:-$(dirname "$SWITCHBOARD_BIN")/loadgen}")
+export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES LOADGEN_BIN CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
 if [ -n "${SWITCHBOARD_SCREENSHOTS:-}" ]; then
   mkdir -p "$SWITCHBOARD_SCREENSHOTS"
   SWITCHBOARD_SCREENSHOTS=$(absolute "$SWITCHBOARD_SCREENSHOTS")
   export SWITCHBOARD_SCREENSHOTS
 fi
+[ -x "$LOADGEN_BIN" ] || stop "no loadgen at $LOADGEN_BIN; run: cargo build --release --workspace --bins"
 for example in demo_101 hello; do
   [ -x "$SWITCHBOARD_EXAMPLES/$example" ] || stop "no $example in $SWITCHBOARD_EXAMPLES; run: cargo build --release --examples"
 done

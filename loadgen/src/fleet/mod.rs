@@ -1,25 +1,32 @@
-//! All connections of a run on one event loop, and the phases that they go through together.
+//! The connections of one thread on one event loop, and the phases that they go through together.
 
 mod alarm;
+mod connect;
 mod dial;
 mod member;
+mod scenario;
+mod serve;
+mod shared;
+mod tls;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
-use slab::Slab;
-use switchboard::proto::client::{ClientHandshake, ClientRequest};
-use switchboard::proto::{CloseCode, Connection, Event, Input, Limits, MaskingKeys, Message, ProtoConfig};
+use mio::{Events, Poll, Token};
+use switchboard::proto::client::ClientRequest;
+use switchboard::proto::{CloseCode, DeflatePool, Limits, MaskingKeys, ProtoConfig};
 
 use self::alarm::Alarm;
 use self::dial::Dialer;
-use self::member::{Answer, Member, Opening, Stage};
-use crate::clock::{Clock, Nanos, SECOND, processor_time};
-use crate::plan::{Pacing, Plan};
+use self::member::{Member, Spares, Stage};
+pub(crate) use self::scenario::{End, Order, Scenario, Step, Turn};
+pub(crate) use self::shared::{Shared, Snapshot};
+pub(crate) use self::tls::TlsSetup;
+use crate::cli::Mask;
+use crate::clock::{Nanos, SECOND, processor_time};
+use crate::plan::Plan;
 use crate::record::Record;
 use crate::schedule::{Facts, Phase, Timetable};
 
@@ -30,63 +37,46 @@ const EVENTS: usize = 1024;
 const READS_PER_TICK: usize = 16;
 /// Deadlines are looked at, and progress is shown, this often.
 const SWEEP: Nanos = SECOND / 10;
+/// Connections that read slowly are looked at this often.
+const SLOW_SWEEP: Nanos = SECOND / 50;
 /// One opening handshake may take this long, TCP included.
 const HANDSHAKE_WAIT: Nanos = 10 * SECOND;
 /// Bounds of the one receive buffer.
 const MIN_INPUT: usize = 64 * 1024;
 const MAX_INPUT: usize = 1024 * 1024;
 
-/// What the connections say, and what they make of what they hear. It knows neither sockets nor clocks.
-pub(crate) trait Scenario {
-    /// What is kept for one connection.
-    type Lane;
-
-    /// A connection is dialled.
-    fn lane(&mut self, number: u32) -> Self::Lane;
-    /// Messages go out from `start` until `end`.
-    fn begin(&mut self, start: Nanos, end: Nanos);
-    /// A message came.
-    fn receive(&mut self, lane: &mut Self::Lane, message: &Message<'_>, now: Nanos, record: &mut Record);
-    /// Appends the frames that may go out at `now`; `true` when one write does not hold all of them.
-    fn compose(&mut self, lane: &mut Self::Lane, now: Nanos, record: &mut Record, out: &mut Vec<u8>) -> bool;
-    /// How many messages of an open loop are due, over all lanes in turn.
-    fn due(&self, now: Nanos) -> u64;
-    /// When the message after the first `due` is planned.
-    fn next(&self, due: u64) -> Option<Nanos>;
-    /// Messages without their answer.
-    fn unanswered(&self) -> u64;
-    /// Whether a bounded number of messages has gone out.
-    fn all_sent(&self) -> bool;
-    /// The connection ended; with `is_cut_off` the run was interrupted, and what is under way is not lost.
-    fn end(&mut self, lane: Self::Lane, is_cut_off: bool, now: Nanos, record: &mut Record);
+/// What a thread of a run is given.
+#[derive(Debug)]
+pub(crate) struct Station<'p> {
+    pub(crate) plan: &'p Plan,
+    pub(crate) thread: u32,
+    pub(crate) request: ClientRequest<'p>,
+    pub(crate) tls: Option<TlsSetup>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) poll: Poll,
 }
 
-/// What the progress line shows.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Progress {
-    pub(crate) now: Nanos,
-    pub(crate) phase: Phase,
-    pub(crate) open: usize,
-    pub(crate) echoed: u64,
-}
-
-/// How a connection ended: well, or with the name of a failure.
-enum End {
-    Clean,
-    Failed(String),
+/// The place of a connection: what the scenario keeps for it, and the connection while there is one.
+#[derive(Debug)]
+struct Seat<L> {
+    lane: L,
+    member: Option<Member>,
 }
 
 /// The loop. It owns the sockets and the buffers; what is sent and checked is the scenario's.
 pub(crate) struct Fleet<'p, S: Scenario> {
     plan: &'p Plan,
+    thread: u32,
     request: ClientRequest<'p>,
+    tls: Option<TlsSetup>,
+    shared: Arc<Shared>,
     config: Arc<ProtoConfig>,
-    clock: Clock,
+    pool: DeflatePool,
     poll: Poll,
     alarm: Alarm,
-    members: Slab<Member<S::Lane>>,
-    /// Keys in `members` by the number of the connection.
-    by_number: Vec<usize>,
+    seats: Vec<Seat<S::Lane>>,
+    /// Seats with a connection.
+    open: usize,
     dialer: Dialer,
     scenario: S,
     record: Record,
@@ -94,224 +84,191 @@ pub(crate) struct Fleet<'p, S: Scenario> {
     phase: Phase,
     since: Nanos,
     swept_at: Nanos,
+    slow_swept_at: Nanos,
+    has_connected: bool,
+    has_drained: bool,
     /// Processor time when the measurement began.
     processor_at: Nanos,
-    /// Messages of an open loop that were due so far.
-    due: u64,
+    /// What the alarm was set for.
+    awaited_at: Option<Nanos>,
     /// Connections with more to read than one tick takes.
-    again: Vec<usize>,
+    again: Vec<u32>,
+    /// Connections with more to read than they are allowed to.
+    slowed: Vec<u32>,
     nonces: MaskingKeys,
+    spares: Spares,
     input: Vec<u8>,
+    plain: Vec<u8>,
     out: Vec<u8>,
+    wire: Vec<u8>,
 }
 
 impl<'p, S: Scenario> Fleet<'p, S> {
-    pub(crate) fn new(
-        plan: &'p Plan,
-        request: ClientRequest<'p>,
-        scenario: S,
-        record: Record,
-    ) -> io::Result<Self> {
-        let poll = Poll::new()?;
+    pub(crate) fn new(station: Station<'p>, mut scenario: S, record: Record) -> io::Result<Self> {
+        let Station { plan, thread, request, tls, shared, poll } = station;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
-        let pipeline = if let Pacing::Closed { pipeline } = plan.pacing { pipeline as usize } else { 1 };
-        let answers = (plan.size + 14).saturating_mul(pipeline);
+        let in_flight = plan.pacing.pipeline.min(1024) as usize;
+        let answers = (plan.sizes.max + 14).saturating_mul(in_flight);
         // A server may send more than it was sent: that is an error of content, not of size.
-        let limits = Limits::default().with_max_message((plan.size as u64 * 2).max(64 * 1024));
+        let limits = Limits::default().with_max_message((plan.sizes.max as u64 * 2).max(1024 * 1024));
+        let config = ProtoConfig { limits, deflate: request.deflate.cloned(), ..ProtoConfig::default() };
+        let lanes = (0..plan.share(thread)).map(|place| scenario.lane(thread + place * plan.threads));
+        let seats = lanes.map(|lane| Seat { lane, member: None }).collect();
         Ok(Self {
             plan,
+            thread,
             request,
-            config: Arc::new(ProtoConfig { limits, ..ProtoConfig::default() }),
-            clock: Clock::start(),
+            tls,
+            shared,
+            pool: DeflatePool::new(&config),
+            config: Arc::new(config),
             poll,
             alarm,
-            members: Slab::with_capacity(plan.connections as usize),
-            by_number: Vec::with_capacity(plan.connections as usize),
-            dialer: Dialer::new(plan.connections, plan.connect_rate, plan.connect_burst, 0),
+            seats,
+            open: 0,
+            dialer: Dialer::new(plan.connect_burst.div_ceil(plan.threads)),
             scenario,
             record,
             timetable: Timetable { warmup: plan.warmup, duration: plan.duration },
             phase: Phase::Connecting,
             since: 0,
             swept_at: 0,
+            slow_swept_at: 0,
+            has_connected: false,
+            has_drained: false,
             processor_at: 0,
-            due: 0,
+            awaited_at: None,
             again: Vec::new(),
-            nonces: MaskingKeys::Seeded(plan.seed),
+            slowed: Vec::new(),
+            nonces: MaskingKeys::Seeded(plan.seed ^ u64::from(thread) << 48),
+            spares: Spares::default(),
             input: vec![0; answers.next_power_of_two().clamp(MIN_INPUT, MAX_INPUT)],
+            plain: Vec::new(),
             out: Vec::new(),
+            wire: Vec::new(),
         })
     }
 
-    /// Runs until the plan is done, or `stop` is set.
-    pub(crate) fn run(mut self, stop: &AtomicBool, mut progress: impl FnMut(Progress)) -> io::Result<Record> {
+    /// Runs until the plan is done, or the run is stopped.
+    pub(crate) fn run(mut self) -> io::Result<Record> {
         let mut events = Events::with_capacity(EVENTS);
         let mut timeout = Duration::ZERO;
-        while self.phase != Phase::Over && !stop.load(Ordering::Relaxed) {
+        let now = self.shared.clock.now();
+        if self.scenario.dials_first() {
+            self.dialer.set_rate(self.plan.connect_rate / f64::from(self.plan.threads), now);
+            (0..self.seats.len() as u32).for_each(|place| self.dialer.push(place, now));
+        }
+        while self.phase != Phase::Over && !self.shared.stop.load(Ordering::Relaxed) {
             match self.poll.poll(&mut events, Some(timeout)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             self.tick(&events);
-            let now = self.clock.now();
+            let now = self.shared.clock.now();
             if now >= self.swept_at + SWEEP {
                 self.swept_at = now;
                 self.sweep(now);
-                let echoed = self.record.echoed_so_far();
-                progress(Progress { now, phase: self.phase, open: self.members.len(), echoed });
+                self.shared.publish(self.thread, self.snapshot(now));
             }
-            timeout = self.timeout(self.clock.now())?;
+            timeout = self.timeout(now)?;
         }
         Ok(self.finish())
     }
 
     fn tick(&mut self, events: &Events) {
+        self.note_lag();
+        if self.phase == Phase::Connecting {
+            // Messages of another thread, which has begun, may be among the events.
+            self.advance(self.shared.clock.now());
+        }
         let again = std::mem::take(&mut self.again);
         for event in events {
-            if event.token() != ALARM {
-                let is_ended = event.is_read_closed() || event.is_error();
-                self.serve(event.token().0, true, is_ended);
+            // Tokens above the places are the alarm and calls from other threads.
+            let is_ended = event.is_read_closed() || event.is_error();
+            self.serve(event.token().0.min(u32::MAX as usize) as u32, true, is_ended);
+        }
+        for place in again {
+            self.serve(place, true, true);
+        }
+        let now = self.shared.clock.now();
+        if !self.slowed.is_empty() && now >= self.slow_swept_at + SLOW_SWEEP {
+            self.slow_swept_at = now;
+            let slowed = std::mem::take(&mut self.slowed);
+            for place in slowed {
+                self.serve(place, true, true);
             }
         }
-        for key in again {
-            self.serve(key, true, true);
-        }
-        let now = self.clock.now();
         self.advance(now);
         self.send_due(now);
+        if self.scenario.tick(now, &mut self.record) == Order::DropAll {
+            self.each(|fleet, place| fleet.end(place, &End::Dropped));
+        }
         // Last, so that no event of this tick meets a connection in the place of one that ended.
         self.dial(now);
     }
 
-    /// Octets of this connection may have come, or room for octets.
-    fn serve(&mut self, key: usize, reads: bool, is_ended: bool) {
-        if !self.members.contains(key) {
-            return;
-        }
-        let served = self.members[key]
-            .flush()
-            .map_err(|error| lost(&error))
-            .and_then(|()| if reads { self.read(key, is_ended) } else { Ok(()) })
-            .and_then(|()| self.write(key));
-        if let Err(end) = served {
-            self.end(key, end);
-        }
-    }
-
-    fn read(&mut self, key: usize, is_ended: bool) -> Result<(), End> {
-        for _ in 0..READS_PER_TICK {
-            let member = &mut self.members[key];
-            let count = match member.read(&mut self.input) {
-                Ok(Some(0)) => return Err(ended(member)),
-                Ok(Some(count)) => count,
-                Ok(None) => return Ok(()),
-                Err(error) => return unreadable(member, &error),
-            };
-            let now = self.clock.now();
-            if let Stage::Opening(_) = member.stage {
-                match member.answer(&self.input[..count], &self.request, &self.config.limits) {
-                    Answer::Partial => {}
-                    Answer::Accepted(mut rest) => {
-                        self.opened(key, now);
-                        self.digest(key, &mut rest, now)?;
-                    }
-                    Answer::Refused(failure) => return Err(End::Failed(failure)),
-                }
-            } else {
-                let mut input = std::mem::take(&mut self.input);
-                let digested = self.digest(key, &mut input[..count], now);
-                self.input = input;
-                digested?;
-            }
-            // A short read has emptied the socket; what comes later is an event of its own (epoll(7), question 9).
-            if count < self.input.len() && !is_ended {
-                return Ok(());
-            }
-        }
-        self.again.push(key);
-        Ok(())
-    }
-
-    fn opened(&mut self, key: usize, now: Nanos) {
-        let keys = MaskingKeys::Seeded(self.plan.seed.wrapping_add(key as u64));
-        let member = &mut self.members[key];
-        member.stage = Stage::Open(Connection::client(&self.config, keys, millis(now)));
-        self.dialer.settled();
-        self.record.opened += 1;
-    }
-
-    /// Gives every message to the scenario.
-    #[inline]
-    fn digest(&mut self, key: usize, octets: &mut [u8], now: Nanos) -> Result<(), End> {
-        let member = &mut self.members[key];
-        let Stage::Open(connection) = &mut member.stage else { return Ok(()) };
-        let mut input = Input::new(octets);
-        loop {
-            match connection.next_event(&mut input, &mut self.out) {
-                Ok(Some(Event::Message(message))) => {
-                    self.scenario.receive(&mut member.lane, &message, now, &mut self.record);
-                }
-                // The core has answered a Ping already; nobody asked for messages in chunks.
-                Ok(Some(Event::Ping(_) | Event::Pong(_) | Event::Chunk(_))) => {}
-                Ok(Some(Event::Close(_))) if member.is_closing => {
-                    member.is_closed = true;
-                    self.record.closed += 1;
-                }
-                Ok(Some(Event::Close(close))) => {
-                    return Err(End::Failed(format!("closed early by the server with {}", close.code)));
-                }
-                Ok(None) => return Ok(()),
-                Err(error) => {
-                    connection.fail(error, millis(now), &mut self.out);
-                    return Err(End::Failed(format!("protocol error of the server: {error}")));
-                }
-            }
-        }
-    }
-
-    /// One write, unless the messages that may go out are more than it holds.
-    #[inline]
-    fn write(&mut self, key: usize) -> Result<(), End> {
-        let sends = self.sends();
-        let member = &mut self.members[key];
-        let is_open = matches!(member.stage, Stage::Open(_));
-        let mut is_more = sends && is_open && member.is_flushed();
-        loop {
-            if is_more {
-                let now = self.clock.now();
-                is_more = self.scenario.compose(&mut member.lane, now, &mut self.record, &mut self.out);
-            }
-            if !self.out.is_empty() {
-                member.write(&mut self.out).map_err(|error| lost(&error))?;
-            }
-            if !is_more || !member.is_flushed() {
-                return Ok(());
+    /// How late the loop is for what it planned.
+    fn note_lag(&mut self) {
+        let Some(awaited_at) = self.awaited_at else { return };
+        let now = self.shared.clock.now();
+        if now >= awaited_at {
+            self.awaited_at = None;
+            if self.phase == Phase::Measuring {
+                self.record.lag.saturating_record(now - awaited_at);
             }
         }
     }
 
     /// What an open loop planned before its end is sent even when its end has come.
+    #[inline]
     fn sends(&self) -> bool {
-        self.phase.sends() || self.phase == Phase::Draining && matches!(self.plan.pacing, Pacing::Open { .. })
+        self.phase.sends() || self.phase == Phase::Draining && self.plan.pacing.rate.is_some()
     }
 
     fn advance(&mut self, now: Nanos) {
+        let awaited = self.dialer.awaited() + self.scenario.unready();
+        if awaited == 0 && !self.has_connected {
+            self.has_connected = true;
+            self.shared.thread_is_connected();
+        }
+        let unanswered = self.scenario.unanswered();
+        if self.phase == Phase::Draining && unanswered == 0 && !self.has_drained {
+            self.has_drained = true;
+            self.shared.thread_is_drained();
+        }
+        let start_at = self.shared.start_at();
+        let waits_for_start = self.phase == Phase::Connecting && !self.scenario.dials_first();
         let facts = Facts {
-            awaited: self.dialer.awaited(),
-            open: self.members.len(),
-            unanswered: self.scenario.unanswered(),
+            awaited,
+            may_begin: start_at.is_some_and(|at| at <= now),
+            alive: if waits_for_start {
+                self.seats.len()
+            } else {
+                self.open + self.dialer.awaited() as usize
+            },
+            unanswered,
+            all_drained: self.shared.all_drained(),
             all_sent: self.scenario.all_sent(),
         };
         let next = self.timetable.phase(self.phase, self.since, now, facts);
-        if next == self.phase {
-            return;
+        if next != self.phase {
+            self.enter(next, start_at.unwrap_or(now), now);
         }
+    }
+
+    fn enter(&mut self, next: Phase, start_at: Nanos, now: Nanos) {
         let before = std::mem::replace(&mut self.phase, next);
         self.since = now;
         if before == Phase::Connecting && next.sends() {
-            let start = now + self.plan.warmup;
-            self.record.window = start..start + self.plan.duration;
-            self.scenario.begin(now, self.record.window.end);
+            self.since = start_at;
+            let window_start = start_at + self.plan.warmup;
+            self.record.begin(window_start..window_start + self.plan.duration);
+            if let Some(rate) = self.scenario.begin(start_at, &self.record.window) {
+                self.dialer.set_rate(rate, start_at);
+                if !self.scenario.dials_first() {
+                    (0..self.seats.len() as u32).for_each(|place| self.dialer.push(place, start_at));
+                }
+            }
         }
         if next == Phase::Measuring {
             self.processor_at = processor_time();
@@ -320,35 +277,39 @@ impl<'p, S: Scenario> Fleet<'p, S> {
             self.end_window(now);
         }
         match next {
-            Phase::WarmUp | Phase::Measuring => self.each(|fleet, key| fleet.serve(key, false, false)),
+            Phase::WarmUp | Phase::Measuring => self.each(|fleet, place| fleet.serve(place, false, false)),
+            Phase::Draining => drop(self.dialer.give_up()),
             Phase::Closing => self.each(Self::close),
-            Phase::Connecting | Phase::Draining | Phase::Over => {}
+            Phase::Connecting | Phase::Over => {}
         }
     }
 
     /// The measurement ends now, or has ended.
     fn end_window(&mut self, now: Nanos) {
-        self.record.processor = processor_time().saturating_sub(self.processor_at);
-        let window = &mut self.record.window;
-        window.end = window.end.min(now + 1).max(window.start);
+        self.record.processor = vec![processor_time().saturating_sub(self.processor_at)];
+        self.record.end_window(now);
     }
 
-    fn each(&mut self, mut act: impl FnMut(&mut Self, usize)) {
-        let keys: Vec<usize> = self.members.iter().map(|(key, _)| key).collect();
-        for key in keys {
-            act(self, key);
+    fn each(&mut self, mut act: impl FnMut(&mut Self, u32)) {
+        for place in 0..self.seats.len() {
+            if self.seats[place].member.is_some() {
+                act(self, place as u32);
+            }
         }
     }
 
-    /// Begins the closing handshake.
-    fn close(&mut self, key: usize) {
-        let now = millis(self.clock.now());
-        let member = &mut self.members[key];
+    /// Begins the closing handshake. Who reads slowly would never see its end.
+    fn close(&mut self, place: u32) {
+        let now = millis(self.shared.clock.now());
+        let Some(member) = &mut self.seats[place as usize].member else { return };
+        if member.throttle.is_some() || self.plan.mask == Mask::None {
+            return self.end(place, &End::Dropped);
+        }
         if let Stage::Open(connection) = &mut member.stage {
             connection.close(CloseCode::NORMAL, "", now, &mut self.out);
             member.is_closing = true;
         }
-        self.serve(key, false, false);
+        self.serve(place, false, false);
     }
 
     /// Serves the lanes that have messages due; each of them once.
@@ -356,71 +317,31 @@ impl<'p, S: Scenario> Fleet<'p, S> {
         if !self.sends() {
             return;
         }
-        let lanes = u64::from(self.plan.connections);
-        let (first, due) = (self.due, self.scenario.due(now));
-        for k in first..due.min(first + lanes) {
-            if let Some(&key) = self.by_number.get((k % lanes) as usize) {
-                self.serve(key, false, false);
-            }
+        while let Some(place) = self.scenario.next_due(now) {
+            self.serve(place, false, false);
         }
-        self.due = due;
-    }
-
-    fn dial(&mut self, now: Nanos) {
-        while let Some(number) = self.dialer.next(now) {
-            let stream = TcpStream::connect(self.plan.address);
-            let mut lane = Some(self.scenario.lane(number));
-            let added = stream.and_then(|stream| self.add(stream, &mut lane, now));
-            match added {
-                Ok(key) => self.by_number.push(key),
-                Err(error) => {
-                    self.by_number.push(usize::MAX);
-                    self.dialer.settled();
-                    self.record.failure(&format!("connect: {error}"));
-                    if let Some(lane) = lane {
-                        self.scenario.end(lane, false, now, &mut self.record);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Registers a socket and queues the request. The lane is taken only if that goes well.
-    fn add(&mut self, mut stream: TcpStream, lane: &mut Option<S::Lane>, now: Nanos) -> io::Result<usize> {
-        stream.set_nodelay(true)?;
-        let entry = self.members.vacant_entry();
-        let key = entry.key();
-        let interest = Interest::READABLE | Interest::WRITABLE;
-        self.poll.registry().register(&mut stream, Token(key), interest)?;
-        let mut nonce = [0; 16];
-        nonce.chunks_exact_mut(4).for_each(|part| part.copy_from_slice(&self.nonces.next_key()));
-        let mut request = Vec::new();
-        let handshake = ClientHandshake::start(&self.request, nonce, &mut request);
-        let opening = Opening { handshake, received: Vec::new(), deadline: now + HANDSHAKE_WAIT };
-        if let Some(lane) = lane.take() {
-            entry.insert(Member::new(stream, opening, &mut request, lane));
-        }
-        Ok(key)
     }
 
     /// Ends what has waited for too long.
     fn sweep(&mut self, now: Nanos) {
-        if self.phase != Phase::Connecting {
-            return;
-        }
-        if now >= self.plan.connect_limit() {
-            for _ in 0..self.dialer.give_up() {
-                self.record.failure("not dialled: the opening handshakes before it took too long");
+        if self.phase == Phase::Connecting && now >= self.plan.connect_limit() {
+            for (place, _) in self.dialer.give_up() {
+                let never = "not dialled: the opening handshakes before it took too long".to_owned();
+                let lane = &mut self.seats[place as usize].lane;
+                self.scenario.end(lane, &End::Failed(never), now, &mut self.record);
             }
         }
-        self.each(|fleet, key| {
-            let is_overdue =
-                matches!(&fleet.members[key].stage, Stage::Opening(opening) if opening.deadline <= now);
+        if self.dialer.under_way() == 0 {
+            return;
+        }
+        self.each(|fleet, place| {
+            let member = fleet.seats[place as usize].member.as_ref();
+            let is_overdue = member.is_some_and(
+                |member| matches!(&member.stage, Stage::Opening(opening) if opening.deadline <= now),
+            );
             if is_overdue {
-                fleet.end(
-                    key,
-                    End::Failed(format!("opening handshake: no answer within {} s", HANDSHAKE_WAIT / SECOND)),
-                );
+                let seconds = HANDSHAKE_WAIT / SECOND;
+                fleet.end(place, &End::Failed(format!("opening handshake: no answer within {seconds} s")));
             }
         });
     }
@@ -430,17 +351,21 @@ impl<'p, S: Scenario> Fleet<'p, S> {
             return Ok(Duration::ZERO);
         }
         let mut wake_at = self.swept_at + SWEEP;
+        if !self.slowed.is_empty() {
+            wake_at = wake_at.min(self.slow_swept_at + SLOW_SWEEP);
+        }
         if let Some(end) = self.timetable.ends(self.phase, self.since) {
             wake_at = wake_at.min(end);
         }
         if self.phase == Phase::Connecting
-            && let Some(next) = self.dialer.next_at()
+            && let Some(start_at) = self.shared.start_at()
         {
-            wake_at = wake_at.min(next);
+            wake_at = wake_at.min(start_at);
         }
-        if self.sends()
-            && let Some(next) = self.scenario.next(self.due)
-        {
+        let next_message = if self.sends() { self.scenario.next_at() } else { None };
+        let next = self.dialer.next_at().into_iter().chain(next_message).min();
+        if let Some(next) = next {
+            self.awaited_at = Some(next);
             if next <= now {
                 return Ok(Duration::ZERO);
             }
@@ -452,64 +377,70 @@ impl<'p, S: Scenario> Fleet<'p, S> {
         Ok(Duration::from_nanos(wake_at.saturating_sub(now)))
     }
 
-    fn end(&mut self, key: usize, end: End) {
-        // The answer to a Close, if it still goes out.
-        let mut member = self.members.remove(key);
-        let _ = member.write(&mut self.out);
+    /// Ends a connection, and lines it up to be dialled again if the scenario wants that.
+    fn end(&mut self, place: u32, end: &End) {
+        let seat = &mut self.seats[place as usize];
+        let Some(mut member) = seat.member.take() else { return };
+        self.open -= 1;
+        if *end == End::Dropped {
+            connect::abort(&member.stream);
+        } else {
+            // The answer to a Close, if it still goes out.
+            let _ = member.send(&mut self.out, &mut self.wire, &mut self.spares);
+        }
         self.out.clear();
+        self.wire.clear();
         if let Stage::Opening(_) = member.stage {
             self.dialer.settled();
         }
-        if let End::Failed(failure) = end {
-            self.record.failure(&failure);
+        let now = self.shared.clock.now();
+        if self.scenario.end(&mut seat.lane, end, now, &mut self.record) && self.phase.sends() {
+            self.dialer.push(place, now);
         }
-        self.scenario.end(member.lane, false, self.clock.now(), &mut self.record);
+    }
+
+    fn snapshot(&self, now: Nanos) -> Snapshot {
+        let count = &self.record.count;
+        let (p50, p99) = self.record.series.recent(now).unwrap_or_default();
+        Snapshot {
+            phase: self.phase,
+            open: self.open as u64,
+            sent: count.sent,
+            answered: count.answered,
+            faults: count.lost + count.duplicated + count.reordered + count.corrupted,
+            failures: self.record.failures().values().sum(),
+            p50,
+            p99,
+        }
     }
 
     /// Ends everyone who is left.
     fn finish(mut self) -> Record {
-        let now = self.clock.now();
+        let now = self.shared.clock.now();
         if self.phase == Phase::Measuring {
             self.end_window(now);
         }
         let is_cut_off = self.phase != Phase::Over;
-        for member in self.members.drain() {
-            if !is_cut_off && !member.is_closed {
-                self.record.failure("closing handshake: no Close from the server");
+        for (is_done, signal) in [
+            (self.has_connected, Shared::thread_is_connected as fn(&Shared)),
+            (self.has_drained, Shared::thread_is_drained),
+        ] {
+            if !is_done {
+                signal(&self.shared);
             }
-            self.scenario.end(member.lane, is_cut_off, now, &mut self.record);
         }
-        self.record.flush();
+        for seat in &mut self.seats {
+            let Some(member) = seat.member.take() else { continue };
+            let end = match (is_cut_off, member.is_closed) {
+                (true, _) => End::CutOff,
+                (false, true) => End::Clean,
+                (false, false) => End::Failed("closing handshake: no Close from the server".to_owned()),
+            };
+            self.scenario.end(&mut seat.lane, &end, now, &mut self.record);
+        }
+        self.scenario.finish(&mut self.record);
         self.record
     }
-}
-
-/// The server ended the TCP connection.
-fn ended<L>(member: &Member<L>) -> End {
-    match member.stage {
-        _ if member.is_closed => End::Clean,
-        Stage::Opening(_) => End::Failed("opening handshake: connection closed without an answer".to_owned()),
-        Stage::Open(_) if member.is_closing => {
-            End::Failed("closing handshake: connection closed without a Close".to_owned())
-        }
-        Stage::Open(_) => End::Failed("closed early by the server without a Close".to_owned()),
-    }
-}
-
-/// A read failed; while TCP connects, that may only mean that it still does.
-fn unreadable<L>(member: &Member<L>, error: &io::Error) -> Result<(), End> {
-    match &member.stage {
-        Stage::Opening(_) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        Stage::Opening(opening) if opening.received.is_empty() => {
-            Err(End::Failed(format!("connect: {}", error.kind())))
-        }
-        _ if member.is_closed => Err(End::Clean),
-        _ => Err(lost(error)),
-    }
-}
-
-fn lost(error: &io::Error) -> End {
-    End::Failed(format!("connection lost: {}", error.kind()))
 }
 
 fn millis(now: Nanos) -> u64 {

@@ -1,7 +1,9 @@
 //! Each lie is named in the report, and the exit status is 1.
 
 use std::io::Read as _;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use crate::support::{Answers, Liar, Run, echo, start};
 
@@ -18,7 +20,7 @@ fn convicted(run: &Run, faults: [u64; 4]) {
 #[test]
 fn an_honest_server_of_the_same_make_is_not_convicted() {
     let run = echo(start(Answers(|_, message, _: &mut Vec<_>| Some(vec![message]))), FLOOD);
-    assert_eq!((run.status, run.count("echoed"), run.count("closed")), (0, 40, 4), "{run:?}");
+    assert_eq!((run.status, run.count("answered"), run.count("closed")), (0, 40, 4), "{run:?}");
 }
 
 #[test]
@@ -110,12 +112,82 @@ fn a_reordered_echo_is_counted() {
 fn an_early_end_is_named_and_its_messages_are_lost() {
     let run = echo(start(Answers(|seq, message, _: &mut Vec<_>| (seq < 4).then(|| vec![message]))), FLOOD);
     assert_eq!(
-        (run.status, run.count("echoed") + run.count("lost") + run.count("unsent")),
+        (run.status, run.count("answered") + run.count("lost") + run.count("unsent")),
         (1, 40),
         "{run:?}"
     );
     assert!(run.count("lost") > 0, "{run:?}");
     assert_eq!(run.failures("closed early") + run.failures("connection lost"), 4, "{run:?}");
+}
+
+#[test]
+fn a_connection_that_ends_within_the_handshake_is_named() {
+    struct HangsUp;
+    impl Liar for HangsUp {
+        fn hangs_up(&self) -> bool {
+            true
+        }
+        fn answer(&self, _: usize, _: Vec<u8>, _: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
+            None
+        }
+    }
+    let run = echo(start(HangsUp), FLOOD);
+    convicted(&run, [0; 4]);
+    assert_eq!(run.failures("connection closed without an answer"), 4, "{run:?}");
+}
+
+#[test]
+fn a_masked_frame_of_the_server_is_named() {
+    struct Masked;
+    impl Liar for Masked {
+        fn twist_head(&self, mut head: Vec<u8>) -> Vec<u8> {
+            // Right after the response: a frame with the MASK bit.
+            head.extend_from_slice(&[0x82, 0x81, 1, 2, 3, 4, 5]);
+            head
+        }
+        fn answer(&self, _: usize, _: Vec<u8>, _: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
+            None
+        }
+    }
+    let run = echo(start(Masked), FLOOD);
+    assert_eq!((run.status, run.failures("protocol error of the server")), (1, 4), "{run:?}");
+}
+
+/// A server that stops for 100 ms, once, at message `at`.
+fn pauses(at: usize) -> SocketAddr {
+    start(Answers(move |seq, message, _: &mut Vec<_>| {
+        if seq == at {
+            let (_sender, nothing) = mpsc::channel::<()>();
+            let _ = nothing.recv_timeout(Duration::from_millis(100));
+        }
+        Some(vec![message])
+    }))
+}
+
+#[test]
+fn a_pause_shows_from_the_planned_instant_and_hides_from_the_send() {
+    let run = echo(
+        pauses(500),
+        "--connections 1 --rate 1000 --pipeline 1 --duration 2s --warmup 0s --assert plan.p99.9>60ms",
+    );
+    assert_eq!((run.status, run.count("sent")), (0, 2000), "{run:?}");
+    let at = |latency: &str, name: &str| run.json[latency][name].as_u64().unwrap();
+    // A hundred messages were due while the server slept: each waited for the rest of the pause. One had been sent.
+    assert!(at("latency_from_plan_ns", "p99.9") > 60_000_000, "{run:?}");
+    assert!(
+        at("latency_from_plan_ns", "max") >= 100_000_000 && at("latency_from_send_ns", "max") >= 100_000_000
+    );
+    assert!(at("latency_from_send_ns", "p99.9") < at("latency_from_plan_ns", "p99.9"), "{run:?}");
+    assert!(run.count("late") > 80, "{run:?}");
+    // Nobody but the server is to blame.
+    assert!(run.json["generator"]["late"].as_u64().unwrap() < run.count("late"), "{run:?}");
+}
+
+#[test]
+fn an_unbounded_open_loop_sends_into_the_pause() {
+    let run = echo(pauses(500), "--connections 1 --rate 1000 --duration 1s --warmup 0s");
+    assert_eq!((run.status, run.count("sent")), (0, 1000), "{run:?}");
+    assert!(run.json["latency_from_send_ns"]["p99"].as_u64() > Some(60_000_000), "{run:?}");
 }
 
 #[test]
@@ -132,7 +204,7 @@ fn an_unanswered_close_is_named() {
     let run = echo(start(Mute), FLOOD);
     convicted(&run, [0; 4]);
     assert_eq!(
-        (run.count("echoed"), run.count("closed"), run.failures("without a Close")),
+        (run.count("answered"), run.count("closed"), run.failures("without a Close")),
         (40, 0, 4),
         "{run:?}"
     );
@@ -142,7 +214,7 @@ fn an_unanswered_close_is_named() {
 fn messages_that_are_never_answered_are_lost() {
     let run = echo(start(Answers(|_, _, _: &mut Vec<_>| Some(vec![]))), "--connections 2 --duration 300ms");
     convicted(&run, [2, 0, 0, 0]);
-    assert_eq!(run.count("echoed"), 0);
+    assert_eq!(run.count("answered"), 0);
 }
 
 #[test]

@@ -10,24 +10,36 @@ use switchboard::apps::Echo;
 use crate::support::{Answers, Honest, loadgen, start};
 
 #[test]
-fn the_help_is_the_one_in_the_golden_file() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flood/echo-help.txt");
-    let help = String::from_utf8(loadgen(&["echo", "--help"]).stdout).unwrap();
-    if std::env::var_os("LOADGEN_BLESS").is_some() {
-        fs::write(&golden, &help).unwrap();
+fn the_help_of_every_subcommand_is_the_one_in_its_golden_file() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flood/help");
+    let commands =
+        ["", "echo", "fanout", "chat", "idle", "churn", "slow", "storm", "search", "compare", "merge"];
+    for command in commands {
+        let words: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let help = String::from_utf8(loadgen(&words).stdout).unwrap();
+        let golden =
+            directory.join(if command.is_empty() { "loadgen.txt".into() } else { format!("{command}.txt") });
+        if std::env::var_os("LOADGEN_BLESS").is_some() {
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(&golden, &help).unwrap();
+        }
+        let expected = fs::read_to_string(&golden).unwrap();
+        assert_eq!(help, expected, "{command}: run the test with LOADGEN_BLESS=1 if the change is meant");
     }
-    let expected = fs::read_to_string(&golden).unwrap();
-    assert_eq!(help, expected, "run the test with LOADGEN_BLESS=1 if the change is meant");
 }
 
 #[test]
 fn a_run_that_cannot_start_says_why_and_exits_with_2() {
     for (options, reason) in [
         (&["ws://192.0.2.1/"][..], "--i-own-this-server"),
-        (&["wss://127.0.0.1/"], "not supported yet"),
+        (&["http://127.0.0.1/"], "use ws:// or wss://"),
+        (&["ws://127.0.0.1:1/", "--assert", "p99<5"], "is a time"),
+        (&["ws://127.0.0.1:1/", "--source-ip", "::1"], "family"),
+        (&["ws://127.0.0.1:1/", "--pid", "4294967294"], "no such process"),
+        (&["ws://127.0.0.1:1/", "--metrics", "192.0.2.1:1"], "--metrics"),
         (&["nonsense"], "not a URL"),
         (&["ws://127.0.0.1:1/", "--connections", "0"], "--connections"),
-        (&["ws://127.0.0.1:1/", "--rate", "5", "--pipeline", "2"], "cannot be used with"),
+        (&["ws://127.0.0.1:1/", "--rate", "5", "--messages", "2"], "cannot be used with"),
         (&["ws://127.0.0.1:1/", "--duration", "soon"], "10s"),
         (&["ws://127.0.0.1:1/", "--header", "X-Bad"], "Name: value"),
         (&["ws://127.0.0.1:1/", "--json", "/no/such/directory/report.json"], "No such file"),

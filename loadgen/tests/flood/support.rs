@@ -1,10 +1,11 @@
 //! Runs the binary, and servers for it.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::Value;
@@ -13,8 +14,9 @@ use switchboard::net::{Handle, Options, Server};
 use switchboard::proto::handshake::{check_upgrade, write_accept};
 use switchboard::proto::head::{HeadScanner, with_request};
 use switchboard::proto::{Connection, Event, Input, Limits, Opcode, ProtoConfig, write_frame};
+use switchboard::reactor::Config;
 
-/// What a run of `loadgen echo` left behind.
+/// What a run left behind.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) status: i32,
@@ -52,25 +54,55 @@ pub(crate) fn loadgen(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen")).args(words).output().expect("loadgen runs")
 }
 
-/// Floods `address`; `options` are separated by spaces.
-pub(crate) fn echo(address: SocketAddr, options: &str) -> Run {
-    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
-        "loadgen-{}-{}.json",
-        std::process::id(),
-        address.port()
-    ));
-    let url = format!("ws://{address}/");
-    let mut words = vec!["echo", &url, "--json", file.to_str().expect("a path")];
+/// A file of this test's own that is gone when it is dropped.
+pub(crate) struct Scratch(pub(crate) PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(kind: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("loadgen-{}-{count}.{kind}", std::process::id());
+        Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name))
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        self.0.to_str().expect("a path")
+    }
+
+    pub(crate) fn read(&self) -> String {
+        std::fs::read_to_string(&self.0).unwrap_or_default()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It may never have been written.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Runs a scenario against `url`; `options` are separated by spaces.
+pub(crate) fn run(scenario: &str, url: &str, options: &str) -> Run {
+    let file = Scratch::new("json");
+    let mut words = vec![scenario, url, "--json", file.path()];
     words.extend(options.split_whitespace());
     let output = loadgen(&words);
-    let json = std::fs::read_to_string(&file).unwrap_or_default();
-    // It may not be there when the run did not start.
-    let _ = std::fs::remove_file(&file);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     Run {
         status: output.status.code().expect("an exit status"),
-        text: String::from_utf8(output.stdout).expect("text"),
-        json: serde_json::from_str(&json).unwrap_or_default(),
+        text: String::from_utf8(output.stdout).expect("text") + &errors,
+        json: serde_json::from_str(&file.read()).unwrap_or_default(),
     }
+}
+
+/// Runs a scenario against `address`.
+pub(crate) fn flood(scenario: &str, address: SocketAddr, options: &str) -> Run {
+    run(scenario, &format!("ws://{address}/"), options)
+}
+
+/// Runs the scenario `echo` against `address`.
+pub(crate) fn echo(address: SocketAddr, options: &str) -> Run {
+    flood("echo", address, options)
 }
 
 /// The real server on a thread, until it is dropped.
@@ -85,7 +117,17 @@ impl<M> Honest<M> {
     where
         M: Send + 'static,
     {
-        let options = Options::listen("127.0.0.1:0".parse().expect("an address"));
+        Self::start_with(app, |_| {})
+    }
+
+    /// With a configuration of its own.
+    pub(crate) fn start_with<A>(app: A, configure: impl FnOnce(&mut Config)) -> Self
+    where
+        A: Application<Mail = M> + Send + 'static,
+        M: Send + 'static,
+    {
+        let mut options = Options::listen("127.0.0.1:0".parse().expect("an address"));
+        configure(&mut options.config);
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             let server = Server::bind(options, app).expect("a server");
@@ -111,6 +153,11 @@ pub(crate) trait Liar: Send + Sync + 'static {
     /// Makes the 101 wrong, if it likes.
     fn twist_head(&self, head: Vec<u8>) -> Vec<u8> {
         head
+    }
+
+    /// Turns a connection away before the opening handshake ends.
+    fn hangs_up(&self) -> bool {
+        false
     }
 
     /// Message `seq` came: what goes back, in order. `held` is its memory for this connection; `None` ends the
@@ -149,11 +196,11 @@ pub(crate) fn start(liar: impl Liar) -> SocketAddr {
     address
 }
 
-fn serve(liar: &dyn Liar, mut stream: TcpStream) {
+pub(crate) fn serve(liar: &dyn Liar, mut stream: impl Read + Write) {
     let config = Arc::new(ProtoConfig::default());
     let mut buffer = vec![0; 64 * 1024];
-    let head = accept(&mut stream, &mut buffer, &config.limits);
-    if stream.write_all(&liar.twist_head(head)).is_err() {
+    let head = accept(&mut stream, &mut buffer, &config.limits, None);
+    if liar.hangs_up() || stream.write_all(&liar.twist_head(head)).is_err() {
         return;
     }
     let mut connection = Connection::server(&config, 0);
@@ -196,14 +243,19 @@ fn serve(liar: &dyn Liar, mut stream: TcpStream) {
 }
 
 /// Reads the request; gives the right answer to it.
-fn accept(stream: &mut TcpStream, buffer: &mut [u8], limits: &Limits) -> Vec<u8> {
+pub(crate) fn accept(
+    stream: &mut impl Read,
+    buffer: &mut [u8],
+    limits: &Limits,
+    subprotocol: Option<&str>,
+) -> Vec<u8> {
     let (mut scanner, mut len, mut out) = (HeadScanner::default(), 0, Vec::new());
     loop {
         len += stream.read(&mut buffer[len..]).expect("a request");
         if let Some(end) = scanner.find_end(&buffer[..len], limits).expect("a request") {
             with_request(&buffer[..end], limits, |head| {
                 let head = head.expect("a request");
-                write_accept(check_upgrade(&head).expect("an upgrade").key, None, &[], &mut out);
+                write_accept(check_upgrade(&head).expect("an upgrade").key, subprotocol, &[], &mut out);
             });
             return out;
         }

@@ -1,0 +1,119 @@
+//! TLS between a socket and the protocol (RFC 6455 10.6), for `wss://`.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+/// How connections of a run are encrypted.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsSetup {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl TlsSetup {
+    /// `host`: whom the certificate must name. `is_insecure`: any certificate will do.
+    pub(crate) fn new(host: &str, is_insecure: bool) -> Result<Self, String> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| format!("{host} is no name that a certificate can have"))?;
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let config = if is_insecure {
+            let verifier = Arc::new(AnyCertificate(provider));
+            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+        } else {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                return Err(
+                    "this machine has no root certificates: install ca-certificates, or use --tls-insecure"
+                        .to_owned(),
+                );
+            }
+            builder.with_root_certificates(roots).with_no_client_auth()
+        };
+        Ok(Self { config: Arc::new(config), name })
+    }
+
+    pub(super) fn connect(&self) -> Result<TlsStream, Error> {
+        let mut session = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
+        // What is written is taken out at once.
+        session.set_buffer_limit(None);
+        Ok(TlsStream(Box::new(session)))
+    }
+}
+
+/// The session of one connection.
+#[derive(Debug)]
+pub(super) struct TlsStream(Box<ClientConnection>);
+
+impl TlsStream {
+    /// Appends what `octets` from the socket hold for the protocol to `plain`.
+    pub(super) fn receive(&mut self, mut octets: &[u8], plain: &mut Vec<u8>) -> Result<(), String> {
+        while !octets.is_empty() {
+            self.0.read_tls(&mut octets).map_err(|error| error.to_string())?;
+            self.0.process_new_packets().map_err(|error| error.to_string())?;
+            match self.0.reader().read_to_end(plain) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Encrypts `plain`, which becomes empty; what is to be sent is appended to `wire`.
+    pub(super) fn send(&mut self, plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> io::Result<()> {
+        self.0.writer().write_all(plain)?;
+        plain.clear();
+        while self.0.wants_write() {
+            self.0.write_tls(wire)?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes every certificate; signatures are checked nevertheless.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,156 @@
+//! The reports of several processes that ran at the same time, as one.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+
+use crate::cli::MergeArgs;
+use crate::output::Files;
+use crate::report::{Interval, Latency, Report, Verdict};
+use crate::run::Failure;
+
+/// What the figures of several processes cannot say.
+const LAST_RECEIVER: &str =
+    "the last receiver of a publish is the last of its own process: compare the processes one by one";
+
+/// Merges, prints and writes; gives the exit status.
+pub(crate) fn merge(args: &MergeArgs) -> Result<u8, Failure> {
+    let reports = args.reports.iter().map(|path| Report::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let output = &args.output;
+    let files = Files::create(output.json.as_deref(), output.html.as_deref(), output.csv.as_deref())?;
+    let mut report = together(&reports)?;
+    report.assertions = output.assert.iter().map(|condition| condition.check(&report)).collect();
+    write!(io::stdout(), "{report}")?;
+    files.write(&report)?;
+    Ok(report.exit_code(false))
+}
+
+/// Adds up what can be added up.
+fn together(reports: &[Report]) -> Result<Report, String> {
+    let (first, rest) = reports.split_first().ok_or("there is nothing to merge")?;
+    if let Some(other) = rest.iter().find(|report| report.scenario != first.scenario) {
+        return Err(format!("{} and {} are different scenarios", first.scenario, other.scenario));
+    }
+    let mut all = first.clone();
+    for report in rest {
+        add(&mut all, report);
+    }
+    let latency = |of: fn(&Report) -> &Option<Latency>| {
+        Latency::merge(&reports.iter().filter_map(|report| of(report).as_ref()).collect::<Vec<_>>())
+    };
+    all.latency_from_send_ns = latency(|report| &report.latency_from_send_ns);
+    all.latency_from_plan_ns = latency(|report| &report.latency_from_plan_ns);
+    all.latency_to_last_ns = latency(|report| &report.latency_to_last_ns);
+    all.latency_of_delivery_ns = latency(|report| &report.latency_of_delivery_ns);
+    all.handshake_ns = latency(|report| &report.handshake_ns);
+    all.handshake_from_plan_ns = latency(|report| &report.handshake_from_plan_ns);
+    all.generator.lag = latency(|report| &report.generator.lag);
+    all.messages_per_second = reports.iter().map(|report| report.messages_per_second).sum();
+    all.handshakes_per_second = reports.iter().map(|report| report.handshakes_per_second).sum();
+    all.intervals = intervals(reports, all.interval_ns);
+    if reports.len() > 1 && all.latency_to_last_ns.is_some() {
+        all.notes.push(LAST_RECEIVER.to_owned());
+    }
+    all.verdict = match (all.is_flawless(), reports.iter().any(|one| one.verdict == Verdict::Interrupted)) {
+        (false, _) => Verdict::Failed,
+        (true, true) => Verdict::Interrupted,
+        (true, false) => Verdict::Ok,
+    };
+    Ok(all)
+}
+
+fn add(all: &mut Report, one: &Report) {
+    all.processes += one.processes;
+    if all.url != one.url && !all.url.ends_with('…') {
+        all.url = format!("{}, …", all.url);
+    }
+    all.asked.connections += one.asked.connections;
+    all.asked.threads += one.asked.threads;
+    all.asked.rate = all.asked.rate.zip(one.asked.rate).map(|(mine, theirs)| mine + theirs);
+    for (mine, theirs) in [
+        (&mut all.opened, one.opened),
+        (&mut all.closed, one.closed),
+        (&mut all.failed, one.failed),
+        (&mut all.sent, one.sent),
+        (&mut all.answered, one.answered),
+        (&mut all.answered_in_window, one.answered_in_window),
+        (&mut all.opened_in_window, one.opened_in_window),
+        (&mut all.lost, one.lost),
+        (&mut all.duplicated, one.duplicated),
+        (&mut all.reordered, one.reordered),
+        (&mut all.corrupted, one.corrupted),
+        (&mut all.unsent, one.unsent),
+        (&mut all.cut_off, one.cut_off),
+        (&mut all.pings, one.pings),
+        (&mut all.bytes_in, one.bytes_in),
+        (&mut all.bytes_out, one.bytes_out),
+        (&mut all.completed, one.completed),
+        (&mut all.rejoined, one.rejoined),
+        (&mut all.unrecovered, one.unrecovered),
+        (&mut all.generator.late, one.generator.late),
+        (&mut all.generator.max_rss_bytes, one.generator.max_rss_bytes),
+    ] {
+        *mine += theirs;
+    }
+    for (mine, theirs) in [
+        (&mut all.planned_in_window, one.planned_in_window),
+        (&mut all.sent_in_window, one.sent_in_window),
+        (&mut all.late, one.late),
+    ] {
+        *mine = mine.zip(theirs).map(|(mine, theirs)| mine + theirs);
+    }
+    all.max_late_ns = all.max_late_ns.max(one.max_late_ns);
+    all.window_ns = all.window_ns.max(one.window_ns);
+    add_by_name(&mut all.failures, &one.failures);
+    if let (Some(mine), Some(theirs)) = (&mut all.slow, &one.slow) {
+        mine.held += theirs.held;
+        mine.read_bytes += theirs.read_bytes;
+        mine.unanswered += theirs.unanswered;
+        add_by_name(&mut mine.cut, &theirs.cut);
+    }
+    for note in &one.notes {
+        if !all.notes.contains(note) {
+            all.notes.push(note.clone());
+        }
+    }
+    for (i, storm) in one.storms_ns.iter().enumerate() {
+        match all.storms_ns.get_mut(i) {
+            Some(mine) => *mine = storm.max(mine).to_owned(),
+            None => all.storms_ns.push(*storm),
+        }
+    }
+    all.generator.busiest_thread = all.generator.busiest_thread.max(one.generator.busiest_thread);
+    all.generator.cores += one.generator.cores;
+    all.generator.client_bound |= one.generator.client_bound;
+    // Several processes may have watched several servers.
+    if all.server != one.server {
+        all.server = None;
+    }
+}
+
+fn add_by_name(mine: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
+    for (name, count) in theirs {
+        *mine.entry(name.clone()).or_default() += count;
+    }
+}
+
+/// The processes began together, as nearly as they did: interval by interval.
+fn intervals(reports: &[Report], interval_ns: u64) -> Vec<Interval> {
+    if reports.iter().any(|report| report.interval_ns != interval_ns) {
+        return Vec::new();
+    }
+    let longest = reports.iter().map(|report| report.intervals.len()).max().unwrap_or(0);
+    (0..longest)
+        .map(|i| {
+            let parts: Vec<&Interval> = reports.iter().filter_map(|report| report.intervals.get(i)).collect();
+            let mut latency: BTreeMap<u64, u64> = BTreeMap::new();
+            for (bound, count) in parts.iter().flat_map(|part| &part.latency) {
+                *latency.entry(*bound).or_default() += count;
+            }
+            Interval {
+                at_ns: i as u64 * interval_ns,
+                answered: parts.iter().map(|part| part.answered).sum(),
+                latency: latency.into_iter().collect(),
+            }
+        })
+        .collect()
+}

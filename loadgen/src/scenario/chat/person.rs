@@ -1,0 +1,427 @@
+//! One person at a chat server: what the server owes them, and whether it keeps to it.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+use serde_json::Value;
+use switchboard::proto::{Connection, Message, Outgoing};
+
+use super::text::{self, Head};
+use super::wire::{Command, Listing, Notice, Past, Post, Since};
+use crate::cli::values::Sizes;
+use crate::clock::Nanos;
+use crate::record::Record;
+use crate::scenario::sequence::{Arrival, Sequence};
+
+/// What the server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `chat.v1.json`.
+    V1,
+    /// `json`.
+    Json,
+}
+
+impl Dialect {
+    pub(crate) fn of(subprotocol: Option<&str>) -> Option<Self> {
+        match subprotocol {
+            Some("chat.v1.json") => Some(Self::V1),
+            Some("json") => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Where a person stands with the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// No connection.
+    Away,
+    /// `hello` is to be sent, or was.
+    Greeting { is_sent: bool },
+    /// `join` is to be sent, or was.
+    Joining { is_sent: bool },
+    /// In the room.
+    Here,
+    /// `leave` is to be sent, or was.
+    Leaving { is_sent: bool },
+}
+
+/// What all people of a run have in common.
+#[derive(Debug)]
+pub(crate) struct House {
+    /// Tells the posts of this run from all others.
+    pub(crate) run: u32,
+    pub(crate) rooms: u32,
+    pub(crate) sizes: Sizes,
+    text: String,
+    json: String,
+}
+
+impl House {
+    pub(crate) fn new(seed: u64, rooms: u32, sizes: Sizes) -> Self {
+        Self { run: seed as u32, rooms, sizes, text: String::new(), json: String::new() }
+    }
+}
+
+/// A post that has no answer yet.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    seq: u64,
+    sent_at: Nanos,
+    planned: Option<Nanos>,
+    /// A later one was answered before it.
+    is_overtaken: bool,
+}
+
+/// What a message meant for the person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    Nothing,
+    /// They are in the room now.
+    Arrived,
+    /// So many of their posts were answered.
+    Answered(u64),
+}
+
+/// One person, from one connection to the next.
+#[derive(Debug)]
+pub(crate) struct Person {
+    pub(crate) number: u32,
+    dialect: Dialect,
+    standing: Standing,
+    /// Posts written over all connections.
+    pub(crate) posted: u64,
+    pending: VecDeque<Pending>,
+    /// The newest message of the room that was seen.
+    seen: Option<u64>,
+    epoch: Option<Value>,
+    /// The newest message of the last list (`json`), as a hash.
+    newest: Option<u64>,
+}
+
+impl Person {
+    pub(crate) fn new(number: u32) -> Self {
+        Self {
+            number,
+            dialect: Dialect::V1,
+            standing: Standing::Away,
+            posted: 0,
+            pending: VecDeque::new(),
+            seen: None,
+            epoch: None,
+            newest: None,
+        }
+    }
+
+    /// A connection is open.
+    pub(crate) fn opened(&mut self, dialect: Dialect) {
+        self.dialect = dialect;
+        self.newest = None;
+        self.standing = match dialect {
+            Dialect::V1 => Standing::Greeting { is_sent: false },
+            Dialect::Json => Standing::Joining { is_sent: true },
+        };
+    }
+
+    /// Whether they are in the room.
+    pub(crate) fn is_here(&self) -> bool {
+        self.standing == Standing::Here
+    }
+
+    /// Posts without their answer.
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.pending.len() as u64
+    }
+
+    /// They leave the room, and join it again as soon as they have left; gives whether they can.
+    pub(crate) fn leave(&mut self) -> bool {
+        let can = self.dialect == Dialect::V1 && self.is_here();
+        if can {
+            self.standing = Standing::Leaving { is_sent: false };
+        }
+        can
+    }
+
+    /// The connection is gone; gives how many posts have no answer.
+    pub(crate) fn gone(&mut self) -> u64 {
+        self.standing = Standing::Away;
+        let unanswered = self.unanswered();
+        self.pending.clear();
+        unanswered
+    }
+
+    /// Writes the command that is due, if one is.
+    pub(crate) fn write_command(
+        &mut self,
+        house: &mut House,
+        connection: &mut Connection,
+        out: &mut Vec<u8>,
+    ) {
+        let (kind, next) = match self.standing {
+            Standing::Greeting { is_sent: false } => ("hello", Standing::Greeting { is_sent: true }),
+            Standing::Joining { is_sent: false } => ("join", Standing::Joining { is_sent: true }),
+            Standing::Leaving { is_sent: false } => ("leave", Standing::Leaving { is_sent: true }),
+            _ => return,
+        };
+        self.standing = next;
+        let (user, room) = (format!("lg-{}", self.number), self.room(house));
+        let since = self.epoch.as_ref().zip(self.seen).map(|(epoch, seq)| Since { epoch, seq });
+        let command = match kind {
+            "hello" => Command { r#type: kind, user: Some(&user), ..Command::default() },
+            "join" => Command { r#type: kind, room: Some(&room), since, ..Command::default() },
+            _ => Command { r#type: kind, room: Some(&room), ..Command::default() },
+        };
+        send(connection, &serde_json::to_string(&command).unwrap_or_default(), out);
+    }
+
+    /// Writes the next post.
+    pub(crate) fn write_post(
+        &mut self,
+        house: &mut House,
+        connection: &mut Connection,
+        now: Nanos,
+        planned: Option<Nanos>,
+        out: &mut Vec<u8>,
+    ) {
+        let seq = self.posted;
+        self.posted += 1;
+        self.pending.push_back(Pending { seq, sent_at: now, planned, is_overtaken: false });
+        let room = self.room(house);
+        let House { run, sizes, text, json, .. } = house;
+        let head = Head { lane: self.number, seq, since: planned.unwrap_or(now) };
+        text.clear();
+        text::write_text(*run, head, text::size_of(*sizes, self.number, seq), text);
+        json.clear();
+        *json = match self.dialect {
+            Dialect::V1 => {
+                let key = format!("{run:08x}-{}-{seq}", self.number);
+                let (room, text, key) = (Some(room.as_str()), Some(text.as_str()), Some(key.as_str()));
+                let post = Command { r#type: "post", id: seq, room, text, key, ..Command::default() };
+                serde_json::to_string(&post).unwrap_or_default()
+            }
+            Dialect::Json => {
+                let user = format!("lg-{}", self.number);
+                serde_json::to_string(&Post { user: &user, text }).unwrap_or_default()
+            }
+        };
+        send(connection, json, out);
+    }
+
+    /// A message came.
+    pub(crate) fn receive(
+        &mut self,
+        house: &mut House,
+        message: &Message<'_>,
+        now: Nanos,
+        record: &mut Record,
+    ) -> News {
+        let Some(text) = message.text() else {
+            record.count.corrupted += 1;
+            return News::Nothing;
+        };
+        match self.dialect {
+            Dialect::V1 => match serde_json::from_str(text) {
+                Ok(notice) => self.receive_notice(house, &notice, now, record),
+                Err(_) => malformed(record),
+            },
+            Dialect::Json => match serde_json::from_str(text) {
+                Ok(listing) => self.receive_listing(house, &listing, now, record),
+                Err(_) => malformed(record),
+            },
+        }
+    }
+
+    fn receive_notice(
+        &mut self,
+        house: &mut House,
+        notice: &Notice<'_>,
+        now: Nanos,
+        record: &mut Record,
+    ) -> News {
+        match (&*notice.r#type, self.standing) {
+            ("welcome", Standing::Greeting { is_sent: true }) => {
+                self.standing = Standing::Joining { is_sent: false };
+                News::Nothing
+            }
+            ("joined", Standing::Joining { is_sent: true }) => {
+                self.joined(notice, record);
+                self.standing = Standing::Here;
+                News::Arrived
+            }
+            ("left", Standing::Leaving { is_sent: true }) => {
+                record.count.rejoined += 1;
+                self.standing = Standing::Joining { is_sent: false };
+                News::Nothing
+            }
+            ("ack", _) => self.acknowledged(notice.id, now, record),
+            ("message", _) => {
+                self.delivered(house, notice, now, record);
+                News::Nothing
+            }
+            ("error", _) => {
+                let code = notice.code.as_deref().unwrap_or("without a code");
+                record.failure(&format!("error of the chat: {code}"));
+                record.count.refused += 1;
+                if notice.id.is_some_and(|id| self.forget(id)) { News::Answered(1) } else { News::Nothing }
+            }
+            // Presence, typing and the like.
+            _ => News::Nothing,
+        }
+    }
+
+    /// A refused post is not awaited any more.
+    fn forget(&mut self, id: u64) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|pending| pending.seq != id);
+        before > self.pending.len()
+    }
+
+    fn acknowledged(&mut self, id: Option<u64>, now: Nanos, record: &mut Record) -> News {
+        let Some(place) = self.pending.iter().position(|pending| Some(pending.seq) == id) else {
+            if id.is_some_and(|id| id < self.posted) {
+                record.count.duplicated += 1;
+            } else {
+                record.count.corrupted += 1;
+            }
+            return News::Nothing;
+        };
+        self.pending.iter_mut().take(place).for_each(|pending| pending.is_overtaken = true);
+        if let Some(pending) = self.pending.remove(place) {
+            record.count.reordered += u64::from(pending.is_overtaken);
+            answered(pending, now, record);
+        }
+        News::Answered(1)
+    }
+
+    /// The room's order is `seq`, and each message names the one before it: a gap is seen at once.
+    fn delivered(&mut self, house: &mut House, notice: &Notice<'_>, now: Nanos, record: &mut Record) {
+        let Some(seq) = notice.seq else {
+            record.count.corrupted += 1;
+            return;
+        };
+        if notice.room.as_deref() != Some(&*self.room(house)) {
+            record.count.corrupted += 1;
+            return;
+        }
+        match self.seen {
+            Some(seen) if seq <= seen => {
+                record.count.duplicated += 1;
+                return;
+            }
+            Some(seen) if notice.prev.unwrap_or(seq - 1) != seen => {
+                record.count.lost += (seq - seen - 1).max(1);
+            }
+            _ => {}
+        }
+        self.seen = Some(seq);
+        check_text(house, notice.text.as_deref(), now, record);
+    }
+
+    /// Promise 5 and 6 of the chat: what was missed comes with `joined`, all of it or, as it says itself, not.
+    fn joined(&mut self, notice: &Notice<'_>, record: &mut Record) {
+        let last = notice.seq.unwrap_or(0);
+        if let (Some(seen), Some(_)) = (self.seen, &self.epoch) {
+            if notice.recovered == Some(true) && notice.epoch == self.epoch {
+                let mut missed = Sequence::default();
+                let mut seqs: Vec<u64> = notice.messages.iter().map(|past: &Past<'_>| past.seq).collect();
+                seqs.sort_unstable();
+                let after: Vec<u64> =
+                    seqs.iter().filter(|seq| **seq > seen).map(|seq| seq - seen - 1).collect();
+                for seq in after {
+                    if missed.arrived(seq) == Arrival::Again {
+                        record.count.duplicated += 1;
+                    }
+                }
+                record.count.lost += missed.missing() + last.saturating_sub(seen + missed.next());
+                if notice.messages.iter().any(|past| past.text.is_none()) {
+                    record.count.corrupted += 1;
+                }
+            } else {
+                record.count.unrecovered += 1;
+            }
+        }
+        self.seen = Some(last);
+        self.epoch.clone_from(&notice.epoch);
+    }
+
+    /// Each list shows one post more than the one before it.
+    fn receive_listing(
+        &mut self,
+        house: &mut House,
+        listing: &Listing<'_>,
+        now: Nanos,
+        record: &mut Record,
+    ) -> News {
+        let Some(list) = &listing.msg else {
+            record.failure(&format!("error of the chat: {}", listing.error.as_deref().unwrap_or("no list")));
+            record.count.refused += 1;
+            return if self.pending.pop_front().is_some() { News::Answered(1) } else { News::Nothing };
+        };
+        let hash = |i: usize| list.get(i).map(|item| hash_of(&item.user, &item.text, item.time));
+        if let Some(newest) = self.newest {
+            match (0..list.len()).find(|i| hash(*i) == Some(newest)) {
+                Some(0) => record.count.duplicated += 1,
+                Some(place) => record.count.lost += place as u64 - 1,
+                // More than a whole list was left out, or the history is shorter than one message.
+                None => record.count.lost += list.len().saturating_sub(1) as u64,
+            }
+        }
+        self.newest = hash(0);
+        if self.standing != Standing::Here {
+            self.standing = Standing::Here;
+            return News::Arrived;
+        }
+        let Some(first) = list.first() else { return News::Nothing };
+        check_text(house, Some(&first.text), now, record);
+        match text::read_head(house.run, &first.text) {
+            Some(head) if head.lane == self.number => self.acknowledged(Some(head.seq), now, record),
+            _ => News::Nothing,
+        }
+    }
+
+    fn room(&self, house: &House) -> String {
+        match self.dialect {
+            Dialect::V1 => format!("lg-room-{}", self.number % house.rooms),
+            Dialect::Json => "general".to_owned(),
+        }
+    }
+}
+
+fn check_text(house: &mut House, text: Option<&str>, now: Nanos, record: &mut Record) {
+    let Some(text) = text else {
+        record.count.corrupted += 1;
+        return;
+    };
+    // Somebody else's messages are none of our business.
+    let Some(head) = text::read_head(house.run, text) else { return };
+    house.text.clear();
+    let size = text::size_of(house.sizes, head.lane, head.seq);
+    text::write_text(house.run, head, size, &mut house.text);
+    if house.text != text {
+        record.count.corrupted += 1;
+    } else if record.window.contains(&head.since) {
+        record.delivery.saturating_record(now.saturating_sub(head.since));
+    }
+}
+
+fn answered(pending: Pending, now: Nanos, record: &mut Record) {
+    record.answers(pending.sent_at, now, 1);
+    if let Some(planned) = pending.planned {
+        record.answer_of_plan(planned, now);
+    }
+}
+
+fn malformed(record: &mut Record) -> News {
+    record.count.corrupted += 1;
+    News::Nothing
+}
+
+fn hash_of(user: &str, text: &str, time: u64) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one((user, text, time))
+}
+
+fn send(connection: &mut Connection, json: &str, out: &mut Vec<u8>) {
+    // Cannot fail: the loop composes on open connections only.
+    let _ = connection.encode(Outgoing::text(json), out);
+}

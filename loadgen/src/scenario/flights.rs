@@ -1,0 +1,112 @@
+//! When the messages in flight went out: one entry for each write, in one pool for all lanes.
+
+use crate::clock::Nanos;
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+
+/// Messages before `until`, and not of an earlier write.
+#[derive(Debug, Clone, Copy)]
+struct Write {
+    until: u64,
+    at: Nanos,
+    next: u32,
+}
+
+/// The writes of all lanes. It grows to the most that were ever in flight, and allocates nothing beyond that.
+#[derive(Debug)]
+pub(super) struct Flights {
+    writes: Vec<Write>,
+    free: u32,
+}
+
+/// The writes of one lane, first and last; 8 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flight {
+    first: u32,
+    last: u32,
+}
+
+impl Default for Flight {
+    fn default() -> Self {
+        Self { first: NONE, last: NONE }
+    }
+}
+
+impl Flights {
+    pub(super) fn new() -> Self {
+        Self { writes: Vec::new(), free: NONE }
+    }
+
+    /// The messages before `until` that are not in an earlier write went out at `at`.
+    #[inline]
+    pub(super) fn push(&mut self, flight: &mut Flight, until: u64, at: Nanos) {
+        let write = Write { until, at, next: NONE };
+        let place = if self.free == NONE {
+            self.writes.push(write);
+            self.writes.len() as u32 - 1
+        } else {
+            let place = self.free;
+            self.free = self.writes[place as usize].next;
+            self.writes[place as usize] = write;
+            place
+        };
+        if flight.first == NONE {
+            flight.first = place;
+        } else {
+            self.writes[flight.last as usize].next = place;
+        }
+        flight.last = place;
+    }
+
+    /// Takes the messages from `from` to `to` out, which are answered: calls `landed` with the instant and the number of
+    /// those of each write.
+    #[inline]
+    pub(super) fn land(
+        &mut self,
+        flight: &mut Flight,
+        mut from: u64,
+        to: u64,
+        mut landed: impl FnMut(Nanos, u64),
+    ) {
+        while from < to && flight.first != NONE {
+            let place = flight.first;
+            let Write { until, at, next } = self.writes[place as usize];
+            let end = until.min(to);
+            if end > from {
+                landed(at, end - from);
+                from = end;
+            }
+            if end == until {
+                self.writes[place as usize].next = self.free;
+                self.free = place;
+                flight.first = next;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_told_the_instant_of_their_write_and_entries_are_used_again() {
+        let mut flights = Flights::new();
+        let (mut one, mut two) = (Flight::default(), Flight::default());
+        for round in 0..100 {
+            let base = round * 10;
+            flights.push(&mut one, base + 4, 11);
+            flights.push(&mut two, base + 10, 12);
+            flights.push(&mut one, base + 10, 13);
+            let mut landed = Vec::new();
+            flights.land(&mut one, base, base + 6, |at, count| landed.push((at, count)));
+            flights.land(&mut two, base, base + 10, |at, count| landed.push((at, count)));
+            flights.land(&mut one, base + 6, base + 10, |at, count| landed.push((at, count)));
+            assert_eq!(landed, [(11, 4), (13, 2), (12, 10), (13, 4)]);
+            flights.land(&mut one, base + 10, base + 12, |at, count| landed.push((at, count)));
+            assert_eq!(landed.len(), 4);
+        }
+        assert_eq!(flights.writes.len(), 3);
+    }
+}

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# What a message costs the generator: instructions (at most 250) and allocations (none), each as the difference of two
+# counts of messages under valgrind, in a closed loop of 100 connections with 16 in flight and 20 bytes.
+#
+#   loadgen/tests/cost.sh [DIRECTORY]
+#
+# DIRECTORY  where the release builds of switchboard and loadgen are: target/release
+set -euo pipefail
+bin=${1:-target/release}
+few=200
+many=1200
+connections=100
+command -v valgrind >/dev/null || { echo 'valgrind is missing (on Debian: apt-get install valgrind)'; exit 2; }
+work=$(mktemp -d)
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+"$bin/switchboard" echo --listen "127.0.0.1:$port" >/dev/null &
+server=$!
+trap 'kill "$server"; rm -r "$work"' EXIT
+for _ in $(seq 100); do
+  if (: <>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then break; fi
+  sleep 0.1
+done
+
+# flood MESSAGES TOOL…
+flood() {
+  local messages=$1
+  shift
+  valgrind "$@" "$bin/loadgen" echo "ws://127.0.0.1:$port/" --connections $connections --pipeline 16 --size 20 --seed 1 \
+    --messages "$messages" >"$work/report" 2>"$work/valgrind" || { cat "$work/report" "$work/valgrind"; exit 1; }
+}
+instructions() {
+  flood "$1" --tool=callgrind --callgrind-out-file="$work/callgrind"
+  awk '/^(summary|totals):/ { print $2; exit }' "$work/callgrind"
+}
+allocations() {
+  flood "$1" --tool=memcheck --leak-check=no
+  sed -n 's/.*total heap usage: \([0-9,]*\) allocs.*/\1/p' "$work/valgrind" | tr -d ,
+}
+
+messages=$(((many - few) * connections))
+spent=$((($(instructions $many) - $(instructions $few)) / messages))
+allocated=$(($(allocations $many) - $(allocations $few)))
+echo "instructions per message: $spent (at most 250)"
+echo "allocations for $messages more messages: $allocated"
+# What is recorded of latencies may differ by a few entries from run to run.
+[ "$spent" -le 250 ] && [ "$allocated" -lt 200 ]

@@ -1,0 +1,205 @@
+//! The scenarios `chat` and `storm`: against the real server's `json`, and against a small server of `chat.v1.json`
+//! that is honest or lies.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use switchboard::chat::Chat;
+use switchboard::proto::MessageKind;
+
+use crate::hub::{Club, Letters, hub};
+use crate::support::{Honest, Run, flood};
+
+#[test]
+fn the_real_server_lists_every_post() {
+    let server = Honest::start(Chat::new(switchboard::chat::Options::default()));
+    let run = flood("chat", server.address, "--connections 5 --messages 8 --pipeline 2");
+    assert_eq!((run.status, run.count("answered"), run.faults()), (0, 40, [0; 4]), "{run:?}");
+    assert_eq!(run.json["latency_of_delivery_ns"]["count"], 200, "{run:?}");
+    let run =
+        flood("chat", server.address, "--connections 5 --rate 200 --warmup 0s --duration 500ms --rooms 2");
+    assert_eq!((run.status, run.count("answered"), run.faults()), (0, 100, [0; 4]), "{run:?}");
+    assert!(run.text.contains("one room that nobody leaves"), "{}", run.text);
+}
+
+#[test]
+fn a_server_without_a_chat_is_named() {
+    let server = Honest::start(switchboard::apps::Echo);
+    let run = flood("chat", server.address, "--connections 3");
+    assert_eq!((run.status, run.failures("neither chat.v1.json nor json")), (1, 3), "{run:?}");
+}
+
+/// What a server of `chat.v1.json` may do wrong, to message `seq` of a room.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lie {
+    None,
+    Skips(u64),
+    Doubles(u64),
+    Bends(u64),
+    ForgetsAck(u64),
+    DoublesAck(u64),
+    Refuses(u64),
+    HidesMissed,
+    ForgetsHistory,
+}
+
+/// A chat server, as far as the tests need it.
+struct House {
+    lie: Lie,
+    rooms: BTreeMap<String, Vec<String>>,
+    members: BTreeMap<usize, String>,
+}
+
+impl House {
+    fn open(lie: Lie) -> std::net::SocketAddr {
+        hub(Self { lie, rooms: BTreeMap::new(), members: BTreeMap::new() })
+    }
+
+    fn join(&mut self, member: usize, room: &str, since: &Value) -> Value {
+        self.members.insert(member, room.to_owned());
+        let texts = self.rooms.entry(room.to_owned()).or_default();
+        let seen = since["seq"].as_u64().unwrap_or(0);
+        let mut missed: Vec<Value> = (seen + 1..=texts.len() as u64)
+            .map(|seq| json!({"seq": seq, "user": "x", "text": texts[seq as usize - 1]}))
+            .collect();
+        if self.lie == Lie::HidesMissed {
+            missed.pop();
+        }
+        let recovered = since.is_object() && self.lie != Lie::ForgetsHistory;
+        json!({"type": "joined", "room": room, "epoch": "e1", "seq": texts.len(), "recovered": recovered,
+            "messages": missed, "count": self.members.len()})
+    }
+
+    fn post(&mut self, member: usize, command: &Value) -> Letters {
+        let (room, text) = (
+            command["room"].as_str().expect("a well-formed command"),
+            command["text"].as_str().expect("a well-formed command"),
+        );
+        let texts = self.rooms.get_mut(room).expect("a well-formed command");
+        let seq = texts.len() as u64 + 1;
+        if self.lie == Lie::Refuses(seq) {
+            self.lie = Lie::None;
+            let error =
+                json!({"type": "error", "id": command["id"], "code": "rate_limited", "message": "no"});
+            return vec![letter(member, &error)];
+        }
+        texts.push(text.to_owned());
+        let text = if self.lie == Lie::Bends(seq) { text.replace('a', "b") } else { text.to_owned() };
+        let message =
+            json!({"type": "message", "room": room, "seq": seq, "prev": seq - 1, "user": "x", "text": text});
+        let mut letters = Vec::new();
+        for (&to, _) in self.members.iter().filter(|(_, place)| *place == room) {
+            let is_victim = to != member;
+            let copies = match self.lie {
+                Lie::Skips(which) if which == seq && is_victim => 0,
+                Lie::Doubles(which) if which == seq && is_victim => 2,
+                _ => 1,
+            };
+            letters.extend((0..copies).map(|_| letter(to, &message)));
+        }
+        let ack = json!({"type": "ack", "id": command["id"], "room": room, "seq": seq, "time": 1, "durable": "memory"});
+        let acks = match self.lie {
+            Lie::ForgetsAck(which) if which == seq => 0,
+            Lie::DoublesAck(which) if which == seq => 2,
+            _ => 1,
+        };
+        letters.extend((0..acks).map(|_| letter(member, &ack)));
+        letters
+    }
+}
+
+fn letter(to: usize, value: &Value) -> (usize, MessageKind, Vec<u8>) {
+    (to, MessageKind::Text, value.to_string().into_bytes())
+}
+
+impl Club for House {
+    fn subprotocol(&self) -> Option<&'static str> {
+        Some("chat.v1.json")
+    }
+
+    fn said(&mut self, member: usize, message: &[u8]) -> Letters {
+        let command: Value = serde_json::from_slice(message).expect("a well-formed command");
+        match command["type"].as_str().expect("a well-formed command") {
+            "hello" => {
+                vec![letter(member, &json!({"type": "welcome", "client": member, "heartbeat_ms": 25000}))]
+            }
+            "join" => {
+                let joined = self.join(
+                    member,
+                    command["room"].as_str().expect("a well-formed command"),
+                    &command["since"],
+                );
+                vec![letter(member, &joined)]
+            }
+            "leave" => {
+                self.members.remove(&member);
+                vec![letter(member, &json!({"type": "left", "room": command["room"]}))]
+            }
+            "post" => self.post(member, &command),
+            other => {
+                vec![letter(member, &json!({"type": "error", "code": "unknown_type", "message": other}))]
+            }
+        }
+    }
+
+    fn left(&mut self, member: usize) {
+        self.members.remove(&member);
+    }
+}
+
+/// Two people in each of two rooms post six times each.
+fn visit(lie: Lie) -> Run {
+    flood("chat", House::open(lie), "--connections 4 --rooms 2 --messages 6 --pipeline 2 --duration 3s")
+}
+
+#[test]
+fn an_honest_house_is_not_convicted() {
+    let run = visit(Lie::None);
+    assert_eq!((run.status, run.count("sent"), run.count("answered")), (0, 24, 24), "{run:?}");
+    assert_eq!((run.faults(), &run.json["latency_of_delivery_ns"]["count"]), ([0; 4], &json!(48)), "{run:?}");
+}
+
+#[test]
+fn each_lie_of_a_house_is_named() {
+    // Both rooms have a message of that number.
+    for (lie, faults) in [
+        (Lie::Skips(3), [2, 0, 0, 0]),
+        (Lie::Doubles(3), [0, 2, 0, 0]),
+        (Lie::Bends(3), [0, 0, 0, 4]),
+        (Lie::ForgetsAck(3), [2, 0, 0, 0]),
+        (Lie::DoublesAck(3), [0, 2, 0, 0]),
+    ] {
+        let run = visit(lie);
+        assert_eq!((run.status, run.faults()), (1, faults), "{lie:?} {run:?}");
+    }
+    let run = visit(Lie::Refuses(3));
+    assert_eq!((run.status, run.failures("rate_limited"), run.count("answered")), (1, 1, 23), "{run:?}");
+}
+
+#[test]
+fn whoever_leaves_and_joins_again_misses_nothing() {
+    let options = "--connections 6 --rooms 2 --rate 400 --rejoin-rate 60 --warmup 0s --duration 500ms";
+    let run = flood("chat", House::open(Lie::None), options);
+    assert_eq!((run.status, run.count("answered"), run.faults()), (0, 200, [0; 4]), "{run:?}");
+    assert!(run.count("rejoined") > 20 && run.count("unrecovered") == 0, "{run:?}");
+    let run = flood("chat", House::open(Lie::HidesMissed), options);
+    assert!(run.status == 1 && run.count("lost") > 0, "{run:?}");
+    let run = flood("chat", House::open(Lie::ForgetsHistory), options);
+    assert!(run.count("unrecovered") > 0, "{run:?}");
+}
+
+const STORM: &str = "--connections 20 --rounds 3 --pause 20ms --rooms 2 --subprotocol chat.v1.json";
+
+#[test]
+fn a_storm_checks_what_was_missed() {
+    let run = flood("storm", House::open(Lie::None), STORM);
+    assert_eq!((run.status, run.count("completed"), run.count("opened")), (0, 3, 80), "{run:?}");
+    // Everyone says once in each round that they are back.
+    assert_eq!((run.count("answered"), run.faults(), run.count("unrecovered")), (60, [0; 4], 0), "{run:?}");
+    assert_eq!(run.json["storms_ns"].as_array().unwrap().len(), 3);
+
+    let run = flood("storm", House::open(Lie::HidesMissed), STORM);
+    assert!(run.status == 1 && run.count("lost") > 0, "{run:?}");
+    let run = flood("storm", House::open(Lie::ForgetsHistory), &format!("{STORM} --assert unrecovered==0"));
+    assert_eq!((run.status, run.count("unrecovered")), (3, 60), "{run:?}");
+}

@@ -1,0 +1,120 @@
+//! A server whose connections hear of each other, for tests: honest or not, as its club is.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use switchboard::proto::{Connection, Event, Input, MessageKind, Opcode, ProtoConfig, write_frame};
+
+use crate::support::accept;
+
+/// What goes to whom.
+pub(crate) type Letters = Vec<(usize, MessageKind, Vec<u8>)>;
+
+/// What the server makes of the messages of its members, who are numbered as they come.
+pub(crate) trait Club: Send + 'static {
+    /// The subprotocol that it speaks.
+    fn subprotocol(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// A member came.
+    fn joined(&mut self, _member: usize) {}
+
+    /// A member said something.
+    fn said(&mut self, member: usize, message: &[u8]) -> Letters;
+
+    /// A member has had enough: instead of the next message they get a Close with 1008.
+    fn expels(&self, _member: usize) -> bool {
+        false
+    }
+
+    /// A member is gone.
+    fn left(&mut self, _member: usize) {}
+}
+
+struct Hub<C> {
+    club: C,
+    streams: Vec<Option<TcpStream>>,
+}
+
+/// Serves every connection on a thread of its own. The threads end with their connections, or with the process.
+pub(crate) fn hub(club: impl Club) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let hub = Arc::new(Mutex::new(Hub { club, streams: Vec::new() }));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (hub, stream) = (Arc::clone(&hub), stream.expect("a connection"));
+            thread::spawn(move || serve(&hub, stream));
+        }
+    });
+    address
+}
+
+fn serve<C: Club>(hub: &Mutex<Hub<C>>, mut stream: TcpStream) {
+    let config = Arc::new(ProtoConfig::default());
+    let mut buffer = vec![0; 64 * 1024];
+    let subprotocol = hub.lock().expect("a club").club.subprotocol();
+    let head = accept(&mut stream, &mut buffer, &config.limits, subprotocol);
+    let member = {
+        let mut hub = hub.lock().expect("a club");
+        if stream.write_all(&head).is_err() {
+            return;
+        }
+        hub.streams.push(Some(stream.try_clone().expect("a socket")));
+        let member = hub.streams.len() - 1;
+        hub.club.joined(member);
+        member
+    };
+    let mut connection = Connection::server(&config, 0);
+    let mut is_open = true;
+    while is_open {
+        let count = match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(0) | Err(_) => break,
+            Ok(count) => count,
+        };
+        let (mut input, mut out) = (Input::new(&mut buffer[..count]), Vec::new());
+        let mut hub = hub.lock().expect("a club");
+        while let Some(event) =
+            connection.next_event(&mut input, &mut out).expect("a client that keeps the rules")
+        {
+            match event {
+                Event::Message(message) => {
+                    let letters = hub.club.said(member, message.payload);
+                    hub.deliver(letters);
+                }
+                Event::Close(_) => is_open = false,
+                Event::Ping(_) | Event::Pong(_) | Event::Chunk(_) => {}
+            }
+        }
+        // A client that is gone reads nothing.
+        let _ = stream.write_all(&out);
+    }
+    let mut hub = hub.lock().expect("a club");
+    hub.streams[member] = None;
+    hub.club.left(member);
+}
+
+impl<C: Club> Hub<C> {
+    fn deliver(&mut self, letters: Letters) {
+        for (to, kind, payload) in letters {
+            let opcode = if kind == MessageKind::Text { Opcode::Text } else { Opcode::Binary };
+            let mut frame = Vec::new();
+            write_frame(&mut frame, true, opcode, &payload, None);
+            if self.club.expels(to) {
+                if let Some(mut stream) = self.streams[to].take() {
+                    // A client that is gone reads nothing.
+                    let _ = stream
+                        .write_all(&[0x88, 2, 0x03, 0xF0])
+                        .and_then(|()| stream.shutdown(Shutdown::Write));
+                }
+            } else if let Some(stream) = &mut self.streams[to] {
+                // A client that is gone reads nothing.
+                let _ = stream.write_all(&frame);
+            }
+        }
+    }
+}
