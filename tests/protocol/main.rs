@@ -8,6 +8,7 @@
     reason = "tests say what is wrong by panicking"
 )]
 
+mod bulk;
 mod closing;
 #[cfg(feature = "deflate")]
 mod deflate;

@@ -72,7 +72,7 @@ pub fn receive(connection: &mut Connection, bytes: &[u8], cuts: &[usize]) -> Out
     outcome
 }
 
-fn seen(event: Event<'_>) -> Seen {
+pub fn seen(event: Event<'_>) -> Seen {
     match event {
         Event::Message(message) => Seen::Message(message.kind, message.payload.to_vec()),
         Event::Chunk(chunk) => Seen::Chunk(chunk.kind, chunk.payload.to_vec(), chunk.is_last),
