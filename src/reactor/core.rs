@@ -23,6 +23,9 @@ use crate::proto::{
 /// A timer of the application's: when, in which order it was set, its token.
 type AppTimer = Reverse<(Millis, u64, u64)>;
 
+/// In the middle of a message of at least this length, in bytes, more is read at once.
+const BULK_LEN: u64 = 8 * 1024;
+
 /// A payload from this length on, in bytes, is not copied where [`Context::forward`] can help it.
 const LONG_LEN: usize = 64 * 1024;
 
@@ -282,7 +285,7 @@ impl Core {
         let entry = &mut self.table[index as usize];
         let Phase::Open(connection) = &entry.phase else { return true };
         let len = connection.unfinished_len();
-        entry.flags.bulk = connection.is_bulky();
+        entry.flags.bulk = connection.unfinished_frame_len() >= BULK_LEN;
         let grew = len > entry.unfinished;
         self.unfinished = self.unfinished - entry.unfinished + len;
         entry.unfinished = len;

@@ -83,7 +83,7 @@ pub(super) struct Flags {
     pub(super) holds: bool,
     /// The peer's FIN is known to be in the receive queue.
     pub(super) read_closed: bool,
-    /// The rest of a long payload is to be read to where it is put together.
+    /// In the middle of a message that is no small one: the next read may bring more than others.
     pub(super) bulk: bool,
 }
 

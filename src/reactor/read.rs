@@ -6,9 +6,6 @@ use super::entry::{Ending, Phase};
 use super::{Reactor, Socket, frames};
 use crate::app::{Application, ConnId};
 
-/// The most that is read at once of a long payload, in bytes.
-const BULK_READ_LEN: usize = 256 * 1024;
-
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
     pub(super) fn read_turn(&mut self, conn: ConnId) {
@@ -39,12 +36,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if self.core.table[index as usize].flags.bulk {
             return self.read_bulk(index);
         }
-        self.read_octets(index)
+        self.read_octets(index, self.core.config.receive_buffer)
     }
 
-    fn read_octets(&mut self, index: u32) -> bool {
+    /// A read of at most `most` bytes.
+    fn read_octets(&mut self, index: u32, most: usize) -> bool {
         let Some(socket) = &mut self.sockets[index as usize] else { return false };
-        let result = read_some(socket, &mut self.receive);
+        let result = read_some(socket, &mut self.receive[..most]);
         match result {
             Ok(count) if count > 0 => {
                 match &self.core.table[index as usize].phase {
@@ -55,10 +53,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     Phase::Ending { .. } => {}
                 }
                 // A short read has drained the socket (epoll(7)).
-                if count == self.receive.len() {
+                if count == most {
                     self.core.resume_later(index);
                 }
-                count < self.receive.len()
+                count < most
             }
             result => {
                 self.nothing_read(index, &result);
@@ -84,27 +82,26 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// As [`Self::read_octets`], for the rest of a long payload: to where it is put together.
+    /// A read in the middle of a message that is no small one. It may be longer than others: what is left of a long payload
+    /// is read to where it is put together, and where messages of some length follow each other, a short read would end
+    /// in the middle of one each time.
     fn read_bulk(&mut self, index: u32) -> bool {
+        let most = self.receive.len();
         let Self { app, core, sockets, .. } = self;
         let now = core.now.monotonic_ms;
         let entry = &mut core.table[index as usize];
         let conn = ConnId { index, generation: entry.generation };
         let (Phase::Open(connection), Some(socket)) = (&mut entry.phase, &mut sockets[index as usize]) else {
-            entry.flags.bulk = false;
-            return self.read_octets(index);
+            return self.read_octets(index, most);
         };
         if let Some(len) = connection.wants_buffer()
             && let Some(buffer) = core.spare.take(len, now)
         {
             connection.adopt(buffer);
         }
-        let (room, result) = match connection.room(BULK_READ_LEN) {
+        let (room, result) = match connection.room(most) {
             Ok(Some(room)) => (room.len(), read_some(socket, room)),
-            Ok(None) => {
-                entry.flags.bulk = false;
-                return self.read_octets(index);
-            }
+            Ok(None) => return self.read_octets(index, most),
             Err(error) => {
                 core.fail(index, error);
                 return false;

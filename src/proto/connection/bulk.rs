@@ -24,6 +24,13 @@ impl Connection {
             && !self.frame.opcode.is_control()
     }
 
+    /// Bytes that are known of an unfinished frame's payload, those outstanding included; 0 between frames.
+    #[must_use]
+    pub fn unfinished_frame_len(&self) -> u64 {
+        let kept = self.unfinished_len() as u64;
+        if self.awaits == Awaits::Payload { kept + self.frame.remaining } else { 0 }
+    }
+
     /// At most `most` bytes for what is outstanding of a long payload, to be read into; [`Self::filled`] takes them.
     ///
     /// # Errors
