@@ -2,7 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -29,11 +29,15 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Listens on `address`.
+    /// Listens on `address`; the runs of a search, one after the other, have one listener.
     pub(crate) fn serve(address: SocketAddr, scenario: &'static str) -> io::Result<Self> {
+        static BOARD: OnceLock<Arc<Board>> = OnceLock::new();
+        if let Some(board) = BOARD.get() {
+            return Ok(Self { board: Arc::clone(board) });
+        }
         let listener = TcpListener::bind(address)
             .map_err(|error| io::Error::other(format!("--metrics {address}: {error}")))?;
-        let board = Arc::new(Board::default());
+        let board = Arc::clone(BOARD.get_or_init(Arc::default));
         let mut registry = Registry::with_prefix("loadgen");
         registry.register_collector(Box::new(Figures { board: Arc::clone(&board), scenario }));
         thread::spawn(move || {

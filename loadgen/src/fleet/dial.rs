@@ -66,6 +66,11 @@ impl Dialer {
         std::mem::take(&mut self.waiting)
     }
 
+    /// Dials that the rate had planned by `now`, and that did not begin because nobody was free.
+    pub(super) fn overdue(&self, now: Nanos) -> u64 {
+        if self.has_rate { self.beat.due(now).saturating_sub(self.started) } else { 0 }
+    }
+
     /// Connections whose opening handshake has not ended.
     pub(super) fn awaited(&self) -> u32 {
         self.waiting.len() as u32 + self.under_way
@@ -123,6 +128,6 @@ mod tests {
         assert_eq!(dialer.next(5_000_000), None);
         dialer.settled();
         dialer.push(0, 5_500_000);
-        assert_eq!(dialer.next(5_500_000), Some((0, 1_000_000)));
+        assert_eq!((dialer.next(5_500_000), dialer.overdue(5_500_000)), (Some((0, 1_000_000)), 4));
     }
 }

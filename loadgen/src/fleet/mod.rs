@@ -278,10 +278,20 @@ impl<'p, S: Scenario> Fleet<'p, S> {
         }
         match next {
             Phase::WarmUp | Phase::Measuring => self.each(|fleet, place| fleet.serve(place, false, false)),
-            Phase::Draining => drop(self.dialer.give_up()),
+            Phase::Draining => self.end_dialling(now),
             Phase::Closing => self.each(Self::close),
             Phase::Connecting | Phase::Over => {}
         }
+    }
+
+    /// Dials those who were planned before the window's end, and nobody after that.
+    fn end_dialling(&mut self, now: Nanos) {
+        let end = now.min(self.record.window.end.saturating_sub(1));
+        self.dial(end);
+        if !self.scenario.dials_first() {
+            self.record.count.unsent += self.dialer.overdue(end);
+        }
+        self.dialer.give_up();
     }
 
     /// The measurement ends now, or has ended.

@@ -84,7 +84,12 @@ impl House {
             return vec![letter(member, &error)];
         }
         texts.push(text.to_owned());
-        let text = if self.lie == Lie::Bends(seq) { text.replace('a', "b") } else { text.to_owned() };
+        let mut text = text.to_owned();
+        if self.lie == Lie::Bends(seq) {
+            let last = if text.ends_with('x') { 'y' } else { 'x' };
+            text.pop();
+            text.push(last);
+        }
         let message =
             json!({"type": "message", "room": room, "seq": seq, "prev": seq - 1, "user": "x", "text": text});
         let mut letters = Vec::new();

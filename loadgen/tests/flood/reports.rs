@@ -146,17 +146,21 @@ fn reports_of_several_processes_become_one() {
 fn a_search_ends_with_a_rate_that_was_confirmed() {
     let server = Honest::start(Echo);
     let url = format!("ws://{}/", server.address);
-    let search = |options: &str| {
+    let search = |options: String| {
         let mut words =
             vec!["search", "echo", &url, "--connections", "4", "--warmup", "0s", "--duration", "200ms"];
         words.extend(options.split_whitespace());
         let output = loadgen(&words);
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     };
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     // The machine's noise may break a run, but not all of them at so low a rate.
-    let (status, text) = search("--until p50<10s --from 100 --to 200 --precision 0.5");
+    let (status, text) = search(
+        "--until p50<10s --from 100 --to 200 --precision 0.5".to_owned()
+            + &format!(" --metrics 127.0.0.1:{port}"),
+    );
     assert!(status == 0 && text.contains("confirmed by a second run") || text.contains("broken"), "{text}");
-    let (status, text) = search("--until p50<1ns --from 100 --to 200");
+    let (status, text) = search("--until p50<1ns --from 100 --to 200".to_owned());
     assert_eq!(status, 3, "{text}");
     assert!(text.contains("not even 100 msgs/s hold"), "{text}");
     assert_eq!(loadgen(&["search", "echo", &url]).status.code(), Some(2));

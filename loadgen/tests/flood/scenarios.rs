@@ -1,5 +1,8 @@
 //! `idle`, `churn`, `slow` and `storm` against the real server, and what they make of a server that fails.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use switchboard::apps::Echo;
 use switchboard::proto::MessageKind;
 
@@ -50,6 +53,19 @@ fn churn_connects_talks_and_closes() {
         assert_eq!(run.count("answered"), opened * each, "{options} {run:?}");
         assert!(run.json["handshake_from_plan_ns"]["count"].as_u64() > Some(0));
     }
+}
+
+#[test]
+fn dials_that_found_nobody_free_are_named() {
+    // One place, and a server that answers after 20 ms: no more than fifty a second.
+    let slow = start(Answers(|_, message, _: &mut Vec<_>| {
+        let (_sender, nothing) = mpsc::channel::<()>();
+        let _ = nothing.recv_timeout(Duration::from_millis(20));
+        Some(vec![message])
+    }));
+    let run = flood("churn", slow, "--connections 1 --rate 500 --warmup 0s --duration 300ms");
+    assert_eq!((run.status, run.count("failed")), (1, 0), "{run:?}");
+    assert!(run.count("unsent") > 100 && run.count("unsent") + run.count("opened") == 150, "{run:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use serde_json::Value;
 use switchboard::proto::{Connection, Message, Outgoing};
 
-use super::text::{self, Head};
+use super::text::{self, Head, Origin};
 use super::wire::{Command, Listing, Notice, Past, Post, Since};
 use crate::cli::values::Sizes;
 use crate::clock::Nanos;
@@ -374,8 +374,8 @@ impl Person {
         }
         let Some(first) = list.first() else { return News::Nothing };
         check_text(house, Some(&first.text), now, record);
-        match text::read_head(house.run, &first.text) {
-            Some(head) if head.lane == self.number => self.acknowledged(Some(head.seq), now, record),
+        match text::read_text(house.run, &first.text) {
+            Origin::Ours(head) if head.lane == self.number => self.acknowledged(Some(head.seq), now, record),
             _ => News::Nothing,
         }
     }
@@ -388,20 +388,14 @@ impl Person {
     }
 }
 
-fn check_text(house: &mut House, text: Option<&str>, now: Nanos, record: &mut Record) {
-    let Some(text) = text else {
-        record.count.corrupted += 1;
-        return;
-    };
-    // Somebody else's messages are none of our business.
-    let Some(head) = text::read_head(house.run, text) else { return };
-    house.text.clear();
-    let size = text::size_of(house.sizes, head.lane, head.seq);
-    text::write_text(house.run, head, size, &mut house.text);
-    if house.text != text {
-        record.count.corrupted += 1;
-    } else if record.window.contains(&head.since) {
-        record.delivery.saturating_record(now.saturating_sub(head.since));
+fn check_text(house: &House, text: Option<&str>, now: Nanos, record: &mut Record) {
+    match text.map(|text| text::read_text(house.run, text)) {
+        None | Some(Origin::Corrupted) => record.count.corrupted += 1,
+        Some(Origin::Ours(head)) if record.window.contains(&head.since) => {
+            record.delivery.saturating_record(now.saturating_sub(head.since));
+        }
+        // Somebody else's messages are none of our business.
+        Some(Origin::Ours(_) | Origin::Foreign) => {}
     }
 }
 

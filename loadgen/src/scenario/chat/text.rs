@@ -8,8 +8,11 @@ use crate::clock::Nanos;
 pub(crate) const SHORTEST_TEXT: usize = HEAD_LEN;
 
 const MARK: &str = "lg ";
-/// `lg RRRRRRRR LLLLLL SSSSSSSS TTTTTTTTTTTTTTTT`, all in hexadecimal.
-const HEAD_LEN: usize = 3 + 8 + 1 + 6 + 1 + 8 + 1 + 16;
+/// Letters of a checksum, and the space behind it.
+const SUM_LEN: usize = 9;
+/// `lg CCCCCCCC RRRRRRRR LLLLLL SSSSSSSS TTTTTTTTTTTTTTTT`, all in hexadecimal: a checksum of all that follows it, run,
+/// lane, sequence number and instant.
+const HEAD_LEN: usize = 3 + SUM_LEN + 8 + 1 + 6 + 1 + 8 + 1 + 16;
 
 /// What the head of a text says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +28,11 @@ pub(super) fn write_text(run: u32, head: Head, size: usize, out: &mut String) {
     let Head { lane, seq, since } = head;
     let start = out.len();
     // Writing to a string does not fail.
-    let _ = write!(out, "{MARK}{run:08x} {lane:06x} {:08x} {since:016x}", seq as u32);
+    let _ = write!(out, "{MARK}{:08x} {run:08x} {lane:06x} {:08x} {since:016x}", 0, seq as u32);
     let fill = size.saturating_sub(out.len() - start);
     out.extend((0..fill).map(|i| char::from(b'a' + ((seq as usize).wrapping_add(i) % 26) as u8)));
+    let sum = checksum(&out[start + MARK.len() + SUM_LEN..]);
+    out.replace_range(start + MARK.len()..start + MARK.len() + SUM_LEN, &format!("{sum:08x} "));
 }
 
 /// The size of a post's text.
@@ -36,14 +41,38 @@ pub(super) fn size_of(sizes: crate::cli::values::Sizes, lane: u32, seq: u64) -> 
     sizes.min + ((hash >> 32) % (sizes.max - sizes.min + 1) as u64) as usize
 }
 
-/// Reads the head of a text of this run; `None`: somebody else's.
-pub(super) fn read_head(run: u32, text: &str) -> Option<Head> {
-    let mut words = text.get(..HEAD_LEN)?.strip_prefix(MARK)?.split(' ');
-    let mut number = || u64::from_str_radix(words.next()?, 16).ok();
-    if number()? != u64::from(run) {
+/// Whose a text is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A post of this run.
+    Ours(Head),
+    /// Another run's, or a person's.
+    Foreign,
+    /// It was a post of some run before it was changed.
+    Corrupted,
+}
+
+/// Reads a text, and checks all of it.
+pub(super) fn read_text(run: u32, text: &str) -> Origin {
+    let Some(rest) = text.strip_prefix(MARK) else { return Origin::Foreign };
+    read_rest(run, rest).unwrap_or(Origin::Corrupted)
+}
+
+fn read_rest(run: u32, rest: &str) -> Option<Origin> {
+    let (sum, rest) = rest.split_once(' ')?;
+    if sum.len() + 1 != SUM_LEN || u32::from_str_radix(sum, 16).ok()? != checksum(rest) {
         return None;
     }
-    Some(Head { lane: number()? as u32, seq: number()?, since: number()? })
+    let mut words = rest.get(..HEAD_LEN - MARK.len() - SUM_LEN)?.split(' ');
+    let mut number = || u64::from_str_radix(words.next()?, 16).ok();
+    let its_run = number()?;
+    let head = Head { lane: number()? as u32, seq: number()?, since: number()? };
+    Some(if its_run == u64::from(run) { Origin::Ours(head) } else { Origin::Foreign })
+}
+
+/// FNV-1a, 32 bits.
+fn checksum(text: &str) -> u32 {
+    text.bytes().fold(0x811C_9DC5, |sum, octet| (sum ^ u32::from(octet)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -56,11 +85,20 @@ mod tests {
             let head = Head { lane: 99_999, seq: 12_345, since: 98_765_432_109_876 };
             let mut text = String::new();
             write_text(7, head, size, &mut text);
-            assert_eq!((text.len(), read_head(7, &text)), (size, Some(head)));
-            assert_eq!(read_head(8, &text), None);
+            assert_eq!((text.len(), read_text(7, &text)), (size, Origin::Ours(head)));
+            assert_eq!(read_text(8, &text), Origin::Foreign);
+            for at in MARK.len()..text.len().min(100) {
+                let mut bent = text.clone().into_bytes();
+                bent[at] ^= 1;
+                assert_eq!(read_text(7, std::str::from_utf8(&bent).unwrap()), Origin::Corrupted, "{at}");
+            }
+            assert_eq!(read_text(7, &text[..size - 1]), Origin::Corrupted);
         }
-        for foreign in ["", "hello", "lg ", &"lg x".repeat(30), &"é".repeat(40)] {
-            assert_eq!(read_head(7, foreign), None, "{foreign}");
+        for foreign in ["", "hello", &"é".repeat(40)] {
+            assert_eq!(read_text(7, foreign), Origin::Foreign, "{foreign}");
+        }
+        for corrupted in ["lg ", &"lg x".repeat(30)] {
+            assert_eq!(read_text(7, corrupted), Origin::Corrupted, "{corrupted}");
         }
     }
 }
