@@ -67,3 +67,13 @@ impl Dice {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit
     }
 }
+
+/// Tells threads to stop when it goes, so that a failing test does not wait for them for ever.
+#[derive(Debug)]
+pub(crate) struct StopOnDrop<'s>(pub(crate) &'s std::sync::atomic::AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

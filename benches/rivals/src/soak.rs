@@ -106,6 +106,11 @@ fn thirds(samples: &[u64]) -> (f64, f64) {
     (median(&warm[..third]), median(&warm[warm.len() - third..]))
 }
 
+/// An error, and where and when it came.
+fn at(elapsed: Duration, what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}, after {} s: {error}", elapsed.as_secs()))
+}
+
 /// What connection `at` sends.
 fn tape_of(tapes: &[Tape], at: usize) -> &Tape {
     match at % 64 {
@@ -128,13 +133,13 @@ impl Soak {
                 bar.finish_and_clear();
                 return Ok(samples);
             }
-            self.receive()?;
+            self.receive().map_err(|error| at(elapsed, "reading", &error))?;
             let ms = elapsed.as_millis() as u64;
             while self.replaced < ms * REPLACED / 1000 {
-                self.replace()?;
+                self.replace().map_err(|error| at(elapsed, "a new connection", &error))?;
             }
             while self.sent < ms * MESSAGES / 1000 {
-                self.send()?;
+                self.send().map_err(|error| at(elapsed, "writing", &error))?;
             }
             if self.answers > last_answer.1 {
                 last_answer = (Instant::now(), self.answers);
