@@ -7,6 +7,7 @@
 //! | `app` | 2 | the seam: what a server on the loop implements, and what it may do |
 //! | `reactor` | 3 | connections, output, topics and timers, generic over the socket |
 //! | `net` | 4 | the mio event loop |
+//! | `store` | | durable history, on a thread of its own |
 //! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
 //!
 //! With `default-features = false` there is only the protocol core, which does no I/O and knows no clock.
@@ -35,3 +36,5 @@ pub mod proto;
 #[cfg(feature = "net")]
 pub mod reactor;
 pub mod simd;
+#[cfg(feature = "chat")]
+pub mod store;
