@@ -79,7 +79,18 @@ impl Chat {
             self.keys.insert(&names::fold(&post.user), key, known, limits.key_window_ms, limits.max_keys);
         }
         // Whoever opens the room later reads it from the disk.
-        let Some(room) = self.rooms.find(&name).filter(|room| self.rooms[*room].is_open()) else { return };
+        let Some(room) = self.rooms.find(&name) else { return };
+        if self.rooms[room].is_open() {
+            self.happened_after_all(ctx, room, action);
+            self.rest_room(ctx, room);
+        } else {
+            // What is being read may be older or younger than this.
+            self.rooms[room].landed.push(action);
+        }
+    }
+
+    /// A change that landed, unless the room has it already.
+    fn happened_after_all<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action) {
         let state = &self.rooms[room];
         let is_next = match &action {
             Action::Post(post) => post.seq == state.seq + 1,
@@ -88,7 +99,6 @@ impl Chat {
         if is_next {
             self.rooms.wake(room);
             self.happened(ctx, room, action);
-            self.rest_room(ctx, room);
         }
     }
 
@@ -99,6 +109,9 @@ impl Chat {
         match state {
             Ok(state) => {
                 self.load(room, state);
+                for action in std::mem::take(&mut self.rooms[room].landed) {
+                    self.happened_after_all(ctx, room, action);
+                }
                 self.resume_waiting(ctx, waiting);
                 self.rest_room(ctx, room);
             }

@@ -11,6 +11,7 @@ use self::log::Log;
 use self::presence::Presence;
 use super::session::Waiting;
 use crate::app::{Millis, TopicId};
+use crate::store::Action;
 
 /// Who a room is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub(super) struct Room {
     pub(super) marks: Marks,
     /// Its place among the rooms that nobody is in; 0: it is none of them.
     pub(super) idle_since: u64,
+    /// Changes that turned out to be on the disk while it was being opened.
+    pub(super) landed: Vec<Action>,
     /// It is to be looked at when the tick ends.
     pub(super) is_dirty: bool,
     /// It always exists.
@@ -104,6 +107,7 @@ impl Room {
             typing: BTreeMap::new(),
             marks: Marks::default(),
             idle_since: 0,
+            landed: Vec::new(),
             is_dirty: false,
             is_pinned: false,
         }
