@@ -183,6 +183,7 @@ impl Chat {
     fn enter<C: Context>(&mut self, ctx: &mut C, conn: ConnId, room: u32) {
         let Some(session) = self.people.session(conn) else { return };
         if session.is_in(room) {
+            self.rooms[room].presence.listed();
             return;
         }
         self.rooms.wake(room);
@@ -193,7 +194,8 @@ impl Chat {
         if session.rooms.is_empty() {
             session.rooms.reserve_exact(1);
         }
-        session.rooms.push(Membership { room, position, is_announced });
+        let since = state.presence.lists;
+        session.rooms.push(Membership { room, position, is_announced, since });
         if let Some(topic) = state.topic {
             // Cannot fail: it is open, and sends no fragments.
             let _ = ctx.subscribe(conn, topic);
@@ -239,15 +241,19 @@ impl Chat {
         {
             moved.position = membership.position;
         }
-        if let Some((number, actor)) = gone.filter(|_| membership.is_announced) {
-            let gone = Gone { client: actor.client, user: actor.name, is_verified: actor.is_verified };
-            self.rooms[room].presence.went(number, gone);
+        let presence = &mut state.presence;
+        let (was_announced, at) = (membership.is_announced, presence.lists);
+        if let Some((number, actor)) = gone.filter(|_| was_announced || membership.since != at) {
+            let is_verified = actor.is_verified;
+            let gone = Gone { client: actor.client, user: actor.name, is_verified, was_announced, at };
+            presence.went(number, gone);
         }
         self.touch(room);
     }
 
     pub(super) fn who<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32) -> Result<(), Refusal> {
         let Self { rooms, people, voice, options, .. } = self;
+        rooms[room].presence.listed();
         let state = &rooms[room];
         let listed = state.members.len().min(options.limits.max_listed);
         let members = MemberList {

@@ -30,6 +30,8 @@ pub(super) struct Membership {
     pub(super) position: u32,
     /// The others have been told.
     pub(super) is_announced: bool,
+    /// The lists of members that had been given out then, its own included.
+    pub(super) since: u32,
 }
 
 /// A command that waits, and who gave it.

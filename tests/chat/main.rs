@@ -10,7 +10,7 @@
 mod disk;
 //mod limits;
 //mod memory;
-//mod model;
+mod model;
 //mod moderation;
 mod people;
 mod promises;

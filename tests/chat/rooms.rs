@@ -249,10 +249,15 @@ fn ch_03_churn_costs_the_others_one_notice_in_100_ms() {
     }
     let told = world.take_type(ada, "presence");
     assert!(told.len() <= 11, "{} notices in a second", told.len());
-    let mut count = 1_i64;
+    let mut others = std::collections::BTreeSet::new();
     for notice in &told {
-        count += list(notice, "joined").len() as i64 - list(notice, "left").len() as i64;
-        assert_eq!(notice["count"], count, "{notice}");
+        let names =
+            |name| list(notice, name).iter().map(|member| member["client"].to_string()).collect::<Vec<_>>();
+        others.extend(names("joined"));
+        for gone in names("left") {
+            assert!(others.remove(&gone), "{gone} was never there");
+        }
+        assert_eq!(notice["count"], others.len() + 1, "{notice}");
     }
 }
 

@@ -112,7 +112,7 @@ struct Pipe {
 }
 
 #[derive(Clone)]
-struct Wire(Rc<RefCell<Pipe>>);
+pub(crate) struct Wire(Rc<RefCell<Pipe>>);
 
 impl Socket for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

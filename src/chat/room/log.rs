@@ -78,11 +78,6 @@ impl Log {
         self.records.get(usize::try_from(at).ok()?)
     }
 
-    /// Whether all messages after this one are in memory, when `head` is the newest.
-    pub(in crate::chat) fn has_all_after(&self, seq: u64, head: u64) -> bool {
-        seq >= head || self.first_seq().is_some_and(|first| first <= seq + 1)
-    }
-
     /// All messages after this one and before that one, as far as they are in memory.
     pub(in crate::chat) fn between(&self, after: u64, before: u64) -> [&[Record]; 2] {
         let Some(first) = self.first_seq() else { return [&[], &[]] };
@@ -247,7 +242,6 @@ mod tests {
             for after in 0..=seq + 1 {
                 let expected: Vec<u64> = (first.max(after + 1)..=seq).collect();
                 assert_eq!(seqs(log.between(after, u64::MAX)), expected);
-                assert_eq!(log.has_all_after(after, seq), after + 1 >= first || after >= seq);
             }
             assert_eq!(log.find(seq).map(|record| record.post.seq), Some(seq));
             assert!(log.find(first - 1).is_none() && log.find(seq + 1).is_none());

@@ -11,6 +11,10 @@ pub(in crate::chat) struct Gone {
     pub(in crate::chat) client: Arc<str>,
     pub(in crate::chat) user: Arc<str>,
     pub(in crate::chat) is_verified: bool,
+    /// The room had been told that they came; else only those had who were given a list meanwhile.
+    pub(in crate::chat) was_announced: bool,
+    /// [`Presence::lists`] when they went.
+    pub(in crate::chat) at: u32,
 }
 
 /// What the next notice will say. Who came and went in between is not in it, whatever the order.
@@ -20,22 +24,31 @@ pub(in crate::chat) struct Presence {
     pub(in crate::chat) came: Vec<(u32, u64)>,
     /// By the number of the session.
     pub(in crate::chat) went: BTreeMap<u64, Gone>,
+    /// How many lists of members were given out. Who came and went between two of them nobody has heard of.
+    pub(in crate::chat) lists: u32,
     /// The next notice comes no sooner.
     pub(in crate::chat) next_at: Millis,
     pub(in crate::chat) is_timed: bool,
 }
 
 impl Presence {
-    /// A session came. `true`: the room has not missed it, so there is nothing to tell.
+    /// A session comes, and is given a list. `true`: nobody has missed it, so there is nothing to tell.
     pub(in crate::chat) fn came(&mut self, index: u32, number: u64) -> bool {
-        if self.went.remove(&number).is_some() {
-            return true;
+        let gone = self.went.remove(&number);
+        let is_missed = gone.is_none_or(|gone| !gone.was_announced || gone.at != self.lists);
+        if is_missed {
+            self.came.push((index, number));
         }
-        self.came.push((index, number));
-        false
+        self.listed();
+        !is_missed
     }
 
-    /// A session went of which the room was told.
+    /// Somebody is given a list of the members.
+    pub(in crate::chat) fn listed(&mut self) {
+        self.lists = self.lists.wrapping_add(1);
+    }
+
+    /// A session went of which somebody has heard.
     pub(in crate::chat) fn went(&mut self, number: u64, gone: Gone) {
         self.went.insert(number, gone);
     }
