@@ -189,12 +189,11 @@ impl Chat {
         self.rooms.wake(room);
         let state = &mut self.rooms[room];
         let position = state.members.len() as u32;
-        let is_announced = state.presence.came(conn.index, session.number);
+        let (is_announced, since) = state.presence.came(conn.index, session.number);
         state.members.push(conn.index);
         if session.rooms.is_empty() {
             session.rooms.reserve_exact(1);
         }
-        let since = state.presence.lists;
         session.rooms.push(Membership { room, position, is_announced, since });
         if let Some(topic) = state.topic {
             // Cannot fail: it is open, and sends no fragments.

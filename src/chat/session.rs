@@ -30,7 +30,7 @@ pub(super) struct Membership {
     pub(super) position: u32,
     /// The others have been told.
     pub(super) is_announced: bool,
-    /// The lists of members that had been given out then, its own included.
+    /// Where it is the number of lists that the room has given out, nobody has heard of it.
     pub(super) since: u32,
 }
 

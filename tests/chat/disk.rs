@@ -107,7 +107,17 @@ impl Disk {
                 record.post.text = "".into();
                 record.reactions.clear();
             }
-            Action::React { rev, .. } => assert_eq!(*rev, room.changes.len() as u64 + 1),
+            Action::React { rev, seq, user, emoji, is_removed } => {
+                assert_eq!(*rev, room.changes.len() as u64 + 1);
+                let reactions = &mut room.records[*seq as usize - 1].reactions;
+                let mut users: BTreeMap<Box<str>, Vec<Arc<str>>> = reactions.drain(..).collect();
+                let of_emoji = users.entry(emoji.clone()).or_default();
+                of_emoji.retain(|other| other != user);
+                if !is_removed {
+                    of_emoji.push(user.clone());
+                }
+                reactions.extend(users.into_iter().filter(|(_, users)| !users.is_empty()));
+            }
         }
         room.changes.push(change.action.clone());
     }

@@ -8,14 +8,14 @@
 )]
 
 mod disk;
-//mod limits;
-//mod memory;
+mod limits;
+mod memory;
 mod model;
-//mod moderation;
+mod moderation;
 mod people;
 mod promises;
 mod rooms;
-//mod signs;
-//mod tutorial;
+mod signs;
+mod tutorial;
 mod unhappy;
 mod world;

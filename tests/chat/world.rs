@@ -359,6 +359,14 @@ impl World {
         self.seats[client.0].close
     }
 
+    /// Lets go of what came, and of the memory that it took.
+    pub(crate) fn forget(&mut self, client: Client) {
+        self.read_head(client);
+        let mut pipe = self.seats[client.0].wire.0.borrow_mut();
+        pipe.from_server = Vec::new();
+        pipe.to_server = VecDeque::new();
+    }
+
     fn read_head(&mut self, client: Client) {
         let seat = &mut self.seats[client.0];
         let mut pipe = seat.wire.0.borrow_mut();
@@ -410,6 +418,15 @@ impl World {
     }
 
     // ---- time
+
+    /// One turn in which one client is heard.
+    pub(crate) fn turn_of(&mut self, client: Client) {
+        self.reactor.begin(self.now);
+        let readiness = Readiness { readable: true, writable: false, read_closed: false };
+        self.reactor.ready(self.seats[client.0].conn, readiness);
+        self.reactor.fire_timers();
+        self.reactor.settle();
+    }
 
     /// One turn of the loop.
     pub(crate) fn tick(&mut self) {

@@ -93,7 +93,7 @@ impl fmt::Debug for Parser {
 impl Default for Parser {
     fn default() -> Self {
         Self {
-            buffers: Buffers::with_max_depth(FIRST_LEN, MAX_DEPTH + 1),
+            buffers: Buffers::with_max_depth(FIRST_LEN, MAX_DEPTH),
             tape: Tape(Vec::with_capacity(FIRST_LEN / 8)),
         }
     }

@@ -32,15 +32,17 @@ pub(in crate::chat) struct Presence {
 }
 
 impl Presence {
-    /// A session comes, and is given a list. `true`: nobody has missed it, so there is nothing to tell.
-    pub(in crate::chat) fn came(&mut self, index: u32, number: u64) -> bool {
+    /// A session comes, and is given a list. Gives whether nobody has missed it, so that there is nothing to tell, and the
+    /// number of [`Self::lists`] since which nobody can have heard of it.
+    pub(in crate::chat) fn came(&mut self, index: u32, number: u64) -> (bool, u32) {
         let gone = self.went.remove(&number);
-        let is_missed = gone.is_none_or(|gone| !gone.was_announced || gone.at != self.lists);
-        if is_missed {
+        let was_heard_of = gone.is_some();
+        let is_announced = gone.is_some_and(|gone| gone.was_announced && gone.at == self.lists);
+        if !is_announced {
             self.came.push((index, number));
         }
         self.listed();
-        !is_missed
+        (is_announced, self.lists.wrapping_sub(u32::from(was_heard_of)))
     }
 
     /// Somebody is given a list of the members.
