@@ -55,7 +55,7 @@ pub(super) struct Outbox {
 const KEPT_CAPACITY: usize = 1 << 20;
 
 /// Bytes queued in one tick after which everything is written before more is read.
-pub(super) const EARLY_FLUSH_LEN: usize = 64 * 1024;
+pub(super) const EARLY_FLUSH_LEN: usize = 32 * 1024;
 
 impl Outbox {
     pub(super) fn new() -> Self {
