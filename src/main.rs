@@ -77,6 +77,7 @@ fn run(
 ) -> Result<(), Failure> {
     let options = Options {
         listen: listen.to_vec(),
+        internal: Vec::new(),
         config,
         drain_ms: 10_000,
         seed: u64::from(std::process::id()),

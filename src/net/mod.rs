@@ -21,7 +21,7 @@ use self::clock::Clock;
 use self::listener::Listener;
 use self::signals::Signals;
 use self::stream::Stream;
-use crate::app::{Application, ConnId};
+use crate::app::{Application, ConnId, Entrance};
 use crate::proto::Millis;
 use crate::reactor::{Config, Reactor, Readiness};
 
@@ -41,6 +41,9 @@ const MAILBOX_LEN: usize = 4096;
 pub struct Options {
     /// Where to listen; port 0 lets the kernel choose.
     pub listen: Vec<SocketAddr>,
+    /// Where the operator alone comes in; numbered behind `listen`. These listeners are open until the end, so that it can
+    /// be asked whether the server is ready while it drains.
+    pub internal: Vec<SocketAddr>,
     /// Limits and timeouts.
     pub config: Config,
     /// How long a shutdown may take before connections are dropped.
@@ -59,6 +62,7 @@ impl Options {
     pub fn listen(address: SocketAddr) -> Self {
         Self {
             listen: vec![address],
+            internal: Vec::new(),
             config: Config::default(),
             drain_ms: 10_000,
             seed: 0,
@@ -103,7 +107,7 @@ impl<M> Handle<M> {
         })
     }
 
-    /// Begins a graceful shutdown: no new connections, 1001 to every open one, then [`Server::run`] returns.
+    /// Begins a graceful shutdown: no new connections, a Close to every open one, then [`Server::run`] returns.
     /// `false` when the mailbox is full or the loop has ended.
     #[must_use]
     pub fn shutdown(&self) -> bool {
@@ -163,9 +167,10 @@ impl<A: Application> Server<A> {
         let (sender, commands) = sync_channel(MAILBOX_LEN);
         let mut clock = Clock::new();
         let mut listeners = Vec::new();
-        for (at, &address) in options.listen.iter().enumerate() {
-            let listener =
-                Listener::bind(address, poll.registry(), Token(FIRST_LISTENER + at)).map_err(|error| {
+        for (at, &address) in options.listen.iter().chain(&options.internal).enumerate() {
+            let entrance = Entrance { listener: at, is_internal: at >= options.listen.len() };
+            let listener = Listener::bind(address, entrance, poll.registry(), Token(FIRST_LISTENER + at))
+                .map_err(|error| {
                     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
                 })?;
             listeners.push(listener);
@@ -187,7 +192,7 @@ impl<A: Application> Server<A> {
         })
     }
 
-    /// Where the server listens.
+    /// Where the server listens, the internal addresses last.
     ///
     /// # Errors
     /// When the kernel does not say.
@@ -247,7 +252,7 @@ impl<A: Application> Server<A> {
         self.accept(now);
         self.has_chores = self.drain_until.is_some() || self.may_accept();
         match self.drain_until {
-            Some(until) if self.reactor.connections() == 0 || now >= until => ControlFlow::Break(()),
+            Some(until) if self.reactor.is_drained() || now >= until => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -291,7 +296,9 @@ impl<A: Application> Server<A> {
     }
 
     fn begin_shutdown(&mut self) {
-        self.listeners.clear();
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.entrance.is_internal) {
+            listener.close();
+        }
         self.reactor.begin_shutdown();
         let now = self.reactor.now().monotonic_ms;
         self.drain_until.get_or_insert(now + self.drain_ms);
@@ -304,7 +311,7 @@ impl<A: Application> Server<A> {
         for listener in &mut self.listeners {
             for _ in 0..ACCEPTS_PER_TICK {
                 let Some((stream, peer)) = listener.accept(now) else { break };
-                let conn = self.reactor.accepted(Stream::new(stream), peer);
+                let conn = self.reactor.accepted(Stream::new(stream), peer, listener.entrance);
                 let Some(stream) = self.reactor.socket_mut(conn) else { continue };
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let token = Token(conn.to_bits() as usize);
@@ -325,6 +332,9 @@ impl<A: Application> Server<A> {
 
     /// How long to wait for events: not at all while work is left over.
     fn timeout(&mut self) -> Option<Duration> {
+        if self.reactor.has_backlog() && self.reactor.is_drain_asked() {
+            self.begin_shutdown();
+        }
         if self.reactor.has_backlog() || self.has_chores && self.may_accept() || self.busy_poll {
             return Some(Duration::ZERO);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard::app::{Application, ConnId, Now};
+use switchboard::app::{Application, ConnId, Entrance, Now};
 use switchboard::proto::DeflateConfig;
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
 use switchboard::reactor::{Config, Reactor};
@@ -24,7 +24,7 @@ impl<A: Application> Few<A> {
     /// A connection that offers compression.
     pub fn connect(&mut self) -> ConnId {
         let wire = Wire::new(Random(1), 1 << 20);
-        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into());
+        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into(), Entrance::default());
         let mut request = Vec::new();
         let deflate = DeflateConfig::default();
         let offer =
