@@ -393,6 +393,13 @@ pub trait Application {
         let _ = (ctx, mail);
     }
 
+    /// All that the tick brought was handed on, and what was queued is about to be written: the place to do once a tick what
+    /// need not be done for each message. Comes once more where connections ended while it was written.
+    #[inline]
+    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+        let _ = ctx;
+    }
+
     /// The server stops: the moment to say so. Connections are closed from now on, a few at a time, the last of them after
     /// [`Config::drain_spread_ms`](crate::reactor::Config::drain_spread_ms).
     fn on_drain<C: Context>(&mut self, ctx: &mut C) {

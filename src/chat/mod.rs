@@ -2,6 +2,7 @@
 
 mod assets;
 mod history;
+pub mod identity;
 mod json;
 
 use std::convert::Infallible;
