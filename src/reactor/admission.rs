@@ -148,9 +148,8 @@ mod tests {
         }
         assert!((100..=110).contains(&admitted), "{admitted} in 10 s");
         let config = Config { max_new_per_second: 10, ..Config::default() };
-        let at_once = (0..100).filter(|at| {
-            admission.arrived(&config, from(&format!("10.1.0.{at}")), 20_000).is_none()
-        });
+        let at_once =
+            (0..100).filter(|at| admission.arrived(&config, from(&format!("10.1.0.{at}")), 20_000).is_none());
         assert_eq!(at_once.count(), 10);
     }
 

@@ -12,13 +12,13 @@ use super::budget::Budget;
 use super::drain::Drain;
 use super::entry::{Ending, Entry, Phase};
 use super::outbox::{Chain, Outbox};
+use super::peer::Peer;
 use super::spare::Spare;
 use super::topics::{Membership, Topic};
 use super::wheel::Wheel;
-use super::peer::Peer;
 use crate::app::{
-    CloseReason, Closed, ConnId, Context, Now, Outgoing, OwnedMessage, Published, Response, SlowPolicy, Stats,
-    TopicId, TopicOptions,
+    CloseReason, Closed, ConnId, Context, Now, Outgoing, OwnedMessage, Published, Response, SlowPolicy,
+    Stats, TopicId, TopicOptions,
 };
 use crate::proto::{
     CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,

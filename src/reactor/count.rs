@@ -23,6 +23,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.stats_now()
     }
 
+    /// Counts ticks, and pieces of long ones.
+    #[inline]
+    pub fn ticks(&self) -> u32 {
+        self.core.tick
+    }
+
     /// The tick that ends now took so many microseconds.
     pub fn note_tick(&mut self, us: u64) {
         self.core.stats.ticks.note(us);

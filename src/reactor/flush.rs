@@ -169,6 +169,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         match self.core.outbox.sole_segment(chain) {
             Some(range) if !has_published && entry.backlog.is_none() => {
                 match write_some(&mut self.sockets, index, &self.core.outbox.bytes[range.clone()]) {
+                    Ok(count) if count == range.len() => self.core.stats.bytes_out += count as u64,
                     Ok(count) => {
                         self.core.stats.bytes_out += count as u64;
                         self.core.keep_own(index, range.start + count, range.end);

@@ -91,7 +91,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         {
             return self.refuse(index, &response, false);
         }
-        let Some(entrance) = self.await_answer(index, head, upgrade.is_some() || body.is_none()) else { return };
+        let Some(entrance) = self.await_answer(index, head, upgrade.is_some() || body.is_none()) else {
+            return;
+        };
         let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn, entrance };
         match (self.app.on_request(&mut self.core, &request), upgrade) {
             (Verdict::Later, _) => self.core.arm(index),
@@ -174,7 +176,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub(super) fn turn_away(&mut self, index: u32, refusal: Refusal) {
         let requests = &mut self.core.stats.requests;
         let (count, reason) = match refusal {
-            Refusal::Crowded => (&mut requests.crowded, "too many connections from this address; try again later"),
+            Refusal::Crowded => {
+                (&mut requests.crowded, "too many connections from this address; try again later")
+            }
             Refusal::Hurried => (&mut requests.hurried, "too many new connections; try again later"),
         };
         *count += 1;

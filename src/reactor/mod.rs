@@ -36,7 +36,8 @@ use self::peer::Peer;
 use self::read::read_some;
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{
-    Arrived, Chunk, CloseCode, Content, Input, Message, Millis, OwnedMessage, ProtoConfig, ProtocolError, Timeout,
+    Arrived, Chunk, CloseCode, Content, Input, Message, Millis, OwnedMessage, ProtoConfig, ProtocolError,
+    Timeout,
 };
 
 /// A non-blocking stream socket.
@@ -199,8 +200,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let now = self.core.now.monotonic_ms;
         let deadline = now + self.core.proto.timeouts.handshake_ms;
         let Core { admission, config, .. } = &mut self.core;
-        let refusal =
-            if entrance.is_internal { None } else { admission.arrived(config, peer, now) };
+        let refusal = if entrance.is_internal { None } else { admission.arrived(config, peer, now) };
         let is_counted = !entrance.is_internal && refusal.is_none() && is_per_address(config);
         let phase = Phase::Http(Box::new(HttpPhase::new(entrance, deadline)));
         let conn = self.core.insert(self.generation, phase, Peer::new(peer, is_counted));
