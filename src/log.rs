@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendFlags;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -160,12 +160,12 @@ fn write_some(bytes: &[u8], wait_ms: i64) -> Result<usize, Errno> {
     let stderr = stderr.as_fd();
     let mut ready = [PollFd::new(&stderr, PollFlags::OUT)];
     let wait = Timespec { tv_sec: 0, tv_nsec: wait_ms * 1_000_000 };
-    if poll(&mut ready, Some(&wait))? == 0 {
+    if retry_on_intr(|| poll(&mut ready, Some(&wait)))? == 0 {
         return Ok(0);
     }
     // A socket that is ready may take less than a line; a pipe takes it whole.
-    match rustix::net::send(stderr, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-        Err(Errno::NOTSOCK) => rustix::io::write(stderr, bytes),
+    match retry_on_intr(|| rustix::net::send(stderr, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)) {
+        Err(Errno::NOTSOCK) => retry_on_intr(|| rustix::io::write(stderr, bytes)),
         Err(Errno::AGAIN) => Ok(0),
         sent => sent,
     }

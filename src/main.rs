@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
@@ -52,6 +53,10 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     if !args.ephemeral {
         tracing::warn!("history is kept in memory and ends with the server (--ephemeral: so it should be)");
     }
+    if args.require_token && args.verify.keyring(Arc::default())?.is_none() {
+        return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
+    }
+    let _keyring = args.verify.keyring(Arc::default())?;
     let chat = Chat::new(chat::Options {
         origins,
         hosts: args.allow_host.clone(),
