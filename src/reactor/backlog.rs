@@ -248,8 +248,9 @@ impl Backlog {
             .collect()
     }
 
-    /// Forgets `count` octets that were written. Gives the buffer of the last long payload among them.
-    pub(super) fn advance(&mut self, count: usize) -> Option<Buffer> {
+    /// Forgets `count` octets that were written; `waited` is told since when each chunk waited that was written whole. Gives the
+    /// buffer of the last long payload among them.
+    pub(super) fn advance(&mut self, count: usize, mut waited: impl FnMut(Millis)) -> Option<Buffer> {
         let mut buffer = None;
         self.len -= count;
         self.written += count;
@@ -264,8 +265,12 @@ impl Backlog {
             }
             self.written -= len;
             self.outdated -= usize::from(is_outdated);
-            if let Some(Chunk { data: Data::Long { payload, .. }, .. }) = self.chunks.pop_front() {
-                buffer = Some(payload);
+            let chunk = self.chunks.pop_front();
+            if let Some(chunk) = chunk.filter(|_| !is_outdated) {
+                waited(chunk.queued_at);
+                if let Data::Long { payload, .. } = chunk.data {
+                    buffer = Some(payload);
+                }
             }
             self.gone += 1;
         }
@@ -292,7 +297,7 @@ mod tests {
         while backlog.len() > 0 {
             let octets: Vec<u8> =
                 backlog.slices().iter().flat_map(|slice| slice.to_vec()).take(step).collect();
-            backlog.advance(octets.len());
+            backlog.advance(octets.len(), |_| ());
             all.extend(octets);
         }
         all
@@ -305,7 +310,7 @@ mod tests {
         for mark in 1..=3 {
             backlog.offer(message(mark, 10, None, &budget), SlowPolicy::DropOldest, 30, 0);
         }
-        backlog.advance(1);
+        backlog.advance(1, |_| ());
         let offered = backlog.offer(message(4, 15, None, &budget), SlowPolicy::DropOldest, 30, 0);
         assert_eq!(offered, Offered { is_queued: true, dropped: 2 });
         assert_eq!(drain(&mut backlog, 4), [[1; 9].as_slice(), &[4; 15]].concat());
@@ -334,7 +339,7 @@ mod tests {
         conflate(&mut backlog, 1, 1);
         conflate(&mut backlog, 2, 2);
         assert_eq!(conflate(&mut backlog, 3, 1), Offered { is_queued: true, dropped: 1 });
-        backlog.advance(1);
+        backlog.advance(1, |_| ());
         // The one of key 2 is begun.
         assert_eq!(conflate(&mut backlog, 5, 2), Offered { is_queued: true, dropped: 0 });
         assert_eq!(conflate(&mut backlog, 4, 3), Offered { is_queued: true, dropped: 0 });
@@ -394,7 +399,7 @@ mod tests {
                         let count = len.min(waiting);
                         let octets: Vec<u8> =
                             backlog.slices().iter().flat_map(|slice| slice.to_vec()).take(count).collect();
-                        backlog.advance(count);
+                        backlog.advance(count, |_| ());
                         for octet in octets {
                             prop_assert_eq!(octet, list[0].0);
                             begun += 1;

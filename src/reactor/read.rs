@@ -55,6 +55,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let result = read_some(socket, &mut self.receive[..most]);
         match result {
             Ok(count) if count > 0 => {
+                self.core.stats.bytes_in += count as u64;
                 match &self.core.table[index as usize].phase {
                     Phase::Open(_) => {
                         frames(&mut self.app, &mut self.core, index, &mut self.receive[..count]);
@@ -118,11 +119,15 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             }
         };
         let count = result.as_ref().copied().unwrap_or_default();
+        core.stats.bytes_in += count as u64;
         if count > 0 {
             connection.heard(now);
         }
         match connection.filled(room, count) {
-            Ok(Some(message)) => app.on_owned(core, conn, message),
+            Ok(Some(message)) => {
+                core.stats.messages_in += 1;
+                app.on_owned(core, conn, message);
+            }
             Ok(None) => {}
             Err(error) => core.fail(index, error),
         }

@@ -1,10 +1,18 @@
 //! The command line of `switchboard`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+mod file;
+pub(crate) mod token;
 
-use clap::{Args, Parser, Subcommand};
-use switchboard::proto::{DeflateConfig, Limits};
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
+
+use self::token::{TokenCommand, VerifyArgs};
+use crate::log;
 
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
@@ -27,6 +35,58 @@ pub(crate) enum Command {
     Echo(BenchArgs),
     /// Send every message to every connection: for benchmarks
     Fanout(BenchArgs),
+    /// Make and check tokens that say who somebody is
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+impl Cli {
+    /// What the arguments say, then the environment, then the file of `--config`, then the defaults. Ends the process with a
+    /// message when something is wrong.
+    pub(crate) fn read() -> Self {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        Self::from_all(arguments).unwrap_or_else(|error| error.exit())
+    }
+
+    fn from_all(mut arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let mut command = file::with_environment(Self::command());
+        command.build();
+        let matches = command.clone().try_get_matches_from(&arguments)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        let Some(path) = cli.config() else { return Ok(cli) };
+        let (chosen, given) = match matches.subcommand() {
+            Some((name, given)) => (command.find_subcommand(name).unwrap_or(&command), given),
+            None => (&command, &matches),
+        };
+        let from_file = file::flags(path, chosen, given)
+            .map_err(|why| command.clone().error(clap::error::ErrorKind::InvalidValue, why))?;
+        arguments.extend(from_file);
+        let matches = command.clone().try_get_matches_from(&arguments).map_err(|error| {
+            let what = error.to_string();
+            let what = what.trim_start_matches("error: ").lines().next().unwrap_or_default();
+            command.clone().error(error.kind(), format!("{}: {what}", path.display()))
+        })?;
+        Self::from_arg_matches(&matches)
+    }
+
+    fn config(&self) -> Option<&PathBuf> {
+        match &self.command {
+            None => self.serve.common.config.as_ref(),
+            Some(Command::Serve(args)) => args.common.config.as_ref(),
+            Some(Command::Echo(args) | Command::Fanout(args)) => args.common.config.as_ref(),
+            Some(Command::Token(_)) => None,
+        }
+    }
+
+    /// The form of the log.
+    pub(crate) fn log_format(&self) -> log::Format {
+        match &self.command {
+            None => self.serve.common.log_format,
+            Some(Command::Serve(args)) => args.common.log_format,
+            Some(Command::Echo(args) | Command::Fanout(args)) => args.common.log_format,
+            Some(Command::Token(_)) => log::Format::Text,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -56,6 +116,14 @@ pub(crate) struct ServeArgs {
     /// Keep history in memory only, and do not warn about it
     #[arg(long)]
     pub(crate) ephemeral: bool,
+    /// Serve the HTTP API under /api/v1 to whoever has the token in this file [default: no API]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) api_token_file: Option<PathBuf>,
+    /// Turn away whoever has no token (see --token-key)
+    #[arg(long)]
+    pub(crate) require_token: bool,
+    #[command(flatten)]
+    pub(crate) verify: VerifyArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -74,12 +142,42 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
+    /// A file of TOML with flags as keys: `max-connections = 1000`; flags and SWITCHBOARD_… variables go before it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Lines for people, or JSON
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    log_format: log::Format,
+    /// Where /metrics, /healthz and /readyz are, and nowhere else [default: on every port]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(crate) internal_listen: Vec<SocketAddr>,
     /// Never sleep: less latency, for a whole core
     #[arg(long)]
     pub(crate) busy_poll: bool,
     /// Connections at a time; more get 503 [default: as many as there are descriptors]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     max_connections: usize,
+    /// TCP connections at a time from one address (IPv6: one /64); more get 503 (0: no limit). Not for use behind a proxy
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_connections_per_address: usize,
+    /// New TCP connections in a second; more get 503 (0: no limit)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_new_per_second: u32,
+    /// New TCP connections in a second from one address; more get 503 (0: no limit)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_new_per_second_per_address: u32,
+    /// Milliseconds of silence after which a client is asked for a sign of life (0: never)
+    #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.ping_ms)]
+    ping_interval: u64,
+    /// Milliseconds that a client has for that sign; then it counts as gone (0: for ever)
+    #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
+    pong_timeout: u64,
+    /// Milliseconds after which a server that was told to stop ends, whoever is still connected
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    pub(crate) drain_timeout: u64,
+    /// Milliseconds over which a server that stops spreads the closing of more than 256 connections
+    #[arg(long, value_name = "MS", default_value_t = Config::default().drain_spread_ms)]
+    drain_spread: u64,
     /// Bytes that may wait for all slow readers together; above it those with the longest queues are dropped
     #[arg(long, value_name = "BYTES", default_value_t = Config::default().max_queued)]
     max_queued: usize,
@@ -109,10 +207,16 @@ impl CommonArgs {
     fn config(&self) -> Config {
         let mut config = Config {
             max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            max_new_per_second: self.max_new_per_second,
+            max_new_per_second_per_address: self.max_new_per_second_per_address,
+            drain_spread_ms: self.drain_spread.min(self.drain_timeout),
             max_queued: self.max_queued,
             max_queue_age_ms: self.max_queue_age,
             ..Config::default()
         };
+        config.proto.timeouts.ping_ms = self.ping_interval;
+        config.proto.timeouts.pong_ms = self.pong_timeout;
         config.proto.deflate = self.deflate.config();
         config
     }
@@ -140,7 +244,8 @@ impl ServeArgs {
     }
 
     pub(crate) fn config(&self) -> Config {
-        self.common.config()
+        // Promise 9: clients are to come back, to this server or another.
+        Config { shutdown_code: CloseCode::SERVICE_RESTART, ..self.common.config() }
     }
 }
 
