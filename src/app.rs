@@ -341,6 +341,13 @@ pub trait Application {
         let _ = (ctx, mail);
     }
 
+    /// All that the tick brought was handed on, and what was queued is about to be written: the place to do once a tick what
+    /// need not be done for each message. Comes once more where connections ended while it was written.
+    #[inline]
+    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+        let _ = ctx;
+    }
+
     /// The server stops: the last chance to say something before every connection is closed.
     fn on_drain<C: Context>(&mut self, ctx: &mut C) {
         let _ = ctx;

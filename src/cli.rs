@@ -46,9 +46,13 @@ pub(crate) struct ServeArgs {
     /// Refuse clients that offer only subprotocols unknown here
     #[arg(long)]
     pub(crate) strict_subprotocol: bool,
-    /// Messages that the room remembers
+    /// Messages that whoever comes in is given
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) history: usize,
+    /// Posts that a connection, or a user, may make in a second, twice as many at once; an address ten times as many (0: no
+    /// limit, for any command)
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) posts_per_second: u32,
     /// Keep history in memory only, and do not warn about it
     #[arg(long)]
     pub(crate) ephemeral: bool,

@@ -5,14 +5,16 @@ mod cli;
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
-use switchboard::chat::{self, Chat};
+use switchboard::chat::{self, Chat, Limits};
 use switchboard::net::{Options, Server};
 use switchboard::proto::OriginPolicy;
 use switchboard::reactor::Config;
+use switchboard::store::Start;
 use tracing_subscriber::EnvFilter;
 
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, ServeArgs};
@@ -55,13 +57,22 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     if !args.ephemeral {
         tracing::warn!("history is kept in memory and ends with the server (--ephemeral: so it should be)");
     }
-    let chat = Chat::new(chat::Options {
+    let options = chat::Options {
         origins,
         hosts: args.allow_host.clone(),
         strict_subprotocol: args.strict_subprotocol,
         history: args.history,
-    });
+        limits: Limits::default().with_posts_per_second(args.posts_per_second),
+        ..chat::Options::default()
+    };
+    let chat = Chat::new(options, None, Start { epoch: epoch()?, ..Start::default() });
     run(&args.addresses(), args.config(), &args.common, chat)
+}
+
+/// A name for a history that ends with the process.
+fn epoch() -> io::Result<String> {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+    Ok(format!("{:x}-{:x}", since_1970.as_nanos(), std::process::id()))
 }
 
 fn bench(args: &BenchArgs, app: impl Application) -> Result<(), Failure> {

@@ -288,6 +288,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Writes what the tick queued and ends what is to be ended.
     #[inline]
     pub fn settle(&mut self) {
+        self.app.on_settle(&mut self.core);
         self.flush();
         if self.core.is_unsettled {
             self.settle_ends();
@@ -309,6 +310,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     self.app.on_lag(&mut self.core, conn, topic, dropped);
                 }
             }
+            self.app.on_settle(&mut self.core);
             self.core.end_run();
             for index in std::mem::take(&mut self.core.ended) {
                 // What a callback or a failure queued is written first.
