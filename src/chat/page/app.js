@@ -76,7 +76,7 @@ const list = new MessageList(client, {
   seen,
 });
 
-const composer = new Composer(() => client.limits.max_text, {
+const composer = new Composer(() => client.limits.text, {
   post(text) {
     client.post(active, text);
     list.scrollToBottom();
@@ -104,6 +104,7 @@ function showState() {
   byId('status').dataset.state = client.isOpen ? 'open' : 'closed';
   byId('status-text').textContent = client.isOpen ? 'Connected' : 'Not connected, retrying…';
   if (client.isOpen && document.activeElement !== user) user.value = client.user;
+  byId('text').placeholder = `Message as ${client.user}`;
   composer.check();
   list.update();
 }
@@ -133,6 +134,7 @@ function seen() {
 }
 
 function showSidebar() {
+  byId('title').textContent = active.isDirect ? active.name : `# ${active.name}`;
   showRooms(client, active, { open, leave: (room) => client.leave(room) });
   showPeople(client, active, { direct: (name) => open(client.enter(`@${name}`)) });
   const unread = [...client.rooms.values()].reduce((sum, room) => sum + room.unread(client.user), 0);
@@ -158,7 +160,6 @@ function showTyping() {
 function open(room) {
   active = room;
   history.replaceState(null, '', room.name === HOME ? ' ' : `#${encodeURIComponent(room.name)}`);
-  byId('title').textContent = room.isDirect ? room.name : `# ${room.name}`;
   closePanels();
   closeSearch();
   composer.open(room);
@@ -180,7 +181,7 @@ function rename() {
 }
 
 function checkName() {
-  const over = bytes(user.value.trim()) - client.limits.max_user;
+  const over = bytes(user.value.trim()) - client.limits.name;
   user.setCustomValidity(over > 0 ? `Too long by ${over} bytes.` : '');
   return over <= 0;
 }
@@ -188,7 +189,9 @@ function checkName() {
 user.addEventListener('input', checkName);
 user.addEventListener('change', rename);
 user.addEventListener('keydown', (event) => {
-  if (event.key === 'Enter') composer.focus();
+  if (event.key !== 'Enter') return;
+  event.preventDefault();
+  composer.focus();
 });
 
 // ---- rooms, people, search

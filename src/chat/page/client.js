@@ -11,7 +11,7 @@ const RETRY_MS = 2_000;
 const TYPING_EVERY_MS = 2_000;
 const READ_EVERY_MS = 1_000;
 const PAGE = 50;
-const DEFAULT_LIMITS = { max_text: 4096, max_user: 64, max_room: 64 };
+const DEFAULT_LIMITS = { text: 4096, name: 64 };
 /** Errors after which the same post may well be taken later. */
 const PASSING = new Set(['rate_limited', 'unavailable', 'shutting_down', 'not_joined']);
 const GOODBYES = {
@@ -114,8 +114,7 @@ export class Client {
   typing(room) {
     const now = performance.now();
     if (room.isDirect || now - (this.#typedAt.get(room.name) ?? -Infinity) < TYPING_EVERY_MS) return;
-    this.#typedAt.set(room.name, now);
-    this.#send({ type: 'typing', room: room.name });
+    if (this.#send({ type: 'typing', room: room.name })) this.#typedAt.set(room.name, now);
   }
 
   /** Everything in the room up to now has been seen. */

@@ -38,7 +38,7 @@ export class Composer {
     this.#text.addEventListener('input', () => {
       this.#changed();
       notice('');
-      if (this.#text.value && !this.#editing) act.typing();
+      if (this.#text.value.trim() && !this.#editing) act.typing();
     });
     byId('cancel-edit').addEventListener('click', () => this.#stopEditing(this.#editing?.draft ?? ''));
   }
