@@ -13,7 +13,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reactor", &["app", "proto"]),
     ("net", &["app", "proto", "reactor"]),
     ("apps", &["app"]),
-    ("chat", &["app"]),
+    ("store", &[]),
+    ("chat", &["app", "store"]),
 ];
 
 /// The files on top, which put the rooms together and may name all of them.
