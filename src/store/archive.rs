@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::row::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, FOUND, TABLES, checksum};
-use super::{Ban, Key, Start, clock};
+use super::{Ban, Key, Start, clock, search};
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
 const CHECKED_BYTES: u64 = 256 << 20;
@@ -240,6 +240,9 @@ impl Place {
     /// The list of rooms must be sound, or numbers could be given twice; of the rest what is damaged is passed over.
     fn check(&self, conn: &Connection) -> Result<()> {
         let damaged = |what: String| OpenError::Damaged { path: self.path.clone(), what };
+        if !schema::is_whole(conn).map_err(|error| self.refusal(&error))? {
+            return Err(damaged("its tables are not as they were made".into()));
+        }
         let len = fs::metadata(&self.path).map_or(0, |found| found.len());
         let checks: &[&str] = if len <= CHECKED_BYTES {
             &["PRAGMA quick_check(1)", "PRAGMA integrity_check('rooms')"]
@@ -247,8 +250,13 @@ impl Place {
             &["PRAGMA integrity_check('rooms')", "PRAGMA integrity_check('heads')"]
         };
         for check in checks {
-            let said: String =
-                conn.query_row(check, [], |row| row.get(0)).map_err(|error| self.refusal(&error))?;
+            let ask = || conn.query_row(check, [], |row| row.get(0)).map_err(|error| self.refusal(&error));
+            let mut said: String = ask()?;
+            if said.contains("fts5") {
+                tracing::error!(said, "the index of words is damaged; it is made anew");
+                search::rebuild(conn).map_err(|error| self.refusal(&error))?;
+                said = ask()?;
+            }
             if said != "ok" {
                 return Err(damaged(said));
             }

@@ -59,7 +59,9 @@ impl Chores {
                 tracing::error!(%error, "the index of words or the history is damaged");
                 if self.flaws == 1 {
                     tracing::info!("the index of words is made anew");
-                    session.transact(search::rebuild)?;
+                    search::rebuild(session.conn)?;
+                    session.indexed = 0;
+                    session.has_stale = false;
                 }
             }
             done => done?,

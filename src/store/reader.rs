@@ -1,6 +1,6 @@
 //! The thread that reads. It waits for no fsync and holds up no commit; what was committed before a question is in its answer.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,7 +25,16 @@ pub(super) struct Slot {
     /// The connection that reads; opened when it is needed. Whoever recovers closes it.
     pub(super) conn: Option<Connection>,
     /// Rooms of a failed commit that may or may not be on the disk.
-    pub(super) doubtful: HashSet<Arc<str>>,
+    pub(super) doubts: HashMap<Arc<str>, Doubt>,
+}
+
+/// What of a room must not be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Messages with this number and above.
+    From(u64),
+    /// Anything: messages from before may have changed.
+    All,
 }
 
 /// See the module.
@@ -60,20 +69,23 @@ impl Reader {
         let options = &self.place.options;
         Some(match request {
             Request::Open { room, recent, changes } => {
-                let state = self.read(&room, |conn| open_room(conn, options, &room, recent, changes));
+                let state = self
+                    .read(&room, |conn, room, head| open_room(conn, options, room, head, recent, changes));
                 Event::Opened { room, state }
             }
             Request::Page { ask, room, before, limit } => {
-                let records = self.read(&room, |conn| page(conn, options, &room, before, limit));
+                let records =
+                    self.read(&room, |conn, room, head| page(conn, options, room, head, before, limit));
                 Event::Page { ask, records }
             }
             Request::Search { ask, room, query, limit } => {
-                let records =
-                    self.read(&room, |conn| super::search::find(conn, options, &room, &query, limit));
+                let records = self.read(&room, |conn, room, head| {
+                    super::search::find(conn, options, room, head, &query, limit)
+                });
                 Event::Page { ask, records }
             }
             Request::Mark { ask, room, user } => {
-                let seq = self.read(&room, |conn| mark(conn, &room, &user)).unwrap_or(0);
+                let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
                 Event::Mark { ask, seq }
             }
             // Those go to the other thread.
@@ -81,16 +93,18 @@ impl Reader {
         })
     }
 
-    /// Reads one state of the database.
-    fn read<T>(
+    /// Reads one state of the database: a room's number and head, and whatever hangs on them. Of a room that nobody knows
+    /// there is nothing to tell.
+    fn read<T: Default>(
         &self,
-        room: &str,
-        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        name: &str,
+        question: impl FnOnce(&Connection, i64, Head) -> rusqlite::Result<T>,
     ) -> Result<T, String> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.doubtful.contains(room) {
+        let doubt = slot.doubts.get(name).copied();
+        if doubt == Some(Doubt::All) {
             return Err(
-                "the last messages of this room could not be written; they are being looked after".into()
+                "the last changes of this room could not be written; they are being looked after".into()
             );
         }
         let conn = match slot.conn.take() {
@@ -101,21 +115,39 @@ impl Reader {
         };
         let answer = conn.and_then(|conn| {
             conn.execute_batch("BEGIN")?;
-            let answer = question(&conn)?;
+            let answer = match load_head(&conn, name)? {
+                None => T::default(),
+                Some((room, mut head)) => {
+                    if let Some(Doubt::From(seq)) = doubt {
+                        head = before_doubt(&conn, room, head, seq)?;
+                    }
+                    question(&conn, room, visible(&self.place.options, head))?
+                }
+            };
             conn.execute_batch("COMMIT")?;
             slot.conn = Some(conn);
             Ok(answer)
         });
         // After an error the connection is gone, and the next question opens another one.
         answer.map_err(|error| {
-            tracing::error!(%error, room, "the history could not be read");
+            tracing::error!(%error, room = name, "the history could not be read");
             error.to_string()
         })
     }
 }
 
+/// The room as it was before the message `seq`.
+fn before_doubt(conn: &Connection, room: i64, mut head: Head, seq: u64) -> rusqlite::Result<Head> {
+    if head.seq >= seq {
+        let newest = Walk::new(conn, room, &head, seq)?.next(conn)?;
+        head.seq = seq - 1;
+        (head.post, head.time) = newest.map_or((0, 0), |stored| (stored.id, stored.record.post.time));
+    }
+    Ok(head)
+}
+
 /// The room as the rules of retention show it, whether or not what they take away is gone from the disk yet.
-pub(super) fn visible(options: &Options, mut head: Head) -> Head {
+fn visible(options: &Options, mut head: Head) -> Head {
     if options.keep_posts > 0 {
         head.oldest = head.oldest.max((head.seq + 1).saturating_sub(options.keep_posts));
     }
@@ -130,12 +162,11 @@ pub(super) fn is_expired(options: &Options, time: u64) -> bool {
 fn open_room(
     conn: &Connection,
     options: &Options,
-    name: &str,
+    room: i64,
+    mut head: Head,
     recent: usize,
     changes: usize,
 ) -> rusqlite::Result<RoomState> {
-    let Some((room, head)) = load_head(conn, name)? else { return Ok(RoomState::default()) };
-    let mut head = visible(options, head);
     let mut records = Vec::new();
     let mut walk = Walk::new(conn, room, &head, u64::MAX)?;
     while records.len() < recent
@@ -179,12 +210,12 @@ fn newest_changes(conn: &Connection, room: i64, head: &Head, limit: usize) -> ru
 fn page(
     conn: &Connection,
     options: &Options,
-    name: &str,
+    room: i64,
+    head: Head,
     before: u64,
     limit: usize,
 ) -> rusqlite::Result<Vec<Record>> {
-    let Some((room, head)) = load_head(conn, name)? else { return Ok(Vec::new()) };
-    let mut walk = Walk::new(conn, room, &visible(options, head), before)?;
+    let mut walk = Walk::new(conn, room, &head, before)?;
     let mut records = Vec::new();
     while records.len() < limit
         && let Some(stored) = walk.next(conn)?
@@ -199,8 +230,7 @@ fn page(
     Ok(records)
 }
 
-fn mark(conn: &Connection, name: &str, user: &str) -> rusqlite::Result<u64> {
-    let Some((room, head)) = load_head(conn, name)? else { return Ok(0) };
+fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
     let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
     let mut rows = select.query((room, user))?;
     let Some(row) = rows.next()? else { return Ok(0) };

@@ -80,6 +80,21 @@ pub(super) fn set_up_reader(conn: &Connection) -> Result<()> {
     conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0;")
 }
 
+/// Whether the tables are as [`TABLES`] makes them. (Those within the index of words are its own affair.)
+pub(super) fn is_whole(conn: &Connection) -> Result<bool> {
+    let expected = Connection::open_in_memory()?;
+    expected.execute_batch(TABLES)?;
+    expected.execute_batch(FOUND)?;
+    Ok(tables(conn)? == tables(&expected)?)
+}
+
+fn tables(conn: &Connection) -> Result<Vec<[Option<String>; 4]>> {
+    let mut select = conn.prepare(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT GLOB 'found_*' ORDER BY name",
+    )?;
+    select.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?.collect()
+}
+
 /// The checksum of a row: of its numbers, and of its texts with their lengths.
 pub(super) fn checksum(numbers: &[i64], texts: &[&[u8]]) -> i64 {
     let mut hasher = Hasher::new();

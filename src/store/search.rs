@@ -4,8 +4,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Record;
 use super::archive::{Options, load_meta, store_meta};
-use super::reader::{is_expired, visible};
-use super::row::{Flaw, load_head, load_post, load_reactions, read_post};
+use super::reader::is_expired;
+use super::row::{Flaw, Head, load_post, load_reactions, read_post};
 use super::schema::FOUND;
 use super::session::{Result, Session};
 
@@ -23,13 +23,12 @@ pub(super) const MAX_HITS: i64 = 10_000;
 pub(super) fn find(
     conn: &Connection,
     options: &Options,
-    name: &str,
+    room: i64,
+    head: Head,
     query: &str,
     limit: usize,
 ) -> rusqlite::Result<Vec<Record>> {
-    let Some((room, head)) = load_head(conn, name)? else { return Ok(Vec::new()) };
     let Some(pattern) = pattern(room, query) else { return Ok(Vec::new()) };
-    let head = visible(options, head);
     let mut select =
         conn.prepare_cached("SELECT rowid FROM found WHERE found MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
     let mut rows = select.query(params![pattern, MAX_HITS])?;
@@ -39,7 +38,8 @@ pub(super) fn find(
     {
         let Ok(stored) = load_post(conn, row.get(0)?)? else { continue };
         let Record { post, is_deleted, .. } = &stored.record;
-        if stored.room != room || *is_deleted || post.seq < head.oldest || is_expired(options, post.time) {
+        let is_there = (head.oldest..=head.seq).contains(&post.seq);
+        if stored.room != room || *is_deleted || !is_there || is_expired(options, post.time) {
             continue;
         }
         let reactions = load_reactions(conn, stored.id)?;
@@ -141,13 +141,12 @@ pub(super) fn remove(conn: &Connection, id: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Begins the index anew, within a transaction: what was there is damaged.
-pub(super) fn rebuild(session: &mut Session<'_>) -> Result<()> {
-    session.conn.execute_batch(&format!("DROP TABLE found; {FOUND}; DELETE FROM reindex;"))?;
-    store_meta(session.conn, "indexed", "0")?;
-    session.indexed = 0;
-    session.has_stale = false;
-    Ok(())
+/// Begins the index anew: what was there is damaged.
+pub(super) fn rebuild(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("BEGIN IMMEDIATE")?;
+    conn.execute_batch(&format!("DROP TABLE found; {FOUND}; DELETE FROM reindex;"))?;
+    store_meta(conn, "indexed", "0")?;
+    conn.execute_batch("COMMIT")
 }
 
 /// Whether posts wait to be indexed anew.

@@ -5,6 +5,7 @@
 //! and a new one must bring the whole log into the database before anything is committed again. Then it is certain what of
 //! the refused is on the disk.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -17,10 +18,10 @@ use super::archive::{Place, random_epoch, store_meta};
 use super::checkpoint::{Checkpointer, checkpoint};
 use super::chores::Chores;
 use super::clock::instant;
-use super::reader::Slot;
+use super::reader::{Doubt, Slot};
 use super::session::{Error, Session, Trace};
 use super::worker::Notify;
-use super::{BanChange, Batch, Change, Event, schema};
+use super::{Action, BanChange, Batch, Change, Event, schema};
 
 /// Changes of one commit; the batch that reaches it is the last.
 pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
@@ -199,8 +200,7 @@ impl Writer {
     /// Tells of a failure. From here on nothing is told of the rooms whose refused changes may be on the disk, until it is
     /// known whether they are.
     fn refuse(&mut self, failure: &Failure) {
-        let rooms = failure.batches.iter().flat_map(|batch| &batch.changes).map(|change| &change.room);
-        self.slot().doubtful = rooms.cloned().collect();
+        self.slot().doubts = doubts(&failure.batches);
         let ticket = failure.batches.first().map_or(self.ticket + 1, |batch| batch.ticket);
         tracing::error!(error = %failure.error, ticket, "a commit failed; nothing is accepted until it is mended");
         self.refuse_from(ticket, failure.error.to_string());
@@ -225,7 +225,7 @@ impl Writer {
                     };
                     tracing::info!(landed = landed.len(), "commits are possible again");
                     self.notify.tell(Event::Recovered { landed });
-                    self.slot().doubtful.clear();
+                    self.slot().doubts.clear();
                     return Some(conn);
                 }
                 Err(error) => {
@@ -285,6 +285,23 @@ impl Writer {
     fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What of each room may or may not be on the disk.
+fn doubts(batches: &[Batch]) -> HashMap<Arc<str>, Doubt> {
+    let mut doubts = HashMap::new();
+    for Change { room, action } in batches.iter().flat_map(|batch| &batch.changes) {
+        match action {
+            Action::Read { .. } => {}
+            Action::Post(post) => {
+                doubts.entry(Arc::clone(room)).or_insert(Doubt::From(post.seq));
+            }
+            Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
+                doubts.insert(Arc::clone(room), Doubt::All);
+            }
+        }
+    }
+    doubts
 }
 
 fn has_row(conn: &Connection, table: &str, id: Option<i64>) -> rusqlite::Result<bool> {

@@ -3,4 +3,11 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod basics;
+mod child;
+mod damage;
+mod durability;
+mod faults;
+mod model;
+mod retention;
+mod search;
 mod support;
