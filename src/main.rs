@@ -2,24 +2,20 @@
 
 mod cli;
 mod log;
+mod serve;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
-use switchboard::chat::{self, Chat, Limits};
 use switchboard::net::{Options, Server};
 use switchboard::ops::{Ops, Watched};
-use switchboard::proto::OriginPolicy;
 use switchboard::reactor::Config;
-use switchboard::store::Start;
 
-use self::cli::{BenchArgs, Cli, Command, CommonArgs, ServeArgs, token};
+use self::cli::{BenchArgs, Cli, Command, CommonArgs, token};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -27,7 +23,7 @@ fn main() -> ExitCode {
     let cli = Cli::read();
     log::start(cli.log_format());
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Echo(args) => bench(&args, Echo),
         Command::Fanout(args) => bench(&args, Fanout::default()),
         Command::Token(command) => token::run(command).map_err(Into::into).and_then(|text| print(&text)),
@@ -47,46 +43,28 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let mut origins = OriginPolicy::default();
-    for origin in &args.allow_origin {
-        origins.allow(origin)?;
-    }
-    if !args.ephemeral {
-        tracing::warn!("history is kept in memory and ends with the server (--ephemeral: so it should be)");
-    }
-    let keyring = args.verify.keyring(Arc::default())?;
-    if args.require_token && keyring.is_none() {
-        return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
-    }
-    let options = chat::Options {
-        origins,
-        hosts: args.allow_host.clone(),
-        strict_subprotocol: args.strict_subprotocol,
-        history: args.history,
-        guests: !args.require_token,
-        limits: Limits::default().with_posts_per_second(args.posts_per_second),
-        ..chat::Options::default()
-    };
-    let mut chat = Chat::new(options, None, Start { epoch: epoch()?, ..Start::default() });
-    if let Some(keyring) = keyring {
-        chat = chat.with_verifier(Box::new(keyring));
-    }
-    run(&args.addresses(), args.config(), &args.common, chat)
-}
-
-/// A name for a history that ends with the process.
-fn epoch() -> Result<String, Failure> {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(format!("{:x}-{:x}", since_1970.as_nanos(), std::process::id()))
-}
-
 fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
     run(&args.listen, args.config(), &args.common, app)
 }
 
 /// Serves until SIGTERM or SIGINT.
 fn run(listen: &[SocketAddr], config: Config, common: &CommonArgs, app: impl Watched) -> Result<(), Failure> {
+    finish(bind(listen, config, common, app)?)
+}
+
+fn finish<A: Application>(server: Server<A>) -> Result<(), Failure> {
+    server.run()?;
+    tracing::info!("drained");
+    Ok(())
+}
+
+/// Listens, and says where.
+fn bind<A: Watched>(
+    listen: &[SocketAddr],
+    config: Config,
+    common: &CommonArgs,
+    app: A,
+) -> Result<Server<Ops<A>>, Failure> {
     let internal = common.internal_listen.clone();
     let app = Ops::new(app, !internal.is_empty(), log::lost_lines);
     let options = Options {
@@ -100,9 +78,7 @@ fn run(listen: &[SocketAddr], config: Config, common: &CommonArgs, app: impl Wat
     };
     let server = Server::bind(options, app)?;
     announce(&server, listen.len())?;
-    server.run()?;
-    tracing::info!("drained");
-    Ok(())
+    Ok(server)
 }
 
 /// Says where the server is.
