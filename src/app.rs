@@ -1,8 +1,11 @@
 //! Layer 2, the seam between the loop and what runs on it: [`Application`] is called, [`Context`] is what it may do.
 
+mod stats;
+
 use std::fmt;
 use std::net::SocketAddr;
 
+pub use self::stats::{Closes, Dropped, Durations, Requests, Stats, Upgrades};
 pub use crate::proto::handshake::Upgrade;
 pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
@@ -108,6 +111,17 @@ pub struct Request<'a> {
     pub peer: SocketAddr,
     /// The connection that it came on; open only after the upgrade was accepted.
     pub conn: ConnId,
+    /// Where it came in.
+    pub entrance: Entrance,
+}
+
+/// The listener that a connection came by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Entrance {
+    /// Its number, in the order in which they were given.
+    pub listener: usize,
+    /// It is one for the operator alone: not limited per address, and open until the server has ended.
+    pub is_internal: bool,
 }
 
 /// What becomes of a request.
@@ -117,6 +131,9 @@ pub enum Verdict {
     Accept(Acceptance),
     /// Answer with HTTP.
     Respond(Response),
+    /// The answer comes with [`Context::respond`]. Until then the connection is not read. After
+    /// [`Config::max_answer_ms`](crate::reactor::Config::max_answer_ms) it is 504. An upgrade can only be refused so.
+    Later,
 }
 
 /// What the 101 says besides what the protocol demands.
@@ -143,8 +160,8 @@ pub enum CloseReason {
     PongTimeout,
     /// More was queued for the peer than the limit allows.
     SlowConsumer,
-    /// The server stops.
-    Shutdown,
+    /// The server stops, and says so with this code.
+    Shutdown(CloseCode),
     /// The TCP connection ended without a closing handshake.
     Disconnected,
 }
@@ -155,11 +172,10 @@ impl CloseReason {
     pub fn code(&self) -> CloseCode {
         match self {
             Self::Peer(frame) => frame.code,
-            Self::Application(code) => *code,
+            Self::Application(code) | Self::Shutdown(code) => *code,
             Self::Protocol(error) => error.close_code(),
             Self::PongTimeout => CloseCode::INTERNAL_ERROR,
             Self::SlowConsumer => CloseCode::POLICY_VIOLATION,
-            Self::Shutdown => CloseCode::GOING_AWAY,
             Self::Disconnected => CloseCode::ABNORMAL,
         }
     }
@@ -173,10 +189,23 @@ impl fmt::Display for CloseReason {
             Self::Protocol(error) => write!(f, "protocol error: {error}"),
             Self::PongTimeout => f.write_str("ping timeout"),
             Self::SlowConsumer => f.write_str("slow consumer"),
-            Self::Shutdown => f.write_str("server going away"),
+            Self::Shutdown(_) => f.write_str("server going away"),
             Self::Disconnected => f.write_str("disconnected without a closing handshake"),
         }
     }
+}
+
+/// The end of an upgraded connection, for [`Application::on_closed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// Why.
+    pub reason: CloseReason,
+    /// Who it was.
+    pub peer: SocketAddr,
+    /// Milliseconds since the last sign of life of the peer, a Pong or anything else.
+    pub silent_ms: Millis,
+    /// Bytes that the peer had not read when the end began.
+    pub queued: usize,
 }
 
 /// What a peer wrote, shown with its control characters escaped, so that it cannot forge a line of a log.
@@ -262,6 +291,19 @@ pub trait Context {
     /// Begins the closing handshake. What was queued before goes out first.
     fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str);
 
+    /// Answers a plain request that got [`Verdict::Later`], once. Nothing happens when the connection is gone, or the
+    /// request is answered already, with 504 for instance.
+    fn respond(&mut self, conn: ConnId, response: Response);
+
+    /// Begins a graceful shutdown at the end of the tick, as SIGTERM does.
+    fn drain(&mut self);
+
+    /// Whether a shutdown has begun.
+    fn is_draining(&self) -> bool;
+
+    /// What the loop has counted. Looks at every connection: for now and then.
+    fn stats(&self) -> Stats;
+
     /// Bytes that wait for the peer to read.
     fn backlog(&self, conn: ConnId) -> usize;
 
@@ -296,6 +338,11 @@ pub trait Application {
         Verdict::Accept(Acceptance::default())
     }
 
+    /// A connection was turned away before the application saw a request: it is no HTTP, is above a limit or comes too late.
+    fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {
+        let _ = (peer, status, reason);
+    }
+
     /// An upgrade was refused before the application saw it: it breaks RFC 6455 4.2.1.
     fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
         let _ = (request, peer, error);
@@ -325,6 +372,11 @@ pub trait Application {
         let _ = (ctx, conn, reason);
     }
 
+    /// As [`Self::on_close`], which it calls by default, with what is known about the end.
+    fn on_closed<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
+        self.on_close(ctx, conn, &closed.reason);
+    }
+
     /// Messages of a topic were dropped for a connection that read too slowly, and it has now read everything else: the
     /// moment to tell it of the gap.
     fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
@@ -348,7 +400,8 @@ pub trait Application {
         let _ = ctx;
     }
 
-    /// The server stops: the last chance to say something before every connection is closed.
+    /// The server stops: the moment to say so. Connections are closed from now on, a few at a time, the last of them after
+    /// [`Config::drain_spread_ms`](crate::reactor::Config::drain_spread_ms).
     fn on_drain<C: Context>(&mut self, ctx: &mut C) {
         let _ = ctx;
     }

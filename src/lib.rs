@@ -9,6 +9,8 @@
 //! | `net` | 4 | the mio event loop |
 //! | `store` | | durable history, on a thread of its own |
 //! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
+//! | `auth` | 5 | tokens that say who somebody is |
+//! | `ops` | 6 | what whoever runs a server needs: metrics, health, a log that bad peers cannot flood |
 //!
 //! With `default-features = false` there is only the protocol core, which does no I/O and knows no clock.
 //!
@@ -28,10 +30,14 @@
 pub mod app;
 #[cfg(feature = "net")]
 pub mod apps;
+#[cfg(feature = "ops")]
+pub mod auth;
 #[cfg(feature = "chat")]
 pub mod chat;
 #[cfg(feature = "net")]
 pub mod net;
+#[cfg(feature = "ops")]
+pub mod ops;
 pub mod proto;
 #[cfg(feature = "net")]
 pub mod reactor;

@@ -1,113 +1,101 @@
 //! The `switchboard` server binary.
 
 mod cli;
+mod log;
+mod serve;
 
-use std::io::{self, IsTerminal};
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Parser;
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
-use switchboard::chat::{self, Chat, Limits};
 use switchboard::net::{Options, Server};
-use switchboard::proto::OriginPolicy;
+use switchboard::ops::{Ops, Watched};
 use switchboard::reactor::Config;
-use switchboard::store::Start;
-use tracing_subscriber::EnvFilter;
 
-use self::cli::{BenchArgs, Cli, Command, CommonArgs, ServeArgs};
+use self::cli::{BenchArgs, Cli, Command, CommonArgs, token};
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_log();
+    let cli = Cli::read();
+    log::start(cli.log_format());
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve(&args),
+        Command::Serve(args) => serve::serve(&args),
         Command::Echo(args) => bench(&args, Echo),
         Command::Fanout(args) => bench(&args, Fanout::default()),
+        Command::Token(command) => token::run(command).map_err(Into::into).and_then(|text| print(&text)),
     };
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
             ExitCode::from(2)
         }
-    }
-}
-
-/// Lines on stderr; `RUST_LOG` chooses which.
-fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-}
-
-fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let mut origins = OriginPolicy::default();
-    for origin in &args.allow_origin {
-        origins.allow(origin)?;
-    }
-    if !args.ephemeral {
-        tracing::warn!("history is kept in memory and ends with the server (--ephemeral: so it should be)");
-    }
-    let options = chat::Options {
-        origins,
-        hosts: args.allow_host.clone(),
-        strict_subprotocol: args.strict_subprotocol,
-        history: args.history,
-        limits: Limits::default().with_posts_per_second(args.posts_per_second),
-        ..chat::Options::default()
     };
-    let chat = Chat::new(options, None, Start { epoch: epoch()?, ..Start::default() });
-    run(&args.addresses(), args.config(), &args.common, chat)
+    log::finish();
+    code
 }
 
-/// A name for a history that ends with the process.
-fn epoch() -> io::Result<String> {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
-    Ok(format!("{:x}-{:x}", since_1970.as_nanos(), std::process::id()))
+fn print(text: &str) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn bench(args: &BenchArgs, app: impl Application) -> Result<(), Failure> {
+fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
     run(&args.listen, args.config(), &args.common, app)
 }
 
 /// Serves until SIGTERM or SIGINT.
-fn run(
-    listen: &[SocketAddr],
-    config: Config,
-    common: &CommonArgs,
-    app: impl Application,
-) -> Result<(), Failure> {
-    let options = Options {
-        listen: listen.to_vec(),
-        config,
-        drain_ms: 10_000,
-        seed: u64::from(std::process::id()),
-        busy_poll: common.busy_poll,
-        stop_on_signals: true,
-    };
-    let server = Server::bind(options, app)?;
-    for address in server.local_addrs()? {
-        let host = if address.ip().is_loopback() { "localhost".to_owned() } else { host(address) };
-        tracing::info!("Server running at http://{host}:{}", address.port());
-    }
+fn run(listen: &[SocketAddr], config: Config, common: &CommonArgs, app: impl Watched) -> Result<(), Failure> {
+    finish(bind(listen, config, common, app)?)
+}
+
+fn finish<A: Application>(server: Server<A>) -> Result<(), Failure> {
     server.run()?;
     tracing::info!("drained");
     Ok(())
 }
 
-/// An IP address as it stands in a URL.
-fn host(address: SocketAddr) -> String {
-    match address {
-        SocketAddr::V4(address) => address.ip().to_string(),
-        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+/// Listens, and says where.
+fn bind<A: Watched>(
+    listen: &[SocketAddr],
+    config: Config,
+    common: &CommonArgs,
+    app: A,
+) -> Result<Server<Ops<A>>, Failure> {
+    let internal = common.internal_listen.clone();
+    let app = Ops::new(app, !internal.is_empty(), log::lost_lines);
+    let options = Options {
+        listen: listen.to_vec(),
+        internal,
+        config,
+        drain_ms: common.drain_timeout,
+        seed: u64::from(std::process::id()),
+        busy_poll: common.busy_poll,
+        stop_on_signals: true,
+    };
+    let server = Server::bind(options, app)?;
+    announce(&server, listen.len())?;
+    Ok(server)
+}
+
+/// Says where the server is.
+fn announce<A: Application>(server: &Server<A>, public: usize) -> Result<(), Failure> {
+    for (at, address) in server.local_addrs()?.into_iter().enumerate() {
+        let mut url = String::from("http://");
+        match address {
+            _ if address.ip().is_loopback() => url.push_str("localhost"),
+            SocketAddr::V4(address) => write!(url, "{}", address.ip())?,
+            SocketAddr::V6(address) => write!(url, "[{}]", address.ip())?,
+        }
+        write!(url, ":{}", address.port())?;
+        if at < public {
+            tracing::info!("Server running at {url}");
+        } else {
+            tracing::info!("Metrics and health at {url}");
+        }
     }
+    Ok(())
 }

@@ -45,6 +45,11 @@ impl Alarm {
         self.set_for <= now
     }
 
+    /// Whether it was to ring more than `late_ms` ago.
+    pub(super) fn is_late(&self, now: Millis, late_ms: Millis) -> bool {
+        self.set_for.saturating_add(late_ms) < now
+    }
+
     /// The longest wait for events.
     #[inline]
     pub(super) fn timeout(&self, now: Millis) -> Option<Duration> {

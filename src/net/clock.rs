@@ -48,6 +48,22 @@ impl Clock {
         self.now
     }
 
+    /// Takes back the time since `until`: the process stood still, and nobody else is to blame.
+    #[cold]
+    pub(super) fn rewind(&mut self, until: Millis) -> Now {
+        self.origin_ms += self.now.monotonic_ms.saturating_sub(until);
+        self.sync_at = 0;
+        self.convert(self.time);
+        self.now
+    }
+
+    /// Microseconds from some origin, to tell how long something took.
+    #[cold]
+    pub(super) fn precise_us() -> u64 {
+        let time = clock_gettime(ClockId::Monotonic);
+        time.tv_sec.cast_unsigned() * 1_000_000 + time.tv_nsec.cast_unsigned() / 1000
+    }
+
     fn convert(&mut self, time: Timespec) {
         self.time = time;
         let monotonic_ms = millis(time) - self.origin_ms;

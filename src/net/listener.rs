@@ -7,6 +7,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::app::Entrance;
 use crate::proto::Millis;
 
 /// Connections that the kernel keeps until they are accepted.
@@ -18,7 +19,9 @@ const LOG_EVERY_MS: Millis = 1000;
 
 #[derive(Debug)]
 pub(super) struct Listener {
-    socket: TcpListener,
+    pub(super) entrance: Entrance,
+    /// `None` once it is closed.
+    socket: Option<TcpListener>,
     /// Connections may wait: `accept` has not said `WouldBlock` since the last event. Events are edge-triggered, so
     /// nothing but this remembers them.
     is_ready: bool,
@@ -29,7 +32,12 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    pub(super) fn bind(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub(super) fn bind(
+        address: SocketAddr,
+        entrance: Entrance,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         // RX-10: a restart must not wait for TIME_WAIT.
@@ -41,7 +49,8 @@ impl Listener {
         let mut listener = TcpListener::from_std(socket.into());
         registry.register(&mut listener, token, Interest::READABLE)?;
         Ok(Self {
-            socket: listener,
+            entrance,
+            socket: Some(listener),
             is_ready: true,
             retry_at: None,
             backoff_ms: *RETRY_MS.start(),
@@ -50,11 +59,17 @@ impl Listener {
     }
 
     pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), TcpListener::local_addr)
+    }
+
+    /// Accepts no more: the kernel refuses who comes.
+    pub(super) fn close(&mut self) {
+        self.socket = None;
+        self.is_ready = false;
     }
 
     pub(super) fn handle_ready(&mut self) {
-        self.is_ready = true;
+        self.is_ready = self.socket.is_some();
     }
 
     /// Whether [`Self::accept`] may give a connection now.
@@ -72,7 +87,8 @@ impl Listener {
         if !self.is_ready(now) {
             return None;
         }
-        match self.socket.accept() {
+        let socket = self.socket.as_ref()?;
+        match socket.accept() {
             Ok(accepted) => {
                 self.retry_at = None;
                 self.backoff_ms = *RETRY_MS.start();

@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -21,7 +21,7 @@ use self::clock::Clock;
 use self::listener::Listener;
 use self::signals::Signals;
 use self::stream::Stream;
-use crate::app::{Application, ConnId};
+use crate::app::{Application, ConnId, Entrance, Now};
 use crate::proto::Millis;
 use crate::reactor::{Config, Reactor, Readiness};
 
@@ -33,6 +33,11 @@ const FIRST_LISTENER: usize = usize::MAX - 1024;
 const EVENTS: usize = 1024;
 /// Connections accepted in one tick; the rest wait in the kernel for the next one, which comes at once.
 const ACCEPTS_PER_TICK: usize = 256;
+/// One tick in so many is measured; reading a precise clock costs what a few messages cost.
+const MEASURED_EVERY: u32 = 64;
+/// The loop comes to itself this long after it was to wake up, in milliseconds: it was stopped (SIGSTOP, a debugger, a frozen
+/// machine). Then that time does not count, or all that was due meanwhile would be cut off at once.
+const STANDSTILL_MS: Millis = 1_000;
 /// What other threads may have under way to the loop; above it [`Handle::send`] refuses.
 const MAILBOX_LEN: usize = 4096;
 
@@ -41,6 +46,9 @@ const MAILBOX_LEN: usize = 4096;
 pub struct Options {
     /// Where to listen; port 0 lets the kernel choose.
     pub listen: Vec<SocketAddr>,
+    /// Where the operator alone comes in; numbered behind `listen`. These listeners are open until the end, so that it can
+    /// be asked whether the server is ready while it drains.
+    pub internal: Vec<SocketAddr>,
     /// Limits and timeouts.
     pub config: Config,
     /// How long a shutdown may take before connections are dropped.
@@ -59,6 +67,7 @@ impl Options {
     pub fn listen(address: SocketAddr) -> Self {
         Self {
             listen: vec![address],
+            internal: Vec::new(),
             config: Config::default(),
             drain_ms: 10_000,
             seed: 0,
@@ -103,7 +112,21 @@ impl<M> Handle<M> {
         })
     }
 
-    /// Begins a graceful shutdown: no new connections, 1001 to every open one, then [`Server::run`] returns.
+    /// Sends something to the application as [`Handle::send`] does, and waits for as long as the mailbox is full. Never to be
+    /// called on the loop's own thread.
+    ///
+    /// # Errors
+    /// Gives the mail back when the loop has ended.
+    pub fn send_blocking(&self, mail: M) -> Result<(), M> {
+        self.sender.send(Command::Mail(mail)).map_err(|SendError(command)| match command {
+            Command::Mail(mail) => mail,
+            Command::Shutdown => unreachable!("a mail was sent"),
+        })?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Begins a graceful shutdown: no new connections, a Close to every open one, then [`Server::run`] returns.
     /// `false` when the mailbox is full or the loop has ended.
     #[must_use]
     pub fn shutdown(&self) -> bool {
@@ -114,10 +137,14 @@ impl<M> Handle<M> {
         self.sender.try_send(command).map_err(|error| match error {
             TrySendError::Full(command) | TrySendError::Disconnected(command) => command,
         })?;
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "the loop could not be woken");
         }
-        Ok(())
     }
 }
 
@@ -132,6 +159,12 @@ pub struct Server<A: Application> {
     clock: Clock,
     alarm: Alarm,
     busy_poll: bool,
+    /// When the tick began, if it is one of those that are measured.
+    measured_from_us: u64,
+    /// Ticks in which no timers fire, because what came during a standstill is not read yet.
+    catching_up: usize,
+    /// The last tick in which the alarm was due came late.
+    was_late: bool,
     signals: Option<Signals>,
     waker: Arc<Waker>,
     commands: Receiver<Command<A::Mail>>,
@@ -163,9 +196,10 @@ impl<A: Application> Server<A> {
         let (sender, commands) = sync_channel(MAILBOX_LEN);
         let mut clock = Clock::new();
         let mut listeners = Vec::new();
-        for (at, &address) in options.listen.iter().enumerate() {
-            let listener =
-                Listener::bind(address, poll.registry(), Token(FIRST_LISTENER + at)).map_err(|error| {
+        for (at, &address) in options.listen.iter().chain(&options.internal).enumerate() {
+            let entrance = Entrance { listener: at, is_internal: at >= options.listen.len() };
+            let listener = Listener::bind(address, entrance, poll.registry(), Token(FIRST_LISTENER + at))
+                .map_err(|error| {
                     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
                 })?;
             listeners.push(listener);
@@ -177,6 +211,9 @@ impl<A: Application> Server<A> {
             alarm: Alarm::register(poll.registry(), ALARM)?,
             clock,
             busy_poll: options.busy_poll,
+            measured_from_us: 0,
+            catching_up: 0,
+            was_late: false,
             signals,
             waker,
             commands,
@@ -187,7 +224,7 @@ impl<A: Application> Server<A> {
         })
     }
 
-    /// Where the server listens.
+    /// Where the server listens, the internal addresses last.
     ///
     /// # Errors
     /// When the kernel does not say.
@@ -212,7 +249,15 @@ impl<A: Application> Server<A> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            if self.tick(&events).is_break() {
+            let is_measured = self.reactor.ticks().is_multiple_of(MEASURED_EVERY);
+            if is_measured {
+                self.begin_measured();
+            }
+            let flow = self.tick(&events);
+            if is_measured {
+                self.reactor.note_tick(Clock::precise_us() - self.measured_from_us);
+            }
+            if flow.is_break() {
                 return Ok(());
             }
         }
@@ -220,10 +265,13 @@ impl<A: Application> Server<A> {
 
     #[inline]
     fn tick(&mut self, events: &Events) -> ControlFlow<()> {
-        let now = self.clock.read();
+        let mut now = self.clock.read();
+        let mut is_rung = self.alarm.is_due(now.monotonic_ms);
+        if is_rung {
+            now = self.after_sleep(now);
+        }
         self.reactor.begin(now);
         self.reactor.resume();
-        let mut is_rung = self.alarm.is_due(now.monotonic_ms);
         for event in events {
             match event.token() {
                 Token(token) if token < FIRST_LISTENER => {
@@ -236,18 +284,48 @@ impl<A: Application> Server<A> {
         if is_rung {
             self.alarm_rang();
         }
-        self.reactor.fire_timers();
+        if self.catching_up == 0 {
+            self.reactor.fire_timers();
+        } else {
+            self.catching_up -= 1;
+        }
         self.reactor.settle();
         if self.has_chores { self.chores() } else { ControlFlow::Continue(()) }
+    }
+
+    /// A tick begins that is measured.
+    #[cold]
+    fn begin_measured(&mut self) {
+        self.reactor.begin_measured();
+        self.measured_from_us = Clock::precise_us();
+    }
+
+    /// The alarm is due. When it was due long ago, time goes on where it stood (PR-05), and no timer fires before all
+    /// connections could be read once: their Pongs may be there.
+    #[cold]
+    fn after_sleep(&mut self, now: Now) -> Now {
+        let last = self.reactor.now().monotonic_ms;
+        let lost_ms = now.monotonic_ms - last;
+        let is_late = self.alarm.is_late(now.monotonic_ms, STANDSTILL_MS) && lost_ms > STANDSTILL_MS;
+        // Not twice in a row: for a loop that is slow by itself time must go on.
+        let was_late = std::mem::replace(&mut self.was_late, is_late);
+        if is_late && !was_late {
+            tracing::warn!(lost_ms, "the process stood still; its timers wait for as long");
+            self.catching_up = self.reactor.connections() / EVENTS + 1;
+            self.has_chores = true;
+            return self.clock.rewind(last);
+        }
+        self.was_late = false;
+        now
     }
 
     #[inline(never)]
     fn chores(&mut self) -> ControlFlow<()> {
         let now = self.reactor.now().monotonic_ms;
         self.accept(now);
-        self.has_chores = self.drain_until.is_some() || self.may_accept();
+        self.has_chores = self.drain_until.is_some() || self.has_work();
         match self.drain_until {
-            Some(until) if self.reactor.connections() == 0 || now >= until => ControlFlow::Break(()),
+            Some(until) if self.reactor.is_drained() || now >= until => ControlFlow::Break(()),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -291,7 +369,9 @@ impl<A: Application> Server<A> {
     }
 
     fn begin_shutdown(&mut self) {
-        self.listeners.clear();
+        for listener in self.listeners.iter_mut().filter(|listener| !listener.entrance.is_internal) {
+            listener.close();
+        }
         self.reactor.begin_shutdown();
         let now = self.reactor.now().monotonic_ms;
         self.drain_until.get_or_insert(now + self.drain_ms);
@@ -304,7 +384,7 @@ impl<A: Application> Server<A> {
         for listener in &mut self.listeners {
             for _ in 0..ACCEPTS_PER_TICK {
                 let Some((stream, peer)) = listener.accept(now) else { break };
-                let conn = self.reactor.accepted(Stream::new(stream), peer);
+                let conn = self.reactor.accepted(Stream::new(stream), peer, listener.entrance);
                 let Some(stream) = self.reactor.socket_mut(conn) else { continue };
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let token = Token(conn.to_bits() as usize);
@@ -318,6 +398,11 @@ impl<A: Application> Server<A> {
         self.alarm.set(retry_at, now);
     }
 
+    /// Whether there are chores that no event announces.
+    fn has_work(&self) -> bool {
+        self.may_accept() || self.catching_up > 0
+    }
+
     fn may_accept(&self) -> bool {
         let now = self.reactor.now().monotonic_ms;
         self.listeners.iter().any(|listener| listener.is_ready(now))
@@ -325,7 +410,10 @@ impl<A: Application> Server<A> {
 
     /// How long to wait for events: not at all while work is left over.
     fn timeout(&mut self) -> Option<Duration> {
-        if self.reactor.has_backlog() || self.has_chores && self.may_accept() || self.busy_poll {
+        if self.reactor.has_backlog() && self.reactor.is_drain_asked() {
+            self.begin_shutdown();
+        }
+        if self.reactor.has_backlog() || self.has_chores && self.has_work() || self.busy_poll {
             return Some(Duration::ZERO);
         }
         let now = self.reactor.now().monotonic_ms;

@@ -32,20 +32,32 @@ enum Awaits {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Timer {
     since: Millis,
+    /// For how long the peer had been silent at `since`.
+    silent_ms: u32,
     awaits: Awaits,
 }
 
 impl Timer {
     pub(super) fn new(now: Millis) -> Self {
-        Self { since: now, awaits: Awaits::Silence }
+        Self { since: now, silent_ms: 0, awaits: Awaits::Silence }
     }
 
     /// Octets arrived: the peer lives. The close deadline is not moved by them.
     #[inline]
     pub(super) fn heard(&mut self, now: Millis) {
         if self.awaits != Awaits::Close {
-            *self = Self { since: now, awaits: Awaits::Silence };
+            *self = Self { since: now, silent_ms: 0, awaits: Awaits::Silence };
         }
+    }
+
+    /// How long ago the last octets came. In the closing handshake those that come are not counted.
+    pub(super) fn silent_ms(&self, now: Millis) -> Millis {
+        now.saturating_sub(self.since) + Millis::from(self.silent_ms)
+    }
+
+    fn begin(&mut self, now: Millis, awaits: Awaits) {
+        let silent_ms = u32::try_from(self.silent_ms(now)).unwrap_or(u32::MAX);
+        *self = Self { since: now, silent_ms, awaits };
     }
 
     /// When the last octets came, or what came after them happened.
@@ -54,13 +66,13 @@ impl Timer {
     }
 
     pub(super) fn pinged(&mut self, now: Millis) {
-        *self = Self { since: now, awaits: Awaits::Pong };
+        self.begin(now, Awaits::Pong);
     }
 
     /// A Close was sent; the first one starts the clock.
     pub(super) fn closing(&mut self, now: Millis) {
         if self.awaits != Awaits::Close {
-            *self = Self { since: now, awaits: Awaits::Close };
+            self.begin(now, Awaits::Close);
         }
     }
 

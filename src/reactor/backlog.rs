@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::budget::{Budget, Charge, Kept};
 use crate::app::SlowPolicy;
-use crate::proto::Millis;
+use crate::proto::{Buffer, Millis};
 
 /// Most pieces handed to one `writev`.
 const MAX_SLICES: usize = 64;
@@ -28,6 +28,8 @@ pub(super) struct Queued {
 enum Data {
     /// Whole frames for this connection alone.
     Owned(Vec<u8>, Charge),
+    /// A long payload for this connection alone.
+    Long { payload: Buffer, _charge: Charge },
     /// Part of a batch that other connections wait for too.
     Shared(Arc<Kept>, usize, usize),
     /// A message that the policy of its topic may drop.
@@ -40,6 +42,7 @@ impl Data {
     fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Owned(bytes, _) => bytes,
+            Self::Long { payload, .. } => payload,
             Self::Shared(batch, start, end) => &batch.bytes[*start..*end],
             Self::Message(message) => &message.batch.bytes[message.start..message.end],
             Self::Outdated => &[],
@@ -106,13 +109,13 @@ impl Backlog {
     }
 
     /// Queues the octets of a buffer from `start` on without a copy; when others wait, `start` is 0.
-    pub(super) fn push_owned(&mut self, bytes: Vec<u8>, start: usize, now: Millis, budget: &Budget) {
+    pub(super) fn push_owned(&mut self, payload: Buffer, start: usize, now: Millis, budget: &Budget) {
         debug_assert!(start == 0 || self.chunks.is_empty());
-        if start < bytes.len() {
-            self.len += bytes.len() - start;
+        if start < payload.len() {
+            self.len += payload.len() - start;
             self.written += start;
-            let charge = budget.charge(bytes.capacity());
-            self.push(Data::Owned(bytes, charge), now);
+            let charge = budget.charge(payload.capacity());
+            self.push(Data::Long { payload, _charge: charge }, now);
         }
     }
 
@@ -245,8 +248,9 @@ impl Backlog {
             .collect()
     }
 
-    /// Forgets `count` octets that were written. Gives the buffer of the last chunk that was this connection's own.
-    pub(super) fn advance(&mut self, count: usize) -> Option<Vec<u8>> {
+    /// Forgets `count` octets that were written; `waited` is told since when each chunk waited that was written whole. Gives the
+    /// buffer of the last long payload among them.
+    pub(super) fn advance(&mut self, count: usize, mut waited: impl FnMut(Millis)) -> Option<Buffer> {
         let mut buffer = None;
         self.len -= count;
         self.written += count;
@@ -261,8 +265,12 @@ impl Backlog {
             }
             self.written -= len;
             self.outdated -= usize::from(is_outdated);
-            if let Some(Chunk { data: Data::Owned(bytes, _), .. }) = self.chunks.pop_front() {
-                buffer = Some(bytes);
+            let chunk = self.chunks.pop_front();
+            if let Some(chunk) = chunk.filter(|_| !is_outdated) {
+                waited(chunk.queued_at);
+                if let Data::Long { payload, .. } = chunk.data {
+                    buffer = Some(payload);
+                }
             }
             self.gone += 1;
         }
@@ -289,7 +297,7 @@ mod tests {
         while backlog.len() > 0 {
             let octets: Vec<u8> =
                 backlog.slices().iter().flat_map(|slice| slice.to_vec()).take(step).collect();
-            backlog.advance(octets.len());
+            backlog.advance(octets.len(), |_| ());
             all.extend(octets);
         }
         all
@@ -302,7 +310,7 @@ mod tests {
         for mark in 1..=3 {
             backlog.offer(message(mark, 10, None, &budget), SlowPolicy::DropOldest, 30, 0);
         }
-        backlog.advance(1);
+        backlog.advance(1, |_| ());
         let offered = backlog.offer(message(4, 15, None, &budget), SlowPolicy::DropOldest, 30, 0);
         assert_eq!(offered, Offered { is_queued: true, dropped: 2 });
         assert_eq!(drain(&mut backlog, 4), [[1; 9].as_slice(), &[4; 15]].concat());
@@ -331,7 +339,7 @@ mod tests {
         conflate(&mut backlog, 1, 1);
         conflate(&mut backlog, 2, 2);
         assert_eq!(conflate(&mut backlog, 3, 1), Offered { is_queued: true, dropped: 1 });
-        backlog.advance(1);
+        backlog.advance(1, |_| ());
         // The one of key 2 is begun.
         assert_eq!(conflate(&mut backlog, 5, 2), Offered { is_queued: true, dropped: 0 });
         assert_eq!(conflate(&mut backlog, 4, 3), Offered { is_queued: true, dropped: 0 });
@@ -391,7 +399,7 @@ mod tests {
                         let count = len.min(waiting);
                         let octets: Vec<u8> =
                             backlog.slices().iter().flat_map(|slice| slice.to_vec()).take(count).collect();
-                        backlog.advance(count);
+                        backlog.advance(count, |_| ());
                         for octet in octets {
                             prop_assert_eq!(octet, list[0].0);
                             begun += 1;

@@ -23,7 +23,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let expects_continue = match expectation(head) {
             Ok(expects_continue) => expects_continue,
-            Err(refusal) => return self.refuse(index, &refusal, head.method == "HEAD"),
+            Err(refusal) => {
+                self.core.stats.requests.malformed += 1;
+                return self.refuse(index, &refusal, head.method == "HEAD");
+            }
         };
         if head.body == BodyLength::None {
             return self.request(index, head, Some(&[]));
@@ -72,14 +75,16 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     fn refuse_body(&mut self, index: u32, error: BodyError) {
-        self.refuse(index, &Response::text(error.status(), error.to_string()), false);
+        self.reject(index, error.status(), &error);
     }
 
-    /// Goes on with requests that waited for the peer to read earlier answers. `false`: some of them wait on, and
-    /// nothing more is to be read.
+    /// Goes on with requests that waited for earlier ones to be answered, or for the peer to read the answers. `false`: some
+    /// of them wait on, and nothing more is to be read.
     pub(super) fn deferred_requests(&mut self, index: u32) -> bool {
-        let is_deferred = |phase: &Phase| matches!(phase, Phase::Http(http) if http.is_deferred);
+        let is_deferred =
+            |phase: &Phase| matches!(phase, Phase::Http(http) if http.is_deferred || http.awaited.is_some());
         if let Phase::Http(http) = &mut self.core.table[index as usize].phase
+            && http.awaited.is_none()
             && std::mem::take(&mut http.is_deferred)
         {
             let mut buffer = std::mem::take(&mut http.buffer);

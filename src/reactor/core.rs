@@ -7,24 +7,25 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::Config;
+use super::admission::Admission;
 use super::budget::Budget;
+use super::drain::Drain;
 use super::entry::{Ending, Entry, Phase};
 use super::outbox::{Chain, Outbox};
+use super::peer::Peer;
 use super::spare::Spare;
 use super::topics::{Membership, Topic};
 use super::wheel::Wheel;
 use crate::app::{
-    CloseReason, ConnId, Context, Now, Outgoing, OwnedMessage, Published, SlowPolicy, TopicId, TopicOptions,
+    CloseReason, Closed, ConnId, Context, Now, Outgoing, OwnedMessage, Published, Response, SlowPolicy,
+    Stats, TopicId, TopicOptions,
 };
 use crate::proto::{
-    CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,
+    Buffer, CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
 type AppTimer = Reverse<(Millis, u64, u64)>;
-
-/// In the middle of a message of at least this length, in bytes, more is read at once.
-const BULK_LEN: u64 = 8 * 1024;
 
 /// A payload from this length on, in bytes, is not copied where [`Context::forward`] can help it.
 const LONG_LEN: usize = 64 * 1024;
@@ -47,10 +48,10 @@ pub(super) struct Core {
     pub(super) app_timers: BinaryHeap<AppTimer>,
     /// When the first timer of any kind fires, or before; [`Millis::MAX`] when none is set.
     pub(super) wake_at: Millis,
-    /// There is something in `closed`, `ended`, `broken`, `lagged` or `resume`.
+    /// There is something in `closed`, `ended`, `broken`, `lagged` or `resume`, or a shutdown is asked for.
     pub(super) is_unsettled: bool,
     /// `on_close` is owed to these.
-    pub(super) closed: Vec<(ConnId, CloseReason)>,
+    pub(super) closed: Vec<(ConnId, Closed)>,
     /// Their phase is `Ending`: the TCP connection is to be taken a step further.
     pub(super) ended: Vec<u32>,
     /// Reading or writing failed: nothing more can be exchanged with these.
@@ -64,6 +65,15 @@ pub(super) struct Core {
     /// The memory of all backlogs.
     pub(super) queues: Budget,
     pub(super) spare: Spare,
+    /// Who is at the other end, by slot.
+    pub(super) peers: Vec<Peer>,
+    pub(super) admission: Admission,
+    pub(super) stats: Stats,
+    /// Something was published in this tick.
+    pub(super) has_published: bool,
+    pub(super) drain: Option<Drain>,
+    /// The application wants a shutdown to begin.
+    pub(super) is_drain_asked: bool,
     /// Upgraded connections that `on_close` was not called for.
     pub(super) open: usize,
     pub(super) tick: u32,
@@ -99,6 +109,12 @@ impl Core {
             lagged: Vec::new(),
             queues: Budget::default(),
             spare: Spare::default(),
+            peers: Vec::new(),
+            admission: Admission::default(),
+            stats: Stats::default(),
+            has_published: false,
+            drain: None,
+            is_drain_asked: false,
             open: 0,
             tick: 0,
             unfinished: 0,
@@ -199,6 +215,7 @@ impl Core {
 
     /// Ends a connection towards the application, once; the TCP connection follows in `settle`.
     pub(super) fn finish(&mut self, index: u32, reason: CloseReason, ending: Ending) {
+        let queued = self.queued_len(index);
         let until = self.now.monotonic_ms + self.proto.timeouts.close_ms;
         self.leave_all_topics(index);
         let entry = &mut self.table[index as usize];
@@ -210,11 +227,14 @@ impl Core {
             Phase::Ending { until, .. } => until,
             _ => until,
         };
-        if let Phase::Open(_) = entry.phase {
+        if let Phase::Open(connection) = &entry.phase {
             let conn = ConnId { index, generation: entry.generation };
             let reason = entry.local_reason.take().map_or(reason, |reason| *reason);
+            let silent_ms = connection.silent_ms(self.now.monotonic_ms);
             self.open -= 1;
-            self.closed.push((conn, reason));
+            self.stats.closes.count(&reason);
+            let peer = self.peers[index as usize].address();
+            self.closed.push((conn, Closed { reason, peer, silent_ms, queued }));
         }
         self.unfinished -= std::mem::take(&mut entry.unfinished);
         let holds = entry.flags.holds;
@@ -224,14 +244,6 @@ impl Core {
         if holds {
             self.take_held(index);
         }
-    }
-
-    /// Takes the input that a connection holds, and out of the count.
-    pub(super) fn take_held(&mut self, index: u32) -> Vec<u8> {
-        self.table[index as usize].flags.holds = false;
-        let held = self.held.remove(&index).unwrap_or_default();
-        self.unfinished -= held.len();
-        held
     }
 
     /// The peer sent FIN: it will not send more, so there is no one left to serve. Answers to what it sent before
@@ -266,31 +278,6 @@ impl Core {
         connection.fail(error, self.now.monotonic_ms, &mut self.outbox.bytes);
         self.wrote(index, start);
         self.finish(index, CloseReason::Protocol(error), Ending::HalfClose);
-    }
-
-    /// Counts what a connection keeps of an unfinished message and arms its deadline.
-    #[inline]
-    pub(super) fn note_unfinished(&mut self, index: u32) {
-        let entry = &self.table[index as usize];
-        if let Phase::Open(connection) = &entry.phase
-            && (!connection.is_between_messages() || entry.unfinished > 0)
-            && !self.count_unfinished(index)
-        {
-            self.fail(index, ProtocolError::UnfinishedBudget);
-        }
-    }
-
-    /// `false`: the budget is used up.
-    fn count_unfinished(&mut self, index: u32) -> bool {
-        let entry = &mut self.table[index as usize];
-        let Phase::Open(connection) = &entry.phase else { return true };
-        let len = connection.unfinished_len();
-        entry.flags.bulk = connection.unfinished_frame_len() >= BULK_LEN;
-        let grew = len > entry.unfinished;
-        self.unfinished = self.unfinished - entry.unfinished + len;
-        entry.unfinished = len;
-        self.arm(index);
-        !grew || self.unfinished <= self.config.max_unfinished
     }
 
     /// Lets a connection be read in the next tick.
@@ -357,9 +344,13 @@ impl Core {
         debug_assert!(self.table[index as usize].memberships.is_empty());
         self.wheel.cancel(index);
         self.table.remove(index as usize);
+        let peer = &mut self.peers[index as usize];
+        if peer.take_counted() {
+            self.admission.left(peer.address(), self.now.monotonic_ms);
+        }
     }
 
-    pub(super) fn insert(&mut self, generation: u32, phase: Phase) -> ConnId {
+    pub(super) fn insert(&mut self, generation: u32, phase: Phase, peer: Peer) -> ConnId {
         let index = self.table.insert(Entry {
             generation,
             phase,
@@ -370,6 +361,11 @@ impl Core {
             unfinished: 0,
             flags: super::entry::Flags::default(),
         }) as u32;
+        let at = index as usize;
+        if at >= self.peers.len() {
+            self.peers.resize(at + 1, peer);
+        }
+        self.peers[at] = peer;
         self.arm(index);
         ConnId { index, generation }
     }
@@ -384,7 +380,7 @@ impl Core {
     }
 
     /// Keeps a buffer that has become free, for a while.
-    pub(super) fn recycle(&mut self, buffer: Vec<u8>) {
+    pub(super) fn recycle(&mut self, buffer: Buffer) {
         if let Some(expires) = self.spare.put(buffer, self.now.monotonic_ms) {
             self.wake_at = self.wake_at.min(expires);
         }
@@ -393,8 +389,10 @@ impl Core {
     /// Looks up when the first timer fires, after some have fired.
     pub(super) fn reset_wake(&mut self) {
         let app_timer = self.app_timers.peek().map_or(Millis::MAX, |Reverse((at, ..))| *at);
-        let spare = self.spare.expire(self.now.monotonic_ms).unwrap_or(Millis::MAX);
-        self.wake_at = self.wheel.next_deadline().min(app_timer).min(spare);
+        let now = self.now.monotonic_ms;
+        let spare = self.spare.expire(now).unwrap_or(Millis::MAX);
+        let drain = self.drain.as_ref().and_then(|drain| drain.next_at(now)).unwrap_or(Millis::MAX);
+        self.wake_at = self.wheel.next_deadline().min(app_timer).min(spare).min(drain);
     }
 }
 
@@ -419,6 +417,7 @@ impl Context for Core {
             }
             _ => return Err(SendError::NotOpen),
         }
+        self.stats.messages_out += 1;
         self.wrote(conn.index, start);
         Ok(())
     }
@@ -440,6 +439,7 @@ impl Context for Core {
         self.end_run();
         let chain = &mut self.table[conn.index as usize].chain;
         self.outbox.attach_long(chain, message.into_payload());
+        self.stats.messages_out += 1;
         Ok(())
     }
 
@@ -459,6 +459,7 @@ impl Context for Core {
             }
             _ => return Err(SendError::NotOpen),
         }
+        self.stats.messages_out += u64::from(is_last);
         self.wrote(conn.index, start);
         Ok(())
     }
@@ -538,6 +539,23 @@ impl Context for Core {
 
     fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
         self.close_for(conn, CloseReason::Application(code), reason);
+    }
+
+    fn respond(&mut self, conn: ConnId, response: Response) {
+        self.answer_later(conn, &response);
+    }
+
+    fn drain(&mut self) {
+        self.is_drain_asked = self.drain.is_none();
+        self.is_unsettled = true;
+    }
+
+    fn is_draining(&self) -> bool {
+        self.drain.is_some()
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats_now()
     }
 
     fn backlog(&self, conn: ConnId) -> usize {

@@ -1,19 +1,17 @@
 //! The table entry of one connection.
 
-use std::net::SocketAddr;
-
 use super::backlog::Backlog;
 use super::body::Pending;
 use super::outbox::Chain;
 use super::topics::Membership;
-use crate::app::{CloseReason, SlowPolicy};
+use crate::app::{CloseReason, Entrance, SlowPolicy};
 use crate::proto::head::HeadScanner;
 use crate::proto::{Connection, Encoding, Millis};
 
 /// The part of a connection's life before the upgrade.
 #[derive(Debug)]
 pub(super) struct HttpPhase {
-    pub(super) peer: SocketAddr,
+    pub(super) entrance: Entrance,
     /// What arrived of a head that is not complete.
     pub(super) buffer: Vec<u8>,
     pub(super) scanner: HeadScanner,
@@ -21,10 +19,21 @@ pub(super) struct HttpPhase {
     pub(super) deadline: Millis,
     /// A request whose body has not arrived whole.
     pub(super) pending: Option<Box<Pending>>,
+    /// A request that the application has and has not answered.
+    pub(super) awaited: Option<Awaited>,
     /// `buffer` may hold whole requests, which wait until the peer has read the answers to earlier ones.
     pub(super) is_deferred: bool,
     /// Requests answered so far.
     pub(super) requests: u32,
+}
+
+/// What is to be known of a request when it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Awaited {
+    /// It is a HEAD.
+    pub(super) head_only: bool,
+    /// The connection ends with the answer.
+    pub(super) closes: bool,
 }
 
 /// How the TCP connection ends once everything is written.

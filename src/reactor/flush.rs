@@ -63,7 +63,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let Some(socket) = &mut self.sockets[index as usize] else { return self.flush_all() };
         match socket.write(bytes) {
-            Ok(count) if count == bytes.len() => self.core.clear_run(),
+            Ok(count) if count == bytes.len() => {
+                self.core.stats.bytes_out += count as u64;
+                self.core.clear_run();
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.flush_all(),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run_left(index, &Ok(0)),
             result => self.run_left(index, &result),
@@ -75,6 +78,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     fn run_left(&mut self, index: u32, result: &io::Result<usize>) {
         match result {
             Ok(count) => {
+                self.core.stats.bytes_out += *count as u64;
                 self.core.keep_own(index, *count, self.core.outbox.len());
             }
             Err(_) => self.core.break_later(index),
@@ -107,7 +111,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let batch = Arc::clone(&state.batch);
         let pieces = state.pieces.len() as u64;
         let members = std::mem::take(&mut state.members);
-        let mut delivered = 0;
+        let (mut delivered, mut octets) = (0, 0);
         for &index in &members {
             let entry = &mut self.core.table[index as usize];
             if entry.flags.dirty {
@@ -124,9 +128,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 match write_some(&mut self.sockets, index, &batch) {
                     Ok(count) if count == batch.len() => {
                         delivered += pieces;
+                        octets += count;
                         continue;
                     }
-                    Ok(count) => written = count,
+                    Ok(count) => {
+                        written = count;
+                        octets += count;
+                    }
                     Err(_) => {
                         self.core.break_later(index);
                         continue;
@@ -146,6 +154,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let state = &mut self.core.topics[topic as usize];
         state.members = members;
         state.totals.delivered += delivered;
+        self.core.stats.bytes_out += octets as u64;
     }
 
     fn flush_connection(&mut self, index: u32) {
@@ -160,8 +169,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         match self.core.outbox.sole_segment(chain) {
             Some(range) if !has_published && entry.backlog.is_none() => {
                 match write_some(&mut self.sockets, index, &self.core.outbox.bytes[range.clone()]) {
-                    Ok(count) if count == range.len() => {}
+                    Ok(count) if count == range.len() => self.core.stats.bytes_out += count as u64,
                     Ok(count) => {
+                        self.core.stats.bytes_out += count as u64;
                         self.core.keep_own(index, range.start + count, range.end);
                     }
                     Err(_) => self.core.break_later(index),
@@ -183,7 +193,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let waited = self.core.table[index as usize].backlog.is_some();
         if !waited {
             match self.write_now(index, parts, total) {
-                Ok(count) => written = count,
+                Ok(count) => {
+                    self.core.stats.bytes_out += count as u64;
+                    written = count;
+                }
                 Err(_) => return self.core.break_later(index),
             }
         }
@@ -260,7 +273,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// The socket takes octets again.
     pub(super) fn write_backlog(&mut self, index: u32) {
-        let entry = &mut self.core.table[index as usize];
+        let Core { table, stats, now, config, .. } = &mut self.core;
+        let now = now.monotonic_ms;
+        let entry = &mut table[index as usize];
         let (mut lost, mut free) = (Vec::new(), None);
         while let Some(backlog) = &mut entry.backlog {
             let slices = backlog.slices();
@@ -269,7 +284,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.core.break_later(index);
                 return;
             };
-            free = backlog.advance(count).or(free);
+            stats.bytes_out += count as u64;
+            let waited = |since| stats.publish_backlog.note((now - since) * 1000);
+            free = backlog.advance(count, waited).or(free);
             if backlog.len() == 0 {
                 lost = backlog.take_lost();
                 entry.backlog = None;
@@ -278,7 +295,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 break;
             }
         }
-        if entry.flags.paused && entry.backlog_len() <= self.core.config.high_water / 2 {
+        if entry.flags.paused && entry.backlog_len() <= config.high_water / 2 {
             entry.flags.paused = false;
             self.core.resume_later(index);
         }

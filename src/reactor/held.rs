@@ -1,11 +1,49 @@
-//! Input that waits for the next tick, because what came before it inflated to enough for one turn.
+//! What is kept of messages that are unfinished, and input that waits for the next tick, because what came before it inflated
+//! to enough for one turn.
 
 use super::core::Core;
+use super::entry::Phase;
 use super::{Reactor, Socket, frames};
 use crate::app::Application;
 use crate::proto::ProtocolError;
 
+/// In the middle of a message of at least this length, in bytes, more is read at once.
+const BULK_LEN: u64 = 8 * 1024;
+
 impl Core {
+    /// Counts what a connection keeps of an unfinished message and arms its deadline.
+    #[inline]
+    pub(super) fn note_unfinished(&mut self, index: u32) {
+        let entry = &self.table[index as usize];
+        if let Phase::Open(connection) = &entry.phase
+            && (!connection.is_between_messages() || entry.unfinished > 0)
+            && !self.count_unfinished(index)
+        {
+            self.fail(index, ProtocolError::UnfinishedBudget);
+        }
+    }
+
+    /// `false`: the budget is used up.
+    fn count_unfinished(&mut self, index: u32) -> bool {
+        let entry = &mut self.table[index as usize];
+        let Phase::Open(connection) = &entry.phase else { return true };
+        let len = connection.unfinished_len();
+        entry.flags.bulk = connection.unfinished_frame_len() >= BULK_LEN;
+        let grew = len > entry.unfinished;
+        self.unfinished = self.unfinished - entry.unfinished + len;
+        entry.unfinished = len;
+        self.arm(index);
+        !grew || self.unfinished <= self.config.max_unfinished
+    }
+
+    /// Takes the input that a connection holds, and out of the count.
+    pub(super) fn take_held(&mut self, index: u32) -> Vec<u8> {
+        self.table[index as usize].flags.holds = false;
+        let held = self.held.remove(&index).unwrap_or_default();
+        self.unfinished -= held.len();
+        held
+    }
+
     /// Keeps the rest of a connection's input, at most one receive buffer; it counts as unfinished.
     #[cold]
     pub(super) fn hold(&mut self, index: u32, rest: &[u8]) {

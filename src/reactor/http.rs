@@ -1,10 +1,13 @@
 //! A connection before the upgrade: heads in, responses out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::entry::{Ending, HttpPhase, Phase};
+use super::admission::Refusal;
+use super::core::Core;
+use super::entry::{Awaited, Ending, HttpPhase, Phase};
 use super::{Reactor, Socket};
-use crate::app::{Acceptance, Application, CloseReason, ConnId, Request, Response, Verdict};
+use crate::app::{Acceptance, Application, CloseReason, ConnId, Entrance, Request, Response, Verdict};
 use crate::proto::handshake::{Upgrade, check_upgrade, wants_upgrade, write_accept};
 use crate::proto::head::{HeadScanner, RequestHead, with_request};
 use crate::proto::{Connection, HandshakeError};
@@ -35,6 +38,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 Phase::Open(_) => return super::frames(&mut self.app, &mut self.core, index, bytes),
                 Phase::Ending { .. } => return,
             };
+            if http.awaited.is_some() {
+                http.buffer = bytes.to_vec();
+                http.is_deferred = true;
+                return;
+            }
             if http.pending.is_some() {
                 let taken = self.body(index, bytes);
                 bytes = &mut bytes[taken..];
@@ -46,9 +54,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 return self.core.resume_later(index);
             }
             match http.scanner.find_end(bytes, &proto.limits) {
-                Err(error) => {
-                    return self.refuse(index, &Response::text(error.status(), error.to_string()), false);
-                }
+                Err(error) => return self.reject(index, error.status(), &error),
                 Ok(None) => {
                     http.buffer = bytes.to_vec();
                     return;
@@ -59,9 +65,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                     let octets = &*octets;
                     with_request(octets, &proto.limits, |parsed| match parsed {
                         Ok(head) => self.head(index, &head, octets, rest.is_empty()),
-                        Err(error) => {
-                            self.refuse(index, &Response::text(error.status(), error.to_string()), false);
-                        }
+                        Err(error) => self.reject(index, error.status(), &error),
                     });
                     bytes = rest;
                 }
@@ -71,30 +75,60 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// A request is complete; `body` is `None` for one that has a body which is not read.
     pub(super) fn request(&mut self, index: u32, head: &RequestHead<'_>, body: Option<&[u8]>) {
-        let entry = &self.core.table[index as usize];
-        let conn = ConnId { index, generation: entry.generation };
-        let Phase::Http(http) = &entry.phase else { return };
-        let peer = http.peer;
+        let generation = self.core.table[index as usize].generation;
+        let conn = ConnId { index, generation };
+        let peer = self.core.peers[index as usize].address();
         let upgrade = match wants_upgrade(head).then(|| check_upgrade(head)).transpose() {
             Ok(upgrade) => upgrade,
             Err(error) => {
+                self.core.stats.upgrades.invalid += 1;
                 self.app.on_refused(head, peer, error);
                 return self.refuse(index, &refusal(error), head.method == "HEAD");
             }
         };
-        if upgrade.is_some() && !self.core.admits() {
-            let response = Response::text(503, "no room for another connection; try again later");
-            return self.refuse(index, &response.field("Retry-After", "1"), false);
+        if upgrade.is_some()
+            && let Some(response) = self.no_room(peer)
+        {
+            return self.refuse(index, &response, false);
         }
-        let is_unread = body.is_none();
-        let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn };
+        let Some(entrance) = self.await_answer(index, head, upgrade.is_some() || body.is_none()) else {
+            return;
+        };
+        let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn, entrance };
         match (self.app.on_request(&mut self.core, &request), upgrade) {
+            (Verdict::Later, _) => self.core.arm(index),
             (Verdict::Accept(acceptance), Some(upgrade)) => self.upgrade(conn, &upgrade, &acceptance),
-            (Verdict::Accept(_), None) => self.respond(index, head, is_unread, &upgrade_required()),
+            (Verdict::Accept(_), None) => self.core.answer(conn, &upgrade_required()),
             // An upgrade that is refused ends the connection: a proxy may have taken it for granted (HS-11).
-            (Verdict::Respond(response), Some(_)) => self.refuse(index, &response, false),
-            (Verdict::Respond(response), None) => self.respond(index, head, is_unread, &response),
+            (Verdict::Respond(response), _) => self.core.answer(conn, &response),
         }
+    }
+
+    /// Notes how the request is to be answered; gives where it came in.
+    fn await_answer(&mut self, index: u32, head: &RequestHead<'_>, is_last: bool) -> Option<Entrance> {
+        let is_draining = self.core.drain.is_some();
+        let deadline = self.core.now.monotonic_ms + self.core.config.max_answer_ms;
+        let Phase::Http(http) = &mut self.core.table[index as usize].phase else { return None };
+        http.requests += 1;
+        http.deadline = deadline;
+        // Behind a body that is not read nothing can be told to be a request.
+        let closes = !head.keeps_alive() || is_last || http.requests >= MAX_REQUESTS || is_draining;
+        http.awaited = Some(Awaited { head_only: head.method == "HEAD", closes });
+        Some(http.entrance)
+    }
+
+    /// Why an upgrade cannot be accepted at the moment.
+    fn no_room(&mut self, peer: SocketAddr) -> Option<Response> {
+        let (count, text) = if self.core.drain.is_some() {
+            (&mut self.core.stats.upgrades.draining, "the server is shutting down; try again later")
+        } else if !self.core.admits() {
+            (&mut self.core.stats.upgrades.no_room, "no room for another connection; try again later")
+        } else {
+            return None;
+        };
+        *count += 1;
+        self.app.on_rejected(peer, 503, text);
+        Some(Response::text(503, text).field("Retry-After", "1"))
     }
 
     fn upgrade(&mut self, conn: ConnId, upgrade: &Upgrade<'_>, acceptance: &Acceptance) {
@@ -113,24 +147,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         connection.stream_messages(acceptance.stream_messages);
         self.core.open += 1;
+        self.core.stats.upgrades.accepted += 1;
         self.core.table[conn.index as usize].phase = Phase::Open(connection);
         self.core.arm(conn.index);
         self.app.on_open(&mut self.core, conn);
-    }
-
-    /// Answers a plain request; behind a body that is not read nothing can be told to be a request.
-    fn respond(&mut self, index: u32, head: &RequestHead<'_>, is_unread: bool, response: &Response) {
-        let start = self.core.outbox.len();
-        let deadline = self.core.now.monotonic_ms + self.core.proto.timeouts.handshake_ms;
-        let Phase::Http(http) = &mut self.core.table[index as usize].phase else { return };
-        http.requests += 1;
-        http.deadline = deadline;
-        let closes = !head.keeps_alive() || is_unread || http.requests >= MAX_REQUESTS;
-        response.write(head.method == "HEAD", closes, self.core.now.unix_ms, &mut self.core.outbox.bytes);
-        self.core.wrote(index, start);
-        if closes {
-            self.core.finish(index, CloseReason::Disconnected, Ending::HalfClose);
-        }
     }
 
     /// Answers and ends the connection; what follows the request is discarded.
@@ -141,13 +161,71 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.finish(index, CloseReason::Disconnected, Ending::HalfClose);
     }
 
-    /// The request was not complete in time.
+    /// Turns a connection away whose request the application never sees.
+    #[cold]
+    pub(super) fn reject(&mut self, index: u32, status: u16, reason: &impl std::fmt::Display) {
+        let requests = &mut self.core.stats.requests;
+        *if status == 408 { &mut requests.overdue } else { &mut requests.malformed } += 1;
+        let reason = reason.to_string();
+        self.app.on_rejected(self.core.peers[index as usize].address(), status, &reason);
+        self.refuse(index, &Response::text(status, reason), false);
+    }
+
+    /// Turns a new connection away, with an answer to what it has not asked yet.
+    #[cold]
+    pub(super) fn turn_away(&mut self, index: u32, refusal: Refusal) {
+        let requests = &mut self.core.stats.requests;
+        let (count, reason) = match refusal {
+            Refusal::Crowded => {
+                (&mut requests.crowded, "too many connections from this address; try again later")
+            }
+            Refusal::Hurried => (&mut requests.hurried, "too many new connections; try again later"),
+        };
+        *count += 1;
+        self.app.on_rejected(self.core.peers[index as usize].address(), 503, reason);
+        self.refuse(index, &Response::text(503, reason).field("Retry-After", "1"), false);
+    }
+
+    /// The request was not complete in time, or not answered.
     pub(super) fn http_timeout(&mut self, index: u32) {
         let Phase::Http(http) = &self.core.table[index as usize].phase else { return };
-        if http.is_deferred || http.buffer.is_empty() && http.pending.is_none() {
+        if let Some(awaited) = http.awaited {
+            self.core.stats.requests.unanswered += 1;
+            self.refuse(index, &Response::text(504, "the answer took too long"), awaited.head_only);
+        } else if http.is_deferred || http.buffer.is_empty() && http.pending.is_none() {
             self.core.finish(index, CloseReason::Disconnected, Ending::Drop);
         } else {
-            self.refuse(index, &Response::text(408, "the request did not arrive in time"), false);
+            self.reject(index, 408, &"the request did not arrive in time");
+        }
+    }
+}
+
+impl Core {
+    /// Answers the request that is awaited, if it still is.
+    pub(super) fn answer(&mut self, conn: ConnId, response: &Response) {
+        let start = self.outbox.len();
+        let deadline = self.now.monotonic_ms + self.proto.timeouts.handshake_ms;
+        let is_draining = self.drain.is_some();
+        let Some(entry) = self.entry(conn) else { return };
+        let Phase::Http(http) = &mut entry.phase else { return };
+        let Some(Awaited { head_only, closes }) = http.awaited.take() else { return };
+        http.deadline = deadline;
+        let closes = closes || is_draining;
+        self.stats.requests.answered += 1;
+        response.write(head_only, closes, self.now.unix_ms, &mut self.outbox.bytes);
+        self.wrote(conn.index, start);
+        if closes {
+            self.finish(conn.index, CloseReason::Disconnected, Ending::HalfClose);
+        }
+    }
+
+    /// As [`Self::answer`], from outside of the request's own callback.
+    pub(super) fn answer_later(&mut self, conn: ConnId, response: &Response) {
+        self.answer(conn, response);
+        // What has come meanwhile was not read.
+        if self.entry(conn).is_some_and(|entry| matches!(entry.phase, Phase::Http(_))) {
+            self.arm(conn.index);
+            self.resume_later(conn.index);
         }
     }
 }
@@ -171,9 +249,10 @@ fn upgrade_required() -> Response {
 }
 
 impl HttpPhase {
-    pub(super) fn new(peer: std::net::SocketAddr, deadline: u64) -> Self {
+    pub(super) fn new(entrance: Entrance, deadline: u64) -> Self {
         Self {
-            peer,
+            entrance,
+            awaited: None,
             buffer: Vec::new(),
             scanner: HeadScanner::default(),
             deadline,

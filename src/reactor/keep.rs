@@ -64,7 +64,9 @@ impl Core {
     /// Counts what a topic published as dropped for a connection that has no room for it.
     pub(super) fn count_dropped(&mut self, topic: u32, start: usize, end: usize) {
         let state = &mut self.topics[topic as usize];
-        state.totals.dropped += state.pieces_in(start, end).len() as u64;
+        let count = state.pieces_in(start, end).len() as u64;
+        state.totals.dropped += count;
+        self.stats.dropped.count(SlowPolicy::Close, count);
     }
 
     /// Offers messages of a topic to a queue one by one, as the policy has it.
@@ -95,6 +97,7 @@ impl Core {
             }
         }
         state.totals.dropped += lost;
+        self.stats.dropped.count(policy, lost);
         backlog.note_lost(state.root, lost);
         if backlog.len() > 0 {
             self.table[index as usize].backlog = Some(backlog);

@@ -5,16 +5,20 @@
 //! [`Reactor::mail`], [`Reactor::fire_timers`], [`Reactor::settle`], and last [`Reactor::accepted`], so that a slot
 //! freed in this tick is not used again in it.
 
+mod admission;
 mod backlog;
 mod body;
 mod budget;
 mod core;
+mod count;
+mod drain;
 mod entry;
 mod flush;
 mod held;
 mod http;
 mod keep;
 mod outbox;
+mod peer;
 mod publish;
 mod read;
 mod spare;
@@ -25,12 +29,15 @@ use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 
+use self::admission::is_per_address;
 use self::core::Core;
 use self::entry::{Ending, Entry, HttpPhase, Phase};
+use self::peer::Peer;
 use self::read::read_some;
-use crate::app::{Application, CloseReason, ConnId, Now};
+use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{
-    Arrived, Chunk, Content, Input, Message, Millis, OwnedMessage, ProtoConfig, ProtocolError, Timeout,
+    Arrived, Chunk, CloseCode, Content, Input, Message, Millis, OwnedMessage, ProtoConfig, ProtocolError,
+    Timeout,
 };
 
 /// A non-blocking stream socket.
@@ -70,6 +77,21 @@ pub struct Config {
     pub max_queued: usize,
     /// Upgraded connections at a time; above it new upgrades get 503. 0: as many as there are descriptors.
     pub max_connections: usize,
+    /// TCP connections from one address (of IPv6: from one /64) at a time; above it they get 503 at once. 0: no limit.
+    /// Behind a proxy all clients have its address.
+    pub max_connections_per_address: usize,
+    /// New TCP connections in a second, from one address; above it they get 503 at once. 0: no limit.
+    pub max_new_per_second_per_address: u32,
+    /// New TCP connections in a second; above it they get 503 at once. 0: no limit.
+    pub max_new_per_second: u32,
+    /// Milliseconds that an application may take for an answer ([`Verdict::Later`](crate::app::Verdict::Later)); then it is
+    /// 504.
+    pub max_answer_ms: Millis,
+    /// The code with which a shutdown closes connections.
+    pub shutdown_code: CloseCode,
+    /// Milliseconds over which a shutdown spreads the closing of more than 256 connections, so that not all of them come
+    /// back at once. 0: no spreading.
+    pub drain_spread_ms: Millis,
 }
 
 impl Default for Config {
@@ -84,6 +106,12 @@ impl Default for Config {
             max_queue_age_ms: 30_000,
             max_queued: 256 * 1024 * 1024,
             max_connections: 0,
+            max_connections_per_address: 0,
+            max_new_per_second_per_address: 0,
+            max_new_per_second: 0,
+            max_answer_ms: 10_000,
+            shutdown_code: CloseCode::GOING_AWAY,
+            drain_spread_ms: 5_000,
         }
     }
 }
@@ -114,7 +142,6 @@ pub struct Reactor<A, S> {
     scratch: flush::Scratch,
     generation: u32,
     fired: Vec<u32>,
-    is_shutting_down: bool,
 }
 
 /// What is left to do after a read.
@@ -142,7 +169,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             scratch: flush::Scratch::default(),
             generation: 0,
             fired: Vec::new(),
-            is_shutting_down: false,
         }
     }
 
@@ -169,15 +195,24 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.
-    pub fn accepted(&mut self, socket: S, peer: SocketAddr) -> ConnId {
+    pub fn accepted(&mut self, socket: S, peer: SocketAddr, entrance: Entrance) -> ConnId {
         self.generation = self.generation.wrapping_add(1);
-        let deadline = self.core.now.monotonic_ms + self.core.proto.timeouts.handshake_ms;
-        let conn = self.core.insert(self.generation, Phase::Http(Box::new(HttpPhase::new(peer, deadline))));
+        let now = self.core.now.monotonic_ms;
+        let deadline = now + self.core.proto.timeouts.handshake_ms;
+        let Core { admission, config, .. } = &mut self.core;
+        let refusal = if entrance.is_internal { None } else { admission.arrived(config, peer, now) };
+        let is_counted = !entrance.is_internal && refusal.is_none() && is_per_address(config);
+        let phase = Phase::Http(Box::new(HttpPhase::new(entrance, deadline)));
+        let conn = self.core.insert(self.generation, phase, Peer::new(peer, is_counted));
+        self.core.stats.accepted += 1;
         let at = conn.index as usize;
         if at >= self.sockets.len() {
             self.sockets.resize_with(at + 1, || None);
         }
         self.sockets[at] = Some(socket);
+        if let Some(refusal) = refusal {
+            self.turn_away(conn.index, refusal);
+        }
         conn
     }
 
@@ -211,10 +246,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let receive = &mut receive[..core.config.receive_buffer];
         let receive_len = receive.len();
         let mut after = After::Other;
+        let mut read = 0;
         events(app, core, conn, |entry| {
             let socket = sockets.get_mut(conn.index as usize)?.as_mut().filter(|_| entry.is_flowing())?;
             match read_some(socket, receive) {
                 Ok(count) if count > 0 => {
+                    read = count;
                     after = if count == receive_len { After::Resume } else { After::Nothing };
                     receive.get_mut(..count)
                 }
@@ -224,6 +261,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 }
             }
         });
+        self.core.stats.bytes_in += read as u64;
         match after {
             After::Nothing => {}
             After::Resume => self.core.resume_later(conn.index),
@@ -302,8 +340,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             while let Some(index) = self.core.broken.pop() {
                 self.core.break_off(index);
             }
-            for (conn, reason) in std::mem::take(&mut self.core.closed) {
-                self.app.on_close(&mut self.core, conn, &reason);
+            for (conn, closed) in std::mem::take(&mut self.core.closed) {
+                self.app.on_closed(&mut self.core, conn, &closed);
             }
             for (conn, topic, dropped) in std::mem::take(&mut self.core.lagged) {
                 if self.core.entry(conn).is_some_and(|entry| matches!(entry.phase, Phase::Open(_))) {
@@ -325,7 +363,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 break;
             }
         }
-        self.core.is_unsettled = self.core.has_ends() || !self.core.resume.is_empty();
+        self.core.is_unsettled =
+            self.core.has_ends() || !self.core.resume.is_empty() || self.core.is_drain_asked;
     }
 
     /// When the loop must wake up at the latest.
@@ -340,25 +379,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.is_unsettled
     }
 
-    /// Begins to stop: the application is told, then every connection is closed with 1001. The caller accepts no
-    /// more and ends the loop when [`Self::connections`] is 0 or its own deadline has passed.
-    pub fn begin_shutdown(&mut self) {
-        if std::mem::replace(&mut self.is_shutting_down, true) {
-            return;
-        }
-        self.app.on_drain(&mut self.core);
-        let indices: Vec<u32> = self.core.table.iter().map(|(index, _)| index as u32).collect();
-        for index in indices {
-            let entry = &self.core.table[index as usize];
-            let conn = ConnId { index, generation: entry.generation };
-            match entry.phase {
-                Phase::Http(_) => self.core.finish(index, CloseReason::Shutdown, Ending::HalfClose),
-                Phase::Open(_) => self.core.close_for(conn, CloseReason::Shutdown, "server going away"),
-                Phase::Ending { .. } => {}
-            }
-        }
-    }
-
     #[inline(never)]
     fn fire_all(&mut self) {
         let mut fired = std::mem::take(&mut self.fired);
@@ -370,6 +390,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         while let Some(token) = self.core.pop_app_timer() {
             self.app.on_timer(&mut self.core, token);
         }
+        self.drain_some();
         self.core.reset_wake();
     }
 
@@ -455,6 +476,7 @@ fn events<'b, A: Application>(
     connection.heard(now);
     loop {
         if let Some(message) = connection.quick_message(&mut input) {
+            core.stats.messages_in += 1;
             app.on_message(core, conn, message);
             if input.is_empty() && !was_unfinished {
                 return;
@@ -476,12 +498,15 @@ fn any_event<A: Application>(app: &mut A, core: &mut Core, conn: ConnId, input: 
     let Phase::Open(connection) = &mut core.table[conn.index as usize].phase else { return false };
     match connection.arrived(input, &mut core.outbox.bytes) {
         Ok(Some(Arrived::Message(kind, Content::Borrowed(payload)))) => {
+            core.stats.messages_in += 1;
             app.on_message(core, conn, Message { kind, payload });
         }
         Ok(Some(Arrived::Message(kind, Content::Assembled(payload)))) => {
+            core.stats.messages_in += 1;
             app.on_owned(core, conn, OwnedMessage::new(kind, payload));
         }
         Ok(Some(Arrived::Chunk(kind, mut payload, is_last))) => {
+            core.stats.messages_in += u64::from(is_last);
             app.on_chunk(core, conn, Chunk { kind, payload: payload.as_mut_bytes(), is_last });
         }
         Ok(Some(Arrived::Ping(_) | Arrived::Pong(_))) => core.wrote(conn.index, start),

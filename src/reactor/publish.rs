@@ -189,6 +189,8 @@ impl Core {
                 encoding => self.publish_to(variant, encoding, order, key, message, except),
             };
         }
+        self.stats.messages_out += receivers as u64;
+        self.has_published = true;
         Published { receivers, totals }
     }
 }

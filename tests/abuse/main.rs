@@ -11,6 +11,7 @@ mod floods;
 mod inside;
 mod lifecycle;
 mod policies;
+mod process;
 mod resources;
 mod slow;
 #[path = "../support/mod.rs"]

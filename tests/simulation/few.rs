@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard::app::{Application, ConnId, Now};
+use switchboard::app::{Application, ConnId, Entrance, Now};
 use switchboard::proto::DeflateConfig;
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
 use switchboard::reactor::{Config, Reactor};
@@ -24,7 +24,8 @@ impl<A: Application> Few<A> {
     /// A connection that offers compression.
     pub fn connect(&mut self) -> ConnId {
         let wire = Wire::new(Random(1), 1 << 20);
-        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into());
+        let conn =
+            self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into(), Entrance::default());
         let mut request = Vec::new();
         let deflate = DeflateConfig::default();
         let offer =
@@ -34,6 +35,26 @@ impl<A: Application> Few<A> {
         self.wires.insert(conn, wire);
         self.tick();
         conn
+    }
+
+    /// A TCP connection that has sent nothing.
+    pub fn accept(&mut self, ip: [u8; 4], entrance: Entrance) -> ConnId {
+        let wire = Wire::new(Random(1), 1 << 20);
+        let conn = self.reactor.accepted(SimSocket(wire.clone()), (ip, 1).into(), entrance);
+        self.wires.insert(conn, wire);
+        conn
+    }
+
+    /// All that the server has written to a connection and nobody has read.
+    pub fn read(&mut self, conn: ConnId) -> String {
+        let octets = self.wires[&conn].borrow_mut().client_takes(usize::MAX);
+        String::from_utf8_lossy(&octets).into_owned()
+    }
+
+    /// Whether the server has ended its side.
+    pub fn is_ended(&self, conn: ConnId) -> bool {
+        let wire = self.wires[&conn].borrow();
+        wire.server_fin || wire.server_closed
     }
 
     pub fn send(&mut self, conn: ConnId, octets: &[u8]) {

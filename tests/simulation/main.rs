@@ -8,9 +8,11 @@
 
 mod application;
 mod client;
+mod doors;
 mod few;
 mod idle;
 mod inflating;
+mod later;
 mod network;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard::app::{CloseReason, ConnId, Now};
+use switchboard::app::{CloseReason, ConnId, Entrance, Now};
 use switchboard::proto::{Limits, ProtocolError};
 use switchboard::reactor::{Config, Reactor, Readiness};
 
@@ -187,7 +187,8 @@ impl World {
     fn connect(&mut self) {
         let capacity = [200, 5_000, 100_000][self.random.below(3)];
         let wire = Wire::new(Random(self.random.next()), capacity);
-        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into());
+        let conn =
+            self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into(), Entrance::default());
         let name = format!("{}-{}", conn.index, conn.generation);
         self.clients.push(Client::new(name, conn, wire, &mut self.random));
     }
@@ -350,7 +351,7 @@ impl World {
                 _ => None,
             };
             match (reason, heard) {
-                (CloseReason::Application(_), Some(4000)) | (CloseReason::Shutdown, Some(1001)) => {
+                (CloseReason::Application(_), Some(4000)) | (CloseReason::Shutdown(_), Some(1001)) => {
                     // A client that closed by itself has no use for what comes after.
                     assert!(has_all || client.is_leaving, "{}: lost before our Close", client.name);
                     coverage.exact_closes += 1;
@@ -420,7 +421,7 @@ impl World {
                 CloseReason::SlowConsumer => &mut coverage.closed_as_slow,
                 CloseReason::PongTimeout => &mut coverage.pong_timeouts,
                 CloseReason::Disconnected => &mut coverage.disconnected,
-                CloseReason::Shutdown => continue,
+                CloseReason::Shutdown(_) => continue,
             }) += 1;
         }
         for (at, client) in self.clients.iter().enumerate() {

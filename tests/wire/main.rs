@@ -12,8 +12,10 @@ mod examples;
 mod frames;
 mod handshake;
 mod messages;
+mod ops;
 mod page;
 mod policy;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;
+mod tokens;

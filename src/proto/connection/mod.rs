@@ -207,6 +207,12 @@ impl Connection {
         self.timer.heard(now);
     }
 
+    /// Milliseconds since the last sign of life of the peer, before the closing handshake.
+    #[must_use]
+    pub fn silent_ms(&self, now: Millis) -> Millis {
+        self.timer.silent_ms(now)
+    }
+
     /// Whether nothing is under way that an octet could belong to: no part of a message, frame or header is kept.
     #[inline]
     #[must_use]

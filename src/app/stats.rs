@@ -1,0 +1,181 @@
+//! What a loop counts. Plain numbers that only grow, but for the few that say what is at the moment.
+
+use super::{CloseReason, SlowPolicy};
+
+/// What a loop has done since it began, and what it holds now; from [`Context::stats`](super::Context::stats).
+#[derive(Debug, Clone, Default)]
+pub struct Stats {
+    /// TCP connections now.
+    pub connections: usize,
+    /// Upgraded connections now.
+    pub open: usize,
+    /// TCP connections ever accepted.
+    pub accepted: u64,
+    /// What became of upgrades.
+    pub upgrades: Upgrades,
+    /// What became of plain requests, and of what was to be one.
+    pub requests: Requests,
+    /// Upgraded connections that ended, by reason.
+    pub closes: Closes,
+    /// Messages that arrived (the pieces of a streamed message count once, with the last).
+    pub messages_in: u64,
+    /// Messages that the application queued, once for each receiver.
+    pub messages_out: u64,
+    /// Octets that sockets gave.
+    pub bytes_in: u64,
+    /// Octets that sockets took.
+    pub bytes_out: u64,
+    /// Bytes that wait for slow readers now; what several wait for is counted once.
+    pub queued_bytes: usize,
+    /// Connections for which something waits now.
+    pub queued_connections: usize,
+    /// Messages that were dropped for slow readers, by the policy that dropped them.
+    pub dropped: Dropped,
+    /// How long ticks took, of those that were measured.
+    pub ticks: Durations,
+    /// From the begin of a measured tick in which something was published until all of it was handed to the sockets: how
+    /// long a message waits for a reader that keeps up, at most.
+    pub publish_tick: Durations,
+    /// How long what did not fit a socket at once waited until the socket took it.
+    pub publish_backlog: Durations,
+}
+
+/// Upgrades by result. All but the first were answered with an HTTP error.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Upgrades {
+    /// 101.
+    pub accepted: u64,
+    /// The request breaks RFC 6455 4.2.1.
+    pub invalid: u64,
+    /// The application said no.
+    pub refused: u64,
+    /// Too many connections, or too much waits for slow readers.
+    pub no_room: u64,
+    /// The server stops.
+    pub draining: u64,
+}
+
+/// Plain requests by result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// The application answered.
+    pub answered: u64,
+    /// No HTTP, or above a limit.
+    pub malformed: u64,
+    /// The request did not arrive in time.
+    pub overdue: u64,
+    /// The application did not answer in time.
+    pub unanswered: u64,
+    /// Refused at the door: too many connections from one address.
+    pub crowded: u64,
+    /// Refused at the door: too many new connections in a second.
+    pub hurried: u64,
+}
+
+/// Ends of upgraded connections, by reason; see [`CloseReason`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Closes {
+    /// [`CloseReason::Peer`].
+    pub peer: u64,
+    /// [`CloseReason::Application`].
+    pub application: u64,
+    /// [`CloseReason::Protocol`].
+    pub protocol: u64,
+    /// [`CloseReason::PongTimeout`].
+    pub ping_timeout: u64,
+    /// [`CloseReason::SlowConsumer`].
+    pub slow_consumer: u64,
+    /// [`CloseReason::Shutdown`].
+    pub shutdown: u64,
+    /// [`CloseReason::Disconnected`].
+    pub disconnected: u64,
+}
+
+/// Messages that were dropped, once for each receiver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// [`SlowPolicy::Close`]: what was published when the connection was already to be closed.
+    pub close: u64,
+    /// [`SlowPolicy::DropOldest`].
+    pub oldest: u64,
+    /// [`SlowPolicy::DropNewest`].
+    pub newest: u64,
+    /// [`SlowPolicy::Conflate`].
+    pub conflate: u64,
+}
+
+impl Closes {
+    pub(crate) fn count(&mut self, reason: &CloseReason) {
+        *match reason {
+            CloseReason::Peer(_) => &mut self.peer,
+            CloseReason::Application(_) => &mut self.application,
+            CloseReason::Protocol(_) => &mut self.protocol,
+            CloseReason::PongTimeout => &mut self.ping_timeout,
+            CloseReason::SlowConsumer => &mut self.slow_consumer,
+            CloseReason::Shutdown(_) => &mut self.shutdown,
+            CloseReason::Disconnected => &mut self.disconnected,
+        } += 1;
+    }
+}
+
+impl Dropped {
+    pub(crate) fn count(&mut self, policy: SlowPolicy, messages: u64) {
+        *match policy {
+            SlowPolicy::Close => &mut self.close,
+            SlowPolicy::DropOldest => &mut self.oldest,
+            SlowPolicy::DropNewest => &mut self.newest,
+            SlowPolicy::Conflate => &mut self.conflate,
+        } += messages;
+    }
+}
+
+/// Durations in classes that double: the first holds those up to 1 microsecond, the last but one those up to 67 seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Durations {
+    /// How many fell into each class.
+    pub classes: [u64; Self::CLASSES],
+    /// All of them together, in microseconds.
+    pub sum_us: u64,
+}
+
+impl Durations {
+    /// Classes, the one without an upper bound included.
+    pub const CLASSES: usize = 28;
+
+    /// Notes one.
+    pub fn note(&mut self, us: u64) {
+        let class = (u64::BITS - us.saturating_sub(1).leading_zeros()) as usize;
+        self.classes[class.min(Self::CLASSES - 1)] += 1;
+        self.sum_us += us;
+    }
+
+    /// The longest duration of a class in microseconds, both ends included; `None` for the last class.
+    #[must_use]
+    pub fn bound_us(class: usize) -> Option<u64> {
+        (class + 1 < Self::CLASSES).then(|| 1 << class)
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.classes.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_falls_into_the_first_class_that_holds_it() {
+        for us in [0, 1, 2, 3, 4, 5, 1000, 1024, 1025, 67_108_864, 67_108_865, u64::MAX / 2] {
+            let mut durations = Durations::default();
+            durations.note(us);
+            let class = durations.classes.iter().position(|&count| count == 1).unwrap();
+            assert!(Durations::bound_us(class).is_none_or(|bound| us <= bound), "{us} is in class {class}");
+            let below = class.checked_sub(1).and_then(Durations::bound_us);
+            assert!(below.is_none_or(|bound| bound < us), "{us} is in class {class}");
+            assert_eq!((durations.count(), durations.sum_us), (1, us));
+        }
+    }
+}

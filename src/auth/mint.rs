@@ -1,0 +1,58 @@
+//! Makes tokens: for tests, and for those who have no other service that does.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+
+use super::file::{in_file, is_pem, secret};
+use super::{Body, Permission};
+
+/// What a token is to say.
+#[derive(Debug, Clone, Default)]
+pub struct Mint {
+    /// Who (`sub`).
+    pub user: String,
+    /// Seconds since 1970 (`exp`).
+    pub expires_unix_s: u64,
+    /// For whom (`aud`).
+    pub audience: Option<String>,
+    /// By whom (`iss`).
+    pub issuer: Option<String>,
+    /// Which key of a set (`kid`).
+    pub key_id: Option<String>,
+    /// What is permitted where (`rooms`).
+    pub rooms: BTreeMap<String, Vec<Permission>>,
+}
+
+impl Mint {
+    /// Signs it with the key in a file: a secret (HS256), or a private key in PEM (RS256, `EdDSA`).
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the file.
+    pub fn sign(self, key: &Path) -> Result<String, String> {
+        let (algorithm, key) = in_file(key, signing_key)?;
+        let header = Header { kid: self.key_id, ..Header::new(algorithm) };
+        let body = Body {
+            sub: self.user,
+            exp: self.expires_unix_s,
+            nbf: None,
+            aud: self.audience.map(serde_json::Value::String),
+            iss: self.issuer,
+            rooms: self.rooms,
+        };
+        encode(&header, &body, &key).map_err(|error| format!("the token cannot be signed: {error}"))
+    }
+}
+
+fn signing_key(content: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
+    if !is_pem(content) {
+        return Ok((Algorithm::HS256, EncodingKey::from_secret(secret(content)?)));
+    }
+    if content.windows(10).any(|octets| octets == b"PUBLIC KEY") {
+        return Err("this is a public key; a token is signed with the private one".to_owned());
+    }
+    let ed = EncodingKey::from_ed_pem(content).map(|key| (Algorithm::EdDSA, key));
+    let rsa = || EncodingKey::from_rsa_pem(content).map(|key| (Algorithm::RS256, key));
+    ed.or_else(|_| rsa()).map_err(|_| "this is no private key of RSA or Ed25519 in PEM".to_owned())
+}

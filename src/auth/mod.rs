@@ -1,0 +1,208 @@
+//! Tokens that say who somebody is (RFC 7519): HS256, RS256 and EdDSA, by keys from files. Implements the chat's [`Verify`].
+//!
+//! Each key is for one algorithm, and a token that names another is refused: neither `none` nor a public key taken for a
+//! secret gets anybody in. What is said about a token that is refused never repeats any of it.
+
+mod file;
+mod mint;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::{Deserialize, Serialize};
+
+pub use self::mint::Mint;
+use crate::chat::identity::{Claims, Grant, Verify};
+
+/// Longest token in bytes.
+pub const MAX_TOKEN: usize = 8 * 1024;
+/// Shortest secret for HS256 in bytes (RFC 7518 3.2).
+pub const MIN_SECRET: usize = 32;
+
+/// What a valid token must say besides who.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// One of the audiences (`aud`) is this; `None`: any or none.
+    pub audience: Option<String>,
+    /// The issuer (`iss`) is this; `None`: any or none.
+    pub issuer: Option<String>,
+    /// Seconds by which the clocks may differ.
+    pub leeway_s: u64,
+}
+
+/// Where keys come from. At least one is needed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// A secret for HS256, or a public key in PEM: RSA for RS256, Ed25519 for `EdDSA`.
+    pub key: Option<PathBuf>,
+    /// A set of keys (RFC 7517).
+    pub key_set: Option<PathBuf>,
+}
+
+/// A key and what it is for.
+#[derive(Debug)]
+struct Key {
+    id: Option<String>,
+    algorithm: Algorithm,
+    key: DecodingKey,
+}
+
+/// Checks tokens.
+#[derive(Debug)]
+pub struct Keyring {
+    sources: Sources,
+    rules: Rules,
+    /// Set by a signal: the files are to be read again.
+    is_stale: Arc<AtomicBool>,
+    keys: Mutex<Vec<Key>>,
+}
+
+/// A permission as it stands in a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    /// To enter and read.
+    Join,
+    /// To post, edit, delete and react.
+    Post,
+    /// To change what others wrote, to kick, and with `*` to ban.
+    Moderate,
+}
+
+/// The claims of a token. Others are ignored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Body {
+    sub: String,
+    exp: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iss: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    rooms: BTreeMap<String, Vec<Permission>>,
+}
+
+impl Keyring {
+    /// Reads the keys. When `is_stale` is set, they are read again before the next token is checked.
+    ///
+    /// # Errors
+    /// A sentence that names the file and says what is wrong with it.
+    pub fn read(sources: Sources, rules: Rules, is_stale: Arc<AtomicBool>) -> Result<Self, String> {
+        let keys = Mutex::new(file::read_all(&sources)?);
+        Ok(Self { sources, rules, is_stale, keys })
+    }
+
+    /// PR-10: a file that cannot be read leaves the keys as they are.
+    fn reload(&self) {
+        match file::read_all(&self.sources) {
+            Ok(keys) => {
+                tracing::info!(keys = keys.len(), "the keys for tokens were read again");
+                if let Ok(mut current) = self.keys.lock() {
+                    *current = keys;
+                }
+            }
+            Err(error) => tracing::error!(%error, "the keys for tokens stay as they were"),
+        }
+    }
+
+    fn claims(&self, token: &str, now_unix_s: u64) -> Result<Claims, &'static str> {
+        if token.len() > MAX_TOKEN {
+            return Err("the token is too long");
+        }
+        let header = decode_header(token).map_err(|error| complaint(error.kind()))?;
+        let keys = self.keys.lock().map_err(|_| "the keys cannot be used")?;
+        let is_meant = |key: &&Key| match (&key.id, &header.kid) {
+            (Some(id), Some(wanted)) => id == wanted,
+            _ => true,
+        };
+        let mut error = "no key of this server is for the token";
+        for key in keys.iter().filter(is_meant) {
+            if key.algorithm != header.alg {
+                error = "the token's algorithm is not that of the key";
+                continue;
+            }
+            match decode::<Body>(token, &key.key, &self.validation(key.algorithm)) {
+                Ok(data) => return self.check_times(data.claims, now_unix_s),
+                Err(found) => error = complaint(found.kind()),
+            }
+        }
+        Err(error)
+    }
+
+    /// What the library checks; the times are checked here, with a clock that is an argument.
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = self.rules.audience.is_some();
+        let mut required = vec!["exp", "sub"];
+        if let Some(audience) = &self.rules.audience {
+            validation.set_audience(&[audience]);
+            required.push("aud");
+        }
+        if let Some(issuer) = &self.rules.issuer {
+            validation.set_issuer(&[issuer]);
+            required.push("iss");
+        }
+        validation.set_required_spec_claims(&required);
+        validation
+    }
+
+    fn check_times(&self, body: Body, now: u64) -> Result<Claims, &'static str> {
+        let leeway = self.rules.leeway_s;
+        if body.exp.saturating_add(leeway) <= now {
+            return Err("the token has expired");
+        }
+        if body.nbf.is_some_and(|from| from > now.saturating_add(leeway)) {
+            return Err("the token is not valid yet");
+        }
+        if body.sub.trim().is_empty() {
+            return Err("the token names no user (`sub`)");
+        }
+        let rooms = body.rooms.into_iter().map(|(pattern, may)| Grant {
+            pattern,
+            join: may.contains(&Permission::Join),
+            post: may.contains(&Permission::Post),
+            moderate: may.contains(&Permission::Moderate),
+        });
+        let expires_unix_s = body.exp.saturating_add(leeway);
+        Ok(Claims { user: body.sub, expires_unix_s, rooms: rooms.collect() })
+    }
+}
+
+impl Verify for Keyring {
+    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, String> {
+        if self.is_stale.swap(false, Ordering::Relaxed) {
+            self.reload();
+        }
+        self.claims(token, now_unix_s).map_err(str::to_owned)
+    }
+}
+
+/// What is wrong, without a word of the token.
+fn complaint(kind: &ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::InvalidSignature => "the token's signature is wrong",
+        ErrorKind::MissingRequiredClaim(name) => match name.as_str() {
+            "exp" => "the token has no expiry (`exp`)",
+            "sub" => "the token names no user (`sub`)",
+            "aud" => "the token is for nobody (`aud`)",
+            _ => "the token does not say who issued it (`iss`)",
+        },
+        ErrorKind::InvalidAudience => "the token is for somebody else (`aud`)",
+        ErrorKind::InvalidIssuer => "the token was issued by somebody else (`iss`)",
+        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm | ErrorKind::InvalidAlgorithmName => {
+            "the token's algorithm is not that of the key"
+        }
+        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Utf8(_) => {
+            "the token does not say what it should in the form that it should"
+        }
+        _ => "this is no token",
+    }
+}

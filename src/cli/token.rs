@@ -1,0 +1,145 @@
+//! `switchboard token`, and the flags that say which tokens a server takes.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Subcommand};
+use switchboard::auth::{Keyring, Mint, Permission, Rules, Sources};
+use switchboard::chat::identity::Verify;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Print a token
+    Mint(MintArgs),
+    /// Read a token from standard input and print what it says, or why it is refused
+    Check(VerifyArgs),
+}
+
+/// Which tokens are valid.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Take tokens signed with the key in this file: a secret of 32 bytes or more (HS256), or a public key in PEM (RS256, EdDSA)
+    #[arg(long, value_name = "FILE")]
+    token_key: Option<PathBuf>,
+    /// Take tokens signed with a key of this set (JWKS, RFC 7517); SIGHUP reads the files again
+    #[arg(long, value_name = "FILE")]
+    token_jwks: Option<PathBuf>,
+    /// Take only tokens for this audience (`aud`)
+    #[arg(long, value_name = "NAME")]
+    token_audience: Option<String>,
+    /// Take only tokens of this issuer (`iss`)
+    #[arg(long, value_name = "NAME")]
+    token_issuer: Option<String>,
+    /// Seconds by which the clock of whoever issued a token may differ from ours
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    token_leeway: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MintArgs {
+    /// The secret (HS256) or the private key in PEM (RS256, EdDSA)
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Who it is
+    #[arg(long, value_name = "NAME")]
+    user: String,
+    /// What is permitted where, such as 'team-*:join,post' or '*:moderate'; may stand more than once [default: to join and to
+    /// post everywhere]
+    #[arg(long = "room", value_name = "PATTERN:PERMISSIONS", value_parser = grant)]
+    rooms: Vec<(String, Vec<Permission>)>,
+    /// How long it is valid, such as 90s, 15m, 1h, 7d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    expires: Duration,
+    /// For whom (`aud`)
+    #[arg(long, value_name = "NAME")]
+    audience: Option<String>,
+    /// By whom (`iss`)
+    #[arg(long, value_name = "NAME")]
+    issuer: Option<String>,
+    /// The key's name in a set of keys (`kid`)
+    #[arg(long, value_name = "ID")]
+    key_id: Option<String>,
+}
+
+/// `PATTERN:PERMISSION,…`; a pattern may hold colons itself.
+fn grant(text: &str) -> Result<(String, Vec<Permission>), String> {
+    let (pattern, permissions) = text
+        .rsplit_once(':')
+        .filter(|(pattern, _)| !pattern.is_empty())
+        .ok_or("expected PATTERN:PERMISSIONS")?;
+    let permissions = permissions.split(',').map(|name| match name {
+        "join" => Ok(Permission::Join),
+        "post" => Ok(Permission::Post),
+        "moderate" => Ok(Permission::Moderate),
+        _ => Err(format!("{name:?} is none of join, post and moderate")),
+    });
+    Ok((pattern.to_owned(), permissions.collect::<Result<_, _>>()?))
+}
+
+impl VerifyArgs {
+    /// What checks tokens; `None` when no key is given.
+    pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, String> {
+        let sources = Sources { key: self.token_key.clone(), key_set: self.token_jwks.clone() };
+        if sources == Sources::default() {
+            return Ok(None);
+        }
+        let rules = Rules {
+            audience: self.token_audience.clone(),
+            issuer: self.token_issuer.clone(),
+            leeway_s: self.token_leeway,
+        };
+        Keyring::read(sources, rules, is_stale).map(Some)
+    }
+}
+
+/// Does what the command says; gives what goes to standard output.
+pub(crate) fn run(command: TokenCommand) -> Result<String, String> {
+    match command {
+        TokenCommand::Mint(args) => mint(args),
+        TokenCommand::Check(args) => check(&args),
+    }
+}
+
+fn mint(args: MintArgs) -> Result<String, String> {
+    let mut rooms: BTreeMap<String, Vec<Permission>> = BTreeMap::new();
+    for (pattern, permissions) in args.rooms {
+        rooms.entry(pattern).or_default().extend(permissions);
+    }
+    let mint = Mint {
+        user: args.user,
+        expires_unix_s: now_unix_s() + args.expires.as_secs(),
+        audience: args.audience,
+        issuer: args.issuer,
+        key_id: args.key_id,
+        rooms,
+    };
+    mint.sign(&args.key)
+}
+
+fn check(args: &VerifyArgs) -> Result<String, String> {
+    let keyring = args.keyring(Arc::default())?.ok_or("--token-key or --token-jwks is needed")?;
+    let mut token = String::new();
+    std::io::stdin().take(64 * 1024).read_to_string(&mut token).map_err(|error| error.to_string())?;
+    let now = now_unix_s();
+    let claims = keyring.verify(token.trim(), now)?;
+    let mut text =
+        format!("user     {}\nexpires  in {} s", claims.user, claims.expires_unix_s.saturating_sub(now));
+    if claims.rooms.is_empty() {
+        text.push_str("\nrooms    join and post everywhere");
+    }
+    for grant in &claims.rooms {
+        let names = [("join", grant.join), ("post", grant.post), ("moderate", grant.moderate)];
+        let names: Vec<&str> = names.into_iter().filter_map(|(name, may)| may.then_some(name)).collect();
+        text.push_str(&format!("\nroom     {}: {}", grant.pattern, names.join(", ")));
+    }
+    Ok(text)
+}
+
+#[expect(clippy::disallowed_methods, reason = "outside of the loop")]
+fn now_unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,247 @@
+//! Layer 6: what whoever runs a server needs around any application: `/metrics`, `/healthz`, `/readyz`, and a log that says
+//! why each connection ended and that bad peers cannot flood.
+
+mod limit;
+pub mod metrics;
+
+use std::net::SocketAddr;
+
+use prometheus_client::encoding::DescriptorEncoder;
+
+use self::limit::{Cause, LogLimit};
+use self::metrics::Snapshot;
+use crate::app::{
+    Application, Body, Chunk, CloseReason, Closed, ConnId, Context, Escaped, HandshakeError, Message,
+    OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
+};
+use crate::apps::{Echo, Fanout};
+use crate::chat::Chat;
+use crate::proto::Millis;
+
+/// What an application may tell whoever runs it.
+pub trait Watched: Application {
+    /// What it counts, as of now; encoded away from the loop's own state.
+    type Figures: Figures;
+
+    /// Reads its counters.
+    fn figures(&self) -> Self::Figures;
+
+    /// Who speaks on a connection.
+    fn user(&self, conn: ConnId) -> Option<&str> {
+        let _ = conn;
+        None
+    }
+
+    /// Whether it can do its work.
+    ///
+    /// # Errors
+    /// A sentence that says what is amiss.
+    fn readiness(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// Counters of an application.
+pub trait Figures: std::fmt::Debug + Send + Sync + 'static {
+    /// Writes them; `docs/metrics.md` names all.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result;
+}
+
+impl Figures for () {
+    fn encode(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+impl Watched for Echo {
+    type Figures = ();
+
+    fn figures(&self) {}
+}
+
+impl Watched for Fanout {
+    type Figures = ();
+
+    fn figures(&self) {}
+}
+
+impl Watched for Chat {
+    type Figures = ();
+
+    fn figures(&self) {}
+}
+
+/// An application with what its operator needs.
+#[derive(Debug)]
+pub struct Ops<A> {
+    app: A,
+    /// There are listeners for the operator alone, and these paths are on no other.
+    has_internal: bool,
+    /// Lines that the log could not take.
+    lost_lines: fn() -> u64,
+    limit: LogLimit,
+    /// The time of the last tick, for the log.
+    now: Millis,
+}
+
+impl<A: Watched> Ops<A> {
+    /// `has_internal`: only internal listeners answer the operator, and nobody else. `lost_lines` tells how many lines the
+    /// log has lost.
+    pub fn new(app: A, has_internal: bool, lost_lines: fn() -> u64) -> Self {
+        Self { app, has_internal, lost_lines, limit: LogLimit::default(), now: 0 }
+    }
+
+    /// Answers what is for the operator; `None`: it is for the application.
+    fn answer<C: Context>(&self, ctx: &C, request: &Request<'_>) -> Option<Response> {
+        let is_here = !self.has_internal || request.entrance.is_internal;
+        let response = match request.head.path() {
+            "/metrics" if is_here => self.metrics(ctx),
+            "/healthz" if is_here => Response::text(200, "ok"),
+            "/readyz" if is_here => self.readiness(ctx),
+            _ if request.entrance.is_internal => {
+                Response::text(404, "only /metrics, /healthz and /readyz are here")
+            }
+            _ => return None,
+        };
+        if !matches!(request.head.method, "GET" | "HEAD") && response.status != 404 {
+            return Some(
+                Response::text(405, "only GET and HEAD are allowed here").field("Allow", "GET, HEAD"),
+            );
+        }
+        Some(response.field("Cache-Control", "no-store"))
+    }
+
+    fn readiness<C: Context>(&self, ctx: &C) -> Response {
+        match self.app.readiness() {
+            _ if ctx.is_draining() => Response::text(503, "draining: the server is shutting down"),
+            Err(why) => Response::text(503, why),
+            Ok(()) => Response::text(200, "ready"),
+        }
+    }
+
+    fn metrics<C: Context>(&self, ctx: &C) -> Response {
+        let snapshot = Snapshot {
+            stats: ctx.stats(),
+            is_draining: ctx.is_draining(),
+            lost_lines: (self.lost_lines)(),
+            suppressed_lines: self.limit.suppressed(),
+            figures: self.app.figures(),
+        };
+        match snapshot.text() {
+            Ok(text) => Response { status: 200, fields: Vec::new(), body: Body::Owned(text.into_bytes()) }
+                .field("Content-Type", metrics::CONTENT_TYPE),
+            Err(error) => Response::text(500, error.to_string()),
+        }
+    }
+
+    /// Writes a line about the end of a connection, at level `info` as far as its cause has lines left, else `debug`.
+    fn log_end(&mut self, conn: ConnId, closed: &Closed) {
+        let Closed { reason, peer, silent_ms, queued } = closed;
+        let user = self.app.user(conn).map(|user| tracing::field::display(Escaped(user)));
+        let (code, why) = (reason.code().0, reason.to_string());
+        let reason = Escaped(&why);
+        match self.limit.admits(cause(&closed.reason), self.now) {
+            Some(suppressed) => {
+                tracing::info!(%peer, user, code, %reason, silent_ms, queued, suppressed, "closed");
+            }
+            None => tracing::debug!(%peer, user, code, %reason, silent_ms, queued, "closed"),
+        }
+    }
+}
+
+fn cause(reason: &CloseReason) -> Cause {
+    match reason {
+        CloseReason::Peer(_) => Cause::ByPeer,
+        CloseReason::Application(_) => Cause::ByApplication,
+        CloseReason::Protocol(_) => Cause::Protocol,
+        CloseReason::PongTimeout => Cause::PingTimeout,
+        CloseReason::SlowConsumer => Cause::Slow,
+        CloseReason::Shutdown(_) => Cause::Shutdown,
+        CloseReason::Disconnected => Cause::Disconnected,
+    }
+}
+
+impl<A: Watched> Application for Ops<A> {
+    type Mail = A::Mail;
+
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        self.app.on_start(ctx);
+    }
+
+    fn wants_body(&mut self, head: &RequestHead<'_>) -> bool {
+        self.app.wants_body(head)
+    }
+
+    fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        match self.answer(ctx, request) {
+            Some(response) => Verdict::Respond(response),
+            None => self.app.on_request(ctx, request),
+        }
+    }
+
+    fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {
+        let why = Escaped(reason);
+        match self.limit.admits(Cause::Rejected, self.now) {
+            Some(suppressed) => tracing::info!(%peer, status, reason = %why, suppressed, "rejected"),
+            None => tracing::debug!(%peer, status, reason = %why, "rejected"),
+        }
+        self.app.on_rejected(peer, status, reason);
+    }
+
+    fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
+        let path = Escaped(request.path());
+        match self.limit.admits(Cause::Refused, self.now) {
+            Some(suppressed) => tracing::info!(%peer, %path, %error, suppressed, "upgrade refused"),
+            None => tracing::debug!(%peer, %path, %error, "upgrade refused"),
+        }
+        self.app.on_refused(request, peer, error);
+    }
+
+    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        self.app.on_open(ctx, conn);
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "nothing is added to a message")]
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        self.app.on_message(ctx, conn, message);
+    }
+
+    fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: OwnedMessage) {
+        self.app.on_owned(ctx, conn, message);
+    }
+
+    fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {
+        self.app.on_chunk(ctx, conn, chunk);
+    }
+
+    fn on_closed<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
+        self.log_end(conn, closed);
+        self.app.on_closed(ctx, conn, closed);
+    }
+
+    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
+        self.app.on_lag(ctx, conn, topic, dropped);
+    }
+
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        self.app.on_timer(ctx, token);
+    }
+
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
+        self.app.on_mail(ctx, mail);
+    }
+
+    #[inline]
+    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+        self.now = ctx.now().monotonic_ms;
+        self.app.on_settle(ctx);
+    }
+
+    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
+        self.app.on_drain(ctx);
+    }
+}
