@@ -49,7 +49,7 @@ impl Chat {
         match item.matter {
             Matter::Change(room, action) => {
                 self.durable.pending -= 1;
-                self.settled(ctx, room, action, &item.asker);
+                self.settled(ctx, room, &action, &item.asker);
             }
             Matter::Echo { room, seq, time } => self.acknowledge_again(ctx, &item.asker, &room, seq, time),
             Matter::Ban(change) => self.ban_settled(ctx, change, &item.asker),
@@ -98,7 +98,7 @@ impl Chat {
         };
         if is_next {
             self.rooms.wake(room);
-            self.happened(ctx, room, action);
+            self.happened(ctx, room, &action);
         }
     }
 
@@ -149,7 +149,7 @@ impl Chat {
         for Waiting { asker, actor, command } in waiting {
             self.no_longer_waits(&asker);
             if self.is_present(&asker) {
-                self.execute(ctx, asker, &actor, command);
+                self.execute(ctx, &asker, &actor, command);
             }
         }
     }
