@@ -4,20 +4,28 @@ mod cli;
 mod log;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use switchboard::api::Api;
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
-use switchboard::chat::{self, Chat};
+use switchboard::chat::{self, Chat, Limits};
 use switchboard::net::{Options, Server};
 use switchboard::ops::{Ops, Watched};
 use switchboard::proto::OriginPolicy;
 use switchboard::reactor::Config;
+use switchboard::store::Start;
 
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, ServeArgs, token};
+
+/// Shortest secret of the API in bytes.
+const MIN_API_TOKEN: usize = 16;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -53,17 +61,53 @@ fn serve(args: &ServeArgs) -> Result<(), Failure> {
     if !args.ephemeral {
         tracing::warn!("history is kept in memory and ends with the server (--ephemeral: so it should be)");
     }
-    if args.require_token && args.verify.keyring(Arc::default())?.is_none() {
+    let keyring = args.verify.keyring(reread_on_hangup()?)?;
+    if args.require_token && keyring.is_none() {
         return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
     }
-    let _keyring = args.verify.keyring(Arc::default())?;
-    let chat = Chat::new(chat::Options {
+    let options = chat::Options {
         origins,
         hosts: args.allow_host.clone(),
         strict_subprotocol: args.strict_subprotocol,
         history: args.history,
-    });
-    run(&args.addresses(), args.config(), &args.common, chat)
+        limits: Limits::default().with_posts_per_second(args.posts_per_second),
+        guests: !args.require_token,
+        heartbeat_ms: args.common.ping_interval,
+        ..chat::Options::default()
+    };
+    let mut chat = Chat::new(options, None, Start { epoch: epoch()?, ..Start::default() });
+    if let Some(keyring) = keyring {
+        chat = chat.with_verifier(Box::new(keyring));
+    }
+    let token = args.api_token_file.as_deref().map(api_token).transpose()?;
+    run(&args.addresses(), args.config(), &args.common, Api::new(chat, token))
+}
+
+/// A name for a history that ends with the process.
+#[expect(clippy::disallowed_methods, reason = "outside of the loop")]
+fn epoch() -> io::Result<String> {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+    Ok(format!("{:x}-{:x}", since_1970.as_nanos(), std::process::id()))
+}
+
+/// Becomes true with each SIGHUP, which does nothing else.
+fn reread_on_hangup() -> io::Result<Arc<AtomicBool>> {
+    let is_stale = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&is_stale))?;
+    Ok(is_stale)
+}
+
+/// The secret of the API, without the line end that editors put behind it.
+fn api_token(path: &Path) -> Result<Vec<u8>, String> {
+    let token = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let token = token.trim_ascii();
+    if token.len() < MIN_API_TOKEN || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(format!(
+            "{}: the API's token has at least {MIN_API_TOKEN} characters, and no spaces; make one with: openssl rand -hex 32",
+            path.display()
+        ));
+    }
+    Ok(token.to_vec())
 }
 
 fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {

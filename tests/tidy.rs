@@ -16,7 +16,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("chat", &["app", "store"]),
     ("store", &[]),
     ("auth", &["chat"]),
-    ("ops", &["app", "apps", "chat", "proto"]),
+    ("api", &["app", "chat", "store"]),
+    ("ops", &["api", "app", "apps", "chat", "proto"]),
 ];
 
 /// The files on top, which put the rooms together and may name all of them.

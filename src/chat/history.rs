@@ -1,39 +1,130 @@
-//! The last messages of a room, in memory.
+//! Reading back and looking for messages.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
-use super::json::{self, Post};
+use super::answers::Asker;
+use super::ask::Ask;
+use super::names;
+use super::notice::{Found, History, Messages, Shown};
+use super::room::Kind;
+use super::{Chat, Refusal};
+use crate::app::Context;
+use crate::store::{Record, Request};
 
-/// A ring of messages, each already in the form in which it goes out.
-#[derive(Debug)]
-pub(super) struct History {
-    capacity: usize,
-    /// Newest first.
-    messages: VecDeque<String>,
+impl Chat {
+    pub(super) fn history<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        room: u32,
+        before: Option<u64>,
+        limit: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let state = &self.rooms[room];
+        let before = before.unwrap_or(u64::MAX).min(state.seq + 1);
+        let limit = self.page_len(limit);
+        let after = before.saturating_sub(limit as u64 + 1);
+        let first = state.log.first_seq().unwrap_or(state.seq + 1);
+        let is_here = after + 1 >= first || first <= state.oldest || before <= state.oldest;
+        if is_here || !self.durable.is_on_disk() {
+            self.tell_recent(ctx, asker, room, after, before);
+            return Ok(());
+        }
+        let name = Arc::clone(&state.name);
+        let ask = Ask::History { asker: asker.clone(), room, limit };
+        self.ask_for(asker, room, ask, |ask| Request::Page { ask, room: name, before, limit })
+    }
+
+    fn page_len(&self, limit: Option<u64>) -> usize {
+        let limits = &self.options.limits;
+        limit.unwrap_or(self.options.history as u64).min(limits.max_history as u64) as usize
+    }
+
+    fn tell_recent<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32, after: u64, before: u64) {
+        let name = self.shown_name(asker, room);
+        let Self { rooms, voice, durable, .. } = self;
+        let state = &rooms[room];
+        let [older, newer] = state.log.between(after, before);
+        let first = older.first().or(newer.first()).map(|record| record.post.seq);
+        // In memory nothing is older than what is there.
+        let oldest = if durable.is_on_disk() { Some(state.oldest) } else { state.log.first_seq() };
+        let more = first.zip(oldest).is_some_and(|(first, oldest)| first > oldest);
+        let messages = Messages([&[], older, newer]);
+        voice.reply(ctx, asker, &History { id: asker.id(), room: &name, messages, more });
+    }
+
+    /// Messages of the store, oldest first.
+    pub(super) fn tell_history<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        room: u32,
+        records: &[Record],
+        limit: usize,
+    ) {
+        let name = self.shown_name(asker, room);
+        let first = records.first().map_or(0, |record| record.post.seq);
+        let more = records.len() >= limit && first > self.rooms[room].oldest;
+        let messages = Messages([&[], &[], records]);
+        self.voice.reply(ctx, asker, &History { id: asker.id(), room: &name, messages, more });
+    }
+
+    pub(super) fn search<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        room: u32,
+        query: &str,
+        limit: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let limit = self.page_len(limit);
+        if self.durable.is_on_disk() {
+            let name = Arc::clone(&self.rooms[room].name);
+            let query = query.to_owned();
+            let ask = Ask::Search { asker: asker.clone(), room };
+            return self.ask_for(asker, room, ask, |ask| Request::Search { ask, room: name, query, limit });
+        }
+        let name = self.shown_name(asker, room);
+        let wanted = words(query);
+        let Self { rooms, voice, .. } = self;
+        let has_all = |record: &&Record| {
+            let there = words(&record.post.text);
+            !record.is_deleted && !wanted.is_empty() && wanted.iter().all(|word| there.contains(word))
+        };
+        let found: Vec<Shown<'_>> =
+            rooms[room].log.iter_back().filter(has_all).take(limit).map(Shown).collect();
+        voice.reply(ctx, asker, &Found { id: asker.id(), room: &name, messages: &found });
+        Ok(())
+    }
+
+    /// Messages that the store found, newest first.
+    pub(super) fn tell_found<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        room: u32,
+        records: &[Record],
+    ) {
+        let name = self.shown_name(asker, room);
+        let found: Vec<Shown<'_>> = records.iter().map(Shown).collect();
+        self.voice.reply(ctx, asker, &Found { id: asker.id(), room: &name, messages: &found });
+    }
+
+    /// What the asker calls a room: the conversation of two is called after the other.
+    pub(super) fn shown_name(&self, asker: &Asker, room: u32) -> Arc<str> {
+        let state = &self.rooms[room];
+        let Kind::Pair([a, b]) = &state.kind else { return Arc::clone(&state.name) };
+        let own = asker.conn().and_then(|conn| self.people.actor(conn.index)).map(|actor| actor.folded);
+        let other = if own.as_ref() == Some(a) { b } else { a };
+        let shown = self.people.find(other).and_then(|user| self.people.user(user)).map(|user| &user.name);
+        format!("@{}", shown.unwrap_or(other)).into()
+    }
 }
 
-impl History {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, messages: VecDeque::new() }
-    }
-
-    pub(super) fn push(&mut self, post: &Post<'_>, unix_ms: u64) {
-        self.messages.push_front(json::message(post, unix_ms));
-        self.messages.truncate(self.capacity);
-    }
-
-    /// `{"msg":[…]}`, newest first (S9, S13).
-    pub(super) fn snapshot(&self) -> String {
-        let len: usize = self.messages.iter().map(|message| message.len() + 1).sum();
-        let mut list = String::with_capacity(len + 10);
-        list.push_str(r#"{"msg":["#);
-        for (at, message) in self.messages.iter().enumerate() {
-            if at > 0 {
-                list.push(',');
-            }
-            list.push_str(message);
-        }
-        list.push_str("]}");
-        list
-    }
+/// The words of a text, without case.
+fn words(text: &str) -> Vec<String> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| names::fold(word).into_owned())
+        .collect()
 }

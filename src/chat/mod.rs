@@ -1,21 +1,92 @@
 //! Layer 5: the chat. Commands in, notices out; it sees requests and messages, never frames.
+//!
+//! A pure state machine: time, randomness and what the store says come in as arguments. `docs/chat-protocol.md` is its
+//! contract.
 
+mod activity;
+mod answers;
+mod api;
+mod ask;
 mod assets;
+mod bucket;
+pub mod command;
+mod direct;
+mod dispatch;
+mod durable;
+mod events;
+mod hello;
 mod history;
+mod http;
 pub mod identity;
+mod join;
 mod json;
+mod keys;
+mod limits;
+mod moderation;
+mod names;
+mod notice;
+mod operate;
+mod permission;
+mod post;
+mod publish;
+mod refusal;
+mod room;
+mod session;
+mod stats;
+mod tutorial;
 
-use std::convert::Infallible;
+use std::sync::Arc;
 
+pub use self::answers::{Answered, Asker};
+pub use self::api::RoomInfo;
+pub use self::bucket::Rate;
+pub use self::limits::Limits;
+pub use self::refusal::{Code, Refusal};
+pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
+
+use self::answers::Voice;
 use self::assets::Assets;
-use self::history::History;
+use self::command::Parser;
+use self::durable::Durable;
+use self::http::Arriving;
+use self::identity::Verify;
+use self::keys::{Keys, Known};
+use self::moderation::Bans;
+use self::notice::{Farewell, Lagged};
+use self::room::table::Rooms;
+use self::session::{Dialect, People};
+use self::tutorial::Tutorial;
 use crate::app::{
-    Acceptance, Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, OriginPolicy,
-    Outgoing, Request, RequestHead, Response, TopicId, TopicOptions, Verdict,
+    Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, MessageKind, OriginPolicy,
+    Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
+use crate::store::{self, Start, Store};
 
-/// The subprotocol of the tutorial chat; also spoken with clients that offer none.
+/// The chat's own subprotocol; also spoken with clients that offer none.
+const V1: &str = "chat.v1.json";
+/// The subprotocol of the tutorial chat.
 const JSON: &str = "json";
+/// The room that both subprotocols see.
+const GENERAL: &str = "general";
+
+const FLOODED: &str = "flooding";
+const NAME_TAKEN: &str = "name taken";
+const TOKEN_EXPIRED: &str = "token expired";
+
+/// What timers are for.
+mod timer {
+    const ROOM: u64 = 1 << 56;
+    pub(super) const EXPIRY: u64 = 2 << 56;
+    pub(super) const RETRY: u64 = 3 << 56;
+
+    pub(super) fn room(room: u32) -> u64 {
+        ROOM | u64::from(room)
+    }
+
+    pub(super) fn room_of(token: u64) -> Option<u32> {
+        (token & !u64::from(u32::MAX) == ROOM).then_some(token as u32)
+    }
+}
 
 /// What the chat is told.
 #[derive(Debug, Clone)]
@@ -26,92 +97,154 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// Refuse an upgrade that offers subprotocols none of which is ours.
     pub strict_subprotocol: bool,
-    /// Messages that a room remembers.
+    /// Messages that whoever comes in is given, unless they ask for another number.
     pub history: usize,
+    /// Whoever has no token may speak.
+    pub guests: bool,
+    /// Milliseconds of silence after which the server sends a Ping, as clients are told.
+    pub heartbeat_ms: u64,
+    /// For members of a room that read too slowly, by pattern of the room's name (see [`identity::Grant::pattern`]); the
+    /// first that covers it counts. Others: the oldest messages make room, and the member is told (`lagged`).
+    pub slow_policies: Vec<(String, SlowPolicy)>,
+    /// Bytes that may wait for a member before that policy drops messages; the loop's own limit when `None`.
+    pub max_queue: Option<usize>,
+    /// Milliseconds after which clients should come back when the server stops, at least and at most.
+    pub retry_after_ms: (u64, u64),
+    /// What anybody may make the chat do or keep.
+    pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { origins: OriginPolicy::default(), hosts: Vec::new(), strict_subprotocol: false, history: 50 }
+        Self {
+            origins: OriginPolicy::default(),
+            hosts: Vec::new(),
+            strict_subprotocol: false,
+            history: 50,
+            guests: true,
+            heartbeat_ms: 25_000,
+            slow_policies: Vec::new(),
+            max_queue: None,
+            retry_after_ms: (1000, 6000),
+            limits: Limits::default(),
+        }
     }
 }
 
-/// The chat server: one room, `general`.
+/// What other threads send into the chat.
+#[derive(Debug)]
+pub enum Mail {
+    /// What the store tells.
+    Store(store::Event),
+}
+
+/// The chat server.
 #[derive(Debug)]
 pub struct Chat {
     options: Options,
     assets: Assets,
-    history: History,
-    general: Option<TopicId>,
+    verifier: Option<Box<dyn Verify + Send>>,
+    /// Names one unbroken history.
+    epoch: String,
+    parser: Parser,
+    voice: Voice,
+    people: People,
+    rooms: Rooms,
+    durable: Durable,
+    keys: Keys,
+    bans: Bans,
+    tutorial: Tutorial,
+    arriving: Option<Arriving>,
+    /// The client id of what the server does itself.
+    server: Arc<str>,
+    /// Rooms to be looked at when the tick ends.
+    dirty: Vec<u32>,
+    /// Commands that wait for rooms and joins.
+    waiting: usize,
+    is_draining: bool,
+    is_retry_timed: bool,
+    posts: u64,
+    changes: u64,
+    duplicates: u64,
+    flooded: u64,
+    recovered: u64,
+    unrecovered: u64,
+    lagged: u64,
+    store_failures: u64,
+    /// Counts commits.
+    commits: Stats,
 }
 
 impl Chat {
-    /// A chat without messages.
+    /// A chat that keeps its history in the store, or without one in memory. `start` is what the store knows; in memory
+    /// its epoch must be another one each time.
     #[must_use]
-    pub fn new(options: Options) -> Self {
-        Self { history: History::new(options.history), assets: Assets::new(), options, general: None }
-    }
-
-    fn plain_request(&self, head: &RequestHead<'_>) -> Response {
-        let is_read = matches!(head.method, "GET" | "HEAD");
-        match self.assets.find(head.path()) {
-            Some(asset) if is_read => asset.response(&head.fields),
-            Some(_) => Response::text(405, "only GET and HEAD are allowed here").field("Allow", "GET, HEAD"),
-            None => Response::text(404, "not found"),
+    pub fn new(options: Options, store: Option<Box<dyn Store + Send>>, start: Start) -> Self {
+        let Start { epoch, keys: used, bans } = start;
+        let mut keys = Keys::default();
+        for store::Key { user, key, room, seq, time } in used {
+            let known = Known { room, seq, time, is_pending: false };
+            let limits = &options.limits;
+            keys.insert(&names::fold(&user), &key, known, limits.key_window_ms, limits.max_keys);
+        }
+        Self {
+            assets: Assets::new(),
+            verifier: None,
+            epoch,
+            parser: Parser::default(),
+            voice: Voice::default(),
+            people: People::default(),
+            rooms: Rooms::default(),
+            durable: Durable::new(store),
+            keys,
+            bans: Bans::new(bans),
+            tutorial: Tutorial::default(),
+            arriving: None,
+            server: "server".into(),
+            dirty: Vec::new(),
+            waiting: 0,
+            is_draining: false,
+            is_retry_timed: false,
+            posts: 0,
+            changes: 0,
+            duplicates: 0,
+            flooded: 0,
+            recovered: 0,
+            unrecovered: 0,
+            lagged: 0,
+            store_failures: 0,
+            commits: Stats::default(),
+            options,
         }
     }
 
-    fn upgrade_request(&self, request: &Request<'_>) -> Verdict {
-        let head = request.head;
-        if !matches!(head.path(), "/" | "/ws") {
-            return Verdict::Respond(Response::text(404, "not found"));
-        }
-        if !self.options.origins.admits(head.fields.first("origin"), head.authority()) {
-            let hint = "this origin may not connect; the server's --allow-origin adds one";
-            return Verdict::Respond(Response::text(403, hint));
-        }
-        let Some(upgrade) = request.upgrade else { return Verdict::Accept(Acceptance::default()) };
-        let subprotocol = upgrade.choose_subprotocol(&[JSON]);
-        if subprotocol.is_none() && self.options.strict_subprotocol && upgrade.subprotocols().next().is_some()
-        {
-            return Verdict::Respond(Response::text(400, "none of the offered subprotocols is known here"));
-        }
-        Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
+    /// The same, for users whose tokens this checks.
+    #[must_use]
+    pub fn with_verifier(mut self, verifier: Box<dyn Verify + Send>) -> Self {
+        self.verifier = Some(verifier);
+        self
     }
 
-    fn is_known_host(&self, authority: &str) -> bool {
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => host,
-            _ => authority,
-        };
-        self.options.hosts.is_empty()
-            || self.options.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+    /// How a room treats members that read too slowly.
+    fn topic_options(&self, room: &str) -> TopicOptions {
+        let policy = self.options.slow_policies.iter().find(|(pattern, _)| permission::covers(pattern, room));
+        let slow_policy = policy.map_or(SlowPolicy::DropOldest, |(_, policy)| *policy);
+        TopicOptions { slow_policy, max_queue: self.options.max_queue }
     }
 }
 
 impl Application for Chat {
-    type Mail = Infallible;
+    type Mail = Mail;
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.general = Some(ctx.create_topic(TopicOptions::default()));
+        // Ids of clients are told from those of earlier runs, which the history has.
+        self.people.number_from((ctx.random() >> 40) << 20);
+        self.open_tutorial(ctx);
+        self.open_general(ctx);
     }
 
-    fn on_request<C: Context>(&mut self, _ctx: &mut C, request: &Request<'_>) -> Verdict {
-        let head = request.head;
-        if !self.is_known_host(head.authority()) {
-            return Verdict::Respond(Response::text(421, "this server does not answer for that host"));
-        }
-        if request.upgrade.is_some() {
-            log_upgrade(request);
-            return self.upgrade_request(request);
-        }
-        if head.path() == "/ws" && head.method == "GET" {
-            return Verdict::Accept(Acceptance::default());
-        }
-        if head.path() == "/ws" {
-            return Verdict::Respond(Response::text(405, "only GET is allowed here").field("Allow", "GET"));
-        }
-        Verdict::Respond(self.plain_request(head))
+    fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        self.answer_request(request, ctx.now())
     }
 
     fn on_refused(&mut self, head: &RequestHead<'_>, peer: std::net::SocketAddr, error: HandshakeError) {
@@ -119,38 +252,66 @@ impl Application for Chat {
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        if let Some(general) = self.general {
-            // Neither can fail: the connection has just been opened.
-            let _ = ctx.send(conn, Outgoing::text(&self.history.snapshot()));
-            let _ = ctx.subscribe(conn, general);
+        let Some(arriving) = self.arriving.take_if(|arriving| arriving.conn == conn) else { return };
+        let session = self.people.open(conn, arriving.dialect, arriving.address);
+        session.claims = arriving.claims;
+        if arriving.dialect == Dialect::Tutorial {
+            self.tutorial_came(ctx, conn);
         }
     }
 
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
-        let Some(text) = message.text() else {
-            return ctx.close(conn, CloseCode::UNSUPPORTED_DATA, "the chat speaks text");
-        };
-        match json::parse_post(text) {
-            Ok(post) => {
-                self.history.push(&post, ctx.now().unix_ms);
-                if let Some(general) = self.general {
-                    ctx.publish(general, Outgoing::text(&self.history.snapshot()), None);
+        let Some(session) = self.people.session(conn) else { return };
+        match (message.kind, session.dialect) {
+            (MessageKind::Binary, _) => ctx.close(conn, CloseCode::UNSUPPORTED_DATA, "the chat speaks text"),
+            (MessageKind::Text, Dialect::V1) => self.command_came(ctx, conn, message.payload),
+            (MessageKind::Text, Dialect::Tutorial) => {
+                if let Some(text) = message.text() {
+                    self.tutorial_said(ctx, conn, text);
                 }
-            }
-            // A connection that began to close has no use for the error.
-            Err(error) => {
-                let _ = ctx.send(conn, Outgoing::text(&json::error(&error)));
             }
         }
     }
 
-    fn on_close<C: Context>(&mut self, _ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
         tracing::debug!(conn = conn.index, code = reason.code().0, %reason, "closed");
+        self.detach(ctx, conn);
+        self.people.close(conn, ctx.now().monotonic_ms);
     }
-}
 
-/// S2. What the peer wrote is logged with its control characters escaped.
-fn log_upgrade(request: &Request<'_>) {
-    let origin = request.head.fields.text("origin");
-    tracing::debug!(peer = %request.peer, path = ?request.head.path(), ?origin, "upgrade");
+    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
+        self.lagged += dropped;
+        if let Some(room) = self.rooms.of_topic(topic) {
+            self.voice.send(ctx, conn, &Lagged { room: &self.rooms[room].name, dropped });
+        }
+    }
+
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        match (token, timer::room_of(token)) {
+            (_, Some(room)) => self.room_timer(room),
+            (timer::EXPIRY, _) => self.expire(ctx),
+            _ => self.is_retry_timed = false,
+        }
+    }
+
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Mail) {
+        match mail {
+            Mail::Store(event) => self.store_said(ctx, event),
+        }
+    }
+
+    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+        self.settle(ctx);
+    }
+
+    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
+        self.is_draining = true;
+        let (least, most) = self.options.retry_after_ms;
+        let Self { people, voice, .. } = self;
+        for session in people.iter().filter(|session| session.dialect == Dialect::V1) {
+            // Spread, so that they do not all come back at once.
+            let retry_after_ms = least + ctx.random() % (most.saturating_sub(least) + 1);
+            voice.bye(ctx, session.conn, Farewell::ShuttingDown, "", Some(retry_after_ms));
+        }
+    }
 }

@@ -106,9 +106,13 @@ pub(crate) struct ServeArgs {
     /// Refuse clients that offer only subprotocols unknown here
     #[arg(long)]
     pub(crate) strict_subprotocol: bool,
-    /// Messages that the room remembers
+    /// Messages that whoever comes in is given
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) history: usize,
+    /// Posts that a connection, or a user, may make in a second, twice as many at once; an address ten times as many (0: no
+    /// limit, for any command)
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) posts_per_second: u32,
     /// Keep history in memory only, and do not warn about it
     #[arg(long)]
     pub(crate) ephemeral: bool,
@@ -164,7 +168,7 @@ pub(crate) struct CommonArgs {
     max_new_per_second_per_address: u32,
     /// Milliseconds of silence after which a client is asked for a sign of life (0: never)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.ping_ms)]
-    ping_interval: u64,
+    pub(crate) ping_interval: u64,
     /// Milliseconds that a client has for that sign; then it counts as gone (0: for ever)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
     pong_timeout: u64,

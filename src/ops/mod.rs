@@ -1,6 +1,7 @@
 //! Layer 6: what whoever runs a server needs around any application: `/metrics`, `/healthz`, `/readyz`, and a log that says
 //! why each connection ended and that bad peers cannot flood.
 
+mod chat;
 mod limit;
 pub mod metrics;
 
@@ -15,7 +16,6 @@ use crate::app::{
     OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
 };
 use crate::apps::{Echo, Fanout};
-use crate::chat::Chat;
 use crate::proto::Millis;
 
 /// What an application may tell whoever runs it.
@@ -63,12 +63,6 @@ impl Watched for Echo {
 }
 
 impl Watched for Fanout {
-    type Figures = ();
-
-    fn figures(&self) {}
-}
-
-impl Watched for Chat {
     type Figures = ();
 
     fn figures(&self) {}

@@ -60,14 +60,14 @@ fn s7_s9_the_state_comes_right_after_the_handshake() {
 }
 
 #[test]
-fn s47_a_client_that_offers_nothing_or_something_unknown_speaks_json_too() {
+fn s47_a_client_that_offers_nothing_or_something_unknown_speaks_chat_v1() {
     let server = Launch::serve().start();
-    for (i, offer) in ["", "Sec-WebSocket-Protocol: foo\r\n"].into_iter().enumerate() {
+    for offer in ["", "Sec-WebSocket-Protocol: foo\r\n"] {
         let (mut client, head) = Client::upgrade(server.addr, "/", offer);
         assert_eq!(head.field("sec-websocket-protocol"), None);
-        assert_eq!(next_list(&mut client).len(), i);
-        post(&mut client, "ann", "hello");
-        assert_eq!(next_list(&mut client).len(), i + 1);
+        client.send(&text(r#"{"type":"hello","id":1,"user":"ann"}"#));
+        let welcome = next_value(&mut client);
+        assert_eq!((&welcome["type"], &welcome["id"]), (&json!("welcome"), &json!(1)), "{welcome}");
     }
 }
 

@@ -50,7 +50,7 @@ fn huge_claim() -> Vec<u8> {
 fn fr_01_the_claim_alone_is_enough() {
     let server = Launch::serve().start();
     // Not one byte of the payload has come: the length was already too much.
-    let mut client = Client::upgrade(server.addr, "/ws", "").0;
+    let mut client = Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: json\r\n").0;
     client.frame();
     let mut header = vec![FIN | TEXT, 0xFF];
     header.extend_from_slice(&(1_u64 << 40).to_be_bytes());

@@ -453,7 +453,7 @@ fn hs_12_a_malformed_head_is_refused() {
             expect_refusal(server.addr, request.as_bytes(), &[400]);
         },
     );
-    Client::upgrade(server.addr, "/ws", "").0.frame();
+    Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: json\r\n").0.frame();
 }
 
 #[test]

@@ -41,13 +41,14 @@ fn ms_02_a_message_that_never_ends_is_cut_at_the_limit() {
 #[test]
 fn ms_02_the_chat_takes_64_kib_at_most() {
     let server = Launch::serve().start();
-    let mut client = Client::upgrade(server.addr, "/ws", "").0;
+    let offer = "Sec-WebSocket-Protocol: json\r\n";
+    let mut client = Client::upgrade(server.addr, "/ws", offer).0;
     client.frame();
     client.send(&frame(TEXT, &[b' '; 16_384]));
     let (code, _) = flood(&mut client, &frame(0, &[b' '; 16_384]), 1024);
     assert_eq!(code, Some(1009));
     // The limit is the message's, not the connection's.
-    let mut client = Client::upgrade(server.addr, "/ws", "").0;
+    let mut client = Client::upgrade(server.addr, "/ws", offer).0;
     client.frame();
     for _ in 0..10 {
         client.send(&text(&" ".repeat(20_000)));
@@ -275,7 +276,9 @@ fn ms_10_binary_is_refused_where_text_is_spoken() {
     for offer in ["Sec-WebSocket-Protocol: json\r\n", ""] {
         for payload in [b"{\"user\":\"a\",\"text\":\"b\"}".as_slice(), b"", b"\xff"] {
             let mut client = Client::upgrade(server.addr, "/ws", offer).0;
-            client.expect_text("{\"msg\":[]}");
+            if !offer.is_empty() {
+                client.expect_text("{\"msg\":[]}");
+            }
             client.send(&frame(FIN | BINARY, payload));
             client.expect_close(1003);
         }

@@ -143,12 +143,15 @@ fn s24_a_plain_get_of_the_socket_is_told_to_upgrade() {
     assert!(head.has_token("connection", "upgrade"), "RFC 9110 7.8: {}", head.raw);
 }
 
+/// The subprotocol that speaks first.
+const JSON: &str = "Sec-WebSocket-Protocol: json\r\n";
+
 #[test]
 fn s27_one_port_serves_the_page_and_the_socket() {
     let server = Launch::serve().start();
     for _ in 0..3 {
         assert_eq!(get(server.addr, "/").0.status, 200);
-        Client::upgrade(server.addr, "/", "").0.expect_text("{\"msg\":[]}");
+        Client::upgrade(server.addr, "/", JSON).0.expect_text("{\"msg\":[]}");
     }
     // A page that was fetched over a connection which stays open does not keep the next one from upgrading.
     let mut client = Client::connect(server.addr);
@@ -156,7 +159,7 @@ fn s27_one_port_serves_the_page_and_the_socket() {
     let (head, _) = client.response();
     assert_eq!(head.status, 200);
     if !head.has_token("connection", "close") {
-        client.send(crate::support::upgrade_request("/", "").as_bytes());
+        client.send(crate::support::upgrade_request("/", JSON).as_bytes());
         assert_eq!(client.head().status, 101);
         client.expect_text("{\"msg\":[]}");
     }

@@ -1,0 +1,167 @@
+//! Signs of life that are no messages: who types, who has read how far, who came and went.
+
+use std::sync::Arc;
+
+use super::notice::{Mark, Member, Presence, Reads, Typing};
+use super::session::Actor;
+use super::{Chat, Refusal, timer};
+use crate::app::Context;
+
+impl Chat {
+    /// The others see it, once a second for each user.
+    pub(super) fn typing<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        actor: &Actor,
+        room: u32,
+    ) -> Result<(), Refusal> {
+        let now = ctx.now().monotonic_ms;
+        let every = self.options.limits.typing_ms;
+        let session = actor.session.and_then(|index| self.people.look(index));
+        let Some((conn, user)) = session.and_then(|session| Some((session.conn, session.user?))) else {
+            return Ok(());
+        };
+        let Self { rooms, voice, .. } = self;
+        let state = &mut rooms[room];
+        if state.typing.get(&user).is_some_and(|at| now < at + every) {
+            return Ok(());
+        }
+        // As many are left as typed within the time.
+        state.typing.retain(|_, at| now < *at + every);
+        state.typing.insert(user, now);
+        if let Some(topic) = state.topic {
+            voice.publish(ctx, topic, &Typing { room: &state.name, user: &actor.name }, Some(conn));
+        }
+        Ok(())
+    }
+
+    /// A mark only goes forward, and never beyond what there is.
+    pub(super) fn read<C: Context>(
+        &mut self,
+        _ctx: &mut C,
+        actor: &Actor,
+        room: u32,
+        seq: u64,
+    ) -> Result<(), Refusal> {
+        let state = &self.rooms[room];
+        let seq = seq.min(state.seq);
+        if state.marks.by_user.get(&actor.folded).is_some_and(|known| *known >= seq) || seq == 0 {
+            return Ok(());
+        }
+        let name = Arc::clone(&state.name);
+        self.keep_mark(room, Arc::clone(&actor.folded), seq);
+        self.rooms[room].marks.untold.insert(Arc::clone(&actor.folded));
+        // A guest's name is anybody's the next day.
+        if actor.is_verified {
+            self.durable.add_mark(&name, Arc::clone(&actor.folded), seq);
+        }
+        self.touch(room);
+        Ok(())
+    }
+
+    pub(super) fn keep_mark(&mut self, room: u32, user: Arc<str>, seq: u64) {
+        let marks = &mut self.rooms[room].marks.by_user;
+        let mark = marks.entry(user).or_default();
+        *mark = seq.max(*mark);
+        if marks.len() > self.options.limits.max_marks {
+            marks.pop_first();
+        }
+    }
+
+    /// A room is to be looked at when the tick ends.
+    pub(super) fn touch(&mut self, room: u32) {
+        if let Some(state) = self.rooms.get_mut(room)
+            && !std::mem::replace(&mut state.is_dirty, true)
+        {
+            self.dirty.push(room);
+        }
+    }
+
+    /// Tells rooms of what happened in them, no more often than may be.
+    pub(super) fn tell_rooms<C: Context>(&mut self, ctx: &mut C) {
+        for room in std::mem::take(&mut self.dirty) {
+            let Some(state) = self.rooms.get_mut(room) else { continue };
+            state.is_dirty = false;
+            self.tell_presence(ctx, room);
+            self.tell_reads(ctx, room);
+        }
+    }
+
+    fn tell_presence<C: Context>(&mut self, ctx: &mut C, room: u32) {
+        let now = ctx.now().monotonic_ms;
+        let presence = &mut self.rooms[room].presence;
+        if !presence.has_news() {
+            return;
+        }
+        if now < presence.next_at {
+            if !std::mem::replace(&mut presence.is_timed, true) {
+                ctx.set_timer(presence.next_at, timer::room(room));
+            }
+            return;
+        }
+        presence.next_at = now + self.options.limits.presence_ms;
+        presence.is_timed = false;
+        let came = std::mem::take(&mut presence.came);
+        let went = std::mem::take(&mut presence.went);
+        // Of those that came some went again, and some came twice.
+        let mut here = Vec::new();
+        for (index, number) in came {
+            let session = self.people.at(index).filter(|session| session.number == number);
+            if let Some(membership) = session.and_then(|session| session.membership(room))
+                && !std::mem::replace(&mut membership.is_announced, true)
+            {
+                here.push(index);
+            }
+        }
+        if here.is_empty() && went.is_empty() {
+            return;
+        }
+        let Self { rooms, voice, people, options, .. } = self;
+        let state = &rooms[room];
+        let most = options.limits.max_listed;
+        let joined: Vec<Member<'_>> =
+            here.iter().take(most).filter_map(|index| people.member(*index)).collect();
+        let left: Vec<Member<'_>> = went
+            .values()
+            .take(most)
+            .map(|gone| Member { client: &gone.client, user: &gone.user, verified: gone.is_verified })
+            .collect();
+        if let Some(topic) = state.topic {
+            let count = state.members.len();
+            let notice = Presence { room: &state.name, joined: &joined, left: &left, count };
+            voice.publish(ctx, topic, &notice, None);
+        }
+    }
+
+    fn tell_reads<C: Context>(&mut self, ctx: &mut C, room: u32) {
+        let now = ctx.now().monotonic_ms;
+        let marks = &mut self.rooms[room].marks;
+        if marks.untold.is_empty() {
+            return;
+        }
+        if now < marks.next_at {
+            if !std::mem::replace(&mut marks.is_timed, true) {
+                ctx.set_timer(marks.next_at, timer::room(room));
+            }
+            return;
+        }
+        marks.next_at = now + self.options.limits.reads_ms;
+        marks.is_timed = false;
+        let untold = std::mem::take(&mut marks.untold);
+        let Self { rooms, voice, people, options, .. } = self;
+        let state = &rooms[room];
+        let shown = |folded: &Arc<str>| {
+            let user = people.find(folded).and_then(|user| people.user(user));
+            user.map_or_else(|| Arc::clone(folded), |user| Arc::clone(&user.name))
+        };
+        let marks: Vec<(Arc<str>, u64)> = untold
+            .iter()
+            .take(options.limits.max_listed)
+            .filter_map(|user| Some((shown(user), *state.marks.by_user.get(user)?)))
+            .collect();
+        let reads: Vec<Mark<'_>> = marks.iter().map(|(user, seq)| Mark { user, seq: *seq }).collect();
+        if let Some(topic) = state.topic {
+            voice.publish(ctx, topic, &Reads { room: &state.name, reads: &reads }, None);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Who waits for an answer, and how it reaches them.
+
+use serde::Serialize;
+
+use super::command::Id;
+use super::notice::{self, Bye, Farewell};
+use super::refusal::{Code, Refusal};
+use crate::app::{ConnId, Context, Outgoing, TopicId};
+
+/// Who asked. An answer may come in a later tick: what is to be durable is acknowledged once it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asker {
+    /// A client of `chat.v1.json`.
+    Connection(ConnId, Id<'static>),
+    /// A client of `json`, who is told of errors only.
+    Tutorial(ConnId),
+    /// Another part of the server, by a number of its choice; see [`Chat::take_answered`](super::Chat::take_answered).
+    Request(u64),
+    /// Nobody waits.
+    Nobody,
+}
+
+impl Asker {
+    pub(super) fn id(&self) -> &Id<'static> {
+        match self {
+            Self::Connection(_, id) => id,
+            _ => &Id::None,
+        }
+    }
+
+    pub(super) fn conn(&self) -> Option<ConnId> {
+        match self {
+            Self::Connection(conn, _) | Self::Tutorial(conn) => Some(*conn),
+            Self::Request(_) | Self::Nobody => None,
+        }
+    }
+}
+
+/// The answer to an [`Asker::Request`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The number of the request.
+    pub request: u64,
+    /// The error, if it is one.
+    pub refused: Option<Code>,
+    /// The answer of `chat.v1.json`, without `id`.
+    pub body: String,
+}
+
+/// Writes what goes out, into one buffer.
+#[derive(Debug, Default)]
+pub(super) struct Voice {
+    buffer: Vec<u8>,
+    pub(super) answered: Vec<Answered>,
+    pub(super) acks: u64,
+    pub(super) refused: [u64; Code::ALL.len()],
+}
+
+/// What a client of `json` is told.
+#[derive(Serialize)]
+struct TutorialError<'a> {
+    error: &'a str,
+}
+
+impl Voice {
+    /// The JSON of a notice.
+    pub(super) fn encode(&mut self, notice: &impl Serialize) -> &str {
+        self.buffer.clear();
+        // Strings and numbers always have a JSON form, and JSON is UTF-8.
+        let _ = serde_json::to_writer(&mut self.buffer, notice);
+        simdutf8::basic::from_utf8(&self.buffer).unwrap_or_default()
+    }
+
+    pub(super) fn send<C: Context>(&mut self, ctx: &mut C, conn: ConnId, notice: &impl Serialize) {
+        // A connection that has ended has no use for it.
+        let _ = ctx.send(conn, Outgoing::text(self.encode(notice)));
+    }
+
+    pub(super) fn publish<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        topic: TopicId,
+        notice: &impl Serialize,
+        except: Option<ConnId>,
+    ) {
+        ctx.publish(topic, Outgoing::text(self.encode(notice)), except);
+    }
+
+    /// Answers that it was done.
+    pub(super) fn reply<C: Context>(&mut self, ctx: &mut C, asker: &Asker, answer: &impl Serialize) {
+        match asker {
+            Asker::Connection(conn, _) => self.send(ctx, *conn, answer),
+            Asker::Request(request) => {
+                let body = self.encode(answer).to_owned();
+                self.answered.push(Answered { request: *request, refused: None, body });
+            }
+            Asker::Tutorial(_) | Asker::Nobody => {}
+        }
+    }
+
+    /// [`Self::reply`], for what counts.
+    pub(super) fn acknowledge<C: Context>(&mut self, ctx: &mut C, asker: &Asker, ack: &notice::Ack<'_>) {
+        self.acks += 1;
+        self.reply(ctx, asker, ack);
+    }
+
+    /// Answers that it was not done.
+    pub(super) fn refuse<C: Context>(&mut self, ctx: &mut C, asker: &Asker, refusal: &Refusal) {
+        self.refused[refusal.code as usize] += 1;
+        let Refusal { code, field, message, retry_after_ms } = refusal;
+        let (code, retry_after_ms) = (*code, *retry_after_ms);
+        let error = notice::Error { id: asker.id(), code, field: *field, message, retry_after_ms };
+        match asker {
+            Asker::Connection(conn, _) => self.send(ctx, *conn, &error),
+            Asker::Tutorial(conn) => self.send(ctx, *conn, &TutorialError { error: message }),
+            Asker::Request(request) => {
+                let body = self.encode(&error).to_owned();
+                self.answered.push(Answered { request: *request, refused: Some(code), body });
+            }
+            Asker::Nobody => {}
+        }
+    }
+
+    pub(super) fn bye<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        reason: Farewell,
+        message: &str,
+        retry_after_ms: Option<u64>,
+    ) {
+        self.send(ctx, conn, &Bye { reason, message, retry_after_ms });
+    }
+}

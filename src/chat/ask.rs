@@ -1,0 +1,176 @@
+//! Questions to the store, and what is done with the answers.
+
+use super::answers::Asker;
+use super::command::{Command, Since};
+use super::session::Actor;
+use super::{Chat, Code, Refusal};
+use crate::app::Context;
+use crate::store::{Record, Request};
+
+/// What an answer is for.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// `history`.
+    History { asker: Asker, room: u32, limit: usize },
+    /// `search`.
+    Search { asker: Asker, room: u32 },
+    /// The message that is to be changed.
+    Change { asker: Asker, actor: Actor, room: u32, command: Command<'static> },
+    /// The older part of what a join tells.
+    JoinPage(u64),
+    /// How far the one who joins has read.
+    JoinMark(u64),
+}
+
+/// A join that waits for answers.
+#[derive(Debug)]
+pub(super) struct PendingJoin {
+    pub(super) asker: Asker,
+    pub(super) actor: Actor,
+    pub(super) room: u32,
+    pub(super) since: Option<Since<'static>>,
+    pub(super) history: Option<u64>,
+    pub(super) older: Vec<Record>,
+    pub(super) awaits: u8,
+}
+
+impl Chat {
+    /// Asks the store on behalf of somebody, who waits for a bounded number of answers.
+    pub(super) fn ask_for(
+        &mut self,
+        asker: &Asker,
+        room: u32,
+        ask: Ask,
+        request: impl FnOnce(u64) -> Request,
+    ) -> Result<(), Refusal> {
+        let most = self.options.limits.max_asks;
+        if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
+            if usize::from(session.asks) >= most {
+                return Err(Refusal::later(
+                    Code::RateLimited,
+                    100,
+                    "wait for the answers to earlier questions",
+                ));
+            }
+        }
+        self.durable.ask(ask, request)?;
+        if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
+            session.asks += 1;
+        }
+        self.rooms.wake(room);
+        self.rooms[room].asks += 1;
+        Ok(())
+    }
+
+    /// An answer came.
+    fn answered(&mut self, asker: &Asker, room: u32) {
+        self.rooms[room].asks -= 1;
+        if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
+            session.asks -= 1;
+        }
+    }
+
+    /// Messages that were asked for.
+    pub(super) fn page_came<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        number: u64,
+        records: Result<Vec<Record>, String>,
+    ) {
+        let Some(ask) = self.durable.asks.remove(&number) else { return };
+        let failed = |reason: String| {
+            tracing::warn!(%reason, "the history could not be read");
+            Refusal::unavailable()
+        };
+        match ask {
+            Ask::History { asker, room, limit } => {
+                self.answered(&asker, room);
+                match records {
+                    Ok(records) => self.tell_history(ctx, &asker, room, &records, limit),
+                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(reason)),
+                }
+                self.rest_room(ctx, room);
+            }
+            Ask::Search { asker, room } => {
+                self.answered(&asker, room);
+                match records {
+                    Ok(records) => self.tell_found(ctx, &asker, room, &records),
+                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(reason)),
+                }
+                self.rest_room(ctx, room);
+            }
+            Ask::Change { asker, actor, room, command } => {
+                self.answered(&asker, room);
+                let is_here = self.is_present(&asker);
+                let done = match records {
+                    Ok(_) if !is_here => Ok(()),
+                    Ok(records) => self.change_old(ctx, &asker, &actor, room, command, &records),
+                    Err(reason) => Err(failed(reason)),
+                };
+                if let Err(refusal) = done {
+                    self.voice.refuse(ctx, &asker, &refusal);
+                }
+                self.rest_room(ctx, room);
+            }
+            Ask::JoinPage(join) => {
+                if let Some(pending) = self.durable.joins.get_mut(&join) {
+                    // Without them it is not recovered; that is the answer then.
+                    pending.older = records.map_err(failed).unwrap_or_default();
+                }
+                self.join_goes_on(ctx, join);
+            }
+            Ask::JoinMark(join) => self.join_goes_on(ctx, join),
+        }
+    }
+
+    /// How far somebody has read.
+    pub(super) fn mark_came<C: Context>(&mut self, ctx: &mut C, number: u64, seq: u64) {
+        let Some(Ask::JoinMark(join)) = self.durable.asks.remove(&number) else { return };
+        if let Some(pending) = self.durable.joins.get(&join) {
+            let (room, user) = (pending.room, pending.actor.folded.clone());
+            self.keep_mark(room, user, seq);
+        }
+        self.join_goes_on(ctx, join);
+    }
+
+    fn join_goes_on<C: Context>(&mut self, ctx: &mut C, join: u64) {
+        let Some(pending) = self.durable.joins.get_mut(&join) else { return };
+        pending.awaits -= 1;
+        let (asker, room, is_last) = (pending.asker.clone(), pending.room, pending.awaits == 0);
+        self.answered(&asker, room);
+        if !is_last {
+            return;
+        }
+        let Some(pending) = self.durable.joins.remove(&join) else { return };
+        let PendingJoin { asker, actor, room, since, history, older, .. } = pending;
+        if self.is_present(&asker) {
+            let done = self.finish_join(ctx, &asker, &actor, room, since.as_ref(), history, &older);
+            if let Err(refusal) = done {
+                self.voice.refuse(ctx, &asker, &refusal);
+            }
+            self.joined_or_not(ctx, &asker, room);
+        }
+        self.rest_room(ctx, room);
+    }
+
+    /// What waited behind a join goes on.
+    fn joined_or_not<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32) {
+        let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) else { return };
+        let Some(joining) = &mut session.joining else { return };
+        let Some(at) = joining.iter().position(|joining| joining.room == room) else { return };
+        let behind = joining.swap_remove(at).behind;
+        if joining.is_empty() {
+            session.joining = None;
+        }
+        session.waiting -= behind.len() as u16;
+        self.waiting -= behind.len();
+        for waiting in behind {
+            self.execute(ctx, waiting.asker, &waiting.actor, waiting.command);
+        }
+    }
+
+    /// Whether the one who asked is still there to hear the answer.
+    pub(super) fn is_present(&mut self, asker: &Asker) -> bool {
+        asker.conn().is_none_or(|conn| self.people.session(conn).is_some())
+    }
+}

@@ -1,0 +1,323 @@
+//! From a message to the command's own function: who may speak how often, and which room it is about.
+
+use super::answers::Asker;
+use super::command::{Command, Id};
+use super::names;
+use super::notice::Farewell;
+use super::permission::Right;
+use super::room::{Kind, Phase};
+use super::session::{Actor, Joining, Waiting};
+use super::{Chat, Code, FLOODED, Refusal};
+use crate::app::{CloseCode, ConnId, Context};
+use crate::store::Request;
+
+impl Chat {
+    /// A text message on a connection of `chat.v1.json`.
+    pub(super) fn command_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId, payload: &mut [u8]) {
+        let parsed = self.parser.parse(payload, &self.options.limits);
+        let is_post = parsed.as_ref().is_ok_and(|(_, command)| command.is_post());
+        if let Err(wait_ms) = self.take_token(ctx, conn, is_post) {
+            let id = match parsed {
+                Ok((id, _)) | Err((id, _)) => id.into_owned(),
+            };
+            let refusal = Refusal::later(Code::RateLimited, wait_ms, "too fast; wait a moment");
+            return self.refuse_fast(ctx, &Asker::Connection(conn, id), &refusal);
+        }
+        match parsed {
+            Err((id, refusal)) => {
+                self.voice.refuse(ctx, &Asker::Connection(conn, id.into_owned()), &refusal);
+            }
+            Ok((id, Command::Hello { user, token })) => {
+                self.hello(ctx, conn, id.into_owned(), user.as_deref(), token.as_deref());
+            }
+            Ok((id, command)) => self.begin(ctx, conn, id, command),
+        }
+    }
+
+    /// A command other than `hello`; whoever begins with one is a guest.
+    fn begin<C: Context>(&mut self, ctx: &mut C, conn: ConnId, id: Id<'_>, command: Command<'_>) {
+        let asker = Asker::Connection(conn, id.into_owned());
+        let is_new = self.people.session(conn).is_some_and(|session| session.user.is_none());
+        if is_new && let Err(refusal) = self.be_guest(ctx, conn) {
+            return self.voice.refuse(ctx, &asker, &refusal);
+        }
+        if let Some(actor) = self.people.session(conn).map(|session| session.conn.index)
+            && let Some(actor) = self.people.actor(actor)
+        {
+            self.execute(ctx, asker, &actor, command);
+        }
+    }
+
+    /// A token for a command, or the milliseconds until there is one.
+    pub(super) fn take_token<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        is_post: bool,
+    ) -> Result<(), u64> {
+        let now = ctx.now().monotonic_ms;
+        let limits = &self.options.limits;
+        let Some(session) = self.people.session(conn) else { return Err(0) };
+        if !is_post {
+            let wait = session.commands.wait_ms(limits.commands, now);
+            if wait == 0 {
+                session.commands.take(limits.commands, now);
+                return Ok(());
+            }
+            return Err(wait);
+        }
+        let (user, address) = (session.user, session.address);
+        let mut wait = session.posts.wait_ms(limits.posts, now);
+        if let Some(user) = user.and_then(|user| self.people.user_mut(user)) {
+            wait = wait.max(user.posts.wait_ms(limits.posts, now));
+        }
+        if let Some(posts) = self.people.address_posts(address) {
+            wait = wait.max(posts.wait_ms(limits.address_posts, now));
+        }
+        if wait > 0 {
+            return Err(wait);
+        }
+        if let Some(session) = self.people.session(conn) {
+            session.posts.take(limits.posts, now);
+        }
+        if let Some(user) = user.and_then(|user| self.people.user_mut(user)) {
+            user.posts.take(limits.posts, now);
+        }
+        if let Some(posts) = self.people.address_posts(address) {
+            posts.take(limits.address_posts, now);
+        }
+        Ok(())
+    }
+
+    /// Tells somebody that they are too fast; whoever goes on regardless is closed.
+    pub(super) fn refuse_fast<C: Context>(&mut self, ctx: &mut C, asker: &Asker, refusal: &Refusal) {
+        let now = ctx.now().monotonic_ms;
+        let rate = self.options.limits.refusals;
+        let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) else { return };
+        let conn = session.conn;
+        if session.refusals.wait_ms(rate, now) > 0 {
+            self.flooded += 1;
+            return self.dismiss(ctx, conn, Farewell::Flooding, FLOODED, CloseCode::POLICY_VIOLATION);
+        }
+        session.refusals.take(rate, now);
+        self.voice.refuse(ctx, asker, refusal);
+    }
+
+    /// Does a command, now or when its room is there.
+    pub(super) fn execute<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: Asker,
+        actor: &Actor,
+        command: Command<'_>,
+    ) {
+        let done = match command.room() {
+            Some(_) => self.execute_in_room(ctx, &asker, actor, command),
+            None => self.execute_anywhere(ctx, &asker, actor, command),
+        };
+        if let Err(refusal) = done {
+            self.voice.refuse(ctx, &asker, &refusal);
+        }
+    }
+
+    fn execute_anywhere<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        command: Command<'_>,
+    ) -> Result<(), Refusal> {
+        match command {
+            Command::Direct { to, text, key } => self.direct(ctx, asker, actor, &to, &text, key.as_deref()),
+            Command::Ban { user, seconds, reason } => {
+                self.ban(ctx, asker, actor, &user, seconds, reason.as_deref())
+            }
+            Command::Unban { user } => self.unban(ctx, asker, actor, &user),
+            _ => Err(Refusal::field(Code::BadField, "type", "`hello` comes once, and first")),
+        }
+    }
+
+    fn execute_in_room<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        command: Command<'_>,
+    ) -> Result<(), Refusal> {
+        let room = self.room_of(ctx, actor, &command)?;
+        if self.must_wait(actor, room) {
+            let waiting =
+                Waiting { asker: asker.clone(), actor: actor.clone(), command: command.into_owned() };
+            return self.wait(room, waiting);
+        }
+        let done = self.execute_here(ctx, asker, actor, room, command);
+        self.rest_room(ctx, room);
+        done
+    }
+
+    fn execute_here<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        command: Command<'_>,
+    ) -> Result<(), Refusal> {
+        if let Command::Join { since, history, .. } = command {
+            return self.join(ctx, asker, actor, room, since, history);
+        }
+        let is_in = match (actor.session, asker) {
+            (None, _) | (_, Asker::Tutorial(_)) => true,
+            (Some(index), _) => self.people.look(index).is_some_and(|session| session.is_in(room)),
+        };
+        let is_group = self.rooms[room].kind == Kind::Group;
+        if is_group && !is_in {
+            return Err(Refusal::not_joined());
+        }
+        match command {
+            Command::Post { text, key, .. } => self.post(ctx, asker, actor, room, &text, key.as_deref()),
+            command @ (Command::Edit { .. } | Command::Delete { .. } | Command::React { .. }) => {
+                self.change(ctx, asker, actor, room, command)
+            }
+            Command::History { before, limit, .. } => self.history(ctx, asker, room, before, limit),
+            Command::Search { query, limit, .. } => self.search(ctx, asker, room, &query, limit),
+            Command::Leave { .. } => self.leave(ctx, asker, actor, room),
+            Command::Who { .. } => self.who(ctx, asker, room),
+            Command::Typing { .. } => self.typing(ctx, actor, room),
+            Command::Read { seq, .. } => self.read(ctx, actor, room, seq),
+            Command::Kick { user, reason, .. } => {
+                self.kick(ctx, asker, actor, room, &user, reason.as_deref())
+            }
+            _ => Err(Refusal::not_joined()),
+        }
+    }
+
+    /// The room that a command is about, opened if need be.
+    fn room_of<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        actor: &Actor,
+        command: &Command<'_>,
+    ) -> Result<u32, Refusal> {
+        let raw = command.room().unwrap_or_default();
+        if let Some(other) = raw.strip_prefix('@') {
+            return self.pair_room_of(ctx, actor, command, other);
+        }
+        // What members say is a name that is known already, as a rule.
+        if let Some(room) = self.rooms.find(raw) {
+            return self.check_entry(actor, command, room);
+        }
+        let name = names::room(raw)?;
+        // A name in another normal form, such as an ideograph of compatibility, may begin with @ only now.
+        if name.starts_with('@') {
+            return Err(Refusal::field(Code::BadField, "room", "`room` begins with @"));
+        }
+        if let Some(room) = self.rooms.find(&name) {
+            return self.check_entry(actor, command, room);
+        }
+        if matches!(command, Command::Join { .. }) {
+            self.require(actor, Right::Join, &name)?;
+        } else if actor.session.is_some() {
+            return Err(Refusal::not_joined());
+        }
+        self.open_room(ctx, &name, Kind::Group)
+    }
+
+    fn check_entry(&self, actor: &Actor, command: &Command<'_>, room: u32) -> Result<u32, Refusal> {
+        if matches!(command, Command::Join { .. }) {
+            self.require(actor, Right::Join, &self.rooms[room].name)?;
+        }
+        Ok(room)
+    }
+
+    /// `@name`: the conversation with that user, which can be read.
+    fn pair_room_of<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        actor: &Actor,
+        command: &Command<'_>,
+        other: &str,
+    ) -> Result<u32, Refusal> {
+        if !matches!(command, Command::History { .. } | Command::Search { .. }) {
+            return Err(Refusal::field(
+                Code::BadField,
+                "room",
+                "a conversation of two can be read and searched; `direct` adds to it",
+            ));
+        }
+        if !actor.is_verified {
+            return Err(Refusal::field(Code::NotFound, "room", "conversations of guests are not kept"));
+        }
+        let other = names::user(other, "room")?;
+        let other = names::fold(&other);
+        self.open_pair(ctx, [&actor.folded, &other])
+    }
+
+    /// The room of two users, in whatever order.
+    pub(super) fn open_pair<C: Context>(&mut self, ctx: &mut C, pair: [&str; 2]) -> Result<u32, Refusal> {
+        let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
+        // No name has a line break in it.
+        let name = format!("@{a}\n{b}");
+        match self.rooms.find(&name) {
+            Some(room) => Ok(room),
+            None => self.open_room(ctx, &name, Kind::Pair([a.into(), b.into()])),
+        }
+    }
+
+    fn open_room<C: Context>(&mut self, ctx: &mut C, name: &str, kind: Kind) -> Result<u32, Refusal> {
+        if self.rooms.len() >= self.options.limits.max_rooms {
+            let Some(idle) = self.rooms.longest_idle() else {
+                return Err(Refusal::field(
+                    Code::TooManyRooms,
+                    "room",
+                    "the server has no place for another room",
+                ));
+            };
+            self.forget_room(ctx, idle);
+        }
+        let phase = if self.durable.is_on_disk() { Phase::Opening(Vec::new()) } else { Phase::Open };
+        let has_topic = kind == Kind::Group;
+        if self.durable.is_on_disk() {
+            let limit = self.options.limits.opened_messages;
+            self.durable.send(Request::Open { room: name.into(), recent: limit, changes: limit })?;
+        }
+        let room = self.rooms.insert(name, kind, phase);
+        if has_topic {
+            let topic = ctx.create_topic(self.topic_options(name));
+            self.rooms.set_topic(room, topic);
+        }
+        Ok(room)
+    }
+
+    /// Whether a command has to wait for the room, or for a join before it.
+    fn must_wait(&self, actor: &Actor, room: u32) -> bool {
+        let session = actor.session.and_then(|index| self.people.look(index));
+        let joining = session.and_then(|session| session.joining.as_deref());
+        !self.rooms[room].is_open()
+            || joining.is_some_and(|list| list.iter().any(|joining| joining.room == room))
+    }
+
+    pub(super) fn wait(&mut self, room: u32, waiting: Waiting) -> Result<(), Refusal> {
+        let limits = &self.options.limits;
+        if self.waiting >= limits.max_pending {
+            return Err(Refusal::unavailable());
+        }
+        if let Some(session) = waiting.actor.session.and_then(|index| self.people.at(index)) {
+            if usize::from(session.waiting) >= limits.max_waiting {
+                let message = "too many commands wait for this room";
+                return Err(Refusal::later(Code::RateLimited, 100, message));
+            }
+            session.waiting += 1;
+        }
+        self.waiting += 1;
+        if let Phase::Opening(list) = &mut self.rooms[room].phase {
+            list.push(waiting);
+        } else if let Some(session) = waiting.actor.session.and_then(|index| self.people.at(index))
+            && let Some(joining) = session.joining.as_deref_mut()
+            && let Some(Joining { behind, .. }) = joining.iter_mut().find(|joining| joining.room == room)
+        {
+            behind.push(waiting);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! Who speaks: names taken, tokens checked, sessions ended.
+
+use super::answers::Asker;
+use super::command::Id;
+use super::identity::Claims;
+use super::notice::{Farewell, LimitsShown, Welcome};
+use super::session::Membership;
+use super::{Chat, Code, NAME_TAKEN, Refusal, TOKEN_EXPIRED, timer};
+use crate::app::{CloseCode, ConnId, Context, Now};
+
+impl Chat {
+    pub(super) fn hello<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        id: Id<'static>,
+        user: Option<&str>,
+        token: Option<&str>,
+    ) {
+        let asker = Asker::Connection(conn, id);
+        match self.try_hello(ctx, conn, user, token) {
+            Ok(()) => self.welcome(ctx, &asker),
+            Err(refusal) => {
+                self.voice.refuse(ctx, &asker, &refusal);
+                let name = user.and_then(|user| super::names::user(user, "user").ok());
+                if name.is_some_and(|name| self.ban_of(&super::names::fold(&name), ctx.now()).is_some()) {
+                    self.dismiss_banned(ctx, conn);
+                }
+            }
+        }
+    }
+
+    fn try_hello<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        user: Option<&str>,
+        token: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let Some(session) = self.people.session(conn) else { return Ok(()) };
+        if session.user.is_some() {
+            return Err(Refusal::field(Code::BadField, "type", "`hello` comes once, and first"));
+        }
+        let claims = match token {
+            Some(token) => {
+                let claims = self.check_token(token, ctx.now());
+                Some(Box::new(claims.map_err(|why| Refusal::field(Code::Forbidden, "token", why))?))
+            }
+            None => session.claims.clone(),
+        };
+        match (claims, user) {
+            (Some(claims), user) => {
+                let own = super::names::fold(&claims.user).into_owned();
+                if user.is_some_and(|user| super::names::fold(user) != own) {
+                    return Err(Refusal::field(Code::Forbidden, "user", "the token is somebody else's"));
+                }
+                self.speak_verified(ctx, conn, claims)
+            }
+            (None, Some(user)) => self.speak_unverified(ctx, conn, user),
+            (None, None) => Err(Refusal::field(Code::BadField, "user", "`user` or `token` must be there")),
+        }
+    }
+
+    /// What a token says.
+    pub(super) fn check_token(&self, token: &str, now: Now) -> Result<Claims, String> {
+        let Some(verifier) = &self.verifier else { return Err("this server takes no tokens".to_owned()) };
+        verifier.verify(token, now.unix_ms / 1000)
+    }
+
+    /// Whoever begins with another command than `hello`.
+    pub(super) fn be_guest<C: Context>(&mut self, ctx: &mut C, conn: ConnId) -> Result<(), Refusal> {
+        let Some(session) = self.people.session(conn) else { return Ok(()) };
+        if let Some(claims) = session.claims.clone() {
+            return self.speak_verified(ctx, conn, claims);
+        }
+        let name = format!("guest-{}", session.client);
+        self.speak_unverified(ctx, conn, &name)
+    }
+
+    fn speak_unverified<C: Context>(&mut self, ctx: &mut C, conn: ConnId, user: &str) -> Result<(), Refusal> {
+        if !self.options.guests {
+            return Err(Refusal::field(Code::Forbidden, "token", "this server asks for a token"));
+        }
+        let name = super::names::user(user, "user")?;
+        let folded = super::names::fold(&name);
+        self.check_name(&folded, ctx.now())?;
+        self.people.speak_as(conn.index, &name, &folded, None);
+        Ok(())
+    }
+
+    /// Whether a guest may have this name now.
+    pub(super) fn check_name(&self, folded: &str, now: Now) -> Result<(), Refusal> {
+        let holder = self.people.find(folded).and_then(|user| self.people.user(user));
+        if holder.is_some_and(|user| user.is_verified) {
+            return Err(Refusal::field(Code::Forbidden, "user", "this name is taken by a verified user"));
+        }
+        match self.ban_of(folded, now) {
+            Some(ban) => Err(Refusal::field(Code::Forbidden, "user", format!("banned: {}", ban.reason))),
+            None => Ok(()),
+        }
+    }
+
+    fn speak_verified<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        claims: Box<Claims>,
+    ) -> Result<(), Refusal> {
+        let name = super::names::user(&claims.user, "token")?.into_owned();
+        let folded = super::names::fold(&name).into_owned();
+        if self.ban_of(&folded, ctx.now()).is_some() {
+            let refusal = Refusal::field(Code::Forbidden, "user", "banned");
+            self.dismiss_banned(ctx, conn);
+            return Err(refusal);
+        }
+        let now = ctx.now();
+        let expires_ms = claims.expires_unix_s.saturating_mul(1000);
+        if expires_ms <= now.unix_ms {
+            self.dismiss(ctx, conn, Farewell::TokenExpired, TOKEN_EXPIRED, CloseCode(4003));
+            return Err(Refusal::field(Code::Forbidden, "token", TOKEN_EXPIRED));
+        }
+        let holder = self.people.find(&folded).and_then(|user| self.people.user(user));
+        if holder.is_some_and(|user| !user.is_verified) {
+            for other in self.people.conns_of(&folded) {
+                self.dismiss(ctx, other, Farewell::NameTaken, NAME_TAKEN, CloseCode(4001));
+            }
+        }
+        self.people.speak_as(conn.index, &name, &folded, Some(claims));
+        if self.people.first_expiry() == Some(expires_ms) {
+            ctx.set_timer(now.monotonic_ms.saturating_add(expires_ms - now.unix_ms), timer::EXPIRY);
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions of tokens that have expired.
+    pub(super) fn expire<C: Context>(&mut self, ctx: &mut C) {
+        let now = ctx.now();
+        while let Some(conn) = self.people.expired(now.unix_ms) {
+            self.dismiss(ctx, conn, Farewell::TokenExpired, TOKEN_EXPIRED, CloseCode(4003));
+        }
+        if let Some(next) = self.people.first_expiry() {
+            ctx.set_timer(now.monotonic_ms.saturating_add(next - now.unix_ms), timer::EXPIRY);
+        }
+    }
+
+    fn welcome<C: Context>(&mut self, ctx: &mut C, asker: &Asker) {
+        let Some(conn) = asker.conn() else { return };
+        let Self { people, voice, options, .. } = self;
+        let Some(member) = people.member(conn.index) else { return };
+        let welcome = Welcome {
+            id: asker.id(),
+            client: member.client,
+            user: member.user,
+            verified: member.verified,
+            heartbeat_ms: options.heartbeat_ms,
+            limits: LimitsShown(&options.limits),
+        };
+        voice.reply(ctx, asker, &welcome);
+    }
+
+    /// Ends a session: a `bye`, then the closing handshake. It is in no room and holds no name from now on.
+    pub(super) fn dismiss<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        reason: Farewell,
+        message: &str,
+        code: CloseCode,
+    ) {
+        let Some(session) = self.people.session(conn) else { return };
+        if session.dialect == super::session::Dialect::V1 {
+            self.voice.bye(ctx, conn, reason, message, None);
+        }
+        self.detach(ctx, conn);
+        ctx.close(conn, code, message);
+    }
+
+    /// Takes a session out of all that it is in.
+    pub(super) fn detach<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        let Some(session) = self.people.session(conn) else { return };
+        let rooms = std::mem::take(&mut session.rooms);
+        self.waiting -= session
+            .joining
+            .iter()
+            .flat_map(|list| list.iter())
+            .map(|joining| joining.behind.len())
+            .sum::<usize>();
+        for membership in rooms {
+            self.take_out(ctx, conn, &membership);
+        }
+        self.people.fall_silent(conn.index);
+    }
+
+    /// Takes a session out of a room; it does not count it among its own any more.
+    pub(super) fn take_out<C: Context>(&mut self, ctx: &mut C, conn: ConnId, membership: &Membership) {
+        let room = membership.room;
+        self.forget_member(conn.index, membership);
+        if let Some(topic) = self.rooms[room].topic {
+            ctx.unsubscribe(conn, topic);
+        }
+        self.rest_room(ctx, room);
+    }
+}

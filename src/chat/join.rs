@@ -1,0 +1,275 @@
+//! Coming in and going out: without a gap, and without a part of what was missed.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::answers::Asker;
+use super::ask::{Ask, PendingJoin};
+use super::command::Since;
+use super::notice::{Changes, Joined, Left, MemberList, Members, Messages};
+use super::room::Room;
+use super::room::presence::Gone;
+use super::session::{Actor, Joining, Membership};
+use super::{Chat, Code, Refusal};
+use crate::app::{ConnId, Context};
+use crate::store::{Record, Request};
+
+impl Chat {
+    pub(super) fn join<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        since: Option<Since<'_>>,
+        history: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let Asker::Connection(conn, _) = asker else {
+            return Err(Refusal::field(Code::BadField, "type", "a connection joins, nobody else"));
+        };
+        self.check_room_for(*conn, room)?;
+        self.note_rollback(room, since.as_ref());
+        if !self.durable.is_on_disk() {
+            return self.finish_join(ctx, asker, actor, room, since.as_ref(), history, &[]);
+        }
+        let state = &self.rooms[room];
+        let (after, _) = self.wanted(state, since.as_ref(), history);
+        let first = state.log.first_seq().unwrap_or(state.seq + 1);
+        let needs_page = after + 1 < first && first > state.oldest;
+        let needs_mark = actor.is_verified && !state.marks.by_user.contains_key(&actor.folded);
+        if !needs_page && !needs_mark {
+            return self.finish_join(ctx, asker, actor, room, since.as_ref(), history, &[]);
+        }
+        let join = self.durable.next_join();
+        let mut awaits = 0;
+        if needs_page {
+            let (name, limit) = (Arc::clone(&state.name), (first - 1 - after) as usize);
+            let request = |ask| Request::Page { ask, room: name, before: first, limit };
+            self.ask_for(asker, room, Ask::JoinPage(join), request)?;
+            awaits += 1;
+        }
+        if needs_mark {
+            let (name, user) = (Arc::clone(&self.rooms[room].name), Arc::clone(&actor.folded));
+            let request = |ask| Request::Mark { ask, room: name, user };
+            match self.ask_for(asker, room, Ask::JoinMark(join), request) {
+                Ok(()) => awaits += 1,
+                // The page is asked for already; the mark is not worth a refusal.
+                Err(refusal) if awaits == 0 => return Err(refusal),
+                Err(_) => {}
+            }
+        }
+        let since = since.map(Since::into_owned);
+        let (asker, actor) = (asker.clone(), actor.clone());
+        let pending = PendingJoin { asker, actor, room, since, history, older: Vec::new(), awaits };
+        self.durable.joins.insert(join, pending);
+        if let Some(session) = self.people.session(*conn) {
+            session.joining.get_or_insert_default().push(Joining { room, behind: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// Whether there is a place for a connection.
+    fn check_room_for(&mut self, conn: ConnId, room: u32) -> Result<(), Refusal> {
+        let limits = &self.options.limits;
+        let Some(session) = self.people.session(conn) else { return Ok(()) };
+        if session.is_in(room) {
+            return Ok(());
+        }
+        let joining = session.joining.as_ref().map_or(0, |list| list.len());
+        if session.rooms.len() + joining >= limits.max_rooms_per_connection {
+            return Err(Refusal::field(Code::TooManyRooms, "room", "leave another room first"));
+        }
+        if self.rooms[room].members.len() >= limits.max_members {
+            return Err(Refusal::field(Code::RoomFull, "room", "the room is full"));
+        }
+        Ok(())
+    }
+
+    /// Whoever knows more of our history than there is proves that it was rolled back. Once: afterwards it has another name
+    /// that only this run has given.
+    fn note_rollback(&mut self, room: u32, since: Option<&Since<'_>>) {
+        let Some(since) = since else { return };
+        let proves = since.epoch == self.epoch && since.seq > self.rooms[room].seq;
+        if proves && self.durable.is_on_disk() && !self.durable.was_renewed {
+            tracing::warn!("the history is older than what a client has seen of it; it gets a new epoch");
+            self.durable.is_renewing = self.durable.send(Request::RolledBack).is_ok();
+            self.durable.was_renewed = self.durable.is_renewing;
+        }
+    }
+
+    /// The name of a room's unbroken history.
+    pub(super) fn epoch_of(&self, room: &Room) -> Cow<'_, str> {
+        if !self.durable.is_on_disk() {
+            Cow::Owned(format!("{}-{}", self.epoch, room.life))
+        } else if self.durable.is_renewing {
+            // Nothing is recovered by this name.
+            Cow::Owned(format!("{}-ended", self.epoch))
+        } else {
+            Cow::Borrowed(&self.epoch)
+        }
+    }
+
+    /// The number behind which messages are wanted, and whether all of them must be there.
+    fn wanted(&self, room: &Room, since: Option<&Since<'_>>, history: Option<u64>) -> (u64, bool) {
+        let limits = &self.options.limits;
+        if let Some(since) = since
+            && since.epoch == self.epoch_of(room)
+            && since.seq <= room.seq
+            && room.seq - since.seq <= limits.max_recovery as u64
+            && since.rev.is_none_or(|rev| {
+                rev <= room.rev
+                    && room.rev - rev <= limits.max_recovery as u64
+                    && room.log.changes_after(rev, room.rev).is_some()
+            })
+        {
+            return (since.seq, true);
+        }
+        let count = history.unwrap_or(self.options.history as u64).min(limits.max_history as u64);
+        (room.seq - count.min(room.seq), false)
+    }
+
+    /// Enters the room. `older` is what the store had of the messages before those in memory.
+    #[expect(clippy::too_many_arguments, reason = "what the command says, and what was asked for")]
+    pub(super) fn finish_join<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        since: Option<&Since<'_>>,
+        history: Option<u64>,
+        older: &[Record],
+    ) -> Result<(), Refusal> {
+        let Asker::Connection(conn, _) = asker else { return Ok(()) };
+        // It may have become full while answers were awaited.
+        self.check_room_for(*conn, room)?;
+        self.enter(ctx, *conn, room);
+        let state = &self.rooms[room];
+        let first = state.log.first_seq().unwrap_or(state.seq + 1);
+        let (mut after, mut recovered) = self.wanted(state, since, history);
+        let mut older = older_part(older, after, first);
+        if recovered && after + 1 < first - older.len() as u64 {
+            // The part that is missing makes all of it worthless.
+            (after, _) = self.wanted(state, None, history);
+            older = older_part(older, after, first);
+            recovered = false;
+        }
+        let changes = since.filter(|_| recovered).and_then(|since| since.rev);
+        let changes = changes.and_then(|rev| state.log.changes_after(rev, state.rev)).unwrap_or_default();
+        let [middle, newest] = state.log.between(after, u64::MAX);
+        let listed = state.members.len().min(self.options.limits.max_listed);
+        let epoch = self.epoch_of(state).into_owned();
+        let joined = Joined {
+            id: asker.id(),
+            room: &state.name,
+            epoch: &epoch,
+            seq: state.seq,
+            rev: state.rev,
+            recovered,
+            messages: Messages([older, middle, newest]),
+            changes: Changes(changes),
+            members: Members { people: &self.people, sessions: &state.members[..listed] },
+            count: state.members.len(),
+            read: state.marks.by_user.get(&actor.folded).copied().unwrap_or(0),
+        };
+        self.voice.send(ctx, *conn, &joined);
+        if since.is_some() {
+            *(if recovered { &mut self.recovered } else { &mut self.unrecovered }) += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes a connection a member; one that is stays one.
+    fn enter<C: Context>(&mut self, ctx: &mut C, conn: ConnId, room: u32) {
+        let Some(session) = self.people.session(conn) else { return };
+        if session.is_in(room) {
+            return;
+        }
+        self.rooms.wake(room);
+        let state = &mut self.rooms[room];
+        let position = state.members.len() as u32;
+        let is_announced = state.presence.came(conn.index, session.number);
+        state.members.push(conn.index);
+        if session.rooms.is_empty() {
+            session.rooms.reserve_exact(1);
+        }
+        session.rooms.push(Membership { room, position, is_announced });
+        if let Some(topic) = state.topic {
+            // Cannot fail: it is open, and sends no fragments.
+            let _ = ctx.subscribe(conn, topic);
+        }
+        self.rooms.members += 1;
+        self.touch(room);
+    }
+
+    pub(super) fn leave<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+    ) -> Result<(), Refusal> {
+        let (Some(index), Some(conn)) = (actor.session, asker.conn()) else {
+            return Err(Refusal::not_joined());
+        };
+        let name = Arc::clone(&self.rooms[room].name);
+        self.expel(ctx, conn, index, room);
+        self.voice.reply(ctx, asker, &Left { id: asker.id(), room: &name });
+        Ok(())
+    }
+
+    /// A session leaves a room, of its own will or not.
+    pub(super) fn expel<C: Context>(&mut self, ctx: &mut C, conn: ConnId, index: u32, room: u32) {
+        let Some(session) = self.people.at(index) else { return };
+        let Some(at) = session.rooms.iter().position(|membership| membership.room == room) else { return };
+        let membership = session.rooms.swap_remove(at);
+        self.take_out(ctx, conn, &membership);
+    }
+
+    /// Takes a session out of the members of a room.
+    pub(super) fn forget_member(&mut self, index: u32, membership: &Membership) {
+        let room = membership.room;
+        let gone = self.people.look(index).map(|session| session.number).zip(self.people.actor(index));
+        self.rooms.members -= 1;
+        let state = &mut self.rooms[room];
+        state.members.swap_remove(membership.position as usize);
+        if let Some(moved) = state.members.get(membership.position as usize)
+            && let Some(moved) = self.people.at(*moved)
+            && let Some(moved) = moved.membership(room)
+        {
+            moved.position = membership.position;
+        }
+        if let Some((number, actor)) = gone.filter(|_| membership.is_announced) {
+            let gone = Gone { client: actor.client, user: actor.name, is_verified: actor.is_verified };
+            self.rooms[room].presence.went(number, gone);
+        }
+        self.touch(room);
+    }
+
+    pub(super) fn who<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32) -> Result<(), Refusal> {
+        let Self { rooms, people, voice, options, .. } = self;
+        let state = &rooms[room];
+        let listed = state.members.len().min(options.limits.max_listed);
+        let members = MemberList {
+            id: asker.id(),
+            room: &state.name,
+            members: Members { people, sessions: &state.members[..listed] },
+            count: state.members.len(),
+        };
+        voice.reply(ctx, asker, &members);
+        Ok(())
+    }
+}
+
+/// Of what the store had, what fits without a gap before the messages in memory.
+fn older_part(older: &[Record], after: u64, first: u64) -> &[Record] {
+    let end = older.partition_point(|record| record.post.seq < first);
+    let mut start = end;
+    while start > 0
+        && older[start - 1].post.seq > after
+        && older[start - 1].post.seq + (end - start) as u64 + 1 == first
+    {
+        start -= 1;
+    }
+    &older[start..end]
+}

@@ -1,0 +1,130 @@
+//! What anybody may make the chat do or keep; everything has a bound.
+
+use super::bucket::Rate;
+
+/// The limits of the chat. What is above one is refused with the error that stands behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message's text: `too_long`.
+    pub max_text: usize,
+    /// Bytes of a `key`: `too_long`.
+    pub max_key: usize,
+    /// Bytes of an `id` that is a string: `too_long`.
+    pub max_id: usize,
+    /// Bytes of an emoji: `too_long`.
+    pub max_emoji: usize,
+    /// Bytes of a search's query: `too_long`.
+    pub max_query: usize,
+    /// Bytes of the reason of a kick or ban: `too_long`.
+    pub max_reason: usize,
+    /// Bytes of a token: `too_long`.
+    pub max_token: usize,
+    /// Fields of a command, those that are ignored included: `bad_json`.
+    pub max_fields: usize,
+    /// Reactions that a message bears, each user's counted: `too_long`.
+    pub max_reactions: usize,
+    /// Rooms that a connection is in at a time: `too_many_rooms`.
+    pub max_rooms_per_connection: usize,
+    /// Rooms that are open at a time. Rooms that nobody is in make place; else `too_many_rooms`.
+    pub max_rooms: usize,
+    /// Connections in a room: `room_full`.
+    pub max_members: usize,
+    /// Members that a list names; `count` says how many there are.
+    pub max_listed: usize,
+    /// Messages that one answer holds; more cannot be asked for at a time.
+    pub max_history: usize,
+    /// Messages, and changes, that a member may have missed to be told all of them; else `recovered: false`.
+    pub max_recovery: usize,
+    /// Messages, and changes, of a room kept in memory.
+    pub recent_messages: usize,
+    /// Bytes of the messages and changes of a room kept in memory, about.
+    pub recent_bytes: usize,
+    /// Bytes of the messages and changes of all rooms kept in memory, about. Above it rooms that nobody is in are put
+    /// away, the longest forgotten first; then each room keeps the newest message only.
+    pub all_recent_bytes: usize,
+    /// Messages and changes that are read when a room is opened.
+    pub opened_messages: usize,
+    /// Commands of a connection that wait, for a room that is being opened or joined: `rate_limited`.
+    pub max_waiting: usize,
+    /// Questions to the store that a connection waits for: `rate_limited`.
+    pub max_asks: usize,
+    /// Changes that are not durable yet, of all rooms: `unavailable`.
+    pub max_pending: usize,
+    /// Milliseconds for which a `key` is remembered.
+    pub key_window_ms: u64,
+    /// Keys remembered; the oldest are forgotten first.
+    pub max_keys: usize,
+    /// Users banned at a time: `unavailable`.
+    pub max_bans: usize,
+    /// Users of a room whose read marks are kept in memory; of more the mark of the first in the alphabet is forgotten.
+    pub max_marks: usize,
+    /// Milliseconds between two `presence` notices of a room.
+    pub presence_ms: u64,
+    /// Milliseconds between two `typing` notices for one user in a room.
+    pub typing_ms: u64,
+    /// Milliseconds between two `reads` notices of a room.
+    pub reads_ms: u64,
+    /// Posts, edits, reactions and the like of one connection, and of one user: `rate_limited`.
+    pub posts: Rate,
+    /// The same for all connections from one address (of IPv6: one /64).
+    pub address_posts: Rate,
+    /// Other commands of a connection, and what is no command: `rate_limited`.
+    pub commands: Rate,
+    /// Refusals for commands that came too fast; whoever gets more is closed with 1008.
+    pub refusals: Rate,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_text: 4096,
+            max_key: 64,
+            max_id: 64,
+            max_emoji: 64,
+            max_query: 256,
+            max_reason: 256,
+            max_token: 8192,
+            max_fields: 32,
+            max_reactions: 256,
+            max_rooms_per_connection: 128,
+            max_rooms: 100_000,
+            max_members: 100_000,
+            max_listed: 100,
+            max_history: 100,
+            max_recovery: 1000,
+            recent_messages: 1000,
+            recent_bytes: 1 << 20,
+            all_recent_bytes: 256 << 20,
+            opened_messages: 100,
+            max_waiting: 64,
+            max_asks: 8,
+            max_pending: 100_000,
+            key_window_ms: 10 * 60 * 1000,
+            max_keys: 500_000,
+            max_bans: 100_000,
+            max_marks: 10_000,
+            presence_ms: 100,
+            typing_ms: 1000,
+            reads_ms: 1000,
+            posts: Rate { per_second: 20, burst: 40 },
+            address_posts: Rate { per_second: 200, burst: 400 },
+            commands: Rate { per_second: 200, burst: 400 },
+            refusals: Rate { per_second: 10, burst: 100 },
+        }
+    }
+}
+
+impl Limits {
+    /// The same limits, with so many posts a second for each connection and user, twice as many at once, and ten times as
+    /// many for each address. 0: no limit, for any command.
+    #[must_use]
+    pub fn with_posts_per_second(mut self, per_second: u32) -> Self {
+        self.posts = Rate { per_second, burst: per_second.saturating_mul(2) };
+        self.address_posts =
+            Rate { per_second: per_second.saturating_mul(10), burst: per_second.saturating_mul(20) };
+        if per_second == 0 {
+            self.commands = Rate::default();
+        }
+        self
+    }
+}

@@ -1,0 +1,175 @@
+//! Kicks and bans.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::answers::Asker;
+use super::names;
+use super::notice::{Ack, Farewell, Kicked};
+use super::permission::Right;
+use super::session::Actor;
+use super::{Chat, Code, Refusal};
+use crate::app::{CloseCode, ConnId, Context, Now};
+use crate::store::{Ban, BanChange};
+
+/// What somebody who is banned is closed with.
+const BANNED: CloseCode = CloseCode(4002);
+/// What somebody whom an operator disconnects is closed with.
+pub(super) const DISCONNECTED: CloseCode = CloseCode(4004);
+
+/// Who is banned, by folded name.
+#[derive(Debug, Default)]
+pub(super) struct Bans(HashMap<Arc<str>, Ban>);
+
+impl Bans {
+    pub(super) fn new(bans: Vec<Ban>) -> Self {
+        Self(bans.into_iter().map(|ban| (Arc::clone(&ban.user), ban)).collect())
+    }
+
+    fn find(&self, folded: &str, unix_ms: u64) -> Option<&Ban> {
+        self.0.get(folded).filter(|ban| ban.until.is_none_or(|until| until > unix_ms))
+    }
+
+    /// All that are in force, by name.
+    pub(super) fn list(&self, unix_ms: u64) -> Vec<Ban> {
+        let mut list: Vec<Ban> =
+            self.0.values().filter(|ban| ban.until.is_none_or(|until| until > unix_ms)).cloned().collect();
+        list.sort_by(|a, b| a.user.cmp(&b.user));
+        list
+    }
+}
+
+impl Chat {
+    /// The ban that is in force against a name.
+    pub(super) fn ban_of(&self, folded: &str, now: Now) -> Option<&Ban> {
+        self.bans.find(folded, now.unix_ms)
+    }
+
+    pub(super) fn dismiss_banned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        self.dismiss(ctx, conn, Farewell::Banned, "banned", BANNED);
+    }
+
+    pub(super) fn kick<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        user: &str,
+        reason: Option<&str>,
+    ) -> Result<(), Refusal> {
+        let name = Arc::clone(&self.rooms[room].name);
+        self.require(actor, Right::Moderate, &name)?;
+        let user = names::user(user, "user")?;
+        let conns = self.people.conns_of(&names::fold(&user));
+        let there = |people: &super::session::People, conn: &ConnId| {
+            people.look(conn.index).is_some_and(|session| session.is_in(room))
+        };
+        let conns: Vec<ConnId> = conns.into_iter().filter(|conn| there(&self.people, conn)).collect();
+        if conns.is_empty() {
+            return Err(Refusal::field(Code::NotFound, "user", "there is no such user in the room"));
+        }
+        // The room lives until the answer is written.
+        self.rooms[room].asks += 1;
+        for conn in conns {
+            self.expel(ctx, conn, conn.index, room);
+            self.voice.send(ctx, conn, &Kicked { room: &name, reason: reason.unwrap_or_default() });
+        }
+        self.rooms[room].asks -= 1;
+        let ack = Ack {
+            id: asker.id(),
+            room: Some(&name),
+            seq: None,
+            rev: None,
+            time: None,
+            durable: None,
+            duplicate: false,
+        };
+        self.voice.acknowledge(ctx, asker, &ack);
+        Ok(())
+    }
+
+    pub(super) fn ban<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        user: &str,
+        seconds: Option<u64>,
+        reason: Option<&str>,
+    ) -> Result<(), Refusal> {
+        self.require_everywhere(actor)?;
+        self.check_writable()?;
+        let now = ctx.now().unix_ms;
+        let user: Arc<str> = names::fold(&names::user(user, "user")?).as_ref().into();
+        if self.bans.0.len() >= self.options.limits.max_bans {
+            self.bans.0.retain(|_, ban| ban.until.is_none_or(|until| until > now));
+            if self.bans.0.len() >= self.options.limits.max_bans {
+                return Err(Refusal::new(Code::Unavailable, "as many users as may be are banned already"));
+            }
+        }
+        let until = seconds.map(|seconds| now.saturating_add(seconds.saturating_mul(1000)));
+        let ban = Ban { user, until, reason: reason.unwrap_or_default().into() };
+        self.submit_ban(ctx, BanChange::Set(ban), asker);
+        Ok(())
+    }
+
+    pub(super) fn unban<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        user: &str,
+    ) -> Result<(), Refusal> {
+        self.require_everywhere(actor)?;
+        self.check_writable()?;
+        let user = names::user(user, "user")?;
+        let folded = names::fold(&user);
+        if self.ban_of(&folded, ctx.now()).is_none() {
+            return Err(Refusal::field(Code::NotFound, "user", "this user is not banned"));
+        }
+        self.submit_ban(ctx, BanChange::Lift(folded.as_ref().into()), asker);
+        Ok(())
+    }
+
+    fn require_everywhere(&self, actor: &Actor) -> Result<(), Refusal> {
+        if self.moderates_all(actor) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Forbidden, "this takes a moderator of every room"))
+    }
+
+    fn submit_ban<C: Context>(&mut self, ctx: &mut C, change: BanChange, asker: &Asker) {
+        if self.durable.is_on_disk() {
+            self.durable.add_ban(change, asker.clone());
+        } else {
+            self.ban_settled(ctx, change, asker);
+        }
+    }
+
+    /// A change of the bans is as durable as promised.
+    pub(super) fn ban_settled<C: Context>(&mut self, ctx: &mut C, change: BanChange, asker: &Asker) {
+        let ack = Ack {
+            id: asker.id(),
+            room: None,
+            seq: None,
+            rev: None,
+            time: None,
+            durable: Some(self.durable.level()),
+            duplicate: false,
+        };
+        self.voice.acknowledge(ctx, asker, &ack);
+        match change {
+            BanChange::Set(ban) => {
+                let user = Arc::clone(&ban.user);
+                self.bans.0.insert(Arc::clone(&user), ban);
+                for conn in self.people.conns_of(&user) {
+                    self.dismiss_banned(ctx, conn);
+                }
+            }
+            BanChange::Lift(user) => {
+                self.bans.0.remove(&user);
+            }
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Saying something, and changing what was said.
+
+use std::sync::Arc;
+
+use super::answers::Asker;
+use super::ask::Ask;
+use super::command::Command;
+use super::durable::Matter;
+use super::keys::Known;
+use super::names;
+use super::notice::Ack;
+use super::permission::Right;
+use super::session::Actor;
+use super::{Chat, Code, Refusal};
+use crate::app::Context;
+use crate::store::{Action, Post, Record, Request};
+
+/// What is to be known of a message that is to be changed.
+#[derive(Debug, Clone, Copy)]
+struct Facts {
+    is_own: bool,
+    /// Reactions of everybody.
+    reactions: usize,
+    /// The asker has reacted in this way.
+    has_reacted: bool,
+}
+
+impl Chat {
+    pub(super) fn post<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        text: &str,
+        key: Option<&str>,
+    ) -> Result<(), Refusal> {
+        self.require(actor, Right::Post, &self.rooms[room].name)?;
+        if let Some(key) = key
+            && self.is_repeated(ctx, asker, actor, key)
+        {
+            return Ok(());
+        }
+        self.check_writable()?;
+        self.say(ctx, asker, actor, room, text, key);
+        Ok(())
+    }
+
+    /// Gives a post its place in the order of a room.
+    pub(super) fn say<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        text: &str,
+        key: Option<&str>,
+    ) {
+        let state = &mut self.rooms[room];
+        state.given_seq += 1;
+        // Never falling within a room.
+        state.time = state.time.max(ctx.now().unix_ms);
+        let post = Post {
+            seq: state.given_seq,
+            time: state.time,
+            user: Arc::clone(&actor.name),
+            is_verified: actor.is_verified,
+            client: Arc::clone(&actor.client),
+            text: text.into(),
+            key: key.map(Into::into),
+        };
+        if let Some(key) = key {
+            let name = self.shown_name(asker, room);
+            let is_pending = self.durable.is_on_disk();
+            let known = Known { room: name, seq: post.seq, time: post.time, is_pending };
+            let limits = &self.options.limits;
+            self.keys.insert(&actor.folded, key, known, limits.key_window_ms, limits.max_keys);
+        }
+        self.submit(ctx, room, Action::Post(post), asker.clone());
+    }
+
+    /// Whether this was posted before; then the answer is that of the first time.
+    pub(super) fn is_repeated<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        key: &str,
+    ) -> bool {
+        let window = self.options.limits.key_window_ms;
+        let Some(known) = self.keys.find(&actor.folded, key, ctx.now().unix_ms, window) else { return false };
+        let Known { room, seq, time, is_pending } = known;
+        if is_pending {
+            self.durable.add_echo(room, seq, time, asker.clone());
+        } else {
+            self.acknowledge_again(ctx, asker, &room, seq, time);
+        }
+        true
+    }
+
+    pub(super) fn acknowledge_again<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        room: &str,
+        seq: u64,
+        time: u64,
+    ) {
+        self.duplicates += 1;
+        let is_kept = seq > 0;
+        let ack = Ack {
+            id: asker.id(),
+            room: Some(room),
+            seq: is_kept.then_some(seq),
+            rev: None,
+            time: Some(time),
+            durable: Some(if is_kept { self.durable.level() } else { "memory" }),
+            duplicate: true,
+        };
+        self.voice.acknowledge(ctx, asker, &ack);
+    }
+
+    /// Whether anything can be added to any history now.
+    pub(super) fn check_writable(&self) -> Result<(), Refusal> {
+        if self.is_draining {
+            return Err(Refusal::new(Code::ShuttingDown, "the server stops; send it to the next one"));
+        }
+        if self.durable.is_failed || self.durable.pending >= self.options.limits.max_pending {
+            return Err(Refusal::unavailable());
+        }
+        Ok(())
+    }
+
+    /// `edit`, `delete` and `react`.
+    pub(super) fn change<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        command: Command<'_>,
+    ) -> Result<(), Refusal> {
+        let seq = seq_of(&command);
+        let state = &self.rooms[room];
+        self.require(actor, Right::Post, &state.name)?;
+        self.check_writable()?;
+        if seq == 0 || seq > state.seq || seq < state.oldest || state.deleting.contains(&seq) {
+            return Err(Refusal::no_message());
+        }
+        if let Some(record) = state.log.find(seq) {
+            let facts = facts(record, actor, &command)?;
+            return self.change_message(ctx, asker, actor, room, command, facts);
+        }
+        if !self.durable.is_on_disk() {
+            return Err(Refusal::no_message());
+        }
+        let name = Arc::clone(&state.name);
+        let ask =
+            Ask::Change { asker: asker.clone(), actor: actor.clone(), room, command: command.into_owned() };
+        let request = |ask| Request::Page { ask, room: name, before: seq + 1, limit: 1 };
+        self.ask_for(asker, room, ask, request)
+    }
+
+    /// [`Self::change`], once the store has told of the message.
+    pub(super) fn change_old<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        command: Command<'_>,
+        records: &[Record],
+    ) -> Result<(), Refusal> {
+        let seq = seq_of(&command);
+        self.check_writable()?;
+        let record = records.iter().find(|record| record.post.seq == seq).ok_or_else(Refusal::no_message)?;
+        if self.rooms[room].deleting.contains(&seq) {
+            return Err(Refusal::no_message());
+        }
+        let facts = facts(record, actor, &command)?;
+        self.change_message(ctx, asker, actor, room, command, facts)
+    }
+
+    fn change_message<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        command: Command<'_>,
+        facts: Facts,
+    ) -> Result<(), Refusal> {
+        let is_permitted = facts.is_own || self.may(actor, Right::Moderate, &self.rooms[room].name);
+        let state = &mut self.rooms[room];
+        let rev = state.given_rev + 1;
+        let time = state.time.max(ctx.now().unix_ms);
+        let action = match command {
+            Command::Edit { .. } | Command::Delete { .. } if !is_permitted => {
+                return Err(Refusal::field(Code::Forbidden, "seq", "this message is somebody else's"));
+            }
+            Command::Edit { seq, text, .. } => Action::Edit { rev, seq, text: text.into(), time },
+            Command::Delete { seq, .. } => {
+                state.deleting.push(seq);
+                Action::Delete { rev, seq, time }
+            }
+            Command::React { seq, remove, .. } if facts.has_reacted != remove && state.pending == 0 => {
+                // Nothing changes.
+                let (name, rev) = (Arc::clone(&state.name), state.rev);
+                let ack = Ack {
+                    id: asker.id(),
+                    room: Some(&name),
+                    seq: Some(seq),
+                    rev: Some(rev),
+                    time: None,
+                    durable: Some(self.durable.level()),
+                    duplicate: false,
+                };
+                self.voice.acknowledge(ctx, asker, &ack);
+                return Ok(());
+            }
+            Command::React { remove: false, .. } if facts.reactions >= self.options.limits.max_reactions => {
+                return Err(Refusal::field(Code::TooLong, "emoji", "this message bears too many reactions"));
+            }
+            Command::React { seq, emoji, remove, .. } => {
+                let user = Arc::clone(&actor.name);
+                Action::React { rev, seq, user, emoji: emoji.into(), is_removed: remove }
+            }
+            _ => return Ok(()),
+        };
+        state.given_rev = rev;
+        state.time = time;
+        self.submit(ctx, room, action, asker.clone());
+        Ok(())
+    }
+
+    /// Makes a change durable, if that is promised; then it is history.
+    fn submit<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action, asker: Asker) {
+        self.rooms.wake(room);
+        let state = &mut self.rooms[room];
+        state.pending += 1;
+        if self.durable.is_on_disk() {
+            self.durable.add(&state.name, room, action, asker);
+        } else {
+            self.settled(ctx, room, action, &asker);
+        }
+    }
+
+    /// A change is as durable as promised: whoever waits is told, and everybody sees it.
+    pub(super) fn settled<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action, asker: &Asker) {
+        let name = self.shown_name(asker, room);
+        let state = &mut self.rooms[room];
+        state.pending -= 1;
+        let (seq, rev, time) = match &action {
+            Action::Post(post) => (post.seq, None, Some(post.time)),
+            Action::Edit { seq, rev, time, .. } | Action::Delete { seq, rev, time } => {
+                (*seq, Some(*rev), Some(*time))
+            }
+            Action::React { seq, rev, .. } => (*seq, Some(*rev), None),
+            Action::Read { .. } => return,
+        };
+        if let Action::Delete { seq, .. } = &action {
+            state.deleting.retain(|other| other != seq);
+        }
+        let durable = Some(self.durable.level());
+        let ack =
+            Ack { id: asker.id(), room: Some(&name), seq: Some(seq), rev, time, durable, duplicate: false };
+        self.voice.acknowledge(ctx, asker, &ack);
+        self.happened(ctx, room, action);
+        self.rest_room(ctx, room);
+    }
+
+    /// A change comes to nothing: it could not be made durable.
+    pub(super) fn undone<C: Context>(&mut self, ctx: &mut C, matter: &Matter, asker: &Asker) {
+        if let Matter::Change(room, action) = matter {
+            let state = &mut self.rooms[*room];
+            state.pending -= 1;
+            state.deleting.clear();
+            (state.given_seq, state.given_rev) = (state.seq, state.rev);
+            if let Action::Post(Post { user, key: Some(key), .. }) = action {
+                self.keys.forget(&names::fold(user), key);
+            }
+        }
+        self.voice.refuse(ctx, asker, &Refusal::unavailable());
+        if let Matter::Change(room, _) = matter {
+            self.rest_room(ctx, *room);
+        }
+    }
+}
+
+fn seq_of(command: &Command<'_>) -> u64 {
+    match command {
+        Command::Edit { seq, .. } | Command::Delete { seq, .. } | Command::React { seq, .. } => *seq,
+        _ => 0,
+    }
+}
+
+fn facts(record: &Record, actor: &Actor, command: &Command<'_>) -> Result<Facts, Refusal> {
+    if record.is_deleted {
+        return Err(Refusal::no_message());
+    }
+    let post = &record.post;
+    let has_reacted = |emoji: &str| {
+        let users = record.reactions.iter().find(|(other, _)| **other == *emoji).map(|(_, users)| users);
+        users.is_some_and(|users| users.contains(&actor.name))
+    };
+    Ok(Facts {
+        // A guest has nothing but the name; a verified user's messages are theirs alone.
+        is_own: post.is_verified == actor.is_verified && names::fold(&post.user) == *actor.folded,
+        reactions: record.reactions.iter().map(|(_, users)| users.len()).sum(),
+        has_reacted: matches!(command, Command::React { emoji, .. } if has_reacted(emoji)),
+    })
+}

@@ -1,0 +1,61 @@
+//! What the chat counts.
+
+use super::refusal::Code;
+
+/// Upper bounds of [`Stats::commit_ms`] in milliseconds; the last bucket has none.
+pub const COMMIT_BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
+
+/// Counters since the start, and gauges, of a chat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Messages that joined a room's order.
+    pub posts: u64,
+    /// Edits, deletions and reactions.
+    pub changes: u64,
+    /// Posts whose key was known already.
+    pub duplicates: u64,
+    /// Commands acknowledged.
+    pub acks: u64,
+    /// Refused commands, by [`Code::ALL`].
+    pub refused: [u64; Code::ALL.len()],
+    /// Connections ended for flooding.
+    pub flooded: u64,
+    /// `joined` with `recovered: true`.
+    pub recovered: u64,
+    /// `joined` with `recovered: false` although `since` was given.
+    pub unrecovered: u64,
+    /// Messages dropped for readers that are too slow.
+    pub lagged: u64,
+    /// Connections that speak now.
+    pub sessions: u64,
+    /// Users that are here now.
+    pub users: u64,
+    /// Rooms that are open now.
+    pub rooms: u64,
+    /// Memberships now.
+    pub members: u64,
+    /// Bytes of messages and changes in memory now, about.
+    pub recent_bytes: u64,
+    /// Keys remembered now.
+    pub keys: u64,
+    /// Changes that are not durable yet.
+    pub store_pending: u64,
+    /// Questions that the store has not answered yet.
+    pub store_asks: u64,
+    /// Times that the store failed.
+    pub store_failures: u64,
+    /// 1 while posts are refused because of it.
+    pub store_unavailable: u64,
+    /// Batches by the milliseconds from the end of their tick to the tick that learns that they are durable.
+    pub commit_ms: [u64; COMMIT_BUCKETS_MS.len() + 1],
+    /// The sum of these milliseconds.
+    pub commit_ms_sum: u64,
+}
+
+impl Stats {
+    pub(super) fn committed(&mut self, ms: u64) {
+        let bucket = COMMIT_BUCKETS_MS.partition_point(|bound| *bound < ms);
+        self.commit_ms[bucket] += 1;
+        self.commit_ms_sum += ms;
+    }
+}

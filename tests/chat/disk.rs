@@ -1,0 +1,173 @@
+//! A store under the test's control: what it was asked waits until the test says what becomes of it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use switchboard::store::{
+    Action, Ban, BanChange, Batch, Change, Event, Record, Request, RoomState, Start, Store,
+};
+
+/// What the chat has asked for and the test has not looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    pub(crate) requests: VecDeque<Request>,
+    /// Nothing more is taken.
+    pub(crate) is_full: bool,
+}
+
+/// The chat's end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TestStore(pub(crate) Arc<Mutex<Inbox>>);
+
+impl Store for TestStore {
+    fn ask(&mut self, request: Request) -> Result<(), Request> {
+        let mut inbox = self.0.lock().unwrap();
+        if inbox.is_full {
+            return Err(request);
+        }
+        inbox.requests.push_back(request);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Room {
+    records: Vec<Record>,
+    changes: Vec<Action>,
+    marks: BTreeMap<Arc<str>, u64>,
+    time: u64,
+}
+
+/// What is on the disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    rooms: BTreeMap<Arc<str>, Room>,
+    bans: BTreeMap<Arc<str>, Ban>,
+    pub(crate) epoch: String,
+    term: u32,
+}
+
+impl Disk {
+    pub(crate) fn new() -> Self {
+        Self { epoch: "first".to_owned(), ..Self::default() }
+    }
+
+    /// What a server learns that begins now.
+    pub(crate) fn start(&self) -> Start {
+        let keys = self.rooms.iter().flat_map(|(name, room)| {
+            room.records.iter().filter_map(|record| {
+                let post = &record.post;
+                let key = post.key.clone()?;
+                let (user, room) = (post.user.clone(), name.clone());
+                Some(switchboard::store::Key { user, key, room, seq: post.seq, time: post.time })
+            })
+        });
+        Start { epoch: self.epoch.clone(), keys: keys.collect(), bans: self.bans.values().cloned().collect() }
+    }
+
+    /// The texts of a room, as they are.
+    pub(crate) fn texts(&self, room: &str) -> Vec<String> {
+        let records = self.rooms.get(room).map(|room| room.records.as_slice()).unwrap_or_default();
+        records.iter().map(|record| record.post.text.to_string()).collect()
+    }
+
+    /// A backup from when the room had so many messages is restored.
+    pub(crate) fn roll_back(&mut self, room: &str, len: usize) {
+        self.rooms.get_mut(room).unwrap().records.truncate(len);
+    }
+
+    fn write(&mut self, change: &Change) {
+        let room = self.rooms.entry(change.room.clone()).or_default();
+        match &change.action {
+            Action::Post(post) => {
+                let next = room.records.len() as u64 + 1;
+                assert_eq!(post.seq, next, "the numbers of {} have a gap or a twin", change.room);
+                assert!(post.time >= room.time, "time fell");
+                room.time = post.time;
+                let post = post.clone();
+                room.records.push(Record { post, edited: None, is_deleted: false, reactions: Vec::new() });
+                return;
+            }
+            Action::Read { user, seq } => {
+                let mark = room.marks.entry(user.clone()).or_default();
+                *mark = (*mark).max(*seq);
+                return;
+            }
+            Action::Edit { rev, seq, text, time } => {
+                assert_eq!(*rev, room.changes.len() as u64 + 1);
+                let record = &mut room.records[*seq as usize - 1];
+                assert!(!record.is_deleted, "a deleted message was edited");
+                record.post.text = text.clone();
+                record.edited = Some(*time);
+            }
+            Action::Delete { rev, seq, .. } => {
+                assert_eq!(*rev, room.changes.len() as u64 + 1);
+                let record = &mut room.records[*seq as usize - 1];
+                record.is_deleted = true;
+                record.post.text = "".into();
+                record.reactions.clear();
+            }
+            Action::React { rev, .. } => assert_eq!(*rev, room.changes.len() as u64 + 1),
+        }
+        room.changes.push(change.action.clone());
+    }
+
+    pub(crate) fn commit(&mut self, batch: &Batch) {
+        batch.changes.iter().for_each(|change| self.write(change));
+        for ban in &batch.bans {
+            match ban {
+                BanChange::Set(ban) => drop(self.bans.insert(ban.user.clone(), ban.clone())),
+                BanChange::Lift(user) => drop(self.bans.remove(user)),
+            }
+        }
+    }
+
+    /// A batch from before the last failure is refused.
+    pub(crate) fn is_of_this_term(&self, batch: &Batch) -> bool {
+        batch.term == self.term
+    }
+
+    pub(crate) fn failed(&mut self) {
+        self.term += 1;
+    }
+
+    /// The answer to what is no commit.
+    pub(crate) fn answer(&mut self, request: Request) -> Event {
+        match request {
+            Request::Open { room, recent, changes } => {
+                let place = self.rooms.get(&room).cloned().unwrap_or_default();
+                let newest = |len: usize, count: usize| len.saturating_sub(count);
+                let state = RoomState {
+                    seq: place.records.len() as u64,
+                    rev: place.changes.len() as u64,
+                    time: place.time,
+                    oldest: 1,
+                    recent: place.records[newest(place.records.len(), recent)..].to_vec(),
+                    changes: place.changes[newest(place.changes.len(), changes)..].to_vec(),
+                };
+                Event::Opened { room, state: Ok(state) }
+            }
+            Request::Page { ask, room, before, limit } => {
+                let place = self.rooms.get(&room).cloned().unwrap_or_default();
+                let end = (before.saturating_sub(1) as usize).min(place.records.len());
+                let records = place.records[end.saturating_sub(limit)..end].to_vec();
+                Event::Page { ask, records: Ok(records) }
+            }
+            Request::Search { ask, room, query, limit } => {
+                let place = self.rooms.get(&room).cloned().unwrap_or_default();
+                let has = |record: &&Record| record.post.text.contains(&*query);
+                let records = place.records.iter().rev().filter(has).take(limit).cloned().collect();
+                Event::Page { ask, records: Ok(records) }
+            }
+            Request::Mark { ask, room, user } => {
+                let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
+                Event::Mark { ask, seq: seq.unwrap_or(0) }
+            }
+            Request::RolledBack => {
+                self.epoch.push('+');
+                Event::NewEpoch { epoch: self.epoch.clone() }
+            }
+            Request::Commit(_) => panic!("a commit is no question"),
+        }
+    }
+}

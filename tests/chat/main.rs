@@ -1,0 +1,21 @@
+//! The chat as a state machine: on the loop with sockets in memory, a clock that the test turns, and a store that does what
+//! the test says. `promise_N_…` are the promises of `docs/chat-protocol.md`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::float_cmp,
+    reason = "a test says what is wrong by panicking"
+)]
+
+mod disk;
+//mod limits;
+//mod memory;
+//mod model;
+//mod moderation;
+mod people;
+mod promises;
+mod rooms;
+//mod signs;
+//mod tutorial;
+mod unhappy;
+mod world;

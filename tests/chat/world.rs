@@ -1,0 +1,565 @@
+//! The chat on the loop, and its clients: everything by hand, nothing by itself.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use switchboard::app::{
+    Application, CloseReason, ConnId, Context, HandshakeError, Message, Now, Request, RequestHead, TopicId,
+    Verdict,
+};
+use switchboard::chat::command::Command;
+use switchboard::chat::identity::{Claims, Grant, Verify};
+use switchboard::chat::{Answered, Chat, Limits, Mail, Options};
+use switchboard::proto::{FrameHeader, Opcode, write_frame};
+use switchboard::reactor::{Config, Reactor, Readiness, Socket};
+use switchboard::store::{self, Batch, Change, Start};
+
+use crate::disk::{Disk, Inbox, TestStore};
+
+const START_UNIX_MS: u64 = 1_700_000_000_000;
+
+/// What other parts of the server do with the chat.
+pub(crate) enum Call {
+    Command(u64, Option<String>, Command<'static>),
+    Broadcast(String),
+    DisconnectUser(String),
+    DisconnectClient(String),
+}
+
+pub(crate) enum Letter {
+    Chat(Mail),
+    Call(Call),
+}
+
+/// The chat, and what it answers to calls.
+pub(crate) struct House {
+    pub(crate) chat: Chat,
+    answered: Vec<Answered>,
+}
+
+impl Application for House {
+    type Mail = Letter;
+
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_start(ctx);
+    }
+
+    fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        self.chat.on_request(ctx, request)
+    }
+
+    fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
+        self.chat.on_refused(request, peer, error);
+    }
+
+    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        self.chat.on_open(ctx, conn);
+    }
+
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        self.chat.on_message(ctx, conn, message);
+    }
+
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+        self.chat.on_close(ctx, conn, reason);
+    }
+
+    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
+        self.chat.on_lag(ctx, conn, topic, dropped);
+    }
+
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        self.chat.on_timer(ctx, token);
+    }
+
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Letter) {
+        match mail {
+            Letter::Chat(mail) => self.chat.on_mail(ctx, mail),
+            Letter::Call(Call::Command(request, user, command)) => {
+                self.chat.call(ctx, request, user.as_deref(), command);
+            }
+            Letter::Call(Call::Broadcast(text)) => drop(self.chat.broadcast(ctx, &text)),
+            Letter::Call(Call::DisconnectUser(user)) => drop(self.chat.disconnect_user(ctx, &user)),
+            Letter::Call(Call::DisconnectClient(client)) => {
+                self.chat.disconnect_client(ctx, &client);
+            }
+        }
+        self.answered.extend(self.chat.take_answered());
+    }
+
+    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_settle(ctx);
+        self.answered.extend(self.chat.take_answered());
+    }
+
+    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_drain(ctx);
+    }
+}
+
+#[derive(Default)]
+struct Pipe {
+    to_server: VecDeque<u8>,
+    from_server: Vec<u8>,
+    /// Octets that the client takes before it is full.
+    room: usize,
+    is_closed: bool,
+}
+
+#[derive(Clone)]
+struct Wire(Rc<RefCell<Pipe>>);
+
+impl Socket for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut pipe = self.0.borrow_mut();
+        if pipe.to_server.is_empty() {
+            return if pipe.is_closed { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        let count = pipe.to_server.len().min(buffer.len());
+        for (place, octet) in buffer.iter_mut().zip(pipe.to_server.drain(..count)) {
+            *place = octet;
+        }
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut pipe = self.0.borrow_mut();
+        let count = bytes.len().min(pipe.room);
+        if count == 0 && !bytes.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        pipe.room -= count;
+        pipe.from_server.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let whole: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+        self.write(&whole)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A client; a copy is the same one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Client(pub(crate) usize);
+
+struct Seat {
+    conn: ConnId,
+    wire: Wire,
+    /// The status of the handshake's answer has been read.
+    status: Option<u16>,
+    close: Option<u16>,
+    is_gone: bool,
+}
+
+/// A token is `user`, or `user@expiry`, or `user:pattern` of a moderator, signed by being here.
+#[derive(Debug)]
+struct Stamp;
+
+impl Verify for Stamp {
+    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, String> {
+        let token = token.strip_prefix("good-").ok_or("the signature is wrong")?;
+        let (token, pattern) = token.split_once(':').map_or((token, None), |(token, p)| (token, Some(p)));
+        let (user, expires) = token.split_once('@').unwrap_or((token, "9999999999"));
+        let expires_unix_s: u64 = expires.parse().unwrap();
+        if expires_unix_s <= now_unix_s {
+            return Err("the token has expired".to_owned());
+        }
+        let grant = |pattern: &str| {
+            let (pattern, rights) = pattern.split_once('=').unwrap_or((pattern, "jpm"));
+            let has = |right| rights.contains(right);
+            Grant { pattern: pattern.to_owned(), join: has('j'), post: has('p'), moderate: has('m') }
+        };
+        let rooms = pattern.map(|patterns| patterns.split('+').map(grant).collect()).unwrap_or_default();
+        Ok(Claims { user: user.to_owned(), expires_unix_s, rooms })
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) reactor: Reactor<House, Wire>,
+    seats: Vec<Seat>,
+    now: Now,
+    mail: VecDeque<Letter>,
+    inbox: Option<Arc<Mutex<Inbox>>>,
+    pub(crate) disk: Disk,
+    landed: Vec<Change>,
+}
+
+/// Options without limits of rates.
+pub(crate) fn options() -> Options {
+    Options { limits: Limits::default().with_posts_per_second(0), ..Options::default() }
+}
+
+impl World {
+    /// A chat in memory.
+    pub(crate) fn in_memory() -> Self {
+        Self::with(options(), None, Config::default())
+    }
+
+    pub(crate) fn in_memory_with(limits: Limits) -> Self {
+        Self::with(Options { limits, ..options() }, None, Config::default())
+    }
+
+    /// A chat with a store; the room `general` is open.
+    pub(crate) fn on_disk() -> Self {
+        Self::on_disk_with(Disk::new(), options())
+    }
+
+    pub(crate) fn on_disk_with(disk: Disk, options: Options) -> Self {
+        let mut world = Self::with(options, Some(disk), Config::default());
+        world.answer();
+        world
+    }
+
+    pub(crate) fn with(options: Options, disk: Option<Disk>, config: Config) -> Self {
+        let store = disk.as_ref().map(|_| TestStore::default());
+        let inbox = store.as_ref().map(|store| Arc::clone(&store.0));
+        let disk = disk.unwrap_or_default();
+        let start = match &inbox {
+            Some(_) => disk.start(),
+            None => Start { epoch: "memory".to_owned(), ..Start::default() },
+        };
+        let store = store.map(|store| Box::new(store) as Box<dyn store::Store + Send>);
+        let chat = Chat::new(options, store, start).with_verifier(Box::new(Stamp));
+        let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
+        let house = House { chat, answered: Vec::new() };
+        let reactor = Reactor::new(config, house, 7, now);
+        Self { reactor, seats: Vec::new(), now, mail: VecDeque::new(), inbox, disk, landed: Vec::new() }
+    }
+
+    pub(crate) fn chat(&self) -> &Chat {
+        &self.reactor.app().chat
+    }
+
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.now.unix_ms
+    }
+
+    // ---- clients
+
+    pub(crate) fn open(&mut self, target: &str, subprotocol: &str, address: &str) -> Client {
+        let wire = Wire(Rc::new(RefCell::new(Pipe { room: usize::MAX, ..Pipe::default() })));
+        let peer: SocketAddr = address.parse().unwrap();
+        let conn = self.reactor.accepted(wire.clone(), peer);
+        let offer = if subprotocol.is_empty() {
+            String::new()
+        } else {
+            format!("Sec-WebSocket-Protocol: {subprotocol}\r\n")
+        };
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
+        );
+        wire.0.borrow_mut().to_server.extend(request.bytes());
+        self.seats.push(Seat { conn, wire, status: None, close: None, is_gone: false });
+        Client(self.seats.len() - 1)
+    }
+
+    /// A connection of `chat.v1.json`.
+    pub(crate) fn connect(&mut self) -> Client {
+        let client = self.open("/ws", "chat.v1.json", "127.0.0.1:5000");
+        self.tick();
+        assert_eq!(self.status(client), Some(101));
+        client
+    }
+
+    /// Somebody who has said hello.
+    pub(crate) fn person(&mut self, user: &str) -> Client {
+        let client = self.connect();
+        self.send(client, &json!({"type": "hello", "user": user}));
+        self.tick();
+        assert_eq!(self.next(client)["type"], "welcome");
+        client
+    }
+
+    /// Somebody with a token.
+    pub(crate) fn verified(&mut self, token: &str) -> Client {
+        let client = self.connect();
+        self.send(client, &json!({"type": "hello", "token": format!("good-{token}")}));
+        self.tick();
+        let welcome = self.next(client);
+        assert_eq!((&welcome["type"], &welcome["verified"]), (&json!("welcome"), &json!(true)), "{welcome}");
+        client
+    }
+
+    /// Somebody in a room; with a store its answers are given.
+    pub(crate) fn member(&mut self, user: &str, room: &str) -> Client {
+        let client = self.person(user);
+        let joined = self.join(client, room);
+        assert_eq!(joined["type"], "joined", "{joined}");
+        client
+    }
+
+    pub(crate) fn join(&mut self, client: Client, room: &str) -> Value {
+        self.ask(client, &json!({"type": "join", "room": room}))
+    }
+
+    /// Sends a command; gives the answer, which is the next message that is no event.
+    pub(crate) fn ask(&mut self, client: Client, command: &Value) -> Value {
+        self.send(client, command);
+        self.tick();
+        self.answer();
+        let is_event = |value: &Value| {
+            let kind = value["type"].as_str().unwrap_or_default();
+            matches!(
+                kind,
+                "message" | "presence" | "edited" | "deleted" | "reacted" | "typing" | "reads" | "direct"
+            )
+        };
+        let got = self.take(client);
+        got.iter().find(|value| !is_event(value)).unwrap_or_else(|| panic!("no answer among {got:?}")).clone()
+    }
+
+    pub(crate) fn send(&mut self, client: Client, command: &Value) {
+        self.send_text(client, &command.to_string());
+    }
+
+    pub(crate) fn send_text(&mut self, client: Client, text: &str) {
+        self.send_frame(client, Opcode::Text, text.as_bytes());
+    }
+
+    pub(crate) fn send_frame(&mut self, client: Client, opcode: Opcode, payload: &[u8]) {
+        let mut frame = Vec::new();
+        write_frame(&mut frame, true, opcode, payload, Some([1, 2, 3, 4]));
+        self.seats[client.0].wire.0.borrow_mut().to_server.extend(frame);
+    }
+
+    pub(crate) fn post(&mut self, client: Client, room: &str, text: &str) {
+        self.send(client, &json!({"type": "post", "id": text, "room": room, "text": text}));
+    }
+
+    /// The TCP connection ends.
+    pub(crate) fn cut(&mut self, client: Client) {
+        self.seats[client.0].wire.0.borrow_mut().is_closed = true;
+    }
+
+    /// The client reads no more, and again.
+    pub(crate) fn stall(&mut self, client: Client, is_stalled: bool) {
+        self.seats[client.0].wire.0.borrow_mut().room = if is_stalled { 0 } else { usize::MAX };
+    }
+
+    pub(crate) fn status(&mut self, client: Client) -> Option<u16> {
+        self.read_head(client);
+        self.seats[client.0].status
+    }
+
+    /// The code of the Close that came.
+    pub(crate) fn close_code(&mut self, client: Client) -> Option<u16> {
+        let rest = self.take(client);
+        assert!(rest.is_empty(), "{rest:?}");
+        self.seats[client.0].close
+    }
+
+    fn read_head(&mut self, client: Client) {
+        let seat = &mut self.seats[client.0];
+        let mut pipe = seat.wire.0.borrow_mut();
+        if seat.status.is_none()
+            && let Some(end) = pipe.from_server.windows(4).position(|window| window == b"\r\n\r\n")
+        {
+            let head: Vec<u8> = pipe.from_server.drain(..end + 4).collect();
+            seat.status = Some(String::from_utf8(head).unwrap()[9..12].parse().unwrap());
+        }
+    }
+
+    /// What came in text messages.
+    pub(crate) fn take_texts(&mut self, client: Client) -> Vec<String> {
+        self.read_head(client);
+        let seat = &mut self.seats[client.0];
+        let mut pipe = seat.wire.0.borrow_mut();
+        let mut texts = Vec::new();
+        while let Ok(Some((header, start))) = FrameHeader::parse(&pipe.from_server) {
+            let len = header.payload_len as usize;
+            if pipe.from_server.len() < start + len {
+                break;
+            }
+            let frame: Vec<u8> = pipe.from_server.drain(..start + len).collect();
+            let payload = &frame[start..];
+            match header.opcode {
+                Opcode::Text => texts.push(String::from_utf8(payload.to_vec()).unwrap()),
+                Opcode::Close => seat.close = Some(u16::from_be_bytes([payload[0], payload[1]])),
+                _ => {}
+            }
+        }
+        texts
+    }
+
+    pub(crate) fn take(&mut self, client: Client) -> Vec<Value> {
+        self.take_texts(client).iter().map(|text| serde_json::from_str(text).unwrap()).collect()
+    }
+
+    /// What came and is of one type.
+    pub(crate) fn take_type(&mut self, client: Client, kind: &str) -> Vec<Value> {
+        self.take(client).into_iter().filter(|value| value["type"] == kind).collect()
+    }
+
+    /// The one message that came.
+    #[track_caller]
+    pub(crate) fn next(&mut self, client: Client) -> Value {
+        let got = self.take(client);
+        assert_eq!(got.len(), 1, "one message was expected: {got:?}");
+        got[0].clone()
+    }
+
+    // ---- time
+
+    /// One turn of the loop.
+    pub(crate) fn tick(&mut self) {
+        self.reactor.begin(self.now);
+        self.reactor.resume();
+        for seat in &mut self.seats {
+            if seat.is_gone {
+                continue;
+            }
+            let (readable, read_closed, writable) = {
+                let pipe = seat.wire.0.borrow();
+                (!pipe.to_server.is_empty(), pipe.is_closed, pipe.room > 0)
+            };
+            if readable || read_closed || writable {
+                self.reactor.ready(seat.conn, Readiness { readable, writable, read_closed });
+            }
+            seat.is_gone |= read_closed;
+        }
+        while let Some(letter) = self.mail.pop_front() {
+            self.reactor.mail(letter);
+        }
+        self.reactor.fire_timers();
+        self.reactor.settle();
+    }
+
+    pub(crate) fn advance(&mut self, ms: u64) {
+        self.now.monotonic_ms += ms;
+        self.now.unix_ms += ms;
+        self.tick();
+    }
+
+    /// The clock of the wall jumps.
+    pub(crate) fn jump(&mut self, back_ms: u64) {
+        self.now.unix_ms -= back_ms;
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.reactor.begin_shutdown();
+        self.reactor.settle();
+    }
+
+    // ---- the store
+
+    pub(crate) fn tell(&mut self, event: store::Event) {
+        self.mail.push_back(Letter::Chat(Mail::Store(event)));
+        self.tick();
+    }
+
+    pub(crate) fn full(&mut self, is_full: bool) {
+        self.inbox.as_ref().unwrap().lock().unwrap().is_full = is_full;
+    }
+
+    /// Takes what the chat asked: questions, and batches that are valid.
+    fn collect(&mut self, wants: fn(&store::Request) -> bool) -> Vec<store::Request> {
+        let Some(inbox) = &self.inbox else { return Vec::new() };
+        let mut inbox = inbox.lock().unwrap();
+        let (taken, left) = inbox.requests.drain(..).partition(wants);
+        inbox.requests = left;
+        Vec::from(taken)
+    }
+
+    fn batches(&mut self) -> Vec<Batch> {
+        let requests = self.collect(|request| matches!(request, store::Request::Commit(_)));
+        let batches = requests.into_iter().filter_map(|request| match request {
+            store::Request::Commit(batch) => Some(batch),
+            _ => None,
+        });
+        batches.filter(|batch| self.disk.is_of_this_term(batch)).collect()
+    }
+
+    /// Answers questions until there are none.
+    pub(crate) fn answer(&mut self) {
+        loop {
+            let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
+            if questions.is_empty() {
+                break;
+            }
+            for question in questions {
+                let event = self.disk.answer(question);
+                self.mail.push_back(Letter::Chat(Mail::Store(event)));
+            }
+            self.tick();
+        }
+    }
+
+    /// Whether the chat waits for a commit.
+    pub(crate) fn has_batches(&self) -> bool {
+        let inbox = self.inbox.as_ref().unwrap().lock().unwrap();
+        inbox.requests.iter().any(|request| matches!(request, store::Request::Commit(_)))
+    }
+
+    /// Makes everything durable that was handed over.
+    pub(crate) fn commit(&mut self) {
+        let batches = self.batches();
+        batches.iter().for_each(|batch| self.disk.commit(batch));
+        if let Some(last) = batches.last() {
+            self.tell(store::Event::Committed { ticket: last.ticket });
+        }
+    }
+
+    /// Refuses everything that was handed over; some of it may be on the disk nevertheless.
+    pub(crate) fn fail(&mut self, landed: usize) {
+        let batches = self.batches();
+        let Some(first) = batches.first() else { return };
+        for batch in batches.iter().take(landed) {
+            self.disk.commit(batch);
+            self.landed.extend(batch.changes.iter().cloned());
+        }
+        self.disk.failed();
+        self.tell(store::Event::Failed { ticket: first.ticket, reason: "the test says so".to_owned() });
+    }
+
+    pub(crate) fn recover(&mut self) {
+        let landed = std::mem::take(&mut self.landed);
+        self.tell(store::Event::Recovered { landed });
+    }
+
+    /// The server is killed and starts again on what is on the disk; clients are gone.
+    pub(crate) fn restart(self) -> Self {
+        let mut world = Self::on_disk_with(self.disk, options());
+        world.now.unix_ms = self.now.unix_ms + 1000;
+        world
+    }
+
+    // ---- the rest of the server
+
+    /// Does something as another part of the server; gives the answers that came with it.
+    pub(crate) fn call(&mut self, call: Call) {
+        self.mail.push_back(Letter::Call(call));
+        self.tick();
+    }
+
+    pub(crate) fn answered(&mut self) -> Vec<(u64, Value)> {
+        // The answers lie in the application, which the loop owns; they are read, never taken.
+        let answered = &self.reactor.app().answered;
+        answered.iter().map(|answer| (answer.request, serde_json::from_str(&answer.body).unwrap())).collect()
+    }
+}
+
+/// The `seq`s of messages.
+pub(crate) fn seqs(messages: &[Value]) -> Vec<u64> {
+    messages.iter().map(|message| message["seq"].as_u64().unwrap()).collect()
+}
+
+/// The texts of messages.
+pub(crate) fn texts(messages: &[Value]) -> Vec<String> {
+    messages.iter().map(|message| message["text"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The elements of a list in an answer.
+pub(crate) fn list(answer: &Value, name: &str) -> Vec<Value> {
+    answer[name].as_array().unwrap_or_else(|| panic!("no {name} in {answer}")).clone()
+}
