@@ -29,6 +29,20 @@ impl Fields {
         self.maybe_text(name)?.ok_or_else(|| Problem::field(name, &format!("`{name}` is missing")))
     }
 
+    /// A text that must be there, that says something and is no longer than so many bytes.
+    pub(super) fn said(&self, name: &'static str, max: usize) -> Result<&str, Problem> {
+        self.maybe_said(name, max)?.ok_or_else(|| Problem::field(name, &format!("`{name}` is missing")))
+    }
+
+    /// The same, which may be there.
+    pub(super) fn maybe_said(&self, name: &'static str, max: usize) -> Result<Option<&str>, Problem> {
+        match self.maybe_text(name)? {
+            Some(text) if text.trim().is_empty() => Err(Problem::field(name, &format!("`{name}` is empty"))),
+            Some(text) if text.len() > max => Err(Problem::too_long(name, max)),
+            text => Ok(text),
+        }
+    }
+
     /// A text that may be there.
     pub(super) fn maybe_text(&self, name: &'static str) -> Result<Option<&str>, Problem> {
         self.maybe(name, "a text", Value::as_str)

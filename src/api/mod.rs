@@ -21,7 +21,7 @@ use crate::app::{
     RequestHead, Response, TopicId, Verdict,
 };
 use crate::chat::command::Command;
-use crate::chat::{Answered, Chat, Refusal};
+use crate::chat::{Answered, Chat, MAX_REASON, Refusal};
 use crate::store::Ban;
 
 /// Where the API is.
@@ -140,14 +140,16 @@ impl Api {
         name: &str,
         fields: &Fields,
     ) -> Result<Verdict, Problem> {
+        let limits = self.chat.limits();
         let done = match route {
             Route::Post => {
-                let (user, text) = (fields.text("user")?, fields.text("text")?);
-                let key = fields.maybe_text("key")?.map(Into::into);
+                let (user, text) = (fields.text("user")?, fields.said("text", limits.max_text)?);
+                let key = fields.maybe_said("key", limits.max_key)?.map(Into::into);
                 Done::Call(201, Some(user), Command::Post { room: name.into(), text: text.into(), key })
             }
             Route::SetBan => {
-                let (seconds, reason) = (fields.maybe_number("seconds")?, fields.maybe_text("reason")?);
+                let seconds = fields.maybe_number("seconds")?;
+                let reason = fields.maybe_said("reason", limits.max_reason)?;
                 Done::Call(
                     204,
                     None,
@@ -155,7 +157,7 @@ impl Api {
                 )
             }
             Route::Broadcast => {
-                let text = fields.text("text")?;
+                let text = fields.said("text", limits.max_text)?;
                 let told = match fields.maybe_texts("rooms")? {
                     Some(rooms) => self.chat.broadcast_in(ctx, &rooms, text),
                     None => self.chat.broadcast(ctx, text),
@@ -168,7 +170,7 @@ impl Api {
     }
 
     fn disconnect<C: Context>(&mut self, ctx: &mut C, fields: &Fields) -> Result<usize, Problem> {
-        let reason = fields.maybe_text("reason")?.unwrap_or("disconnected");
+        let reason = fields.maybe_said("reason", MAX_REASON)?.unwrap_or("disconnected");
         let ended = match (fields.maybe_text("user")?, fields.maybe_text("client")?) {
             (Some(user), None) => self.chat.send_away(ctx, user, reason),
             (None, Some(client)) => self.chat.send_client_away(ctx, client, reason).map(usize::from),

@@ -29,6 +29,12 @@ impl Problem {
         Self { field: Some(name.to_owned()), code: Some(Code::BadField), ..Self::new(422, detail) }
     }
 
+    /// A text is longer than so many bytes.
+    pub(super) fn too_long(name: &'static str, max: usize) -> Self {
+        let detail = format!("`{name}` is longer than {max} bytes");
+        Self { field: Some(name.to_owned()), code: Some(Code::TooLong), ..Self::new(422, &detail) }
+    }
+
     /// RFC 9110 15.5.6: which methods there are.
     pub(super) fn not_allowed<'a>(methods: impl Iterator<Item = &'a str>) -> Self {
         let names = methods.map(|method| if method == "GET" { "GET, HEAD" } else { method });

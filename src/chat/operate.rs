@@ -4,13 +4,19 @@ use super::moderation::DISCONNECTED;
 use super::names;
 use super::notice::{Broadcast, Farewell};
 use super::session::Dialect;
-use super::{Chat, Code, Refusal};
+use super::{Chat, Code, Limits, Refusal};
 use crate::app::{ConnId, Context, Outgoing};
 
 /// Longest reason of a disconnect in bytes: what fits a Close frame beside its code (RFC 6455 5.5).
-const MAX_REASON: usize = 123;
+pub const MAX_REASON: usize = 123;
 
 impl Chat {
+    /// What it was told to bound.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
     /// Who speaks on a connection.
     #[must_use]
     pub fn user(&self, conn: ConnId) -> Option<&str> {
