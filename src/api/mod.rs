@@ -87,7 +87,7 @@ impl Api {
         }
         let query = head.target.split_once('?').map_or("", |(_, query)| query);
         let done = route::find(&head.path()[ROOT.len()..], query, head.method)
-            .and_then(|target| self.serve(ctx, request, target));
+            .and_then(|target| self.serve(ctx, request, &target));
         done.unwrap_or_else(|problem| Verdict::Respond(problem.response()))
     }
 
@@ -95,10 +95,10 @@ impl Api {
         &mut self,
         ctx: &mut C,
         request: &Request<'_>,
-        target: Target<'_>,
+        target: &Target<'_>,
     ) -> Result<Verdict, Problem> {
         let name = target.name.as_deref().unwrap_or_default();
-        let Target { route, query, .. } = &target;
+        let Target { route, query, .. } = target;
         let done = match route {
             Route::OpenApi => Done::Json(200, OPENAPI.to_owned()),
             Route::Rooms => Done::json(200, &self.rooms()),

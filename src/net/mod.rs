@@ -366,7 +366,7 @@ impl<A: Application> Server<A> {
         for listener in &mut self.listeners {
             for _ in 0..ACCEPTS_PER_TICK {
                 let Some((stream, peer)) = listener.accept(now) else { break };
-                let conn = self.reactor.accepted(Stream::new(stream), peer, listener.entrance);
+                let conn = self.reactor.accepted_at(listener.entrance, Stream::new(stream), peer);
                 let Some(stream) = self.reactor.socket_mut(conn) else { continue };
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let token = Token(conn.to_bits() as usize);

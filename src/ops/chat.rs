@@ -1,6 +1,7 @@
 //! What the chat tells whoever runs it.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -72,9 +73,11 @@ impl Figures for Stats {
             gauge(out, name, help, value)?;
         }
         counter(out, "switchboard_store_failures", "Times that the store failed", self.store_failures)?;
-        let bounds = COMMIT_BUCKETS_MS.iter().map(|ms| *ms as f64 / 1000.0).chain([f64::MAX]);
+        let bounds =
+            COMMIT_BUCKETS_MS.iter().map(|ms| Duration::from_millis(*ms).as_secs_f64()).chain([f64::MAX]);
         let buckets: Vec<(f64, u64)> = bounds.zip(self.commit_ms).collect();
-        let (sum, count) = (self.commit_ms_sum as f64 / 1000.0, self.commit_ms.iter().sum());
+        let (sum, count) =
+            (Duration::from_millis(self.commit_ms_sum).as_secs_f64(), self.commit_ms.iter().sum());
         out.encode_descriptor(
             "switchboard_commit_duration",
             "Time from the end of a tick until what it changed is durable",

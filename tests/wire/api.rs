@@ -414,10 +414,11 @@ fn requests_follow_each_other_on_one_connection() {
     let mut requests = String::new();
     for i in 0..20 {
         let body = json!({ "user": "Robot", "text": format!("number {i}") }).to_string();
-        requests += &format!(
+        let both = format!(
             "POST /api/v1/rooms/line/posts HTTP/1.1\r\n{auth}Content-Length: {}\r\n\r\n{body}GET /api/v1/rooms HTTP/1.1\r\n{auth}\r\n",
             body.len()
         );
+        requests.push_str(&both);
     }
     client.send(requests.as_bytes());
     for i in 1..=20 {
