@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use allocation_counter::measure;
-use switchboard::app::{Application, ConnId, Context, Message, Now};
+use switchboard::app::{Application, ConnId, Context, Entrance, Message, Now};
 use switchboard::apps::{Echo, Fanout};
 use switchboard::proto::{Limits, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
@@ -110,7 +110,7 @@ impl<A: Application> World<A> {
                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
                 .to_vec();
             let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-            let conn = world.reactor.accepted(socket.clone(), peer);
+            let conn = world.reactor.accepted(socket.clone(), peer, Entrance::default());
             world.peers.push((conn, socket));
         }
         world.tick(0..connections);

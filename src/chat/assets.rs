@@ -19,16 +19,22 @@ pub(super) struct Asset {
 
 /// All files of the page; nothing else is ever served.
 #[derive(Debug)]
-pub(super) struct Assets([Asset; 7]);
+pub(super) struct Assets([Asset; 13]);
 
 impl Assets {
     pub(super) fn new() -> Self {
         Self([
             Asset::new("/", "text/html; charset=utf-8", include_bytes!("page/index.html")),
             Asset::script("/app.js", include_bytes!("page/app.js")),
+            Asset::script("/client.js", include_bytes!("page/client.js")),
+            Asset::script("/composer.js", include_bytes!("page/composer.js")),
             Asset::script("/connection.js", include_bytes!("page/connection.js")),
+            Asset::script("/dom.js", include_bytes!("page/dom.js")),
             Asset::script("/memory.js", include_bytes!("page/memory.js")),
+            Asset::script("/messages.js", include_bytes!("page/messages.js")),
             Asset::script("/outbox.js", include_bytes!("page/outbox.js")),
+            Asset::script("/room.js", include_bytes!("page/room.js")),
+            Asset::script("/sidebar.js", include_bytes!("page/sidebar.js")),
             Asset::new("/style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
             Asset::new("/favicon.svg", "image/svg+xml", include_bytes!("page/favicon.svg")),
         ])

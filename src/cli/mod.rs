@@ -6,10 +6,12 @@ pub(crate) mod token;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
+use switchboard::store;
 
 use self::token::{TokenCommand, VerifyArgs};
 use crate::log;
@@ -113,9 +115,14 @@ pub(crate) struct ServeArgs {
     /// limit, for any command)
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) posts_per_second: u32,
-    /// Keep history in memory only, and do not warn about it
-    #[arg(long)]
+    /// The directory of the history; made when it is not there
+    #[arg(long, value_name = "DIR", default_value = "switchboard-data")]
+    pub(crate) data: PathBuf,
+    /// Keep the history in memory only
+    #[arg(long, conflicts_with_all = ["data", "keep_posts", "keep_for"])]
     pub(crate) ephemeral: bool,
+    #[command(flatten)]
+    pub(crate) retention: RetentionArgs,
     /// Serve the HTTP API under /api/v1 to whoever has the token in this file [default: no API]
     #[arg(long, value_name = "FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
@@ -126,6 +133,24 @@ pub(crate) struct ServeArgs {
     pub(crate) verify: VerifyArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetentionArgs {
+    /// Messages that each room keeps (0: all)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    keep_posts: u64,
+    /// For how long messages are kept, such as 30d [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    keep_for: Option<Duration>,
+}
+
+impl RetentionArgs {
+    /// The defaults of a store, with what the command line says of how much it keeps.
+    pub(crate) fn options(&self) -> store::Options {
+        let keep_ms = self.keep_for.map_or(0, |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+        store::Options { keep_posts: self.keep_posts, keep_ms, ..store::Options::default() }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SendError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use mio::event::Event;
@@ -112,6 +112,20 @@ impl<M> Handle<M> {
         })
     }
 
+    /// Sends something to the application as [`Handle::send`] does, and waits for as long as the mailbox is full. Never to be
+    /// called on the loop's own thread.
+    ///
+    /// # Errors
+    /// Gives the mail back when the loop has ended.
+    pub fn send_blocking(&self, mail: M) -> Result<(), M> {
+        self.sender.send(Command::Mail(mail)).map_err(|SendError(command)| match command {
+            Command::Mail(mail) => mail,
+            Command::Shutdown => unreachable!("a mail was sent"),
+        })?;
+        self.wake();
+        Ok(())
+    }
+
     /// Begins a graceful shutdown: no new connections, a Close to every open one, then [`Server::run`] returns.
     /// `false` when the mailbox is full or the loop has ended.
     #[must_use]
@@ -123,10 +137,14 @@ impl<M> Handle<M> {
         self.sender.try_send(command).map_err(|error| match error {
             TrySendError::Full(command) | TrySendError::Disconnected(command) => command,
         })?;
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             tracing::error!(%error, "the loop could not be woken");
         }
-        Ok(())
     }
 }
 
@@ -366,7 +384,7 @@ impl<A: Application> Server<A> {
         for listener in &mut self.listeners {
             for _ in 0..ACCEPTS_PER_TICK {
                 let Some((stream, peer)) = listener.accept(now) else { break };
-                let conn = self.reactor.accepted_at(listener.entrance, Stream::new(stream), peer);
+                let conn = self.reactor.accepted(Stream::new(stream), peer, listener.entrance);
                 let Some(stream) = self.reactor.socket_mut(conn) else { continue };
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let token = Token(conn.to_bits() as usize);

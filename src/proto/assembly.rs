@@ -1,5 +1,6 @@
 //! What is kept of a message or control frame that has not arrived whole.
 
+use super::buffer::Buffer;
 use super::deflate::Deflate;
 use super::frame::{MAX_FRAME_HEADER_LEN, Opcode};
 use super::input::Content;
@@ -13,7 +14,7 @@ const WINDOW: usize = 32 * 1024;
 #[derive(Debug)]
 pub(super) struct Assembly {
     pub(super) kind: MessageKind,
-    pub(super) data: Vec<u8>,
+    pub(super) data: Buffer,
     /// The message is compressed: so many octets arrived, and `data` is what they inflate to.
     pub(super) compressed_len: Option<u64>,
     /// Octets of the message that were handed on and are kept no longer.
@@ -28,7 +29,7 @@ impl Assembly {
     pub(super) fn new(kind: MessageKind, is_compressed: bool) -> Self {
         Self {
             kind,
-            data: Vec::new(),
+            data: Buffer::default(),
             compressed_len: is_compressed.then_some(0),
             passed_on: 0,
             window_len: 0,
@@ -57,7 +58,7 @@ impl Assembly {
     ) -> Result<(), ProtocolError> {
         unmask(self.kind, &mut self.utf8, piece, key)?;
         self.reserve(piece.len(), outstanding)?;
-        self.data.extend_from_slice(piece);
+        self.data.append(piece);
         Ok(())
     }
 
@@ -68,25 +69,23 @@ impl Assembly {
             let claimed = needed.saturating_add(usize::try_from(outstanding).unwrap_or(usize::MAX));
             let target = (self.data.capacity() * 2).clamp(needed, claimed.max(needed));
             self.data
-                .try_reserve_exact(target - self.data.len())
-                .or_else(|_| self.data.try_reserve_exact(count))
+                .grow(target)
+                .or_else(|_| self.data.grow(needed))
                 .map_err(|_| ProtocolError::UnfinishedBudget)?;
         }
         Ok(())
     }
 
     /// Goes on in another buffer.
-    pub(super) fn adopt(&mut self, mut buffer: Vec<u8>) {
-        buffer.extend_from_slice(&self.data);
+    pub(super) fn adopt(&mut self, mut buffer: Buffer) {
+        buffer.append(&self.data);
         self.data = buffer;
     }
 
     /// `count` bytes behind what arrived, to be read into; [`Self::fill`] keeps what was read.
     pub(super) fn room(&mut self, count: usize, outstanding: u64) -> Result<&mut [u8], ProtocolError> {
         self.reserve(count, outstanding - count as u64)?;
-        let start = self.data.len();
-        self.data.resize(start + count, 0);
-        Ok(&mut self.data[start..])
+        Ok(self.data.append_room(count))
     }
 
     /// Keeps the first `count` bytes of a `room`: unmasks and validates them.
@@ -109,13 +108,14 @@ impl Assembly {
 
     /// What was inflated since the last call. Only the window stays, for what later pieces refer to.
     pub(super) fn take_inflated(&mut self) -> Content<'static> {
-        let fresh = self.data.split_off(self.window_len);
-        self.data.extend_from_slice(&fresh);
-        let surplus = self.data.len().saturating_sub(WINDOW);
-        self.data.drain(..surplus);
+        let data = self.data.as_vec();
+        let fresh = data.split_off(self.window_len);
+        data.extend_from_slice(&fresh);
+        let surplus = data.len().saturating_sub(WINDOW);
+        data.drain(..surplus);
         self.passed_on += surplus as u64;
-        self.window_len = self.data.len();
-        Content::Assembled(fresh)
+        self.window_len = data.len();
+        Content::Assembled(fresh.into())
     }
 
     /// Unmasks a piece of a compressed message and inflates it up to `limit` bytes of message.
@@ -133,7 +133,7 @@ impl Assembly {
         let before = self.data.len();
         *self.compressed_len.get_or_insert_default() += piece.len() as u64;
         let limit = limit.saturating_sub(self.passed_on);
-        let inflated = deflate.inflate(piece, &mut self.data, limit);
+        let inflated = deflate.inflate(piece, self.data.as_vec(), limit);
         if self.kind == MessageKind::Text {
             // RFC 6455 8.1 speaks of the message, which is the inflated one. What comes first is found first, so that it
             // does not depend on how the message was cut; and nothing beyond the limit is looked at.
@@ -147,7 +147,7 @@ impl Assembly {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<(MessageKind, Vec<u8>), ProtocolError> {
+    pub(super) fn finish(self) -> Result<(MessageKind, Buffer), ProtocolError> {
         if self.kind == MessageKind::Text {
             self.utf8.finish().map_err(|_| ProtocolError::TextNotUtf8)?;
         }

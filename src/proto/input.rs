@@ -1,12 +1,14 @@
 //! The octets of one read, eaten from the front.
 
+use super::buffer::Buffer;
+
 /// What one read brought. [`super::Connection::next_event`] takes octets from the front, unmasks them in place and
 /// hands them up as borrowed payloads. A message that was put together from several frames or reads is kept here, too,
 /// until the next event.
 #[derive(Debug)]
 pub struct Input<'b> {
     rest: &'b mut [u8],
-    assembled: Option<Vec<u8>>,
+    assembled: Option<Buffer>,
 }
 
 /// Octets of a payload: where they lie.
@@ -15,7 +17,7 @@ pub(crate) enum Content<'b> {
     /// Whole in the read that they came with.
     Borrowed(&'b mut [u8]),
     /// Put together from several pieces.
-    Assembled(Vec<u8>),
+    Assembled(Buffer),
 }
 
 impl Content<'_> {

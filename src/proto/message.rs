@@ -1,5 +1,6 @@
 //! Messages as an application sees them.
 
+use super::buffer::Buffer;
 use super::frame::Opcode;
 
 /// Text or binary (RFC 6455 5.6).
@@ -53,12 +54,12 @@ impl Message<'_> {
 #[derive(Debug)]
 pub struct OwnedMessage {
     kind: MessageKind,
-    payload: Vec<u8>,
+    payload: Buffer,
 }
 
 impl OwnedMessage {
     /// A message that arrived; the payload of text was validated.
-    pub(crate) fn new(kind: MessageKind, payload: Vec<u8>) -> Self {
+    pub(crate) fn new(kind: MessageKind, payload: Buffer) -> Self {
         Self { kind, payload }
     }
 
@@ -75,7 +76,7 @@ impl OwnedMessage {
 
     /// The unmasked octets.
     #[must_use]
-    pub fn into_payload(self) -> Vec<u8> {
+    pub fn into_payload(self) -> Buffer {
         self.payload
     }
 }

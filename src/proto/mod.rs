@@ -12,6 +12,7 @@
 
 mod assembly;
 pub mod body;
+mod buffer;
 pub mod client;
 mod close;
 mod connection;
@@ -33,6 +34,7 @@ mod origin;
 pub mod response;
 mod timer;
 
+pub use buffer::{Buffer, OutOfMemory};
 pub use close::{CloseCode, CloseFrame};
 #[cfg(feature = "net")]
 pub(crate) use connection::Arrived;

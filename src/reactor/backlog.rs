@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::budget::{Budget, Charge, Kept};
 use crate::app::SlowPolicy;
-use crate::proto::Millis;
+use crate::proto::{Buffer, Millis};
 
 /// Most pieces handed to one `writev`.
 const MAX_SLICES: usize = 64;
@@ -28,6 +28,8 @@ pub(super) struct Queued {
 enum Data {
     /// Whole frames for this connection alone.
     Owned(Vec<u8>, Charge),
+    /// A long payload for this connection alone.
+    Long { payload: Buffer, _charge: Charge },
     /// Part of a batch that other connections wait for too.
     Shared(Arc<Kept>, usize, usize),
     /// A message that the policy of its topic may drop.
@@ -40,6 +42,7 @@ impl Data {
     fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Owned(bytes, _) => bytes,
+            Self::Long { payload, .. } => payload,
             Self::Shared(batch, start, end) => &batch.bytes[*start..*end],
             Self::Message(message) => &message.batch.bytes[message.start..message.end],
             Self::Outdated => &[],
@@ -106,13 +109,13 @@ impl Backlog {
     }
 
     /// Queues the octets of a buffer from `start` on without a copy; when others wait, `start` is 0.
-    pub(super) fn push_owned(&mut self, bytes: Vec<u8>, start: usize, now: Millis, budget: &Budget) {
+    pub(super) fn push_owned(&mut self, payload: Buffer, start: usize, now: Millis, budget: &Budget) {
         debug_assert!(start == 0 || self.chunks.is_empty());
-        if start < bytes.len() {
-            self.len += bytes.len() - start;
+        if start < payload.len() {
+            self.len += payload.len() - start;
             self.written += start;
-            let charge = budget.charge(bytes.capacity());
-            self.push(Data::Owned(bytes, charge), now);
+            let charge = budget.charge(payload.capacity());
+            self.push(Data::Long { payload, _charge: charge }, now);
         }
     }
 
@@ -246,8 +249,8 @@ impl Backlog {
     }
 
     /// Forgets `count` octets that were written; `waited` is told since when each chunk waited that was written whole. Gives the
-    /// buffer of the last chunk that was this connection's own.
-    pub(super) fn advance(&mut self, count: usize, mut waited: impl FnMut(Millis)) -> Option<Vec<u8>> {
+    /// buffer of the last long payload among them.
+    pub(super) fn advance(&mut self, count: usize, mut waited: impl FnMut(Millis)) -> Option<Buffer> {
         let mut buffer = None;
         self.len -= count;
         self.written += count;
@@ -265,8 +268,8 @@ impl Backlog {
             let chunk = self.chunks.pop_front();
             if let Some(chunk) = chunk.filter(|_| !is_outdated) {
                 waited(chunk.queued_at);
-                if let Data::Owned(bytes, _) = chunk.data {
-                    buffer = Some(bytes);
+                if let Data::Long { payload, .. } = chunk.data {
+                    buffer = Some(payload);
                 }
             }
             self.gone += 1;

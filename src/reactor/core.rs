@@ -21,7 +21,7 @@ use crate::app::{
     Stats, TopicId, TopicOptions,
 };
 use crate::proto::{
-    CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,
+    Buffer, CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,
 };
 
 /// A timer of the application's: when, in which order it was set, its token.
@@ -380,7 +380,7 @@ impl Core {
     }
 
     /// Keeps a buffer that has become free, for a while.
-    pub(super) fn recycle(&mut self, buffer: Vec<u8>) {
+    pub(super) fn recycle(&mut self, buffer: Buffer) {
         if let Some(expires) = self.spare.put(buffer, self.now.monotonic_ms) {
             self.wake_at = self.wake_at.min(expires);
         }

@@ -194,14 +194,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.now = now;
     }
 
-    /// A connection was accepted, where there is one listener only. The caller registers the socket for edge-triggered events
-    /// under the handle.
-    pub fn accepted(&mut self, socket: S, peer: SocketAddr) -> ConnId {
-        self.accepted_at(Entrance::default(), socket, peer)
-    }
-
-    /// The same, for any listener.
-    pub fn accepted_at(&mut self, entrance: Entrance, socket: S, peer: SocketAddr) -> ConnId {
+    /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.
+    pub fn accepted(&mut self, socket: S, peer: SocketAddr, entrance: Entrance) -> ConnId {
         self.generation = self.generation.wrapping_add(1);
         let now = self.core.now.monotonic_ms;
         let deadline = now + self.core.proto.timeouts.handshake_ms;

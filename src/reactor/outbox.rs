@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::proto::Buffer;
+
 const NONE: u32 = u32::MAX;
 
 /// The chain of one connection's segments in the tick's buffer.
@@ -39,7 +41,7 @@ pub(super) struct Segment {
 pub(super) struct Outbox {
     pub(super) bytes: Vec<u8>,
     /// Payloads too long to be copied.
-    long: Vec<Vec<u8>>,
+    long: Vec<Buffer>,
     segments: Vec<Segment>,
     /// The slot of the connection whose octets are at the end of the buffer and not a segment yet; more of the same
     /// connection simply follow. Most ticks of a quiet server hold one such run and nothing else.
@@ -53,7 +55,7 @@ pub(super) struct Outbox {
 const KEPT_CAPACITY: usize = 1 << 20;
 
 /// Bytes queued in one tick after which everything is written before more is read.
-pub(super) const EARLY_FLUSH_LEN: usize = 64 * 1024;
+pub(super) const EARLY_FLUSH_LEN: usize = 32 * 1024;
 
 impl Outbox {
     pub(super) fn new() -> Self {
@@ -124,7 +126,7 @@ impl Outbox {
     }
 
     /// Appends a long payload to a connection's chain.
-    pub(super) fn attach_long(&mut self, chain: &mut Chain, payload: Vec<u8>) {
+    pub(super) fn attach_long(&mut self, chain: &mut Chain, payload: Buffer) {
         let (long, end) = (Some(self.long.len() as u32), payload.len() as u32);
         self.long.push(payload);
         self.push(chain, Segment { order: self.order + 1, long, start: 0, end, next: NONE });
@@ -136,7 +138,7 @@ impl Outbox {
     }
 
     /// Takes a long payload, to be kept.
-    pub(super) fn take_long(&mut self, at: u32) -> Vec<u8> {
+    pub(super) fn take_long(&mut self, at: u32) -> Buffer {
         std::mem::take(&mut self.long[at as usize])
     }
 
@@ -147,7 +149,7 @@ impl Outbox {
     }
 
     /// Takes all long payloads, for their buffers.
-    pub(super) fn clear_long(&mut self) -> Vec<Vec<u8>> {
+    pub(super) fn clear_long(&mut self) -> Vec<Buffer> {
         std::mem::take(&mut self.long)
     }
 

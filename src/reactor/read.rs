@@ -6,6 +6,9 @@ use super::entry::{Ending, Phase};
 use super::{Reactor, Socket, frames};
 use crate::app::{Application, ConnId};
 
+/// Bytes waiting for all connections together above which more input would only make more of them.
+const CONGESTED_LEN: usize = 16 * 1024 * 1024;
+
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
     pub(super) fn read_turn(&mut self, conn: ConnId) {
@@ -13,9 +16,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if self.core.table[index as usize].flags.holds {
             return self.held_turn(index);
         }
+        let is_congested = self.is_congested();
         loop {
             let entry = &mut self.core.table[index as usize];
-            if entry.backlog_len() > self.core.config.high_water
+            let waiting = entry.backlog_len();
+            if (waiting > self.core.config.high_water || waiting > 0 && is_congested)
                 && !matches!(entry.phase, Phase::Ending { ending: Ending::Linger, .. })
             {
                 entry.flags.paused = true;
@@ -29,6 +34,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 break;
             }
         }
+    }
+
+    /// So much waits for peers that those for whom something waits are not read, and no read is longer than others.
+    fn is_congested(&self) -> bool {
+        self.core.queues.used() > CONGESTED_LEN
     }
 
     /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.
@@ -87,7 +97,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// is read to where it is put together, and where messages of some length follow each other, a short read would end
     /// in the middle of one each time.
     fn read_bulk(&mut self, index: u32) -> bool {
-        let most = self.receive.len();
+        let most = if self.is_congested() { self.core.config.receive_buffer } else { self.receive.len() };
         let Self { app, core, sockets, .. } = self;
         let now = core.now.monotonic_ms;
         let entry = &mut core.table[index as usize];

@@ -1,7 +1,7 @@
 //! A few long buffers that are between two uses. Fresh memory has to be cleared by the kernel, page by page; that costs as
 //! much as everything else that is done for a long message.
 
-use crate::proto::Millis;
+use crate::proto::{Buffer, Millis};
 
 /// A buffer shorter than this is not worth keeping, in bytes: allocators have warm memory of that size.
 const MIN_LEN: usize = 128 * 1024;
@@ -12,14 +12,14 @@ const KEEP_MS: Millis = 1000;
 
 #[derive(Debug, Default)]
 pub(super) struct Spare {
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<Buffer>,
     kept: usize,
     used_at: Millis,
 }
 
 impl Spare {
     /// Keeps a buffer, or drops it. Gives when to call [`Self::expire`], if this is the first one.
-    pub(super) fn put(&mut self, buffer: Vec<u8>, now: Millis) -> Option<Millis> {
+    pub(super) fn put(&mut self, buffer: Buffer, now: Millis) -> Option<Millis> {
         let len = buffer.capacity();
         if len < MIN_LEN || self.kept + len > MAX_KEPT {
             return None;
@@ -32,12 +32,12 @@ impl Spare {
     }
 
     /// An empty buffer for at least `len` bytes, if there is one: the one that was used last.
-    pub(super) fn take(&mut self, len: usize, now: Millis) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self, len: usize, now: Millis) -> Option<Buffer> {
         let at = self.buffers.iter().rposition(|buffer| buffer.capacity() >= len)?;
         let mut buffer = self.buffers.swap_remove(at);
         self.kept -= buffer.capacity();
         self.used_at = now;
-        buffer.clear();
+        buffer.truncate(0);
         Some(buffer)
     }
 
@@ -57,15 +57,15 @@ mod tests {
     #[test]
     fn buffers_are_used_again_within_bounds_and_given_back_after_a_while() {
         let mut spare = Spare::default();
-        assert_eq!(spare.put(Vec::with_capacity(10), 0), None);
-        assert_eq!(spare.take(1, 0), None);
-        assert_eq!(spare.put(vec![1; MIN_LEN], 5), Some(5 + KEEP_MS));
-        assert_eq!(spare.put(vec![1; MAX_KEPT], 6), None, "too much");
-        assert_eq!(spare.put(vec![1; MIN_LEN], 6), None, "the first one told when to look");
-        assert_eq!(spare.take(MIN_LEN + 1, 7), None);
+        assert_eq!(spare.put(vec![1; 10].into(), 0), None);
+        assert!(spare.take(1, 0).is_none());
+        assert_eq!(spare.put(vec![1; MIN_LEN].into(), 5), Some(5 + KEEP_MS));
+        assert_eq!(spare.put(vec![1; MAX_KEPT].into(), 6), None, "too much");
+        assert_eq!(spare.put(vec![1; MIN_LEN].into(), 6), None, "the first one told when to look");
+        assert!(spare.take(MIN_LEN + 1, 7).is_none());
         assert!(spare.take(MIN_LEN, 8).is_some_and(|buffer| buffer.is_empty()));
         assert_eq!(spare.expire(5 + KEEP_MS), Some(8 + KEEP_MS));
         assert_eq!(spare.expire(8 + KEEP_MS), None);
-        assert_eq!(spare.take(MIN_LEN, 9 + KEEP_MS), None);
+        assert!(spare.take(MIN_LEN, 9 + KEEP_MS).is_none());
     }
 }

@@ -5,7 +5,24 @@
 //! What cannot be committed is refused as a whole, with everything behind it, until the loop has taken note
 //! ([`Batch::term`]): then nothing is acked out of order and no number of the room's order is used twice.
 
+mod archive;
+mod checkpoint;
+mod chores;
+mod clock;
+mod reader;
+mod retention;
+mod row;
+mod schema;
+mod search;
+mod session;
+mod worker;
+mod writer;
+
 use std::sync::Arc;
+
+pub use archive::{OpenError, Options};
+pub use clock::now_ms;
+pub use worker::{Client, Running, Worker, open};
 
 /// Numbers what is handed over; grows by 1 with each batch.
 pub type Ticket = u64;
@@ -48,13 +65,45 @@ pub enum Action {
     /// A message.
     Post(Post),
     /// The text of an earlier message.
-    Edit { rev: u64, seq: u64, text: Box<str>, time: u64 },
-    /// An earlier message loses its text.
-    Delete { rev: u64, seq: u64, time: u64 },
+    Edit {
+        /// Its number among the room's changes, which grow by 1.
+        rev: u64,
+        /// The message.
+        seq: u64,
+        /// What it says from now on.
+        text: Box<str>,
+        /// When, in milliseconds since 1970.
+        time: u64,
+    },
+    /// An earlier message loses its text, and whatever text it had before. Its place and its reactions stay.
+    Delete {
+        /// Its number among the room's changes.
+        rev: u64,
+        /// The message.
+        seq: u64,
+        /// When, in milliseconds since 1970.
+        time: u64,
+    },
     /// A user's reaction is added or taken back.
-    React { rev: u64, seq: u64, user: Arc<str>, emoji: Box<str>, is_removed: bool },
-    /// A user has read up to here. Needs no order and may be late.
-    Read { user: Arc<str>, seq: u64 },
+    React {
+        /// Its number among the room's changes.
+        rev: u64,
+        /// The message.
+        seq: u64,
+        /// Who reacts.
+        user: Arc<str>,
+        /// With what.
+        emoji: Box<str>,
+        /// Taken back.
+        is_removed: bool,
+    },
+    /// A user has read up to here. Needs no order and may be late; never goes back.
+    Read {
+        /// Who.
+        user: Arc<str>,
+        /// The last message that was read.
+        seq: u64,
+    },
 }
 
 /// A message as it is posted.
@@ -94,36 +143,101 @@ pub struct Record {
 pub enum Request {
     /// To be made durable.
     Commit(Batch),
-    /// The state of a room that the loop does not know (any more); answered with [`Event::Opened`].
-    Open { room: Arc<str>, recent: usize, changes: usize },
-    /// The newest `limit` messages before `before`, answered with [`Event::Page`].
-    Page { ask: u64, room: Arc<str>, before: u64, limit: usize },
-    /// The newest `limit` messages with all words of the query, answered with [`Event::Page`].
-    Search { ask: u64, room: Arc<str>, query: String, limit: usize },
+    /// The state of a room that the loop does not know (any more), and of which nothing is handed over and not committed;
+    /// answered with [`Event::Opened`].
+    Open {
+        /// Its name in the normal form.
+        room: Arc<str>,
+        /// How many messages at most.
+        recent: usize,
+        /// How many changes at most.
+        changes: usize,
+    },
+    /// The newest messages before a place, answered with [`Event::Page`]. Of a room with commits under way it may hold
+    /// messages whose [`Event::Committed`] is still to come: they are on the disk.
+    Page {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The room's name in its normal form.
+        room: Arc<str>,
+        /// Messages with smaller numbers are wanted.
+        before: u64,
+        /// How many at most.
+        limit: usize,
+    },
+    /// The newest messages with all words of the query, answered with [`Event::Page`]. Messages can be found moments after
+    /// their commit, when nothing else is to do; under full load later.
+    Search {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The room's name in its normal form.
+        room: Arc<str>,
+        /// Words; there is no syntax.
+        query: String,
+        /// How many at most.
+        limit: usize,
+    },
     /// Somebody knows more of the history than the store does: it was rolled back. Answered with [`Event::NewEpoch`].
     RolledBack,
     /// How far a user has read, answered with [`Event::Mark`].
-    Mark { ask: u64, room: Arc<str>, user: Arc<str> },
+    Mark {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The room's name in its normal form.
+        room: Arc<str>,
+        /// Whose mark.
+        user: Arc<str>,
+    },
 }
 
 /// What the store tells the loop.
 #[derive(Debug)]
 pub enum Event {
-    /// Everything up to this ticket is on the disk.
-    Committed { ticket: Ticket },
-    /// The batch with this ticket and all behind it are refused. Posts are `unavailable` until [`Event::Recovered`].
-    Failed { ticket: Ticket, reason: String },
-    /// Commits are possible again. `landed` are messages and changes of the refused batches that turned out to be on the
-    /// disk nevertheless, in order: they are history now, and whoever was told `unavailable` gets `duplicate` for the same key.
-    Recovered { landed: Vec<Change> },
-    /// A room's state. `Err` says why it could not be read.
-    Opened { room: Arc<str>, state: Result<RoomState, String> },
-    /// Messages, oldest first (for a search: newest first). `Err` says why they could not be read.
-    Page { ask: u64, records: Result<Vec<Record>, String> },
+    /// Everything up to this ticket that was not refused is on the disk.
+    Committed {
+        /// The last batch of the commit.
+        ticket: Ticket,
+    },
+    /// The batch with this ticket and all behind it are refused. Posts are `unavailable` until [`Event::Recovered`]. What is
+    /// handed over before that with the new term is refused with another one of these.
+    Failed {
+        /// The first batch that is refused.
+        ticket: Ticket,
+        /// For the log and for `/readyz`.
+        reason: String,
+    },
+    /// Commits are possible again. What of the refused batches turned out to be on the disk is history now, and whoever was
+    /// told `unavailable` gets `duplicate` for the same key. No answer before this event knew of it.
+    Recovered {
+        /// Messages and changes, in order.
+        landed: Vec<Change>,
+    },
+    /// A room's state.
+    Opened {
+        /// Its name.
+        room: Arc<str>,
+        /// `Err` says why it could not be read.
+        state: Result<RoomState, String>,
+    },
+    /// Messages, oldest first (for a search: newest first).
+    Page {
+        /// The question.
+        ask: u64,
+        /// `Err` says why they could not be read. Damaged messages are left out.
+        records: Result<Vec<Record>, String>,
+    },
     /// The history has another name from now on, which is on the disk.
-    NewEpoch { epoch: String },
+    NewEpoch {
+        /// The new name.
+        epoch: String,
+    },
     /// The last message that the user has read; 0 when none.
-    Mark { ask: u64, seq: u64 },
+    Mark {
+        /// The question.
+        ask: u64,
+        /// The message.
+        seq: u64,
+    },
 }
 
 /// What is known of a room when it is opened.
@@ -135,7 +249,8 @@ pub struct RoomState {
     pub rev: u64,
     /// The time of its newest message.
     pub time: u64,
-    /// The number of its oldest message that is still kept; messages before it are gone.
+    /// The number of its oldest message that is still kept; messages before it are gone. 0 for a room without any, and one
+    /// more than `seq` when all of them are gone.
     pub oldest: u64,
     /// Its newest messages, oldest first.
     pub recent: Vec<Record>,

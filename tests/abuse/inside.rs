@@ -76,3 +76,53 @@ impl Drop for Inside {
         }
     }
 }
+
+/// Counts its mail, which must come in order.
+struct Postbox {
+    next: u64,
+    gone: Sender<u64>,
+}
+
+impl Application for Postbox {
+    type Mail = u64;
+
+    fn on_mail<C: Context>(&mut self, _: &mut C, mail: u64) {
+        assert_eq!(mail, self.next);
+        self.next += 1;
+    }
+
+    fn on_message<C: Context>(&mut self, _: &mut C, _: ConnId, _: Message<'_>) {}
+}
+
+impl Drop for Postbox {
+    fn drop(&mut self) {
+        let _ = self.gone.send(self.next);
+    }
+}
+
+#[test]
+fn mail_that_may_wait_arrives_however_full_the_mailbox_is() {
+    let (sender, gone) = channel();
+    let mut options = Options::listen(([127, 0, 0, 1], 0).into());
+    options.drain_ms = 100;
+    let server = Server::bind(options, Postbox { next: 0, gone: sender }).unwrap();
+    let handle = server.handle();
+    let mut sent = 0;
+    while handle.send(sent).is_ok() {
+        sent += 1;
+    }
+    assert_eq!(sent, 4096, "the loop does not run yet");
+    let theirs = handle.clone();
+    let writer = std::thread::spawn(move || {
+        (sent..50_000).for_each(|mail| theirs.send_blocking(mail).unwrap());
+        assert!(theirs.shutdown() || theirs.clone().send_blocking(50_000).is_ok());
+        theirs
+    });
+    std::thread::spawn(move || server.run().unwrap());
+    let theirs = writer.join().unwrap();
+    while !handle.shutdown() && gone.try_recv().is_err() {
+        std::thread::yield_now();
+    }
+    assert!(gone.recv_timeout(SOON).unwrap() >= 50_000);
+    assert_eq!(theirs.send_blocking(7), Err(7), "the loop has ended");
+}

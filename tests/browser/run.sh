@@ -47,4 +47,4 @@ fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 npm ci --no-audit --no-fund --loglevel=error || stop "npm ci failed; it needs the npm registry"
-exec node --test --test-reporter=spec --test-concurrency=1 --test-timeout=120000 ./*.test.js
+exec node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.js

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use switchboard::app::{
-    Application, CloseReason, ConnId, Context, HandshakeError, Message, Now, Request, RequestHead, TopicId,
-    Verdict,
+    Application, CloseReason, ConnId, Context, Entrance, HandshakeError, Message, Now, Request, RequestHead,
+    TopicId, Verdict,
 };
 use switchboard::chat::command::Command;
 use switchboard::chat::identity::{Claims, Grant, Verify};
@@ -249,7 +249,7 @@ impl World {
     pub(crate) fn open(&mut self, target: &str, subprotocol: &str, address: &str) -> Client {
         let wire = Wire(Rc::new(RefCell::new(Pipe { room: usize::MAX, ..Pipe::default() })));
         let peer: SocketAddr = address.parse().unwrap();
-        let conn = self.reactor.accepted(wire.clone(), peer);
+        let conn = self.reactor.accepted(wire.clone(), peer, Entrance::default());
         let offer = if subprotocol.is_empty() {
             String::new()
         } else {

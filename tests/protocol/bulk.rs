@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use switchboard::proto::{Input, Limits, Opcode, ProtoConfig, ProtocolError};
+use switchboard::proto::{Buffer, Input, Limits, Opcode, ProtoConfig, ProtocolError};
 
 use crate::support::{Outcome, Role, Seen, connection, frame, receive, seen};
 
@@ -25,7 +25,7 @@ fn receive_in_place(role: Role, bytes: &[u8], read: usize, most: usize, adopts: 
         };
     while at < bytes.len() && outcome.error.is_none() {
         if let Some(len) = connection.wants_buffer().filter(|_| adopts && connection.is_bulky()) {
-            connection.adopt(Vec::with_capacity(len));
+            connection.adopt(Buffer::with_capacity(len).unwrap());
         }
         if let Some(room) = connection.room(most).unwrap() {
             let count = room.len().min(read).min(bytes.len() - at);

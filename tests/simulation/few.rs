@@ -24,7 +24,8 @@ impl<A: Application> Few<A> {
     /// A connection that offers compression.
     pub fn connect(&mut self) -> ConnId {
         let wire = Wire::new(Random(1), 1 << 20);
-        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into());
+        let conn =
+            self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into(), Entrance::default());
         let mut request = Vec::new();
         let deflate = DeflateConfig::default();
         let offer =
@@ -39,7 +40,7 @@ impl<A: Application> Few<A> {
     /// A TCP connection that has sent nothing.
     pub fn accept(&mut self, ip: [u8; 4], entrance: Entrance) -> ConnId {
         let wire = Wire::new(Random(1), 1 << 20);
-        let conn = self.reactor.accepted_at(entrance, SimSocket(wire.clone()), (ip, 1).into());
+        let conn = self.reactor.accepted(SimSocket(wire.clone()), (ip, 1).into(), entrance);
         self.wires.insert(conn, wire);
         conn
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use switchboard::app::{CloseReason, ConnId, Now};
+use switchboard::app::{CloseReason, ConnId, Entrance, Now};
 use switchboard::proto::{Limits, ProtocolError};
 use switchboard::reactor::{Config, Reactor, Readiness};
 
@@ -187,7 +187,8 @@ impl World {
     fn connect(&mut self) {
         let capacity = [200, 5_000, 100_000][self.random.below(3)];
         let wire = Wire::new(Random(self.random.next()), capacity);
-        let conn = self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into());
+        let conn =
+            self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into(), Entrance::default());
         let name = format!("{}-{}", conn.index, conn.generation);
         self.clients.push(Client::new(name, conn, wire, &mut self.random));
     }

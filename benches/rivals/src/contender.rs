@@ -66,6 +66,7 @@ impl Contender {
             Kind::Switchboard(path, options) => {
                 let mut words =
                     vec![path.into(), mode.name().into(), "--listen".into(), address.to_string().into()];
+                words.extend(["--max-queued", MAX_QUEUED].map(Into::into));
                 words.extend(options.iter().map(Into::into));
                 words
             }
@@ -157,6 +158,10 @@ impl Drop for Running {
 fn free_address() -> io::Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
+
+/// Bytes that may wait for all clients of ours: 10,000 connections with 256 KiB under way each are no attack here, and the others
+/// know no such limit.
+const MAX_QUEUED: &str = "8589934592";
 
 /// This crate's directory.
 pub(crate) fn home() -> &'static Path {

@@ -79,6 +79,7 @@ const MANY_TO_FEW: f64 = 1.25;
 /// Targets that are about two cells: the same echo with few connections and with many.
 pub(crate) fn across(tables: &[Table]) -> Vec<Outcome> {
     let ours = |table: &Table| table.ours()?.median(CPU);
+    let floor = |table: &Table| table.row(FLOOR)?.median(CPU);
     let mut outcomes = Vec::new();
     for few in tables {
         let Load::Echo { size, connections: 100, in_flight } = few.cell.load else { continue };
@@ -87,9 +88,12 @@ pub(crate) fn across(tables: &[Table]) -> Vec<Outcome> {
                 if (other, depth) == (size, in_flight))
         });
         let Some(value) = many.and_then(|many| Some(ours(many)? / ours(few)?)) else { continue };
+        let of_floor = many.and_then(|many| Some(floor(many)? / floor(few)?));
+        let of_floor =
+            of_floor.map_or_else(String::new, |of_floor| format!(", where the floor has {of_floor:.3} x"));
         outcomes.push(Outcome {
             target: format!(
-                "echo {size} B x {in_flight} in flight: CPU at 10000 connections at most {MANY_TO_FEW} x that at 100"
+                "echo {size} B x {in_flight} in flight: CPU at 10000 connections at most {MANY_TO_FEW} x that at 100{of_floor}"
             ),
             value: Some(value),
             is_met: Some(value <= MANY_TO_FEW),

@@ -1,135 +1,149 @@
-// The chat page: speaks the `json` subprotocol, shows the room's list, posts what the person types.
-//
-// What a person wrote reaches the document through `textContent` only.
+// The chat page: puts the client, the lists and the composer together.
 
-import { connect } from './connection.js';
+import { Client } from './client.js';
+import { Composer, notice } from './composer.js';
+import { button, byId, bytes, element, nameElement, timeElement } from './dom.js';
 import { forThisBrowser, forThisTab } from './memory.js';
-import { Outbox } from './outbox.js';
+import { MessageList } from './messages.js';
+import { showPeople, showRooms } from './sidebar.js';
 
-const HUES = 6;
-const NEAR_BOTTOM_PX = 60;
 const NAME_STORED_AS = 'switchboard.user';
-const DRAFT_STORED_AS = 'switchboard.draft';
+const ROOMS_STORED_AS = 'switchboard.rooms';
+const TOKEN_STORED_AS = 'switchboard.token';
+const HOME = 'general';
+const TYPING_LOOK_MS = 1_000;
 
-const byId = (id) => document.getElementById(id);
-const log = byId('log');
-const messages = byId('messages');
-const form = byId('composer');
 const user = byId('user');
-const text = byId('text');
-const limits = {
-  user: Number(form.dataset.maxUserBytes),
-  text: Number(form.dataset.maxTextBytes),
-};
 
-let shown = []; // what #messages holds, oldest first
-let following = true; // the newest message is in view
+// ---- who, and where
 
-const connection = connect(`${location.origin.replace(/^http/, 'ws')}/ws`, ['json'], {
-  onState(open) {
-    byId('status').dataset.state = open ? 'open' : 'closed';
-    byId('status-text').textContent = open ? 'Connected' : 'Not connected, retrying…';
-    if (!open) outbox.connectionLost();
+function token() {
+  const address = new URL(location.href);
+  const given = address.searchParams.get('token');
+  if (given) {
+    // A pass has no business in the address bar, in bookmarks and in the history.
+    address.searchParams.delete('token');
+    history.replaceState(null, '', address);
+    forThisTab.write(TOKEN_STORED_AS, given);
+  }
+  return forThisTab.read(TOKEN_STORED_AS) ?? undefined;
+}
+
+function rooms() {
+  try {
+    const known = JSON.parse(forThisBrowser.read(ROOMS_STORED_AS) ?? '[]').filter((name) => typeof name === 'string');
+    return [...new Set([HOME, ...known, ...fromAddress()])];
+  } catch {
+    return [HOME];
+  }
+}
+
+function fromAddress() {
+  const name = decodeURIComponent(location.hash.slice(1));
+  return name && !name.startsWith('@') ? [name] : [];
+}
+
+const storedName = forThisBrowser.read(NAME_STORED_AS);
+user.value = storedName || `Guest ${String(Math.floor(Math.random() * 9000) + 1000)}`;
+
+const client = new Client({
+  url: `${location.origin.replace(/^http/, 'ws')}/ws`,
+  user: user.value,
+  token: token(),
+  rooms: rooms(),
+  on: {
+    state: showState,
+    rooms: roomsChanged,
+    room: roomChanged,
+    notice(text, field) {
+      notice(text);
+      if (field === 'name') user.focus();
+    },
+    refused(post, error) {
+      composer.giveBack(post.room, post.text);
+      notice(`Not sent: ${error.message}`);
+      showOutbox();
+    },
   },
-  onMessage(message) {
-    if (Array.isArray(message.msg)) showList(message.msg);
-    if (message.error !== undefined) showRefusal(message.error);
+});
+let active = client.rooms.get(fromAddress()[0]) ?? client.rooms.get(HOME);
+
+const list = new MessageList(client, {
+  edit: (message) => composer.edit(message),
+  remove: (message) => attempt(client.delete(active, message.seq)),
+  react: (message, emoji, remove) => attempt(client.react(active, message.seq, emoji, remove)),
+  older: () => attempt(client.older(active)),
+  seen,
+});
+
+const composer = new Composer(() => client.limits.text, {
+  post(text) {
+    client.post(active, text);
+    list.scrollToBottom();
+  },
+  edit: (message, text) => attempt(client.edit(active, message.seq, text)),
+  typing: () => client.typing(active),
+  editLast() {
+    const own = active.messages.findLast((message) => message.user === client.user && !message.deleted);
+    if (own && !active.isDirect) composer.edit(own);
   },
 });
 
-const outbox = new Outbox({ send: connection.send, onSilence: connection.abandon });
+/** Says why something that was asked for did not happen. */
+async function attempt(answer) {
+  try {
+    await answer;
+  } catch (error) {
+    notice(error.message);
+  }
+}
 
-// ---- the list
+// ---- what has changed
 
-function showList(list) {
-  const kept = update([...list].reverse());
-  outbox.listArrived(list);
+function showState() {
+  byId('status').dataset.state = client.isOpen ? 'open' : 'closed';
+  byId('status-text').textContent = client.isOpen ? 'Connected' : 'Not connected, retrying…';
+  if (client.isOpen && document.activeElement !== user) user.value = client.user;
+  byId('text').placeholder = `Message as ${client.user}`;
+  composer.check();
+  list.update();
+}
+
+function roomsChanged() {
+  const names = [...client.rooms.keys()].filter((name) => !name.startsWith('@'));
+  forThisBrowser.write(ROOMS_STORED_AS, JSON.stringify(names));
+  if (!client.rooms.has(active.name)) open(client.rooms.get(HOME) ?? client.rooms.values().next().value ?? client.enter(HOME));
+  else showSidebar();
+}
+
+function roomChanged(room, what) {
+  if (room !== active) return showSidebar();
+  if (what === 'typing') return showTyping();
+  if (what === 'people') return showSidebar();
+  if (what === 'reset') notice('The history of this room begins anew.');
+  list.update();
   showOutbox();
-  byId('empty').hidden = shown.length > 0;
-  if (following) scrollToBottom();
-  else byId('newer').hidden = kept === shown.length;
+  showSidebar();
+  showTyping();
+  if (list.isAtBottom) seen();
+  return undefined;
 }
 
-// Keeps the messages that stay, so that a screen reader hears only what is new. Returns how many stayed.
-function update(list) {
-  const keys = list.map(({ user, text, time }) => JSON.stringify([time, user, text]));
-  let gone = 0;
-  while (!shown.slice(gone).every((key, i) => key === keys[i])) gone += 1;
-  const kept = shown.length - gone;
-  log.setAttribute('aria-busy', String(kept === 0));
-  for (let i = 0; i < gone; i += 1) messages.firstElementChild.remove();
-  messages.append(...list.slice(kept).map(messageItem));
-  log.setAttribute('aria-busy', 'false');
-  shown = keys;
-  return kept;
+function seen() {
+  if (document.visibilityState === 'visible') client.seen(active);
 }
 
-function messageItem(message) {
-  const author = element('span', 'author', message.user);
-  author.dataset.hue = hue(message.user);
-  author.dir = 'auto';
-  const body = element('p', 'body', message.text);
-  body.dir = 'auto';
-  const item = element('li', 'message');
-  item.dataset.user = message.user;
-  item.append(author, element('span', 'you', ' (you)'), ' ', timeElement(message.time), body);
-  markOwn(item);
-  return item;
-}
-
-function timeElement(ms) {
-  const at = new Date(ms);
-  const time = element('time', '', clock(at));
-  time.dateTime = at.toISOString();
-  time.title = at.toLocaleString();
-  return time;
-}
-
-function clock(at) {
-  const today = at.toDateString() === new Date().toDateString();
-  const day = today ? {} : { month: 'short', day: 'numeric' };
-  return at.toLocaleString([], { ...day, hour: '2-digit', minute: '2-digit' });
-}
-
-function markOwn(item) {
-  item.classList.toggle('own', item.dataset.user === user.value.trim());
-}
-
-function hue(name) {
-  let sum = 0;
-  for (const char of name) sum = (sum * 31 + char.codePointAt(0)) % 65_521;
-  return sum % HUES;
-}
-
-function element(tag, className, content = '') {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  made.textContent = content;
-  return made;
-}
-
-function scrollToBottom() {
-  following = true;
-  log.scrollTop = log.scrollHeight;
-  byId('newer').hidden = true;
-}
-
-// ---- posting
-
-function post() {
-  const name = user.value.trim();
-  const said = text.value.trim();
-  if (!name || !said) return;
-  outbox.add(name, said);
-  setDraft('');
-  showOutbox();
-  scrollToBottom();
-  text.focus();
+function showSidebar() {
+  byId('title').textContent = active.isDirect ? active.name : `# ${active.name}`;
+  showRooms(client, active, { open, leave: (room) => client.leave(room) });
+  showPeople(client, active, { direct: (name) => open(client.enter(`@${name}`)) });
+  const unread = [...client.rooms.values()].reduce((sum, room) => sum + room.unread(client.user), 0);
+  document.title = unread > 0 ? `(${unread}) Switchboard` : 'Switchboard';
 }
 
 function showOutbox() {
   byId('outbox').replaceChildren(
-    ...outbox.posts.map((waiting) => {
+    ...client.outbox.in(active.name).map((waiting) => {
       const item = element('li', 'message own pending');
       item.append(element('span', 'waiting', 'Waiting to be sent'), element('p', 'body', waiting.text));
       return item;
@@ -137,65 +151,129 @@ function showOutbox() {
   );
 }
 
-// A refused post goes back into the field, in front of what was typed since.
-function showRefusal(error) {
-  const refused = outbox.refused();
-  if (refused) setDraft([refused.text, text.value].filter(Boolean).join('\n'));
+function showTyping() {
+  const names = active.whoTypes(performance.now()).filter((name) => name !== client.user);
+  const who = names.length > 3 ? `${names.length} people` : names.join(', ');
+  byId('typing').textContent = names.length > 0 ? `${who} ${names.length === 1 ? 'is' : 'are'} typing…` : '';
+}
+
+function open(room) {
+  active = room;
+  history.replaceState(null, '', room.name === HOME ? ' ' : `#${encodeURIComponent(room.name)}`);
+  closePanels();
+  closeSearch();
+  composer.open(room);
+  list.open(room);
   showOutbox();
-  byId('notice').textContent = `Not sent: ${error.message ?? error}`;
+  showSidebar();
+  showTyping();
+  composer.focus();
 }
 
-function setDraft(draft) {
-  text.value = draft;
-  draftChanged();
+// ---- the name
+
+function rename() {
+  const name = user.value.trim();
+  if (!name || !checkName()) return;
+  forThisBrowser.write(NAME_STORED_AS, name);
+  notice('');
+  client.rename(name);
 }
 
-function draftChanged() {
-  forThisTab.write(DRAFT_STORED_AS, text.value);
-  byId('notice').textContent = '';
-  const bytes = checkLength(text, limits.text);
-  byId('counter').textContent = `${bytes} of ${limits.text} bytes`;
-  byId('counter').classList.toggle('over', bytes > limits.text);
+function checkName() {
+  const over = bytes(user.value.trim()) - client.limits.name;
+  user.setCustomValidity(over > 0 ? `Too long by ${over} bytes.` : '');
+  return over <= 0;
 }
 
-function nameChanged() {
-  forThisBrowser.write(NAME_STORED_AS, user.value.trim());
-  checkLength(user, limits.user);
-  for (const item of messages.children) markOwn(item);
-}
-
-// The server counts bytes of UTF-8, which is not what `maxlength` counts.
-function checkLength(field, limit) {
-  const bytes = new TextEncoder().encode(field.value.trim()).length;
-  field.setCustomValidity(bytes > limit ? `Too long by ${bytes - limit} bytes.` : '');
-  return bytes;
-}
-
-// ---- what the person does
-
-form.addEventListener('submit', (event) => {
+user.addEventListener('input', checkName);
+user.addEventListener('change', rename);
+user.addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter') return;
   event.preventDefault();
-  post();
+  composer.focus();
 });
-text.addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  form.requestSubmit();
-});
-text.addEventListener('input', draftChanged);
-user.addEventListener('input', nameChanged);
-byId('newer').addEventListener('click', scrollToBottom);
-log.addEventListener('scroll', () => {
-  following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR_BOTTOM_PX;
-  if (following) byId('newer').hidden = true;
-});
-// A growing text field, or a phone's keyboard, must not cover the newest message.
-new ResizeObserver(() => {
-  if (following) scrollToBottom();
-}).observe(log);
 
-user.value = forThisBrowser.read(NAME_STORED_AS) ?? '';
-nameChanged();
-setDraft(forThisTab.read(DRAFT_STORED_AS) ?? '');
-showOutbox();
-(user.value ? text : user).focus();
+// ---- rooms, people, search
+
+byId('join').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const name = byId('join-name').value.trim().replace(/^#\s*/, '');
+  if (!name) return;
+  byId('join-name').value = '';
+  open(client.enter(name));
+});
+
+for (const [opener, panel] of [['rooms-button', 'rooms-panel'], ['people-button', 'people-panel']]) {
+  byId(opener).addEventListener('click', () => {
+    const isOpen = byId(panel).classList.contains('open');
+    closePanels();
+    byId(panel).classList.toggle('open', !isOpen);
+    byId(opener).setAttribute('aria-expanded', String(!isOpen));
+  });
+}
+
+function closePanels() {
+  for (const panel of document.querySelectorAll('.open')) panel.classList.remove('open');
+  for (const opener of document.querySelectorAll('[aria-controls]')) opener.setAttribute('aria-expanded', 'false');
+}
+
+byId('search-form').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const query = byId('query').value.trim();
+  if (!query) return closeSearch();
+  try {
+    showFound(await client.search(active, query));
+  } catch (error) {
+    notice(error.message);
+  }
+  return undefined;
+});
+byId('query').addEventListener('search', () => byId('query').value || closeSearch());
+byId('close-found').addEventListener('click', closeSearch);
+
+function showFound(messages) {
+  byId('found').hidden = false;
+  byId('found-title').textContent = messages.length === 1 ? '1 message' : `${messages.length} messages`;
+  byId('found-list').replaceChildren(...messages.map((message) => {
+    const item = element('li');
+    const show = button('hit', '', '', () => goTo(message));
+    show.append(nameElement(message.user), ' ', timeElement(message.time), element('span', 'body', message.text));
+    item.append(show);
+    return item;
+  }));
+}
+
+/** Brings an old message into view; what lies between is loaded first. */
+async function goTo(message) {
+  const room = active;
+  try {
+    while (room.hasMore && (room.messages[0]?.seq ?? 0) > message.seq && room === active) await client.older(room);
+  } catch (error) {
+    notice(error.message);
+  }
+  if (room !== active) return;
+  closeSearch();
+  list.show(message.seq);
+}
+
+function closeSearch() {
+  byId('found').hidden = true;
+  byId('query').value = '';
+}
+
+addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') {
+    closePanels();
+    closeSearch();
+  }
+});
+document.addEventListener('visibilitychange', () => {
+  if (list.isAtBottom) seen();
+  showSidebar();
+});
+setInterval(showTyping, TYPING_LOOK_MS);
+
+open(active);
+showState();
+if (!storedName && matchMedia('(min-width: 60rem)').matches) user.select();

@@ -1,85 +1,67 @@
-// What was posted and is not yet seen in the room's list. It survives a lost connection and a reload of the page.
-//
-// The `json` subprotocol has no acknowledgement, so one post is on its way at a time: it has arrived when the list holds
-// it once more than before, and it was refused when an error comes instead. A post whose connection was lost before
-// either happened is looked for in the next connection's list, and only then posted again.
+// What was posted and is not acknowledged yet. It survives a lost connection and a reload of the page; its keys make sure that
+// what is sent again is not said twice.
 
 import { forThisTab } from './memory.js';
 
 const STORED_AS = 'switchboard.outbox';
-const ANSWER_LIMIT_MS = 10_000;
 
 export class Outbox {
   #posts = JSON.parse(forThisTab.read(STORED_AS) ?? '[]');
-  #list = null; // of this connection; null until its first list
-  #timer = 0; // runs while a post of this connection is on its way
-  #send;
-  #onSilence;
+  #underWay = new Map(); // of this connection: id of the command -> post
 
-  constructor({ send, onSilence }) {
-    this.#send = send;
-    this.#onSilence = onSilence;
+  /** What waits to be sent to a room, or for its answer. */
+  in(room) {
+    return this.#posts.filter((post) => post.room === room);
   }
 
-  get posts() {
-    return this.#posts.map(({ user, text }) => ({ user, text }));
+  add(room, text) {
+    this.#posts.push({ room, text, key: newKey() });
+    this.#store();
   }
 
-  add(user, text) {
-    this.#posts.push({ user, text });
-    this.#advance();
+  /** The posts that are not under way; a room's posts go out one after the other, so that they keep their order. */
+  due(isReady) {
+    const busy = new Set([...this.#underWay.values()].map((post) => post.room));
+    const due = [];
+    for (const post of this.#posts) {
+      if (busy.has(post.room) || !isReady(post.room)) continue;
+      busy.add(post.room);
+      due.push(post);
+    }
+    return due;
   }
 
-  connectionLost() {
-    this.#list = null;
-    this.#answered();
+  sent(id, post) {
+    this.#underWay.set(id, post);
   }
 
-  listArrived(list) {
-    this.#list = list;
-    const first = this.#posts[0];
-    if (first?.after !== undefined && this.#arrived(first)) this.#shift();
-    this.#advance();
-  }
-
-  // Takes the post that the server refused out of the box; undefined when none was on its way.
-  refused() {
-    if (!this.#timer) return undefined;
-    const post = this.#shift();
-    this.#advance();
+  /** The answer came that ends a post; undefined when `id` is no post's. */
+  answered(id) {
+    const post = this.#underWay.get(id);
+    this.#underWay.delete(id);
+    if (post) {
+      this.#posts = this.#posts.filter((other) => other !== post);
+      this.#store();
+    }
     return post;
   }
 
-  #advance() {
-    const first = this.#posts[0];
-    if (first && this.#list && !this.#timer) {
-      first.after = this.#list[0]?.time ?? 0;
-      first.seen = copies(this.#list, first);
-      if (this.#send({ user: first.user, text: first.text })) {
-        this.#timer = setTimeout(this.#onSilence, ANSWER_LIMIT_MS);
-      }
-    }
+  /** The post is to be sent again; false when `id` is no post's. */
+  postponed(id) {
+    return this.#underWay.delete(id);
+  }
+
+  connectionLost() {
+    this.#underWay.clear();
+  }
+
+  #store() {
     forThisTab.write(STORED_AS, JSON.stringify(this.#posts));
-  }
-
-  #arrived(post) {
-    if (copies(this.#list, post) > post.seen) return true;
-    // A busy room may push the post out of the list before this page sees it: then all that is left is newer.
-    return this.#timer !== 0 && post.after > 0 && this.#list.at(-1)?.time > post.after;
-  }
-
-  #shift() {
-    this.#answered();
-    return this.#posts.shift();
-  }
-
-  #answered() {
-    clearTimeout(this.#timer);
-    this.#timer = 0;
   }
 }
 
-// Only what is as new as the newest message of the moment of posting counts, by the server's own clock.
-function copies(list, { user, text, after }) {
-  return list.filter((m) => m.time >= after && m.user === user && m.text === text).length;
+function newKey() {
+  // `randomUUID` exists on secure origins only.
+  const octets = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(octets, (octet) => octet.toString(16).padStart(2, '0')).join('');
 }

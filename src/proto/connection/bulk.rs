@@ -3,7 +3,7 @@
 use super::{Awaits, Connection, ReadyState};
 #[cfg(doc)]
 use crate::proto::Input;
-use crate::proto::{OwnedMessage, ProtocolError};
+use crate::proto::{Buffer, OwnedMessage, ProtocolError};
 
 /// A payload of which fewer bytes than this are outstanding is read with everything else.
 const BULK_LEN: u64 = 32 * 1024;
@@ -55,7 +55,7 @@ impl Connection {
 
     /// Puts the unfinished message together in this buffer, which is empty and has the room that [`Self::wants_buffer`] asked
     /// for.
-    pub fn adopt(&mut self, buffer: Vec<u8>) {
+    pub fn adopt(&mut self, buffer: Buffer) {
         if let Some(message) = self.partial.as_mut().and_then(|partial| partial.message.as_mut()) {
             message.adopt(buffer);
         }

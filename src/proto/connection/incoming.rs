@@ -2,6 +2,7 @@
 
 use super::{Awaits, Connection, Event, ReadyState};
 use crate::proto::assembly::{Assembly, Frame, unmask};
+use crate::proto::buffer::Buffer;
 use crate::proto::close::CloseFrame;
 use crate::proto::deflate;
 use crate::proto::frame::{FrameHeader, Opcode, RSV1};
@@ -243,7 +244,7 @@ impl Connection {
         let payload = std::mem::take(&mut partial.control);
         self.partial.take_if(|partial| partial.message.is_none());
         self.awaits = Awaits::Header;
-        self.control(Content::Assembled(payload), out).map(Some)
+        self.control(Content::Assembled(payload.into()), out).map(Some)
     }
 
     /// Appends a piece of a data frame to its message and gives the message when it is whole; or hands the piece on.
@@ -258,7 +259,7 @@ impl Connection {
             Some(deflate) if message.compressed_len.is_some() => {
                 let limit = self.config.limits.max_message;
                 message.append_compressed(piece, self.frame.key, deflate, limit, is_last)?;
-                if self.streams { message.take_inflated() } else { Content::Assembled(Vec::new()) }
+                if self.streams { message.take_inflated() } else { Content::Assembled(Buffer::default()) }
             }
             _ if self.streams => {
                 message.pass_on(piece, self.frame.key)?;
@@ -266,7 +267,7 @@ impl Connection {
             }
             _ => {
                 message.append(piece, self.frame.key, outstanding)?;
-                Content::Assembled(Vec::new())
+                Content::Assembled(Buffer::default())
             }
         };
         let kind = message.kind;

@@ -1,0 +1,413 @@
+//! Opening a data directory: what must be there, what must be sound, and what the loop learns at the start.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::row::{Head, read_post};
+use super::schema::{self, APPLICATION, FORMAT, FOUND, TABLES, checksum};
+use super::{Ban, Key, Start, clock, search};
+
+/// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
+const CHECKED_BYTES: u64 = 256 << 20;
+/// Posts that are looked through for keys at the start.
+const KEY_SCAN: usize = 8 << 20;
+/// So many posts older than the window end the search for keys: the clock may have been set in between.
+const KEY_SLACK: usize = 4096;
+
+/// How a history is kept.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// For how long a key makes posting twice post once, in milliseconds.
+    pub window_ms: u64,
+    /// Keys that are read at the start, the newest of those within the window; about 150 bytes each.
+    pub max_keys: usize,
+    /// Messages that a room keeps; 0: all.
+    pub keep_posts: u64,
+    /// For how long messages are kept, in milliseconds; 0: for ever.
+    pub keep_ms: u64,
+    /// Edits, deletions and reactions that a room remembers, for those who resume; 0: all.
+    pub keep_changes: u64,
+    /// Milliseconds since 1970.
+    pub now: fn() -> u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            window_ms: 600_000,
+            max_keys: 1 << 20,
+            keep_posts: 0,
+            keep_ms: 0,
+            keep_changes: 10_000,
+            now: clock::now_ms,
+        }
+    }
+}
+
+/// Why a data directory cannot be used; the message says what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory or a file in it cannot be made or opened.
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another process uses the directory.
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The file is not a history of this program.
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer version.
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The format of the file.
+        found: i32,
+    },
+    /// The file is damaged.
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// It cannot be read or written.
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io { path, error } => {
+                let advice = match error.kind() {
+                    io::ErrorKind::NotFound => "its parent directory must exist",
+                    io::ErrorKind::PermissionDenied => "this user must be allowed to write there",
+                    io::ErrorKind::ReadOnlyFilesystem => "the file system must not be read-only",
+                    io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => "it must be a directory",
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full",
+                    _ => "choose another directory with --data",
+                };
+                write!(f, "cannot use {}: {error}; {advice}", path.display())
+            }
+            Self::Locked { dir } => write!(
+                f,
+                "{} is in use by another process; stop that one, or choose another directory with --data",
+                dir.display()
+            ),
+            Self::Foreign { path } => write!(
+                f,
+                "{} is not a history of switchboard; it is left alone: move it away, or choose another directory with \
+                 --data",
+                path.display()
+            ),
+            Self::Newer { path, found } => write!(
+                f,
+                "{} has format {found}, this version knows formats up to {FORMAT}; it is left alone: use a newer \
+                 version",
+                path.display()
+            ),
+            Self::Damaged { path, what } => write!(
+                f,
+                "{} is damaged ({what}); it is left alone: restore a backup, or save what can be read with \
+                 `switchboard export --all` and import it into another directory",
+                path.display()
+            ),
+            Self::Unusable { path, reason } => write!(f, "cannot use {}: {reason}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+type Result<T> = std::result::Result<T, OpenError>;
+
+/// A data directory that this process holds the lock of.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) dir: PathBuf,
+    /// The database.
+    pub(super) path: PathBuf,
+    pub(super) options: Options,
+    /// Locked for as long as the value lives.
+    _lock: File,
+}
+
+impl Place {
+    /// Makes the directory when it is missing, and takes its lock.
+    pub(super) fn take(dir: &Path, options: Options) -> Result<Self> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |error| OpenError::Io { path, error }
+        };
+        match DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            made => made.map_err(io(dir))?,
+        }
+        let path = dir.join("lock");
+        let lock = private().write(true).create(true).truncate(false).open(&path).map_err(io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(OpenError::Io { path, error }),
+        }
+        let path = database(dir);
+        match private().write(true).create_new(true).open(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(OpenError::Io { path, error });
+            }
+            _ => {}
+        }
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))?;
+        Ok(Self { dir: dir.to_owned(), path, options, _lock: lock })
+    }
+
+    /// Opens the database, makes it when it is new, and finds out what the loop must know.
+    pub(super) fn open(&self) -> Result<(Connection, Start)> {
+        let log = fs::metadata(self.dir.join("switchboard.db-wal")).map_or(0, |found| found.len());
+        let conn = schema::connect(&self.path).map_err(|error| self.refusal(&error))?;
+        self.recognize(&conn)?;
+        schema::set_up_writer(&conn).map_err(|error| self.refusal(&error))?;
+        if log > 0 {
+            tracing::warn!(
+                bytes = log,
+                "the last run did not end in order; what it had committed was read back"
+            );
+        }
+        self.check(&conn)?;
+        let start = self.start(&conn).map_err(|error| self.refusal(&error))?;
+        Ok((conn, start))
+    }
+
+    pub(super) fn refusal(&self, error: &rusqlite::Error) -> OpenError {
+        let path = self.path.clone();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
+            Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, what: error.to_string() },
+            Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+                let reason = format!("{error}; this user must be allowed to write it and its directory");
+                OpenError::Unusable { path, reason }
+            }
+            Some(ErrorCode::DiskFull) => OpenError::Unusable { path, reason: format!("{error}: make room") },
+            _ => OpenError::Unusable { path, reason: error.to_string() },
+        }
+    }
+
+    /// Nothing is written to a file that is not ours.
+    fn recognize(&self, conn: &Connection) -> Result<()> {
+        let number = |sql| conn.query_row(sql, [], |row| row.get::<_, i32>(0));
+        let refusal = |error: rusqlite::Error| self.refusal(&error);
+        let application = number("PRAGMA application_id").map_err(refusal)?;
+        let format = number("PRAGMA user_version").map_err(refusal)?;
+        if application == APPLICATION {
+            if format > FORMAT {
+                return Err(OpenError::Newer { path: self.path.clone(), found: format });
+            }
+            if format == FORMAT {
+                return Ok(());
+            }
+        }
+        let tables = number("SELECT count(*) FROM sqlite_schema").map_err(refusal)?;
+        if application != 0 || format != 0 || tables != 0 {
+            return Err(OpenError::Foreign { path: self.path.clone() });
+        }
+        schema::set_up_writer(conn).map_err(refusal)?;
+        conn.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {TABLES} {FOUND}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};
+             COMMIT;"
+        ))
+        .map_err(refusal)
+    }
+
+    /// The list of rooms must be sound, or numbers could be given twice; of the rest what is damaged is passed over.
+    fn check(&self, conn: &Connection) -> Result<()> {
+        let damaged = |what: String| OpenError::Damaged { path: self.path.clone(), what };
+        if !schema::is_whole(conn).map_err(|error| self.refusal(&error))? {
+            return Err(damaged("its tables are not as they were made".into()));
+        }
+        let len = fs::metadata(&self.path).map_or(0, |found| found.len());
+        let checks: &[&str] = if len <= CHECKED_BYTES {
+            &["PRAGMA quick_check(1)", "PRAGMA integrity_check('rooms')"]
+        } else {
+            &["PRAGMA integrity_check('rooms')", "PRAGMA integrity_check('heads')"]
+        };
+        for check in checks {
+            let ask = || conn.query_row(check, [], |row| row.get(0)).map_err(|error| self.refusal(&error));
+            let mut said: String = ask()?;
+            if said.contains("fts5") {
+                tracing::error!(said, "the index of words is damaged; it is made anew");
+                search::rebuild(conn).map_err(|error| self.refusal(&error))?;
+                said = ask()?;
+            }
+            if said != "ok" {
+                return Err(damaged(said));
+            }
+        }
+        let flaw = find_flaw(conn).map_err(|error| self.refusal(&error))?;
+        flaw.map_or(Ok(()), |flaw| Err(damaged(flaw)))
+    }
+
+    fn start(&self, conn: &Connection) -> rusqlite::Result<Start> {
+        let identity = identity(&self.path);
+        let known = load_meta(conn, "epoch")?
+            .filter(|_| load_meta(conn, "identity").is_ok_and(|known| known == identity));
+        let epoch = if let Some(epoch) = known {
+            epoch
+        } else {
+            let epoch = random_epoch();
+            conn.execute_batch("BEGIN IMMEDIATE")?;
+            store_meta(conn, "epoch", &epoch)?;
+            store_meta(conn, "identity", &identity.unwrap_or_default())?;
+            conn.execute_batch("COMMIT")?;
+            epoch
+        };
+        Ok(Start { epoch, keys: self.load_keys(conn)?, bans: load_bans(conn)? })
+    }
+
+    fn load_keys(&self, conn: &Connection) -> rusqlite::Result<Vec<Key>> {
+        let Options { window_ms, max_keys, now, .. } = self.options;
+        let since = now().saturating_sub(window_ms);
+        let mut names: HashMap<i64, Arc<str>> = HashMap::new();
+        let mut keys = Vec::new();
+        let mut old = 0;
+        let mut select = conn.prepare(
+            "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc FROM posts ORDER BY id DESC",
+        )?;
+        let mut rows = select.query([])?;
+        let mut seen = 0;
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            if keys.len() == max_keys || seen > KEY_SCAN {
+                tracing::warn!(
+                    keys = keys.len(),
+                    "more keys within the window than are remembered: the oldest are not"
+                );
+                break;
+            }
+            if row.get::<_, i64>(4)?.cast_unsigned() < since {
+                old += 1;
+                if old > KEY_SLACK {
+                    break;
+                }
+                continue;
+            }
+            let Some(mut stored) = read_post(row)? else { continue };
+            let Some(key) = stored.record.post.key.take() else { continue };
+            let room = if let Some(name) = names.get(&stored.room) {
+                Arc::clone(name)
+            } else {
+                let mut select = conn.prepare_cached("SELECT name FROM rooms WHERE id = ?1")?;
+                let name: Arc<str> = select.query_row([stored.room], |row| row.get(0))?;
+                names.insert(stored.room, Arc::clone(&name));
+                name
+            };
+            let post = stored.record.post;
+            keys.push(Key { user: post.user, key, room, seq: post.seq, time: post.time });
+        }
+        keys.reverse();
+        Ok(keys)
+    }
+}
+
+/// The database of a data directory.
+pub(super) fn database(dir: &Path) -> PathBuf {
+    dir.join("switchboard.db")
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// Looks through the rooms and their heads.
+fn find_flaw(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let mut select = conn.prepare(
+        "SELECT r.id, r.name, r.crc, h.room IS NULL, h.seq, h.rev, h.time, h.post, h.change, h.oldest, h.crc
+         FROM rooms r LEFT JOIN heads h ON h.room = r.id",
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let name = row.get_ref(1)?;
+        if name.as_str().is_err()
+            || row.get::<_, i64>(2)? != checksum(&[id], &[name.as_bytes().unwrap_or_default()])
+        {
+            return Ok(Some(format!("the name of room number {id}")));
+        }
+        if !row.get::<_, bool>(3)? && Head::read(row, 4, id)?.is_none() {
+            return Ok(Some(format!("the head of room number {id}")));
+        }
+    }
+    let heads: i64 =
+        conn.query_row("SELECT count(*) FROM heads WHERE room NOT IN (SELECT id FROM rooms)", [], |row| {
+            row.get(0)
+        })?;
+    Ok((heads > 0).then(|| "a head without a room".to_owned()))
+}
+
+fn load_bans(conn: &Connection) -> rusqlite::Result<Vec<Ban>> {
+    let mut select = conn.prepare("SELECT user, until, reason, crc FROM bans ORDER BY user")?;
+    let mut rows = select.query([])?;
+    let mut bans = Vec::new();
+    while let Some(row) = rows.next()? {
+        let until: Option<i64> = row.get(1)?;
+        let (user, reason) = (row.get_ref(0)?, row.get_ref(2)?);
+        let (Ok(user), Ok(reason)) = (user.as_str(), reason.as_str()) else { continue };
+        if row.get::<_, i64>(3)? != checksum(&[until.unwrap_or(-1)], &[user.as_bytes(), reason.as_bytes()]) {
+            tracing::error!("a damaged entry of the list of bans is passed over");
+            continue;
+        }
+        bans.push(Ban { user: user.into(), until: until.map(i64::cast_unsigned), reason: reason.into() });
+    }
+    Ok(bans)
+}
+
+/// Names the file itself: a copy of it has another identity. `None` when the system does not say.
+fn identity(path: &Path) -> Option<String> {
+    fs::metadata(path).ok().map(|found| format!("{}:{}", found.dev(), found.ino()))
+}
+
+/// Names a history.
+pub(super) fn random_epoch() -> String {
+    // Without the system's randomness the time still tells two histories apart.
+    let number = getrandom::u64().unwrap_or_else(|_| clock::now_ms());
+    format!("{number:016x}")
+}
+
+pub(super) fn load_meta(conn: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    let mut select = conn.prepare_cached("SELECT value, crc FROM meta WHERE name = ?1")?;
+    let mut rows = select.query([name])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let value = row.get_ref(0)?.as_str().unwrap_or_default().to_owned();
+    let is_sound = row.get::<_, i64>(1)? == checksum(&[], &[name.as_bytes(), value.as_bytes()]);
+    if !is_sound {
+        tracing::error!(name, "a damaged entry is made anew");
+    }
+    Ok(is_sound.then_some(value))
+}
+
+pub(super) fn store_meta(conn: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {
+    let crc = checksum(&[], &[name.as_bytes(), value.as_bytes()]);
+    conn.prepare_cached("INSERT OR REPLACE INTO meta(name, value, crc) VALUES(?1, ?2, ?3)")?
+        .execute((name, value, crc))?;
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The thread that reads. It waits for no fsync and holds up no commit; what was committed before a question is in its answer.
+
+use std::collections::HashMap;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+
+use super::archive::{Options, Place};
+use super::row::{Head, Walk, load_change, load_head, load_reactions, signed};
+use super::schema::{self, checksum};
+use super::worker::Notify;
+use super::{Action, Event, Record, Request, RoomState};
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Question(Request),
+    Stop,
+}
+
+/// What the two threads share.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    /// The connection that reads; opened when it is needed. Whoever recovers closes it.
+    pub(super) conn: Option<Connection>,
+    /// Rooms of a failed commit that may or may not be on the disk.
+    pub(super) doubts: HashMap<Arc<str>, Doubt>,
+}
+
+/// What of a room must not be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Messages with this number and above.
+    From(u64),
+    /// Anything: messages from before may have changed.
+    All,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reader {
+    place: Arc<Place>,
+    inbox: Receiver<Ask>,
+    notify: Notify,
+    slot: Arc<Mutex<Slot>>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        place: Arc<Place>,
+        inbox: Receiver<Ask>,
+        notify: Notify,
+        slot: Arc<Mutex<Slot>>,
+    ) -> Self {
+        Self { place, inbox, notify, slot }
+    }
+
+    /// Answers until it is told to stop, or nobody is left who could ask.
+    pub(super) fn run(self) {
+        while let Ok(Ask::Question(request)) = self.inbox.recv() {
+            if let Some(event) = self.answer(request) {
+                self.notify.tell(event);
+            }
+        }
+    }
+
+    fn answer(&self, request: Request) -> Option<Event> {
+        let options = &self.place.options;
+        Some(match request {
+            Request::Open { room, recent, changes } => {
+                let state = self
+                    .read(&room, |conn, room, head| open_room(conn, options, room, head, recent, changes));
+                Event::Opened { room, state }
+            }
+            Request::Page { ask, room, before, limit } => {
+                let records =
+                    self.read(&room, |conn, room, head| page(conn, options, room, head, before, limit));
+                Event::Page { ask, records }
+            }
+            Request::Search { ask, room, query, limit } => {
+                let records = self.read(&room, |conn, room, head| {
+                    super::search::find(conn, options, room, head, &query, limit)
+                });
+                Event::Page { ask, records }
+            }
+            Request::Mark { ask, room, user } => {
+                let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
+                Event::Mark { ask, seq }
+            }
+            // Those go to the other thread.
+            Request::Commit(_) | Request::RolledBack => return None,
+        })
+    }
+
+    /// Reads one state of the database: a room's number and head, and whatever hangs on them. Of a room that nobody knows
+    /// there is nothing to tell.
+    fn read<T: Default>(
+        &self,
+        name: &str,
+        question: impl FnOnce(&Connection, i64, Head) -> rusqlite::Result<T>,
+    ) -> Result<T, String> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubt = slot.doubts.get(name).copied();
+        if doubt == Some(Doubt::All) {
+            return Err(
+                "the last changes of this room could not be written; they are being looked after".into()
+            );
+        }
+        let conn = match slot.conn.take() {
+            Some(conn) => Ok(conn),
+            None => {
+                schema::connect(&self.place.path).and_then(|conn| schema::set_up_reader(&conn).map(|()| conn))
+            }
+        };
+        let answer = conn.and_then(|conn| {
+            conn.execute_batch("BEGIN")?;
+            let answer = match load_head(&conn, name)? {
+                None => T::default(),
+                Some((room, mut head)) => {
+                    if let Some(Doubt::From(seq)) = doubt {
+                        head = before_doubt(&conn, room, head, seq)?;
+                    }
+                    question(&conn, room, visible(&self.place.options, head))?
+                }
+            };
+            conn.execute_batch("COMMIT")?;
+            slot.conn = Some(conn);
+            Ok(answer)
+        });
+        // After an error the connection is gone, and the next question opens another one.
+        answer.map_err(|error| {
+            tracing::error!(%error, room = name, "the history could not be read");
+            error.to_string()
+        })
+    }
+}
+
+/// The room as it was before the message `seq`.
+fn before_doubt(conn: &Connection, room: i64, mut head: Head, seq: u64) -> rusqlite::Result<Head> {
+    if head.seq >= seq {
+        let newest = Walk::new(conn, room, &head, seq)?.next(conn)?;
+        head.seq = seq - 1;
+        (head.post, head.time) = newest.map_or((0, 0), |stored| (stored.id, stored.record.post.time));
+    }
+    Ok(head)
+}
+
+/// The room as the rules of retention show it, whether or not what they take away is gone from the disk yet.
+fn visible(options: &Options, mut head: Head) -> Head {
+    if options.keep_posts > 0 {
+        head.oldest = head.oldest.max((head.seq + 1).saturating_sub(options.keep_posts));
+    }
+    head
+}
+
+/// Whether a message is too old to be shown.
+pub(super) fn is_expired(options: &Options, time: u64) -> bool {
+    options.keep_ms > 0 && time.saturating_add(options.keep_ms) < (options.now)()
+}
+
+fn open_room(
+    conn: &Connection,
+    options: &Options,
+    room: i64,
+    mut head: Head,
+    recent: usize,
+    changes: usize,
+) -> rusqlite::Result<RoomState> {
+    let mut records = Vec::new();
+    let mut walk = Walk::new(conn, room, &head, u64::MAX)?;
+    while records.len() < recent
+        && let Some(stored) = walk.next(conn)?
+    {
+        if is_expired(options, stored.record.post.time) {
+            head.oldest = head.oldest.max(stored.record.post.seq + 1);
+            break;
+        }
+        let reactions = load_reactions(conn, stored.id)?;
+        records.push(Record { reactions, ..stored.record });
+    }
+    records.reverse();
+    let Head { seq, rev, time, oldest, .. } = head;
+    let changes = newest_changes(conn, room, &head, changes)?;
+    Ok(RoomState { seq, rev, time, oldest, recent: records, changes })
+}
+
+/// The newest changes that follow each other without a gap, the oldest first.
+fn newest_changes(conn: &Connection, room: i64, head: &Head, limit: usize) -> rusqlite::Result<Vec<Action>> {
+    let mut changes: Vec<Action> = Vec::new();
+    let mut next = head.change;
+    let mut rev = head.rev;
+    while changes.len() < limit && next != 0 && rev != 0 {
+        let Some(change) = load_change(conn, next)? else { break };
+        let found = match &change.action {
+            Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => *rev,
+            Action::Post(_) | Action::Read { .. } => 0,
+        };
+        if change.room != room || found != rev {
+            break;
+        }
+        next = change.prev;
+        rev -= 1;
+        changes.push(change.action);
+    }
+    changes.reverse();
+    Ok(changes)
+}
+
+fn page(
+    conn: &Connection,
+    options: &Options,
+    room: i64,
+    head: Head,
+    before: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Record>> {
+    let mut walk = Walk::new(conn, room, &head, before)?;
+    let mut records = Vec::new();
+    while records.len() < limit
+        && let Some(stored) = walk.next(conn)?
+    {
+        if is_expired(options, stored.record.post.time) {
+            break;
+        }
+        let reactions = load_reactions(conn, stored.id)?;
+        records.push(Record { reactions, ..stored.record });
+    }
+    records.reverse();
+    Ok(records)
+}
+
+fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
+    let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
+    let mut rows = select.query((room, user))?;
+    let Some(row) = rows.next()? else { return Ok(0) };
+    let seq = row.get::<_, i64>(0)?.cast_unsigned();
+    let is_sound = row.get::<_, i64>(1)? == checksum(&[room, signed(seq)], &[user.as_bytes()]);
+    Ok(if is_sound { seq.min(head.seq) } else { 0 })
+}

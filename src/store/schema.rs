@@ -1,0 +1,113 @@
+//! The tables, and how a connection to them is set up.
+//!
+//! A commit appends: rows of `posts` and `changes` have growing numbers and link back to the row before in their room,
+//! so the rows of a thousand rooms fill the same few pages. What a commit touches besides is one small row of `heads` for
+//! each room in it. `marks` has every [`MARK_EVERY`]th post of a room, so that any place in a history is found in so many
+//! steps. Each row has a checksum of what it says and where it stands: SQLite itself would not find a flipped bit.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crc32fast::Hasher;
+use rusqlite::{Connection, OpenFlags, Result};
+
+/// `application_id` of the file: "SWBD".
+pub(super) const APPLICATION: i32 = 0x5357_4244;
+/// `user_version` of the file; a newer one is not opened.
+pub(super) const FORMAT: i32 = 1;
+/// Every so many posts of a room one is found without a walk.
+pub(super) const MARK_EVERY: u64 = 64;
+/// How long a connection waits for another one's lock; only other processes ever hold one for long.
+const BUSY: Duration = Duration::from_secs(5);
+/// Prepared statements that a connection keeps beside those of the commit path.
+const STATEMENTS: usize = 64;
+
+/// A post is deleted, or its author verified.
+pub(super) const DELETED: i64 = 1;
+pub(super) const VERIFIED: i64 = 2;
+
+pub(super) const TABLES: &str = "
+CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE rooms(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE heads(
+  room INTEGER PRIMARY KEY, seq INTEGER NOT NULL, rev INTEGER NOT NULL, time INTEGER NOT NULL, post INTEGER NOT NULL,
+  change INTEGER NOT NULL, oldest INTEGER NOT NULL, crc INTEGER NOT NULL) STRICT;
+CREATE TABLE posts(
+  id INTEGER PRIMARY KEY, prev INTEGER NOT NULL, room INTEGER NOT NULL, seq INTEGER NOT NULL, time INTEGER NOT NULL,
+  flags INTEGER NOT NULL, edited INTEGER, user TEXT NOT NULL, client TEXT NOT NULL, key TEXT, text TEXT NOT NULL,
+  crc INTEGER NOT NULL) STRICT;
+CREATE TABLE marks(room INTEGER NOT NULL, seq INTEGER NOT NULL, post INTEGER NOT NULL,
+  PRIMARY KEY(room, seq)) STRICT, WITHOUT ROWID;
+CREATE TABLE changes(
+  id INTEGER PRIMARY KEY, prev INTEGER NOT NULL, room INTEGER NOT NULL, rev INTEGER NOT NULL, seq INTEGER NOT NULL,
+  kind INTEGER NOT NULL, time INTEGER NOT NULL, user TEXT NOT NULL, body TEXT NOT NULL, crc INTEGER NOT NULL) STRICT;
+CREATE INDEX edits ON changes(room, seq) WHERE kind = 1;
+CREATE TABLE reactions(post INTEGER NOT NULL, emoji TEXT NOT NULL, user TEXT NOT NULL, rev INTEGER NOT NULL,
+  crc INTEGER NOT NULL, PRIMARY KEY(post, emoji, user)) STRICT, WITHOUT ROWID;
+CREATE TABLE reads(room INTEGER NOT NULL, user TEXT NOT NULL, seq INTEGER NOT NULL, crc INTEGER NOT NULL,
+  PRIMARY KEY(room, user)) STRICT, WITHOUT ROWID;
+CREATE TABLE bans(user TEXT PRIMARY KEY, until INTEGER, reason TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE reindex(post INTEGER PRIMARY KEY) STRICT;
+";
+
+/// The words of posts. Contentless: the text stands in `posts` alone. `room` is one word for each room.
+pub(super) const FOUND: &str = "CREATE VIRTUAL TABLE found USING fts5(
+  room, text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2')";
+
+/// A connection to a file that exists. Nothing is read yet.
+pub(super) fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.execute_batch(
+        "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
+    )?;
+    Ok(conn)
+}
+
+/// How the one connection that writes is set up: every commit is on the disk when it returns, and checkpoints are left to
+/// us. A log that grew for a while is cut down again.
+pub(super) fn set_up_writer(conn: &Connection) -> Result<()> {
+    conn.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
+         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768; PRAGMA secure_delete = FAST;",
+    )
+}
+
+/// How a connection that only reads is set up.
+pub(super) fn set_up_reader(conn: &Connection) -> Result<()> {
+    conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0;")
+}
+
+/// Whether the tables are as [`TABLES`] makes them. (Those within the index of words are its own affair.)
+pub(super) fn is_whole(conn: &Connection) -> Result<bool> {
+    let expected = Connection::open_in_memory()?;
+    expected.execute_batch(TABLES)?;
+    expected.execute_batch(FOUND)?;
+    Ok(tables(conn)? == tables(&expected)?)
+}
+
+fn tables(conn: &Connection) -> Result<Vec<[Option<String>; 4]>> {
+    let mut select = conn.prepare(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT GLOB 'found_*' ORDER BY name",
+    )?;
+    select.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?.collect()
+}
+
+/// The checksum of a row: of its numbers, and of its texts with their lengths.
+pub(super) fn checksum(numbers: &[i64], texts: &[&[u8]]) -> i64 {
+    let mut hasher = Hasher::new();
+    let mut fixed = [0; 128];
+    let mut len = 0;
+    let lengths = texts.iter().map(|text| (text.len() as u64).cast_signed());
+    for number in numbers.iter().copied().chain(lengths) {
+        fixed[len..len + 8].copy_from_slice(&number.to_le_bytes());
+        len += 8;
+    }
+    hasher.update(&fixed[..len]);
+    for text in texts {
+        hasher.update(text);
+    }
+    hasher.finalize().into()
+}

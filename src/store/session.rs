@@ -1,0 +1,464 @@
+//! What one connection writes: batches, each commit of them whole or not at all.
+//!
+//! The statements of the commit path are prepared once. Of the rooms in use number and head are kept in memory, so a post
+//! costs one row, and each room of a commit one more. After an error a session is of no use any more: what it keeps in
+//! memory may be ahead of the disk.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Statement, params};
+
+use super::row::{Head, change_checksum, change_columns, find_post, flags, load_head, post_checksum, signed};
+use super::schema::{MARK_EVERY, checksum};
+use super::search;
+use super::{Action, Ban, BanChange, Batch, Change, Post};
+
+/// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
+pub(super) const ROOMS_KEPT: usize = 65_536;
+
+/// Why something could not be made durable.
+#[derive(Debug)]
+pub(super) enum Error {
+    Sqlite(rusqlite::Error),
+    /// What was handed over contradicts what is there.
+    Contradiction(String),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sqlite(error) => error.fmt(f),
+            Self::Contradiction(what) => f.write_str(what),
+        }
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, Error>;
+
+/// By what one knows after a failed commit whether it is on the disk nevertheless: the last row that it added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Trace {
+    pub(super) post: Option<i64>,
+    pub(super) change: Option<i64>,
+}
+
+#[derive(Debug)]
+struct Room {
+    id: i64,
+    head: Head,
+    is_dirty: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Session<'c> {
+    pub(super) conn: &'c Connection,
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    insert_post: Statement<'c>,
+    insert_mark: Statement<'c>,
+    insert_change: Statement<'c>,
+    write_head: Statement<'c>,
+    rooms: Vec<Room>,
+    by_name: HashMap<Arc<str>, usize>,
+    by_id: HashMap<i64, usize>,
+    dirty: Vec<usize>,
+    /// The rows that come next.
+    next_post: i64,
+    next_change: i64,
+    next_room: i64,
+    /// Posts up to this row are in the index of words.
+    pub(super) indexed: i64,
+    /// Posts up to there changed since.
+    pub(super) has_stale: bool,
+    /// What the transaction under way added so far, and the bans that it replaced.
+    trace: Trace,
+    replaced_bans: Vec<BanChange>,
+}
+
+impl<'c> Session<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Result<Self> {
+        let top = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+        Ok(Self {
+            conn,
+            begin: conn.prepare("BEGIN IMMEDIATE")?,
+            commit: conn.prepare("COMMIT")?,
+            insert_post: conn.prepare(
+                "INSERT INTO posts(id, prev, room, seq, time, flags, edited, user, client, key, text, crc)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, NULL, ?7, ?8, ?9, ?10, ?11)",
+            )?,
+            insert_mark: conn.prepare("INSERT INTO marks(room, seq, post) VALUES(?1, ?2, ?3)")?,
+            insert_change: conn.prepare(
+                "INSERT INTO changes(id, prev, room, rev, seq, kind, time, user, body, crc)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?,
+            write_head: conn.prepare(
+                "INSERT OR REPLACE INTO heads(room, seq, rev, time, post, change, oldest, crc)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?,
+            rooms: Vec::new(),
+            by_name: HashMap::new(),
+            by_id: HashMap::new(),
+            dirty: Vec::new(),
+            // Rows that retention removed are not numbered again while something may still name them.
+            next_post: 1
+                + top(
+                    "SELECT max(ifnull((SELECT max(id) FROM posts), 0), ifnull((SELECT max(post) FROM heads), 0))",
+                )?,
+            next_change: 1
+                + top(
+                    "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))",
+                )?,
+            next_room: 1 + top("SELECT ifnull(max(id), 0) FROM rooms")?,
+            indexed: search::load_position(conn)?,
+            has_stale: search::has_stale(conn)?,
+            trace: Trace::default(),
+            replaced_bans: Vec::new(),
+        })
+    }
+
+    /// Commits all of them at once; on the disk when it returns.
+    pub(super) fn commit(&mut self, batches: &[Batch]) -> Result<()> {
+        self.trace = Trace::default();
+        self.replaced_bans.clear();
+        self.transact(|session| {
+            for batch in batches {
+                for change in &batch.changes {
+                    session.apply(change)?;
+                }
+                for ban in &batch.bans {
+                    session.change_ban(ban)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Does something in a transaction, heads included.
+    pub(super) fn transact(&mut self, work: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        if self.rooms.len() > ROOMS_KEPT {
+            self.reload();
+        }
+        self.begin.execute([])?;
+        work(self)?;
+        self.write_heads()?;
+        self.commit.execute([])?;
+        Ok(())
+    }
+
+    /// What the last transaction added.
+    pub(super) fn trace(&self) -> Trace {
+        self.trace
+    }
+
+    /// Undoes the bans of the last transaction, should it turn out to be on the disk.
+    pub(super) fn replaced_bans(&mut self) -> Vec<BanChange> {
+        let mut bans = std::mem::take(&mut self.replaced_bans);
+        bans.reverse();
+        bans
+    }
+
+    /// The number that the next post will have.
+    pub(super) fn next_post(&self) -> i64 {
+        self.next_post
+    }
+
+    /// The number that the next change will have.
+    pub(super) fn next_change(&self) -> i64 {
+        self.next_change
+    }
+
+    /// Forgets what is kept of the rooms: a transaction was undone.
+    pub(super) fn reload(&mut self) {
+        self.rooms = Vec::new();
+        self.by_name = HashMap::new();
+        self.by_id = HashMap::new();
+        self.dirty.clear();
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<()> {
+        let at = self.room(&change.room)?;
+        match &change.action {
+            Action::Post(post) => self.post(at, &change.room, post),
+            Action::Read { user, seq } => self.read(at, user, *seq),
+            action => self.change(at, &change.room, action),
+        }
+    }
+
+    /// Where a room is kept; a room that nobody knew is one from now on.
+    pub(super) fn room(&mut self, name: &Arc<str>) -> Result<usize> {
+        if let Some(&at) = self.by_name.get(name) {
+            return Ok(at);
+        }
+        let (id, head) = match load_head(self.conn, name)? {
+            Some(known) => known,
+            None => (self.add_room(name)?, Head::default()),
+        };
+        self.by_name.insert(Arc::clone(name), self.rooms.len());
+        self.by_id.insert(id, self.rooms.len());
+        self.rooms.push(Room { id, head, is_dirty: false });
+        Ok(self.rooms.len() - 1)
+    }
+
+    fn add_room(&mut self, name: &str) -> Result<i64> {
+        let id = self.next_room;
+        let crc = checksum(&[id], &[name.as_bytes()]);
+        self.conn
+            .prepare_cached("INSERT INTO rooms(id, name, crc) VALUES(?1, ?2, ?3)")?
+            .execute(params![id, name, crc])?;
+        self.next_room += 1;
+        Ok(id)
+    }
+
+    /// Where the room with this number is kept; `None` when there is none.
+    pub(super) fn room_by_id(&mut self, id: i64) -> Result<Option<usize>> {
+        if let Some(&at) = self.by_id.get(&id) {
+            return Ok(Some(at));
+        }
+        let mut select = self.conn.prepare_cached("SELECT name FROM rooms WHERE id = ?1")?;
+        let name: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
+        name.map(|name| self.room(&name.into())).transpose()
+    }
+
+    pub(super) fn head(&self, at: usize) -> &Head {
+        &self.rooms[at].head
+    }
+
+    pub(super) fn head_mut(&mut self, at: usize) -> &mut Head {
+        let room = &mut self.rooms[at];
+        if !room.is_dirty {
+            room.is_dirty = true;
+            self.dirty.push(at);
+        }
+        &mut room.head
+    }
+
+    fn write_heads(&mut self) -> Result<()> {
+        for at in self.dirty.drain(..) {
+            let Room { id, head, is_dirty } = &mut self.rooms[at];
+            *is_dirty = false;
+            self.write_head.execute((
+                *id,
+                signed(head.seq),
+                signed(head.rev),
+                signed(head.time),
+                head.post,
+                head.change,
+                signed(head.oldest),
+                head.checksum(*id),
+            ))?;
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, at: usize, name: &str, post: &Post) -> Result<()> {
+        let Room { id: room, head, .. } = self.rooms[at];
+        if post.seq != head.seq + 1 {
+            let Head { seq, .. } = head;
+            let number = post.seq;
+            return Err(Error::Contradiction(format!(
+                "message {number} cannot follow {seq} in room {name:?}"
+            )));
+        }
+        self.append(at, room, post, false, None)
+    }
+
+    /// Adds a row to the room; the caller has seen to the number.
+    fn append(
+        &mut self,
+        at: usize,
+        room: i64,
+        post: &Post,
+        is_deleted: bool,
+        edited: Option<u64>,
+    ) -> Result<()> {
+        let id = self.next_post;
+        self.next_post += 1;
+        let head = self.head_mut(at);
+        let prev = head.post;
+        head.post = id;
+        head.seq = post.seq;
+        head.time = post.time;
+        if prev == 0 {
+            head.oldest = post.seq;
+        }
+        self.insert_post.execute((
+            id,
+            prev,
+            room,
+            signed(post.seq),
+            signed(post.time),
+            flags(post.is_verified, is_deleted),
+            &*post.user,
+            &*post.client,
+            post.key.as_deref(),
+            &*post.text,
+            post_checksum(id, prev, room, post, is_deleted, edited),
+        ))?;
+        if post.seq.is_multiple_of(MARK_EVERY) {
+            self.insert_mark.execute((room, signed(post.seq), id))?;
+        }
+        self.trace.post = Some(id);
+        Ok(())
+    }
+
+    fn change(&mut self, at: usize, name: &str, action: &Action) -> Result<()> {
+        let Some((rev, seq, kind, time, user, body)) = change_columns(action) else { return Ok(()) };
+        let Room { id: room, head, .. } = self.rooms[at];
+        if rev != head.rev + 1 {
+            let known = head.rev;
+            return Err(Error::Contradiction(format!("change {rev} cannot follow {known} in room {name:?}")));
+        }
+        if let Some(stored) = find_post(self.conn, room, &head, seq)? {
+            match action {
+                Action::Edit { text, time, .. } if !stored.record.is_deleted => {
+                    self.rewrite(&stored, text.clone(), false, Some(*time))?;
+                }
+                Action::Delete { .. } => {
+                    self.rewrite(&stored, "".into(), true, stored.record.edited)?;
+                    self.blank_edits(room, seq)?;
+                }
+                Action::React { user, emoji, is_removed, .. } => {
+                    self.react(stored.id, rev, user, emoji, *is_removed)?;
+                }
+                _ => {}
+            }
+        }
+        let id = self.next_change;
+        self.next_change += 1;
+        let head = self.head_mut(at);
+        let prev = head.change;
+        head.change = id;
+        head.rev = rev;
+        let crc = change_checksum(id, prev, room, action);
+        self.insert_change.execute((
+            id,
+            prev,
+            room,
+            signed(rev),
+            signed(seq),
+            kind,
+            signed(time),
+            user,
+            body,
+            crc,
+        ))?;
+        self.trace.change = Some(id);
+        Ok(())
+    }
+
+    /// Gives a post another text, and has it indexed anew.
+    fn rewrite(
+        &mut self,
+        stored: &super::row::Stored,
+        text: Box<str>,
+        is_deleted: bool,
+        edited: Option<u64>,
+    ) -> Result<()> {
+        let (id, post) = (stored.id, Post { text, ..stored.record.post.clone() });
+        let crc = post_checksum(id, stored.prev, stored.room, &post, is_deleted, edited);
+        self.conn
+            .prepare_cached("UPDATE posts SET text = ?2, flags = ?3, edited = ?4, crc = ?5 WHERE id = ?1")?
+            .execute(params![
+                id,
+                &*post.text,
+                flags(post.is_verified, is_deleted),
+                edited.map(signed),
+                crc
+            ])?;
+        if id <= self.indexed {
+            self.conn.prepare_cached("INSERT OR IGNORE INTO reindex(post) VALUES(?1)")?.execute([id])?;
+            self.has_stale = true;
+        }
+        Ok(())
+    }
+
+    /// The texts that a deleted post once had go with it.
+    pub(super) fn blank_edits(&mut self, room: i64, seq: u64) -> Result<()> {
+        let sql = "SELECT id FROM changes WHERE room = ?1 AND seq = ?2 AND kind = 1";
+        let ids: Vec<i64> = {
+            let mut select = self.conn.prepare_cached(sql)?;
+            select.query_map([room, signed(seq)], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+        };
+        for id in ids {
+            let Some(mut change) = super::row::load_change(self.conn, id)? else { continue };
+            if let Action::Edit { text, .. } = &mut change.action {
+                *text = "".into();
+            }
+            let crc = change_checksum(id, change.prev, room, &change.action);
+            self.conn
+                .prepare_cached("UPDATE changes SET body = '', crc = ?2 WHERE id = ?1")?
+                .execute([id, crc])?;
+        }
+        Ok(())
+    }
+
+    fn react(&mut self, post: i64, rev: u64, user: &str, emoji: &str, is_removed: bool) -> Result<()> {
+        if is_removed {
+            self.conn
+                .prepare_cached("DELETE FROM reactions WHERE post = ?1 AND emoji = ?2 AND user = ?3")?
+                .execute(params![post, emoji, user])?;
+            return Ok(());
+        }
+        let crc = checksum(&[post, signed(rev)], &[emoji.as_bytes(), user.as_bytes()]);
+        self.conn
+            .prepare_cached(
+                "INSERT OR IGNORE INTO reactions(post, emoji, user, rev, crc) VALUES(?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![post, emoji, user, signed(rev), crc])?;
+        Ok(())
+    }
+
+    /// Marks only go forward.
+    fn read(&mut self, at: usize, user: &str, seq: u64) -> Result<()> {
+        let room = self.rooms[at].id;
+        let crc = checksum(&[room, signed(seq)], &[user.as_bytes()]);
+        self.conn
+            .prepare_cached(
+                "INSERT INTO reads(room, user, seq, crc) VALUES(?1, ?2, ?3, ?4) ON CONFLICT(room, user)
+                 DO UPDATE SET seq = excluded.seq, crc = excluded.crc WHERE excluded.seq > seq",
+            )?
+            .execute(params![room, user, signed(seq), crc])?;
+        Ok(())
+    }
+
+    pub(super) fn change_ban(&mut self, change: &BanChange) -> Result<()> {
+        let user = match change {
+            BanChange::Set(ban) => &ban.user,
+            BanChange::Lift(user) => user,
+        };
+        let before = load_ban(self.conn, user)?;
+        self.replaced_bans.push(before.map_or_else(|| BanChange::Lift(Arc::clone(user)), BanChange::Set));
+        match change {
+            BanChange::Set(Ban { user, until, reason }) => {
+                let until = until.map(signed);
+                let crc = checksum(&[until.unwrap_or(-1)], &[user.as_bytes(), reason.as_bytes()]);
+                self.conn
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO bans(user, until, reason, crc) VALUES(?1, ?2, ?3, ?4)",
+                    )?
+                    .execute(params![user, until, reason, crc])?;
+            }
+            BanChange::Lift(user) => {
+                self.conn.prepare_cached("DELETE FROM bans WHERE user = ?1")?.execute([user])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn load_ban(conn: &Connection, user: &str) -> rusqlite::Result<Option<Ban>> {
+    let mut select = conn.prepare_cached("SELECT until, reason FROM bans WHERE user = ?1")?;
+    let read = |row: &rusqlite::Row<'_>| {
+        let until = row.get::<_, Option<i64>>(0)?.map(i64::cast_unsigned);
+        Ok(Ban { user: user.into(), until, reason: row.get(1)? })
+    };
+    select.query_row([user], read).optional()
+}

@@ -1,0 +1,176 @@
+//! The threads: one writes, one reads; and the loop's end of both.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+
+use super::archive::{OpenError, Options, Place};
+use super::reader::{Ask, Reader, Slot};
+use super::writer::{Order, Writer};
+use super::{Action, BanChange, Batch, Event, Request, Start, Store};
+
+/// Batches that may be handed over and not yet be committed; above it [`Store::ask`] refuses.
+pub(super) const MAX_ORDERS: usize = 4096;
+/// What they may take in memory together.
+pub(super) const MAX_ORDER_BYTES: usize = 64 << 20;
+/// Questions that may wait for their answers; above it [`Store::ask`] refuses.
+pub(super) const MAX_ASKS: usize = 4096;
+
+/// Opens the data directory `dir`, and makes it when it is missing (its parent must be there).
+///
+/// # Errors
+/// When the directory is in use, not writable, damaged, or not ours; the message says what to do.
+pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), OpenError> {
+    let place = Arc::new(Place::take(dir, options)?);
+    let (conn, start) = place.open()?;
+    let (orders, order_inbox) = sync_channel(MAX_ORDERS);
+    let (asks, ask_inbox) = sync_channel(MAX_ASKS);
+    let load = Arc::new(AtomicUsize::new(0));
+    let client = Client { orders: orders.clone(), asks: asks.clone(), load: Arc::clone(&load) };
+    let worker = Worker { place, conn, orders, order_inbox, asks, ask_inbox, load };
+    Ok((client, worker, start))
+}
+
+/// The loop's end: hands over requests and never waits. Requests are given back when [`MAX_ORDERS`], [`MAX_ORDER_BYTES`] or
+/// [`MAX_ASKS`] are reached, or when the store has ended.
+#[derive(Debug)]
+pub struct Client {
+    orders: SyncSender<Order>,
+    asks: SyncSender<Ask>,
+    /// What the batches take that are handed over and not committed.
+    load: Arc<AtomicUsize>,
+}
+
+impl Store for Client {
+    fn ask(&mut self, request: Request) -> Result<(), Request> {
+        match request {
+            Request::Commit(batch) => self.commit(batch).map_err(Request::Commit),
+            Request::RolledBack => self.orders.try_send(Order::RolledBack).map_err(|_| Request::RolledBack),
+            question => self.asks.try_send(Ask::Question(question)).map_err(|refused| match refused {
+                TrySendError::Full(Ask::Question(question))
+                | TrySendError::Disconnected(Ask::Question(question)) => question,
+                TrySendError::Full(Ask::Stop) | TrySendError::Disconnected(Ask::Stop) => {
+                    unreachable!("a question was sent")
+                }
+            }),
+        }
+    }
+}
+
+impl Client {
+    fn commit(&mut self, batch: Batch) -> Result<(), Batch> {
+        let cost = cost(&batch);
+        let load = self.load.fetch_add(cost, Ordering::Relaxed);
+        // A batch above the bound goes through when it is alone.
+        let refused = if load > 0 && load + cost > MAX_ORDER_BYTES {
+            batch
+        } else {
+            match self.orders.try_send(Order::Commit { batch, cost }) {
+                Ok(()) => return Ok(()),
+                Err(
+                    TrySendError::Full(Order::Commit { batch, .. })
+                    | TrySendError::Disconnected(Order::Commit { batch, .. }),
+                ) => batch,
+                Err(_) => unreachable!("a batch was sent"),
+            }
+        };
+        self.load.fetch_sub(cost, Ordering::Relaxed);
+        Err(refused)
+    }
+}
+
+/// What a batch takes in memory, within a few bytes.
+fn cost(batch: &Batch) -> usize {
+    let changes = batch.changes.iter().map(|change| {
+        let texts = match &change.action {
+            Action::Post(post) => post.text.len() + post.key.as_ref().map_or(0, |key| key.len()),
+            Action::Edit { text, .. } => text.len(),
+            Action::React { emoji, .. } => emoji.len(),
+            Action::Delete { .. } | Action::Read { .. } => 0,
+        };
+        size_of_val(change) + texts
+    });
+    let bans = batch.bans.iter().map(|ban| match ban {
+        BanChange::Set(set) => size_of_val(ban) + set.user.len() + set.reason.len(),
+        BanChange::Lift(user) => size_of_val(ban) + user.len(),
+    });
+    size_of_val(batch) + changes.sum::<usize>() + bans.sum::<usize>()
+}
+
+/// Where events go: one at a time, from both threads.
+#[derive(Clone)]
+pub(super) struct Notify(Arc<Mutex<dyn FnMut(Event) -> bool + Send>>);
+
+impl fmt::Debug for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notify")
+    }
+}
+
+impl Notify {
+    pub(super) fn tell(&self, event: Event) {
+        // Nobody listens any more while the loop has ended and the rest is committed: that is in order.
+        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner)(event);
+    }
+}
+
+/// An opened history whose threads do not run yet.
+#[derive(Debug)]
+pub struct Worker {
+    place: Arc<Place>,
+    conn: Connection,
+    orders: SyncSender<Order>,
+    order_inbox: Receiver<Order>,
+    asks: SyncSender<Ask>,
+    ask_inbox: Receiver<Ask>,
+    load: Arc<AtomicUsize>,
+}
+
+impl Worker {
+    /// Starts the threads. `notify` gets every event, in order, one at a time; it may block until there is room for the
+    /// event (then the store waits), and says `false` when nobody listens any more.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
+        let Self { place, conn, orders, order_inbox, asks, ask_inbox, load } = self;
+        let notify = Notify(Arc::new(Mutex::new(notify)));
+        let slot = Arc::new(Mutex::new(Slot::default()));
+        let reader = Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot));
+        let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
+        let writer = Writer::new(place, order_inbox, notify, slot, load)?;
+        let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
+        Ok(Running { orders, asks, writer, reader })
+    }
+}
+
+/// The threads of a history at work. They end with [`Running::finish`].
+#[derive(Debug)]
+pub struct Running {
+    orders: SyncSender<Order>,
+    asks: SyncSender<Ask>,
+    writer: JoinHandle<Result<(), String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Running {
+    /// Commits everything that was handed over, closes the database in order and gives back the lock. To be called after
+    /// the loop has ended, on a thread that may wait.
+    ///
+    /// # Errors
+    /// What could not be committed or closed.
+    pub fn finish(self) -> Result<(), String> {
+        // A thread that is gone has nothing left to stop.
+        let _ = self.asks.send(Ask::Stop);
+        let _ = self.orders.send(Order::Stop);
+        let ended = |_| "a thread of the store panicked".to_owned();
+        self.reader.join().map_err(ended)?;
+        self.writer.join().map_err(ended)?
+    }
+}

@@ -1,0 +1,318 @@
+//! The thread that writes: group commit, and what happens when a commit fails.
+//!
+//! It takes what was handed over while the last commit was under way and commits it at once. After a failure it goes on
+//! with nothing as if it had happened: what was to be committed and all behind it is refused, every connection is closed,
+//! and a new one must bring the whole log into the database before anything is committed again. Then it is certain what of
+//! the refused is on the disk.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::archive::{Place, random_epoch, store_meta};
+use super::checkpoint::{Checkpointer, checkpoint};
+use super::chores::Chores;
+use super::clock::instant;
+use super::reader::{Doubt, Slot};
+use super::session::{Error, Session, Trace};
+use super::worker::Notify;
+use super::{Action, BanChange, Batch, Change, Event, schema};
+
+/// Changes of one commit; the batch that reaches it is the last.
+pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
+/// Bytes of one commit; the batch that reaches them is the last.
+pub(super) const MAX_COMMIT_BYTES: usize = 16 << 20;
+/// Between two attempts to recover, in milliseconds: at first, and at most.
+pub(super) const RETRY_MS: (u64, u64) = (100, 5000);
+
+/// What the thread is told.
+#[derive(Debug)]
+pub(super) enum Order {
+    Commit { batch: Batch, cost: usize },
+    RolledBack,
+    Stop,
+}
+
+/// What failed, and what must be known to recover.
+#[derive(Debug)]
+struct Failure {
+    error: Error,
+    batches: Vec<Batch>,
+    trace: Trace,
+    /// Undoes the bans of the batches.
+    undo: Vec<BanChange>,
+}
+
+impl From<Error> for Box<Failure> {
+    fn from(error: Error) -> Self {
+        Box::new(Failure { error, batches: Vec::new(), trace: Trace::default(), undo: Vec::new() })
+    }
+}
+
+/// Why a connection is used no more.
+#[derive(Debug)]
+enum Ended {
+    Stopped,
+    Failed(Box<Failure>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Writer {
+    place: Arc<Place>,
+    inbox: Receiver<Order>,
+    /// Was taken from the inbox and is next.
+    carried: Option<Order>,
+    notify: Notify,
+    slot: Arc<Mutex<Slot>>,
+    checkpointer: Checkpointer,
+    load: Arc<AtomicUsize>,
+    /// Failures told so far; batches of an earlier term are refused without a word.
+    term: u32,
+    /// The last ticket that was committed or refused.
+    ticket: u64,
+    /// A new epoch was asked for.
+    is_rolled_back: bool,
+}
+
+impl Writer {
+    pub(super) fn new(
+        place: Arc<Place>,
+        inbox: Receiver<Order>,
+        notify: Notify,
+        slot: Arc<Mutex<Slot>>,
+        load: Arc<AtomicUsize>,
+    ) -> io::Result<Self> {
+        let checkpointer = Checkpointer::start(Arc::clone(&place))?;
+        let (carried, term, ticket, is_rolled_back) = (None, 0, 0, false);
+        Ok(Self { place, inbox, carried, notify, slot, checkpointer, load, term, ticket, is_rolled_back })
+    }
+
+    /// Serves until it is told to stop, or nobody is left who could tell.
+    pub(super) fn run(mut self, mut conn: Connection) -> Result<(), String> {
+        loop {
+            match self.serve(&mut conn) {
+                Ended::Stopped => {
+                    drop(self.checkpointer);
+                    return close(conn);
+                }
+                Ended::Failed(failure) => {
+                    let reason = failure.error.to_string();
+                    self.refuse(&failure);
+                    drop(conn);
+                    conn = self.recover(*failure).ok_or(reason)?;
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, conn: &mut Connection) -> Ended {
+        let pages = Arc::new(AtomicI32::new(0));
+        let counter = Arc::clone(&pages);
+        let hooked = conn.wal_hook(Some(move |_: &mut _, pages| {
+            counter.store(pages, Ordering::Relaxed);
+            Ok(())
+        }));
+        let served =
+            hooked.map_err(Error::from).and_then(|()| Session::new(conn)).map_err(Box::<Failure>::from);
+        match served.and_then(|mut session| self.serve_session(&mut session, &pages)) {
+            Ok(()) => Ended::Stopped,
+            Err(failure) => Ended::Failed(failure),
+        }
+    }
+
+    fn serve_session(&mut self, session: &mut Session<'_>, pages: &AtomicI32) -> Result<(), Box<Failure>> {
+        let mut chores = Chores::load(session)?;
+        loop {
+            if self.is_rolled_back {
+                let epoch = random_epoch();
+                session.transact(|session| Ok(store_meta(session.conn, "epoch", &epoch)?))?;
+                self.is_rolled_back = false;
+                self.notify.tell(Event::NewEpoch { epoch });
+            }
+            match self.next_order(chores.pause(session, &self.place.options)) {
+                None => chores.step(session, &self.place.options)?,
+                Some(Order::Stop) => return Ok(()),
+                Some(Order::RolledBack) => self.is_rolled_back = true,
+                Some(Order::Commit { batch, cost }) => self.commit(session, batch, cost)?,
+            }
+            self.checkpointer.note(pages.load(Ordering::Relaxed), session.conn)?;
+        }
+    }
+
+    /// `None` when nothing came up in the pause.
+    fn next_order(&mut self, pause: Option<Duration>) -> Option<Order> {
+        if self.carried.is_some() {
+            return self.carried.take();
+        }
+        let order = match pause {
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(pause) => self.inbox.recv_timeout(pause),
+        };
+        match order {
+            Ok(order) => Some(order),
+            Err(RecvTimeoutError::Timeout) => None,
+            // Nobody is left who could tell: the same as to be told.
+            Err(RecvTimeoutError::Disconnected) => Some(Order::Stop),
+        }
+    }
+
+    /// Commits the batch with all that wait behind it, up to the bounds of a commit.
+    fn commit(&mut self, session: &mut Session<'_>, first: Batch, cost: usize) -> Result<(), Box<Failure>> {
+        let mut batches = Vec::new();
+        let mut total = 0;
+        let mut changes = 0;
+        let mut next = Some((first, cost));
+        while let Some((batch, cost)) = next.take() {
+            total += cost;
+            self.ticket = batch.ticket;
+            if batch.term == self.term {
+                changes += batch.changes.len();
+                batches.push(batch);
+            }
+            if changes >= MAX_COMMIT_CHANGES || total >= MAX_COMMIT_BYTES {
+                break;
+            }
+            match self.inbox.try_recv() {
+                Ok(Order::Commit { batch, cost }) => next = Some((batch, cost)),
+                Ok(other) => self.carried = Some(other),
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            }
+        }
+        let committed = if batches.is_empty() { Ok(()) } else { session.commit(&batches) };
+        self.load.fetch_sub(total, Ordering::Relaxed);
+        match (committed, batches.last()) {
+            (Ok(()), Some(last)) => self.notify.tell(Event::Committed { ticket: last.ticket }),
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                let (trace, undo) = (session.trace(), session.replaced_bans());
+                return Err(Box::new(Failure { error, batches, trace, undo }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of a failure. From here on nothing is told of the rooms whose refused changes may be on the disk, until it is
+    /// known whether they are.
+    fn refuse(&mut self, failure: &Failure) {
+        self.slot().doubts = doubts(&failure.batches);
+        let ticket = failure.batches.first().map_or(self.ticket + 1, |batch| batch.ticket);
+        tracing::error!(error = %failure.error, ticket, "a commit failed; nothing is accepted until it is mended");
+        self.refuse_from(ticket, failure.error.to_string());
+    }
+
+    fn refuse_from(&mut self, ticket: u64, reason: String) {
+        self.term = self.term.wrapping_add(1);
+        self.notify.tell(Event::Failed { ticket, reason });
+    }
+
+    /// Tries until a new connection has everything of the log in the database; `None` when told to stop before.
+    fn recover(&mut self, failure: Failure) -> Option<Connection> {
+        let Failure { batches, trace, undo, .. } = failure;
+        let mut wait_ms = RETRY_MS.0;
+        loop {
+            match self.reopen(trace, &undo) {
+                Ok((conn, has_landed)) => {
+                    let landed: Vec<Change> = if has_landed {
+                        batches.into_iter().flat_map(|batch| batch.changes).collect()
+                    } else {
+                        Vec::new()
+                    };
+                    tracing::info!(landed = landed.len(), "commits are possible again");
+                    self.notify.tell(Event::Recovered { landed });
+                    self.slot().doubts.clear();
+                    return Some(conn);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, wait_ms, "not mended yet");
+                    self.wait(wait_ms, &error)?;
+                    wait_ms = (wait_ms * 2).min(RETRY_MS.1);
+                }
+            }
+        }
+    }
+
+    /// Opens anew, which reads the log back, brings all of it into the database, and finds out whether the failed commit
+    /// is there.
+    fn reopen(&self, trace: Trace, undo: &[BanChange]) -> super::session::Result<(Connection, bool)> {
+        // No connection of this process is left, so what the log really holds is read again.
+        let mut slot = self.slot();
+        slot.conn = None;
+        self.checkpointer.disconnect();
+        let conn = schema::connect(&self.place.path)?;
+        schema::set_up_writer(&conn)?;
+        checkpoint(&conn, "TRUNCATE")?;
+        drop(slot);
+        let has_landed = has_row(&conn, "posts", trace.post)? || has_row(&conn, "changes", trace.change)?;
+        let mut session = Session::new(&conn)?;
+        session.transact(|session| undo.iter().try_for_each(|ban| session.change_ban(ban)))?;
+        drop(session);
+        Ok((conn, has_landed))
+    }
+
+    /// Waits for the next attempt and refuses what comes meanwhile; `None` when told to stop.
+    fn wait(&mut self, wait_ms: u64, error: &Error) -> Option<()> {
+        let until = instant() + Duration::from_millis(wait_ms);
+        loop {
+            let left = until.saturating_duration_since(instant());
+            let order = match self.carried.take() {
+                Some(order) => order,
+                None => match self.inbox.recv_timeout(left) {
+                    Ok(order) => order,
+                    Err(RecvTimeoutError::Timeout) => return Some(()),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                },
+            };
+            match order {
+                Order::Stop => return None,
+                Order::RolledBack => self.is_rolled_back = true,
+                Order::Commit { batch, cost } => {
+                    self.load.fetch_sub(cost, Ordering::Relaxed);
+                    self.ticket = batch.ticket;
+                    if batch.term == self.term {
+                        self.refuse_from(batch.ticket, error.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What of each room may or may not be on the disk.
+fn doubts(batches: &[Batch]) -> HashMap<Arc<str>, Doubt> {
+    let mut doubts = HashMap::new();
+    for Change { room, action } in batches.iter().flat_map(|batch| &batch.changes) {
+        match action {
+            Action::Read { .. } => {}
+            Action::Post(post) => {
+                doubts.entry(Arc::clone(room)).or_insert(Doubt::From(post.seq));
+            }
+            Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
+                doubts.insert(Arc::clone(room), Doubt::All);
+            }
+        }
+    }
+    doubts
+}
+
+fn has_row(conn: &Connection, table: &str, id: Option<i64>) -> rusqlite::Result<bool> {
+    let Some(id) = id else { return Ok(false) };
+    conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?1"))?.exists([id])
+}
+
+/// Leaves one file that needs nothing read back.
+fn close(conn: Connection) -> Result<(), String> {
+    if let Err(error) = checkpoint(&conn, "TRUNCATE") {
+        tracing::warn!(%error, "the log stays beside the database until the next start");
+    }
+    conn.close().map_err(|(_, error)| error.to_string())
+}

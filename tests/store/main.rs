@@ -1,0 +1,13 @@
+//! The durable history from outside: what it gives back, what it survives, and what it refuses.
+
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod basics;
+mod child;
+mod damage;
+mod durability;
+mod faults;
+mod model;
+mod retention;
+mod search;
+mod support;

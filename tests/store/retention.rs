@@ -1,0 +1,100 @@
+//! ST-11: what is kept no longer is out of sight at once and off the disk soon, and nothing else is.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use switchboard::store::Options;
+
+use crate::support::{Dir, History, edit, keyed, post, react, seqs, wait_until};
+
+fn rows(dir: &Dir, table: &str) -> u64 {
+    let conn = rusqlite::Connection::open(dir.database()).unwrap();
+    conn.busy_timeout(crate::support::SOON).unwrap();
+    conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))
+        .unwrap()
+        .cast_unsigned()
+}
+
+#[test]
+fn st_11_a_room_keeps_so_many_messages() {
+    let dir = Dir::new("retention");
+    let options = Options { keep_posts: 100, ..Options::default() };
+    let mut history = History::open_with(&dir.data(), options.clone());
+    let mut size = 0;
+    for round in 0..200_u64 {
+        let all = (1..=100).flat_map(|i| {
+            let seq = round * 100 + i;
+            [post("general", seq, "one of very many messages"), post("other", seq, "one of very many")]
+        });
+        history.commit(all.collect());
+        let state = history.room("general", 500);
+        assert_eq!(state.oldest, (state.seq + 1).saturating_sub(100).max(1));
+        assert_eq!(seqs(&state.recent), (state.oldest..=state.seq).collect::<Vec<_>>());
+        assert_eq!(history.page("general", state.oldest, 10), []);
+        if round == 60 {
+            history.close();
+            history = History::open_with(&dir.data(), options.clone());
+            size = std::fs::metadata(dir.database()).unwrap().len();
+        }
+    }
+    history.commit(vec![post("small", 1, "the only one")]);
+    wait_until("what is gone is off the disk", || rows(&dir, "posts") < 6000);
+    wait_until("and out of the index", || history.search("general", "very", 500).unwrap().len() == 100);
+    assert_eq!(seqs(&history.room("small", 5).recent), [1]);
+    assert_eq!(rows(&dir, "marks"), rows(&dir, "posts WHERE seq % 64 = 0"));
+    history.close();
+    let grown = std::fs::metadata(dir.database()).unwrap().len();
+    assert!(grown < size * 2, "the file grew from {size} to {grown} bytes");
+    // Without the rule nothing more comes to light than what is there.
+    let mut history = History::open(&dir.data());
+    let state = history.room("general", 50_000);
+    assert_eq!(seqs(&state.recent), (state.oldest..=20_000).collect::<Vec<_>>());
+    history.commit(vec![post("general", 20_001, "and it goes on")]);
+    history.close();
+}
+
+static NOW: AtomicU64 = AtomicU64::new(0);
+
+#[test]
+fn st_11_messages_are_kept_for_so_long() {
+    let dir = Dir::new("retention-age");
+    let options = Options { keep_ms: 1_000_000, now: || NOW.load(Ordering::Relaxed), ..Options::default() };
+    NOW.store(5_000_000, Ordering::Relaxed);
+    let mut history = History::open_with(&dir.data(), options.clone());
+    let said = |room: &str, seq: u64, time: u64| keyed(room, seq, "then", None, time);
+    history.commit((1..=200).map(|seq| said("general", seq, 5_000_000 + seq * 1000)).collect());
+    history.commit(vec![said("quiet", 1, 5_000_000), said("quiet", 2, 5_000_001)]);
+    history.commit(vec![react("quiet", 1, 1, "Bob", "👍", false), edit("quiet", 2, 2, "a secret")]);
+    assert_eq!(history.room("general", 500).recent.len(), 200);
+    NOW.store(6_100_000, Ordering::Relaxed);
+    let state = history.room("general", 500);
+    assert_eq!((state.seq, state.oldest, state.recent.len()), (200, 100, 101));
+    let state = history.room("quiet", 10);
+    assert_eq!((state.seq, state.oldest, state.recent.len()), (2, 3, 0));
+    assert_eq!(history.page("quiet", 3, 10), []);
+    wait_until("what is gone is off the disk", || rows(&dir, "posts") == 101);
+    wait_until("with what hung on it", || rows(&dir, "reactions") == 0);
+    // A room whose messages are all gone goes on where it was.
+    history.commit(vec![said("quiet", 3, 6_100_000)]);
+    assert_eq!(seqs(&history.room("quiet", 10).recent), [3]);
+    history.close();
+    let mut history = History::open_with(&dir.data(), options);
+    assert_eq!(seqs(&history.room("quiet", 10).recent), [3]);
+    assert_eq!(history.room("quiet", 10).oldest, 3);
+    history.close();
+}
+
+#[test]
+fn changes_are_kept_for_those_who_resume() {
+    let dir = Dir::new("retention-changes");
+    let options = Options { keep_changes: 50, ..Options::default() };
+    let mut history = History::open_with(&dir.data(), options);
+    history.commit(vec![post("general", 1, "hello")]);
+    for round in 0..100 {
+        let toggle = |i: u64| react("general", round * 100 + i, 1, "Bob", "👍", i.is_multiple_of(2));
+        history.commit((1..=100).map(toggle).collect());
+    }
+    wait_until("most are off the disk", || rows(&dir, "changes") < 5000);
+    let state = history.room("general", 50);
+    assert_eq!((state.rev, state.changes.len()), (10_000, 50));
+    history.close();
+}

@@ -1,0 +1,248 @@
+//! A history in a directory of its own, asked and waited for.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use switchboard::store::{
+    self, Action, Ban, BanChange, Batch, Change, Client, Event, Options, Post, Record, Request, RoomState,
+    Running, Start, Store,
+};
+
+/// How long a test waits for something that should happen at once; slow disks are slow.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// A directory that goes when the value goes.
+#[derive(Debug)]
+pub(crate) struct Dir(PathBuf);
+
+impl Dir {
+    pub(crate) fn new(name: &str) -> Self {
+        Self::within(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
+    }
+
+    pub(crate) fn within(base: &Path, name: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = base.join(format!("store-{name}-{}-{nth}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where the history is.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data().join("switchboard.db")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.data().join("switchboard.db-wal")
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A history at work.
+#[derive(Debug)]
+pub(crate) struct History {
+    pub(crate) client: Client,
+    pub(crate) start: Start,
+    pub(crate) events: Receiver<Event>,
+    running: Running,
+    pub(crate) ticket: u64,
+    pub(crate) term: u32,
+    ask: u64,
+}
+
+impl History {
+    #[track_caller]
+    pub(crate) fn open(dir: &Path) -> Self {
+        Self::open_with(dir, Options::default())
+    }
+
+    #[track_caller]
+    pub(crate) fn open_with(dir: &Path, options: Options) -> Self {
+        Self::try_open(dir, options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    pub(crate) fn try_open(dir: &Path, options: Options) -> Result<Self, store::OpenError> {
+        let (client, worker, start) = store::open(dir, options)?;
+        let (sender, events) = channel();
+        let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
+        Ok(Self { client, start, events, running, ticket: 0, term: 0, ask: 0 })
+    }
+
+    pub(crate) fn close(self) {
+        let Self { client, running, .. } = self;
+        drop(client);
+        running.finish().unwrap();
+    }
+
+    /// Hands over without waiting.
+    #[track_caller]
+    pub(crate) fn hand_over(&mut self, changes: Vec<Change>, bans: Vec<BanChange>) -> u64 {
+        self.ticket += 1;
+        let batch = Batch { ticket: self.ticket, term: self.term, changes, bans };
+        self.client.ask(Request::Commit(batch)).expect("room for a batch");
+        self.ticket
+    }
+
+    #[track_caller]
+    pub(crate) fn event(&self) -> Event {
+        self.events.recv_timeout(SOON).expect("an event")
+    }
+
+    #[track_caller]
+    pub(crate) fn commit(&mut self, changes: Vec<Change>) {
+        let ticket = self.hand_over(changes, Vec::new());
+        self.wait_for(ticket);
+    }
+
+    #[track_caller]
+    pub(crate) fn commit_bans(&mut self, bans: Vec<BanChange>) {
+        let ticket = self.hand_over(Vec::new(), bans);
+        self.wait_for(ticket);
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, ticket: u64) {
+        loop {
+            match self.event() {
+                Event::Committed { ticket: upto } if upto >= ticket => return,
+                Event::Committed { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn ask_for(&mut self, request: Request) -> Event {
+        self.client.ask(request).expect("room for a question");
+        self.event()
+    }
+
+    #[track_caller]
+    pub(crate) fn room(&mut self, room: &str, recent: usize) -> RoomState {
+        match self.ask_for(Request::Open { room: room.into(), recent, changes: recent }) {
+            Event::Opened { state, .. } => state.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn page(&mut self, room: &str, before: u64, limit: usize) -> Vec<Record> {
+        self.ask += 1;
+        let ask = self.ask;
+        match self.ask_for(Request::Page { ask, room: room.into(), before, limit }) {
+            Event::Page { ask: answered, records } if answered == ask => records.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn search(&mut self, room: &str, query: &str, limit: usize) -> Result<Vec<Record>, String> {
+        self.ask += 1;
+        let ask = self.ask;
+        match self.ask_for(Request::Search { ask, room: room.into(), query: query.into(), limit }) {
+            Event::Page { ask: answered, records } if answered == ask => records,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn mark(&mut self, room: &str, user: &str) -> u64 {
+        match self.ask_for(Request::Mark { ask: 7, room: room.into(), user: user.into() }) {
+            Event::Mark { ask: 7, seq } => seq,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+pub(crate) fn post(room: &str, seq: u64, text: &str) -> Change {
+    keyed(room, seq, text, None, 1_000_000 + seq)
+}
+
+pub(crate) fn keyed(room: &str, seq: u64, text: &str, key: Option<&str>, time: u64) -> Change {
+    let post = Post {
+        seq,
+        time,
+        user: "Ada".into(),
+        is_verified: seq.is_multiple_of(2),
+        client: "c17".into(),
+        text: text.into(),
+        key: key.map(Into::into),
+    };
+    change(room, Action::Post(post))
+}
+
+pub(crate) fn change(room: &str, action: Action) -> Change {
+    Change { room: room.into(), action }
+}
+
+pub(crate) fn edit(room: &str, rev: u64, seq: u64, text: &str) -> Change {
+    change(room, Action::Edit { rev, seq, text: text.into(), time: 2_000_000 + rev })
+}
+
+pub(crate) fn delete(room: &str, rev: u64, seq: u64) -> Change {
+    change(room, Action::Delete { rev, seq, time: 2_000_000 + rev })
+}
+
+pub(crate) fn react(room: &str, rev: u64, seq: u64, user: &str, emoji: &str, is_removed: bool) -> Change {
+    change(room, Action::React { rev, seq, user: user.into(), emoji: emoji.into(), is_removed })
+}
+
+pub(crate) fn ban(user: &str, reason: &str) -> Ban {
+    Ban { user: user.into(), until: None, reason: reason.into() }
+}
+
+pub(crate) fn texts(records: &[Record]) -> Vec<&str> {
+    records.iter().map(|record| &*record.post.text).collect()
+}
+
+pub(crate) fn seqs(records: &[Record]) -> Vec<u64> {
+    records.iter().map(|record| record.post.seq).collect()
+}
+
+/// Polls `holds` until it is true.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + SOON;
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "not within {SOON:?}: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+pub(crate) fn names(users: &[&str]) -> Vec<Arc<str>> {
+    users.iter().map(|user| Arc::from(*user)).collect()
+}
+
+/// Something that looks random and is the same in every run (xorshift64*).
+#[derive(Debug, Clone)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit
+    }
+}
