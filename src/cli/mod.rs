@@ -193,7 +193,7 @@ pub(crate) struct CommonArgs {
     max_new_per_second_per_address: u32,
     /// Milliseconds of silence after which a client is asked for a sign of life (0: never)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.ping_ms)]
-    ping_interval: u64,
+    pub(crate) ping_interval: u64,
     /// Milliseconds that a client has for that sign; then it counts as gone (0: for ever)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
     pong_timeout: u64,
