@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use switchboard::proto::{DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
+use crate::archive_cli::{BackupArgs, ExportArgs, ImportArgs};
+
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
 
@@ -27,6 +29,12 @@ pub(crate) enum Command {
     Echo(BenchArgs),
     /// Send every message to every connection: for benchmarks
     Fanout(BenchArgs),
+    /// Write the messages of a room to stdout, a line of JSON each; a server may be running meanwhile
+    Export(ExportArgs),
+    /// Take messages in from stdin, as `export` writes them; what is there already is left as it is
+    Import(ImportArgs),
+    /// Copy a data directory, while a server runs on it or not
+    Backup(BackupArgs),
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The `switchboard` server binary.
 
+mod archive_cli;
 mod cli;
 
 use std::io::{self, IsTerminal};
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve(&args),
         Command::Echo(args) => bench(&args, Echo),
         Command::Fanout(args) => bench(&args, Fanout::default()),
+        Command::Export(args) => archive_cli::export(&args).map_err(Failure::from),
+        Command::Import(args) => archive_cli::import(&args).map_err(Failure::from),
+        Command::Backup(args) => archive_cli::backup(&args).map_err(Failure::from),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
