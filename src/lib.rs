@@ -10,6 +10,7 @@
 //! | `store` | | durable history, on a thread of its own |
 //! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
 //! | `auth` | 5 | tokens that say who somebody is |
+//! | `api` | 6 | the HTTP API of the chat |
 //! | `ops` | 6 | what whoever runs a server needs: metrics, health, a log that bad peers cannot flood |
 //!
 //! With `default-features = false` there is only the protocol core, which does no I/O and knows no clock.
@@ -26,6 +27,8 @@
 //! # fn main() {}
 //! ```
 
+#[cfg(feature = "ops")]
+pub mod api;
 #[cfg(feature = "net")]
 pub mod app;
 #[cfg(feature = "net")]

@@ -144,7 +144,7 @@ impl Queue {
                 }
                 // Nobody will read it any more.
                 Err(_) => {
-                    let lines = self.lines.iter().filter(|&&octet| octet == b'\n').count();
+                    let lines = self.lines.split(|&octet| octet == b'\n').count() - 1;
                     self.lines.clear();
                     return self.lose(lines as u64);
                 }

@@ -15,7 +15,7 @@ use switchboard::net::{Options, Server};
 use switchboard::ops::{Ops, Watched};
 use switchboard::reactor::Config;
 
-use self::cli::{BenchArgs, Cli, Command, CommonArgs, token};
+use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, token};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -27,6 +27,9 @@ fn main() -> ExitCode {
         Command::Echo(args) => bench(&args, Echo),
         Command::Fanout(args) => bench(&args, Fanout::default()),
         Command::Token(command) => token::run(command).map_err(Into::into).and_then(|text| print(&text)),
+        Command::Export(args) => archive::export(&args).map_err(Failure::from),
+        Command::Import(args) => archive::import(&args).map_err(Failure::from),
+        Command::Backup(args) => archive::backup(&args).map_err(Failure::from),
     };
     let code = match result {
         Ok(()) => ExitCode::SUCCESS,

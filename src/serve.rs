@@ -1,8 +1,12 @@
 //! `switchboard serve`: the chat, with its history on the disk or in memory.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use switchboard::api::Api;
 use switchboard::chat::{self, Chat, Limits, Mail};
 use switchboard::proto::OriginPolicy;
 use switchboard::store::{self, Start};
@@ -10,20 +14,27 @@ use switchboard::store::{self, Start};
 use crate::cli::ServeArgs;
 use crate::{Failure, bind, finish};
 
+/// Shortest secret of the API in bytes.
+const MIN_API_TOKEN: usize = 16;
+
 /// Serves until SIGTERM or SIGINT; then everything that was handed to the store is on the disk.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options = options(args)?;
-    let keyring = args.verify.keyring(Arc::default())?;
+    let keyring = args.verify.keyring(reread_on_hangup()?)?;
     if args.require_token && keyring.is_none() {
         return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
     }
-    let with_keyring = |chat: Chat| match keyring {
-        Some(keyring) => chat.with_verifier(Box::new(keyring)),
-        None => chat,
+    let token = args.api_token_file.as_deref().map(api_token).transpose()?;
+    let with_doors = |chat: Chat| {
+        let chat = match keyring {
+            Some(keyring) => chat.with_verifier(Box::new(keyring)),
+            None => chat,
+        };
+        Api::new(chat, token)
     };
     if args.ephemeral {
         let start = Start { epoch: epoch()?, ..Start::default() };
-        let chat = with_keyring(Chat::new(options, None, start));
+        let chat = with_doors(Chat::new(options, None, start));
         return finish(bind(&args.addresses(), args.config(), &args.common, chat)?);
     }
     let keep = store::Options {
@@ -32,7 +43,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         ..args.retention.options()
     };
     let (client, worker, start) = store::open(&args.data, keep)?;
-    let chat = with_keyring(Chat::new(options, Some(Box::new(client)), start));
+    let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
     let server = bind(&args.addresses(), args.config(), &args.common, chat)?;
     let handle = server.handle();
     let store = worker.start(move |event| handle.send_blocking(Mail::Store(event)).is_ok())?;
@@ -56,6 +67,26 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
         heartbeat_ms: args.config().proto.timeouts.ping_ms,
         ..chat::Options::default()
     })
+}
+
+/// Becomes true with each SIGHUP, which does nothing else.
+fn reread_on_hangup() -> io::Result<Arc<AtomicBool>> {
+    let is_stale = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&is_stale))?;
+    Ok(is_stale)
+}
+
+/// The secret of the API, without the line end that editors put behind it.
+fn api_token(path: &Path) -> Result<Vec<u8>, String> {
+    let token = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let token = token.trim_ascii();
+    if token.len() < MIN_API_TOKEN || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(format!(
+            "{}: the API's token has at least {MIN_API_TOKEN} characters, and no spaces; make one with: openssl rand -hex 32",
+            path.display()
+        ));
+    }
+    Ok(token.to_vec())
 }
 
 /// A name for a history that ends with the process.

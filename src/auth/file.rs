@@ -30,8 +30,8 @@ pub(super) fn in_file<T>(path: &Path, parse: fn(&[u8]) -> Result<T, String>) -> 
 /// A public key in PEM, or a secret. What looks like PEM is never a secret: a public key is known to everybody.
 fn key(content: &[u8]) -> Result<Key, String> {
     if !is_pem(content) {
-        let key = DecodingKey::from_secret(secret(content)?);
-        return Ok(Key { id: None, algorithm: Algorithm::HS256, key });
+        let material = DecodingKey::from_secret(secret(content)?);
+        return Ok(Key { id: None, algorithm: Algorithm::HS256, material });
     }
     if content.windows(11).any(|octets| octets == b"PRIVATE KEY") {
         return Err("this is a private key; the server needs the public one".to_owned());
@@ -40,8 +40,8 @@ fn key(content: &[u8]) -> Result<Key, String> {
         (Algorithm::EdDSA, DecodingKey::from_ed_pem as fn(&[u8]) -> _),
         (Algorithm::RS256, DecodingKey::from_rsa_pem as fn(&[u8]) -> _),
     ] {
-        if let Ok(key) = parse(content) {
-            return Ok(Key { id: None, algorithm, key });
+        if let Ok(material) = parse(content) {
+            return Ok(Key { id: None, algorithm, material });
         }
     }
     Err("this is no public key of RSA or Ed25519 in PEM".to_owned())
@@ -89,9 +89,9 @@ fn from_set(jwk: &Jwk) -> Option<Key> {
     let is_for_signatures =
         common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
     let is_ours = common.key_algorithm.is_none_or(|algorithm| algorithm == named);
-    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures && is_ours)?;
-    if algorithm == Algorithm::HS256 && key.try_get_as_bytes().map_or(0, <[u8]>::len) < MIN_SECRET {
+    let material = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures && is_ours)?;
+    if algorithm == Algorithm::HS256 && material.try_get_as_bytes().map_or(0, <[u8]>::len) < MIN_SECRET {
         return None;
     }
-    Some(Key { id: common.key_id.clone(), algorithm, key })
+    Some(Key { id: common.key_id.clone(), algorithm, material })
 }

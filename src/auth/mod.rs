@@ -1,4 +1,4 @@
-//! Tokens that say who somebody is (RFC 7519): HS256, RS256 and EdDSA, by keys from files. Implements the chat's [`Verify`].
+//! Tokens that say who somebody is (RFC 7519): HS256, RS256 and `EdDSA`, by keys from files. Implements the chat's [`Verify`].
 //!
 //! Each key is for one algorithm, and a token that names another is refused: neither `none` nor a public key taken for a
 //! secret gets anybody in. What is said about a token that is refused never repeats any of it.
@@ -48,7 +48,7 @@ pub struct Sources {
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    material: DecodingKey,
 }
 
 /// Checks tokens.
@@ -127,7 +127,7 @@ impl Keyring {
                 error = "the token's algorithm is not that of the key";
                 continue;
             }
-            match decode::<Body>(token, &key.key, &self.validation(key.algorithm)) {
+            match decode::<Body>(token, &key.material, &self.validation(key.algorithm)) {
                 Ok(data) => return self.check_times(data.claims, now_unix_s),
                 Err(found) => error = complaint(found.kind()),
             }

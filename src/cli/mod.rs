@@ -1,5 +1,6 @@
 //! The command line of `switchboard`.
 
+pub(crate) mod archive;
 mod file;
 pub(crate) mod token;
 
@@ -13,6 +14,7 @@ use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 use switchboard::store;
 
+use self::archive::{BackupArgs, ExportArgs, ImportArgs};
 use self::token::{TokenCommand, VerifyArgs};
 use crate::log;
 
@@ -37,6 +39,12 @@ pub(crate) enum Command {
     Echo(BenchArgs),
     /// Send every message to every connection: for benchmarks
     Fanout(BenchArgs),
+    /// Write the messages of a room to stdout, a line of JSON each; a server may be running meanwhile
+    Export(ExportArgs),
+    /// Take messages in from stdin, as `export` writes them; what is there already is left as it is
+    Import(ImportArgs),
+    /// Copy a data directory, while a server runs on it or not
+    Backup(BackupArgs),
     /// Make and check tokens that say who somebody is
     #[command(subcommand)]
     Token(TokenCommand),
@@ -76,7 +84,7 @@ impl Cli {
             None => self.serve.common.config.as_ref(),
             Some(Command::Serve(args)) => args.common.config.as_ref(),
             Some(Command::Echo(args) | Command::Fanout(args)) => args.common.config.as_ref(),
-            Some(Command::Token(_)) => None,
+            Some(_) => None,
         }
     }
 
@@ -86,7 +94,7 @@ impl Cli {
             None => self.serve.common.log_format,
             Some(Command::Serve(args)) => args.common.log_format,
             Some(Command::Echo(args) | Command::Fanout(args)) => args.common.log_format,
-            Some(Command::Token(_)) => log::Format::Text,
+            Some(_) => log::Format::Text,
         }
     }
 }
@@ -193,7 +201,7 @@ pub(crate) struct CommonArgs {
     max_new_per_second_per_address: u32,
     /// Milliseconds of silence after which a client is asked for a sign of life (0: never)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.ping_ms)]
-    ping_interval: u64,
+    pub(crate) ping_interval: u64,
     /// Milliseconds that a client has for that sign; then it counts as gone (0: for ever)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
     pong_timeout: u64,

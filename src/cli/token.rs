@@ -22,26 +22,27 @@ pub(crate) enum TokenCommand {
 /// Which tokens are valid.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Take tokens signed with the key in this file: a secret of 32 bytes or more (HS256), or a public key in PEM (RS256, EdDSA)
-    #[arg(long, value_name = "FILE")]
-    token_key: Option<PathBuf>,
+    /// Take tokens signed with the key in this file: a secret of 32 bytes or more (HS256), or a public key in PEM (RS256 or
+    /// `EdDSA`)
+    #[arg(long = "token-key", value_name = "FILE")]
+    key: Option<PathBuf>,
     /// Take tokens signed with a key of this set (JWKS, RFC 7517); SIGHUP reads the files again
-    #[arg(long, value_name = "FILE")]
-    token_jwks: Option<PathBuf>,
+    #[arg(long = "token-jwks", value_name = "FILE")]
+    key_set: Option<PathBuf>,
     /// Take only tokens for this audience (`aud`)
-    #[arg(long, value_name = "NAME")]
-    token_audience: Option<String>,
+    #[arg(long = "token-audience", value_name = "NAME")]
+    audience: Option<String>,
     /// Take only tokens of this issuer (`iss`)
-    #[arg(long, value_name = "NAME")]
-    token_issuer: Option<String>,
+    #[arg(long = "token-issuer", value_name = "NAME")]
+    issuer: Option<String>,
     /// Seconds by which the clock of whoever issued a token may differ from ours
-    #[arg(long, value_name = "S", default_value_t = 30)]
-    token_leeway: u64,
+    #[arg(long = "token-leeway", value_name = "S", default_value_t = 30)]
+    leeway: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MintArgs {
-    /// The secret (HS256) or the private key in PEM (RS256, EdDSA)
+    /// The secret (HS256) or the private key in PEM (RS256 or `EdDSA`)
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// Who it is
@@ -83,15 +84,12 @@ fn grant(text: &str) -> Result<(String, Vec<Permission>), String> {
 impl VerifyArgs {
     /// What checks tokens; `None` when no key is given.
     pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, String> {
-        let sources = Sources { key: self.token_key.clone(), key_set: self.token_jwks.clone() };
+        let sources = Sources { key: self.key.clone(), key_set: self.key_set.clone() };
         if sources == Sources::default() {
             return Ok(None);
         }
-        let rules = Rules {
-            audience: self.token_audience.clone(),
-            issuer: self.token_issuer.clone(),
-            leeway_s: self.token_leeway,
-        };
+        let rules =
+            Rules { audience: self.audience.clone(), issuer: self.issuer.clone(), leeway_s: self.leeway };
         Keyring::read(sources, rules, is_stale).map(Some)
     }
 }
@@ -134,7 +132,7 @@ fn check(args: &VerifyArgs) -> Result<String, String> {
     for grant in &claims.rooms {
         let names = [("join", grant.join), ("post", grant.post), ("moderate", grant.moderate)];
         let names: Vec<&str> = names.into_iter().filter_map(|(name, may)| may.then_some(name)).collect();
-        text.push_str(&format!("\nroom     {}: {}", grant.pattern, names.join(", ")));
+        text = format!("{text}\nroom     {}: {}", grant.pattern, names.join(", "));
     }
     Ok(text)
 }

@@ -32,7 +32,7 @@ const FIRST_LISTENER: usize = usize::MAX - 1024;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// Connections accepted in one tick; the rest wait in the kernel for the next one, which comes at once.
-const ACCEPTS_PER_TICK: usize = 256;
+const ACCEPTS_PER_TICK: usize = 16;
 /// One tick in so many is measured; reading a precise clock costs what a few messages cost.
 const MEASURED_EVERY: u32 = 64;
 /// The loop comes to itself this long after it was to wake up, in milliseconds: it was stopped (SIGSTOP, a debugger, a frozen

@@ -1,6 +1,7 @@
-//! Counters in the text form of OpenMetrics, which Prometheus reads. `docs/metrics.md` names and explains them all.
+//! Counters in the text form of `OpenMetrics`, which Prometheus reads. `docs/metrics.md` names and explains them all.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
@@ -203,10 +204,10 @@ fn durations(
 ) -> fmt::Result {
     let mut metric = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (label, durations) in all {
-        let bound = |class| Durations::bound_us(class).map_or(f64::MAX, |us| us as f64 / 1e6);
+        let bound = |class| Durations::bound_us(class).map_or(f64::MAX, seconds);
         let classes = durations.classes.iter().enumerate();
         let buckets: Vec<(f64, u64)> = classes.map(|(class, count)| (bound(class), *count)).collect();
-        let sum = durations.sum_us as f64 / 1e6;
+        let sum = seconds(durations.sum_us);
         match label {
             Some(label) => {
                 let labels = [*label];
@@ -217,4 +218,8 @@ fn durations(
         }
     }
     Ok(())
+}
+
+fn seconds(us: u64) -> f64 {
+    Duration::from_micros(us).as_secs_f64()
 }

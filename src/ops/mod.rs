@@ -1,6 +1,7 @@
 //! Layer 6: what whoever runs a server needs around any application: `/metrics`, `/healthz`, `/readyz`, and a log that says
 //! why each connection ended and that bad peers cannot flood.
 
+mod chat;
 mod limit;
 pub mod metrics;
 
@@ -15,7 +16,6 @@ use crate::app::{
     OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
 };
 use crate::apps::{Echo, Fanout};
-use crate::chat::Chat;
 use crate::proto::Millis;
 
 /// What an application may tell whoever runs it.
@@ -63,12 +63,6 @@ impl Watched for Echo {
 }
 
 impl Watched for Fanout {
-    type Figures = ();
-
-    fn figures(&self) {}
-}
-
-impl Watched for Chat {
     type Figures = ();
 
     fn figures(&self) {}
@@ -143,11 +137,10 @@ impl<A: Watched> Ops<A> {
         let user = self.app.user(conn).map(|user| tracing::field::display(Escaped(user)));
         let (code, why) = (reason.code().0, reason.to_string());
         let reason = Escaped(&why);
-        match self.limit.admits(cause(&closed.reason), self.now) {
-            Some(suppressed) => {
-                tracing::info!(%peer, user, code, %reason, silent_ms, queued, suppressed, "closed");
-            }
-            None => tracing::debug!(%peer, user, code, %reason, silent_ms, queued, "closed"),
+        if let Some(suppressed) = self.limit.admits(cause(&closed.reason), self.now) {
+            tracing::info!(%peer, user, code, %reason, silent_ms, queued, suppressed, "closed");
+        } else {
+            tracing::debug!(%peer, user, code, %reason, silent_ms, queued, "closed");
         }
     }
 }
@@ -184,18 +177,20 @@ impl<A: Watched> Application for Ops<A> {
 
     fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {
         let why = Escaped(reason);
-        match self.limit.admits(Cause::Rejected, self.now) {
-            Some(suppressed) => tracing::info!(%peer, status, reason = %why, suppressed, "rejected"),
-            None => tracing::debug!(%peer, status, reason = %why, "rejected"),
+        if let Some(suppressed) = self.limit.admits(Cause::Rejected, self.now) {
+            tracing::info!(%peer, status, reason = %why, suppressed, "rejected");
+        } else {
+            tracing::debug!(%peer, status, reason = %why, "rejected");
         }
         self.app.on_rejected(peer, status, reason);
     }
 
     fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
         let path = Escaped(request.path());
-        match self.limit.admits(Cause::Refused, self.now) {
-            Some(suppressed) => tracing::info!(%peer, %path, %error, suppressed, "upgrade refused"),
-            None => tracing::debug!(%peer, %path, %error, "upgrade refused"),
+        if let Some(suppressed) = self.limit.admits(Cause::Refused, self.now) {
+            tracing::info!(%peer, %path, %error, suppressed, "upgrade refused");
+        } else {
+            tracing::debug!(%peer, %path, %error, "upgrade refused");
         }
         self.app.on_refused(request, peer, error);
     }

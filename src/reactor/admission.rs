@@ -29,7 +29,7 @@ struct Rate {
 
 impl Rate {
     /// Whether there is room for another one; `per_second` 0: always.
-    fn admits(&self, per_second: u32, now_us: u64) -> bool {
+    fn admits(self, per_second: u32, now_us: u64) -> bool {
         per_second == 0 || self.next_us.max(now_us) + 1_000_000 / u64::from(per_second) <= now_us + BURST_US
     }
 

@@ -58,6 +58,8 @@ pub(super) struct Core {
     pub(super) broken: Vec<u32>,
     /// To be read again without a new event.
     pub(super) resume: Vec<ConnId>,
+    /// Turns that connections before their upgrade may still have in this tick.
+    pub(super) http_turns: u32,
     /// Connections that are to be closed because more would wait for them than may.
     pub(super) overflowed: Vec<u32>,
     /// `on_lag` is owed to these: a topic and the number of messages dropped.
@@ -105,6 +107,7 @@ impl Core {
             ended: Vec::new(),
             broken: Vec::new(),
             resume: Vec::new(),
+            http_turns: 0,
             overflowed: Vec::new(),
             lagged: Vec::new(),
             queues: Budget::default(),

@@ -129,6 +129,9 @@ pub struct Readiness {
 
 /// What is read at once in the middle of a message that is no small one, in ordinary reads.
 const BULK_READS: usize = 4;
+/// Connections before their upgrade that are read in one tick; the others wait for the next one, which comes at once. Requests cost
+/// more than messages, and in a storm of them the connections that are open are still to be served.
+const HTTP_TURNS_PER_TICK: u32 = 16;
 /// Times that connections are flushed and ended in one tick; what is left makes the next tick wait for nothing.
 const SETTLE_ROUNDS: usize = 8;
 
@@ -192,6 +195,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub fn begin(&mut self, now: Now) {
         debug_assert!(now.monotonic_ms >= self.core.now.monotonic_ms, "monotonic time went back");
         self.core.now = now;
+        self.core.http_turns = HTTP_TURNS_PER_TICK;
     }
 
     /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.

@@ -16,6 +16,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if self.core.table[index as usize].flags.holds {
             return self.held_turn(index);
         }
+        if matches!(self.core.table[index as usize].phase, Phase::Http(_)) {
+            let Some(left) = self.core.http_turns.checked_sub(1) else { return self.core.resume_later(index) };
+            self.core.http_turns = left;
+        }
         let is_congested = self.is_congested();
         loop {
             let entry = &mut self.core.table[index as usize];

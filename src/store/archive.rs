@@ -332,7 +332,8 @@ pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("switchboard.db")
 }
 
-fn private() -> OpenOptions {
+/// For files that nobody else may read.
+pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options

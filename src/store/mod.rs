@@ -15,6 +15,7 @@ mod row;
 mod schema;
 mod search;
 mod session;
+mod transfer;
 mod worker;
 mod writer;
 
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 pub use archive::{OpenError, Options};
 pub use clock::now_ms;
+pub use transfer::{Counts, TransferError, backup, export, import};
 pub use worker::{Client, Running, Worker, open};
 
 /// Numbers what is handed over; grows by 1 with each batch.

@@ -92,7 +92,7 @@ impl<'c> Session<'c> {
             commit: conn.prepare("COMMIT")?,
             insert_post: conn.prepare(
                 "INSERT INTO posts(id, prev, room, seq, time, flags, edited, user, client, key, text, crc)
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, NULL, ?7, ?8, ?9, ?10, ?11)",
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?,
             insert_mark: conn.prepare("INSERT INTO marks(room, seq, post) VALUES(?1, ?2, ?3)")?,
             insert_change: conn.prepare(
@@ -227,6 +227,10 @@ impl<'c> Session<'c> {
         name.map(|name| self.room(&name.into())).transpose()
     }
 
+    pub(super) fn id(&self, at: usize) -> i64 {
+        self.rooms[at].id
+    }
+
     pub(super) fn head(&self, at: usize) -> &Head {
         &self.rooms[at].head
     }
@@ -267,18 +271,19 @@ impl<'c> Session<'c> {
                 "message {number} cannot follow {seq} in room {name:?}"
             )));
         }
-        self.append(at, room, post, false, None)
+        self.append(at, room, post, false, None)?;
+        Ok(())
     }
 
     /// Adds a row to the room; the caller has seen to the number.
-    fn append(
+    pub(super) fn append(
         &mut self,
         at: usize,
         room: i64,
         post: &Post,
         is_deleted: bool,
         edited: Option<u64>,
-    ) -> Result<()> {
+    ) -> Result<i64> {
         let id = self.next_post;
         self.next_post += 1;
         let head = self.head_mut(at);
@@ -296,6 +301,7 @@ impl<'c> Session<'c> {
             signed(post.seq),
             signed(post.time),
             flags(post.is_verified, is_deleted),
+            edited.map(signed),
             &*post.user,
             &*post.client,
             post.key.as_deref(),
@@ -306,7 +312,7 @@ impl<'c> Session<'c> {
             self.insert_mark.execute((room, signed(post.seq), id))?;
         }
         self.trace.post = Some(id);
-        Ok(())
+        Ok(id)
     }
 
     fn change(&mut self, at: usize, name: &str, action: &Action) -> Result<()> {
@@ -400,7 +406,14 @@ impl<'c> Session<'c> {
         Ok(())
     }
 
-    fn react(&mut self, post: i64, rev: u64, user: &str, emoji: &str, is_removed: bool) -> Result<()> {
+    pub(super) fn react(
+        &mut self,
+        post: i64,
+        rev: u64,
+        user: &str,
+        emoji: &str,
+        is_removed: bool,
+    ) -> Result<()> {
         if is_removed {
             self.conn
                 .prepare_cached("DELETE FROM reactions WHERE post = ?1 AND emoji = ?2 AND user = ?3")?

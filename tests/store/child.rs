@@ -33,9 +33,29 @@ fn child() {
     let keep_posts = std::env::var("STORE_KEEP").map_or(0, |keep| keep.parse().unwrap());
     let options = Options { keep_posts, ..Options::default() };
     match History::try_open(Path::new(&dir), options) {
+        Ok(history) if std::env::var("STORE_SLOW").is_ok() => slow(history),
         Ok(history) => Chat::new(history, seed).run(&is_stopped),
         Err(error) => say(&format!("unusable {error}\n")),
     }
+}
+
+/// Tells in which order things come while a commit is under way.
+fn slow(mut history: History) {
+    history.hand_over(vec![keyed("a", 1, "slow", None, 1)], Vec::new());
+    let ask = Request::Page { ask: 1, room: "a".into(), before: 9, limit: 9 };
+    history.client.ask(ask).unwrap();
+    history.client.ask(Request::Open { room: "b".into(), recent: 9, changes: 9 }).unwrap();
+    say("\nslow handed over\n");
+    for _ in 0..3 {
+        say(match history.event() {
+            Event::Committed { .. } => "slow committed\n",
+            Event::Page { .. } => "slow page\n",
+            Event::Opened { .. } => "slow opened\n",
+            _ => "slow other\n",
+        });
+    }
+    history.close();
+    say("slow done\n");
 }
 
 fn say(lines: &str) {
@@ -213,6 +233,11 @@ impl Keeper {
     pub(crate) fn kill(mut self) -> Vec<String> {
         let _ = self.child.kill();
         self.end()
+    }
+
+    pub(crate) fn stop_when(self, said: &str) -> Vec<String> {
+        self.wait_for(said, 1);
+        self.stop()
     }
 
     /// Ends it in order.

@@ -35,20 +35,19 @@ fn st_03_a_log_that_ends_anywhere_gives_whole_commits() {
     let (dir, _) = killed("torn");
     let whole = fs::metadata(dir.log()).unwrap().len();
     assert!(whole > 64 * 1024, "{whole} bytes of log");
-    let torn = dir.path().join("torn");
+    let fast = Dir::in_memory("torn");
+    let torn = fast.path().join("torn");
     let mut before: Option<Vec<u64>> = None;
     let mut states = std::collections::BTreeSet::new();
     for cut in 0..=4096 {
         copy(&dir.data(), &torn);
         let log = fs::File::options().write(true).open(torn.join("switchboard.db-wal")).unwrap();
         log.set_len(whole - cut).unwrap();
-        // One in sixteen through the store, the others at the level where they differ at all.
-        if cut % 16 != 0 && cut > 64 {
-            continue;
-        }
         let mut history = History::open(&torn);
         let seqs: Vec<u64> = (0..6).map(|room| history.room(&crate::child::name(room), 0).seq).collect();
-        Ledger::default().check(&mut history, false);
+        if cut % 64 == 0 {
+            Ledger::default().check(&mut history, false);
+        }
         if let Some(before) = &before {
             assert!(seqs.iter().zip(before).all(|(now, before)| now <= before), "a shorter log knows more");
         }
@@ -81,7 +80,8 @@ fn st_04_no_flipped_bit_gives_a_text_that_nobody_wrote() {
     let sound = fs::read(dir.database()).unwrap();
     let mut dice = Dice::new(11);
     let (mut refused, mut passed_over) = (0, 0);
-    let copy = dir.path().join("flipped");
+    let fast = Dir::in_memory("flips");
+    let copy = fast.path().join("flipped");
     for _ in 0..1000 {
         let _ = fs::remove_dir_all(&copy);
         fs::create_dir(&copy).unwrap();

@@ -4,6 +4,7 @@
 
 mod basics;
 mod child;
+mod commands;
 mod damage;
 mod durability;
 mod faults;

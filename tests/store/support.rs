@@ -23,6 +23,12 @@ impl Dir {
         Self::within(Path::new(env!("CARGO_TARGET_TMPDIR")), name)
     }
 
+    /// Where there is such a thing, on a file system without a disk: for tests that open thousands of histories.
+    pub(crate) fn in_memory(name: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::within(memory, name) } else { Self::new(name) }
+    }
+
     pub(crate) fn within(base: &Path, name: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by panicking")]
 #![allow(clippy::disallowed_methods, reason = "the tests stand outside the loop: they read clocks and wait")]
 
+mod api;
 mod bodies;
 mod chat;
 mod compression;

@@ -36,19 +36,21 @@ impl Metrics {
 
     /// The value of a metric with at most one label.
     #[track_caller]
-    pub(crate) fn value(&self, name: &str, label: Option<(&str, &str)>) -> f64 {
+    pub(crate) fn value(&self, name: &str, label: Option<(&str, &str)>) -> u64 {
         let mut found = self.0.samples.iter().filter(|sample| {
             sample.metric == name && label.is_none_or(|(key, value)| sample.labels.get(key) == Some(value))
         });
         let sample = found.next().unwrap_or_else(|| panic!("no {name} {label:?}"));
         match &sample.value {
-            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => *value,
+            Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => {
+                value.to_string().parse().unwrap()
+            }
             other => panic!("{name} is {other:?}"),
         }
     }
 
     #[track_caller]
-    fn assert(&self, expected: &[(&str, &str, f64)]) {
+    fn assert(&self, expected: &[(&str, &str, u64)]) {
         for (name, label, value) in expected {
             let label = label.split_once('=');
             assert_eq!(self.value(name, label), *value, "{name} {label:?}");
@@ -86,37 +88,37 @@ fn metrics_are_exact_after_a_scripted_session() {
     let fourth = Client::open(server.addr);
     fourth.reset();
     wait_until(SOON, "the reset is seen", || {
-        Metrics::of(operator).value("switchboard_closes_total", Some(("reason", "disconnected"))) == 1.0
+        Metrics::of(operator).value("switchboard_closes_total", Some(("reason", "disconnected"))) == 1
     });
     let before = Metrics::of(operator);
     before.assert(&[
-        ("switchboard_open_connections", "", 1.0),
-        ("switchboard_upgrades_total", "result=accepted", 4.0),
-        ("switchboard_upgrades_total", "result=invalid", 1.0),
-        ("switchboard_upgrades_total", "result=refused", 0.0),
-        ("switchboard_requests_total", "result=malformed", 1.0),
-        ("switchboard_closes_total", "reason=peer", 1.0),
-        ("switchboard_closes_total", "reason=protocol", 1.0),
-        ("switchboard_closes_total", "reason=application", 0.0),
-        ("switchboard_messages_total", "direction=in", 10.0),
-        ("switchboard_messages_total", "direction=out", 20.0),
-        ("switchboard_queued_bytes", "", 0.0),
-        ("switchboard_queued_connections", "", 0.0),
-        ("switchboard_draining", "", 0.0),
+        ("switchboard_open_connections", "", 1),
+        ("switchboard_upgrades_total", "result=accepted", 4),
+        ("switchboard_upgrades_total", "result=invalid", 1),
+        ("switchboard_upgrades_total", "result=refused", 0),
+        ("switchboard_requests_total", "result=malformed", 1),
+        ("switchboard_closes_total", "reason=peer", 1),
+        ("switchboard_closes_total", "reason=protocol", 1),
+        ("switchboard_closes_total", "reason=application", 0),
+        ("switchboard_messages_total", "direction=in", 10),
+        ("switchboard_messages_total", "direction=out", 20),
+        ("switchboard_queued_bytes", "", 0),
+        ("switchboard_queued_connections", "", 0),
+        ("switchboard_draining", "", 0),
     ]);
     // Octets, to the last one: a masked message has 6 more than its payload on the way in and 2 on the way out.
     let (in_before, out_before) = (
         before.value("switchboard_traffic_bytes_total", Some(("direction", "in"))),
         before.value("switchboard_traffic_bytes_total", Some(("direction", "out"))),
     );
-    let asked = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".len() as f64;
+    let asked = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".len() as u64;
     both[0].send(&text("12345"));
     both[0].expect_text("12345");
     let after = Metrics::of(operator);
     let in_after = after.value("switchboard_traffic_bytes_total", Some(("direction", "in")));
-    assert_eq!(in_after - in_before, 11.0 + asked);
+    assert_eq!(in_after - in_before, 11 + asked);
     let out_after = after.value("switchboard_traffic_bytes_total", Some(("direction", "out")));
-    assert!(out_after - out_before > 7.0, "the answer to the first question went out, too");
+    assert!(out_after - out_before > 7, "the answer to the first question went out, too");
     both[0].echo("still there");
 }
 
@@ -163,7 +165,7 @@ fn pr_01_readiness_says_503_while_the_server_drains() {
     assert_eq!(status, 503);
     assert!(why.contains("draining"), "{why}");
     assert_eq!(get(operator, "/healthz").0, 200, "alive to the end");
-    assert_eq!(Metrics::of(operator).value("switchboard_draining", None), 1.0);
+    assert_eq!(Metrics::of(operator).value("switchboard_draining", None), 1);
     assert!(std::net::TcpStream::connect(server.addr).is_err(), "the public door is shut");
     under_way.send(b"alhost\r\n\r\n");
     let (head, _) = under_way.response();
@@ -329,7 +331,7 @@ fn a_message_is_counted_once_however_it_comes() {
     client.expect_text("in three pieces");
     let metrics = Metrics::of(server.addr);
     metrics.assert(&[
-        ("switchboard_messages_total", "direction=in", 4.0),
-        ("switchboard_messages_total", "direction=out", 4.0),
+        ("switchboard_messages_total", "direction=in", 4),
+        ("switchboard_messages_total", "direction=out", 4),
     ]);
 }

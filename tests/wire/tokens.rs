@@ -97,7 +97,7 @@ fn ch_17_a_public_key_is_never_a_secret() {
     let body = base64(br#"{"sub":"Ada","exp":9999999999}"#);
     let signed = format!("{header}.{body}");
     let message = Scratch::new("message", signed.as_bytes());
-    let key: String = pem.iter().map(|octet| format!("{octet:02x}")).collect();
+    let key = pem.iter().fold(String::new(), |hex, octet| format!("{hex}{octet:02x}"));
     let mac = openssl(&[
         "dgst",
         "-sha256",

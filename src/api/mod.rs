@@ -1,0 +1,336 @@
+//! Layer 6: the HTTP API of the chat under `/api/v1`, for other servers. `openapi.json` is its contract.
+//!
+//! A request becomes a call of the chat, and is answered when the chat has answered: what is to be durable is on the disk
+//! then.
+
+mod body;
+mod problem;
+mod route;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use self::body::Fields;
+use self::problem::Problem;
+use self::route::{Route, Target};
+use crate::app::{
+    Application, Body, Chunk, Closed, ConnId, Context, HandshakeError, Message, OwnedMessage, Request,
+    RequestHead, Response, TopicId, Verdict,
+};
+use crate::chat::command::Command;
+use crate::chat::{Answered, Chat, MAX_REASON, Refusal};
+use crate::store::Ban;
+
+/// Where the API is.
+const ROOT: &str = "/api/v1/";
+/// The contract.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// A request that the chat has not answered.
+#[derive(Debug)]
+struct Asked {
+    conn: ConnId,
+    /// The status of a good answer; 204 comes without a body.
+    status: u16,
+}
+
+/// The chat with its API.
+#[derive(Debug)]
+pub struct Api {
+    chat: Chat,
+    /// `None`: there is no API.
+    token: Option<Vec<u8>>,
+    asked: BTreeMap<u64, Asked>,
+    next: u64,
+}
+
+impl Api {
+    /// The chat, with an API for whoever has the token; without one there is none.
+    #[must_use]
+    pub fn new(chat: Chat, token: Option<Vec<u8>>) -> Self {
+        Self { chat, token, asked: BTreeMap::new(), next: 0 }
+    }
+
+    /// The chat.
+    #[must_use]
+    pub fn chat(&self) -> &Chat {
+        &self.chat
+    }
+
+    /// Whether a request is for the API.
+    fn is_for_us(&self, head: &RequestHead<'_>) -> bool {
+        self.token.is_some() && head.path().starts_with(ROOT)
+    }
+
+    /// RFC 6750 2.1. The comparison takes as long for a wrong token as for the right one; the token's length is no secret.
+    fn is_authorized(&self, head: &RequestHead<'_>) -> bool {
+        let given = head.fields.single("authorization").ok().flatten().and_then(|value| {
+            let (scheme, token) = value.split_at_checked(7)?;
+            scheme.eq_ignore_ascii_case(b"bearer ").then_some(token.trim_ascii())
+        });
+        match (&self.token, given) {
+            (Some(token), Some(given)) => token.as_slice().ct_eq(given).into(),
+            _ => false,
+        }
+    }
+
+    fn answer<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        let head = request.head;
+        if !self.is_authorized(head) {
+            let problem = Problem::new(401, "the API asks for its bearer token");
+            return Verdict::Respond(
+                problem.response().field("WWW-Authenticate", "Bearer realm=\"switchboard\""),
+            );
+        }
+        let query = head.target.split_once('?').map_or("", |(_, query)| query);
+        let done = route::find(&head.path()[ROOT.len()..], query, head.method)
+            .and_then(|target| self.serve(ctx, request, &target));
+        done.unwrap_or_else(|problem| Verdict::Respond(problem.response()))
+    }
+
+    fn serve<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        request: &Request<'_>,
+        target: &Target<'_>,
+    ) -> Result<Verdict, Problem> {
+        let name = target.name.as_deref().unwrap_or_default();
+        let Target { route, query, .. } = target;
+        let done = match route {
+            Route::OpenApi => Done::Json(200, OPENAPI.to_owned()),
+            Route::Rooms => Done::json(200, &self.rooms()),
+            Route::Bans => {
+                let bans: Vec<_> = self.chat.bans(ctx).iter().map(show_ban).collect();
+                Done::json(200, &json!({ "bans": bans }))
+            }
+            Route::Ban => {
+                let bans = self.chat.bans(ctx);
+                let folded = name.to_lowercase();
+                let ban = bans.iter().find(|ban| *ban.user == *name || *ban.user == *folded);
+                Done::json(200, &show_ban(ban.ok_or_else(|| Problem::new(404, "this user is not banned"))?))
+            }
+            Route::Members => Done::Call(200, None, Command::Who { room: name.into() }),
+            Route::History => {
+                let room = name.into();
+                let (before, limit) = (query.number("before")?, query.number("limit")?);
+                Done::Call(200, None, Command::History { room, before, limit })
+            }
+            Route::Lift => Done::Call(204, None, Command::Unban { user: name.into() }),
+            Route::Drain => {
+                ctx.drain();
+                Done::json(202, &json!({ "status": "draining" }))
+            }
+            Route::Post | Route::Broadcast | Route::Disconnect | Route::SetBan => {
+                let fields = Fields::of(request)?;
+                return self.serve_body(ctx, request, *route, name, &fields);
+            }
+        };
+        Ok(self.finish(ctx, request.conn, done))
+    }
+
+    /// The same for those that say more in a body.
+    fn serve_body<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        request: &Request<'_>,
+        route: Route,
+        name: &str,
+        fields: &Fields,
+    ) -> Result<Verdict, Problem> {
+        let limits = self.chat.limits();
+        let done = match route {
+            Route::Post => {
+                let (user, text) = (fields.text("user")?, fields.said("text", limits.max_text)?);
+                let key = fields.maybe_said("key", limits.max_key)?.map(Into::into);
+                Done::Call(201, Some(user), Command::Post { room: name.into(), text: text.into(), key })
+            }
+            Route::SetBan => {
+                let seconds = fields.maybe_number("seconds")?;
+                let reason = fields.maybe_said("reason", limits.max_reason)?;
+                Done::Call(
+                    204,
+                    None,
+                    Command::Ban { user: name.into(), seconds, reason: reason.map(Into::into) },
+                )
+            }
+            Route::Broadcast => {
+                let text = fields.said("text", limits.max_text)?;
+                let told = match fields.maybe_texts("rooms")? {
+                    Some(rooms) => self.chat.broadcast_in(ctx, &rooms, text),
+                    None => self.chat.broadcast(ctx, text),
+                };
+                Done::json(200, &json!({ "receivers": told.map_err(Problem::from)? }))
+            }
+            _ => Done::json(200, &json!({ "disconnected": self.disconnect(ctx, fields)? })),
+        };
+        Ok(self.finish(ctx, request.conn, done))
+    }
+
+    fn disconnect<C: Context>(&mut self, ctx: &mut C, fields: &Fields) -> Result<usize, Problem> {
+        let reason = fields.maybe_said("reason", MAX_REASON)?.unwrap_or("disconnected");
+        let ended = match (fields.maybe_text("user")?, fields.maybe_text("client")?) {
+            (Some(user), None) => self.chat.send_away(ctx, user, reason),
+            (None, Some(client)) => self.chat.send_client_away(ctx, client, reason).map(usize::from),
+            _ => return Err(Problem::field("user", "either `user` or `client` must be there")),
+        };
+        match ended.map_err(Problem::from)? {
+            0 => Err(Problem::new(404, "nobody of that name is connected")),
+            ended => Ok(ended),
+        }
+    }
+
+    fn rooms(&self) -> serde_json::Value {
+        let rooms = self.chat.rooms();
+        let rooms =
+            rooms.iter().map(|room| json!({ "room": &*room.name, "members": room.members, "seq": room.seq }));
+        json!({ "rooms": rooms.collect::<Vec<_>>() })
+    }
+
+    fn finish<C: Context>(&mut self, ctx: &mut C, conn: ConnId, done: Done<'_>) -> Verdict {
+        match done {
+            Done::Json(status, body) => Verdict::Respond(json_response(status, "application/json", body)),
+            Done::Call(status, user, command) => {
+                self.next += 1;
+                self.asked.insert(self.next, Asked { conn, status });
+                self.chat.call(ctx, self.next, user, command);
+                Verdict::Later
+            }
+        }
+    }
+
+    /// Passes on what the chat has answered.
+    fn deliver<C: Context>(&mut self, ctx: &mut C) {
+        for answered in self.chat.take_answered() {
+            if let Some(asked) = self.asked.remove(&answered.request) {
+                ctx.respond(asked.conn, respond(asked.status, answered));
+            }
+        }
+    }
+}
+
+/// What comes of a request.
+enum Done<'a> {
+    /// The answer.
+    Json(u16, String),
+    /// A call of the chat, and the status of its good answer.
+    Call(u16, Option<&'a str>, Command<'a>),
+}
+
+impl Done<'_> {
+    fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self::Json(status, body.to_string())
+    }
+}
+
+fn respond(status: u16, answered: Answered) -> Response {
+    match answered.refused {
+        Some(code) => Problem::of_answer(code, &answered.body).response(),
+        None if status == 204 => Response { status, ..Response::default() },
+        None => {
+            // A post that was there already is not created.
+            let answer: serde_json::Value = serde_json::from_str(&answered.body).unwrap_or_default();
+            let is_known = answer["duplicate"] == true;
+            json_response(if is_known { 200 } else { status }, "application/json", answered.body)
+        }
+    }
+}
+
+fn json_response(status: u16, content_type: &str, body: String) -> Response {
+    Response { status, fields: Vec::new(), body: Body::Owned(body.into_bytes()) }
+        .field("Content-Type", content_type)
+        .field("Cache-Control", "no-store")
+}
+
+fn show_ban(ban: &Ban) -> serde_json::Value {
+    let mut shown = json!({ "user": &*ban.user });
+    if let Some(until) = ban.until {
+        shown["until"] = until.into();
+    }
+    if !ban.reason.is_empty() {
+        shown["reason"] = (*ban.reason).into();
+    }
+    shown
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let Refusal { code, field, message, retry_after_ms } = refusal;
+        Self::refused(code, field, &message, retry_after_ms)
+    }
+}
+
+impl Application for Api {
+    type Mail = <Chat as Application>::Mail;
+
+    fn on_start<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_start(ctx);
+    }
+
+    fn wants_body(&mut self, head: &RequestHead<'_>) -> bool {
+        // Whoever has no token is not listened to.
+        self.is_for_us(head) && self.is_authorized(head) || self.chat.wants_body(head)
+    }
+
+    fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        if request.upgrade.is_none() && self.is_for_us(request.head) {
+            return self.answer(ctx, request);
+        }
+        self.chat.on_request(ctx, request)
+    }
+
+    fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {
+        self.chat.on_rejected(peer, status, reason);
+    }
+
+    fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
+        self.chat.on_refused(request, peer, error);
+    }
+
+    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        self.chat.on_open(ctx, conn);
+    }
+
+    #[inline]
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        self.chat.on_message(ctx, conn, message);
+    }
+
+    fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: OwnedMessage) {
+        self.chat.on_owned(ctx, conn, message);
+    }
+
+    fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {
+        self.chat.on_chunk(ctx, conn, chunk);
+    }
+
+    fn on_closed<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
+        self.chat.on_closed(ctx, conn, closed);
+    }
+
+    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
+        self.chat.on_lag(ctx, conn, topic, dropped);
+    }
+
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        self.chat.on_timer(ctx, token);
+    }
+
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
+        self.chat.on_mail(ctx, mail);
+    }
+
+    #[inline]
+    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_settle(ctx);
+        if !self.asked.is_empty() {
+            self.deliver(ctx);
+        }
+    }
+
+    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_drain(ctx);
+    }
+}

@@ -1,0 +1,99 @@
+//! What whoever runs the chat may do besides what clients do.
+
+use super::moderation::DISCONNECTED;
+use super::names;
+use super::notice::{Broadcast, Farewell};
+use super::session::Dialect;
+use super::{Chat, Code, Limits, Refusal};
+use crate::app::{ConnId, Context, Outgoing};
+
+/// Longest reason of a disconnect in bytes: what fits a Close frame beside its code (RFC 6455 5.5).
+pub const MAX_REASON: usize = 123;
+
+impl Chat {
+    /// What it was told to bound.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.options.limits
+    }
+
+    /// Who speaks on a connection.
+    #[must_use]
+    pub fn user(&self, conn: ConnId) -> Option<&str> {
+        self.people.look(conn.index).filter(|session| session.conn == conn)?;
+        self.people.member(conn.index).map(|member| member.user)
+    }
+
+    /// Tells every connection of `chat.v1.json` that is in one of these open rooms; gives their number.
+    ///
+    /// # Errors
+    /// The text is empty or too long, or a room is not open.
+    pub fn broadcast_in<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        rooms: &[String],
+        text: &str,
+    ) -> Result<usize, Refusal> {
+        if text.trim().is_empty() {
+            return Err(Refusal::field(Code::BadField, "text", "`text` is empty"));
+        }
+        if text.len() > self.options.limits.max_text {
+            return Err(Refusal::field(Code::TooLong, "text", "`text` is too long"));
+        }
+        let mut wanted = Vec::with_capacity(rooms.len());
+        for raw in rooms {
+            let name = names::room(raw)?;
+            let found = self.rooms.find(&name);
+            wanted
+                .push(found.ok_or_else(|| Refusal::field(Code::NotFound, "rooms", "there is no such room"))?);
+        }
+        let Self { people, voice, .. } = self;
+        let notice = voice.encode(&Broadcast { text, time: ctx.now().unix_ms });
+        let mut told = 0;
+        for session in people.iter().filter(|session| session.dialect == Dialect::V1) {
+            if wanted.iter().any(|room| session.is_in(*room)) {
+                told += usize::from(ctx.send(session.conn, Outgoing::text(notice)).is_ok());
+            }
+        }
+        Ok(told)
+    }
+
+    /// Ends all connections of a user, who is told why; gives their number.
+    ///
+    /// # Errors
+    /// It is no name of a user, or the reason is too long.
+    pub fn send_away<C: Context>(&mut self, ctx: &mut C, user: &str, reason: &str) -> Result<usize, Refusal> {
+        check_reason(reason)?;
+        let name = names::user(user, "user")?;
+        let conns = self.people.conns_of(&names::fold(&name));
+        for conn in &conns {
+            self.dismiss(ctx, *conn, Farewell::Disconnected, reason, DISCONNECTED);
+        }
+        Ok(conns.len())
+    }
+
+    /// Ends the connection with this client id, which is told why; whether there is one.
+    ///
+    /// # Errors
+    /// The reason is too long.
+    pub fn send_client_away<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        client: &str,
+        reason: &str,
+    ) -> Result<bool, Refusal> {
+        check_reason(reason)?;
+        let found = self.people.iter().find(|session| *session.client == *client).map(|session| session.conn);
+        if let Some(conn) = found {
+            self.dismiss(ctx, conn, Farewell::Disconnected, reason, DISCONNECTED);
+        }
+        Ok(found.is_some())
+    }
+}
+
+fn check_reason(reason: &str) -> Result<(), Refusal> {
+    if reason.len() > MAX_REASON {
+        return Err(Refusal::field(Code::TooLong, "reason", "`reason` is longer than 123 bytes"));
+    }
+    Ok(())
+}

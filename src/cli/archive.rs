@@ -1,0 +1,229 @@
+//! `switchboard export`, `import` and `backup`.
+
+use std::fmt;
+use std::io::{self, BufRead, BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use switchboard::store::{self, Post, Record, TransferError};
+
+/// The longest line of an import.
+const MAX_LINE: usize = 4 << 20;
+/// The longest name of a room or a user.
+const MAX_NAME: usize = 256;
+
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// The data directory
+    #[arg(long, value_name = "DIR", default_value = "switchboard-data")]
+    data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The room whose messages are wanted
+    #[arg(long, value_name = "ROOM", required_unless_present = "all")]
+    room: Option<String>,
+    /// All rooms, one after the other
+    #[arg(long, conflicts_with = "room")]
+    all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The directory that is made; a data directory like the other
+    to: PathBuf,
+}
+
+/// A message as a line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    room: String,
+    seq: u64,
+    time: u64,
+    user: String,
+    #[serde(default, skip_serializing_if = "is_false")]
+    verified: bool,
+    #[serde(default)]
+    client: String,
+    text: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edited: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    deleted: bool,
+    #[serde(default, skip_serializing_if = "Reactions::is_empty")]
+    reactions: Reactions,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// An object whose order is kept: `{"👍":["Ada"]}`.
+#[derive(Debug, Default)]
+struct Reactions(Vec<(String, Vec<String>)>);
+
+impl Reactions {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Reactions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(emoji, users)| (emoji, users)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Reactions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Reactions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of lists of users")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Reactions, M::Error> {
+                let mut reactions = Vec::new();
+                while let Some(reaction) = map.next_entry()? {
+                    reactions.push(reaction);
+                }
+                Ok(Reactions(reactions))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+impl Line {
+    fn new(room: &str, record: &Record) -> Self {
+        let Record { post, edited, is_deleted, reactions } = record;
+        let users = |users: &[Arc<str>]| users.iter().map(ToString::to_string).collect();
+        let reactions = reactions.iter().map(|(emoji, by)| (emoji.to_string(), users(by))).collect();
+        Self {
+            room: room.into(),
+            seq: post.seq,
+            time: post.time,
+            user: post.user.to_string(),
+            verified: post.is_verified,
+            client: post.client.to_string(),
+            text: post.text.to_string(),
+            key: post.key.as_ref().map(ToString::to_string),
+            edited: *edited,
+            deleted: *is_deleted,
+            reactions: Reactions(reactions),
+        }
+    }
+
+    fn into_message(self) -> Result<(Arc<str>, Record), String> {
+        for (field, name) in [("room", &self.room), ("user", &self.user)] {
+            if name.is_empty() || name.len() > MAX_NAME {
+                return Err(format!("`{field}` must have 1 to {MAX_NAME} bytes"));
+            }
+        }
+        if self.seq.max(self.time).max(self.edited.unwrap_or(0)) >= 1 << 53 {
+            return Err("numbers must be below 2^53".into());
+        }
+        if self.deleted && !self.text.is_empty() {
+            return Err("the `text` of a deleted message must be empty".into());
+        }
+        let users = |users: Vec<String>| users.into_iter().map(Into::into).collect();
+        let reactions = self.reactions.0.into_iter().map(|(emoji, by)| (emoji.into(), users(by)));
+        let record = Record {
+            post: Post {
+                seq: self.seq,
+                time: self.time,
+                user: self.user.into(),
+                is_verified: self.verified,
+                client: self.client.into(),
+                text: self.text.into(),
+                key: self.key.map(Into::into),
+            },
+            edited: self.edited,
+            is_deleted: self.deleted,
+            reactions: reactions.collect(),
+        };
+        Ok((self.room.into(), record))
+    }
+}
+
+/// Lines of JSON on stdout.
+pub(crate) fn export(args: &ExportArgs) -> Result<(), TransferError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = store::export(&args.data.data, args.room.as_deref(), |room, record| {
+        serde_json::to_writer(&mut out, &Line::new(room, record))?;
+        out.write_all(b"\n")
+    });
+    let io = |error| TransferError::Io { doing: "write the messages".into(), error };
+    let counts = match written.and_then(|counts| out.flush().map(|()| counts).map_err(io)) {
+        // Whoever reads has seen enough.
+        Err(TransferError::Io { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+        counts => counts?,
+    };
+    tracing::info!("{} messages exported", counts.messages);
+    match counts.damaged_rooms {
+        0 => Ok(()),
+        rooms => {
+            Err(TransferError::Failed(format!("{rooms} rooms could not be read; the others are complete")))
+        }
+    }
+}
+
+/// Lines of JSON from stdin.
+pub(crate) fn import(args: &ImportArgs) -> Result<(), TransferError> {
+    let counts = store::import(&args.data.data, Lines(io::stdin().lock()))?;
+    tracing::info!("{} messages imported, {} were there already", counts.messages, counts.known);
+    Ok(())
+}
+
+/// Messages out of lines; none is longer than it may be.
+struct Lines<R>(R);
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = Result<(Arc<str>, Record), String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = Vec::new();
+        match io::Read::take(&mut self.0, MAX_LINE as u64 + 1).read_until(b'\n', &mut line) {
+            Ok(0) => return None,
+            Ok(len) if len > MAX_LINE => return Some(Err(format!("longer than {MAX_LINE} bytes"))),
+            Ok(_) => {}
+            Err(error) => return Some(Err(format!("cannot read stdin: {error}"))),
+        }
+        let message = serde_json::from_slice::<Line>(&line).map_err(|error| {
+            let (column, what) = (error.column(), error.to_string());
+            let what = what.split(" at line ").next().unwrap_or_default();
+            format!(
+                "{what}, at column {column}; a message is {{\"room\",\"seq\",\"time\",\"user\",\"text\"}}"
+            )
+        });
+        Some(message.and_then(Line::into_message))
+    }
+}
+
+pub(crate) fn backup(args: &BackupArgs) -> Result<(), TransferError> {
+    store::backup(&args.data.data, &args.to)?;
+    tracing::info!("{} is a copy of {}", args.to.display(), args.data.data.display());
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! What the chat tells whoever runs it.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::metrics::{counter, counters, gauge};
+use super::{Figures, Watched};
+use crate::api::Api;
+use crate::app::ConnId;
+use crate::chat::{COMMIT_BUCKETS_MS, Code, Stats};
+
+impl Watched for Api {
+    type Figures = Stats;
+
+    fn figures(&self) -> Stats {
+        self.chat().stats()
+    }
+
+    fn user(&self, conn: ConnId) -> Option<&str> {
+        self.chat().user(conn)
+    }
+
+    fn readiness(&self) -> Result<(), String> {
+        if self.chat().stats().store_unavailable > 0 {
+            return Err("the store is unavailable: posts are refused until it can commit again".to_owned());
+        }
+        Ok(())
+    }
+}
+
+impl Figures for Stats {
+    fn encode(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        counters(
+            out,
+            "switchboard_chat_changes",
+            "What joined the order of a room, by kind",
+            "kind",
+            &[("post", self.posts), ("change", self.changes)],
+        )?;
+        counter(out, "switchboard_chat_duplicates", "Posts whose key was known already", self.duplicates)?;
+        counter(out, "switchboard_chat_acks", "Commands acknowledged", self.acks)?;
+        let names = ERROR_NAMES.iter().zip(&self.refused);
+        let refused: Vec<(&str, u64)> = names.map(|(name, count)| (*name, *count)).collect();
+        counters(out, "switchboard_chat_errors", "Commands refused by code", "code", &refused)?;
+        counter(out, "switchboard_chat_flooded", "Connections ended for flooding", self.flooded)?;
+        counters(
+            out,
+            "switchboard_chat_resumes",
+            "Joins with `since` by result",
+            "result",
+            &[("recovered", self.recovered), ("unrecovered", self.unrecovered)],
+        )?;
+        counter(out, "switchboard_chat_lagged", "Messages that members were told they missed", self.lagged)?;
+        for (name, help, value) in [
+            ("switchboard_chat_sessions", "Connections that speak now", self.sessions),
+            ("switchboard_chat_users", "Users that are here now", self.users),
+            ("switchboard_chat_rooms", "Rooms that are open now", self.rooms),
+            ("switchboard_chat_members", "Memberships now", self.members),
+            ("switchboard_chat_recent_bytes", "Bytes of history in memory now, about", self.recent_bytes),
+            ("switchboard_chat_keys", "Keys of posts remembered now", self.keys),
+            ("switchboard_store_pending", "Changes that are not durable yet", self.store_pending),
+            ("switchboard_store_asks", "Questions that the store has not answered", self.store_asks),
+            (
+                "switchboard_store_unavailable",
+                "1 while posts are refused because of the store",
+                self.store_unavailable,
+            ),
+        ] {
+            gauge(out, name, help, value)?;
+        }
+        counter(out, "switchboard_store_failures", "Times that the store failed", self.store_failures)?;
+        let bounds =
+            COMMIT_BUCKETS_MS.iter().map(|ms| Duration::from_millis(*ms).as_secs_f64()).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(self.commit_ms).collect();
+        let (sum, count) =
+            (Duration::from_millis(self.commit_ms_sum).as_secs_f64(), self.commit_ms.iter().sum());
+        out.encode_descriptor(
+            "switchboard_commit_duration",
+            "Time from the end of a tick until what it changed is durable",
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?
+        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
+/// The errors as clients see them, in the order of [`Code::ALL`].
+const ERROR_NAMES: [&str; Code::ALL.len()] = [
+    "bad_json",
+    "unknown_type",
+    "bad_field",
+    "too_long",
+    "not_joined",
+    "not_found",
+    "forbidden",
+    "rate_limited",
+    "room_full",
+    "too_many_rooms",
+    "unavailable",
+    "shutting_down",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_named_as_clients_see_them() {
+        for (code, name) in Code::ALL.iter().zip(ERROR_NAMES) {
+            let seen: String = format!("{code:?}")
+                .chars()
+                .flat_map(|c| c.is_uppercase().then_some('_').into_iter().chain(c.to_lowercase()))
+                .collect();
+            assert_eq!(seen.trim_start_matches('_'), name);
+        }
+    }
+}
