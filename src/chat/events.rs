@@ -81,7 +81,7 @@ impl Chat {
         // Whoever opens the room later reads it from the disk.
         let Some(room) = self.rooms.find(&name) else { return };
         if self.rooms[room].is_open() {
-            self.happened_after_all(ctx, room, action);
+            self.happened_after_all(ctx, room, &action);
             self.rest_room(ctx, room);
         } else {
             // What is being read may be older or younger than this.
@@ -90,15 +90,15 @@ impl Chat {
     }
 
     /// A change that landed, unless the room has it already.
-    fn happened_after_all<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action) {
+    fn happened_after_all<C: Context>(&mut self, ctx: &mut C, room: u32, action: &Action) {
         let state = &self.rooms[room];
-        let is_next = match &action {
+        let is_next = match action {
             Action::Post(post) => post.seq == state.seq + 1,
             other => rev_of(other) == state.rev + 1,
         };
         if is_next {
             self.rooms.wake(room);
-            self.happened(ctx, room, &action);
+            self.happened(ctx, room, action);
         }
     }
 
@@ -110,7 +110,7 @@ impl Chat {
             Ok(state) => {
                 self.load(room, state);
                 for action in std::mem::take(&mut self.rooms[room].landed) {
-                    self.happened_after_all(ctx, room, action);
+                    self.happened_after_all(ctx, room, &action);
                 }
                 self.resume_waiting(ctx, waiting);
                 self.rest_room(ctx, room);
