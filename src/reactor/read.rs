@@ -17,7 +17,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             return self.held_turn(index);
         }
         if matches!(self.core.table[index as usize].phase, Phase::Http(_)) {
-            let Some(left) = self.core.http_turns.checked_sub(1) else { return self.core.resume_later(index) };
+            let Some(left) = self.core.http_turns.checked_sub(1) else {
+                return self.core.resume_later(index);
+            };
             self.core.http_turns = left;
         }
         let is_congested = self.is_congested();
