@@ -44,6 +44,47 @@ fn pr_05_nobody_is_cut_for_the_time_in_which_the_server_stood_still() {
 }
 
 #[test]
+fn pr_01_many_are_told_when_to_come_back_and_closed_one_after_the_other() {
+    const CLIENTS: usize = 400;
+    let mut server = Launch::serve().start();
+    let mut clients: Vec<Client> = (0..CLIENTS)
+        .map(|at| {
+            let mut client =
+                Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n").0;
+            client.send(&text(&format!(r#"{{"type":"hello","user":"user-{at}"}}"#)));
+            assert!(client.message().payload.starts_with(br#"{"type":"welcome""#));
+            client
+        })
+        .collect();
+    server.signal("TERM");
+    let mut retries = Vec::new();
+    for client in &mut clients {
+        let bye = String::from_utf8(client.message().payload).unwrap();
+        assert!(bye.starts_with(r#"{"type":"bye","reason":"shutting_down""#), "{bye}");
+        let (_, retry) = bye.split_once(r#""retry_after_ms":"#).expect("when to come back");
+        retries.push(retry.trim_end_matches('}').parse::<u64>().unwrap());
+    }
+    // Everybody has been told; most are open still, and served.
+    let mut early = 0;
+    clients.retain_mut(|client| match client.try_frame(millis(0)) {
+        Ok(close) => {
+            assert_eq!(close.close_code(), Some(1012));
+            client.answer_close(&close.payload);
+            early += 1;
+            false
+        }
+        Err(_) => true,
+    });
+    assert!(early < CLIENTS / 2, "{early} of {CLIENTS} are closed at once");
+    for client in &mut clients {
+        client.expect_close(1012);
+    }
+    retries.sort_unstable();
+    assert!(retries[CLIENTS - 1] - retries[0] > 1000, "they would all come back at once: {retries:?}");
+    assert_eq!(server.wait(secs(12)).code(), Some(0));
+}
+
+#[test]
 fn pr_06_two_seconds_of_standstill_under_load_are_caught_up_with() {
     let server = Launch::fanout().start();
     let stop = AtomicBool::new(false);
