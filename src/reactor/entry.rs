@@ -152,7 +152,7 @@ impl Entry {
 mod tests {
     use super::*;
 
-    /// With the vacancy mark of the slab, the socket and the link of the timing wheel: at most 200 bytes.
+    /// With the vacancy mark of the slab, the socket, the peer's address and the link of the timing wheel: at most 220 bytes.
     #[test]
     fn an_idle_connection_is_small() {
         assert!(size_of::<Entry>() <= 168, "{}", size_of::<Entry>());
