@@ -173,6 +173,8 @@ fn write_some(bytes: &[u8], wait_ms: i64) -> Result<usize, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
 
     #[test]
@@ -182,6 +184,32 @@ mod tests {
         assert_eq!(line, "closed reason=\\x1b[2J\\r\\n2026-01-01 INFO forged\\x07\\x7f ok\n");
         assert_eq!(one_line("Grüße 👍\n".as_bytes(), false), "Grüße 👍\n".as_bytes());
         assert!(one_line(&[b'x'; 10_000], false).len() <= MAX_LINE);
+    }
+
+    /// Set where the test below runs itself, to panic in a process of its own.
+    const PANICS: &str = "SWITCHBOARD_TEST_PANICS";
+
+    #[test]
+    fn pr_09_a_panic_is_a_line_of_the_log_and_the_end() {
+        if std::env::var_os(PANICS).is_some() {
+            start(Format::Json);
+            let thread = std::thread::spawn(|| panic!("torn\nstate"));
+            let _ = thread.join();
+            unreachable!("the process has ended, whichever thread panicked");
+        }
+        let name = "log::tests::pr_09_a_panic_is_a_line_of_the_log_and_the_end";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(PANICS, "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.signal(), Some(6), "SIGABRT");
+        let said = String::from_utf8(output.stderr).unwrap();
+        let line = said.lines().find(|line| line.contains("a panic ends the server")).expect("a line");
+        assert!(
+            line.starts_with('{') && line.contains("torn\\nstate") && line.contains("src/log.rs:"),
+            "{line}"
+        );
     }
 
     #[test]

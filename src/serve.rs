@@ -47,9 +47,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let server = bind(&args.addresses(), args.config(), &args.common, chat)?;
     let handle = server.handle();
     let store = worker.start(move |event| handle.send_blocking(Mail::Store(event)).is_ok())?;
-    let served = finish(server);
+    let result = finish(server);
     store.finish()?;
-    served
+    result
 }
 
 fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
@@ -90,6 +90,7 @@ fn api_token(path: &Path) -> Result<Vec<u8>, String> {
 }
 
 /// A name for a history that ends with the process.
+#[expect(clippy::disallowed_methods, reason = "outside of the loop")]
 fn epoch() -> Result<String, Failure> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
     Ok(format!("{:x}-{:x}", since_1970.as_nanos(), std::process::id()))

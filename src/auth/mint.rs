@@ -34,8 +34,8 @@ impl Mint {
         let (algorithm, key) = in_file(key, signing_key)?;
         let header = Header { kid: self.key_id, ..Header::new(algorithm) };
         let body = Body {
-            sub: self.user,
-            exp: self.expires_unix_s,
+            sub: Some(self.user),
+            exp: Some(self.expires_unix_s),
             nbf: None,
             aud: self.audience.map(serde_json::Value::String),
             iss: self.issuer,

@@ -76,8 +76,8 @@ pub enum Permission {
 /// The claims of a token. Others are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Body {
-    sub: String,
-    exp: u64,
+    sub: Option<String>,
+    exp: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nbf: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -141,7 +141,7 @@ impl Keyring {
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = self.rules.audience.is_some();
-        let mut required = vec!["exp", "sub"];
+        let mut required = Vec::new();
         if let Some(audience) = &self.rules.audience {
             validation.set_audience(&[audience]);
             required.push("aud");
@@ -156,23 +156,24 @@ impl Keyring {
 
     fn check_times(&self, body: Body, now: u64) -> Result<Claims, &'static str> {
         let leeway = self.rules.leeway_s;
-        if body.exp.saturating_add(leeway) <= now {
+        let Some(expires) = body.exp else { return Err("the token has no expiry (`exp`)") };
+        if expires.saturating_add(leeway) <= now {
             return Err("the token has expired");
         }
         if body.nbf.is_some_and(|from| from > now.saturating_add(leeway)) {
             return Err("the token is not valid yet");
         }
-        if body.sub.trim().is_empty() {
+        let Some(user) = body.sub.filter(|user| !user.trim().is_empty()) else {
             return Err("the token names no user (`sub`)");
-        }
+        };
         let rooms = body.rooms.into_iter().map(|(pattern, may)| Grant {
             pattern,
             join: may.contains(&Permission::Join),
             post: may.contains(&Permission::Post),
             moderate: may.contains(&Permission::Moderate),
         });
-        let expires_unix_s = body.exp.saturating_add(leeway);
-        Ok(Claims { user: body.sub, expires_unix_s, rooms: rooms.collect() })
+        let expires_unix_s = expires.saturating_add(leeway);
+        Ok(Claims { user, expires_unix_s, rooms: rooms.collect() })
     }
 }
 
@@ -189,12 +190,8 @@ impl Verify for Keyring {
 fn complaint(kind: &ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidSignature => "the token's signature is wrong",
-        ErrorKind::MissingRequiredClaim(name) => match name.as_str() {
-            "exp" => "the token has no expiry (`exp`)",
-            "sub" => "the token names no user (`sub`)",
-            "aud" => "the token is for nobody (`aud`)",
-            _ => "the token does not say who issued it (`iss`)",
-        },
+        ErrorKind::MissingRequiredClaim(name) if name == "aud" => "the token is for nobody (`aud`)",
+        ErrorKind::MissingRequiredClaim(_) => "the token does not say who issued it (`iss`)",
         ErrorKind::InvalidAudience => "the token is for somebody else (`aud`)",
         ErrorKind::InvalidIssuer => "the token was issued by somebody else (`iss`)",
         ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm | ErrorKind::InvalidAlgorithmName => {
@@ -204,5 +201,72 @@ fn complaint(kind: &ErrorKind) -> &'static str {
             "the token does not say what it should in the form that it should"
         }
         _ => "this is no token",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::json;
+
+    const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+    const NOW: u64 = 1_000_000;
+
+    fn keyring(leeway_s: u64) -> Keyring {
+        let material = DecodingKey::from_secret(SECRET);
+        Keyring {
+            sources: Sources::default(),
+            rules: Rules { leeway_s, ..Rules::default() },
+            is_stale: Arc::default(),
+            keys: Mutex::new(vec![Key { id: None, algorithm: Algorithm::HS256, material }]),
+        }
+    }
+
+    fn verify(body: &serde_json::Value, leeway_s: u64) -> Result<Claims, String> {
+        let token = encode(&Header::default(), body, &EncodingKey::from_secret(SECRET)).unwrap();
+        keyring(leeway_s).verify(&token, NOW)
+    }
+
+    #[test]
+    fn ch_17_times_and_names_are_checked() {
+        let refused = [
+            (json!({ "sub": "Ada" }), "no expiry"),
+            (json!({ "exp": NOW + 9 }), "names no user"),
+            (json!({ "sub": " ", "exp": NOW + 9 }), "names no user"),
+            (json!({ "sub": "Ada", "exp": NOW }), "has expired"),
+            (json!({ "sub": "Ada", "exp": 0 }), "has expired"),
+            (json!({ "sub": "Ada", "exp": NOW + 9, "nbf": NOW + 1 }), "not valid yet"),
+            (json!({ "sub": "Ada", "exp": -1 }), "form"),
+            (json!({ "sub": "Ada", "exp": "soon" }), "form"),
+            (json!({ "sub": ["Ada"], "exp": NOW + 9 }), "form"),
+            (json!({ "sub": "Ada", "exp": NOW + 9, "rooms": { "*": ["rule"] } }), "form"),
+            (json!({ "sub": "Ada", "exp": NOW + 9, "rooms": "*" }), "form"),
+            (json!([]), "form"),
+        ];
+        for (body, why) in refused {
+            let error = verify(&body, 0).expect_err("refused");
+            assert!(error.contains(why), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_the_leeway() {
+        let body = json!({ "sub": "Ada", "exp": NOW - 29, "nbf": NOW + 30 });
+        assert_eq!(verify(&body, 30).map(|claims| claims.expires_unix_s), Ok(NOW + 1));
+        assert!(verify(&body, 29).is_err());
+    }
+
+    #[test]
+    fn permissions_are_those_of_the_token() {
+        let rooms = json!({ "team-*": ["join", "post"], "*": ["moderate"] });
+        let claims = verify(&json!({ "sub": "Ada", "exp": NOW + 9, "rooms": rooms, "more": 1 }), 0).unwrap();
+        assert_eq!(
+            claims.rooms,
+            [
+                Grant { pattern: "*".into(), join: false, post: false, moderate: true },
+                Grant { pattern: "team-*".into(), join: true, post: true, moderate: false },
+            ]
+        );
     }
 }

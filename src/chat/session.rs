@@ -141,6 +141,16 @@ pub(super) struct People {
     last_number: u64,
 }
 
+/// A number in base 36: every message carries one.
+fn client_id(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    while number > 0 {
+        digits.push(char::from_digit((number % 36) as u32, 36).unwrap_or('0'));
+        number /= 36;
+    }
+    digits.iter().rev().collect()
+}
+
 /// Addresses without connections that are remembered.
 const MAX_IDLE_ADDRESSES: usize = 1024;
 
@@ -173,7 +183,7 @@ impl People {
             number,
             dialect,
             is_live: true,
-            client: format!("c{number:x}").into(),
+            client: client_id(number).into(),
             user: None,
             claims: None,
             address,

@@ -32,6 +32,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, read once")]
 pub(crate) enum Command {
     /// Serve the chat and its page (what happens without a command, too)
     Serve(ServeArgs),

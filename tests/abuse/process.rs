@@ -13,25 +13,34 @@ use crate::support::{
 #[test]
 fn pr_05_nobody_is_cut_for_the_time_in_which_the_server_stood_still() {
     const CLIENTS: usize = 1500;
-    let server = Launch::echo().args(&["--ping-interval", "1000", "--pong-timeout", "1000"]).start();
+    let server = Launch::echo().args(&["--ping-interval", "1000", "--pong-timeout", "3000"]).start();
     let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::open(server.addr)).collect();
-    // They answer each Ping as soon as they see it.
+    // What came, Pings answered.
+    let answer = |client: &mut Client| {
+        let _ = client.has_ended();
+        let mut pings = 0;
+        while let Some(ping) = client.parse_frame() {
+            assert_ne!(ping.opcode, CLOSE, "somebody was cut: {ping:?}");
+            let _ = client.try_send(&frame(FIN | PONG, &ping.payload));
+            pings += 1;
+        }
+        pings
+    };
     let answer_all = |clients: &mut Vec<Client>, limit| {
         let start = Instant::now();
         while start.elapsed() < limit {
             for client in clients.iter_mut() {
-                let _ = client.has_ended();
-                while let Some(ping) = client.parse_frame() {
-                    assert_ne!(ping.opcode, CLOSE, "somebody was cut: {ping:?}");
-                    let _ = client.try_send(&frame(FIN | PONG, &ping.payload));
-                }
+                answer(client);
             }
         }
     };
-    answer_all(&mut clients, secs(2));
+    // The server waits for a Pong of everybody, and they all come while it stands still, for longer than it would wait.
+    std::thread::sleep(millis(2200));
     server.signal("STOP");
-    // Pongs of the last Pings arrive while it stands still; for most the time for a Pong passes three times over.
-    answer_all(&mut clients, secs(4));
+    for client in &mut clients {
+        assert_eq!(answer(client), 1, "a Ping is under way");
+    }
+    std::thread::sleep(secs(4));
     server.signal("CONT");
     answer_all(&mut clients, secs(3));
     let cut = clients.iter_mut().filter_map(|client| client.has_ended().then_some(())).count();
@@ -41,6 +50,47 @@ fn pr_05_nobody_is_cut_for_the_time_in_which_the_server_stood_still() {
     let mut dead = clients.pop().unwrap();
     drop(clients);
     assert_ne!(dead.end(secs(8)), End::Timeout, "nobody is cut any more");
+}
+
+#[test]
+fn pr_01_many_are_told_when_to_come_back_and_closed_one_after_the_other() {
+    const CLIENTS: usize = 400;
+    let mut server = Launch::serve().start();
+    let mut clients: Vec<Client> = (0..CLIENTS)
+        .map(|at| {
+            let mut client =
+                Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n").0;
+            client.send(&text(&format!(r#"{{"type":"hello","user":"user-{at}"}}"#)));
+            assert!(client.message().payload.starts_with(br#"{"type":"welcome""#));
+            client
+        })
+        .collect();
+    server.signal("TERM");
+    let mut retries = Vec::new();
+    for client in &mut clients {
+        let bye = String::from_utf8(client.message().payload).unwrap();
+        assert!(bye.starts_with(r#"{"type":"bye","reason":"shutting_down""#), "{bye}");
+        let (_, retry) = bye.split_once(r#""retry_after_ms":"#).expect("when to come back");
+        retries.push(retry.trim_end_matches('}').parse::<u64>().unwrap());
+    }
+    // Everybody has been told; most are open still, and served.
+    let mut early = 0;
+    clients.retain_mut(|client| match client.try_frame(millis(0)) {
+        Ok(close) => {
+            assert_eq!(close.close_code(), Some(1012));
+            client.answer_close(&close.payload);
+            early += 1;
+            false
+        }
+        Err(_) => true,
+    });
+    assert!(early < CLIENTS / 2, "{early} of {CLIENTS} are closed at once");
+    for client in &mut clients {
+        client.expect_close(1012);
+    }
+    retries.sort_unstable();
+    assert!(retries[CLIENTS - 1] - retries[0] > 1000, "they would all come back at once: {retries:?}");
+    assert_eq!(server.wait(secs(12)).code(), Some(0));
 }
 
 #[test]

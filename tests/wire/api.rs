@@ -377,6 +377,53 @@ fn errors(api: &mut Api) {
 }
 
 #[test]
+fn st_05_what_cannot_be_kept_is_refused_and_readiness_says_why() {
+    let token = Scratch::new("api-token", TOKEN.as_bytes());
+    let data = Scratch::new("unused", b"");
+    let data = std::path::Path::new(data.path()).with_file_name("data");
+    let data = data.to_str().unwrap();
+    let launch = || {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--api-token-file", token.path()];
+        Launch::switchboard(&args).args(&["--posts-per-second", "0"])
+    };
+    let contract: Value = serde_json::from_str(include_str!("../../src/api/openapi.json")).unwrap();
+    let mut api = Api {
+        server: launch().with_faults(&["fsync,fdatasync:error=EIO:when=12+"]).start(),
+        contract,
+        met: BTreeSet::new(),
+        _token: Scratch::new("unused", b""),
+    };
+    assert_eq!(crate::ops::get(api.server.addr, "/readyz").0, 200);
+    let said = r#"{"user":"Robot","text":"on the disk"}"#;
+    let mut acked = 0;
+    let refused = loop {
+        let answer = api.ask("POST", POSTS, "/rooms/lobby/posts", Some(said));
+        if answer.status != 201 {
+            break answer;
+        }
+        assert_eq!(answer.body["durable"], "disk");
+        acked += 1;
+        assert!(acked < 100, "the disk never failed");
+    };
+    assert!(acked > 0, "the fault comes too early to show anything");
+    assert_eq!((refused.status, &refused.body["code"]), (503, &json!("unavailable")), "{}", refused.body);
+    assert_eq!(refused.head.field("retry-after"), Some("1"));
+    let (status, why) = crate::ops::get(api.server.addr, "/readyz");
+    assert!(status == 503 && why.contains("the store is unavailable"), "{status} {why}");
+    assert_eq!(crate::ops::get(api.server.addr, "/healthz").0, 200);
+    let metrics = crate::ops::Metrics::of(api.server.addr);
+    assert_eq!(metrics.value("switchboard_store_unavailable", None), 1);
+    assert!(metrics.value("switchboard_chat_errors_total", Some(("code", "unavailable"))) >= 1);
+    // What was acknowledged is there when the disk is well again.
+    api.server.signal("KILL");
+    api.server.wait(SOON);
+    api.server = launch().start();
+    let history = api.ask("GET", HISTORY, "/rooms/lobby/history", None);
+    assert!(history.body["messages"].as_array().unwrap().len() >= acked, "{acked} acked: {}", history.body);
+    assert_eq!(crate::ops::get(api.server.addr, "/readyz").0, 200);
+}
+
+#[test]
 fn without_a_token_file_there_is_no_api() {
     let server = Launch::serve().start();
     let mut client = Client::connect(server.addr);

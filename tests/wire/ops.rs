@@ -123,6 +123,37 @@ fn metrics_are_exact_after_a_scripted_session() {
 }
 
 #[test]
+fn every_metric_is_explained_and_everything_explained_is_there() {
+    let page = include_str!("../../docs/metrics.md");
+    let server = Launch::serve().start();
+    let (_, text) = get(server.addr, "/metrics");
+    let mut shown: Vec<String> = Vec::new();
+    for line in text.lines() {
+        if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
+            shown.push(if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
+        }
+    }
+    assert!(shown.len() > 30, "{shown:?}");
+    // `_users` in a row that begins with `switchboard_chat_sessions` is `switchboard_chat_users`.
+    let mut explained: Vec<String> = Vec::new();
+    for name in
+        page.lines().filter_map(|line| line.strip_prefix("| `").map(|line| line.split(" | ").next().unwrap()))
+    {
+        for part in name.split("`, `") {
+            let part = part.trim_end_matches('`');
+            explained.push(if part.starts_with('_') {
+                format!("switchboard_chat{part}")
+            } else {
+                part.to_owned()
+            });
+        }
+    }
+    shown.sort();
+    explained.sort();
+    assert_eq!(shown, explained);
+}
+
+#[test]
 fn the_operator_has_a_door_of_its_own() {
     let server = Launch::serve().args(&["--internal-listen", "127.0.0.1:0"]).start();
     let operator = internal(&server);

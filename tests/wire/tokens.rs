@@ -1,8 +1,11 @@
-//! `switchboard token`: what it makes, it takes, and nothing else.
+//! Tokens: what `switchboard token` makes, it takes, and nothing else; and what the chat makes of them.
 
 use std::process::Command;
 
+use serde_json::{Value, json};
+
 use crate::ops::{Scratch, run};
+use crate::support::{CLOSE, Client, Launch, Server, secs, text, wait_until};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef\n";
 
@@ -146,6 +149,113 @@ fn keys_of_a_set_are_found_by_name_and_for_one_algorithm_only() {
     let broken = Scratch::new("jwks.json", b"{\"keys\":[]}");
     let (code, _, said) = run(&["token", "check", "--token-jwks", broken.path()], "x");
     assert!(code == 2 && said.contains("none of the keys"), "{said}");
+}
+
+/// A client that says hello with this token, and what it is answered.
+fn hello(server: &Server, fields: &Value) -> (Client, Value) {
+    let (mut client, _) = Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n");
+    let mut hello = json!({ "type": "hello", "id": 1 });
+    hello.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    client.send(&text(&hello.to_string()));
+    let answer = answer(&mut client);
+    (client, answer)
+}
+
+#[track_caller]
+fn answer(client: &mut Client) -> Value {
+    serde_json::from_slice(&client.message().payload).unwrap()
+}
+
+#[track_caller]
+fn said(client: &mut Client, command: &Value) -> Value {
+    client.send(&text(&command.to_string()));
+    loop {
+        let answer = answer(client);
+        if answer["id"] == command["id"] {
+            return answer;
+        }
+    }
+}
+
+#[test]
+fn a_token_says_who_somebody_is_and_what_they_may_do() {
+    let key = Scratch::new("secret", SECRET);
+    let server = Launch::serve().args(&["--token-key", key.path()]).start();
+    let token = mint(&key, &["--room", "team-*:join,post", "--room", "lobby:join"]);
+    let (mut ada, welcome) = hello(&server, &json!({ "token": token.trim() }));
+    assert_eq!((&welcome["user"], &welcome["verified"]), (&json!("Ada"), &json!(true)), "{welcome}");
+    for (room, joins, posts) in [("team-a", true, true), ("lobby", true, false), ("secret", false, false)] {
+        let joined = said(&mut ada, &json!({ "type": "join", "room": room, "id": 2 }));
+        assert_eq!(joined["type"] == "joined", joins, "{room}: {joined}");
+        if joins {
+            let acked = said(&mut ada, &json!({ "type": "post", "room": room, "text": "x", "id": 3 }));
+            assert_eq!(acked["type"] == "ack", posts, "{room}: {acked}");
+            assert!(posts || acked["code"] == "forbidden", "{acked}");
+        }
+    }
+    // The name is theirs while they are here.
+    let (_, refused) = hello(&server, &json!({ "user": "ada" }));
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    let (_, refused) = hello(&server, &json!({ "token": format!("{}x", token.trim()) }));
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("forbidden"), &json!("token")), "{refused}");
+    // In the request it does the same, and a bad one is told in HTTP.
+    let target = format!("/ws?token={}", token.trim());
+    let (mut again, _) = Client::upgrade(server.addr, &target, "Sec-WebSocket-Protocol: chat.v1.json\r\n");
+    let joined = said(&mut again, &json!({ "type": "join", "room": "lobby", "id": 2 }));
+    assert_eq!(joined["type"], "joined", "{joined}");
+    for line in server.log() {
+        assert!(!line.contains(token.trim()), "{line}");
+    }
+}
+
+#[test]
+fn who_has_no_token_stays_outside_where_one_is_asked_for() {
+    let key = Scratch::new("secret", SECRET);
+    let server = Launch::serve().args(&["--token-key", key.path(), "--require-token"]).start();
+    let (_, refused) = hello(&server, &json!({ "user": "Eve" }));
+    assert_eq!((&refused["code"], &refused["field"]), (&json!("forbidden"), &json!("token")), "{refused}");
+    let (_, welcome) = hello(&server, &json!({ "token": mint(&key, &[]).trim() }));
+    assert_eq!(welcome["type"], "welcome", "{welcome}");
+    let (code, _, said) = run(&["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--require-token"], "");
+    assert!(code == 2 && said.contains("--require-token needs"), "{said}");
+}
+
+#[test]
+fn a_session_ends_politely_with_its_token() {
+    let key = Scratch::new("secret", SECRET);
+    let server = Launch::serve().args(&["--token-key", key.path(), "--token-leeway", "0"]).start();
+    let (mut ada, welcome) = hello(&server, &json!({ "token": mint(&key, &["--expires", "2s"]).trim() }));
+    assert_eq!(welcome["type"], "welcome");
+    let frame = ada.try_frame(secs(6)).expect("a word before the end");
+    let bye: Value = serde_json::from_slice(&frame.payload).unwrap();
+    assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("token_expired")));
+    assert_eq!(ada.frame().opcode, CLOSE);
+}
+
+#[test]
+fn pr_10_sighup_reads_the_keys_again_and_keeps_them_when_it_cannot() {
+    let (old, new) =
+        (Scratch::new("old", SECRET), Scratch::new("new", b"quite another secret of 32 bytes or so"));
+    let key = Scratch::new("key", SECRET);
+    let mut server = Launch::serve().args(&["--token-key", key.path()]).start();
+    let is_taken = |token: &str| hello(&server, &json!({ "token": token.trim() })).1["type"] == "welcome";
+    let (by_old, by_new) = (mint(&old, &[]), mint(&new, &[]));
+    assert!(is_taken(&by_old) && !is_taken(&by_new));
+    std::fs::copy(new.path(), key.path()).unwrap();
+    assert!(is_taken(&by_old), "not before it is told");
+    server.signal("HUP");
+    wait_until(secs(5), "the new key", || is_taken(&by_new));
+    assert!(!is_taken(&by_old));
+    std::fs::write(key.path(), "short").unwrap();
+    server.signal("HUP");
+    wait_until(secs(5), "a word about it", || {
+        assert!(is_taken(&by_new), "the keys stay");
+        server
+            .log()
+            .iter()
+            .any(|line| line.contains("stay as they were") && line.contains("at least 32 bytes"))
+    });
+    server.assert_alive();
 }
 
 /// Unpadded base64 for URLs.
