@@ -76,6 +76,10 @@ impl Chat {
 
     fn tell_presence<C: Context>(&mut self, ctx: &mut C, room: u32) {
         let now = ctx.now().monotonic_ms;
+        let limits = &self.options.limits;
+        let members = self.rooms[room].members.len();
+        // What a notice costs grows with the members; so that all of them together do not, they come less often.
+        let every = limits.presence_ms * (1 + (members / limits.presence_members.max(1)) as u64);
         let presence = &mut self.rooms[room].presence;
         if !presence.has_news() {
             return;
@@ -86,7 +90,7 @@ impl Chat {
             }
             return;
         }
-        presence.next_at = now + self.options.limits.presence_ms;
+        presence.next_at = now + every;
         presence.is_timed = false;
         let came = std::mem::take(&mut presence.came);
         let went = std::mem::take(&mut presence.went);

@@ -58,8 +58,10 @@ pub struct Limits {
     pub max_bans: usize,
     /// Users of a room whose read marks are kept in memory; of more the mark of the first in the alphabet is forgotten.
     pub max_marks: usize,
-    /// Milliseconds between two `presence` notices of a room.
+    /// Milliseconds between two `presence` notices of a room, once more for each [`Self::presence_members`] members.
     pub presence_ms: u64,
+    /// Members of a room from which on, and at every multiple of which, its `presence` comes less often.
+    pub presence_members: usize,
     /// Milliseconds between two `typing` notices for one user in a room.
     pub typing_ms: u64,
     /// Milliseconds between two `reads` notices of a room.
@@ -104,6 +106,7 @@ impl Default for Limits {
             max_bans: 100_000,
             max_marks: 10_000,
             presence_ms: 100,
+            presence_members: 500,
             typing_ms: 1000,
             reads_ms: 1000,
             posts: Rate { per_second: 20, burst: 40 },

@@ -319,6 +319,24 @@ fn read_marks_in_memory_are_bounded() {
 }
 
 #[test]
+fn large_rooms_are_told_of_presence_less_often() {
+    let mut world = world(|limits| limits.presence_members = 10);
+    let people: Vec<_> = (0..20).map(|i| world.member(&format!("user {i}"), "r")).collect();
+    world.advance(10_000);
+    world.take(people[0]);
+    let passer = world.person("passer");
+    for round in 0..100 {
+        let kind = if round % 2 == 0 { "join" } else { "leave" };
+        world.ask(passer, &json!({"type": kind, "room": "r"}));
+        world.take(people[1]);
+        // The room is told of each, for a list is given out with every join.
+        world.advance(10);
+    }
+    let told = world.take_type(people[0], "presence").len();
+    assert!((3..=4).contains(&told), "once in 300 ms: {told}");
+}
+
+#[test]
 fn bans_are_bounded() {
     let mut world = World::with(
         Options { limits: Limits { max_bans: 2, ..options().limits }, ..options() },
