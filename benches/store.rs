@@ -2,8 +2,11 @@
 //! disk, before and after.
 //!
 //! ```text
-//! cargo bench --bench store -- [DIR] [--seconds N] [--posts N] [--rooms N] [--bytes N]
+//! cargo bench --bench store -- [DIR] [--seconds N] [--posts N] [--rooms N] [--bytes N] [--rate N]
 //! ```
+//!
+//! With `--rate` so many posts per second come at planned instants, a batch each millisecond, and the time from the
+//! instant to the commit is what counts.
 
 #![allow(
     missing_docs,
@@ -40,7 +43,10 @@ fn main() {
         bytes: number("--bytes", 100),
     };
     fsyncs("before", &dir);
-    measure(&dir.join("data"), &plan);
+    match number("--rate", 0) {
+        0 => flood(&dir.join("data"), &plan),
+        rate => keep_pace(&dir.join("data"), Plan { posts: rate.div_ceil(1000), ..plan }),
+    }
     fsyncs("after", &dir);
     fs::remove_dir_all(&dir).expect("the directory");
 }
@@ -80,7 +86,7 @@ fn percentiles(times: &mut [Duration]) -> String {
     format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms, {} of them", at(0.5), at(0.99), at(1.0), times.len())
 }
 
-fn measure(dir: &Path, plan: &Plan) {
+fn flood(dir: &Path, plan: &Plan) {
     let (mut client, worker, _) = store::open(dir, Options::default()).expect("a new history");
     let (events, inbox) = channel();
     let running = worker.start(move |event| events.send(event).is_ok()).expect("threads");
@@ -112,6 +118,37 @@ fn measure(dir: &Path, plan: &Plan) {
     let begin = Instant::now();
     running.finish().expect("closed in order");
     println!("closing: {:.2} s", begin.elapsed().as_secs_f64());
+}
+
+/// An open loop.
+fn keep_pace(dir: &Path, plan: Plan) {
+    let (mut client, worker, _) = store::open(dir, Options::default()).expect("a new history");
+    let (events, inbox) = channel();
+    let running = worker.start(move |event| events.send((event, Instant::now())).is_ok()).expect("threads");
+    let mut feed = Feed::new(&plan);
+    let start = Instant::now();
+    let mut instants = Vec::new();
+    for ticket in 1..=plan.seconds * 1000 {
+        let instant = start + Duration::from_millis(ticket);
+        let batch = feed.batch(ticket, &plan);
+        std::thread::sleep(instant.saturating_duration_since(Instant::now()));
+        client.ask(Request::Commit(batch)).expect("room for a batch");
+        instants.push(instant);
+    }
+    drop(client);
+    running.finish().expect("closed in order");
+    let mut times = Vec::new();
+    let mut commits = 0;
+    for (event, at) in inbox {
+        let Event::Committed { ticket } = event else { panic!("{event:?}") };
+        commits += 1;
+        times.extend(instants[times.len()..ticket as usize].iter().map(|instant| at - *instant));
+    }
+    println!(
+        "{} posts/s in {commits} commits; from the instant to committed: {}",
+        plan.posts * 1000,
+        percentiles(&mut times)
+    );
 }
 
 fn wait_for(ticket: u64, inbox: &Receiver<Event>) {

@@ -41,6 +41,12 @@ fn corpus_of_body() {
     replay("body", targets::body::run);
 }
 
+#[cfg(feature = "chat")]
+#[test]
+fn corpus_of_chat_commands() {
+    replay("chat_commands", targets::chat_commands::run);
+}
+
 #[test]
 fn corpus_of_head() {
     replay("head", targets::head::run);

@@ -4,6 +4,8 @@
 //! Each target reads a few octets as choices (role, limits, where to cut) and takes the rest as what a peer sent.
 
 pub mod body;
+#[cfg(feature = "chat")]
+pub mod chat_commands;
 pub mod deflate;
 pub mod frames;
 pub mod head;

@@ -4,27 +4,22 @@ use std::sync::Arc;
 
 use super::notice::{Mark, Member, Presence, Reads, Typing};
 use super::session::Actor;
-use super::{Chat, Refusal, timer};
+use super::{Chat, timer};
 use crate::app::Context;
 
 impl Chat {
     /// The others see it, once a second for each user.
-    pub(super) fn typing<C: Context>(
-        &mut self,
-        ctx: &mut C,
-        actor: &Actor,
-        room: u32,
-    ) -> Result<(), Refusal> {
+    pub(super) fn typing<C: Context>(&mut self, ctx: &mut C, actor: &Actor, room: u32) {
         let now = ctx.now().monotonic_ms;
         let every = self.options.limits.typing_ms;
         let session = actor.session.and_then(|index| self.people.look(index));
         let Some((conn, user)) = session.and_then(|session| Some((session.conn, session.user?))) else {
-            return Ok(());
+            return;
         };
         let Self { rooms, voice, .. } = self;
         let state = &mut rooms[room];
         if state.typing.get(&user).is_some_and(|at| now < at + every) {
-            return Ok(());
+            return;
         }
         // As many are left as typed within the time.
         state.typing.retain(|_, at| now < *at + every);
@@ -32,21 +27,14 @@ impl Chat {
         if let Some(topic) = state.topic {
             voice.publish(ctx, topic, &Typing { room: &state.name, user: &actor.name }, Some(conn));
         }
-        Ok(())
     }
 
     /// A mark only goes forward, and never beyond what there is.
-    pub(super) fn read<C: Context>(
-        &mut self,
-        _ctx: &mut C,
-        actor: &Actor,
-        room: u32,
-        seq: u64,
-    ) -> Result<(), Refusal> {
+    pub(super) fn read(&mut self, actor: &Actor, room: u32, seq: u64) {
         let state = &self.rooms[room];
         let seq = seq.min(state.seq);
         if state.marks.by_user.get(&actor.folded).is_some_and(|known| *known >= seq) || seq == 0 {
-            return Ok(());
+            return;
         }
         let name = Arc::clone(&state.name);
         self.keep_mark(room, Arc::clone(&actor.folded), seq);
@@ -56,7 +44,6 @@ impl Chat {
             self.durable.add_mark(&name, Arc::clone(&actor.folded), seq);
         }
         self.touch(room);
-        Ok(())
     }
 
     pub(super) fn keep_mark(&mut self, room: u32, user: Arc<str>, seq: u64) {

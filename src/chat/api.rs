@@ -40,7 +40,7 @@ impl Chat {
                     client: Arc::clone(&self.server),
                     session: None,
                 };
-                self.execute(ctx, asker, &actor, command);
+                self.execute(ctx, &asker, &actor, command);
             }
             Err(refusal) => self.voice.refuse(ctx, &asker, &refusal),
         }

@@ -44,14 +44,10 @@ impl Chat {
         request: impl FnOnce(u64) -> Request,
     ) -> Result<(), Refusal> {
         let most = self.options.limits.max_asks;
-        if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
-            if usize::from(session.asks) >= most {
-                return Err(Refusal::later(
-                    Code::RateLimited,
-                    100,
-                    "wait for the answers to earlier questions",
-                ));
-            }
+        if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn))
+            && usize::from(session.asks) >= most
+        {
+            return Err(Refusal::later(Code::RateLimited, 100, "wait for the answers to earlier questions"));
         }
         self.durable.ask(ask, request)?;
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
@@ -165,7 +161,7 @@ impl Chat {
         session.waiting -= behind.len() as u16;
         self.waiting -= behind.len();
         for waiting in behind {
-            self.execute(ctx, waiting.asker, &waiting.actor, waiting.command);
+            self.execute(ctx, &waiting.asker, &waiting.actor, waiting.command);
         }
     }
 

@@ -44,7 +44,7 @@ impl Chat {
         if let Some(actor) = self.people.session(conn).map(|session| session.conn.index)
             && let Some(actor) = self.people.actor(actor)
         {
-            self.execute(ctx, asker, &actor, command);
+            self.execute(ctx, &asker, &actor, command);
         }
     }
 
@@ -107,16 +107,16 @@ impl Chat {
     pub(super) fn execute<C: Context>(
         &mut self,
         ctx: &mut C,
-        asker: Asker,
+        asker: &Asker,
         actor: &Actor,
         command: Command<'_>,
     ) {
         let done = match command.room() {
-            Some(_) => self.execute_in_room(ctx, &asker, actor, command),
-            None => self.execute_anywhere(ctx, &asker, actor, command),
+            Some(_) => self.execute_in_room(ctx, asker, actor, command),
+            None => self.execute_anywhere(ctx, asker, actor, command),
         };
         if let Err(refusal) = done {
-            self.voice.refuse(ctx, &asker, &refusal);
+            self.voice.refuse(ctx, asker, &refusal);
         }
     }
 
@@ -182,9 +182,18 @@ impl Chat {
             Command::History { before, limit, .. } => self.history(ctx, asker, room, before, limit),
             Command::Search { query, limit, .. } => self.search(ctx, asker, room, &query, limit),
             Command::Leave { .. } => self.leave(ctx, asker, actor, room),
-            Command::Who { .. } => self.who(ctx, asker, room),
-            Command::Typing { .. } => self.typing(ctx, actor, room),
-            Command::Read { seq, .. } => self.read(ctx, actor, room, seq),
+            Command::Who { .. } => {
+                self.who(ctx, asker, room);
+                Ok(())
+            }
+            Command::Typing { .. } => {
+                self.typing(ctx, actor, room);
+                Ok(())
+            }
+            Command::Read { seq, .. } => {
+                self.read(actor, room, seq);
+                Ok(())
+            }
             Command::Kick { user, reason, .. } => {
                 self.kick(ctx, asker, actor, room, &user, reason.as_deref())
             }

@@ -49,7 +49,7 @@ impl Chat {
         match item.matter {
             Matter::Change(room, action) => {
                 self.durable.pending -= 1;
-                self.settled(ctx, room, action, &item.asker);
+                self.settled(ctx, room, &action, &item.asker);
             }
             Matter::Echo { room, seq, time } => self.acknowledge_again(ctx, &item.asker, &room, seq, time),
             Matter::Ban(change) => self.ban_settled(ctx, change, &item.asker),
@@ -81,7 +81,7 @@ impl Chat {
         // Whoever opens the room later reads it from the disk.
         let Some(room) = self.rooms.find(&name) else { return };
         if self.rooms[room].is_open() {
-            self.happened_after_all(ctx, room, action);
+            self.happened_after_all(ctx, room, &action);
             self.rest_room(ctx, room);
         } else {
             // What is being read may be older or younger than this.
@@ -90,9 +90,9 @@ impl Chat {
     }
 
     /// A change that landed, unless the room has it already.
-    fn happened_after_all<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action) {
+    fn happened_after_all<C: Context>(&mut self, ctx: &mut C, room: u32, action: &Action) {
         let state = &self.rooms[room];
-        let is_next = match &action {
+        let is_next = match action {
             Action::Post(post) => post.seq == state.seq + 1,
             other => rev_of(other) == state.rev + 1,
         };
@@ -110,7 +110,7 @@ impl Chat {
             Ok(state) => {
                 self.load(room, state);
                 for action in std::mem::take(&mut self.rooms[room].landed) {
-                    self.happened_after_all(ctx, room, action);
+                    self.happened_after_all(ctx, room, &action);
                 }
                 self.resume_waiting(ctx, waiting);
                 self.rest_room(ctx, room);
@@ -149,7 +149,7 @@ impl Chat {
         for Waiting { asker, actor, command } in waiting {
             self.no_longer_waits(&asker);
             if self.is_present(&asker) {
-                self.execute(ctx, asker, &actor, command);
+                self.execute(ctx, &asker, &actor, command);
             }
         }
     }

@@ -250,7 +250,7 @@ impl Chat {
         self.touch(room);
     }
 
-    pub(super) fn who<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32) -> Result<(), Refusal> {
+    pub(super) fn who<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32) {
         let Self { rooms, people, voice, options, .. } = self;
         rooms[room].presence.listed();
         let state = &rooms[room];
@@ -262,7 +262,6 @@ impl Chat {
             count: state.members.len(),
         };
         voice.reply(ctx, asker, &members);
-        Ok(())
     }
 }
 

@@ -239,7 +239,7 @@ impl Application for Chat {
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         // Ids of clients are told from those of earlier runs, which the history has.
-        self.people.number_from((ctx.random() >> 40) << 20);
+        self.people.number_from((ctx.random() >> 44) << 20);
         self.open_tutorial(ctx);
         self.open_general(ctx);
     }

@@ -241,16 +241,16 @@ impl Chat {
         if self.durable.is_on_disk() {
             self.durable.add(&state.name, room, action, asker);
         } else {
-            self.settled(ctx, room, action, &asker);
+            self.settled(ctx, room, &action, &asker);
         }
     }
 
     /// A change is as durable as promised: whoever waits is told, and everybody sees it.
-    pub(super) fn settled<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action, asker: &Asker) {
+    pub(super) fn settled<C: Context>(&mut self, ctx: &mut C, room: u32, action: &Action, asker: &Asker) {
         let name = self.shown_name(asker, room);
         let state = &mut self.rooms[room];
         state.pending -= 1;
-        let (seq, rev, time) = match &action {
+        let (seq, rev, time) = match action {
             Action::Post(post) => (post.seq, None, Some(post.time)),
             Action::Edit { seq, rev, time, .. } | Action::Delete { seq, rev, time } => {
                 (*seq, Some(*rev), Some(*time))
@@ -258,7 +258,7 @@ impl Chat {
             Action::React { seq, rev, .. } => (*seq, Some(*rev), None),
             Action::Read { .. } => return,
         };
-        if let Action::Delete { seq, .. } = &action {
+        if let Action::Delete { seq, .. } = action {
             state.deleting.retain(|other| other != seq);
         }
         let durable = Some(self.durable.level());

@@ -9,9 +9,9 @@ use crate::store::{Action, Post};
 
 impl Chat {
     /// A change becomes part of a room's history, and everybody there is told.
-    pub(super) fn happened<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action) {
+    pub(super) fn happened<C: Context>(&mut self, ctx: &mut C, room: u32, action: &Action) {
         let before = self.rooms[room].log.bytes();
-        match &action {
+        match action {
             Action::Post(post) => {
                 self.posts += 1;
                 if let Some(key) = &post.key {
@@ -29,8 +29,8 @@ impl Chat {
                 let state = &mut self.rooms[room];
                 state.rev = *rev;
                 state.given_rev = state.given_rev.max(*rev);
-                state.log.change(&action);
-                let notice = ChangeNotice { room: Some(&self.rooms[room].name), action: &action };
+                state.log.change(action);
+                let notice = ChangeNotice { room: Some(&self.rooms[room].name), action };
                 if let Some(topic) = self.rooms[room].topic {
                     self.voice.publish(ctx, topic, &notice, None);
                 }

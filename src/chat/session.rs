@@ -1,6 +1,6 @@
 //! Connections that speak, and the users who they speak for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -137,8 +137,18 @@ pub(super) struct People {
     by_name: HashMap<Arc<str>, u32>,
     addresses: HashMap<Address, AddressState>,
     /// When tokens expire, by milliseconds since 1970 and slot.
-    expiries: BTreeMap<(u64, u32), ()>,
+    expiries: BTreeSet<(u64, u32)>,
     last_number: u64,
+}
+
+/// A number in base 36: every message carries one.
+fn client_id(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    while number > 0 {
+        digits.push(char::from_digit((number % 36) as u32, 36).unwrap_or('0'));
+        number /= 36;
+    }
+    digits.iter().rev().collect()
 }
 
 /// Addresses without connections that are remembered.
@@ -173,7 +183,7 @@ impl People {
             number,
             dialect,
             is_live: true,
-            client: format!("c{number:x}").into(),
+            client: client_id(number).into(),
             user: None,
             claims: None,
             address,
@@ -268,7 +278,7 @@ impl People {
         });
         self.users[user as usize].sessions.push(index);
         if let Some(claims) = &claims {
-            self.expiries.insert((claims.expires_unix_s.saturating_mul(1000), index), ());
+            self.expiries.insert((claims.expires_unix_s.saturating_mul(1000), index));
         }
         if let Some(session) = self.at(index) {
             session.user = Some(user);
@@ -309,12 +319,12 @@ impl People {
 
     /// When the first token expires, in milliseconds since 1970.
     pub(super) fn first_expiry(&self) -> Option<u64> {
-        self.expiries.keys().next().map(|(at, _)| *at)
+        self.expiries.first().map(|(at, _)| *at)
     }
 
     /// The connection of a token that has expired.
     pub(super) fn expired(&self, unix_ms: u64) -> Option<ConnId> {
-        let (at, index) = *self.expiries.keys().next()?;
+        let (at, index) = *self.expiries.first()?;
         (at <= unix_ms).then(|| self.look(index).map(|session| session.conn))?
     }
 

@@ -101,7 +101,7 @@ impl Chat {
             Err(refusal) => self.voice.refuse(ctx, &asker, &refusal),
             Ok((actor, post)) => {
                 let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
-                self.execute(ctx, asker, &actor, command);
+                self.execute(ctx, &asker, &actor, command);
             }
         }
     }

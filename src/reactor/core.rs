@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -12,7 +13,7 @@ use super::budget::Budget;
 use super::drain::Drain;
 use super::entry::{Ending, Entry, Phase};
 use super::outbox::{Chain, Outbox};
-use super::peer::Peer;
+use super::peer::Peers;
 use super::spare::Spare;
 use super::topics::{Membership, Topic};
 use super::wheel::Wheel;
@@ -68,7 +69,7 @@ pub(super) struct Core {
     pub(super) queues: Budget,
     pub(super) spare: Spare,
     /// Who is at the other end, by slot.
-    pub(super) peers: Vec<Peer>,
+    pub(super) peers: Peers,
     pub(super) admission: Admission,
     pub(super) stats: Stats,
     /// Something was published in this tick.
@@ -112,7 +113,7 @@ impl Core {
             lagged: Vec::new(),
             queues: Budget::default(),
             spare: Spare::default(),
-            peers: Vec::new(),
+            peers: Peers::default(),
             admission: Admission::default(),
             stats: Stats::default(),
             has_published: false,
@@ -236,10 +237,10 @@ impl Core {
             let silent_ms = connection.silent_ms(self.now.monotonic_ms);
             self.open -= 1;
             self.stats.closes.count(&reason);
-            let peer = self.peers[index as usize].address();
+            let peer = self.peers.address(index);
             self.closed.push((conn, Closed { reason, peer, silent_ms, queued }));
         }
-        self.unfinished -= std::mem::take(&mut entry.unfinished);
+        self.unfinished -= std::mem::take(&mut entry.unfinished) as usize;
         let holds = entry.flags.holds;
         entry.phase = Phase::Ending { ending, until };
         self.end_later(index);
@@ -347,13 +348,18 @@ impl Core {
         debug_assert!(self.table[index as usize].memberships.is_empty());
         self.wheel.cancel(index);
         self.table.remove(index as usize);
-        let peer = &mut self.peers[index as usize];
-        if peer.take_counted() {
-            self.admission.left(peer.address(), self.now.monotonic_ms);
+        if let Some(counted) = self.peers.remove(index) {
+            self.admission.left(counted, self.now.monotonic_ms);
         }
     }
 
-    pub(super) fn insert(&mut self, generation: u32, phase: Phase, peer: Peer) -> ConnId {
+    pub(super) fn insert(
+        &mut self,
+        generation: u32,
+        phase: Phase,
+        peer: SocketAddr,
+        is_counted: bool,
+    ) -> ConnId {
         let index = self.table.insert(Entry {
             generation,
             phase,
@@ -364,11 +370,7 @@ impl Core {
             unfinished: 0,
             flags: super::entry::Flags::default(),
         }) as u32;
-        let at = index as usize;
-        if at >= self.peers.len() {
-            self.peers.resize(at + 1, peer);
-        }
-        self.peers[at] = peer;
+        self.peers.set(index, peer, is_counted);
         self.arm(index);
         ConnId { index, generation }
     }

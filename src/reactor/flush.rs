@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::core::Core;
 use super::entry::{Ending, Phase};
 use super::keep::Left;
-use super::outbox::Chain;
+use super::outbox::{Chain, Segment};
+use super::topics::Piece;
 use super::{Reactor, Socket};
 use crate::app::{Application, CloseReason, ConnId, SlowPolicy};
 
@@ -31,6 +32,13 @@ struct Part {
     source: Source,
     start: u32,
     end: u32,
+}
+
+impl Part {
+    fn of(segment: &Segment) -> Self {
+        let source = segment.long.map_or(Source::Outbox, Source::Long);
+        Self { order: segment.order, source, start: segment.start, end: segment.end }
+    }
 }
 
 /// Memory of `flush` that is used again.
@@ -340,12 +348,53 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
 /// What a connection gets in this tick, in order; neighbours that lie side by side are one part.
 fn collect_parts(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) {
-    parts.extend(core.outbox.segments(chain).map(|segment| Part {
-        order: segment.order,
-        source: segment.long.map_or(Source::Outbox, Source::Long),
-        start: segment.start,
-        end: segment.end,
-    }));
+    if !collect_runs(core, index, chain, parts) {
+        parts.clear();
+        collect_pieces(core, index, chain, parts);
+        // Stable: segments of one order stay as they were attached.
+        parts.sort_by_key(|part| part.order);
+    }
+    parts.dedup_by(|next, previous| {
+        let adjoins = next.source == previous.source && next.start == previous.end;
+        if adjoins {
+            previous.end = next.end;
+        }
+        adjoins
+    });
+}
+
+/// What everyone in a room has who also gets something for themselves: the topic's pieces lie side by side, and only where a
+/// segment comes between them they are parts. `false`: it is not as simple as that.
+fn collect_runs(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) -> bool {
+    let [membership] = &*core.table[index as usize].memberships else { return false };
+    let topic = &core.topics[membership.topic as usize];
+    if topic.has_exceptions {
+        return false;
+    }
+    let mut pieces = &topic.pieces[membership.first_piece(core.tick).min(topic.pieces.len())..];
+    let source = Source::Topic(membership.topic);
+    let run = |pieces: &[Piece]| {
+        let (first, last) = pieces.first().zip(pieces.last())?;
+        Some(Part { order: first.order, source, start: first.start, end: last.end })
+    };
+    let mut last_order = 0;
+    for segment in core.outbox.segments(chain) {
+        if segment.order < last_order {
+            return false;
+        }
+        last_order = segment.order;
+        let (before, after) = pieces.split_at(pieces.partition_point(|piece| piece.order < segment.order));
+        parts.extend(run(before));
+        parts.push(Part::of(&segment));
+        pieces = after;
+    }
+    parts.extend(run(pieces));
+    true
+}
+
+/// All segments and pieces that a connection gets, in no order.
+fn collect_pieces(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) {
+    parts.extend(core.outbox.segments(chain).map(|segment| Part::of(&segment)));
     for membership in &core.table[index as usize].memberships {
         let topic = &core.topics[membership.topic as usize];
         let pieces = topic.pieces.iter().skip(membership.first_piece(core.tick));
@@ -356,15 +405,6 @@ fn collect_parts(core: &Core, index: u32, chain: Chain, parts: &mut Vec<Part>) {
             end: piece.end,
         }));
     }
-    // Stable: segments of one order stay as they were attached.
-    parts.sort_by_key(|part| part.order);
-    parts.dedup_by(|next, previous| {
-        let adjoins = next.source == previous.source && next.start == previous.end;
-        if adjoins {
-            previous.end = next.end;
-        }
-        adjoins
-    });
 }
 
 #[inline]

@@ -27,10 +27,10 @@ impl Core {
     fn count_unfinished(&mut self, index: u32) -> bool {
         let entry = &mut self.table[index as usize];
         let Phase::Open(connection) = &entry.phase else { return true };
-        let len = connection.unfinished_len();
+        let len = u32::try_from(connection.unfinished_len()).unwrap_or(u32::MAX);
         entry.flags.bulk = connection.unfinished_frame_len() >= BULK_LEN;
         let grew = len > entry.unfinished;
-        self.unfinished = self.unfinished - entry.unfinished + len;
+        self.unfinished = self.unfinished - entry.unfinished as usize + len as usize;
         entry.unfinished = len;
         self.arm(index);
         !grew || self.unfinished <= self.config.max_unfinished

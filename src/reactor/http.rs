@@ -77,7 +77,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub(super) fn request(&mut self, index: u32, head: &RequestHead<'_>, body: Option<&[u8]>) {
         let generation = self.core.table[index as usize].generation;
         let conn = ConnId { index, generation };
-        let peer = self.core.peers[index as usize].address();
+        let peer = self.core.peers.address(index);
         let upgrade = match wants_upgrade(head).then(|| check_upgrade(head)).transpose() {
             Ok(upgrade) => upgrade,
             Err(error) => {
@@ -167,7 +167,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let requests = &mut self.core.stats.requests;
         *if status == 408 { &mut requests.overdue } else { &mut requests.malformed } += 1;
         let reason = reason.to_string();
-        self.app.on_rejected(self.core.peers[index as usize].address(), status, &reason);
+        self.app.on_rejected(self.core.peers.address(index), status, &reason);
         self.refuse(index, &Response::text(status, reason), false);
     }
 
@@ -182,7 +182,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             Refusal::Hurried => (&mut requests.hurried, "too many new connections; try again later"),
         };
         *count += 1;
-        self.app.on_rejected(self.core.peers[index as usize].address(), 503, reason);
+        self.app.on_rejected(self.core.peers.address(index), 503, reason);
         self.refuse(index, &Response::text(503, reason).field("Retry-After", "1"), false);
     }
 

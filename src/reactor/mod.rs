@@ -32,7 +32,6 @@ use std::net::SocketAddr;
 use self::admission::is_per_address;
 use self::core::Core;
 use self::entry::{Ending, Entry, HttpPhase, Phase};
-use self::peer::Peer;
 use self::read::read_some;
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{
@@ -207,7 +206,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let refusal = if entrance.is_internal { None } else { admission.arrived(config, peer, now) };
         let is_counted = !entrance.is_internal && refusal.is_none() && is_per_address(config);
         let phase = Phase::Http(Box::new(HttpPhase::new(entrance, deadline)));
-        let conn = self.core.insert(self.generation, phase, Peer::new(peer, is_counted));
+        let conn = self.core.insert(self.generation, phase, peer, is_counted);
         self.core.stats.accepted += 1;
         let at = conn.index as usize;
         if at >= self.sockets.len() {

@@ -137,6 +137,7 @@ impl Core {
         }
         let end = batch.len() as u32;
         debug_assert!((end - start) as usize <= message.payload().len() + MAX_FRAME_HEADER_LEN);
+        state.has_exceptions |= except.is_some();
         state.pieces.push(Piece { order, start, end, except, key });
         state.members.len() - usize::from(except.is_some())
     }

@@ -58,6 +58,8 @@ pub(super) struct Topic {
     /// The batch, once somebody has to wait for it.
     kept: Option<Arc<Kept>>,
     pub(super) pieces: Vec<Piece>,
+    /// Some of the pieces are not for everyone.
+    pub(super) has_exceptions: bool,
     pub(super) is_removed: bool,
     /// The variants, by encoding; at most nine.
     pub(super) variants: Vec<(Encoding, u32)>,
@@ -105,6 +107,7 @@ impl Topic {
     /// Forgets the tick. A batch that some backlog still holds is left to it.
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
+        self.has_exceptions = false;
         self.kept = None;
         match Arc::get_mut(&mut self.batch) {
             Some(batch) => {

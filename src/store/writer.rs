@@ -78,6 +78,8 @@ pub(super) struct Writer {
     ticket: u64,
     /// A new epoch was asked for.
     is_rolled_back: bool,
+    /// How long to wait before the next attempt to recover; 0 as long as commits succeed.
+    retry_ms: u64,
 }
 
 impl Writer {
@@ -89,8 +91,19 @@ impl Writer {
         load: Arc<AtomicUsize>,
     ) -> io::Result<Self> {
         let checkpointer = Checkpointer::start(Arc::clone(&place))?;
-        let (carried, term, ticket, is_rolled_back) = (None, 0, 0, false);
-        Ok(Self { place, inbox, carried, notify, slot, checkpointer, load, term, ticket, is_rolled_back })
+        Ok(Self {
+            place,
+            inbox,
+            carried: None,
+            notify,
+            slot,
+            checkpointer,
+            load,
+            term: 0,
+            ticket: 0,
+            is_rolled_back: false,
+            retry_ms: 0,
+        })
     }
 
     /// Serves until it is told to stop, or nobody is left who could tell.
@@ -187,7 +200,10 @@ impl Writer {
         let committed = if batches.is_empty() { Ok(()) } else { session.commit(&batches) };
         self.load.fetch_sub(total, Ordering::Relaxed);
         match (committed, batches.last()) {
-            (Ok(()), Some(last)) => self.notify.tell(Event::Committed { ticket: last.ticket }),
+            (Ok(()), Some(last)) => {
+                self.retry_ms = 0;
+                self.notify.tell(Event::Committed { ticket: last.ticket });
+            }
             (Ok(()), None) => {}
             (Err(error), _) => {
                 let (trace, undo) = (session.trace(), session.replaced_bans());
@@ -213,9 +229,13 @@ impl Writer {
 
     /// Tries until a new connection has everything of the log in the database; `None` when told to stop before.
     fn recover(&mut self, failure: Failure) -> Option<Connection> {
-        let Failure { batches, trace, undo, .. } = failure;
-        let mut wait_ms = RETRY_MS.0;
+        let Failure { mut error, batches, trace, undo } = failure;
         loop {
+            // At once after a failure that stands alone.
+            if self.retry_ms > 0 {
+                self.wait(self.retry_ms, &error)?;
+            }
+            self.retry_ms = (self.retry_ms * 2).clamp(RETRY_MS.0, RETRY_MS.1);
             match self.reopen(trace, &undo) {
                 Ok((conn, has_landed)) => {
                     let landed: Vec<Change> = if has_landed {
@@ -228,10 +248,9 @@ impl Writer {
                     self.slot().doubts.clear();
                     return Some(conn);
                 }
-                Err(error) => {
-                    tracing::warn!(%error, wait_ms, "not mended yet");
-                    self.wait(wait_ms, &error)?;
-                    wait_ms = (wait_ms * 2).min(RETRY_MS.1);
+                Err(again) => {
+                    tracing::warn!(error = %again, wait_ms = self.retry_ms, "not mended yet");
+                    error = again;
                 }
             }
         }

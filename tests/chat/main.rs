@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod model;
 mod moderation;
+mod parsing;
 mod people;
 mod promises;
 mod rooms;

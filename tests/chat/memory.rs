@@ -26,7 +26,9 @@ fn bytes_each(rooms: usize) -> i64 {
     let first = world.person("first");
     world.join(first, "room-0");
     world.advance(1000);
-    people.iter().for_each(|person| world.forget(*person));
+    for person in &people {
+        world.forget(*person);
+    }
     let measured = measure(|| {
         for (i, person) in people.iter().enumerate() {
             world.send(*person, &json!({"type": "hello", "user": format!("person {i}")}));
@@ -34,10 +36,12 @@ fn bytes_each(rooms: usize) -> i64 {
         }
         world.advance(10);
         world.advance(1000);
-        people.iter().for_each(|person| world.forget(*person));
+        for person in &people {
+            world.forget(*person);
+        }
     });
     assert_eq!(world.chat().stats().members as usize, PEOPLE + 1);
-    measured.bytes_current / PEOPLE as i64
+    measured.bytes_current / i64::try_from(PEOPLE).unwrap()
 }
 
 #[test]
@@ -57,7 +61,9 @@ fn joining_a_room_of_10_000_is_answered_with_a_part_of_the_list() {
         world.send(*person, &json!({"type": "join", "room": "r"}));
     }
     world.tick();
-    people.iter().for_each(|person| world.forget(*person));
+    for person in &people {
+        world.forget(*person);
+    }
     world.advance(1000);
     let last = world.person("last");
     world.send(last, &json!({"type": "join", "room": "r"}));

@@ -235,7 +235,7 @@ impl Model {
                 }
             }
             Step::Leave(who, room) => {
-                self.send(world, who, room, json!({"type": "leave", "id": ROOMS[room]}))
+                self.send(world, who, room, json!({"type": "leave", "id": ROOMS[room]}));
             }
             Step::Post(who, room) => {
                 self.posted += 1;
@@ -253,7 +253,7 @@ impl Model {
                 self.send(world, who, room, json!({"type": "edit", "seq": seq, "text": text}));
             }
             Step::Delete(who, room, seq) => {
-                self.send(world, who, room, json!({"type": "delete", "seq": seq}))
+                self.send(world, who, room, json!({"type": "delete", "seq": seq}));
             }
             Step::React(who, room, seq, remove) => {
                 self.send(

@@ -11,15 +11,17 @@ fn a_kick_removes_a_user_from_a_room_and_no_more() {
     let boss = world.verified("Boss:r+s=jp");
     world.join(boss, "r");
     world.join(boss, "s");
-    let bobs = [world.member("Bob", "r"), world.member("Bob", "r")];
+    let both = [world.member("Bob", "r"), world.member("Bob", "r")];
     world.advance(200);
     let kick = |room: &str, user: &str| json!({"type": "kick", "id": 1, "room": room, "user": user, "reason": "spam"});
-    assert_eq!(world.ask(bobs[0], &kick("r", "Boss"))["code"], "forbidden");
+    assert_eq!(world.ask(both[0], &kick("r", "Boss"))["code"], "forbidden");
     assert_eq!(world.ask(boss, &kick("s", "Bob"))["code"], "forbidden", "of this room only");
     assert_eq!(world.ask(boss, &kick("r", "Nobody"))["code"], "not_found");
-    bobs.iter().for_each(|bob| drop(world.take(*bob)));
+    for bob in &both {
+        world.take(*bob);
+    }
     assert_eq!(world.ask(boss, &kick("r", "BOB"))["type"], "ack");
-    for bob in bobs {
+    for bob in both {
         let kicked = world.take(bob).remove(0);
         assert_eq!(
             (&kicked["type"], &kicked["room"], &kicked["reason"]),

@@ -442,7 +442,9 @@ fn promise_9_going_down_is_polite() {
     let mut world = World::on_disk();
     let people: Vec<_> = (0..20).map(|i| world.member(&format!("user {i}"), "r")).collect();
     world.advance(200);
-    people.iter().for_each(|person| drop(world.take(*person)));
+    for person in &people {
+        world.take(*person);
+    }
     world.post(people[0], "r", "last words");
     world.tick();
     world.drain();

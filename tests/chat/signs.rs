@@ -9,7 +9,9 @@ fn ch_16_typing_is_passed_on_once_a_second_and_to_the_others_only() {
     let mut world = World::in_memory();
     let (ada, twin, bob) = (world.member("Ada", "r"), world.member("Ada", "r"), world.member("Bob", "r"));
     world.advance(500);
-    [ada, twin, bob].iter().for_each(|client| drop(world.take(*client)));
+    for client in [ada, twin, bob] {
+        world.take(client);
+    }
     for _ in 0..100 {
         for client in [ada, twin] {
             world.send(client, &json!({"type": "typing", "room": "r"}));

@@ -521,7 +521,9 @@ impl World {
     /// Makes everything durable that was handed over.
     pub(crate) fn commit(&mut self) {
         let batches = self.batches();
-        batches.iter().for_each(|batch| self.disk.commit(batch));
+        for batch in &batches {
+            self.disk.commit(batch);
+        }
         if let Some(last) = batches.last() {
             self.tell(store::Event::Committed { ticket: last.ticket });
         }

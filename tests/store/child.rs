@@ -12,9 +12,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use switchboard::store::{Action, Change, Event, Options, Request, Store};
+use switchboard::store::{Action, BanChange, Change, Event, Options, Request, Store};
 
-use crate::support::{Dice, History, keyed, wait_until};
+use crate::support::{Dice, History, ban, keyed, wait_until};
 
 const ROOMS: usize = 6;
 
@@ -117,7 +117,8 @@ impl Chat {
             let time = switchboard::store::now_ms();
             changes.push(keyed(&name(room), self.ahead[room], &text, Some(&nonce), time));
         }
-        let ticket = self.history.hand_over(changes.clone(), Vec::new());
+        let ban = BanChange::Set(ban("eve", &format!("{}-{}", self.seed, self.posted)));
+        let ticket = self.history.hand_over(changes.clone(), vec![ban]);
         self.pending.push_back((ticket, changes));
     }
 
@@ -128,6 +129,9 @@ impl Chat {
                 while self.pending.front().is_some_and(|batch| batch.0 <= ticket) {
                     let (_, changes) = self.pending.pop_front().unwrap();
                     self.tell("acked", &changes, &mut lines);
+                    if let Some(Change { action: Action::Post(post), .. }) = changes.last() {
+                        writeln!(lines, "banned {}", post.key.as_deref().unwrap()).unwrap();
+                    }
                 }
             }
             Event::Failed { ticket, reason } => {
@@ -272,6 +276,8 @@ pub(crate) struct Ledger {
     known: BTreeMap<(usize, u64), String>,
     /// What was refused and did not turn up.
     refused: BTreeSet<String>,
+    /// Each batch bans the same user for another reason; a refused one does not.
+    banned: Option<String>,
     pub(crate) acked: usize,
     pub(crate) landed: usize,
 }
@@ -279,6 +285,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn enter(&mut self, lines: &[String]) {
         for line in lines {
+            self.banned = line.strip_prefix("banned ").map(Into::into).or(self.banned.take());
             let words: Vec<&str> = line.split(' ').collect();
             let [what @ ("acked" | "landed" | "refused"), room, seq, nonce] = words[..] else { continue };
             let (room, seq) = (room.parse().unwrap(), seq.parse().unwrap());
@@ -322,6 +329,8 @@ impl Ledger {
             assert_eq!(there.get(&(*room, *seq)), Some(nonce), "{seq} of room {room} was lost");
         }
         if is_settled {
+            let reason = history.start.bans.first().map(|ban| ban.reason.to_string());
+            assert_eq!(reason, self.banned, "a ban that was refused, or none");
             for nonce in &self.refused {
                 assert_eq!(seen.get(nonce), None, "{nonce} was refused and is there");
             }

@@ -147,6 +147,27 @@ fn a_damaged_message_costs_no_other() {
     history.close();
 }
 
+/// Half of the newer messages are gone without a trace: whoever walked through them would not come through.
+#[test]
+fn a_page_is_found_without_a_walk_through_all_that_is_newer() {
+    let dir = Dir::new("marks");
+    let mut history = History::open(&dir.data());
+    for n in 0..100 {
+        history.commit((1..=100).map(|i| post("general", n * 100 + i, "one of many")).collect());
+    }
+    history.close();
+    let conn = rusqlite::Connection::open(dir.database()).unwrap();
+    conn.execute("DELETE FROM posts WHERE seq > 5000 AND seq < 10000", []).unwrap();
+    drop(conn);
+    let mut history = History::open(&dir.data());
+    assert_eq!(seqs(&history.page("general", 4000, 5)), [3995, 3996, 3997, 3998, 3999]);
+    assert_eq!(seqs(&history.page("general", 4992, 2)), [4990, 4991]);
+    history.commit(vec![edit("general", 1, 1234, "found")]);
+    assert_eq!(texts(&history.page("general", 1235, 1)), ["found"]);
+    assert_eq!(seqs(&history.room("general", 3).recent), [4991, 4992, 10000], "and around them as well");
+    history.close();
+}
+
 #[track_caller]
 fn refusal(dir: &Path) -> String {
     let error = History::try_open(dir, Options::default()).expect_err("it cannot be used");

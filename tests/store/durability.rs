@@ -13,7 +13,7 @@ fn kill_loop(name: &str, rounds: u64, env: &[(&str, &str)]) {
         keeper.wait_for("open", 1);
         std::thread::sleep(std::time::Duration::from_micros(dice.below(150_000) as u64));
         ledger.enter(&keeper.kill());
-        if env.is_empty() && (round % 10 == 9 || round + 1 == rounds) {
+        if env.is_empty() && (round % 20 == 19 || round + 1 == rounds) {
             ledger.check_dir(&dir.data(), false);
         }
     }

@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod basics;
+mod bounds;
 mod child;
 mod commands;
 mod damage;

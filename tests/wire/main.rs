@@ -8,6 +8,7 @@
 mod api;
 mod bodies;
 mod chat;
+mod chat_v1;
 mod compression;
 mod examples;
 mod frames;

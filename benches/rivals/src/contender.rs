@@ -81,27 +81,38 @@ impl Contender {
 
     /// Starts it on `core` and waits until it listens. `prefix`: what runs it, such as a profiler.
     pub(crate) fn start(&self, mode: Mode, core: usize, prefix: &[&str]) -> io::Result<Running> {
-        let address = free_address()?;
-        let mut words = prefix.iter().map(Into::into).collect::<Vec<OsString>>();
-        words.extend(self.command(mode, address)?);
-        let allowed = process::cores()?;
-        // What is started inherits the core of this thread.
-        process::pin(&[core])?;
-        let child = Command::new(&words[0])
-            .args(&words[1..])
-            .env("RUST_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        process::pin(&allowed)?;
-        let child = child.map_err(|error| {
-            io::Error::new(error.kind(), format!("{} could not be started: {error}", words[0].display()))
-        })?;
-        let mut running = Running { child, address };
-        running.wait_until_it_listens()?;
-        Ok(running)
+        launch(core, |address| {
+            let mut words = prefix.iter().map(Into::into).collect::<Vec<OsString>>();
+            words.extend(self.command(mode, address)?);
+            Ok(words)
+        })
     }
+}
+
+/// Starts a command on `core`, the one that serves on the address that it is given, and waits until it listens.
+pub(crate) fn launch(
+    core: usize,
+    command: impl FnOnce(SocketAddr) -> io::Result<Vec<OsString>>,
+) -> io::Result<Running> {
+    let address = free_address()?;
+    let words = command(address)?;
+    let allowed = process::cores()?;
+    // What is started inherits the core of this thread.
+    process::pin(&[core])?;
+    let child = Command::new(&words[0])
+        .args(&words[1..])
+        .env("RUST_LOG", "error")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn();
+    process::pin(&allowed)?;
+    let child = child.map_err(|error| {
+        io::Error::new(error.kind(), format!("{} could not be started: {error}", words[0].display()))
+    })?;
+    let mut running = Running { child, address };
+    running.wait_until_it_listens()?;
+    Ok(running)
 }
 
 /// A server that runs; dropping it ends it.
@@ -194,7 +205,7 @@ pub(crate) fn all(
 }
 
 /// Builds `switchboard` with the release profile.
-fn build_ours() -> Result<PathBuf, Box<dyn Error>> {
+pub(crate) fn build_ours() -> Result<PathBuf, Box<dyn Error>> {
     let manifest = home().join("../../Cargo.toml");
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "--bin", "switchboard", "--message-format", "json", "--manifest-path"])

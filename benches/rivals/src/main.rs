@@ -1,6 +1,7 @@
 //! Switchboard beside other WebSocket servers: one core each, in turn, by the same generator. See README.md.
 
 mod cell;
+mod chat;
 mod compare;
 mod contender;
 mod instructions;
@@ -49,6 +50,8 @@ enum Command {
         #[arg(long)]
         html: PathBuf,
     },
+    /// What the chat costs, with its history in memory and on the disk, beside the fan-out that it stands on
+    Chat(Chat),
     /// Keep a server busy for long, with connections that come and go: memory must stay flat and no descriptor be lost
     Soak(Soak),
     /// Be one of the servers
@@ -87,6 +90,18 @@ struct Instructions {
     who: Who,
     #[command(flatten)]
     files: Files,
+}
+
+#[derive(Debug, Args)]
+struct Chat {
+    #[command(flatten)]
+    who: Who,
+    /// How often each is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Milliseconds that are measured
+    #[arg(long, default_value_t = 1000)]
+    measure_ms: u64,
 }
 
 #[derive(Debug, Args)]
@@ -174,6 +189,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Compare(args) => compare(&args),
         Command::Instructions(args) => count_instructions(&args),
+        Command::Chat(args) => run_chat(&args),
         Command::Soak(args) => run_soak(&args),
         Command::Page { json, html } => make_page(&json, &html),
         Command::Serve { name, mode, address } => serve::serve(name, mode, address).map_err(Into::into),
@@ -251,6 +267,14 @@ fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
         report.cells.push(cell);
     }
     args.files.write(&report)
+}
+
+fn run_chat(args: &Chat) -> Result<(), Box<dyn Error>> {
+    process::raise_descriptor_limit()?;
+    args.who.contenders()?;
+    let ours = args.who.ours.clone().map_or_else(contender::build_ours, Ok)?;
+    let span = Span { warm_up: Duration::from_millis(300), measured: Duration::from_millis(args.measure_ms) };
+    chat::run(&ours, args.who.cores[0], args.rounds, span)
 }
 
 /// Of ours, unless other servers are named.

@@ -13,7 +13,7 @@ use crate::chat::limits::Limits;
 /// The rooms that are in memory.
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Rooms {
-    rooms: Slab<Room>,
+    slab: Slab<Room>,
     by_name: HashMap<Arc<str>, u32>,
     by_topic: BTreeMap<TopicId, u32>,
     /// Rooms that nobody is in, the longest forgotten first.
@@ -27,7 +27,7 @@ pub(in crate::chat) struct Rooms {
 
 impl Rooms {
     pub(in crate::chat) fn len(&self) -> usize {
-        self.rooms.len()
+        self.slab.len()
     }
 
     pub(in crate::chat) fn find(&self, name: &str) -> Option<u32> {
@@ -39,21 +39,21 @@ impl Rooms {
     }
 
     pub(in crate::chat) fn get(&self, room: u32) -> Option<&Room> {
-        self.rooms.get(room as usize)
+        self.slab.get(room as usize)
     }
 
     pub(in crate::chat) fn get_mut(&mut self, room: u32) -> Option<&mut Room> {
-        self.rooms.get_mut(room as usize)
+        self.slab.get_mut(room as usize)
     }
 
     pub(in crate::chat) fn iter(&self) -> impl Iterator<Item = &Room> {
-        self.rooms.iter().map(|(_, room)| room)
+        self.slab.iter().map(|(_, room)| room)
     }
 
     pub(in crate::chat) fn insert(&mut self, name: &str, kind: Kind, phase: Phase) -> u32 {
         self.lives += 1;
         let name: Arc<str> = name.into();
-        let room = self.rooms.insert(Room::new(Arc::clone(&name), kind, phase, self.lives)) as u32;
+        let room = self.slab.insert(Room::new(Arc::clone(&name), kind, phase, self.lives)) as u32;
         self.by_name.insert(name, room);
         room
     }
@@ -65,7 +65,7 @@ impl Rooms {
 
     /// Forgets a room that is idle; gives its topic, which is to be removed.
     pub(in crate::chat) fn remove(&mut self, room: u32) -> Option<TopicId> {
-        let gone = self.rooms.remove(room as usize);
+        let gone = self.slab.remove(room as usize);
         self.idle.remove(&gone.idle_since);
         self.by_name.remove(&gone.name);
         self.bytes -= gone.log.bytes();
@@ -104,7 +104,7 @@ impl Rooms {
 
     /// Keeps a log within its limits, after something was done to it.
     pub(in crate::chat) fn settle_log(&mut self, room: u32, before: usize, limits: &Limits) {
-        let log = &mut self.rooms[room as usize].log;
+        let log = &mut self.slab[room as usize].log;
         log.trim(limits);
         self.bytes = self.bytes - before + log.bytes();
     }
@@ -116,7 +116,7 @@ impl Rooms {
 
     /// Keeps the newest message of a room only.
     pub(in crate::chat) fn shrink(&mut self, room: u32) {
-        let log = &mut self.rooms[room as usize].log;
+        let log = &mut self.slab[room as usize].log;
         self.bytes -= log.bytes();
         log.shrink();
         self.bytes += log.bytes();
@@ -127,12 +127,12 @@ impl Index<u32> for Rooms {
     type Output = Room;
 
     fn index(&self, room: u32) -> &Room {
-        &self.rooms[room as usize]
+        &self.slab[room as usize]
     }
 }
 
 impl IndexMut<u32> for Rooms {
     fn index_mut(&mut self, room: u32) -> &mut Room {
-        &mut self.rooms[room as usize]
+        &mut self.slab[room as usize]
     }
 }

@@ -1,5 +1,6 @@
 //! The generator: many connections on one thread, frames prebuilt, answers counted by their length.
 
+pub(crate) mod chat;
 pub(crate) mod closed;
 pub(crate) mod flood;
 pub(crate) mod handshakes;

@@ -345,7 +345,7 @@ impl Person {
         self.epoch.clone_from(&notice.epoch);
     }
 
-    /// Each list shows one post more than the one before it.
+    /// Each list shows what came since the one before it; posts of one turn of the server come in one list.
     fn receive_listing(
         &mut self,
         house: &mut House,
@@ -359,25 +359,36 @@ impl Person {
             return if self.pending.pop_front().is_some() { News::Answered(1) } else { News::Nothing };
         };
         let hash = |i: usize| list.get(i).map(|item| hash_of(&item.user, &item.text, item.time));
-        if let Some(newest) = self.newest {
-            match (0..list.len()).find(|i| hash(*i) == Some(newest)) {
-                Some(0) => record.count.duplicated += 1,
-                Some(place) => record.count.lost += place as u64 - 1,
-                // More than a whole list was left out, or the history is shorter than one message.
-                None => record.count.lost += list.len().saturating_sub(1) as u64,
-            }
-        }
+        let known = self.newest.map(|newest| (0..list.len()).find(|i| hash(*i) == Some(newest)));
         self.newest = hash(0);
         if self.standing != Standing::Here {
             self.standing = Standing::Here;
             return News::Arrived;
         }
-        let Some(first) = list.first() else { return News::Nothing };
-        check_text(house, Some(&first.text), now, record);
-        match text::read_text(house.run, &first.text) {
-            Origin::Ours(head) if head.lane == self.number => self.acknowledged(Some(head.seq), now, record),
-            _ => News::Nothing,
+        let new = match known {
+            Some(Some(0)) => {
+                record.count.duplicated += 1;
+                0
+            }
+            Some(Some(place)) => place,
+            Some(None) => {
+                // What was newest is not there any more: something between may be gone, too.
+                record.count.lost += u64::from(list.len() > 1);
+                list.len()
+            }
+            None => list.len(),
+        };
+        let mut answered = 0;
+        for item in list[..new].iter().rev() {
+            check_text(house, Some(&item.text), now, record);
+            if let Origin::Ours(head) = text::read_text(house.run, &item.text)
+                && head.lane == self.number
+                && let News::Answered(count) = self.acknowledged(Some(head.seq), now, record)
+            {
+                answered += count;
+            }
         }
+        if answered > 0 { News::Answered(answered) } else { News::Nothing }
     }
 
     fn room(&self, house: &House) -> String {

@@ -1,0 +1,108 @@
+//! What the chat costs beside the plain fan-out that it stands on: one room, in which everyone posts and all hear.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::contender::{Running, launch};
+use crate::load::closed::{self, Pace};
+use crate::load::{Fleet, Span, Tape, Usage, chat};
+use crate::wire;
+use switchboard::proto::Opcode;
+
+const PEOPLE: usize = 500;
+const TEXT_LEN: usize = 100;
+/// Deliveries a second with the history in memory, in those of the fan-out, and with it on the disk, in those from memory.
+const MEMORY_TO_FANOUT: f64 = 0.5;
+const DISK_TO_MEMORY: f64 = 0.8;
+
+/// Deliveries a second, and microseconds of the server for each.
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    rate: f64,
+    cpu: f64,
+}
+
+impl Figures {
+    fn new((deliveries, usage): (u64, Usage)) -> Self {
+        let deliveries = deliveries as f64;
+        Self { rate: deliveries / usage.seconds, cpu: usage.server_cpu * 1e6 / deliveries }
+    }
+}
+
+/// Runs the three in turn, `rounds` times, and prints the medians.
+pub(crate) fn run(ours: &Path, core: usize, rounds: usize, span: Span) -> Result<(), Box<dyn Error>> {
+    let mut all: [Vec<Figures>; 3] = Default::default();
+    for round in 0..rounds {
+        for turn in 0..3 {
+            let which = (round + turn) % 3;
+            all[which].push(match which {
+                0 => fanout(ours, core, span)?,
+                1 => chat_of(ours, core, span, None)?,
+                _ => {
+                    let directory = tempfile::tempdir()?;
+                    chat_of(ours, core, span, Some(directory.path()))?
+                }
+            });
+        }
+    }
+    println!(
+        "{PEOPLE} people in one room, each posts {TEXT_LEN} B and waits until it has what all have said"
+    );
+    println!("{:24}{:>16}{:>20}", "", "deliveries/s", "CPU us/delivery");
+    for (name, figures) in ["fanout", "chat, in memory", "chat, on the disk"].iter().zip(&all) {
+        let rate = median(figures.iter().map(|one| one.rate));
+        let cpu = median(figures.iter().map(|one| one.cpu));
+        println!("{name:24}{:>14.2} M{cpu:>20.4}", rate / 1e6);
+    }
+    let ratio = |one: usize, other: usize| {
+        median(all[one].iter().zip(&all[other]).map(|(one, other)| one.rate / other.rate))
+    };
+    for (what, bound, value) in [
+        ("in memory, deliveries/s at least 0.5 x those of fanout", MEMORY_TO_FANOUT, ratio(1, 0)),
+        ("on the disk, deliveries/s at least 0.8 x those in memory", DISK_TO_MEMORY, ratio(2, 1)),
+    ] {
+        println!("  {what}: {} ({value:.3})", if value >= bound { "met" } else { "MISSED" });
+    }
+    Ok(())
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn fanout(ours: &Path, core: usize, span: Span) -> Result<Figures, Box<dyn Error>> {
+    let server = start(ours, core, &["fanout".into()])?;
+    let text = wire::letters(TEXT_LEN);
+    let tape = Tape::new(&wire::masked(Opcode::Text, &text));
+    let answer_len = wire::unmasked(Opcode::Text, &text).len();
+    let pace = Pace { senders: PEOPLE, answers_per_message: PEOPLE as u64, in_flight: 1 };
+    let mut fleet = Fleet::open(server.address, PEOPLE)?;
+    Ok(Figures::new(closed::run(&mut fleet, &server, &tape, answer_len, pace, span)?))
+}
+
+fn chat_of(ours: &Path, core: usize, span: Span, data: Option<&Path>) -> Result<Figures, Box<dyn Error>> {
+    let mut words: Vec<OsString> = vec!["serve".into(), "--posts-per-second".into(), "0".into()];
+    match data {
+        Some(directory) => words.extend(["--data".into(), directory.join("data").into()]),
+        None => words.push("--ephemeral".into()),
+    }
+    let server = start(ours, core, &words)?;
+    Ok(Figures::new(chat::run(&server, PEOPLE, span)?))
+}
+
+fn start(ours: &Path, core: usize, words: &[OsString]) -> std::io::Result<Running> {
+    launch(core, |address| {
+        let mut all = vec![ours.into()];
+        all.extend(words.iter().cloned());
+        all.extend([
+            "--max-queued".into(),
+            "8589934592".into(),
+            "--listen".into(),
+            address.to_string().into(),
+        ]);
+        Ok(all)
+    })
+}
