@@ -51,6 +51,7 @@ fn main() {
     fs::remove_dir_all(&dir).expect("the directory");
 }
 
+#[derive(Clone, Copy)]
 struct Plan {
     seconds: u64,
     posts: u64,

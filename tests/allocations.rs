@@ -140,6 +140,7 @@ impl<A: Application> World<A> {
         self.reactor.fire_timers();
         self.reactor.settle();
         while self.reactor.has_backlog() {
+            self.reactor.begin(self.now);
             self.reactor.resume();
             self.reactor.settle();
         }

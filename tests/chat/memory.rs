@@ -67,6 +67,7 @@ fn joining_a_room_of_10_000_is_answered_with_a_part_of_the_list() {
     world.advance(1000);
     let last = world.person("last");
     world.send(last, &json!({"type": "join", "room": "r"}));
+    #[expect(clippy::disallowed_methods, reason = "the time is printed")]
     let before = Instant::now();
     world.turn_of(last);
     println!("the turn in which the 10,001st joins takes {:?}", before.elapsed());

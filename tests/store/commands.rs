@@ -184,6 +184,11 @@ fn what_is_not_there_is_not_exported() {
     assert_eq!(export(&["--data", path(&dir.data())]).status.code(), Some(2), "a room or all of them");
 }
 
+fn epoch_in(dir: &Path) -> String {
+    let conn = rusqlite::Connection::open(dir.join("switchboard.db")).unwrap();
+    conn.query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0)).unwrap()
+}
+
 #[test]
 fn a_backup_of_a_history_at_work_is_a_data_directory_of_another_epoch() {
     let dir = Dir::new("backup");
@@ -193,6 +198,7 @@ fn a_backup_of_a_history_at_work_is_a_data_directory_of_another_epoch() {
         let known = keeper.count("acked");
         let to = dir.path().join(format!("copy-{n}"));
         succeeds(&switchboard(&["backup", "--data", path(&dir.data()), path(&to)], ""));
+        assert_ne!(epoch_in(&to), epoch_in(&dir.data()), "the copy itself has its own");
         let mut history = History::open(&to);
         Ledger::default().check(&mut history, false);
         let there: u64 = (0..6).map(|room| history.room(&crate::child::name(room), 0).seq).sum();

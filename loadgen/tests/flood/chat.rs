@@ -4,20 +4,47 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use switchboard::chat::Chat;
+use switchboard::chat::{Chat, Limits, Options};
 use switchboard::proto::MessageKind;
+use switchboard::store::Start;
 
 use crate::hub::{Club, Letters, hub};
 use crate::support::{Honest, Run, flood};
 
+/// The real server, with its history in memory and no limit of rates.
+fn chat() -> Chat {
+    let options = Options { limits: Limits::default().with_posts_per_second(0), ..Options::default() };
+    Chat::new(options, None, Start { epoch: "one".into(), ..Start::default() })
+}
+
+#[test]
+fn the_real_server_keeps_every_room_in_order() {
+    let server = Honest::start(chat());
+    let run = flood(
+        "chat",
+        server.address,
+        "--connections 20 --messages 8 --pipeline 2 --rooms 4 --rejoin-rate 100",
+    );
+    assert_eq!((run.status, run.count("answered"), run.faults()), (0, 160, [0; 4]), "{run:?}");
+    assert!(run.json["latency_of_delivery_ns"]["count"].as_u64() >= Some(160), "{run:?}");
+}
+
+#[test]
+fn the_real_server_gives_after_a_storm_what_was_missed() {
+    let server = Honest::start(chat());
+    let run = flood("storm", server.address, STORM);
+    assert_eq!((run.status, run.faults()), (0, [0; 4]), "{run:?}");
+    assert!(!run.text.contains("no history to resume"), "{}", run.text);
+}
+
 #[test]
 fn the_real_server_lists_every_post() {
-    let server = Honest::start(Chat::new(switchboard::chat::Options::default()));
-    let run = flood("chat", server.address, "--connections 5 --messages 8 --pipeline 2");
+    let server = Honest::start(chat());
+    let json = |options: &str| flood("chat", server.address, &format!("--subprotocol json {options}"));
+    let run = json("--connections 5 --messages 8 --pipeline 2");
     assert_eq!((run.status, run.count("answered"), run.faults()), (0, 40, [0; 4]), "{run:?}");
     assert_eq!(run.json["latency_of_delivery_ns"]["count"], 200, "{run:?}");
-    let run =
-        flood("chat", server.address, "--connections 5 --rate 200 --warmup 0s --duration 500ms --rooms 2");
+    let run = json("--connections 5 --rate 200 --warmup 0s --duration 500ms --rooms 2");
     assert_eq!((run.status, run.count("answered"), run.faults()), (0, 100, [0; 4]), "{run:?}");
     assert!(run.text.contains("one room that nobody leaves"), "{}", run.text);
 }
