@@ -419,11 +419,13 @@ impl World {
 
     // ---- time
 
-    /// One turn in which one client is heard.
-    pub(crate) fn turn_of(&mut self, client: Client) {
+    /// One turn in which only these clients are heard.
+    pub(crate) fn turn_of(&mut self, clients: &[Client]) {
         self.reactor.begin(self.now);
         let readiness = Readiness { readable: true, writable: false, read_closed: false };
-        self.reactor.ready(self.seats[client.0].conn, readiness);
+        for client in clients {
+            self.reactor.ready(self.seats[client.0].conn, readiness);
+        }
         self.reactor.fire_timers();
         self.reactor.settle();
     }
