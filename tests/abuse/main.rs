@@ -7,6 +7,7 @@
 #![allow(clippy::disallowed_methods, reason = "the tests stand outside the loop: they read clocks and wait")]
 
 mod deadlines;
+mod disk;
 mod floods;
 mod inside;
 mod lifecycle;

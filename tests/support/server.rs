@@ -79,6 +79,13 @@ impl Launch {
         self
     }
 
+    /// Runs the server with files of at most so many KiB; a write beyond fails, as on a full disk. The limit can be raised.
+    pub(crate) fn with_file_size(mut self, kib: u64) -> Self {
+        let limit = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", kib * 2);
+        self.wrapper = vec!["sh".into(), "-c".into(), limit, "sh".into()];
+        self
+    }
+
     /// Runs the server under strace with these faults injected (`accept4:error=ENOBUFS:when=3+2`, …). The tracer is
     /// a grandchild (`-D`), so the process id is the server's own.
     pub(crate) fn with_faults(mut self, faults: &[&str]) -> Self {
@@ -198,6 +205,10 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn port(&self) -> u16 {
         self.addr.port()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// What the server has logged so far, both streams.
