@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub use archive::{OpenError, Options};
 pub use clock::now_ms;
 pub use transfer::{Counts, TransferError, backup, export, import};
-pub use worker::{Client, Running, Worker, open};
+pub use worker::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
 
 /// Numbers what is handed over; grows by 1 with each batch.
 pub type Ticket = u64;

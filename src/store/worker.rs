@@ -16,11 +16,11 @@ use super::writer::{Order, Writer};
 use super::{Action, BanChange, Batch, Event, Request, Start, Store};
 
 /// Batches that may be handed over and not yet be committed; above it [`Store::ask`] refuses.
-pub(super) const MAX_ORDERS: usize = 4096;
+pub const MAX_ORDERS: usize = 4096;
 /// What they may take in memory together.
-pub(super) const MAX_ORDER_BYTES: usize = 64 << 20;
+pub const MAX_ORDER_BYTES: usize = 64 << 20;
 /// Questions that may wait for their answers; above it [`Store::ask`] refuses.
-pub(super) const MAX_ASKS: usize = 4096;
+pub const MAX_ASKS: usize = 4096;
 
 /// Opens the data directory `dir`, and makes it when it is missing (its parent must be there).
 ///

@@ -8,7 +8,7 @@ use switchboard::app::{Application, CloseReason, ConnId, Context, Message};
 use switchboard::net::{Handle, Options, Server};
 use switchboard::reactor::Config;
 
-use crate::support::SOON;
+use crate::support::{SOON, wait_until};
 
 /// An echo that tells the test how each connection ended.
 struct Teller {
@@ -115,14 +115,12 @@ fn mail_that_may_wait_arrives_however_full_the_mailbox_is() {
     let theirs = handle.clone();
     let writer = std::thread::spawn(move || {
         (sent..50_000).for_each(|mail| theirs.send_blocking(mail).unwrap());
-        assert!(theirs.shutdown() || theirs.clone().send_blocking(50_000).is_ok());
         theirs
     });
-    std::thread::spawn(move || server.run().unwrap());
+    let server = std::thread::spawn(move || server.run().unwrap());
     let theirs = writer.join().unwrap();
-    while !handle.shutdown() && gone.try_recv().is_err() {
-        std::thread::yield_now();
-    }
-    assert!(gone.recv_timeout(SOON).unwrap() >= 50_000);
+    wait_until(SOON, "there is room in the mailbox", || handle.shutdown());
+    assert_eq!(gone.recv_timeout(SOON), Ok(50_000));
+    server.join().unwrap();
     assert_eq!(theirs.send_blocking(7), Err(7), "the loop has ended");
 }
