@@ -34,7 +34,8 @@ fn ms_02_a_message_that_never_ends_is_cut_at_the_limit() {
     client.send(&frame(BINARY, &vec![1; 16_384]));
     let (code, sent) = flood(&mut client, &frame(0, &vec![2; 16_384]), 16_384);
     assert_eq!(code, Some(1009));
-    assert!((4..1024).contains(&sent), "{sent} more fragments of 16 KiB taken with a limit of 64 KiB");
+    // With the first one three are exactly the limit; the Close may come while the fourth is still being written.
+    assert!((3..1024).contains(&sent), "{sent} more fragments of 16 KiB taken with a limit of 64 KiB");
     assert_below("growth in KiB", server.rss_kib().saturating_sub(rss), 4096);
 }
 
