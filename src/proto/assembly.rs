@@ -62,12 +62,13 @@ impl Assembly {
         Ok(())
     }
 
-    /// Makes room for `count` bytes, of which or after which `outstanding` are claimed: doubles, but not beyond the claim.
+    /// Makes room for `count` bytes, of which or after which `outstanding` are claimed: eight times what there was, but not beyond
+    /// the claim. What was claimed and does not come is never touched, so it takes no memory.
     fn reserve(&mut self, count: usize, outstanding: u64) -> Result<(), ProtocolError> {
         let needed = self.data.len() + count;
         if needed > self.data.capacity() {
             let claimed = needed.saturating_add(usize::try_from(outstanding).unwrap_or(usize::MAX));
-            let target = (self.data.capacity() * 2).clamp(needed, claimed.max(needed));
+            let target = (self.data.capacity() * 8).clamp(needed, claimed.max(needed));
             self.data
                 .grow(target)
                 .or_else(|_| self.data.grow(needed))

@@ -86,8 +86,10 @@ impl Buffer {
         match &mut self.0 {
             #[cfg(feature = "net")]
             _ if capacity >= MAPPED_LEN => {
-                let mut map = MmapMut::map_anon(capacity).map_err(|_| OutOfMemory)?;
                 let len = self.len();
+                // Pages that nobody writes to cost nothing, so there is room for what may come, unless that is too much.
+                let map = MmapMut::map_anon(capacity.max(2 * len)).or_else(|_| MmapMut::map_anon(capacity));
+                let mut map = map.map_err(|_| OutOfMemory)?;
                 map[..len].copy_from_slice(self);
                 self.0 = Memory::Mapped { map, len };
                 Ok(())
