@@ -61,6 +61,7 @@ tools() {
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   need strace strace
   need valgrind valgrind
+  need openssl openssl
   if [ ${#missing[@]} -gt 0 ]; then
     if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
       printf 'missing; on Debian, as root: apt-get update && apt-get install %s\n' "${missing[*]}"

@@ -291,7 +291,10 @@ pub(crate) fn run(args: &[&str], input: &str) -> (i32, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // It may have ended before it read anything.
+    if let Err(error) = child.stdin.take().unwrap().write_all(input.as_bytes()) {
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    }
     let output = child.wait_with_output().unwrap();
     let utf8 = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap_or(-1), utf8(output.stdout), utf8(output.stderr))
