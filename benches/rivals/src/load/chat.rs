@@ -37,16 +37,13 @@ impl Frames {
             }
             // A header is taken octet by octet where it is cut, which is seldom.
             let header = if self.head.is_empty() { FrameHeader::parse(octets) } else { Ok(None) };
-            let (header, taken) = match header {
-                Ok(Some((header, taken))) => (header, taken),
-                _ => {
-                    self.head.push(octets[0]);
-                    octets = &octets[1..];
-                    match FrameHeader::parse(&self.head) {
-                        Ok(Some((header, _))) => (header, 0),
-                        _ => continue,
-                    }
-                }
+            let (header, taken) = if let Ok(Some(whole)) = header {
+                whole
+            } else {
+                self.head.push(octets[0]);
+                octets = &octets[1..];
+                let Ok(Some((header, _))) = FrameHeader::parse(&self.head) else { continue };
+                (header, 0)
             };
             self.head.clear();
             octets = &octets[taken..];
