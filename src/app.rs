@@ -10,8 +10,8 @@ pub use crate::proto::handshake::Upgrade;
 pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
 pub use crate::proto::{
-    Chunk, CloseCode, CloseFrame, HandshakeError, Message, MessageKind, Millis, OriginPolicy, Outgoing,
-    OwnedMessage, ProtocolError, SendError,
+    Chunk, CloseCode, CloseFrame, HandshakeError, MAX_CLOSE_REASON, Message, MessageKind, Millis,
+    OriginPolicy, Outgoing, OwnedMessage, ProtocolError, SendError,
 };
 
 /// One connection of a loop. A handle of a connection that ended is never taken for a later one in the same slot.

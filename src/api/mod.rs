@@ -17,11 +17,11 @@ use self::body::Fields;
 use self::problem::Problem;
 use self::route::{Route, Target};
 use crate::app::{
-    Application, Body, Chunk, Closed, ConnId, Context, HandshakeError, Message, OwnedMessage, Request,
-    RequestHead, Response, TopicId, Verdict,
+    Application, Body, Chunk, Closed, ConnId, Context, HandshakeError, MAX_CLOSE_REASON, Message,
+    OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
 };
 use crate::chat::command::Command;
-use crate::chat::{Answered, Chat, MAX_REASON, Refusal};
+use crate::chat::{Answered, Chat, Refusal};
 use crate::store::Ban;
 
 /// Where the API is.
@@ -107,9 +107,7 @@ impl Api {
                 Done::json(200, &json!({ "bans": bans }))
             }
             Route::Ban => {
-                let bans = self.chat.bans(ctx);
-                let folded = name.to_lowercase();
-                let ban = bans.iter().find(|ban| *ban.user == *name || *ban.user == *folded);
+                let ban = self.chat.find_ban(ctx, name).map_err(Problem::from)?;
                 Done::json(200, &show_ban(ban.ok_or_else(|| Problem::new(404, "this user is not banned"))?))
             }
             Route::Members => Done::Call(200, None, Command::Who { room: name.into() }),
@@ -158,10 +156,8 @@ impl Api {
             }
             Route::Broadcast => {
                 let text = fields.said("text", limits.max_text)?;
-                let told = match fields.maybe_texts("rooms")? {
-                    Some(rooms) => self.chat.broadcast_in(ctx, &rooms, text),
-                    None => self.chat.broadcast(ctx, text),
-                };
+                let rooms = fields.maybe_texts("rooms")?;
+                let told = self.chat.broadcast(ctx, rooms.as_deref(), text);
                 Done::json(200, &json!({ "receivers": told.map_err(Problem::from)? }))
             }
             _ => Done::json(200, &json!({ "disconnected": self.disconnect(ctx, fields)? })),
@@ -170,10 +166,10 @@ impl Api {
     }
 
     fn disconnect<C: Context>(&mut self, ctx: &mut C, fields: &Fields) -> Result<usize, Problem> {
-        let reason = fields.maybe_said("reason", MAX_REASON)?.unwrap_or("disconnected");
+        let reason = fields.maybe_said("reason", MAX_CLOSE_REASON)?.unwrap_or("disconnected");
         let ended = match (fields.maybe_text("user")?, fields.maybe_text("client")?) {
-            (Some(user), None) => self.chat.send_away(ctx, user, reason),
-            (None, Some(client)) => self.chat.send_client_away(ctx, client, reason).map(usize::from),
+            (Some(user), None) => self.chat.disconnect_user(ctx, user, reason),
+            (None, Some(client)) => self.chat.disconnect_client(ctx, client, reason).map(usize::from),
             _ => return Err(Problem::field("user", "either `user` or `client` must be there")),
         };
         match ended.map_err(Problem::from)? {

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use super::answers::{Answered, Asker};
 use super::command::Command;
-use super::moderation::DISCONNECTED;
 use super::names;
-use super::notice::{Broadcast, Farewell};
 use super::room::Kind;
-use super::session::{Actor, Dialect};
-use super::{Chat, Code, Refusal, Stats};
-use crate::app::{ConnId, Context, Outgoing};
+use super::session::Actor;
+use super::{Chat, Refusal, Stats};
+use crate::app::Context;
 use crate::store::Ban;
 
 /// A room that is open.
@@ -62,53 +60,19 @@ impl Chat {
         list
     }
 
-    /// Tells every connection of `chat.v1.json`; gives their number.
-    ///
-    /// # Errors
-    /// The text is empty or too long.
-    pub fn broadcast<C: Context>(&mut self, ctx: &mut C, text: &str) -> Result<usize, Refusal> {
-        if text.trim().is_empty() {
-            return Err(Refusal::field(Code::BadField, "text", "`text` is empty"));
-        }
-        if text.len() > self.options.limits.max_text {
-            return Err(Refusal::field(Code::TooLong, "text", "`text` is too long"));
-        }
-        let Self { people, voice, .. } = self;
-        let notice = voice.encode(&Broadcast { text, time: ctx.now().unix_ms });
-        let mut told = 0;
-        for session in people.iter().filter(|session| session.dialect == Dialect::V1) {
-            told += usize::from(ctx.send(session.conn, Outgoing::text(notice)).is_ok());
-        }
-        Ok(told)
-    }
-
-    /// Ends all connections of a user; gives their number.
-    ///
-    /// # Errors
-    /// It is no name of a user.
-    pub fn disconnect_user<C: Context>(&mut self, ctx: &mut C, user: &str) -> Result<usize, Refusal> {
-        let name = names::user(user, "user")?;
-        let conns = self.people.conns_of(&names::fold(&name));
-        for conn in &conns {
-            self.dismiss(ctx, *conn, Farewell::Disconnected, "disconnected", DISCONNECTED);
-        }
-        Ok(conns.len())
-    }
-
-    /// Ends the connection with this client id, if there is one.
-    pub fn disconnect_client<C: Context>(&mut self, ctx: &mut C, client: &str) -> bool {
-        let found: Option<ConnId> =
-            self.people.iter().find(|session| *session.client == *client).map(|session| session.conn);
-        if let Some(conn) = found {
-            self.dismiss(ctx, conn, Farewell::Disconnected, "disconnected", DISCONNECTED);
-        }
-        found.is_some()
-    }
-
     /// Who is banned now, by name.
     #[must_use]
     pub fn bans<C: Context>(&self, ctx: &C) -> Vec<Ban> {
         self.bans.list(ctx.now().unix_ms)
+    }
+
+    /// The ban in force against a user, however the name is spelt.
+    ///
+    /// # Errors
+    /// It is no name of a user.
+    pub fn find_ban<C: Context>(&self, ctx: &C, user: &str) -> Result<Option<&Ban>, Refusal> {
+        let name = names::user(user, "user")?;
+        Ok(self.ban_of(&names::fold(&name), ctx.now()))
     }
 
     /// What was counted.

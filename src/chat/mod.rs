@@ -41,7 +41,6 @@ pub use self::answers::{Answered, Asker};
 pub use self::api::RoomInfo;
 pub use self::bucket::Rate;
 pub use self::limits::Limits;
-pub use self::operate::MAX_REASON;
 pub use self::refusal::{Code, Refusal};
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 

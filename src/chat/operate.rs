@@ -5,10 +5,7 @@ use super::names;
 use super::notice::{Broadcast, Farewell};
 use super::session::Dialect;
 use super::{Chat, Code, Limits, Refusal};
-use crate::app::{ConnId, Context, Outgoing};
-
-/// Longest reason of a disconnect in bytes: what fits a Close frame beside its code (RFC 6455 5.5).
-pub const MAX_REASON: usize = 123;
+use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Outgoing};
 
 impl Chat {
     /// What it was told to bound.
@@ -24,14 +21,14 @@ impl Chat {
         self.people.member(conn.index).map(|member| member.user)
     }
 
-    /// Tells every connection of `chat.v1.json` that is in one of these open rooms; gives their number.
+    /// Tells every connection of `chat.v1.json`, or those in one of these open rooms; gives their number.
     ///
     /// # Errors
     /// The text is empty or too long, or a room is not open.
-    pub fn broadcast_in<C: Context>(
+    pub fn broadcast<C: Context>(
         &mut self,
         ctx: &mut C,
-        rooms: &[String],
+        rooms: Option<&[String]>,
         text: &str,
     ) -> Result<usize, Refusal> {
         if text.trim().is_empty() {
@@ -40,29 +37,36 @@ impl Chat {
         if text.len() > self.options.limits.max_text {
             return Err(Refusal::field(Code::TooLong, "text", "`text` is too long"));
         }
-        let mut wanted = Vec::with_capacity(rooms.len());
-        for raw in rooms {
-            let name = names::room(raw)?;
-            let found = self.rooms.find(&name);
-            wanted
-                .push(found.ok_or_else(|| Refusal::field(Code::NotFound, "rooms", "there is no such room"))?);
-        }
+        let wanted = rooms.map(|rooms| self.open_rooms(rooms)).transpose()?;
         let Self { people, voice, .. } = self;
         let notice = voice.encode(&Broadcast { text, time: ctx.now().unix_ms });
         let mut told = 0;
         for session in people.iter().filter(|session| session.dialect == Dialect::V1) {
-            if wanted.iter().any(|room| session.is_in(*room)) {
+            if wanted.as_ref().is_none_or(|rooms| rooms.iter().any(|room| session.is_in(*room))) {
                 told += usize::from(ctx.send(session.conn, Outgoing::text(notice)).is_ok());
             }
         }
         Ok(told)
     }
 
+    fn open_rooms(&self, names: &[String]) -> Result<Vec<u32>, Refusal> {
+        let find = |raw: &String| {
+            let found = self.rooms.find(&names::room(raw)?);
+            found.ok_or_else(|| Refusal::field(Code::NotFound, "rooms", "there is no such room"))
+        };
+        names.iter().map(find).collect()
+    }
+
     /// Ends all connections of a user, who is told why; gives their number.
     ///
     /// # Errors
     /// It is no name of a user, or the reason is too long.
-    pub fn send_away<C: Context>(&mut self, ctx: &mut C, user: &str, reason: &str) -> Result<usize, Refusal> {
+    pub fn disconnect_user<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        user: &str,
+        reason: &str,
+    ) -> Result<usize, Refusal> {
         check_reason(reason)?;
         let name = names::user(user, "user")?;
         let conns = self.people.conns_of(&names::fold(&name));
@@ -76,7 +80,7 @@ impl Chat {
     ///
     /// # Errors
     /// The reason is too long.
-    pub fn send_client_away<C: Context>(
+    pub fn disconnect_client<C: Context>(
         &mut self,
         ctx: &mut C,
         client: &str,
@@ -92,8 +96,9 @@ impl Chat {
 }
 
 fn check_reason(reason: &str) -> Result<(), Refusal> {
-    if reason.len() > MAX_REASON {
-        return Err(Refusal::field(Code::TooLong, "reason", "`reason` is longer than 123 bytes"));
+    if reason.len() > MAX_CLOSE_REASON {
+        let message = format!("`reason` is longer than {MAX_CLOSE_REASON} bytes");
+        return Err(Refusal::field(Code::TooLong, "reason", message));
     }
     Ok(())
 }

@@ -58,12 +58,12 @@ impl fmt::Display for CloseCode {
 pub struct CloseFrame {
     /// [`CloseCode::NO_STATUS`] when the frame was empty.
     pub code: CloseCode,
-    /// For people; at most 123 bytes.
+    /// For people; at most [`MAX_CLOSE_REASON`] bytes.
     pub reason: String,
 }
 
-/// Longest reason that fits a control frame beside the code, in bytes.
-pub(super) const MAX_REASON_LEN: usize = 123;
+/// Longest reason that fits a Close frame beside its code (RFC 6455 5.5), in bytes.
+pub const MAX_CLOSE_REASON: usize = 123;
 
 impl CloseFrame {
     /// Reads the payload of a Close frame (RFC 6455 5.5.1).
@@ -86,7 +86,7 @@ impl CloseFrame {
         if code == CloseCode::NO_STATUS {
             return (payload, 0);
         }
-        let reason = &reason[..reason.floor_char_boundary(MAX_REASON_LEN)];
+        let reason = &reason[..reason.floor_char_boundary(MAX_CLOSE_REASON)];
         payload[..2].copy_from_slice(&code.0.to_be_bytes());
         payload[2..2 + reason.len()].copy_from_slice(reason.as_bytes());
         (payload, 2 + reason.len())

@@ -35,7 +35,7 @@ pub mod response;
 mod timer;
 
 pub use buffer::{Buffer, OutOfMemory};
-pub use close::{CloseCode, CloseFrame};
+pub use close::{CloseCode, CloseFrame, MAX_CLOSE_REASON};
 #[cfg(feature = "net")]
 pub(crate) use connection::Arrived;
 pub use connection::{Connection, Event, ReadyState, SendError};

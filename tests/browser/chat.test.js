@@ -487,7 +487,10 @@ test('S44: a conversation of three, for the picture', async () => {
     await sees(ada, ...said.slice(0, i + 1).map(([, line]) => line));
   }
   await shoot(ada, 'chat.png');
-  noComplaints(ada, ben, grace);
+  const phone = await tab('Dora', { viewport: PHONE, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark' });
+  await sees(phone, ...said.map(([, line]) => line));
+  await shoot(phone, 'chat-phone.png');
+  noComplaints(ada, ben, grace, phone);
 });
 
 async function shoot(page, name) {

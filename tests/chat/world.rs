@@ -83,10 +83,12 @@ impl Application for House {
             Letter::Call(Call::Command(request, user, command)) => {
                 self.chat.call(ctx, request, user.as_deref(), command);
             }
-            Letter::Call(Call::Broadcast(text)) => drop(self.chat.broadcast(ctx, &text)),
-            Letter::Call(Call::DisconnectUser(user)) => drop(self.chat.disconnect_user(ctx, &user)),
+            Letter::Call(Call::Broadcast(text)) => drop(self.chat.broadcast(ctx, None, &text)),
+            Letter::Call(Call::DisconnectUser(user)) => {
+                drop(self.chat.disconnect_user(ctx, &user, "disconnected"));
+            }
             Letter::Call(Call::DisconnectClient(client)) => {
-                self.chat.disconnect_client(ctx, &client);
+                drop(self.chat.disconnect_client(ctx, &client, "disconnected"));
             }
         }
         self.answered.extend(self.chat.take_answered());

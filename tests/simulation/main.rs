@@ -14,6 +14,7 @@ mod idle;
 mod inflating;
 mod later;
 mod network;
+mod turns;
 mod world;
 
 use world::{Coverage, World};

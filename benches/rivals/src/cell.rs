@@ -308,7 +308,8 @@ fn closed_loop(
     span: Span,
 ) -> io::Result<Sample> {
     let mut fleet = Fleet::open(server.address, connections)?;
-    let (answers, usage) = closed::run(&mut fleet, server, &frames.tape, frames.answer_len, pace, span)?;
+    let (answers, usage) =
+        closed::run(&mut fleet, server, &frames.tape, closed::counted(frames.answer_len), pace, span)?;
     let answers = answers as f64;
     Ok(vec![
         (RATE, answers / usage.seconds),

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::contender::{Running, launch};
+use crate::contender::{MAX_QUEUED, Running, launch};
 use crate::load::closed::{self, Pace};
 use crate::load::{Fleet, Span, Tape, Usage, chat};
 use crate::wire;
@@ -58,11 +58,12 @@ pub(crate) fn run(ours: &Path, core: usize, rounds: usize, span: Span) -> Result
     let ratio = |one: usize, other: usize| {
         median(all[one].iter().zip(&all[other]).map(|(one, other)| one.rate / other.rate))
     };
-    for (what, bound, value) in [
-        ("in memory, deliveries/s at least 0.5 x those of fanout", MEMORY_TO_FANOUT, ratio(1, 0)),
-        ("on the disk, deliveries/s at least 0.8 x those in memory", DISK_TO_MEMORY, ratio(2, 1)),
+    for (what, beside, bound, value) in [
+        ("in memory", "fanout", MEMORY_TO_FANOUT, ratio(1, 0)),
+        ("on the disk", "in memory", DISK_TO_MEMORY, ratio(2, 1)),
     ] {
-        println!("  {what}: {} ({value:.3})", if value >= bound { "met" } else { "MISSED" });
+        let outcome = if value >= bound { "met" } else { "MISSED" };
+        println!("  {what}, deliveries/s at least {bound} x {beside}: {outcome} ({value:.3})");
     }
     Ok(())
 }
@@ -80,7 +81,7 @@ fn fanout(ours: &Path, core: usize, span: Span) -> Result<Figures, Box<dyn Error
     let answer_len = wire::unmasked(Opcode::Text, &text).len();
     let pace = Pace { senders: PEOPLE, answers_per_message: PEOPLE as u64, in_flight: 1 };
     let mut fleet = Fleet::open(server.address, PEOPLE)?;
-    Ok(Figures::new(closed::run(&mut fleet, &server, &tape, answer_len, pace, span)?))
+    Ok(Figures::new(closed::run(&mut fleet, &server, &tape, closed::counted(answer_len), pace, span)?))
 }
 
 fn chat_of(ours: &Path, core: usize, span: Span, data: Option<&Path>) -> Result<Figures, Box<dyn Error>> {
@@ -90,19 +91,14 @@ fn chat_of(ours: &Path, core: usize, span: Span, data: Option<&Path>) -> Result<
         None => words.push("--ephemeral".into()),
     }
     let server = start(ours, core, &words)?;
-    Ok(Figures::new(chat::run(&server, PEOPLE, span)?))
+    Ok(Figures::new(chat::run(&server, PEOPLE, TEXT_LEN, span)?))
 }
 
 fn start(ours: &Path, core: usize, words: &[OsString]) -> std::io::Result<Running> {
     launch(core, |address| {
         let mut all = vec![ours.into()];
         all.extend(words.iter().cloned());
-        all.extend([
-            "--max-queued".into(),
-            "8589934592".into(),
-            "--listen".into(),
-            address.to_string().into(),
-        ]);
+        all.extend(["--max-queued".into(), MAX_QUEUED.into(), "--listen".into(), address.to_string().into()]);
         Ok(all)
     })
 }

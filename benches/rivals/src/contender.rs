@@ -172,20 +172,16 @@ fn free_address() -> io::Result<SocketAddr> {
 
 /// Bytes that may wait for all clients of ours: 10,000 connections with 256 KiB under way each are no attack here, and the others
 /// know no such limit.
-const MAX_QUEUED: &str = "8589934592";
+pub(crate) const MAX_QUEUED: &str = "8589934592";
 
 /// This crate's directory.
 pub(crate) fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Ours and everyone who can be had here. `ours`: a built `switchboard`, else it is built. `with`: more builds of it.
+/// Ours and everyone who can be had here. `ours`: a built `switchboard`. `with`: more builds of it.
 /// Gives also what is missing, in words.
-pub(crate) fn all(
-    ours: Option<PathBuf>,
-    with: &[(String, PathBuf)],
-) -> Result<(Vec<Contender>, Vec<String>), Box<dyn Error>> {
-    let ours = ours.map_or_else(build_ours, Ok)?;
+pub(crate) fn all(ours: PathBuf, with: &[(String, PathBuf)]) -> (Vec<Contender>, Vec<String>) {
     let mut all = vec![
         Contender { name: OURS.into(), kind: Kind::Switchboard(ours.clone(), &[]) },
         Contender { name: BUSY.into(), kind: Kind::Switchboard(ours, &["--busy-poll"]) },
@@ -201,7 +197,7 @@ pub(crate) fn all(
         Ok(scripts) => all.extend(scripts),
         Err(why) => missing.push(format!("Bun and Node.js with ws are left out: {why}")),
     }
-    Ok((all, missing))
+    (all, missing)
 }
 
 /// Builds `switchboard` with the release profile.

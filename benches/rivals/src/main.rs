@@ -95,7 +95,7 @@ struct Instructions {
 #[derive(Debug, Args)]
 struct Chat {
     #[command(flatten)]
-    who: Who,
+    ours: Ours,
     /// How often each is measured
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -140,20 +140,46 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Ours, and where it runs.
+#[derive(Debug, Args)]
+struct Ours {
+    /// A built `switchboard`; without it, it is built
+    #[arg(long = "ours", value_name = "PATH")]
+    path: Option<PathBuf>,
+    /// The core of the server and that of the generator
+    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0, 1])]
+    cores: Vec<usize>,
+}
+
+impl Ours {
+    fn binary(&self) -> Result<PathBuf, Box<dyn Error>> {
+        self.path.clone().map_or_else(contender::build_ours, Ok)
+    }
+
+    /// This thread goes to the generator's core.
+    fn take_place(&self) -> Result<(), Box<dyn Error>> {
+        let there = process::cores()?;
+        if let Some(core) = self.cores.iter().find(|core| !there.contains(core)) {
+            return Err(format!(
+                "there is no core {core} for this process; --cores chooses two of {there:?}"
+            )
+            .into());
+        }
+        process::pin(&self.cores[1..])?;
+        Ok(())
+    }
+}
+
 #[derive(Debug, Args)]
 struct Who {
-    /// A built `switchboard`; without it, it is built
-    #[arg(long, value_name = "PATH")]
-    ours: Option<PathBuf>,
+    #[command(flatten)]
+    ours: Ours,
     /// Another build of `switchboard` to stand beside the others; may stand more than once
     #[arg(long, value_name = "NAME=PATH", value_parser = named_path)]
     with: Vec<(String, PathBuf)>,
     /// Only these servers
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     servers: Vec<String>,
-    /// The core of the server and that of the generator
-    #[arg(long, value_delimiter = ',', num_args = 2, default_values_t = [0, 1])]
-    cores: Vec<usize>,
 }
 
 fn named_path(text: &str) -> Result<(String, PathBuf), String> {
@@ -164,7 +190,7 @@ fn named_path(text: &str) -> Result<(String, PathBuf), String> {
 impl Who {
     /// The servers, after this thread has gone to the generator's core.
     fn contenders(&self) -> Result<Vec<Contender>, Box<dyn Error>> {
-        let (mut all, missing) = contender::all(self.ours.clone(), &self.with)?;
+        let (mut all, missing) = contender::all(self.ours.binary()?, &self.with);
         for missing in missing {
             eprintln!("{missing}");
         }
@@ -173,14 +199,7 @@ impl Who {
             return Err(format!("there is no server {unknown}; there are {names}").into());
         }
         all.retain(|one| self.servers.is_empty() || self.servers.contains(&one.name));
-        let there = process::cores()?;
-        if let Some(core) = self.cores.iter().find(|core| !there.contains(core)) {
-            return Err(format!(
-                "there is no core {core} for this process; --cores chooses two of {there:?}"
-            )
-            .into());
-        }
-        process::pin(&self.cores[1..])?;
+        self.ours.take_place()?;
         Ok(all)
     }
 }
@@ -221,7 +240,7 @@ fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
         cells.iter_mut().for_each(cell::Cell::make_quick);
     }
     let span = Span { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) };
-    let bench = Bench { server_core: args.who.cores[0], rounds, span };
+    let bench = Bench { server_core: args.who.ours.cores[0], rounds, span };
     compare::verify(bench, &contenders, &cells)?;
     let servers = |cell: &cell::Cell| contenders.iter().filter(|one| cell.has(one)).count();
     let bar = compare::progress(cells.iter().map(|cell| cell.rounds(rounds) * servers(cell)).sum());
@@ -253,7 +272,7 @@ fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
     for case in 0..instructions::CASES.len() {
         let mut counts = Vec::new();
         for contender in &contenders {
-            let count = instructions::count(contender, case, args.who.cores[0])?;
+            let count = instructions::count(contender, case, args.who.ours.cores[0])?;
             counts.push((contender.name.clone(), count));
         }
         let cell = instructions::report(case, &counts);
@@ -271,10 +290,10 @@ fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
 
 fn run_chat(args: &Chat) -> Result<(), Box<dyn Error>> {
     process::raise_descriptor_limit()?;
-    args.who.contenders()?;
-    let ours = args.who.ours.clone().map_or_else(contender::build_ours, Ok)?;
+    let binary = args.ours.binary()?;
+    args.ours.take_place()?;
     let span = Span { warm_up: Duration::from_millis(300), measured: Duration::from_millis(args.measure_ms) };
-    chat::run(&ours, args.who.cores[0], args.rounds, span)
+    chat::run(&binary, args.ours.cores[0], args.rounds, span)
 }
 
 /// Of ours, unless other servers are named.
@@ -286,7 +305,7 @@ fn run_soak(args: &Soak) -> Result<(), Box<dyn Error>> {
         is_ours || args.who.servers.contains(&one.name)
     });
     for contender in &contenders {
-        soak::run(contender, args.who.cores[0], args.connections, Duration::from_secs(args.seconds))?;
+        soak::run(contender, args.who.ours.cores[0], args.connections, Duration::from_secs(args.seconds))?;
     }
     Ok(())
 }

@@ -1,20 +1,15 @@
 //! Everyone in one room posts, the next time when everything that all have said is there.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use mio::Token;
 use mio::net::TcpStream;
 use switchboard::proto::{FrameHeader, Opcode};
 
-use super::{Fleet, Mark, Span, Tape, Usage};
+use super::closed::{self, Pace};
+use super::{Fleet, Lane, Span, Tape, Usage};
 use crate::contender::Running;
 use crate::wire;
-
-/// Bytes of a post's text.
-const TEXT_LEN: usize = 100;
-/// Nothing at all came for so long: messages were lost.
-const STALL: Duration = Duration::from_secs(5);
 
 /// Counts the frames of a stream that carry a `message`: nothing else in the measured time is as long as its text and more.
 #[derive(Debug, Default)]
@@ -26,7 +21,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn count(&mut self, mut octets: &[u8]) -> u64 {
+    fn count(&mut self, mut octets: &[u8], text_len: usize) -> u64 {
         let mut messages = 0;
         while !octets.is_empty() {
             let skipped = self.rest.min(octets.len());
@@ -48,14 +43,14 @@ impl Frames {
             self.head.clear();
             octets = &octets[taken..];
             self.rest = header.payload_len as usize;
-            messages += u64::from(self.rest > TEXT_LEN + 40);
+            messages += u64::from(self.rest > text_len + 40);
         }
         messages
     }
 }
 
-/// Deliveries in the measured time, to all `people`.
-pub(crate) fn run(server: &Running, people: usize, span: Span) -> io::Result<(u64, Usage)> {
+/// Deliveries in the measured time, to all `people`, each of whom posts texts of `text_len` bytes.
+pub(crate) fn run(server: &Running, people: usize, text_len: usize, span: Span) -> io::Result<(u64, Usage)> {
     let mut fleet = Fleet::open(server.address, people)?;
     for (at, lane) in fleet.lanes.iter_mut().enumerate() {
         let hello = format!(r#"{{"type":"hello","user":"person {at}"}}"#);
@@ -73,66 +68,18 @@ pub(crate) fn run(server: &Running, people: usize, span: Span) -> io::Result<(u6
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let text = String::from_utf8_lossy(&wire::letters(TEXT_LEN)).into_owned();
+    let text = String::from_utf8_lossy(&wire::letters(text_len)).into_owned();
     let post = format!(r#"{{"type":"post","id":1,"room":"general","text":"{text}"}}"#);
     let tape = Tape::new(&wire::masked(Opcode::Text, post.as_bytes()));
     let mut frames: Vec<Frames> = fleet.lanes.iter().map(|_| Frames::default()).collect();
-    for lane in &mut fleet.lanes {
-        lane.owe(1, &tape);
-        lane.pump(&tape)?;
-    }
-    drive(&mut fleet, &mut frames, &tape, Instant::now() + span.warm_up)?;
-    let mark = Mark::now(server)?;
-    let deliveries = drive(&mut fleet, &mut frames, &tape, Instant::now() + span.measured)?;
-    Ok((deliveries, mark.usage()?))
-}
-
-fn drive(fleet: &mut Fleet, frames: &mut [Frames], tape: &Tape, until: Instant) -> io::Result<u64> {
-    let Fleet { poll, events, lanes, buffer } = fleet;
-    let people = lanes.len() as u64;
-    let mut deliveries = 0;
-    let mut last = Instant::now();
-    loop {
-        poll.poll(events, Some(Duration::from_millis(20)))?;
-        let now = Instant::now();
-        if !events.is_empty() {
-            last = now;
-        } else if now - last > STALL {
-            return Err(io::Error::other("nothing came for 5 s: messages were lost"));
-        }
-        for event in &*events {
-            let Token(at) = event.token();
-            let lane = &mut lanes[at];
-            if event.is_readable() {
-                let came = read(&mut lane.stream, &mut frames[at], buffer)?;
-                deliveries += came;
-                lane.answers += came;
-                lane.owe(lane.answers / people + 1 - lane.sent, tape);
-            }
-            lane.pump(tape)?;
-        }
-        if now >= until {
-            return Ok(deliveries);
-        }
-    }
-}
-
-/// Reads all that is there; gives the messages that began in it.
-fn read(stream: &mut TcpStream, frames: &mut Frames, buffer: &mut [u8]) -> io::Result<u64> {
-    let mut messages = 0;
-    loop {
-        match stream.read(buffer) {
-            Ok(0) => return Err(io::Error::other("the server ended a connection")),
-            Ok(len) => {
-                messages += frames.count(&buffer[..len]);
-                if len < buffer.len() {
-                    return Ok(messages);
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(messages),
-            Err(error) => return Err(error),
-        }
-    }
+    let read = |at: usize, lane: &mut Lane, buffer: &mut [u8]| {
+        let mut came = 0;
+        lane.read_pieces(buffer, |octets| came += frames[at].count(octets, text_len))?;
+        lane.answers += came;
+        Ok(came)
+    };
+    let pace = Pace { senders: people, answers_per_message: people as u64, in_flight: 1 };
+    closed::run(&mut fleet, server, &tape, read, pace, span)
 }
 
 /// A few octets, for which a new connection has room.

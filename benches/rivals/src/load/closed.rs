@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use super::{Fleet, Mark, Span, Tape, Usage};
+use super::{Fleet, Lane, Mark, Span, Tape, Usage};
 use crate::contender::Running;
 
 /// Nothing at all came for so long: messages were lost.
@@ -22,37 +22,43 @@ pub(crate) struct Pace {
     pub(crate) in_flight: u64,
 }
 
-/// Answers that came in the measured time, on all lanes.
+/// Answers that came in the measured time, on all lanes. `read` takes what is there for a lane, by its number, and gives the
+/// answers that are whole.
 pub(crate) fn run(
     fleet: &mut Fleet,
     server: &Running,
     tape: &Tape,
-    answer_len: usize,
+    mut read: impl FnMut(usize, &mut Lane, &mut [u8]) -> io::Result<u64>,
     pace: Pace,
     span: Span,
 ) -> io::Result<(u64, Usage)> {
-    let mut answers = 0;
     for lane in &mut fleet.lanes[..pace.senders] {
         lane.owe(pace.in_flight, tape);
         lane.pump(tape)?;
     }
-    let warm = Instant::now() + span.warm_up;
-    drive(fleet, tape, answer_len, pace, warm, &mut answers)?;
+    drive(fleet, tape, &mut read, pace, Instant::now() + span.warm_up)?;
     let mark = Mark::now(server)?;
-    answers = 0;
-    drive(fleet, tape, answer_len, pace, Instant::now() + span.measured, &mut answers)?;
+    let answers = drive(fleet, tape, &mut read, pace, Instant::now() + span.measured)?;
     Ok((answers, mark.usage()?))
+}
+
+/// Reads answers of one length.
+pub(crate) fn counted(answer_len: usize) -> impl Fn(usize, &mut Lane, &mut [u8]) -> io::Result<u64> {
+    move |_, lane, buffer| {
+        let octets = lane.read(buffer)?;
+        Ok(lane.count(octets, answer_len))
+    }
 }
 
 fn drive(
     fleet: &mut Fleet,
     tape: &Tape,
-    answer_len: usize,
+    read: &mut impl FnMut(usize, &mut Lane, &mut [u8]) -> io::Result<u64>,
     pace: Pace,
     until: Instant,
-    answers: &mut u64,
-) -> io::Result<()> {
+) -> io::Result<u64> {
     let Fleet { poll, events, lanes, buffer } = fleet;
+    let mut answers = 0;
     let mut last = Instant::now();
     loop {
         poll.poll(events, Some(Duration::from_millis(20)))?;
@@ -66,8 +72,7 @@ fn drive(
             let Token(at) = event.token();
             let lane = &mut lanes[at];
             if event.is_readable() {
-                let octets = lane.read(buffer)?;
-                *answers += lane.count(octets, answer_len);
+                answers += read(at, lane, buffer)?;
                 if at < pace.senders {
                     let allowed = match pace.answers_per_message {
                         1 => lane.answers,
@@ -80,7 +85,7 @@ fn drive(
         }
         // Not before: an event that is not seen to does not come again.
         if now >= until {
-            return Ok(());
+            return Ok(answers);
         }
     }
 }

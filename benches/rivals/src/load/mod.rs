@@ -87,20 +87,27 @@ impl Lane {
         Ok(())
     }
 
-    /// Reads all that is there; gives the octets.
+    /// Reads all that is there; gives the number of octets.
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<u64> {
         let mut sum = 0;
+        self.read_pieces(buffer, |octets| sum += octets.len() as u64)?;
+        Ok(sum)
+    }
+
+    /// Reads all that is there, piece by piece.
+    #[inline]
+    pub(crate) fn read_pieces(&mut self, buffer: &mut [u8], mut take: impl FnMut(&[u8])) -> io::Result<()> {
         loop {
             match self.stream.read(buffer) {
                 Ok(0) => return Err(io::Error::other("the server ended a connection")),
                 Ok(len) => {
-                    sum += len as u64;
+                    take(&buffer[..len]);
                     if len < buffer.len() {
-                        return Ok(sum);
+                        return Ok(());
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(sum),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }

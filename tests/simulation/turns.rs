@@ -1,0 +1,94 @@
+//! Whose turn it is, and for how long: what is left waits for the next tick.
+
+use std::convert::Infallible;
+
+use switchboard::app::{
+    Application, ConnId, Context, Entrance, Message, Outgoing, Request, Response, Verdict,
+};
+use switchboard::reactor::Config;
+
+use crate::few::{Few, masked};
+
+/// Counts requests, and answers a message that is a number with as many bytes.
+#[derive(Default)]
+struct Counter {
+    requests: usize,
+    messages: usize,
+}
+
+impl Application for Counter {
+    type Mail = Infallible;
+
+    fn on_request<C: Context>(&mut self, _: &mut C, request: &Request<'_>) -> Verdict {
+        if request.upgrade.is_some() {
+            return Verdict::Accept(switchboard::app::Acceptance::default());
+        }
+        self.requests += 1;
+        Verdict::Respond(Response::text(200, self.requests.to_string()))
+    }
+
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        self.messages += 1;
+        let len = std::str::from_utf8(message.payload).unwrap().parse().unwrap();
+        ctx.send(conn, Outgoing::binary(&vec![0; len])).unwrap();
+    }
+}
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: sim\r\n\r\n";
+
+#[test]
+fn sixteen_connections_before_their_upgrade_are_read_in_a_tick() {
+    let mut few = Few::new(Counter::default(), Config::default());
+    for _ in 0..40 {
+        let conn = few.accept([127, 0, 0, 1], Entrance::default());
+        few.send(conn, GET);
+    }
+    for answered in [16, 32, 40, 40] {
+        few.tick();
+        assert_eq!(few.reactor.app().requests, answered);
+    }
+}
+
+#[test]
+fn the_thousandth_request_of_a_connection_is_its_last() {
+    let mut few = Few::new(Counter::default(), Config::default());
+    let conn = few.accept([127, 0, 0, 1], Entrance::default());
+    let mut answers = String::new();
+    for _ in 0..1001 {
+        few.send(conn, GET);
+        few.tick();
+        answers.push_str(&few.read(conn));
+    }
+    assert_eq!(few.reactor.app().requests, 1000);
+    assert_eq!(answers.matches("Connection: close").count(), 1);
+    assert!(answers.ends_with("\r\n\r\n1000\n") && few.is_ended(conn));
+}
+
+#[test]
+fn amid_congestion_only_those_for_whom_nothing_waits_are_read() {
+    const SOCKET: usize = 1 << 20;
+    const LIMIT: usize = 60_000;
+    let config = Config { max_queued: 16 * LIMIT, max_backlog: 2 * SOCKET, ..Config::default() };
+    let mut few = Few::new(Counter::default(), config);
+    let [waits, reads, stalls] = [(); 3].map(|()| few.connect());
+    let ask = |few: &mut Few<Counter>, conn: ConnId, len: usize| {
+        few.send(conn, &masked(0x81, len.to_string().as_bytes()));
+        few.tick();
+        few.reactor.app().messages
+    };
+    for conn in [waits, reads, stalls] {
+        few.read(conn);
+    }
+    assert_eq!(ask(&mut few, waits, SOCKET + 1000), 1);
+    assert_eq!(ask(&mut few, waits, 0), 2, "something waits for it, but not much for all");
+
+    assert_eq!(ask(&mut few, stalls, SOCKET + LIMIT), 3);
+    assert_eq!(ask(&mut few, waits, 0), 3, "what waits for all is above a sixteenth of the limit");
+    assert_eq!(ask(&mut few, reads, 0), 4, "nothing waits for this one");
+    few.read(stalls);
+    few.tick();
+    few.read(waits);
+    few.tick();
+    few.tick();
+    assert_eq!(few.reactor.app().messages, 5, "it is read when the congestion is over");
+}
