@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crc32fast::Hasher;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 
 /// `application_id` of the file: "SWBD".
@@ -60,6 +61,8 @@ pub(super) fn connect(path: &Path) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // No plan depends on what is bound: otherwise statements are planned anew for each value of a LIMIT or a range.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
     )?;

@@ -10,7 +10,7 @@ use super::schema::FOUND;
 use super::session::{Result, Session};
 
 /// Posts that are indexed in one step; a commit that comes up waits for no more than that.
-pub(super) const INDEX_STEP: i64 = 64;
+pub(super) const INDEX_STEP: i64 = 256;
 /// Posts that may be missing from the index before it is written between commits that follow each other without a pause.
 pub(super) const INDEX_LAG: i64 = 16_384;
 /// Words of a query; the rest is left out.
