@@ -1,8 +1,13 @@
 //! Keys of posts: posting twice posts once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
+
+use super::shards::Shards;
+
+/// Keys in a piece of their order.
+const PIECE: usize = 4096;
 
 /// What became of a post.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,9 +24,10 @@ pub(super) struct Known {
 /// Keys within the window.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    known: HashMap<Arc<str>, Known>,
-    /// In the order in which they came, with their times.
-    order: VecDeque<(u64, Arc<str>)>,
+    known: Shards<Known>,
+    /// In the order in which they came, with their times; in pieces, so that it does not grow all at once either.
+    order: VecDeque<VecDeque<(u64, Arc<str>)>>,
+    ordered: usize,
     /// User and key in one.
     name: String,
 }
@@ -41,7 +47,7 @@ impl Keys {
     /// The post that this user made with this key, unless it is longer ago than the window.
     pub(super) fn find(&mut self, user: &str, key: &str, now: u64, window_ms: u64) -> Option<Known> {
         self.name(user, key);
-        let known = self.known.get(self.name.as_str())?;
+        let known = self.known.get(&self.name)?;
         (known.is_pending || known.time.saturating_add(window_ms) > now).then(|| known.clone())
     }
 
@@ -49,16 +55,34 @@ impl Keys {
     pub(super) fn insert(&mut self, user: &str, key: &str, known: Known, window_ms: u64, max: usize) {
         let now = known.time;
         let name: Arc<str> = self.name(user, key).into();
-        self.order.push_back((now, Arc::clone(&name)));
+        self.append(now, Arc::clone(&name));
         self.known.insert(name, known);
-        while let Some((time, name)) = self.order.front() {
-            if time.saturating_add(window_ms) > now && self.order.len() <= max {
+        while let Some((time, _)) = self.order.front().and_then(VecDeque::front) {
+            if time.saturating_add(window_ms) > now && self.ordered <= max {
                 break;
             }
+            self.forget_first();
+        }
+    }
+
+    fn append(&mut self, time: u64, name: Arc<str>) {
+        self.ordered += 1;
+        match self.order.back_mut() {
+            Some(piece) if piece.len() < PIECE => piece.push_back((time, name)),
+            _ => self.order.push_back(VecDeque::from([(time, name)])),
+        }
+    }
+
+    fn forget_first(&mut self) {
+        let Some(piece) = self.order.front_mut() else { return };
+        if let Some((time, name)) = piece.pop_front() {
+            self.ordered -= 1;
             // A key that was used again since is younger.
-            if self.known.get(name).is_some_and(|known| known.time == *time) {
-                self.known.remove(name);
+            if self.known.get(&name).is_some_and(|known| known.time == time) {
+                self.known.remove(&name);
             }
+        }
+        if piece.is_empty() {
             self.order.pop_front();
         }
     }
@@ -66,7 +90,7 @@ impl Keys {
     /// A post has become durable.
     pub(super) fn commit(&mut self, user: &str, key: &str) {
         self.name(user, key);
-        if let Some(known) = self.known.get_mut(self.name.as_str()) {
+        if let Some(known) = self.known.get_mut(&self.name) {
             known.is_pending = false;
         }
     }
@@ -74,7 +98,7 @@ impl Keys {
     /// A post has come to nothing.
     pub(super) fn forget(&mut self, user: &str, key: &str) {
         self.name(user, key);
-        self.known.remove(self.name.as_str());
+        self.known.remove(&self.name);
     }
 }
 
@@ -106,10 +130,10 @@ mod tests {
         for seq in 1..=1000 {
             keys.insert("ada", &seq.to_string(), known(seq, 5), 100, 10);
         }
-        assert_eq!((keys.len(), keys.order.len()), (10, 10));
+        assert_eq!((keys.len(), keys.ordered), (10, 10));
         assert_eq!(keys.find("ada", "1000", 5, 100), Some(known(1000, 5)));
         assert_eq!(keys.find("ada", "990", 5, 100), None);
         keys.insert("ada", "late", known(2000, 500), 100, 10);
-        assert_eq!((keys.len(), keys.order.len()), (1, 1), "all others were too old");
+        assert_eq!((keys.len(), keys.ordered), (1, 1), "all others were too old");
     }
 }

@@ -32,6 +32,7 @@ mod publish;
 mod refusal;
 mod room;
 mod session;
+mod shards;
 mod stats;
 mod tutorial;
 

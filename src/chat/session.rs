@@ -11,6 +11,7 @@ use super::bucket::Bucket;
 use super::command::Command;
 use super::identity::Claims;
 use super::notice::Member;
+use super::shards::Shards;
 use crate::app::ConnId;
 
 /// Whose rules a connection follows.
@@ -134,7 +135,7 @@ pub(super) struct People {
     sessions: Vec<Option<Box<Session>>>,
     count: usize,
     users: Slab<User>,
-    by_name: HashMap<Arc<str>, u32>,
+    by_name: Shards<u32>,
     addresses: HashMap<Address, AddressState>,
     /// When tokens expire, by milliseconds since 1970 and slot.
     expiries: BTreeSet<(u64, u32)>,

@@ -1,6 +1,6 @@
 //! All rooms: found by name, put away when nobody needs them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
@@ -9,12 +9,14 @@ use slab::Slab;
 use super::{Kind, Phase, Room};
 use crate::app::TopicId;
 use crate::chat::limits::Limits;
+use crate::chat::shards::Shards;
 
 /// The rooms that are in memory.
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Rooms {
-    slab: Slab<Room>,
-    by_name: HashMap<Arc<str>, u32>,
+    /// Boxed: a slab that grows moves all that it holds.
+    slab: Slab<Box<Room>>,
+    by_name: Shards<u32>,
     by_topic: BTreeMap<TopicId, u32>,
     /// Rooms that nobody is in, the longest forgotten first.
     idle: BTreeMap<u64, u32>,
@@ -39,21 +41,21 @@ impl Rooms {
     }
 
     pub(in crate::chat) fn get(&self, room: u32) -> Option<&Room> {
-        self.slab.get(room as usize)
+        self.slab.get(room as usize).map(|room| &**room)
     }
 
     pub(in crate::chat) fn get_mut(&mut self, room: u32) -> Option<&mut Room> {
-        self.slab.get_mut(room as usize)
+        self.slab.get_mut(room as usize).map(|room| &mut **room)
     }
 
     pub(in crate::chat) fn iter(&self) -> impl Iterator<Item = &Room> {
-        self.slab.iter().map(|(_, room)| room)
+        self.slab.iter().map(|(_, room)| &**room)
     }
 
     pub(in crate::chat) fn insert(&mut self, name: &str, kind: Kind, phase: Phase) -> u32 {
         self.lives += 1;
         let name: Arc<str> = name.into();
-        let room = self.slab.insert(Room::new(Arc::clone(&name), kind, phase, self.lives)) as u32;
+        let room = self.slab.insert(Box::new(Room::new(Arc::clone(&name), kind, phase, self.lives))) as u32;
         self.by_name.insert(name, room);
         room
     }
