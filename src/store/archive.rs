@@ -10,11 +10,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, ErrorCode};
 
 use super::row::{Head, read_post};
-use super::schema::{self, APPLICATION, FORMAT, FOUND, TABLES, checksum};
-use super::{Ban, Key, Start, clock, search};
+use super::schema::{self, APPLICATION, FORMAT, checksum};
+use super::{Ban, Key, Start, clock};
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
-const CHECKED_BYTES: u64 = 256 << 20;
+pub(super) const CHECKED_BYTES: u64 = 256 << 20;
 /// Posts that are looked through for keys at the start.
 const KEY_SCAN: usize = 8 << 20;
 /// So many posts older than the window end the search for keys: the clock may have been set in between.
@@ -224,17 +224,23 @@ impl Place {
             if format == FORMAT {
                 return Ok(());
             }
+            if format == 1 {
+                return self.write(conn, schema::convert);
+            }
         }
         let tables = number("SELECT count(*) FROM sqlite_schema").map_err(refusal)?;
         if application != 0 || format != 0 || tables != 0 {
             return Err(OpenError::Foreign { path: self.path.clone() });
         }
-        schema::set_up_writer(conn).map_err(refusal)?;
-        conn.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {TABLES} {FOUND}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};
-             COMMIT;"
-        ))
-        .map_err(refusal)
+        self.write(conn, schema::make)
+    }
+
+    fn write(&self, conn: &Connection, tables: fn(&Connection) -> rusqlite::Result<()>) -> Result<()> {
+        schema::set_up_writer(conn)
+            .and_then(|()| conn.execute_batch("BEGIN IMMEDIATE"))
+            .and_then(|()| tables(conn))
+            .and_then(|()| conn.execute_batch("COMMIT"))
+            .map_err(|error| self.refusal(&error))
     }
 
     /// The list of rooms must be sound, or numbers could be given twice; of the rest what is damaged is passed over.
@@ -250,13 +256,8 @@ impl Place {
             &["PRAGMA integrity_check('rooms')", "PRAGMA integrity_check('heads')"]
         };
         for check in checks {
-            let ask = || conn.query_row(check, [], |row| row.get(0)).map_err(|error| self.refusal(&error));
-            let mut said: String = ask()?;
-            if said.contains("fts5") {
-                tracing::error!(said, "the index of words is damaged; it is made anew");
-                search::rebuild(conn).map_err(|error| self.refusal(&error))?;
-                said = ask()?;
-            }
+            let said = conn.query_row(check, [], |row| row.get(0));
+            let said: String = said.map_err(|error| self.refusal(&error))?;
             if said != "ok" {
                 return Err(damaged(said));
             }

@@ -1,15 +1,19 @@
-//! What is done while no commit waits: the index of words, and retention.
+//! What is done between commits: retention, and what the index of words needs no more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::archive::Options;
 use super::retention::{Sweep, Table};
 use super::row::is_damage;
-use super::search::{self, INDEX_LAG};
 use super::session::{Error, Result, Session};
+use super::words::Words;
 
 /// Nothing was handed over for so long: time for a step.
 const PAUSE: Duration = Duration::from_millis(2);
+/// Changes that are committed without a pause, after which a step comes between two commits: it looks at five times as many
+/// rows, so that what is to be removed goes as fast as new rows come.
+const STEP_EVERY: usize = 48;
 /// How often one looks whether messages are past their time.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -18,30 +22,42 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Chores {
     posts: Sweep,
     changes: Sweep,
-    /// How often damage was found. The index is made anew once; after the second time nothing is done any more.
-    flaws: u32,
+    words: Arc<Words>,
+    /// Rows of `reindex` up to this one are gone.
+    trimmed: i64,
+    /// Changes that were committed since the last step.
+    changed: usize,
+    /// The history is damaged where it is to be swept: it stays as it is.
+    is_damaged: bool,
 }
 
 impl Chores {
-    pub(super) fn load(session: &Session<'_>) -> Result<Self> {
+    pub(super) fn load(session: &Session<'_>, words: Arc<Words>) -> Result<Self> {
         Ok(Self {
             posts: Sweep::load(Table::Posts, session)?,
             changes: Sweep::load(Table::Changes, session)?,
-            flaws: 0,
+            words,
+            trimmed: 0,
+            changed: 0,
+            is_damaged: false,
         })
+    }
+
+    /// So many changes were committed.
+    pub(super) fn note(&mut self, changes: usize) {
+        self.changed += changes;
     }
 
     /// After what pause the next step is due; `None`: only after something was committed.
     pub(super) fn pause(&self, session: &Session<'_>, options: &Options) -> Option<Duration> {
-        if self.flaws > 1 {
+        if self.is_damaged {
             return None;
         }
-        let lag = search::lag(session);
-        if lag >= INDEX_LAG {
-            return Some(Duration::ZERO);
-        }
-        if lag > 0 || self.posts.is_due(session, options) || self.changes.is_due(session, options) {
-            return Some(PAUSE);
+        let is_due = self.words.reindexed() > self.trimmed
+            || self.posts.is_due(session, options)
+            || self.changes.is_due(session, options);
+        if is_due {
+            return Some(if self.changed >= STEP_EVERY { Duration::ZERO } else { PAUSE });
         }
         (options.keep_ms > 0).then_some(LOOK)
     }
@@ -49,20 +65,15 @@ impl Chores {
     /// One step of what is due. It need not be on the disk when it is done: the next commit brings it there, and what a
     /// crash takes away is done again.
     pub(super) fn step(&mut self, session: &mut Session<'_>, options: &Options) -> Result<()> {
+        self.changed = self.changed.saturating_sub(STEP_EVERY);
         session.conn.execute_batch("PRAGMA synchronous = NORMAL")?;
         let done = self.step_unsynced(session, options);
         match done {
             Err(Error::Sqlite(error)) if is_damage(&error) => {
                 session.conn.execute_batch("ROLLBACK")?;
-                self.flaws += 1;
+                self.is_damaged = true;
                 session.reload();
-                tracing::error!(%error, "the index of words or the history is damaged");
-                if self.flaws == 1 {
-                    tracing::info!("the index of words is made anew");
-                    search::rebuild(session.conn)?;
-                    session.indexed = 0;
-                    session.has_stale = false;
-                }
+                tracing::error!(%error, "the history is damaged; nothing is removed from it any more");
             }
             done => done?,
         }
@@ -70,8 +81,10 @@ impl Chores {
     }
 
     fn step_unsynced(&mut self, session: &mut Session<'_>, options: &Options) -> Result<()> {
-        if search::lag(session) > 0 {
-            session.transact(search::index_step)?;
+        let reindexed = self.words.reindexed();
+        if reindexed > self.trimmed {
+            session.conn.prepare_cached("DELETE FROM reindex WHERE id <= ?1")?.execute([reindexed])?;
+            self.trimmed = reindexed;
         }
         if self.posts.is_due(session, options) {
             session.transact(|session| self.posts.step(session, options))?;

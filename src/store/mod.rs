@@ -16,6 +16,7 @@ mod schema;
 mod search;
 mod session;
 mod transfer;
+mod words;
 mod worker;
 mod writer;
 
@@ -168,7 +169,7 @@ pub enum Request {
         limit: usize,
     },
     /// The newest messages with all words of the query, answered with [`Event::Page`]. Messages can be found moments after
-    /// their commit, when nothing else is to do; under full load later.
+    /// their commit.
     Search {
         /// Comes back in the answer.
         ask: u64,

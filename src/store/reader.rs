@@ -9,6 +9,8 @@ use rusqlite::Connection;
 use super::archive::{Options, Place};
 use super::row::{Head, Walk, load_change, load_head, load_reactions, signed};
 use super::schema::{self, checksum};
+use super::search::find;
+use super::words::Words;
 use super::worker::Notify;
 use super::{Action, Event, Record, Request, RoomState};
 
@@ -44,6 +46,7 @@ pub(super) struct Reader {
     inbox: Receiver<Ask>,
     notify: Notify,
     slot: Arc<Mutex<Slot>>,
+    words: Arc<Words>,
 }
 
 impl Reader {
@@ -52,8 +55,9 @@ impl Reader {
         inbox: Receiver<Ask>,
         notify: Notify,
         slot: Arc<Mutex<Slot>>,
+        words: Arc<Words>,
     ) -> Self {
-        Self { place, inbox, notify, slot }
+        Self { place, inbox, notify, slot, words }
     }
 
     /// Answers until it is told to stop, or nobody is left who could ask.
@@ -80,7 +84,8 @@ impl Reader {
             }
             Request::Search { ask, room, query, limit } => {
                 let records = self.read(&room, |conn, room, head| {
-                    super::search::find(conn, options, room, head, &query, limit)
+                    let search = |words: &_| find(words, conn, options, room, head, &query, limit);
+                    self.words.search(search)
                 });
                 Event::Page { ask, records }
             }
@@ -107,12 +112,7 @@ impl Reader {
                 "the last changes of this room could not be written; they are being looked after".into()
             );
         }
-        let conn = match slot.conn.take() {
-            Some(conn) => Ok(conn),
-            None => {
-                schema::connect(&self.place.path).and_then(|conn| schema::set_up_reader(&conn).map(|()| conn))
-            }
-        };
+        let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.place.path), Ok);
         let answer = conn.and_then(|conn| {
             conn.execute_batch("BEGIN")?;
             let answer = match load_head(&conn, name)? {

@@ -5,12 +5,12 @@
 //! the next sweep through the table. A sweep begins when a quarter of what it would read is new: so each post costs the
 //! same few rows, however many there are.
 
+use super::Action;
 use super::archive::{Options, load_meta, store_meta};
 use super::reader::is_expired;
 use super::row::{load_change, read_post};
 use super::schema::MARK_EVERY;
 use super::session::{Result, Session};
-use super::{Action, search};
 
 /// Rows that are looked at in one step; a commit that comes up waits for no more than that.
 pub(super) const SWEEP_STEP: i64 = 256;
@@ -128,9 +128,7 @@ impl Sweep {
             if stored.record.edited.is_some() {
                 session.blank_edits(stored.room, seq)?;
             }
-            if id <= session.indexed {
-                search::remove(conn, id)?;
-            }
+            session.note_stale(id)?;
             removed += 1;
         }
         Ok((seen, removed))

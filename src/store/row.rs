@@ -90,6 +90,12 @@ pub(super) fn load_head(conn: &Connection, name: &str) -> Result<Option<(i64, He
     }
 }
 
+/// The newest row of `posts`; rows that retention removed count as long as something may still name them.
+pub(super) fn newest_post(conn: &Connection) -> Result<i64> {
+    let sql = "SELECT max(ifnull((SELECT max(id) FROM posts), 0), ifnull((SELECT max(post) FROM heads), 0))";
+    conn.query_row(sql, [], |row| row.get(0))
+}
+
 /// SQLite's own word for it, so that it is treated as what SQLite finds.
 pub(super) fn damaged(what: &str) -> Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 /// `application_id` of the file: "SWBD".
 pub(super) const APPLICATION: i32 = 0x5357_4244;
 /// `user_version` of the file; a newer one is not opened.
-pub(super) const FORMAT: i32 = 1;
+pub(super) const FORMAT: i32 = 2;
 /// Every so many posts of a room one is found without a walk.
 pub(super) const MARK_EVERY: u64 = 64;
 /// How long a connection waits for another one's lock; only other processes ever hold one for long.
@@ -27,8 +27,10 @@ const STATEMENTS: usize = 64;
 pub(super) const DELETED: i64 = 1;
 pub(super) const VERIFIED: i64 = 2;
 
+/// What a file says of itself.
+pub(super) const META: &str = "CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID";
+
 pub(super) const TABLES: &str = "
-CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE rooms(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, crc INTEGER NOT NULL) STRICT;
 CREATE TABLE heads(
   room INTEGER PRIMARY KEY, seq INTEGER NOT NULL, rev INTEGER NOT NULL, time INTEGER NOT NULL, post INTEGER NOT NULL,
@@ -48,12 +50,11 @@ CREATE TABLE reactions(post INTEGER NOT NULL, emoji TEXT NOT NULL, user TEXT NOT
 CREATE TABLE reads(room INTEGER NOT NULL, user TEXT NOT NULL, seq INTEGER NOT NULL, crc INTEGER NOT NULL,
   PRIMARY KEY(room, user)) STRICT, WITHOUT ROWID;
 CREATE TABLE bans(user TEXT PRIMARY KEY, until INTEGER, reason TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE reindex(post INTEGER PRIMARY KEY) STRICT;
 ";
 
-/// The words of posts. Contentless: the text stands in `posts` alone. `room` is one word for each room.
-pub(super) const FOUND: &str = "CREATE VIRTUAL TABLE found USING fts5(
-  room, text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2')";
+/// Posts that changed since they came in, for the index of words ([`super::words`]).
+pub(super) const REINDEX: &str =
+    "CREATE TABLE reindex(id INTEGER PRIMARY KEY AUTOINCREMENT, post INTEGER NOT NULL) STRICT";
 
 /// A connection to a file that exists. Nothing is read yet.
 pub(super) fn connect(path: &Path) -> Result<Connection> {
@@ -78,23 +79,41 @@ pub(super) fn set_up_writer(conn: &Connection) -> Result<()> {
     )
 }
 
-/// How a connection that only reads is set up.
-pub(super) fn set_up_reader(conn: &Connection) -> Result<()> {
+/// A connection that only reads.
+pub(super) fn connect_to_read(path: &Path) -> Result<Connection> {
+    let conn = connect(path)?;
+    only_read(&conn)?;
+    Ok(conn)
+}
+
+pub(super) fn only_read(conn: &Connection) -> Result<()> {
     conn.execute_batch("PRAGMA query_only = ON; PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 0;")
 }
 
-/// Whether the tables are as [`TABLES`] makes them. (Those within the index of words are its own affair.)
+/// Makes the tables in an empty file, within a transaction.
+pub(super) fn make(conn: &Connection) -> Result<()> {
+    conn.execute_batch(&format!(
+        "{META}; {TABLES} {REINDEX}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
+    ))
+}
+
+/// Makes of a file of the first format one of this, within a transaction: it had the index of words in it.
+pub(super) fn convert(conn: &Connection) -> Result<()> {
+    conn.execute_batch(&format!(
+        "DROP TABLE found; DROP TABLE reindex; DELETE FROM meta WHERE name = 'indexed'; {REINDEX};
+         PRAGMA user_version = {FORMAT};"
+    ))
+}
+
+/// Whether the tables are as [`make`] makes them.
 pub(super) fn is_whole(conn: &Connection) -> Result<bool> {
     let expected = Connection::open_in_memory()?;
-    expected.execute_batch(TABLES)?;
-    expected.execute_batch(FOUND)?;
+    make(&expected)?;
     Ok(tables(conn)? == tables(&expected)?)
 }
 
 fn tables(conn: &Connection) -> Result<Vec<[Option<String>; 4]>> {
-    let mut select = conn.prepare(
-        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE name NOT GLOB 'found_*' ORDER BY name",
-    )?;
+    let mut select = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name")?;
     select.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?.collect()
 }
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
-use super::row::{Head, change_checksum, change_columns, find_post, flags, load_head, post_checksum, signed};
+use super::row::{
+    Head, change_checksum, change_columns, find_post, flags, load_head, newest_post, post_checksum, signed,
+};
 use super::schema::{MARK_EVERY, checksum};
-use super::search;
 use super::{Action, Ban, BanChange, Batch, Change, Post};
 
 /// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
@@ -74,10 +75,6 @@ pub(super) struct Session<'c> {
     next_post: i64,
     next_change: i64,
     next_room: i64,
-    /// Posts up to this row are in the index of words.
-    pub(super) indexed: i64,
-    /// Posts up to there changed since.
-    pub(super) has_stale: bool,
     /// What the transaction under way added so far, and the bans that it replaced.
     trace: Trace,
     replaced_bans: Vec<BanChange>,
@@ -107,18 +104,12 @@ impl<'c> Session<'c> {
             by_name: HashMap::new(),
             by_id: HashMap::new(),
             dirty: Vec::new(),
-            // Rows that retention removed are not numbered again while something may still name them.
-            next_post: 1
-                + top(
-                    "SELECT max(ifnull((SELECT max(id) FROM posts), 0), ifnull((SELECT max(post) FROM heads), 0))",
-                )?,
+            next_post: 1 + newest_post(conn)?,
             next_change: 1
                 + top(
                     "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))",
                 )?,
             next_room: 1 + top("SELECT ifnull(max(id), 0) FROM rooms")?,
-            indexed: search::load_position(conn)?,
-            has_stale: search::has_stale(conn)?,
             trace: Trace::default(),
             replaced_bans: Vec::new(),
         })
@@ -379,10 +370,12 @@ impl<'c> Session<'c> {
                 edited.map(signed),
                 crc
             ])?;
-        if id <= self.indexed {
-            self.conn.prepare_cached("INSERT OR IGNORE INTO reindex(post) VALUES(?1)")?.execute([id])?;
-            self.has_stale = true;
-        }
+        self.note_stale(id)
+    }
+
+    /// The index of words is to look at a post again.
+    pub(super) fn note_stale(&self, post: i64) -> Result<()> {
+        self.conn.prepare_cached("INSERT INTO reindex(post) VALUES(?1)")?.execute([post])?;
         Ok(())
     }
 

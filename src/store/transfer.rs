@@ -314,6 +314,6 @@ fn connect(dir: &Path) -> Result<Connection> {
     if application != Ok(schema::APPLICATION) {
         return Err(TransferError::Open(OpenError::Foreign { path }));
     }
-    schema::set_up_reader(&conn)?;
+    schema::only_read(&conn)?;
     Ok(conn)
 }

@@ -12,6 +12,8 @@ use rusqlite::Connection;
 
 use super::archive::{OpenError, Options, Place};
 use super::reader::{Ask, Reader, Slot};
+use super::row::newest_post;
+use super::words::{Index, Words};
 use super::writer::{Order, Writer};
 use super::{Action, BanChange, Batch, Event, Request, Start, Store};
 
@@ -29,11 +31,14 @@ pub const MAX_ASKS: usize = 4096;
 pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), OpenError> {
     let place = Arc::new(Place::take(dir, options)?);
     let (conn, start) = place.open()?;
+    let words = Arc::new(Words::new(&place));
+    let index = newest_post(&conn).and_then(|newest| words.open(&start.epoch, newest, false));
+    let index = index.inspect_err(|error| tracing::error!(%error, "the index of words cannot be used")).ok();
     let (orders, order_inbox) = sync_channel(MAX_ORDERS);
     let (asks, ask_inbox) = sync_channel(MAX_ASKS);
     let load = Arc::new(AtomicUsize::new(0));
     let client = Client { orders: orders.clone(), asks: asks.clone(), load: Arc::clone(&load) };
-    let worker = Worker { place, conn, orders, order_inbox, asks, ask_inbox, load };
+    let worker = Worker { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load };
     Ok((client, worker, start))
 }
 
@@ -125,6 +130,8 @@ impl Notify {
 pub struct Worker {
     place: Arc<Place>,
     conn: Connection,
+    words: Arc<Words>,
+    index: Option<Index>,
     orders: SyncSender<Order>,
     order_inbox: Receiver<Order>,
     asks: SyncSender<Ask>,
@@ -139,12 +146,13 @@ impl Worker {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
-        let Self { place, conn, orders, order_inbox, asks, ask_inbox, load } = self;
+        let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load } = self;
         let notify = Notify(Arc::new(Mutex::new(notify)));
         let slot = Arc::new(Mutex::new(Slot::default()));
-        let reader = Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot));
+        let reader =
+            Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot), Arc::clone(&words));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
-        let writer = Writer::new(place, order_inbox, notify, slot, load)?;
+        let writer = Writer::new(place, order_inbox, notify, slot, (words, index), load)?;
         let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
         Ok(Running { orders, asks, writer, reader })
     }

@@ -20,6 +20,7 @@ use super::chores::Chores;
 use super::clock::instant;
 use super::reader::{Doubt, Slot};
 use super::session::{Error, Session, Trace};
+use super::words::{Index, Indexer, Words};
 use super::worker::Notify;
 use super::{Action, BanChange, Batch, Change, Event, schema};
 
@@ -71,6 +72,8 @@ pub(super) struct Writer {
     notify: Notify,
     slot: Arc<Mutex<Slot>>,
     checkpointer: Checkpointer,
+    words: Arc<Words>,
+    indexer: Indexer,
     load: Arc<AtomicUsize>,
     /// Failures told so far; batches of an earlier term are refused without a word.
     term: u32,
@@ -88,9 +91,11 @@ impl Writer {
         inbox: Receiver<Order>,
         notify: Notify,
         slot: Arc<Mutex<Slot>>,
+        (words, index): (Arc<Words>, Option<Index>),
         load: Arc<AtomicUsize>,
     ) -> io::Result<Self> {
         let checkpointer = Checkpointer::start(Arc::clone(&place))?;
+        let indexer = Indexer::start(Arc::clone(&place), Arc::clone(&words), index)?;
         Ok(Self {
             place,
             inbox,
@@ -98,6 +103,8 @@ impl Writer {
             notify,
             slot,
             checkpointer,
+            words,
+            indexer,
             load,
             term: 0,
             ticket: 0,
@@ -112,6 +119,7 @@ impl Writer {
             match self.serve(&mut conn) {
                 Ended::Stopped => {
                     drop(self.checkpointer);
+                    drop(self.indexer);
                     return close(conn);
                 }
                 Ended::Failed(failure) => {
@@ -140,7 +148,7 @@ impl Writer {
     }
 
     fn serve_session(&mut self, session: &mut Session<'_>, pages: &AtomicI32) -> Result<(), Box<Failure>> {
-        let mut chores = Chores::load(session)?;
+        let mut chores = Chores::load(session, Arc::clone(&self.words))?;
         loop {
             if self.is_rolled_back {
                 let epoch = random_epoch();
@@ -152,18 +160,23 @@ impl Writer {
                 None => chores.step(session, &self.place.options)?,
                 Some(Order::Stop) => return Ok(()),
                 Some(Order::RolledBack) => self.is_rolled_back = true,
-                Some(Order::Commit { batch, cost }) => self.commit(session, batch, cost)?,
+                Some(Order::Commit { batch, cost }) => {
+                    chores.note(self.commit(session, batch, cost)?);
+                    self.indexer.ring();
+                }
             }
             self.checkpointer.note(pages.load(Ordering::Relaxed), session.conn)?;
         }
     }
 
-    /// `None` when nothing came up in the pause.
+    /// `None` when nothing came up in the pause, or there is to be none.
     fn next_order(&mut self, pause: Option<Duration>) -> Option<Order> {
         if self.carried.is_some() {
             return self.carried.take();
         }
         let order = match pause {
+            // An order that waits already would be taken first.
+            Some(Duration::ZERO) => return None,
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(pause) => self.inbox.recv_timeout(pause),
         };
@@ -175,8 +188,13 @@ impl Writer {
         }
     }
 
-    /// Commits the batch with all that wait behind it, up to the bounds of a commit.
-    fn commit(&mut self, session: &mut Session<'_>, first: Batch, cost: usize) -> Result<(), Box<Failure>> {
+    /// Commits the batch with all that wait behind it, up to the bounds of a commit; gives the number of changes.
+    fn commit(
+        &mut self,
+        session: &mut Session<'_>,
+        first: Batch,
+        cost: usize,
+    ) -> Result<usize, Box<Failure>> {
         let mut batches = Vec::new();
         let mut total = 0;
         let mut changes = 0;
@@ -210,7 +228,7 @@ impl Writer {
                 return Err(Box::new(Failure { error, batches, trace, undo }));
             }
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// Tells of a failure. From here on nothing is told of the rooms whose refused changes may be on the disk, until it is
@@ -263,6 +281,7 @@ impl Writer {
         let mut slot = self.slot();
         slot.conn = None;
         self.checkpointer.disconnect();
+        self.words.close();
         let conn = schema::connect(&self.place.path)?;
         schema::set_up_writer(&conn)?;
         checkpoint(&conn, "TRUNCATE")?;
@@ -271,6 +290,8 @@ impl Writer {
         let mut session = Session::new(&conn)?;
         session.transact(|session| undo.iter().try_for_each(|ban| session.change_ban(ban)))?;
         drop(session);
+        self.words.reopen();
+        self.indexer.ring();
         Ok((conn, has_landed))
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use switchboard::store::Options;
 
-use crate::support::{Dir, History, edit, keyed, post, react, seqs, wait_until};
+use crate::support::{Busy, Dir, History, edit, keyed, post, react, seqs, wait_until};
 
 fn rows(dir: &Dir, table: &str) -> u64 {
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
@@ -96,5 +96,18 @@ fn changes_are_kept_for_those_who_resume() {
     wait_until("most are off the disk", || rows(&dir, "changes") < 5000);
     let state = history.room("general", 50);
     assert_eq!((state.rev, state.changes.len()), (10_000, 50));
+    history.close();
+}
+
+#[test]
+fn rows_go_while_commits_follow_each_other_without_a_pause() {
+    let dir = Dir::new("retention-busy");
+    let options = Options { keep_posts: 100, ..Options::default() };
+    let mut history = History::open_with(&dir.data(), options);
+    let hundred = |seq: u64| (1..=100).map(|n| post("general", (seq - 1) * 100 + n, "a word")).collect();
+    let mut busy = Busy::begin(&mut history, hundred);
+    busy.go_on(&mut history, 400);
+    let left = rows(&dir, "posts");
+    assert!(left < 20_000, "{left} rows of 40,000 are left");
     history.close();
 }

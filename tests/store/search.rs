@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::support::{Dir, History, delete, edit, post, seqs, wait_until};
+use crate::support::{Busy, Dir, History, delete, edit, post, seqs, wait_until};
 
 #[track_caller]
 fn found(history: &mut History, room: &str, query: &str) -> Vec<u64> {
@@ -76,7 +76,7 @@ fn a_damaged_index_is_made_anew() {
     history.commit(vec![post("general", 1, "one needle")]);
     wait_for(&mut history, "general", "needle", &[1]);
     let damage = || {
-        let conn = rusqlite::Connection::open(dir.database()).unwrap();
+        let conn = rusqlite::Connection::open(dir.words()).unwrap();
         conn.busy_timeout(crate::support::SOON).unwrap();
         conn.execute("UPDATE found_data SET block = x'00000000ffffffffffffffffffff'", []).unwrap();
     };
@@ -91,6 +91,83 @@ fn a_damaged_index_is_made_anew() {
     let mut history = History::open(&dir.data());
     wait_for(&mut history, "general", "needle", &[2, 1]);
     history.close();
+}
+
+/// Whatever lies where the index should be: the history does not depend on it.
+#[test]
+fn an_index_that_is_lost_or_of_another_history_is_made_anew() {
+    let (dir, other) = (Dir::new("search-lost"), Dir::new("search-other"));
+    let mut history = History::open(&other.data());
+    history.commit((1..=9).map(|seq| post("general", seq, "what others said")).collect());
+    wait_until("all is indexed", || history.search("general", "others", 50).unwrap().len() == 9);
+    history.close();
+    let mut history = History::open(&dir.data());
+    history.commit(vec![post("general", 1, "one needle"), post("general", 2, "another needle")]);
+    wait_for(&mut history, "general", "needle", &[2, 1]);
+    history.close();
+    for wrong in 0..3 {
+        match wrong {
+            0 => std::fs::remove_file(dir.words()).unwrap(),
+            1 => std::fs::write(dir.words(), "this is no index").unwrap(),
+            _ => std::fs::copy(other.words(), dir.words()).map(drop).unwrap(),
+        }
+        let mut history = History::open(&dir.data());
+        wait_for(&mut history, "general", "needle", &[2, 1]);
+        assert_eq!(found(&mut history, "general", "others"), [0; 0]);
+        history.close();
+    }
+}
+
+#[test]
+fn an_index_that_cannot_be_written_holds_up_no_commit_and_is_written_later() {
+    let dir = Dir::new("search-blocked");
+    History::open(&dir.data()).close();
+    std::fs::remove_file(dir.words()).unwrap();
+    std::fs::create_dir(dir.words()).unwrap();
+    let mut history = History::open(&dir.data());
+    for seq in 1..=100 {
+        history.commit(vec![post("general", seq, "a word")]);
+    }
+    assert!(history.search("general", "word", 5).is_err());
+    std::fs::remove_dir(dir.words()).unwrap();
+    wait_until("it is made", || history.search("general", "word", 500).is_ok_and(|found| found.len() == 100));
+    history.close();
+}
+
+#[test]
+fn words_are_found_while_commits_follow_each_other_without_a_pause() {
+    let dir = Dir::new("search-busy");
+    let mut history = History::open(&dir.data());
+    let mut busy = Busy::begin(&mut history, |seq| vec![post("general", seq, &format!("word{seq}"))]);
+    wait_until("the first word is found", || {
+        busy.go_on(&mut history, 50);
+        busy.search(&mut history, "general", "word1") == 1
+    });
+    history.close();
+}
+
+/// The first format had the index in the history's own file.
+#[test]
+fn a_file_of_the_first_format_is_converted() {
+    let dir = Dir::new("search-first");
+    let mut history = History::open(&dir.data());
+    history.commit(vec![post("general", 1, "one needle")]);
+    history.close();
+    std::fs::remove_file(dir.words()).unwrap();
+    let conn = rusqlite::Connection::open(dir.database()).unwrap();
+    conn.execute_batch(
+        "DROP TABLE reindex; CREATE TABLE reindex(post INTEGER PRIMARY KEY) STRICT; CREATE VIRTUAL TABLE found USING fts5(
+           room, text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
+         INSERT INTO meta VALUES('indexed', '1', 0); PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(conn);
+    for _ in 0..2 {
+        let mut history = History::open(&dir.data());
+        wait_for(&mut history, "general", "needle", &[1]);
+        assert_eq!(seqs(&history.room("general", 9).recent), [1]);
+        history.close();
+    }
 }
 
 #[test]

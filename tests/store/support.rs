@@ -50,6 +50,11 @@ impl Dir {
         self.data().join("switchboard.db")
     }
 
+    /// The index of words.
+    pub(crate) fn words(&self) -> PathBuf {
+        self.data().join("words.db")
+    }
+
     pub(crate) fn log(&self) -> PathBuf {
         self.data().join("switchboard.db-wal")
     }
@@ -250,5 +255,55 @@ impl Dice {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit
+    }
+}
+
+/// Commits without a pause: the next batch is handed over before the one before it is committed.
+pub(crate) struct Busy<F> {
+    changes: F,
+    nth: u64,
+    committed: u64,
+}
+
+impl<F: FnMut(u64) -> Vec<Change>> Busy<F> {
+    pub(crate) fn begin(history: &mut History, changes: F) -> Self {
+        let mut busy = Self { changes, nth: 0, committed: history.ticket };
+        busy.add(history);
+        busy
+    }
+
+    fn add(&mut self, history: &mut History) -> u64 {
+        self.nth += 1;
+        history.hand_over((self.changes)(self.nth), Vec::new())
+    }
+
+    /// So many batches more.
+    pub(crate) fn go_on(&mut self, history: &mut History, batches: usize) {
+        for _ in 0..batches {
+            let before = self.add(history) - 1;
+            while self.committed < before {
+                assert!(self.hear(history).is_none(), "an answer to nothing");
+            }
+        }
+    }
+
+    /// How many messages are found, in the midst of it.
+    pub(crate) fn search(&mut self, history: &mut History, room: &str, query: &str) -> usize {
+        let request = Request::Search { ask: 0, room: room.into(), query: query.into(), limit: 50 };
+        history.client.ask(request).expect("room for a question");
+        loop {
+            if let Some(found) = self.hear(history) {
+                return found.len();
+            }
+        }
+    }
+
+    fn hear(&mut self, history: &History) -> Option<Vec<Record>> {
+        match history.event() {
+            Event::Page { records, .. } => return Some(records.unwrap()),
+            Event::Committed { ticket } => self.committed = ticket,
+            other => panic!("{other:?}"),
+        }
+        None
     }
 }
