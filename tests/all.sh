@@ -121,8 +121,9 @@ asan() {
     cargo test --target "$host" --lib --test protocol --test corpus
 }
 
+# Each bench runs once, to see that it works.
 benches() {
-  cargo bench --no-run --workspace
+  cargo test --benches --workspace
 }
 
 release() {

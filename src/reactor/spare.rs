@@ -8,7 +8,7 @@ const MIN_LEN: usize = 128 * 1024;
 /// Bytes that are kept at most.
 const MAX_KEPT: usize = 16 * 1024 * 1024;
 /// Milliseconds without a use after which all are given back.
-const KEEP_MS: Millis = 1000;
+const KEEP_MS: Millis = 500;
 
 #[derive(Debug, Default)]
 pub(super) struct Spare {

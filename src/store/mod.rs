@@ -169,7 +169,7 @@ pub enum Request {
         limit: usize,
     },
     /// The newest messages with all words of the query, answered with [`Event::Page`]. Messages can be found moments after
-    /// their commit.
+    /// their commit, and later where no core is free.
     Search {
         /// Comes back in the answer.
         ask: u64,

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Dice, Launch, SOON, Server, TEXT, millis, secs, text};
+use crate::support::{Client, Dice, Launch, SOON, Server, TEXT, assert_below, millis, secs, text};
 
 const SERVE: [&str; 5] = ["serve", "--listen", "127.0.0.1:0", "--posts-per-second", "0"];
 
@@ -342,4 +342,34 @@ fn st_06_st_07_st_08_a_directory_that_cannot_be_used_ends_the_start() {
     std::fs::write(format!("{data}/switchboard.db"), "a letter").unwrap();
     let (code, said) = start(data);
     assert!(code == Some(2) && said.contains("is not a history of switchboard"), "{code:?} {said}");
+}
+
+/// ST-11: whoever posts for ever makes neither the memory nor the disk grow for ever.
+#[test]
+fn st_11_memory_and_disk_stay_flat_over_a_soak_with_retention() {
+    const BATCH: u64 = 500;
+    let dir = Dir::new("soak");
+    let server = dir.launch().args(&["--keep-posts", "1000"]).start();
+    let mut ada = Member::join(&server, "Ada");
+    let mut posted = 0;
+    let mut post = |count: u64| {
+        for _ in 0..count / BATCH {
+            let line = |n| json!({"type": "post", "room": "general", "text": format!("number {n} of very many"), "id": n});
+            let batch: Vec<u8> = (posted..posted + BATCH).flat_map(|n| text(&line(n).to_string())).collect();
+            ada.client.send(&batch);
+            posted += BATCH;
+            while ada.wait_for("ack")["id"].as_u64() != Some(posted - 1) {}
+        }
+    };
+    // Without the logs, which have bounds of their own.
+    let disk = || {
+        let files = ["switchboard.db", "words.db"].map(|name| dir.0.join("data").join(name));
+        files.iter().map(|file| std::fs::metadata(file).map_or(0, |found| found.len())).sum::<u64>()
+    };
+    post(150_000);
+    let memory = server.rss_kib();
+    post(150_000);
+    assert_below("KiB of memory", server.rss_kib(), memory + 8 * 1024);
+    // All 300,000 messages would take three times as much.
+    assert_below("bytes of disk", disk(), 16 << 20);
 }

@@ -74,7 +74,7 @@ fn promise_1_time_never_falls_within_a_room() {
     let ada = world.member("Ada", "r");
     world.post(ada, "r", "before");
     world.tick();
-    world.jump(3_600_000);
+    world.jump(-3_600_000);
     world.post(ada, "r", "after");
     world.tick();
     let times: Vec<u64> =

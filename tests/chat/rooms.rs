@@ -360,3 +360,28 @@ fn search_finds_messages_with_all_words_newest_first() {
         assert_eq!(seqs(&list(&found, "messages")), expected, "{query}");
     }
 }
+
+/// An hour ahead, an hour back, to 1970, and to the time that it is.
+#[test]
+fn pr_04_the_wall_clock_may_jump() {
+    const HOUR: i64 = 3_600_000;
+    let mut world = World::in_memory();
+    let (ada, bob) = (world.member("Ada", "r"), world.member("Bob", "r"));
+    let right = world.unix_ms();
+    let mut last = 0;
+    for by in [0, HOUR, -HOUR, -HOUR, i64::MIN, i64::try_from(right).unwrap() + 4000] {
+        world.jump(by);
+        world.post(ada, "r", "at some time");
+        world.advance(1000);
+        let [message] = &world.take_type(bob, "message")[..] else {
+            panic!("one message after a jump by {by}")
+        };
+        let time = message["time"].as_u64().unwrap();
+        assert!(time >= last, "{time} after {last}");
+        last = time;
+        world.take(ada);
+        let who = world.ask(ada, &json!({"type": "who", "room": "r"}));
+        assert_eq!(who["count"], 2, "after a jump by {by}: {who}");
+    }
+    assert!(last >= right + 3_600_000, "what is behind the newest message is not written down");
+}

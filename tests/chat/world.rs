@@ -463,8 +463,8 @@ impl World {
     }
 
     /// The clock of the wall jumps.
-    pub(crate) fn jump(&mut self, back_ms: u64) {
-        self.now.unix_ms -= back_ms;
+    pub(crate) fn jump(&mut self, by_ms: i64) {
+        self.now.unix_ms = self.now.unix_ms.saturating_add_signed(by_ms);
     }
 
     pub(crate) fn drain(&mut self) {
