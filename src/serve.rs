@@ -47,10 +47,10 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let server = bind(&args.addresses(), args.config(), &args.common, chat)?;
     let handle = server.handle();
     let store = worker.start(move |event| handle.send_blocking(Mail::Store(event)).is_ok())?;
-    let served = finish(server);
+    let ended = finish(server);
     let stored =
         store.finish().inspect_err(|error| tracing::error!(error, "the history was not closed in order"));
-    served.and(stored.map_err(Into::into))
+    ended.and(stored.map_err(Into::into))
 }
 
 fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
