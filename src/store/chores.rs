@@ -25,7 +25,7 @@ pub(super) struct Chores {
     words: Arc<Words>,
     /// Rows of `reindex` up to this one are gone.
     trimmed: i64,
-    /// Changes that were committed since the last step.
+    /// Changes that were committed since something is due, less those that steps have made up for.
     changed: usize,
     /// The history is damaged where it is to be swept: it stays as it is.
     is_damaged: bool,
@@ -49,7 +49,7 @@ impl Chores {
     }
 
     /// After what pause the next step is due; `None`: only after something was committed.
-    pub(super) fn pause(&self, session: &Session<'_>, options: &Options) -> Option<Duration> {
+    pub(super) fn pause(&mut self, session: &Session<'_>, options: &Options) -> Option<Duration> {
         if self.is_damaged {
             return None;
         }
@@ -59,6 +59,8 @@ impl Chores {
         if is_due {
             return Some(if self.changed >= STEP_EVERY { Duration::ZERO } else { PAUSE });
         }
+        // What was committed before something is due asks for nothing.
+        self.changed = 0;
         (options.keep_ms > 0).then_some(LOOK)
     }
 
