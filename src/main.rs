@@ -1,6 +1,7 @@
 //! The `switchboard` server binary.
 
 mod cli;
+mod descriptors;
 mod log;
 mod serve;
 
@@ -79,6 +80,7 @@ fn bind<A: Watched>(
         busy_poll: common.busy_poll,
         stop_on_signals: true,
     };
+    descriptors::raise();
     let server = Server::bind(options, app)?;
     announce(&server, listen.len())?;
     Ok(server)

@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The files on top, which put the rooms together and may name all of them.
-const TOP: &[&str] = &["lib", "main", "cli", "log", "serve"];
+const TOP: &[&str] = &["lib", "main", "cli", "descriptors", "log", "serve"];
 
 /// What the load generator may name of the library.
 const LOADGEN: &[&str] = &["proto"];

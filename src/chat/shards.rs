@@ -89,4 +89,12 @@ mod tests {
             assert!(names.tables[shard].capacity() == capacity || len < 1000, "{len} names moved");
         }
     }
+
+    #[test]
+    fn ch_05_nobody_can_tell_beforehand_which_names_meet() {
+        let [one, other] = [Shards::<()>::default(), Shards::default()];
+        let alike = |name: &String| one.shard(name) == other.shard(name);
+        let count = (0..10_000).map(|number| number.to_string()).filter(alike).count();
+        assert!(count < 200, "{count} of 10,000 names have the same place in two servers");
+    }
 }

@@ -302,3 +302,16 @@ fn pr_07_a_server_short_of_memory_sheds_its_slow_readers_and_lives() {
     server.assert_alive();
     speaker.echo("and goes on");
 }
+
+#[test]
+fn pr_13_a_low_limit_of_descriptors_is_raised_or_told_of() {
+    let server = Launch::echo().with_soft_descriptors(256).start();
+    let mut clients: Vec<Client> = (0..600).map(|_| Client::open(server.addr)).collect();
+    for client in &mut clients {
+        client.echo("a descriptor for each");
+    }
+
+    let server = Launch::echo().with_descriptors(256).start();
+    server.wait_for_log("few descriptors");
+    Client::open(server.addr).echo("served nevertheless");
+}

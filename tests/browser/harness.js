@@ -79,6 +79,14 @@ export class Server {
     return status;
   }
 
+  /** Ends it as a power failure would. */
+  async kill() {
+    const child = this.#child;
+    this.#child = null;
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+
   async printed(text) {
     await until(() => this.output.includes(text), () => `no ${JSON.stringify(text)} in the output:\n${this.output}`);
   }

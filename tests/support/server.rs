@@ -73,6 +73,13 @@ impl Launch {
         self
     }
 
+    /// Runs the server with a limit of descriptors that it may raise, and without a standard input.
+    pub(crate) fn with_soft_descriptors(mut self, limit: u32) -> Self {
+        let limit = format!("ulimit -S -n {limit}; exec \"$@\" <&-");
+        self.wrapper = vec!["sh".into(), "-c".into(), limit, "sh".into()];
+        self
+    }
+
     /// Runs the server with at most so much address space: an allocation may fail.
     pub(crate) fn with_address_space(mut self, kib: u64) -> Self {
         self.wrapper = vec!["sh".into(), "-c".into(), format!("ulimit -v {kib}; exec \"$@\""), "sh".into()];
