@@ -72,8 +72,8 @@ pub struct Config {
     /// Milliseconds that the first of what waits for a connection may wait; then the TCP connection ends. 0: for ever.
     pub max_queue_age_ms: Millis,
     /// Bytes that may wait for all connections together; what several wait for is counted once. Above it the connections
-    /// with the longest queues are dropped; above three quarters of it new upgrades get 503; above a sixteenth whoever has
-    /// something waiting is not read.
+    /// with the longest queues are dropped; above three quarters of it new upgrades get 503, and there or above 16 MiB
+    /// whoever has something waiting is not read.
     pub max_queued: usize,
     /// Upgraded connections at a time; above it new upgrades get 503. 0: as many as there are descriptors.
     pub max_connections: usize,

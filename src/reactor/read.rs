@@ -6,6 +6,10 @@ use super::entry::{Ending, Phase};
 use super::{Reactor, Socket, frames};
 use crate::app::{Application, ConnId};
 
+/// Bytes waiting for all connections together above which more input would only make more of them; three quarters
+/// of [`max_queued`](super::Config::max_queued) where that is less.
+const CONGESTED_LEN: usize = 16 * 1024 * 1024;
+
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
     pub(super) fn read_turn(&mut self, conn: ConnId) {
@@ -42,7 +46,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// So much waits for peers that more input would only make more of it: those for whom something waits are not read, and
     /// no read is longer than others.
     fn is_congested(&self) -> bool {
-        self.core.queues.used() > self.core.config.max_queued / 16
+        self.core.queues.used() > CONGESTED_LEN.min(self.core.config.max_queued / 4 * 3)
     }
 
     /// One read. `true`: the socket is drained, but for a FIN that may wait behind the octets.

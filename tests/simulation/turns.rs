@@ -68,7 +68,7 @@ fn the_thousandth_request_of_a_connection_is_its_last() {
 fn amid_congestion_only_those_for_whom_nothing_waits_are_read() {
     const SOCKET: usize = 1 << 20;
     const LIMIT: usize = 60_000;
-    let config = Config { max_queued: 16 * LIMIT, max_backlog: 2 * SOCKET, ..Config::default() };
+    let config = Config { max_queued: LIMIT / 3 * 4, max_backlog: 2 * SOCKET, ..Config::default() };
     let mut few = Few::new(Counter::default(), config);
     let [waits, reads, stalls] = [(); 3].map(|()| few.connect());
     let ask = |few: &mut Few<Counter>, conn: ConnId, len: usize| {
@@ -83,7 +83,7 @@ fn amid_congestion_only_those_for_whom_nothing_waits_are_read() {
     assert_eq!(ask(&mut few, waits, 0), 2, "something waits for it, but not much for all");
 
     assert_eq!(ask(&mut few, stalls, SOCKET + LIMIT), 3);
-    assert_eq!(ask(&mut few, waits, 0), 3, "what waits for all is above a sixteenth of the limit");
+    assert_eq!(ask(&mut few, waits, 0), 3, "what waits for all is above three quarters of the limit");
     assert_eq!(ask(&mut few, reads, 0), 4, "nothing waits for this one");
     few.read(stalls);
     few.tick();
