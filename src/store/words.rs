@@ -140,7 +140,6 @@ impl Work {
                 Ok(false) if rung.recv().is_err() || !rests(rung, PAUSE) => return,
                 Ok(_) => {}
                 Err(error) => {
-                    self.is_suspect |= is_doubtful(&error);
                     let will = if self.is_suspect { "it is made anew" } else { "it is tried again" };
                     tracing::error!(%error, "the index of words could not be written; {will}");
                     // At once after a failure that stands alone.
@@ -169,15 +168,16 @@ impl Work {
     /// What the history has and the index has not.
     fn follow(&mut self, history: &Connection) -> Result<Option<News>> {
         history.execute_batch("BEGIN")?;
-        let epoch = load_meta(history, "epoch")?.unwrap_or_default();
-        let newest = row::newest_post(history)?;
-        let index = self.index.take().filter(|index| index.is_of(&epoch, newest) && !self.is_suspect);
-        let index = match index {
-            Some(index) => index,
-            None => self.words.open(&epoch, newest, std::mem::take(&mut self.is_suspect))?,
+        let state = State::read(history)?;
+        let index = self.index.take().filter(|index| index.is_of(&state) && !self.is_suspect);
+        let index = if let Some(index) = index {
+            index
+        } else {
+            let opened = self.words.open(&state, std::mem::take(&mut self.is_suspect));
+            opened.inspect_err(|error| self.is_suspect = is_doubtful(error))?
         };
         self.words.reindexed.store(index.reindexed, Ordering::Release);
-        let news = News::read(history, &index, newest)?;
+        let news = News::read(history, &index, state.newest)?;
         // Not for longer than it takes to read: as long as somebody does, the log cannot begin anew.
         history.execute_batch("COMMIT")?;
         self.index = Some(index);
@@ -186,7 +186,8 @@ impl Work {
 
     fn write(&mut self, news: &News) -> Result<bool> {
         let Some(mut index) = self.index.take() else { return Ok(false) };
-        index.write(news)?;
+        // What the history itself cannot tell says nothing against the index.
+        index.write(news).inspect_err(|error| self.is_suspect = is_doubtful(error))?;
         self.words.reindexed.store(index.reindexed, Ordering::Release);
         self.index = Some(index);
         self.has_failed = false;
@@ -220,12 +221,32 @@ fn is_doubtful(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase | SystemIoFailure))
 }
 
+/// What of the history tells whether an index is its own.
+#[derive(Debug)]
+pub(super) struct State {
+    epoch: String,
+    /// The newest row of `posts`.
+    newest: i64,
+    /// The newest row that `reindex` ever had. A power failure takes back what was not synced; an index that has seen more
+    /// would take the next rows for those.
+    noted: i64,
+}
+
+impl State {
+    pub(super) fn read(history: &Connection) -> Result<Self> {
+        let epoch = load_meta(history, "epoch")?.unwrap_or_default();
+        let sql = "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'reindex'), 0)";
+        let noted = history.query_row(sql, [], |row| row.get(0))?;
+        Ok(Self { epoch, newest: row::newest_post(history)?, noted })
+    }
+}
+
 impl Words {
-    /// The index of the history with this epoch and this newest row, as far as it goes; made anew when there is no sound one.
-    pub(super) fn open(&self, epoch: &str, newest: i64, is_suspect: bool) -> Result<Index> {
+    /// The index of the history in this state, as far as it goes; made anew when there is no sound one.
+    pub(super) fn open(&self, state: &State, is_suspect: bool) -> Result<Index> {
         if !is_suspect
             && let Ok(index) = Index::load(&self.path)
-            && index.is_of(epoch, newest)
+            && index.is_of(state)
             && is_sound(&index.conn, &self.path).unwrap_or(false)
         {
             return Ok(index);
@@ -233,7 +254,7 @@ impl Words {
         // Nobody searches meanwhile, and then in the new file.
         let mut searcher = lock(&self.searcher);
         *searcher = None;
-        Index::make(&self.path, epoch)
+        Index::make(&self.path, &state.epoch)
     }
 }
 
@@ -282,8 +303,10 @@ impl Index {
         Ok(index)
     }
 
-    fn is_of(&self, epoch: &str, newest: i64) -> bool {
-        self.epoch == epoch && (0..=newest).contains(&self.position) && self.reindexed >= 0
+    fn is_of(&self, state: &State) -> bool {
+        self.epoch == state.epoch
+            && (0..=state.newest).contains(&self.position)
+            && (0..=state.noted).contains(&self.reindexed)
     }
 
     /// One transaction.

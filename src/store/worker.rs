@@ -12,8 +12,7 @@ use rusqlite::Connection;
 
 use super::archive::{OpenError, Options, Place};
 use super::reader::{Ask, Reader, Slot};
-use super::row::newest_post;
-use super::words::{Index, Words};
+use super::words::{Index, State, Words};
 use super::writer::{Order, Writer};
 use super::{Action, BanChange, Batch, Event, Request, Start, Store};
 
@@ -32,7 +31,7 @@ pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), Ope
     let place = Arc::new(Place::take(dir, options)?);
     let (conn, start) = place.open()?;
     let words = Arc::new(Words::new(&place));
-    let index = newest_post(&conn).and_then(|newest| words.open(&start.epoch, newest, false));
+    let index = State::read(&conn).and_then(|state| words.open(&state, false));
     let index = index.inspect_err(|error| tracing::error!(%error, "the index of words cannot be used")).ok();
     let (orders, order_inbox) = sync_channel(MAX_ORDERS);
     let (asks, ask_inbox) = sync_channel(MAX_ASKS);

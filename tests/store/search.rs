@@ -118,6 +118,24 @@ fn an_index_that_is_lost_or_of_another_history_is_made_anew() {
     }
 }
 
+/// A sweep is not synced, but what the index has noted of it is: the numbers of `reindex` begin again.
+#[test]
+fn an_index_that_has_seen_more_than_came_through_a_power_failure_is_made_anew() {
+    let dir = Dir::new("search-power");
+    let mut history = History::open(&dir.data());
+    history.commit(vec![post("general", 1, "one needle"), edit("general", 1, 1, "two needles")]);
+    wait_for(&mut history, "general", "needles", &[1]);
+    history.close();
+    let conn = rusqlite::Connection::open(dir.database()).unwrap();
+    conn.execute_batch("DELETE FROM reindex; DELETE FROM sqlite_sequence").unwrap();
+    drop(conn);
+    let mut history = History::open(&dir.data());
+    history.commit(vec![edit("general", 2, 1, "three pins")]);
+    wait_for(&mut history, "general", "pins", &[1]);
+    assert_eq!(found(&mut history, "general", "needles"), [0; 0]);
+    history.close();
+}
+
 #[test]
 fn an_index_that_cannot_be_written_holds_up_no_commit_and_is_written_later() {
     let dir = Dir::new("search-blocked");
