@@ -26,12 +26,14 @@ pub struct ConnId {
 impl ConnId {
     /// Both numbers in one, as the event queue carries it.
     #[must_use]
+    #[inline]
     pub fn to_bits(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
     /// The opposite of [`Self::to_bits`].
     #[must_use]
+    #[inline]
     pub fn from_bits(bits: u64) -> Self {
         Self { index: bits as u32, generation: (bits >> 32) as u32 }
     }

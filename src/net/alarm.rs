@@ -12,15 +12,19 @@ use crate::proto::Millis;
 
 const UNSET: Millis = Millis::MAX;
 
+/// The alarm is an event of its own; where it is not, each wait has a timeout of its own.
+pub(super) const RINGS: bool = imp::RINGS;
+
 #[derive(Debug)]
 pub(super) struct Alarm {
     set_for: Millis,
+    has_rung: bool,
     timer: imp::Timer,
 }
 
 impl Alarm {
     pub(super) fn register(registry: &Registry, token: Token) -> io::Result<Self> {
-        Ok(Self { set_for: UNSET, timer: imp::Timer::register(registry, token)? })
+        Ok(Self { set_for: UNSET, has_rung: false, timer: imp::Timer::register(registry, token)? })
     }
 
     /// Sees to it that the loop wakes up at `deadline` or before.
@@ -35,8 +39,17 @@ impl Alarm {
     }
 
     /// The event of the alarm came, or its time.
-    pub(super) fn rang(&mut self) {
-        self.set_for = UNSET;
+    pub(super) fn ring(&mut self) {
+        self.has_rung = true;
+    }
+
+    /// Whether it has rung since this was asked last. Then it is set no more.
+    pub(super) fn take_ring(&mut self) -> bool {
+        let has_rung = std::mem::take(&mut self.has_rung);
+        if has_rung {
+            self.set_for = UNSET;
+        }
+        has_rung
     }
 
     /// Whether it is to ring although no event tells.

@@ -34,17 +34,24 @@ impl Clock {
         let time = clock_gettime(MONOTONIC);
         let origin_ms = millis(time);
         let mut clock = Self { origin_ms, time, now: Now::default(), unix_offset: 0, sync_at: 0 };
-        clock.convert(time);
+        clock.convert();
         clock
     }
 
-    /// Reads the clocks.
+    /// Reads the clock; whether it says something else than the last time.
     #[inline]
-    pub(super) fn read(&mut self) -> Now {
+    pub(super) fn has_moved(&mut self) -> bool {
         let time = clock_gettime(MONOTONIC);
-        if time != self.time {
-            self.convert(time);
+        if time == self.time {
+            return false;
         }
+        self.time = time;
+        true
+    }
+
+    /// The time that was read last.
+    pub(super) fn now(&mut self) -> Now {
+        self.convert();
         self.now
     }
 
@@ -53,7 +60,7 @@ impl Clock {
     pub(super) fn rewind(&mut self, until: Millis) -> Now {
         self.origin_ms += self.now.monotonic_ms.saturating_sub(until);
         self.sync_at = 0;
-        self.convert(self.time);
+        self.convert();
         self.now
     }
 
@@ -64,9 +71,8 @@ impl Clock {
         time.tv_sec.cast_unsigned() * 1_000_000 + time.tv_nsec.cast_unsigned() / 1000
     }
 
-    fn convert(&mut self, time: Timespec) {
-        self.time = time;
-        let monotonic_ms = millis(time) - self.origin_ms;
+    fn convert(&mut self) {
+        let monotonic_ms = millis(self.time) - self.origin_ms;
         if monotonic_ms >= self.sync_at {
             self.sync(monotonic_ms);
         }

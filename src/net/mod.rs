@@ -160,7 +160,9 @@ pub struct Server<A: Application> {
     alarm: Alarm,
     busy_poll: bool,
     /// When the tick began, if it is one of those that are measured.
-    measured_from_us: u64,
+    measured_from_us: Option<u64>,
+    /// How long the next wait for events is at most.
+    timeout: Option<Duration>,
     /// Ticks in which no timers fire, because what came during a standstill is not read yet.
     catching_up: usize,
     /// The last tick in which the alarm was due came late.
@@ -205,13 +207,14 @@ impl<A: Application> Server<A> {
             listeners.push(listener);
         }
         Ok(Self {
-            reactor: Reactor::new(options.config, app, options.seed, clock.read()),
+            reactor: Reactor::new(options.config, app, options.seed, clock.now()),
             listeners,
             has_chores: true,
             alarm: Alarm::register(poll.registry(), ALARM)?,
             clock,
             busy_poll: options.busy_poll,
-            measured_from_us: 0,
+            measured_from_us: None,
+            timeout: None,
             catching_up: 0,
             was_late: false,
             signals,
@@ -243,21 +246,13 @@ impl<A: Application> Server<A> {
     /// When the kernel's event queue fails.
     pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
+        self.timeout = self.next_timeout();
         loop {
-            let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
+            match self.poll.poll(&mut events, self.timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            let is_measured = self.reactor.ticks().is_multiple_of(MEASURED_EVERY);
-            if is_measured {
-                self.begin_measured();
-            }
-            let flow = self.tick(&events);
-            if is_measured {
-                self.reactor.note_tick(Clock::precise_us() - self.measured_from_us);
-            }
-            if flow.is_break() {
+            if self.tick(&events).is_break() {
                 return Ok(());
             }
         }
@@ -265,23 +260,34 @@ impl<A: Application> Server<A> {
 
     #[inline]
     fn tick(&mut self, events: &Events) -> ControlFlow<()> {
-        let mut now = self.clock.read();
-        let mut is_rung = self.alarm.is_due(now.monotonic_ms);
-        if is_rung {
-            now = self.after_sleep(now);
+        if self.clock.has_moved() {
+            self.time_goes_on();
         }
-        self.reactor.begin(now);
+        if self.reactor.ticks().is_multiple_of(MEASURED_EVERY) {
+            self.begin_measured();
+        }
         self.reactor.resume();
         for event in events {
-            match event.token() {
-                Token(token) if token < FIRST_LISTENER => {
-                    self.reactor.ready(ConnId::from_bits(token as u64), readiness(event));
-                }
-                ALARM => is_rung = true,
-                token => self.rare_event(token),
+            let token = event.token();
+            if token.0 >= FIRST_LISTENER {
+                self.rare_event(token);
+                continue;
+            }
+            let conn = ConnId::from_bits(token.0 as u64);
+            if event.is_readable() && !event.is_read_closed() {
+                self.reactor.readable(conn, event.is_writable());
+            } else {
+                self.reactor.ready(conn, readiness(event));
             }
         }
-        if is_rung {
+        self.reactor.settle();
+        if self.reactor.is_calm() { ControlFlow::Continue(()) } else { self.end_tick() }
+    }
+
+    /// The end of a tick that has more to do than to read and to write.
+    #[inline(never)]
+    fn end_tick(&mut self) -> ControlFlow<()> {
+        if self.alarm.take_ring() {
             self.alarm_rang();
         }
         if self.catching_up == 0 {
@@ -290,14 +296,38 @@ impl<A: Application> Server<A> {
             self.catching_up -= 1;
         }
         self.reactor.settle();
-        if self.has_chores { self.chores() } else { ControlFlow::Continue(()) }
+        let flow = if self.has_chores { self.chores() } else { ControlFlow::Continue(()) };
+        if let Some(from_us) = self.measured_from_us.take() {
+            self.reactor.note_tick(Clock::precise_us() - from_us);
+        }
+        self.timeout = self.next_timeout();
+        if !self.has_chores && self.catching_up == 0 {
+            self.reactor.calm_down();
+        }
+        flow
+    }
+
+    /// The clock has moved since the last tick.
+    #[inline(never)]
+    fn time_goes_on(&mut self) {
+        let mut now = self.clock.now();
+        if self.alarm.is_due(now.monotonic_ms) {
+            self.alarm.ring();
+            self.reactor.attend();
+            now = self.after_sleep(now);
+        }
+        self.reactor.begin(now);
+        if !alarm::RINGS {
+            self.reactor.attend();
+        }
     }
 
     /// A tick begins that is measured.
     #[cold]
     fn begin_measured(&mut self) {
         self.reactor.begin_measured();
-        self.measured_from_us = Clock::precise_us();
+        self.reactor.attend();
+        self.measured_from_us = Some(Clock::precise_us());
     }
 
     /// The alarm is due. When it was due long ago, time goes on where it stood (PR-05), and no timer fires before all
@@ -332,7 +362,9 @@ impl<A: Application> Server<A> {
 
     #[cold]
     fn rare_event(&mut self, token: Token) {
+        self.reactor.attend();
         match token {
+            ALARM => self.alarm.ring(),
             WAKER => self.read_mailbox(),
             SIGNALS => {
                 if self.signals.as_mut().is_some_and(Signals::take) {
@@ -352,7 +384,6 @@ impl<A: Application> Server<A> {
     /// The reactor's own deadlines are set anew before every wait, the others here.
     #[cold]
     fn alarm_rang(&mut self) {
-        self.alarm.rang();
         self.alarm.set(self.drain_until, self.reactor.now().monotonic_ms);
         self.has_chores = true;
     }
@@ -409,7 +440,7 @@ impl<A: Application> Server<A> {
     }
 
     /// How long to wait for events: not at all while work is left over.
-    fn timeout(&mut self) -> Option<Duration> {
+    fn next_timeout(&mut self) -> Option<Duration> {
         if self.reactor.has_backlog() && self.reactor.is_drain_asked() {
             self.begin_shutdown();
         }

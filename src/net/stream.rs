@@ -1,6 +1,6 @@
 //! The sockets of the loop.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
@@ -31,12 +31,12 @@ impl Stream {
 impl Socket for Stream {
     #[inline(always)]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        imp::read(&mut self.0, buffer)
     }
 
     #[inline(always)]
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        imp::write(&mut self.0, bytes)
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -45,5 +45,42 @@ impl Socket for Stream {
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Write)
+    }
+}
+
+/// The system calls themselves: the C library's functions around them cost more than what they add, a cancellation point and
+/// `errno`.
+#[cfg(target_os = "linux")]
+#[expect(clippy::inline_always, reason = "nothing but a system call")]
+mod imp {
+    use std::io;
+
+    use mio::net::TcpStream;
+    use rustix::net::{RecvFlags, SendFlags, recv, send};
+
+    #[inline(always)]
+    pub(super) fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        let (count, _) = recv(stream, buffer, RecvFlags::empty())?;
+        Ok(count)
+    }
+
+    #[inline(always)]
+    pub(super) fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(stream, bytes, SendFlags::NOSIGNAL)?)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod imp {
+    use std::io::{self, Read, Write};
+
+    use mio::net::TcpStream;
+
+    pub(super) fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+        stream.read(buffer)
+    }
+
+    pub(super) fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        stream.write(bytes)
     }
 }

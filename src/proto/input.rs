@@ -61,6 +61,17 @@ impl<'b> Input<'b> {
         self.rest
     }
 
+    /// Takes all that is not yet eaten; what of it is not eaten then is put back.
+    #[inline]
+    pub(crate) fn take_rest(&mut self) -> &'b mut [u8] {
+        std::mem::take(&mut self.rest)
+    }
+
+    #[inline]
+    pub(super) fn put_rest(&mut self, rest: &'b mut [u8]) {
+        self.rest = rest;
+    }
+
     #[inline]
     pub(super) fn peek(&self) -> &[u8] {
         self.rest

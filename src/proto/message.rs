@@ -1,15 +1,16 @@
 //! Messages as an application sees them.
 
 use super::buffer::Buffer;
-use super::frame::Opcode;
+use super::frame::{Opcode, write_plain_frame};
 
 /// Text or binary (RFC 6455 5.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub enum MessageKind {
     /// Opcode 1: the payload is UTF-8.
-    Text,
+    Text = 1,
     /// Opcode 2: the payload is any octets.
-    Binary,
+    Binary = 2,
 }
 
 impl MessageKind {
@@ -102,7 +103,7 @@ pub struct Outgoing<'a> {
 
 impl<'a> Outgoing<'a> {
     /// A message out of its parts; the payload of text is valid UTF-8.
-    pub(super) fn new(kind: MessageKind, payload: &'a [u8], may_compress: bool) -> Self {
+    pub(crate) fn new(kind: MessageKind, payload: &'a [u8], may_compress: bool) -> Self {
         Self { kind, may_compress, payload }
     }
 
@@ -136,6 +137,13 @@ impl<'a> Outgoing<'a> {
     #[must_use]
     pub fn kind(&self) -> MessageKind {
         self.kind
+    }
+
+    /// Appends the message to `out` as one frame, unmasked and uncompressed.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "plain messages go straight into the buffer")]
+    pub(crate) fn write_plain(self, out: &mut Vec<u8>) {
+        write_plain_frame(out, self.kind.opcode(), self.payload);
     }
 
     /// The octets before masking.

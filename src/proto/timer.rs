@@ -22,6 +22,7 @@ pub enum Timeout {
 
 /// What the connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 enum Awaits {
     Silence,
     Pong,

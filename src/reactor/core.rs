@@ -1,4 +1,4 @@
-//! What a callback can reach: every connection's state, the tick's output, topics and timers, but no socket.
+//! The state that callbacks can reach, by way of `context`: every connection's, the tick's output, topics and timers, but no socket.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::Config;
 use super::admission::Admission;
 use super::budget::Budget;
 use super::drain::Drain;
@@ -15,21 +14,29 @@ use super::entry::{Ending, Entry, Phase};
 use super::outbox::{Chain, Outbox};
 use super::peer::Peers;
 use super::spare::Spare;
-use super::topics::{Membership, Topic};
+use super::topics::Topic;
 use super::wheel::Wheel;
-use crate::app::{
-    CloseReason, Closed, ConnId, Context, Now, Outgoing, OwnedMessage, Published, Response, SlowPolicy,
-    Stats, TopicId, TopicOptions,
-};
-use crate::proto::{
-    Buffer, CloseCode, DeflatePool, Encoding, MaskingKeys, Millis, ProtoConfig, ProtocolError, SendError,
-};
+use super::{Config, HTTP_TURNS_PER_TICK};
+use crate::app::{CloseReason, Closed, ConnId, Now, Stats, TopicId};
+use crate::proto::{Buffer, DeflatePool, MaskingKeys, Millis, ProtoConfig, ProtocolError};
 
 /// A timer of the application's: when, in which order it was set, its token.
 type AppTimer = Reverse<(Millis, u64, u64)>;
 
-/// A payload from this length on, in bytes, is not copied where [`Context::forward`] can help it.
-const LONG_LEN: usize = 64 * 1024;
+/// No connection's handle, in bits: slots are far fewer.
+pub(super) const NOBODY: u64 = u64::MAX;
+
+/// What there is to do in a tick besides reading and writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rest {
+    /// Nothing, and the next wait is like the last one.
+    Nothing,
+    /// A timer is due or fires earlier than those before, a request came, or the caller of the loop has something to do.
+    Something,
+    /// No event will announce it: there is something in `closed`, `ended`, `broken`, `lagged` or `resume`, or a shutdown is
+    /// asked for.
+    Unsettled,
+}
 
 /// The state of the loop without its sockets and its application.
 #[derive(Debug)]
@@ -49,8 +56,10 @@ pub(super) struct Core {
     pub(super) app_timers: BinaryHeap<AppTimer>,
     /// When the first timer of any kind fires, or before; [`Millis::MAX`] when none is set.
     pub(super) wake_at: Millis,
-    /// There is something in `closed`, `ended`, `broken`, `lagged` or `resume`, or a shutdown is asked for.
-    pub(super) is_unsettled: bool,
+    pub(super) rest: Rest,
+    /// The handle, in bits, of the connection that is being read, if messages to it go out as they are and at once: it is
+    /// open, no compression is agreed, no fragment is under way, and nothing waits for it.
+    pub(super) express: u64,
     /// `on_close` is owed to these.
     pub(super) closed: Vec<(ConnId, Closed)>,
     /// Their phase is `Ending`: the TCP connection is to be taken a step further.
@@ -84,8 +93,9 @@ pub(super) struct Core {
     pub(super) unfinished: usize,
     /// Input of connections that hold some.
     pub(super) held: BTreeMap<u32, Vec<u8>>,
-    timers_set: u64,
-    random: MaskingKeys,
+    /// Timers that the application has set so far: those for one instant fire in this order.
+    pub(super) timers_set: u64,
+    pub(super) random: MaskingKeys,
 }
 
 impl Core {
@@ -103,12 +113,13 @@ impl Core {
             wheel: Wheel::new(),
             app_timers: BinaryHeap::new(),
             wake_at: Millis::MAX,
-            is_unsettled: false,
+            rest: Rest::Something,
+            express: NOBODY,
             closed: Vec::new(),
             ended: Vec::new(),
             broken: Vec::new(),
             resume: Vec::new(),
-            http_turns: 0,
+            http_turns: HTTP_TURNS_PER_TICK,
             overflowed: Vec::new(),
             lagged: Vec::new(),
             queues: Budget::default(),
@@ -134,10 +145,48 @@ impl Core {
         self.table.get_mut(conn.index as usize).filter(|entry| entry.generation == conn.generation)
     }
 
+    /// The handle of the connection in slot `index`.
+    pub(super) fn conn(&self, index: u32) -> ConnId {
+        ConnId { index, generation: self.table[index as usize].generation }
+    }
+
+    /// Where a connection stands, unless it is gone.
+    #[inline]
+    pub(super) fn phase(&mut self, conn: ConnId) -> Option<&mut Phase> {
+        self.entry(conn).map(|entry| &mut entry.phase)
+    }
+
+    /// There is more to do than to read and to write.
+    pub(super) fn attend(&mut self) {
+        self.rest = self.rest.max(Rest::Something);
+    }
+
+    /// There is something left to settle.
+    pub(super) fn unsettle(&mut self) {
+        self.rest = Rest::Unsettled;
+    }
+
+    /// A timer fires at `at`.
+    pub(super) fn wake_by(&mut self, at: Millis) {
+        if at < self.wake_at {
+            self.wake_at = at;
+            self.attend();
+        }
+    }
+
     /// Gives the octets encoded since `start` to a connection.
+    pub(super) fn wrote(&mut self, index: u32, start: usize) {
+        self.wrote_plain(index, start);
+        // A run may be written without another look at its connection.
+        if self.table[index as usize].backlog.is_some() {
+            self.end_run();
+        }
+    }
+
+    /// The same for one for which nothing waits.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "one comparison, as a rule")]
-    pub(super) fn wrote(&mut self, index: u32, start: usize) {
+    pub(super) fn wrote_plain(&mut self, index: u32, start: usize) {
         if !self.outbox.runs_for(index) && self.outbox.len() > start {
             if self.outbox.has_run() {
                 self.end_run_at(start);
@@ -165,19 +214,19 @@ impl Core {
 
     fn arm_at(&mut self, index: u32, deadline: Millis) {
         self.wheel.arm(index, deadline);
-        self.wake_at = self.wake_at.min(self.wheel.next_deadline());
+        self.wake_by(self.wheel.next_deadline());
     }
 
     /// Takes the TCP connection a step further at the next settling.
     pub(super) fn end_later(&mut self, index: u32) {
         self.ended.push(index);
-        self.is_unsettled = true;
+        self.unsettle();
     }
 
     /// Breaks the connection off at the next settling.
     pub(super) fn break_later(&mut self, index: u32) {
         self.broken.push(index);
-        self.is_unsettled = true;
+        self.unsettle();
     }
 
     pub(super) fn arm(&mut self, index: u32) {
@@ -289,7 +338,7 @@ impl Core {
         let entry = &mut self.table[index as usize];
         if !std::mem::replace(&mut entry.flags.resumes, true) {
             self.resume.push(ConnId { index, generation: entry.generation });
-            self.is_unsettled = true;
+            self.unsettle();
         }
     }
 
@@ -315,6 +364,7 @@ impl Core {
             return;
         }
         let Phase::Open(connection) = &mut entry.phase else { return };
+        self.express = NOBODY;
         connection.close(reason.code(), text, now, &mut self.outbox.bytes);
         entry.local_reason = Some(Box::new(reason));
         self.wrote(conn.index, start);
@@ -387,7 +437,7 @@ impl Core {
     /// Keeps a buffer that has become free, for a while.
     pub(super) fn recycle(&mut self, buffer: Buffer) {
         if let Some(expires) = self.spare.put(buffer, self.now.monotonic_ms) {
-            self.wake_at = self.wake_at.min(expires);
+            self.wake_by(expires);
         }
     }
 
@@ -398,181 +448,5 @@ impl Core {
         let spare = self.spare.expire(now).unwrap_or(Millis::MAX);
         let drain = self.drain.as_ref().and_then(|drain| drain.next_at(now)).unwrap_or(Millis::MAX);
         self.wake_at = self.wheel.next_deadline().min(app_timer).min(spare).min(drain);
-    }
-}
-
-impl Context for Core {
-    fn now(&self) -> Now {
-        self.now
-    }
-
-    fn random(&mut self) -> u64 {
-        let mut half = || u64::from(u32::from_le_bytes(self.random.next_key()));
-        half() << 32 | half()
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "an echo is one straight line from the frame to the outbox")]
-    fn send(&mut self, conn: ConnId, message: Outgoing<'_>) -> Result<(), SendError> {
-        let start = self.outbox.len();
-        let entry = self.table.get_mut(conn.index as usize).ok_or(SendError::NotOpen)?;
-        match &mut entry.phase {
-            Phase::Open(connection) if entry.generation == conn.generation => {
-                connection.encode(message, &mut self.outbox.bytes)?;
-            }
-            _ => return Err(SendError::NotOpen),
-        }
-        self.stats.messages_out += 1;
-        self.wrote(conn.index, start);
-        Ok(())
-    }
-
-    fn forward(&mut self, conn: ConnId, message: OwnedMessage) -> Result<(), SendError> {
-        if message.as_outgoing().payload().len() < LONG_LEN {
-            return self.send(conn, message.as_outgoing());
-        }
-        let start = self.outbox.len();
-        let entry = self.table.get_mut(conn.index as usize).ok_or(SendError::NotOpen)?;
-        let connection = match &mut entry.phase {
-            Phase::Open(connection) if entry.generation == conn.generation => connection,
-            _ => return Err(SendError::NotOpen),
-        };
-        if !connection.encode_header(&message, &mut self.outbox.bytes) {
-            return self.send(conn, message.as_outgoing());
-        }
-        self.wrote(conn.index, start);
-        self.end_run();
-        let chain = &mut self.table[conn.index as usize].chain;
-        self.outbox.attach_long(chain, message.into_payload());
-        self.stats.messages_out += 1;
-        Ok(())
-    }
-
-    fn send_fragment(
-        &mut self,
-        conn: ConnId,
-        fragment: Outgoing<'_>,
-        is_last: bool,
-    ) -> Result<(), SendError> {
-        let start = self.outbox.len();
-        let entry = self.table.get_mut(conn.index as usize).ok_or(SendError::NotOpen)?;
-        let is_member = !entry.memberships.is_empty();
-        match &mut entry.phase {
-            Phase::Open(_) if is_member => return Err(SendError::MessageUnfinished),
-            Phase::Open(connection) if entry.generation == conn.generation => {
-                connection.encode_fragment(fragment, is_last, &mut self.outbox.bytes)?;
-            }
-            _ => return Err(SendError::NotOpen),
-        }
-        self.stats.messages_out += u64::from(is_last);
-        self.wrote(conn.index, start);
-        Ok(())
-    }
-
-    fn publish(&mut self, topic: TopicId, message: Outgoing<'_>, except: Option<ConnId>) -> Published {
-        self.publish_any(topic, None, message, except)
-    }
-
-    fn publish_keyed(
-        &mut self,
-        topic: TopicId,
-        key: u64,
-        message: Outgoing<'_>,
-        except: Option<ConnId>,
-    ) -> Published {
-        self.publish_any(topic, Some(key), message, except)
-    }
-
-    fn create_topic(&mut self, options: TopicOptions) -> TopicId {
-        let slot = self.topics.vacant_entry();
-        let topic = slot.key() as u32;
-        slot.insert(Topic::new(topic, options));
-        TopicId(topic)
-    }
-
-    fn remove_topic(&mut self, topic: TopicId) {
-        let Some(state) = self.topics.get_mut(topic.0 as usize) else { return };
-        let variants = std::mem::take(&mut state.variants);
-        for index in std::iter::once(topic.0).chain(variants.into_iter().map(|(_, variant)| variant)) {
-            let state = &mut self.topics[index as usize];
-            let was_removed = std::mem::replace(&mut state.is_removed, true);
-            if state.pieces.is_empty() && !was_removed {
-                self.forget_topic(index);
-            }
-        }
-    }
-
-    fn subscribe(&mut self, conn: ConnId, topic: TopicId) -> Result<(), SendError> {
-        let policy = self.topics.get(topic.0 as usize).map(|state| state.options.slow_policy);
-        self.subscribe_as(conn, topic, policy.unwrap_or_default())
-    }
-
-    fn subscribe_as(&mut self, conn: ConnId, topic: TopicId, policy: SlowPolicy) -> Result<(), SendError> {
-        if self.topics.get(topic.0 as usize).is_none_or(|state| state.is_removed) {
-            return Ok(());
-        }
-        let entry = self.table.get(conn.index as usize).ok_or(SendError::NotOpen)?;
-        match &entry.phase {
-            Phase::Open(connection)
-                if entry.generation == conn.generation && entry.local_reason.is_none() =>
-            {
-                if connection.is_sending_fragments() {
-                    return Err(SendError::MessageUnfinished);
-                }
-            }
-            _ => return Err(SendError::NotOpen),
-        }
-        let topic = self.variant_for(topic.0, entry.encoding_under(policy));
-        self.join(conn.index, topic, policy);
-        Ok(())
-    }
-
-    fn unsubscribe(&mut self, conn: ConnId, topic: TopicId) {
-        let Some(entry) = self.table.get(conn.index as usize) else { return };
-        let Some(state) = self.topics.get(topic.0 as usize) else { return };
-        let is_it = |membership: &&Membership| {
-            [Encoding::Plain, entry.encoding()]
-                .iter()
-                .any(|&encoding| state.variant(topic.0, encoding) == Some(membership.topic))
-        };
-        if entry.generation == conn.generation
-            && let Some(membership) = entry.memberships.iter().find(is_it).copied()
-        {
-            self.leave(conn.index, membership);
-        }
-    }
-
-    fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str) {
-        self.close_for(conn, CloseReason::Application(code), reason);
-    }
-
-    fn respond(&mut self, conn: ConnId, response: Response) {
-        self.answer_later(conn, &response);
-    }
-
-    fn drain(&mut self) {
-        self.is_drain_asked = self.drain.is_none();
-        self.is_unsettled = true;
-    }
-
-    fn is_draining(&self) -> bool {
-        self.drain.is_some()
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats_now()
-    }
-
-    fn backlog(&self, conn: ConnId) -> usize {
-        match self.table.get(conn.index as usize) {
-            Some(entry) if entry.generation == conn.generation => entry.backlog_len(),
-            _ => 0,
-        }
-    }
-
-    fn set_timer(&mut self, at: Millis, token: u64) {
-        self.timers_set += 1;
-        self.app_timers.push(Reverse((at, self.timers_set, token)));
-        self.wake_at = self.wake_at.min(at);
     }
 }

@@ -78,14 +78,8 @@ pub(super) struct Entry {
 
 /// Marks of an entry, each set in one place.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent marks, not a state machine")]
+#[repr(C)]
 pub(super) struct Flags {
-    /// In the list of connections to be flushed.
-    pub(super) dirty: bool,
-    /// This tick's batches need filtering or sorting for it.
-    pub(super) special: bool,
-    /// In the list of connections to be read again without a new event.
-    pub(super) resumes: bool,
     /// Not read, because too much waits to be written.
     pub(super) paused: bool,
     /// Input of it waits for the next tick.
@@ -94,16 +88,28 @@ pub(super) struct Flags {
     pub(super) read_closed: bool,
     /// In the middle of a message that is no small one: the next read may bring more than others.
     pub(super) bulk: bool,
+    /// In the list of connections to be flushed.
+    pub(super) dirty: bool,
+    /// This tick's batches need filtering or sorting for it.
+    pub(super) special: bool,
+    /// In the list of connections to be read again without a new event.
+    pub(super) resumes: bool,
+}
+
+impl Flags {
+    /// Nothing stands against a simple read.
+    #[inline]
+    fn flows(self) -> bool {
+        // Neighbours, so that this is one comparison.
+        u32::from_ne_bytes([self.paused, self.holds, self.read_closed, self.bulk].map(u8::from)) == 0
+    }
 }
 
 impl Entry {
-    /// An open connection about which there is nothing to know before it is read: nothing waits for it, so it is not
-    /// paused either.
+    /// An open connection about which there is nothing to know before it is read.
     #[inline]
     pub(super) fn is_flowing(&self) -> bool {
-        self.backlog.is_none()
-            && !(self.flags.read_closed | self.flags.holds | self.flags.bulk)
-            && matches!(self.phase, Phase::Open(_))
+        self.backlog.is_none() && self.flags.flows() && matches!(self.phase, Phase::Open(_))
     }
 
     pub(super) fn backlog_len(&self) -> usize {

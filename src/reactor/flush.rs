@@ -54,10 +54,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     pub(super) fn flush(&mut self) {
         match self.core.outbox.sole_runner() {
-            Some(index) if self.core.dirty.is_empty() && self.core.dirty_topics.is_empty() => {
-                self.flush_run(index);
-            }
-            _ => self.flush_all(),
+            Some(index) => self.flush_run(index),
+            None => self.flush_all(),
         }
     }
 
@@ -65,11 +63,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "as above")]
     fn flush_run(&mut self, index: u32) {
+        debug_assert!(self.core.table[index as usize].backlog.is_none());
+        debug_assert!(self.core.dirty.is_empty() && self.core.dirty_topics.is_empty());
         let bytes = &self.core.outbox.bytes;
-        if self.core.table[index as usize].backlog.is_some() {
-            return self.flush_all();
-        }
-        let Some(socket) = &mut self.sockets[index as usize] else { return self.flush_all() };
+        let Some(Some(socket)) = self.sockets.get_mut(index as usize) else { return self.flush_all() };
         match socket.write(bytes) {
             Ok(count) if count == bytes.len() => {
                 self.core.stats.bytes_out += count as u64;

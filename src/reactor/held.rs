@@ -3,7 +3,8 @@
 
 use super::core::Core;
 use super::entry::Phase;
-use super::{Reactor, Socket, frames};
+use super::receive::frames;
+use super::{Reactor, Socket};
 use crate::app::Application;
 use crate::proto::ProtocolError;
 
@@ -71,7 +72,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             return;
         }
         let mut rest = self.core.take_held(index);
-        frames(&mut self.app, &mut self.core, index, &mut rest);
+        let conn = self.core.conn(index);
+        frames(&mut self.app, &mut self.core, conn, &mut rest);
         // What is in the socket was announced before.
         self.core.resume_later(index);
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::admission::Refusal;
 use super::core::Core;
 use super::entry::{Awaited, Ending, HttpPhase, Phase};
+use super::receive::frames;
 use super::{Reactor, Socket};
 use crate::app::{Acceptance, Application, CloseReason, ConnId, Entrance, Request, Response, Verdict};
 use crate::proto::handshake::{Upgrade, check_upgrade, wants_upgrade, write_accept};
@@ -35,7 +36,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             let is_flooded = self.core.queued_len(index) > self.core.config.high_water;
             let http = match &mut self.core.table[index as usize].phase {
                 Phase::Http(http) => http,
-                Phase::Open(_) => return super::frames(&mut self.app, &mut self.core, index, bytes),
+                Phase::Open(_) => {
+                    let conn = self.core.conn(index);
+                    return frames(&mut self.app, &mut self.core, conn, bytes);
+                }
                 Phase::Ending { .. } => return,
             };
             if http.awaited.is_some() {

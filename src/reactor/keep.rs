@@ -109,7 +109,9 @@ impl Core {
     /// Owes the application word of messages that were dropped.
     pub(super) fn note_lag(&mut self, index: u32, lost: Vec<(u32, u64)>) {
         let conn = ConnId { index, generation: self.table[index as usize].generation };
-        self.is_unsettled |= !lost.is_empty();
+        if !lost.is_empty() {
+            self.unsettle();
+        }
         self.lagged.extend(lost.into_iter().map(|(topic, count)| (conn, TopicId(topic), count)));
     }
 

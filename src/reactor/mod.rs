@@ -1,7 +1,7 @@
 //! Layer 3: connections, topics and timers, generic over the socket. It knows no mio, no chat and no clock: a run is
 //! a pure function of its seed and its inputs.
 //!
-//! A tick, in this order: [`Reactor::begin`], [`Reactor::resume`], [`Reactor::ready`] for each event,
+//! A tick, in this order: [`Reactor::begin`] (if time has moved), [`Reactor::resume`], [`Reactor::ready`] for each event,
 //! [`Reactor::mail`], [`Reactor::fire_timers`], [`Reactor::settle`], and last [`Reactor::accepted`], so that a slot
 //! freed in this tick is not used again in it.
 
@@ -9,6 +9,7 @@ mod admission;
 mod backlog;
 mod body;
 mod budget;
+mod context;
 mod core;
 mod count;
 mod drain;
@@ -21,6 +22,7 @@ mod outbox;
 mod peer;
 mod publish;
 mod read;
+mod receive;
 mod spare;
 mod topics;
 mod wheel;
@@ -30,14 +32,10 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 
 use self::admission::is_per_address;
-use self::core::Core;
-use self::entry::{Ending, Entry, HttpPhase, Phase};
-use self::read::read_some;
+use self::core::{Core, Rest};
+use self::entry::{Ending, HttpPhase, Phase};
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
-use crate::proto::{
-    Arrived, Chunk, CloseCode, Content, Input, Message, Millis, OwnedMessage, ProtoConfig, ProtocolError,
-    Timeout,
-};
+use crate::proto::{CloseCode, Millis, ProtoConfig, ProtocolError, Timeout};
 
 /// A non-blocking stream socket.
 pub trait Socket {
@@ -147,17 +145,6 @@ pub struct Reactor<A, S> {
     fired: Vec<u32>,
 }
 
-/// What is left to do after a read.
-enum After {
-    Nothing,
-    /// More may be there than fitted.
-    Resume,
-    /// A FIN or an error.
-    NothingRead(io::Result<usize>),
-    /// The connection is not one to be simply read.
-    Other,
-}
-
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// A loop without connections that starts at `now`. All randomness comes from `seed`.
     pub fn new(config: Config, mut app: A, seed: u64, now: Now) -> Self {
@@ -191,11 +178,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.table.len()
     }
 
-    /// A tick begins.
+    /// A tick begins, and time has moved since the last one.
     pub fn begin(&mut self, now: Now) {
         debug_assert!(now.monotonic_ms >= self.core.now.monotonic_ms, "monotonic time went back");
         self.core.now = now;
-        self.core.http_turns = HTTP_TURNS_PER_TICK;
+        if self.core.wake_at <= now.monotonic_ms {
+            self.core.attend();
+        }
     }
 
     /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.
@@ -233,72 +222,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// An event came. One for a connection that is gone is ignored.
-    #[inline]
-    pub fn ready(&mut self, conn: ConnId, readiness: Readiness) {
-        if readiness.readable && !readiness.read_closed {
-            self.readable(conn, readiness.writable);
-        } else {
-            self.ready_any(conn, readiness);
-        }
-    }
-
-    /// All but a few events are these: an open connection for which nothing waits has sent something.
-    #[inline(never)]
-    fn readable(&mut self, conn: ConnId, writable: bool) {
-        let Self { app, core, sockets, receive, .. } = self;
-        let receive = &mut receive[..core.config.receive_buffer];
-        let receive_len = receive.len();
-        let mut after = After::Other;
-        let mut read = 0;
-        events(app, core, conn, |entry| {
-            let socket = sockets.get_mut(conn.index as usize)?.as_mut().filter(|_| entry.is_flowing())?;
-            match read_some(socket, receive) {
-                Ok(count) if count > 0 => {
-                    read = count;
-                    after = if count == receive_len { After::Resume } else { After::Nothing };
-                    receive.get_mut(..count)
-                }
-                result => {
-                    after = After::NothingRead(result);
-                    None
-                }
-            }
-        });
-        self.core.stats.bytes_in += read as u64;
-        match after {
-            After::Nothing => {}
-            After::Resume => self.core.resume_later(conn.index),
-            After::NothingRead(result) => self.nothing_read(conn.index, &result),
-            After::Other => {
-                return self.ready_any(conn, Readiness { readable: true, writable, read_closed: false });
-            }
-        }
-        if self.core.outbox.is_large() {
-            self.flush_all();
-        }
-    }
-
-    /// [`Self::ready`] for a connection about which there is more to know.
-    #[inline(never)]
-    fn ready_any(&mut self, conn: ConnId, readiness: Readiness) {
-        let Some(entry) = self.core.entry(conn) else { return };
-        entry.flags.read_closed |= readiness.read_closed;
-        if readiness.writable && entry.backlog.is_some() {
-            self.write_backlog(conn.index);
-        }
-        if readiness.readable || readiness.read_closed {
-            self.read_turn(conn);
-        }
-        if self.core.outbox.is_large() {
-            self.flush_all();
-        }
-    }
-
     /// Goes on with connections that had more to read than a turn allows.
     #[inline]
     pub fn resume(&mut self) {
-        if self.core.is_unsettled {
+        if self.core.rest == Rest::Unsettled {
             self.resume_all();
         }
     }
@@ -328,15 +255,24 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Writes what the tick queued and ends what is to be ended.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     pub fn settle(&mut self) {
         self.app.on_settle(&mut self.core);
         self.flush();
-        if self.core.is_unsettled {
-            self.settle_ends();
+        if self.core.rest > Rest::Nothing {
+            self.settle_rest();
         }
         #[cfg(debug_assertions)]
         self.check_invariants();
+    }
+
+    #[inline(never)]
+    fn settle_rest(&mut self) {
+        self.core.http_turns = HTTP_TURNS_PER_TICK;
+        if self.core.rest == Rest::Unsettled {
+            self.settle_ends();
+        }
     }
 
     fn settle_ends(&mut self) {
@@ -367,8 +303,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 break;
             }
         }
-        self.core.is_unsettled =
-            self.core.has_ends() || !self.core.resume.is_empty() || self.core.is_drain_asked;
+        let is_left = self.core.has_ends() || !self.core.resume.is_empty() || self.core.is_drain_asked;
+        self.core.rest = if is_left { Rest::Unsettled } else { Rest::Something };
     }
 
     /// When the loop must wake up at the latest.
@@ -377,10 +313,28 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         (self.core.wake_at != Millis::MAX).then_some(self.core.wake_at)
     }
 
+    /// Whether there is nothing to do in this tick but to read and to write, and the next wait is like the last one.
+    #[inline]
+    pub fn is_calm(&self) -> bool {
+        self.core.rest == Rest::Nothing
+    }
+
+    /// The caller has something to do at the end of this tick.
+    pub fn attend(&mut self) {
+        self.core.attend();
+    }
+
+    /// All is done that there was to do, but for [`Self::has_backlog`]; the next wait ends at [`Self::next_deadline`].
+    pub fn calm_down(&mut self) {
+        if self.core.rest == Rest::Something {
+            self.core.rest = Rest::Nothing;
+        }
+    }
+
     /// Whether there is work that no event announces.
     #[inline]
     pub fn has_backlog(&self) -> bool {
-        self.core.is_unsettled
+        self.core.rest == Rest::Unsettled
     }
 
     #[inline(never)]
@@ -450,85 +404,4 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             assert!(entry.chain.is_empty() || entry.flags.dirty, "queued octets that nobody flushes");
         }
     }
-}
-
-/// Octets of a connection that may be open.
-fn frames<A: Application>(app: &mut A, core: &mut Core, index: u32, bytes: &mut [u8]) {
-    if let Some(entry) = core.table.get(index as usize) {
-        let conn = ConnId { index, generation: entry.generation };
-        events(app, core, conn, |_| Some(bytes));
-    }
-}
-
-/// The events in what `arrive` fetches, if the connection is open. The table is asked for the connection once before the
-/// first event and again after each callback, which may have ended it.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "most of what the loop does")]
-fn events<'b, A: Application>(
-    app: &mut A,
-    core: &mut Core,
-    conn: ConnId,
-    arrive: impl FnOnce(&Entry) -> Option<&'b mut [u8]>,
-) {
-    let now = core.now.monotonic_ms;
-    let Some(entry) = core.entry(conn) else { return };
-    let Some(bytes) = arrive(entry) else { return };
-    let Phase::Open(connection) = &mut entry.phase else { return };
-    let mut connection = connection;
-    let was_unfinished = entry.unfinished > 0;
-    let mut input = Input::new(bytes);
-    connection.heard(now);
-    loop {
-        if let Some(message) = connection.quick_message(&mut input) {
-            core.stats.messages_in += 1;
-            app.on_message(core, conn, message);
-            if input.is_empty() && !was_unfinished {
-                return;
-            }
-        } else if !any_event(app, core, conn, &mut input) {
-            break;
-        }
-        let Some(entry) = core.table.get_mut(conn.index as usize) else { return };
-        let Phase::Open(next) = &mut entry.phase else { return };
-        connection = next;
-    }
-    core.note_unfinished(conn.index);
-}
-
-/// One event of any kind. `false`: it was the last one.
-#[inline(never)]
-fn any_event<A: Application>(app: &mut A, core: &mut Core, conn: ConnId, input: &mut Input<'_>) -> bool {
-    let start = core.outbox.len();
-    let Phase::Open(connection) = &mut core.table[conn.index as usize].phase else { return false };
-    match connection.arrived(input, &mut core.outbox.bytes) {
-        Ok(Some(Arrived::Message(kind, Content::Borrowed(payload)))) => {
-            core.stats.messages_in += 1;
-            app.on_message(core, conn, Message { kind, payload });
-        }
-        Ok(Some(Arrived::Message(kind, Content::Assembled(payload)))) => {
-            core.stats.messages_in += 1;
-            app.on_owned(core, conn, OwnedMessage::new(kind, payload));
-        }
-        Ok(Some(Arrived::Chunk(kind, mut payload, is_last))) => {
-            core.stats.messages_in += u64::from(is_last);
-            app.on_chunk(core, conn, Chunk { kind, payload: payload.as_mut_bytes(), is_last });
-        }
-        Ok(Some(Arrived::Ping(_) | Arrived::Pong(_))) => core.wrote(conn.index, start),
-        Ok(Some(Arrived::Close(frame))) => {
-            core.wrote(conn.index, start);
-            core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);
-            return false;
-        }
-        Ok(None) => {
-            if !input.is_empty() {
-                core.hold(conn.index, input.rest());
-            }
-            return false;
-        }
-        Err(error) => {
-            core.fail(conn.index, error);
-            return false;
-        }
-    }
-    true
 }

@@ -46,7 +46,7 @@ pub(super) struct Outbox {
     /// The slot of the connection whose octets are at the end of the buffer and not a segment yet; more of the same
     /// connection simply follow. Most ticks of a quiet server hold one such run and nothing else.
     running: u32,
-    run_start: usize,
+    run_start: u32,
     /// Counts publishes, so that direct sends before and after one keep their order.
     order: u32,
 }
@@ -98,20 +98,23 @@ impl Outbox {
     pub(super) fn begin_run(&mut self, index: u32, start: usize) {
         debug_assert_eq!(self.running, NONE);
         self.running = index;
-        self.run_start = start;
+        self.run_start = start as u32;
     }
 
     /// Ends the run, if there is one: gives the slot of its connection and where it starts.
     #[inline]
     pub(super) fn end_run(&mut self) -> Option<(u32, usize)> {
         let index = std::mem::replace(&mut self.running, NONE);
-        (index != NONE).then_some((index, self.run_start))
+        (index != NONE).then_some((index, self.run_start as usize))
     }
 
-    /// The slot of the connection to which everything in the buffer belongs.
+    /// The slot of the connection for which is all that was queued: the run began with the buffer (every segment has octets
+    /// in it), and nothing was published.
     #[inline]
     pub(super) fn sole_runner(&self) -> Option<u32> {
-        (self.running != NONE && self.segments.is_empty()).then_some(self.running)
+        let is_sole = self.running != NONE && self.run_start | self.order == 0;
+        debug_assert!(!is_sole || self.segments.is_empty());
+        is_sole.then_some(self.running)
     }
 
     /// Appends `start..end` to a connection's chain.

@@ -3,7 +3,8 @@
 use std::io;
 
 use super::entry::{Ending, Phase};
-use super::{Reactor, Socket, frames};
+use super::receive::frames;
+use super::{Reactor, Socket};
 use crate::app::{Application, ConnId};
 
 /// Bytes waiting for all connections together above which more input would only make more of them; three quarters
@@ -22,6 +23,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 return self.core.resume_later(index);
             };
             self.core.http_turns = left;
+            self.core.attend();
         }
         let is_congested = self.is_congested();
         loop {
@@ -59,6 +61,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// A read of at most `most` bytes.
     fn read_octets(&mut self, index: u32, most: usize) -> bool {
+        let conn = self.core.conn(index);
         let Some(socket) = &mut self.sockets[index as usize] else { return false };
         let result = read_some(socket, &mut self.receive[..most]);
         match result {
@@ -66,7 +69,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.core.stats.bytes_in += count as u64;
                 match &self.core.table[index as usize].phase {
                     Phase::Open(_) => {
-                        frames(&mut self.app, &mut self.core, index, &mut self.receive[..count]);
+                        frames(&mut self.app, &mut self.core, conn, &mut self.receive[..count]);
                     }
                     Phase::Http(_) => self.http_read(index, count),
                     Phase::Ending { .. } => {}

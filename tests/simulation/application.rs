@@ -7,7 +7,7 @@ use switchboard::app::{
     Acceptance, Application, Chunk, CloseReason, ConnId, Context, Deliveries, Message, Outgoing,
     OwnedMessage, Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
-use switchboard::proto::CloseCode;
+use switchboard::proto::{CloseCode, SendError};
 
 /// Topics that close slow consumers; behind them stands one for each policy that drops.
 pub const TOPICS: usize = 3;
@@ -159,6 +159,7 @@ impl App {
             "timer" => ctx.set_timer(ctx.now().monotonic_ms + number as u64, number as u64),
             "close" => {
                 ctx.close(conn, CloseCode(4000), "as you wish");
+                assert_eq!(ctx.send(conn, Outgoing::text("behind")), Err(SendError::NotOpen));
                 self.leave_all(conn);
                 self.meant.get_mut(&conn).expect("known").is_closing = true;
             }

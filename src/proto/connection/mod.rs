@@ -220,6 +220,13 @@ impl Connection {
         self.quick_below > 0
     }
 
+    /// Whether messages go out as they are: open, unmasked, uncompressed, nothing unfinished.
+    #[cfg(feature = "net")]
+    #[inline]
+    pub(crate) fn sends_plain(&self) -> bool {
+        self.sends_plain
+    }
+
     /// Opens and shuts the quick ways in and out; to be called after whatever changes the state.
     fn note_state(&mut self) {
         let is_clean = self.awaits == Awaits::Header

@@ -2,7 +2,7 @@
 
 use super::{Connection, ReadyState, SendError};
 use crate::proto::close::CloseFrame;
-use crate::proto::frame::{Opcode, write_frame, write_header, write_plain_frame};
+use crate::proto::frame::{Opcode, write_frame, write_header};
 use crate::proto::timer::Millis;
 use crate::proto::{CloseCode, MessageKind, Outgoing, OwnedMessage, ProtocolError};
 
@@ -14,12 +14,17 @@ impl Connection {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "plain messages go straight into the buffer")]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), SendError> {
-        let opcode = message.kind().opcode();
         if self.sends_plain {
-            write_plain_frame(out, opcode, message.payload());
+            message.write_plain(out);
             return Ok(());
         }
-        self.encode_any(opcode, message.kind(), message.payload(), message.may_compress(), out)
+        self.encode_any(
+            message.kind().opcode(),
+            message.kind(),
+            message.payload(),
+            message.may_compress(),
+            out,
+        )
     }
 
     /// Appends the header of a message's only frame to `out`, so that its payload can be written from where it lies. `false`:

@@ -23,71 +23,100 @@ impl Connection {
         input: &'i mut Input<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
-        if let Some(message) = self.quick_message(input) {
-            return Ok(Some(Event::Message(message)));
-        }
-        self.any_event(input, out)
-    }
-
-    /// The next event, if it is a message that can be taken the quick way; otherwise [`Self::any_event`] tells what is
-    /// next.
-    #[inline(always)]
-    pub(crate) fn quick_message<'b>(&mut self, input: &mut Input<'b>) -> Option<Message<'b>> {
-        match *input.peek().first()? {
-            FIN_BINARY => {
-                let (payload, key) = self.masked_message(input)?;
-                simd::xor_mask(payload, key, 0);
-                Some(Message { kind: MessageKind::Binary, payload })
+        match self.quick_message(input.take_rest()) {
+            Ok((message, rest)) => {
+                input.put_rest(rest);
+                Ok(Some(Event::Message(message)))
             }
-            FIN_TEXT => {
-                let (payload, key) = self.masked_message(input)?;
-                let mut utf8 = Utf8Validator::default();
-                if utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_err() {
-                    self.has_invalid_text = true;
-                    return None;
-                }
-                Some(Message { kind: MessageKind::Text, payload })
+            Err(rest) => {
+                input.put_rest(rest);
+                self.any_event(input, out)
             }
-            _ => None,
         }
     }
 
-    /// The payload of a frame at the front of the input, still masked: its length in 7 or 16 bits, masked as it must be.
+    /// The message at the front of `octets`, and what is behind it. `Err`: there is none that can be taken the quick way;
+    /// [`Self::any_event`] tells what is next in what is left.
     #[inline(always)]
-    fn masked_message<'b>(&self, input: &mut Input<'b>) -> Option<(&'b mut [u8], [u8; 4])> {
-        let &[_, second, high, low, ..] = input.peek().first_chunk::<6>()?;
+    pub(crate) fn quick_message<'b>(
+        &mut self,
+        octets: &'b mut [u8],
+    ) -> Result<(Message<'b>, &'b mut [u8]), &'b mut [u8]> {
+        let Some(&[first, second, high, low, ..]) = octets.first_chunk::<6>() else { return Err(octets) };
+        let kind = match first {
+            FIN_BINARY => MessageKind::Binary,
+            FIN_TEXT => MessageKind::Text,
+            _ => return Err(octets),
+        };
         let short_len = second ^ self.peer_mask_bit;
         if short_len < LEN_16 {
-            return self.masked_payload(input, 2, short_len.into());
+            return self.quick_payload::<2>(octets, kind, short_len.into());
         }
         let len = u16::from_be_bytes([high, low]);
         if short_len > LEN_16 || len < 126 {
-            return None;
+            return Err(octets);
         }
-        self.masked_payload(input, 4, len.into())
+        self.quick_payload::<4>(octets, kind, len.into())
     }
 
-    /// The payload behind `at` octets of header, when it is whole and within limits.
+    /// The same, with the payload behind `AT` octets and the masking-key, when it is whole and within limits.
     #[inline(always)]
-    fn masked_payload<'b>(
-        &self,
-        input: &mut Input<'b>,
-        at: usize,
+    fn quick_payload<'b, const AT: usize>(
+        &mut self,
+        octets: &'b mut [u8],
+        kind: MessageKind,
         len: u32,
-    ) -> Option<(&'b mut [u8], [u8; 4])> {
+    ) -> Result<(Message<'b>, &'b mut [u8]), &'b mut [u8]> {
         if len >= self.quick_below {
-            return None;
+            return Err(octets);
         }
-        // The client's peer does not mask: a key of zeros leaves the payload as it is.
-        let (key, at) = if self.peer_mask_bit == 0 {
-            ([0; 4], at)
-        } else {
-            (*input.peek().get(at..)?.first_chunk::<4>()?, at + 4)
-        };
-        let frame_len = at + len as usize;
-        if frame_len > input.len() {
-            return None;
+        if self.peer_mask_bit == 0 {
+            return self.quick_unmasked(octets, kind, AT, len as usize);
         }
-        Some((&mut input.take(frame_len)[at..], key))
+        let frame_len = AT + 4 + len as usize;
+        if frame_len > octets.len() {
+            return Err(octets);
+        }
+        let (frame, rest) = octets.split_at_mut(frame_len);
+        let (header, payload) = frame.split_at_mut(AT + 4);
+        let Some(&key) = header.last_chunk::<4>() else { return Err(rest) };
+        match kind {
+            MessageKind::Binary => simd::xor_mask(payload, key, 0),
+            MessageKind::Text if !unmask_text(payload, key) => {
+                self.has_invalid_text = true;
+                return Err(rest);
+            }
+            MessageKind::Text => {}
+        }
+        Ok((Message { kind, payload }, rest))
     }
+
+    /// The same for a client, whose peer does not mask.
+    #[inline]
+    fn quick_unmasked<'b>(
+        &mut self,
+        octets: &'b mut [u8],
+        kind: MessageKind,
+        at: usize,
+        len: usize,
+    ) -> Result<(Message<'b>, &'b mut [u8]), &'b mut [u8]> {
+        if at + len > octets.len() {
+            return Err(octets);
+        }
+        let (frame, rest) = octets.split_at_mut(at + len);
+        let payload = &mut frame[at..];
+        // A key of zeros leaves the payload as it is.
+        if kind == MessageKind::Text && !unmask_text(payload, [0; 4]) {
+            self.has_invalid_text = true;
+            return Err(rest);
+        }
+        Ok((Message { kind, payload }, rest))
+    }
+}
+
+/// `false`: the payload of a whole message, unmasked, is not UTF-8.
+#[inline(always)]
+fn unmask_text(payload: &mut [u8], key: [u8; 4]) -> bool {
+    let mut utf8 = Utf8Validator::default();
+    utf8.unmask_and_validate(payload, key, 0).and_then(|()| utf8.finish()).is_ok()
 }
