@@ -139,7 +139,10 @@ pub struct Reactor<A, S> {
     app: A,
     core: Core,
     sockets: Vec<Option<S>>,
+    /// What a turn brings is read to here.
     receive: Vec<u8>,
+    /// The same for longer reads, see [`BULK_READS`].
+    bulk: Vec<u8>,
     scratch: flush::Scratch,
     generation: u32,
     fired: Vec<u32>,
@@ -148,13 +151,15 @@ pub struct Reactor<A, S> {
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// A loop without connections that starts at `now`. All randomness comes from `seed`.
     pub fn new(config: Config, mut app: A, seed: u64, now: Now) -> Self {
-        let receive = vec![0; BULK_READS * config.receive_buffer];
+        let receive = vec![0; config.receive_buffer];
+        let bulk = vec![0; BULK_READS * config.receive_buffer];
         let mut core = Core::new(config, seed, now);
         app.on_start(&mut core);
         Self {
             app,
             core,
             receive,
+            bulk,
             sockets: Vec::new(),
             scratch: flush::Scratch::default(),
             generation: 0,

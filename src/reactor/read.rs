@@ -61,37 +61,35 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// A read of at most `most` bytes.
     fn read_octets(&mut self, index: u32, most: usize) -> bool {
+        let is_long = most > self.receive.len();
+        let mut buffer = std::mem::take(if is_long { &mut self.bulk } else { &mut self.receive });
+        let is_drained = self.read_to(index, &mut buffer[..most]);
+        *(if is_long { &mut self.bulk } else { &mut self.receive }) = buffer;
+        is_drained
+    }
+
+    fn read_to(&mut self, index: u32, buffer: &mut [u8]) -> bool {
         let conn = self.core.conn(index);
         let Some(socket) = &mut self.sockets[index as usize] else { return false };
-        let result = read_some(socket, &mut self.receive[..most]);
-        match result {
+        match read_some(socket, buffer) {
             Ok(count) if count > 0 => {
                 self.core.stats.bytes_in += count as u64;
                 match &self.core.table[index as usize].phase {
-                    Phase::Open(_) => {
-                        frames(&mut self.app, &mut self.core, conn, &mut self.receive[..count]);
-                    }
-                    Phase::Http(_) => self.http_read(index, count),
+                    Phase::Open(_) => frames(&mut self.app, &mut self.core, conn, &mut buffer[..count]),
+                    Phase::Http(_) => self.http_input(index, &mut buffer[..count]),
                     Phase::Ending { .. } => {}
                 }
                 // A short read has drained the socket (epoll(7)).
-                if count == most {
+                if count == buffer.len() {
                     self.core.resume_later(index);
                 }
-                count < most
+                count < buffer.len()
             }
             result => {
                 self.nothing_read(index, &result);
                 false
             }
         }
-    }
-
-    #[inline(never)]
-    fn http_read(&mut self, index: u32, count: usize) {
-        let mut buffer = std::mem::take(&mut self.receive);
-        self.http_input(index, &mut buffer[..count]);
-        self.receive = buffer;
     }
 
     /// The read gave a FIN or an error.
@@ -108,7 +106,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// is read to where it is put together, and where messages of some length follow each other, a short read would end
     /// in the middle of one each time.
     fn read_bulk(&mut self, index: u32) -> bool {
-        let most = if self.is_congested() { self.core.config.receive_buffer } else { self.receive.len() };
+        let most = if self.is_congested() { self.core.config.receive_buffer } else { self.bulk.len() };
         let Self { app, core, sockets, .. } = self;
         let now = core.now.monotonic_ms;
         let entry = &mut core.table[index as usize];

@@ -92,3 +92,36 @@ fn amid_congestion_only_those_for_whom_nothing_waits_are_read() {
     few.tick();
     assert_eq!(few.reactor.app().messages, 5, "it is read when the congestion is over");
 }
+
+#[test]
+fn a_connection_brings_one_receive_buffer_in_a_tick() {
+    let config = Config::default();
+    let mut few = Few::new(Counter::default(), config.clone());
+    let conn = few.connect();
+    let frame = masked(0x81, b"00000000000000000000000000");
+    assert_eq!(frame.len(), 32);
+    let in_buffer = config.receive_buffer / frame.len();
+    few.send(conn, &frame.repeat(in_buffer * 5 / 2));
+    for seen in [in_buffer, in_buffer * 2, in_buffer * 5 / 2] {
+        few.tick();
+        assert_eq!(few.reactor.app().messages, seen);
+    }
+}
+
+#[test]
+fn nothing_behind_a_text_that_is_not_utf_8_reaches_the_application() {
+    for behind in [masked(0x81, b"1"), masked(0x82, b"1"), masked(0x89, b"")] {
+        for before in [vec![], masked(0x81, b"0")] {
+            let mut few = Few::new(Counter::default(), Config::default());
+            let conn = few.connect();
+            few.read(conn);
+            few.send(conn, &[before.clone(), masked(0x81, b"\xff"), behind.clone()].concat());
+            few.tick();
+            assert_eq!(few.reactor.app().messages, usize::from(!before.is_empty()));
+            let said = few.wires[&conn].borrow_mut().client_takes(usize::MAX);
+            let close = said.iter().position(|&octet| octet == 0x88).unwrap();
+            assert_eq!(said[close + 2..close + 4], 1007_u16.to_be_bytes());
+            assert!(few.is_ended(conn));
+        }
+    }
+}

@@ -83,7 +83,7 @@ impl Connection {
         match kind {
             MessageKind::Binary => simd::xor_mask(payload, key, 0),
             MessageKind::Text if !unmask_text(payload, key) => {
-                self.has_invalid_text = true;
+                self.text_was_invalid();
                 return Err(rest);
             }
             MessageKind::Text => {}
@@ -107,10 +107,17 @@ impl Connection {
         let payload = &mut frame[at..];
         // A key of zeros leaves the payload as it is.
         if kind == MessageKind::Text && !unmask_text(payload, [0; 4]) {
-            self.has_invalid_text = true;
+            self.text_was_invalid();
             return Err(rest);
         }
         Ok((Message { kind, payload }, rest))
+    }
+
+    /// What is behind it must not be taken the quick way before that is reported.
+    #[cold]
+    fn text_was_invalid(&mut self) {
+        self.has_invalid_text = true;
+        self.quick_below = 0;
     }
 }
 
