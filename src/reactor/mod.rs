@@ -18,6 +18,7 @@ mod flush;
 mod held;
 mod http;
 mod keep;
+mod landing;
 mod outbox;
 mod peer;
 mod publish;
@@ -34,6 +35,7 @@ use std::net::SocketAddr;
 use self::admission::is_per_address;
 use self::core::{Core, Rest};
 use self::entry::{Ending, HttpPhase, Phase};
+use self::landing::Landing;
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{CloseCode, Millis, ProtoConfig, ProtocolError, Timeout};
 
@@ -140,9 +142,9 @@ pub struct Reactor<A, S> {
     core: Core,
     sockets: Vec<Option<S>>,
     /// What a turn brings is read to here.
-    receive: Vec<u8>,
+    receive: Landing,
     /// The same for longer reads, see [`BULK_READS`].
-    bulk: Vec<u8>,
+    bulk: Landing,
     scratch: flush::Scratch,
     generation: u32,
     fired: Vec<u32>,
@@ -151,8 +153,8 @@ pub struct Reactor<A, S> {
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// A loop without connections that starts at `now`. All randomness comes from `seed`.
     pub fn new(config: Config, mut app: A, seed: u64, now: Now) -> Self {
-        let receive = vec![0; config.receive_buffer];
-        let bulk = vec![0; BULK_READS * config.receive_buffer];
+        let receive = Landing::new(config.receive_buffer);
+        let bulk = Landing::new(BULK_READS * config.receive_buffer);
         let mut core = Core::new(config, seed, now);
         app.on_start(&mut core);
         Self {

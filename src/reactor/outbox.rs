@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::landing::aligned;
 use crate::proto::Buffer;
 
 const NONE: u32 = u32::MAX;
@@ -60,7 +61,7 @@ pub(super) const EARLY_FLUSH_LEN: usize = 32 * 1024;
 impl Outbox {
     pub(super) fn new() -> Self {
         Self {
-            bytes: Vec::new(),
+            bytes: aligned(EARLY_FLUSH_LEN),
             long: Vec::new(),
             segments: Vec::new(),
             running: NONE,

@@ -63,7 +63,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     fn read_octets(&mut self, index: u32, most: usize) -> bool {
         let is_long = most > self.receive.len();
         let mut buffer = std::mem::take(if is_long { &mut self.bulk } else { &mut self.receive });
-        let is_drained = self.read_to(index, &mut buffer[..most]);
+        let is_drained = self.read_to(index, &mut buffer.as_mut()[..most]);
         *(if is_long { &mut self.bulk } else { &mut self.receive }) = buffer;
         is_drained
     }

@@ -36,6 +36,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         else {
             return self.ready_any(conn, other);
         };
+        let receive = receive.as_mut();
         let count = match socket.read(receive) {
             Ok(count) if count > 0 && count < receive.len() => count,
             result => return self.read_else(conn, other, &result),
@@ -65,7 +66,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         match result {
             Ok(count) if *count > 0 => {
                 self.core.stats.bytes_in += *count as u64;
-                frames(&mut self.app, &mut self.core, conn, &mut self.receive[..*count]);
+                frames(&mut self.app, &mut self.core, conn, &mut self.receive.as_mut()[..*count]);
                 self.core.resume_later(conn.index);
                 if self.core.outbox.is_large() {
                     self.flush_all();
