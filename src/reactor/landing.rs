@@ -1,50 +1,49 @@
 //! Where reads go.
 
-/// From here on, in bytes, allocators ask the kernel for memory of its own, which begins with a page.
-const OWN_PAGES_LEN: usize = 128 * 1024;
-/// Half a page. The tick's buffer begins with a page, too, and what is copied there must not come from the same place in another
-/// page or a little before: a processor takes each load then for one that waits for the store before it, since it compares
-/// the lower 12 bits of addresses, and a copy of 16 KiB takes eight times as long.
-const OFFSET: usize = 2048;
+const PAGE: usize = 4096;
 
-/// A buffer that is read to, and copied from into one that [`aligned`] made.
+/// A buffer that is read to, half a page away from the one that is copied to. A processor compares the lower 12 bits of
+/// addresses: what is copied to the same place in another page, or a little behind it, waits at each load for the store
+/// before it, and an echo of 16 KiB costs half as much again.
 #[derive(Debug, Default)]
-pub(super) struct Landing(Vec<u8>);
+pub(super) struct Landing {
+    memory: Vec<u8>,
+    /// Where the buffer begins in `memory`, in bytes; it ends with it.
+    start: usize,
+}
 
 impl Landing {
-    /// A buffer of `len` bytes.
-    pub(super) fn new(len: usize) -> Self {
-        let mut memory = vec![0; (OFFSET + len).max(OWN_PAGES_LEN)];
-        memory.truncate(OFFSET + len);
-        Self(memory)
+    /// A buffer of `len` bytes; what arrives there is copied to `target`.
+    pub(super) fn new(len: usize, target: &[u8]) -> Self {
+        let mut memory = vec![0; PAGE + len];
+        let distance = target.as_ptr().addr().wrapping_sub(memory.as_ptr().addr());
+        let start = distance.wrapping_add(PAGE / 2) % PAGE;
+        memory.truncate(start + len);
+        Self { memory, start }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len() - OFFSET
+        self.memory.len() - self.start
     }
 
     #[inline]
     pub(super) fn as_mut(&mut self) -> &mut [u8] {
-        &mut self.0[OFFSET..]
+        &mut self.memory[self.start..]
     }
 }
 
-/// An empty buffer for at least `len` bytes that begins with a page.
-pub(super) fn aligned(len: usize) -> Vec<u8> {
-    Vec::with_capacity(len.max(OWN_PAGES_LEN))
-}
-
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_message_is_not_copied_to_the_same_place_in_another_page() {
         for len in [16 * 1024, 64 * 1024, 256 * 1024] {
-            let (mut from, to) = (Landing::new(len), aligned(32 * 1024));
-            assert_eq!((from.as_mut().len(), from.len()), (len, len));
-            let distance = to.as_ptr().addr().wrapping_sub(from.as_mut().as_ptr().addr()) % 4096;
-            assert!((1024..=3072).contains(&distance), "{len}: {distance}");
+            let target: Vec<u8> = Vec::with_capacity(len);
+            let mut landing = Landing::new(len, &target);
+            assert_eq!((landing.as_mut().len(), landing.len()), (len, len));
+            let distance = target.as_ptr().addr().wrapping_sub(landing.as_mut().as_ptr().addr());
+            assert_eq!(distance % PAGE, PAGE / 2);
         }
     }
 }

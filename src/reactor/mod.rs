@@ -153,9 +153,10 @@ pub struct Reactor<A, S> {
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// A loop without connections that starts at `now`. All randomness comes from `seed`.
     pub fn new(config: Config, mut app: A, seed: u64, now: Now) -> Self {
-        let receive = Landing::new(config.receive_buffer);
-        let bulk = Landing::new(BULK_READS * config.receive_buffer);
+        let receive_buffer = config.receive_buffer;
         let mut core = Core::new(config, seed, now);
+        let receive = Landing::new(receive_buffer, &core.outbox.bytes);
+        let bulk = Landing::new(BULK_READS * receive_buffer, &core.outbox.bytes);
         app.on_start(&mut core);
         Self {
             app,

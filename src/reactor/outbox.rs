@@ -5,7 +5,6 @@
 
 use std::ops::Range;
 
-use super::landing::aligned;
 use crate::proto::Buffer;
 
 const NONE: u32 = u32::MAX;
@@ -52,6 +51,10 @@ pub(super) struct Outbox {
     order: u32,
 }
 
+/// Capacity that the buffer begins with, in bytes: room for what is queued before an early flush, and for the answers to one
+/// more read. It stays where it is as long as that is enough.
+const USUAL_CAPACITY: usize = 128 * 1024;
+
 /// Capacity that the buffer keeps between ticks, in bytes.
 const KEPT_CAPACITY: usize = 1 << 20;
 
@@ -61,7 +64,7 @@ pub(super) const EARLY_FLUSH_LEN: usize = 32 * 1024;
 impl Outbox {
     pub(super) fn new() -> Self {
         Self {
-            bytes: aligned(EARLY_FLUSH_LEN),
+            bytes: Vec::with_capacity(USUAL_CAPACITY),
             long: Vec::new(),
             segments: Vec::new(),
             running: NONE,
