@@ -274,6 +274,7 @@ impl<A: Application> Server<A> {
                 continue;
             }
             let conn = ConnId::from_bits(token.0 as u64);
+            // All but a few events say this and no more; what else they say is not looked at then.
             if event.is_readable() && !event.is_read_closed() {
                 self.reactor.readable(conn, event.is_writable());
             } else {

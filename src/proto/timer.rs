@@ -20,7 +20,7 @@ pub enum Timeout {
     CloseOverdue,
 }
 
-/// What the connection waits for.
+/// What the connection waits for; as wide as its neighbour in [`Timer`], so that one store sets both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 enum Awaits {
