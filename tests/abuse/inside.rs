@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use switchboard::app::{Application, CloseReason, ConnId, Context, Message};
+use switchboard::app::{Application, CloseReason, ConnId, Context, Message, Outgoing};
 use switchboard::net::{Handle, Options, Server};
 use switchboard::reactor::Config;
 
-use crate::support::{SOON, wait_until};
+use crate::support::{Client, SOON, text, wait_until};
 
 /// An echo that tells the test how each connection ended.
 struct Teller {
@@ -97,6 +97,37 @@ impl Application for Postbox {
 impl Drop for Postbox {
     fn drop(&mut self) {
         let _ = self.gone.send(self.next);
+    }
+}
+
+/// Answers each message a moment later.
+#[derive(Default)]
+struct Hesitant {
+    waiting: std::collections::BTreeMap<u64, ConnId>,
+}
+
+impl Application for Hesitant {
+    type Mail = ();
+
+    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, _: Message<'_>) {
+        let token = self.waiting.len() as u64;
+        self.waiting.insert(token, conn);
+        ctx.set_timer(ctx.now().monotonic_ms + 50, token);
+    }
+
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        ctx.send(self.waiting[&token], Outgoing::text("well")).unwrap();
+    }
+}
+
+/// Nothing else wakes the loop, and the alarm is set for the pings, which are far away.
+#[test]
+fn a_timer_that_a_message_sets_wakes_the_loop() {
+    let server = Inside::serve(Hesitant::default(), |_| {});
+    let mut client = Client::open(server.addr);
+    for _ in 0..10 {
+        client.send(&text("now?"));
+        client.expect_text("well");
     }
 }
 
