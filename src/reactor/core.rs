@@ -31,7 +31,8 @@ pub(super) const NOBODY: u64 = u64::MAX;
 pub(super) enum Rest {
     /// Nothing, and the next wait is like the last one.
     Nothing,
-    /// A timer is due or fires earlier than those before, a request came, or the caller of the loop has something to do.
+    /// A timer fires earlier than those before, a request came, or the caller of the loop has something to do, such as to see
+    /// to timers that are due.
     Something,
     /// No event will announce it: there is something in `closed`, `ended`, `broken`, `lagged` or `resume`, or a shutdown is
     /// asked for.

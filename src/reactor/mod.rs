@@ -190,9 +190,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub fn begin(&mut self, now: Now) {
         debug_assert!(now.monotonic_ms >= self.core.now.monotonic_ms, "monotonic time went back");
         self.core.now = now;
-        if self.core.wake_at <= now.monotonic_ms {
-            self.core.attend();
-        }
     }
 
     /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.
