@@ -2,10 +2,11 @@
 
 mod stats;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
-pub use self::stats::{Closes, Dropped, Durations, Requests, Stats, Upgrades};
+pub use self::stats::{Closes, Dropped, Durations, Refusals, Requests, Stats, Upgrades};
 pub use crate::proto::handshake::Upgrade;
 pub use crate::proto::head::{Fields, RequestHead, list_elements};
 pub use crate::proto::response::{Body, Response};
@@ -133,16 +134,47 @@ pub enum Verdict {
     Accept(Acceptance),
     /// Answer with HTTP.
     Respond(Response),
+    /// Turn the request away with HTTP, for a reason that is counted and logged.
+    Refuse(Refused, Response),
     /// The answer comes with [`Context::respond`]. Until then the connection is not read. After
     /// [`Config::max_answer_ms`](crate::reactor::Config::max_answer_ms) it is 504. An upgrade can only be refused so.
     Later,
+}
+
+/// Why an application turns a request away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It comes from a page of an origin that may not connect.
+    Origin,
+    /// It is for a host that is not this server's.
+    Host,
+    /// No WebSocket is spoken at that path.
+    Path,
+    /// What it brings to say who asks is not valid.
+    Token,
+    /// None of the subprotocols that it offers is spoken.
+    Subprotocol,
+}
+
+impl Refused {
+    /// The reason in one word, as metrics and the log have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::Token => "token",
+            Self::Subprotocol => "subprotocol",
+        }
+    }
 }
 
 /// What the 101 says besides what the protocol demands.
 #[derive(Debug, Default)]
 pub struct Acceptance {
     /// One of the subprotocols that were offered.
-    pub subprotocol: Option<&'static str>,
+    pub subprotocol: Option<Cow<'static, str>>,
     /// Further fields.
     pub fields: Vec<(&'static str, String)>,
     /// Messages that do not come whole in one read go to [`Application::on_chunk`] piece by piece, in bounded memory.

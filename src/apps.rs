@@ -1,14 +1,31 @@
 //! Two small applications, for conformance and benchmarks: any path, any origin.
 
-use crate::app::{Application, ConnId, Context, Message, OwnedMessage, TopicId, TopicOptions};
 use std::convert::Infallible;
+
+use crate::app::{
+    Acceptance, Application, ConnId, Context, Message, OwnedMessage, Request, TopicId, TopicOptions, Verdict,
+};
 
 /// Sends every message back to its sender.
 #[derive(Debug, Default)]
-pub struct Echo;
+pub struct Echo {
+    subprotocol: Option<String>,
+}
+
+impl Echo {
+    /// Agrees to `subprotocol` where a client offers it; when it is `None`, to the first that a client offers.
+    #[must_use]
+    pub fn new(subprotocol: Option<String>) -> Self {
+        Self { subprotocol }
+    }
+}
 
 impl Application for Echo {
     type Mail = Infallible;
+
+    fn on_request<C: Context>(&mut self, _: &mut C, request: &Request<'_>) -> Verdict {
+        accept(request, self.subprotocol.as_deref())
+    }
 
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "the loop around it is compiled for this application")]
@@ -26,6 +43,15 @@ impl Application for Echo {
 #[derive(Debug, Default)]
 pub struct Fanout {
     everyone: Option<TopicId>,
+    subprotocol: Option<String>,
+}
+
+impl Fanout {
+    /// Agrees to `subprotocol` where a client offers it; when it is `None`, to the first that a client offers.
+    #[must_use]
+    pub fn new(subprotocol: Option<String>) -> Self {
+        Self { everyone: None, subprotocol }
+    }
 }
 
 impl Application for Fanout {
@@ -33,6 +59,10 @@ impl Application for Fanout {
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         self.everyone = Some(ctx.create_topic(TopicOptions::default()));
+    }
+
+    fn on_request<C: Context>(&mut self, _: &mut C, request: &Request<'_>) -> Verdict {
+        accept(request, self.subprotocol.as_deref())
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
@@ -47,4 +77,18 @@ impl Application for Fanout {
             ctx.publish(everyone, message.as_outgoing(), None);
         }
     }
+}
+
+/// Browsers fail a connection whose offer of subprotocols gets no answer.
+fn accept(request: &Request<'_>, subprotocol: Option<&str>) -> Verdict {
+    let mut offered = request.upgrade.iter().flat_map(|upgrade| upgrade.subprotocols());
+    let agreed = match subprotocol {
+        Some(name) => offered.find(|offered| *offered == name.as_bytes()),
+        None => offered.next(),
+    };
+    let agreed = agreed.and_then(|name| std::str::from_utf8(name).ok());
+    Verdict::Accept(Acceptance {
+        subprotocol: agreed.map(|name| name.to_owned().into()),
+        ..Acceptance::default()
+    })
 }

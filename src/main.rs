@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
 use switchboard::net::{Options, Server};
-use switchboard::ops::{Ops, Watched};
+use switchboard::ops::{Hosts, Ops, Watched};
+use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
 
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, token};
@@ -25,8 +26,8 @@ fn main() -> ExitCode {
     log::start(cli.log_format());
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::serve(&args),
-        Command::Echo(args) => bench(&args, Echo),
-        Command::Fanout(args) => bench(&args, Fanout::default()),
+        Command::Echo(args) => bench(&args, Echo::new(args.subprotocol.clone())),
+        Command::Fanout(args) => bench(&args, Fanout::new(args.subprotocol.clone())),
         Command::Token(command) => token::run(command).map_err(Into::into).and_then(|text| print(&text)),
         Command::Export(args) => archive::export(&args).map_err(Failure::from),
         Command::Import(args) => archive::import(&args).map_err(Failure::from),
@@ -53,7 +54,7 @@ fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
 
 /// Serves until SIGTERM or SIGINT.
 fn run(listen: &[SocketAddr], config: Config, common: &CommonArgs, app: impl Watched) -> Result<(), Failure> {
-    finish(bind(listen, config, common, app)?)
+    finish(bind(listen, config, common, None, app)?)
 }
 
 fn finish<A: Application>(server: Server<A>) -> Result<(), Failure> {
@@ -62,15 +63,20 @@ fn finish<A: Application>(server: Server<A>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Listens, and says where.
+/// Listens, and says where. `hosts`: those that requests may be for; any when `None`.
 fn bind<A: Watched>(
     listen: &[SocketAddr],
     config: Config,
     common: &CommonArgs,
+    hosts: Option<HostPolicy>,
     app: A,
 ) -> Result<Server<Ops<A>>, Failure> {
     let internal = common.internal_listen.clone();
-    let app = Ops::new(app, !internal.is_empty(), log::lost_lines);
+    let mut app = Ops::new(app, !internal.is_empty(), log::lost_lines);
+    if let Some(allowed) = hosts {
+        let loopback = listen.iter().chain(&internal).map(|address| address.ip().is_loopback());
+        app = app.with_hosts(Hosts::new(allowed, loopback.collect()));
+    }
     let options = Options {
         listen: listen.to_vec(),
         internal,

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use switchboard::api::Api;
 use switchboard::chat::{self, Chat, Limits, Mail};
-use switchboard::proto::OriginPolicy;
+use switchboard::proto::{HostPolicy, OriginPolicy};
 use switchboard::store::{self, Start};
 
 use crate::cli::ServeArgs;
@@ -20,6 +20,7 @@ const MIN_API_TOKEN: usize = 16;
 /// Serves until SIGTERM or SIGINT; then everything that was handed to the store is on the disk.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options = options(args)?;
+    let hosts = hosts(args)?;
     let keyring = args.verify.keyring(reread_on_hangup()?)?;
     if args.require_token && keyring.is_none() {
         return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
@@ -35,7 +36,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     if args.ephemeral {
         let start = Start { epoch: epoch()?, ..Start::default() };
         let chat = with_doors(Chat::new(options, None, start));
-        return finish(bind(&args.addresses(), args.config(), &args.common, chat)?);
+        return finish(bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?);
     }
     let keep = store::Options {
         window_ms: options.limits.key_window_ms,
@@ -44,7 +45,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     };
     let (client, worker, start) = store::open(&args.data, keep)?;
     let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
-    let server = bind(&args.addresses(), args.config(), &args.common, chat)?;
+    let server = bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?;
     let handle = server.handle();
     let store = worker.start(move |event| handle.send_blocking(Mail::Store(event)).is_ok())?;
     let ended = finish(server);
@@ -53,14 +54,21 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     ended.and(stored.map_err(Into::into))
 }
 
+fn hosts(args: &ServeArgs) -> Result<HostPolicy, Failure> {
+    let mut hosts = HostPolicy::default();
+    for host in &args.allow_host {
+        hosts.allow(host).map_err(|error| format!("--allow-host: {error}"))?;
+    }
+    Ok(hosts)
+}
+
 fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
     let mut origins = OriginPolicy::default();
     for origin in &args.allow_origin {
-        origins.allow(origin)?;
+        origins.allow(origin).map_err(|error| format!("--allow-origin: {error}"))?;
     }
     Ok(chat::Options {
         origins,
-        hosts: args.allow_host.clone(),
         strict_subprotocol: args.strict_subprotocol,
         history: args.history,
         guests: !args.require_token,

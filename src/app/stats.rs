@@ -1,6 +1,6 @@
 //! What a loop counts. Plain numbers that only grow, but for the few that say what is at the moment.
 
-use super::{CloseReason, SlowPolicy};
+use super::{CloseReason, Refused, SlowPolicy};
 
 /// What a loop has done since it began, and what it holds now; from [`Context::stats`](super::Context::stats).
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,8 @@ pub struct Stats {
     pub accepted: u64,
     /// What became of upgrades.
     pub upgrades: Upgrades,
+    /// Requests that the application turned away, by reason.
+    pub refusals: Refusals,
     /// What became of plain requests, and of what was to be one.
     pub requests: Requests,
     /// Upgraded connections that ended, by reason.
@@ -47,7 +49,7 @@ pub struct Upgrades {
     pub accepted: u64,
     /// The request breaks RFC 6455 4.2.1.
     pub invalid: u64,
-    /// The application said no.
+    /// The application answered with something else than a 101.
     pub refused: u64,
     /// Too many connections, or too much waits for slow readers.
     pub no_room: u64,
@@ -114,6 +116,33 @@ impl Closes {
             CloseReason::SlowConsumer => &mut self.slow_consumer,
             CloseReason::Shutdown(_) => &mut self.shutdown,
             CloseReason::Disconnected => &mut self.disconnected,
+        } += 1;
+    }
+}
+
+/// Requests that the application turned away, upgrades and others, by reason; see [`Refused`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// [`Refused::Origin`].
+    pub origin: u64,
+    /// [`Refused::Host`].
+    pub host: u64,
+    /// [`Refused::Path`].
+    pub path: u64,
+    /// [`Refused::Token`].
+    pub token: u64,
+    /// [`Refused::Subprotocol`].
+    pub subprotocol: u64,
+}
+
+impl Refusals {
+    pub(crate) fn count(&mut self, reason: Refused) {
+        *match reason {
+            Refused::Origin => &mut self.origin,
+            Refused::Host => &mut self.host,
+            Refused::Path => &mut self.path,
+            Refused::Token => &mut self.token,
+            Refused::Subprotocol => &mut self.subprotocol,
         } += 1;
     }
 }

@@ -3,7 +3,7 @@
 use super::identity::Claims;
 use super::session::{Address, Dialect};
 use super::{Chat, JSON, V1};
-use crate::app::{Acceptance, ConnId, Now, Request, RequestHead, Response, Verdict};
+use crate::app::{Acceptance, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict};
 
 /// An upgrade that was accepted, until its connection is open.
 #[derive(Debug)]
@@ -17,9 +17,6 @@ pub(super) struct Arriving {
 impl Chat {
     pub(super) fn answer_request(&mut self, request: &Request<'_>, now: Now) -> Verdict {
         let head = request.head;
-        if !self.is_known_host(head.authority()) {
-            return Verdict::Respond(Response::text(421, "this server does not answer for that host"));
-        }
         if request.upgrade.is_some() {
             log_upgrade(request);
             return self.upgrade_request(request, now);
@@ -45,38 +42,43 @@ impl Chat {
     fn upgrade_request(&mut self, request: &Request<'_>, now: Now) -> Verdict {
         let head = request.head;
         if !matches!(head.path(), "/" | "/ws") {
-            return Verdict::Respond(Response::text(404, "not found"));
+            return Verdict::Refuse(
+                Refused::Path,
+                Response::text(404, "not found; the chat is spoken at /ws"),
+            );
         }
         if !self.options.origins.admits(head.fields.first("origin"), head.authority()) {
-            let hint = "this origin may not connect; the server's --allow-origin adds one";
-            return Verdict::Respond(Response::text(403, hint));
+            return Verdict::Refuse(Refused::Origin, Response::text(403, origin_hint(head)));
         }
         let Some(upgrade) = request.upgrade else { return Verdict::Accept(Acceptance::default()) };
         let subprotocol = upgrade.choose_subprotocol(&[V1, JSON]);
         if subprotocol.is_none() && self.options.strict_subprotocol && upgrade.subprotocols().next().is_some()
         {
-            return Verdict::Respond(Response::text(400, "none of the offered subprotocols is known here"));
+            let hint = format!("none of the offered subprotocols is known here; offer {V1} or {JSON}");
+            return Verdict::Refuse(Refused::Subprotocol, Response::text(400, hint));
         }
         let claims = match token(head.target).map(|token| self.check_token(token, now)).transpose() {
             Ok(claims) => claims.map(Box::new),
             Err(why) => {
-                return Verdict::Respond(Response::text(401, why).field("WWW-Authenticate", "Bearer"));
+                let response = Response::text(401, why).field("WWW-Authenticate", "Bearer");
+                return Verdict::Refuse(Refused::Token, response);
             }
         };
         let dialect = if subprotocol == Some(JSON) { Dialect::Tutorial } else { Dialect::V1 };
         let address = Address::of(request.peer.ip());
         self.arriving = Some(Arriving { conn: request.conn, dialect, address, claims });
-        Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
+        Verdict::Accept(Acceptance { subprotocol: subprotocol.map(Into::into), ..Acceptance::default() })
     }
+}
 
-    fn is_known_host(&self, authority: &str) -> bool {
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.contains(']') => host,
-            _ => authority,
-        };
-        self.options.hosts.is_empty()
-            || self.options.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
-    }
+/// What lets a page connect that may not, with the origin and the host that were compared.
+fn origin_hint(head: &RequestHead<'_>) -> String {
+    let origin = head.fields.first("origin").map(String::from_utf8_lossy).unwrap_or_default();
+    format!(
+        "the origin \"{origin}\" may not connect to \"{}\"; start the server with --allow-origin \"{origin}\" if it is to",
+        Escaped(head.authority()),
+        origin = Escaped(&origin),
+    )
 }
 
 /// The parameter `token` of a request target. The alphabet of tokens needs no escapes.

@@ -94,15 +94,13 @@ mod timer {
 pub struct Options {
     /// Which pages may connect.
     pub origins: OriginPolicy,
-    /// Hosts that requests may be for; empty: any (against DNS rebinding).
-    pub hosts: Vec<String>,
     /// Refuse an upgrade that offers subprotocols none of which is ours.
     pub strict_subprotocol: bool,
     /// Messages that whoever comes in is given, unless they ask for another number.
     pub history: usize,
     /// Whoever has no token may speak.
     pub guests: bool,
-    /// Milliseconds of silence after which the server sends a Ping, as clients are told.
+    /// Milliseconds between two Pings of the server, as clients are told.
     pub heartbeat_ms: u64,
     /// For members of a room that read too slowly, by pattern of the room's name (see [`identity::Grant::pattern`]); the
     /// first that covers it counts. Others: the oldest messages make room, and the member is told (`lagged`).
@@ -119,7 +117,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             origins: OriginPolicy::default(),
-            hosts: Vec::new(),
             strict_subprotocol: false,
             history: 50,
             guests: true,

@@ -108,10 +108,12 @@ pub(crate) struct ServeArgs {
     /// Port on 127.0.0.1; --listen goes before it
     #[arg(long, env = "PORT", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
-    /// A page from this origin may connect, besides same origin and localhost; may stand more than once
-    #[arg(long, value_name = "SCHEME://HOST[:PORT]")]
+    /// A page from this origin may connect, besides same origin and localhost: SCHEME://HOST[:PORT], file://, null, an empty text
+    /// for an empty Origin, or * for any; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
-    /// Answer only requests for these hosts; may stand more than once [default: any]
+    /// Answer only requests for this host, on every path: HOST[:PORT], *.DOMAIN, or * for any; may be repeated [default: any, but
+    /// on a loopback address only localhost and loopback addresses, so that no page of a stranger gets in by DNS rebinding]
     #[arg(long, value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,
     /// Refuse clients that offer only subprotocols unknown here
@@ -170,6 +172,9 @@ pub(crate) struct BenchArgs {
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
+    /// The subprotocol to agree to where a client offers it [default: the first that it offers]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) subprotocol: Option<String>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
@@ -200,10 +205,14 @@ pub(crate) struct CommonArgs {
     /// New TCP connections in a second from one address; more get 503 (0: no limit)
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_new_per_second_per_address: u32,
-    /// Milliseconds of silence after which a client is asked for a sign of life (0: never)
+    /// Milliseconds that a client may take between the answer to a request and its next one on the same connection; above the
+    /// 60000 of common balancers (0: one request a connection)
+    #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.keep_alive_ms)]
+    keep_alive_timeout: u64,
+    /// Milliseconds between two Pings (0: none are sent)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.ping_ms)]
     pub(crate) ping_interval: u64,
-    /// Milliseconds that a client has for that sign; then it counts as gone (0: for ever)
+    /// Milliseconds of silence after a Ping until a client counts as gone (0: no limit)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
     pong_timeout: u64,
     /// Milliseconds after which a server that was told to stop ends, whoever is still connected
@@ -231,9 +240,12 @@ struct DeflateArgs {
     #[arg(long = "deflate-window", value_name = "BITS", default_value_t = 15, requires = "is_on",
         value_parser = clap::value_parser!(u8).range(9..=15))]
     window_bits: u8,
-    /// Compress each message for itself: no memory per connection, and a broadcast is compressed once
+    /// Compress each message to a client for itself: no compressor per connection, and a broadcast is compressed once
     #[arg(long = "deflate-no-context-takeover", requires = "is_on")]
     no_context_takeover: bool,
+    /// Ask clients to do so, too: no window per connection either. Safari does not do as it is asked, and its second message fails
+    #[arg(long = "deflate-client-no-context-takeover", requires = "is_on")]
+    client_no_context_takeover: bool,
 }
 
 impl CommonArgs {
@@ -251,6 +263,7 @@ impl CommonArgs {
         };
         config.proto.timeouts.ping_ms = self.ping_interval;
         config.proto.timeouts.pong_ms = self.pong_timeout;
+        config.proto.timeouts.keep_alive_ms = self.keep_alive_timeout;
         config.proto.deflate = self.deflate.config();
         config
     }
@@ -260,7 +273,7 @@ impl DeflateArgs {
     fn config(&self) -> Option<DeflateConfig> {
         self.is_on.then(|| DeflateConfig {
             server_no_context_takeover: self.no_context_takeover,
-            client_no_context_takeover: self.no_context_takeover,
+            client_no_context_takeover: self.client_no_context_takeover,
             server_max_window_bits: self.window_bits,
             client_max_window_bits: self.window_bits,
             ..DeflateConfig::default()

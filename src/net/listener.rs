@@ -32,14 +32,19 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// `only_v6`: an IPv6 address takes no IPv4 connections.
     pub(super) fn bind(
         address: SocketAddr,
+        only_v6: bool,
         entrance: Entrance,
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
+        if only_v6 {
+            socket.set_only_v6(true)?;
+        }
         // RX-10: a restart must not wait for TIME_WAIT.
         socket.set_reuse_address(true)?;
         // Inherited by accepted sockets on Linux: one write per tick needs no help from Nagle.

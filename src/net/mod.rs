@@ -200,8 +200,10 @@ impl<A: Application> Server<A> {
         let mut listeners = Vec::new();
         for (at, &address) in options.listen.iter().chain(&options.internal).enumerate() {
             let entrance = Entrance { listener: at, is_internal: at >= options.listen.len() };
-            let listener = Listener::bind(address, entrance, poll.registry(), Token(FIRST_LISTENER + at))
-                .map_err(|error| {
+            let token = Token(FIRST_LISTENER + at);
+            let only_v6 = shares_port_with_v4(address, &options);
+            let listener =
+                Listener::bind(address, only_v6, entrance, poll.registry(), token).map_err(|error| {
                     io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
                 })?;
             listeners.push(listener);
@@ -452,6 +454,14 @@ impl<A: Application> Server<A> {
         self.alarm.set(self.reactor.next_deadline(), now);
         self.alarm.timeout(now)
     }
+}
+
+/// Whether an IPv6 listener leaves IPv4 to another one on the same port. Alone it takes both.
+fn shares_port_with_v4(address: SocketAddr, options: &Options) -> bool {
+    let mut all = options.listen.iter().chain(&options.internal);
+    address.is_ipv6()
+        && address.port() != 0
+        && all.any(|other| other.is_ipv4() && other.port() == address.port())
 }
 
 #[inline]

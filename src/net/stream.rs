@@ -1,6 +1,6 @@
 //! The sockets of the loop.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
@@ -40,7 +40,7 @@ impl Socket for Stream {
     }
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(slices)
+        imp::write_vectored(&mut self.0, slices)
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -53,10 +53,10 @@ impl Socket for Stream {
 #[cfg(target_os = "linux")]
 #[expect(clippy::inline_always, reason = "nothing but a system call")]
 mod imp {
-    use std::io;
+    use std::io::{self, IoSlice};
 
     use mio::net::TcpStream;
-    use rustix::net::{RecvFlags, SendFlags, recv, send};
+    use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
     #[inline(always)]
     pub(super) fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
@@ -68,11 +68,16 @@ mod imp {
     pub(super) fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         Ok(send(stream, bytes, SendFlags::NOSIGNAL)?)
     }
+
+    /// As `writev`, which raises SIGPIPE where the peer is gone: the action of that signal is the embedding process's.
+    pub(super) fn write_vectored(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        Ok(sendmsg(stream, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
-    use std::io::{self, Read, Write};
+    use std::io::{self, IoSlice, Read, Write};
 
     use mio::net::TcpStream;
 
@@ -82,5 +87,9 @@ mod imp {
 
     pub(super) fn write(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
         stream.write(bytes)
+    }
+
+    pub(super) fn write_vectored(stream: &mut TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        stream.write_vectored(slices)
     }
 }

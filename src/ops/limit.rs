@@ -14,6 +14,8 @@ pub(super) enum Cause {
     Refused,
     /// What came is no request, or there is no room.
     Rejected,
+    /// The application turns a request away.
+    TurnedAway,
     /// The peer closed.
     ByPeer,
     /// The application closed.

@@ -85,6 +85,20 @@ fn connections(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
             ("draining", upgrades.draining),
         ],
     )?;
+    let refusals = &stats.refusals;
+    counters(
+        out,
+        "switchboard_refusals",
+        "Upgrades and plain requests that were turned away by reason",
+        "reason",
+        &[
+            ("origin", refusals.origin),
+            ("host", refusals.host),
+            ("path", refusals.path),
+            ("token", refusals.token),
+            ("subprotocol", refusals.subprotocol),
+        ],
+    )?;
     let requests = &stats.requests;
     counters(
         out,

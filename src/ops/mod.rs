@@ -2,6 +2,7 @@
 //! why each connection ended and that bad peers cannot flood.
 
 mod chat;
+mod hosts;
 mod limit;
 pub mod metrics;
 
@@ -9,11 +10,12 @@ use std::net::SocketAddr;
 
 use prometheus_client::encoding::DescriptorEncoder;
 
+pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
 use self::metrics::Snapshot;
 use crate::app::{
     Application, Body, Chunk, CloseReason, Closed, ConnId, Context, Escaped, HandshakeError, Message,
-    OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
+    OwnedMessage, Refused, Request, RequestHead, Response, TopicId, Verdict,
 };
 use crate::apps::{Echo, Fanout};
 use crate::proto::Millis;
@@ -74,6 +76,8 @@ pub struct Ops<A> {
     app: A,
     /// There are listeners for the operator alone, and these paths are on no other.
     has_internal: bool,
+    /// Which hosts requests may be for; any when `None`.
+    hosts: Option<Hosts>,
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
@@ -85,7 +89,14 @@ impl<A: Watched> Ops<A> {
     /// `has_internal`: only internal listeners answer the operator, and nobody else. `lost_lines` tells how many lines the
     /// log has lost.
     pub fn new(app: A, has_internal: bool, lost_lines: fn() -> u64) -> Self {
-        Self { app, has_internal, lost_lines, limit: LogLimit::default(), now: 0 }
+        Self { app, has_internal, hosts: None, lost_lines, limit: LogLimit::default(), now: 0 }
+    }
+
+    /// Answers only requests for these hosts, whatever their path.
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = Some(hosts);
+        self
     }
 
     /// Answers what is for the operator; `None`: it is for the application.
@@ -131,6 +142,20 @@ impl<A: Watched> Ops<A> {
         }
     }
 
+    /// Writes a line about a request that is turned away.
+    fn log_refusal(&mut self, request: &Request<'_>, reason: Refused) {
+        let (peer, reason) = (request.peer, reason.name());
+        let path = Escaped(request.head.path());
+        let host = Escaped(request.head.authority());
+        let origin = request.head.fields.first("origin").map(String::from_utf8_lossy);
+        let origin = origin.as_deref().map(|origin| tracing::field::display(Escaped(origin)));
+        if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {
+            tracing::info!(%peer, reason, %path, %host, origin, suppressed, "turned away");
+        } else {
+            tracing::debug!(%peer, reason, %path, %host, origin, "turned away");
+        }
+    }
+
     /// Writes a line about the end of a connection, at level `info` as far as its cause has lines left, else `debug`.
     fn log_end(&mut self, conn: ConnId, closed: &Closed) {
         let Closed { reason, peer, silent_ms, queued } = closed;
@@ -169,10 +194,18 @@ impl<A: Watched> Application for Ops<A> {
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
-        match self.answer(ctx, request) {
-            Some(response) => Verdict::Respond(response),
-            None => self.app.on_request(ctx, request),
+        let refusal = self.hosts.as_ref().and_then(|hosts| hosts.refusal(request));
+        let verdict = match refusal {
+            Some(response) => Verdict::Refuse(Refused::Host, response),
+            None => match self.answer(ctx, request) {
+                Some(response) => Verdict::Respond(response),
+                None => self.app.on_request(ctx, request),
+            },
+        };
+        if let Verdict::Refuse(reason, _) = &verdict {
+            self.log_refusal(request, *reason);
         }
+        verdict
     }
 
     fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {

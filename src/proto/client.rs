@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::deflate::{DeflateAgreement, DeflateConfig};
-use super::error::ResponseError;
+use super::error::{HeadError, ResponseError};
 use super::extension::Extensions;
 use super::handshake::{KEY_LEN, accept_key, write_field};
 use super::head::{Fields, HeadScanner, ResponseHead, with_response};
@@ -43,6 +43,8 @@ pub struct Agreement {
 pub struct ClientHandshake {
     key: [u8; KEY_LEN],
     scanner: HeadScanner,
+    /// Octets of interim responses, which come before the response.
+    interim_len: usize,
 }
 
 impl ClientHandshake {
@@ -71,10 +73,11 @@ impl ClientHandshake {
             write_field(out, name, value);
         }
         out.extend_from_slice(b"\r\n");
-        Self { key, scanner: HeadScanner::default() }
+        Self { key, scanner: HeadScanner::default(), interim_len: 0 }
     }
 
-    /// Looks at all octets received so far; `None` while the response head is incomplete.
+    /// Looks at all octets received so far; `None` while the response head is incomplete. Interim responses, such as
+    /// 100 Continue and 103 Early Hints, are passed over (RFC 9110 15.2), up to [`Limits::max_head`] octets of them.
     ///
     /// # Errors
     /// The first requirement of RFC 6455 4.1 that the response does not meet.
@@ -84,15 +87,29 @@ impl ClientHandshake {
         request: &ClientRequest<'_>,
         limits: &Limits,
     ) -> Result<Option<Agreement>, ResponseError> {
-        let Some(head_len) = self.scanner.find_end(received, limits).map_err(ResponseError::Head)? else {
-            return Ok(None);
-        };
-        with_response(&received[..head_len], limits, |head| {
-            let head = head?;
-            let subprotocol = self.check(&head, request)?;
-            let deflate = check_extensions(head.fields, request.deflate)?;
-            Ok(Some(Agreement { subprotocol, deflate, head_len }))
-        })
+        loop {
+            let behind = &received[self.interim_len..];
+            let Some(len) = self.scanner.find_end(behind, limits).map_err(ResponseError::Head)? else {
+                return Ok(None);
+            };
+            let head_len = self.interim_len + len;
+            let agreement = with_response(&behind[..len], limits, |head| {
+                let head = head?;
+                if is_interim(head.status) {
+                    return Ok(None);
+                }
+                let subprotocol = self.check(&head, request)?;
+                let deflate = check_extensions(head.fields, request.deflate)?;
+                Ok(Some(Agreement { subprotocol, deflate, head_len }))
+            })?;
+            if agreement.is_some() {
+                return Ok(agreement);
+            }
+            if head_len > limits.max_head {
+                return Err(ResponseError::Head(HeadError::TooLarge));
+            }
+            (self.interim_len, self.scanner) = (head_len, HeadScanner::default());
+        }
     }
 
     fn check(
@@ -115,7 +132,7 @@ impl ClientHandshake {
             return Err(ResponseError::Accept);
         }
         match fields.single("sec-websocket-protocol") {
-            Ok(None) => Ok(None),
+            Ok(None | Some(b"")) => Ok(None),
             Ok(Some(chosen)) => request
                 .subprotocols
                 .iter()
@@ -125,6 +142,11 @@ impl ClientHandshake {
             Err(_) => Err(ResponseError::Subprotocol),
         }
     }
+}
+
+/// RFC 9110 15.2: a response of class 1xx other than 101 is not the last one.
+fn is_interim(status: u16) -> bool {
+    matches!(status, 100..=199) && status != 101
 }
 
 /// RFC 6455 4.1: an extension that the client did not request fails the connection; so does, by RFC 7692 5.1 and 7.1,

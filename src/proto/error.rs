@@ -123,8 +123,10 @@ pub enum HeadError {
     TargetTooLong,
     /// More than [`super::Limits::max_fields`] fields.
     TooManyFields,
-    /// No Host field, or more than one (RFC 9112 3.2).
+    /// No Host field, more than one, or one that is no `host[:port]` (RFC 9112 3.2).
     Host,
+    /// A request-target in none of the forms that the method may have (RFC 9112 3.2).
+    Target,
     /// Content-Length that is no number, or differs, or stands beside Transfer-Encoding (RFC 9112 6.1, 6.3).
     BodyLength,
 }
@@ -134,7 +136,7 @@ impl HeadError {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Self::BareLineFeed | Self::Malformed(_) | Self::Host | Self::BodyLength => 400,
+            Self::BareLineFeed | Self::Malformed(_) | Self::Host | Self::Target | Self::BodyLength => 400,
             Self::UnsupportedVersion => 505,
             Self::TooLarge | Self::TooManyFields => 431,
             Self::TargetTooLong => 414,
@@ -151,7 +153,8 @@ impl fmt::Display for HeadError {
             Self::TooLarge => f.write_str("header section too large"),
             Self::TargetTooLong => f.write_str("request-target too long"),
             Self::TooManyFields => f.write_str("too many fields"),
-            Self::Host => f.write_str("exactly one Host field is required"),
+            Self::Host => f.write_str("exactly one Host field of the form host[:port] is required"),
+            Self::Target => f.write_str("the request-target is neither a path nor a URI"),
             Self::BodyLength => f.write_str("ambiguous body length"),
         }
     }
@@ -164,6 +167,8 @@ impl std::error::Error for HeadError {}
 pub enum HandshakeError {
     /// The method is not GET.
     Method,
+    /// The request-target is `*`, which names no resource.
+    Target,
     /// HTTP/1.0 knows no upgrade.
     HttpVersion,
     /// No `websocket` among the Upgrade tokens.
@@ -202,6 +207,7 @@ impl fmt::Display for HandshakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Method => "an upgrade needs GET",
+            Self::Target => "an upgrade needs a path, not *",
             Self::HttpVersion => "an upgrade needs HTTP/1.1",
             Self::Upgrade => "Upgrade must name websocket",
             Self::Connection => "Connection must name upgrade",

@@ -52,12 +52,11 @@ impl<'h> Upgrade<'h> {
     }
 }
 
-/// Whether a request wants to be an upgrade, well-formed or not. Other requests are plain HTTP.
+/// Whether a request wants to be an upgrade to WebSocket, well-formed or not: its Upgrade field names `websocket`, or it has a
+/// field of RFC 6455. Other requests are plain HTTP; an Upgrade to another protocol, such as `h2c`, is ignored (RFC 9110 7.8).
 #[must_use]
 pub fn wants_upgrade(head: &RequestHead<'_>) -> bool {
-    ["upgrade", "sec-websocket-key", "sec-websocket-version"]
-        .iter()
-        .any(|name| head.fields.first(name).is_some())
+    head.fields.names_token("upgrade", "websocket") || head.fields.has_prefix("sec-websocket-")
 }
 
 /// Checks an upgrade request by RFC 6455 4.2.1.
@@ -66,6 +65,10 @@ pub fn wants_upgrade(head: &RequestHead<'_>) -> bool {
 /// The first requirement that the request does not meet.
 pub fn check_upgrade<'h>(head: &RequestHead<'h>) -> Result<Upgrade<'h>, HandshakeError> {
     let fields = head.fields;
+    // RFC 6455 3: a WebSocket URI has a path.
+    if head.target == "*" {
+        return Err(HandshakeError::Target);
+    }
     if head.method != "GET" {
         return Err(HandshakeError::Method);
     }
@@ -78,7 +81,8 @@ pub fn check_upgrade<'h>(head: &RequestHead<'h>) -> Result<Upgrade<'h>, Handshak
     if !fields.names_token("connection", "upgrade") {
         return Err(HandshakeError::Connection);
     }
-    if head.body != BodyLength::None || fields.first("content-length").is_some() {
+    // RFC 9112 6.3: a Content-Length of 0 is no body.
+    if head.body != BodyLength::None {
         return Err(HandshakeError::Body);
     }
     if fields.single("origin").is_err() {

@@ -4,6 +4,7 @@
 
 use std::mem::MaybeUninit;
 
+use super::authority::Authority;
 use super::error::{HandshakeError, HeadError, ResponseError};
 use super::limits::Limits;
 
@@ -109,6 +110,14 @@ impl<'h> Fields<'h> {
     #[must_use]
     pub fn text(self, name: &str) -> Option<&'h str> {
         self.first(name).and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// Whether a field stands here whose name begins with `prefix`, in any case.
+    #[must_use]
+    pub fn has_prefix(self, prefix: &str) -> bool {
+        let begins =
+            |name: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+        self.list.iter().any(|field| begins(field.name))
     }
 
     /// Whether a comma-separated field names `token`, in any case (RFC 9110 5.6.1).
@@ -229,11 +238,12 @@ fn check_request<'h>(request: &'h httparse::Request<'_, 'h>) -> Result<RequestHe
         Ok(None) if minor_version == 0 => {}
         _ => return Err(HeadError::Host),
     }
-    if !is_request_target(request.path.unwrap_or_default()) {
-        return Err(HeadError::Malformed(httparse::Error::Token));
+    let method = request.method.unwrap_or_default();
+    if !is_request_target(method, request.path.unwrap_or_default()) {
+        return Err(HeadError::Target);
     }
     Ok(RequestHead {
-        method: request.method.unwrap_or_default(),
+        method,
         target: request.path.unwrap_or_default(),
         minor_version,
         body: body_length(fields, minor_version)?,
@@ -241,11 +251,16 @@ fn check_request<'h>(request: &'h httparse::Request<'_, 'h>) -> Result<RequestHe
     })
 }
 
-/// RFC 9112 3.2: origin-form, absolute-form or asterisk-form; authority-form belongs to CONNECT, which we do not do.
-fn is_request_target(target: &str) -> bool {
-    target.starts_with('/')
-        || target == "*"
-        || target.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme.as_bytes()))
+/// RFC 9112 3.2: origin-form, absolute-form or, for OPTIONS alone, asterisk-form; authority-form belongs to CONNECT, which we do
+/// not do.
+fn is_request_target(method: &str, target: &str) -> bool {
+    if target.starts_with('/') || target == "*" && method == "OPTIONS" {
+        return true;
+    }
+    let Some((scheme, rest)) = target.split_once("://") else { return false };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    // RFC 9110 4.2.1 and 4.2.4: no empty host, no userinfo.
+    is_scheme(scheme.as_bytes()) && !authority.is_empty() && Authority::parse(authority).is_some()
 }
 
 /// RFC 3986 3.1.
@@ -254,9 +269,9 @@ fn is_scheme(scheme: &[u8]) -> bool {
         && scheme.iter().all(|octet| octet.is_ascii_alphanumeric() || b"+-.".contains(octet))
 }
 
-/// Host is `uri-host [":" port]` (RFC 9110 7.2): none of the octets that would begin another part of a URI.
+/// Host is `uri-host [":" port]` (RFC 9110 7.2); it may be empty where the target has no authority (RFC 9112 3.2).
 fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|octet| octet.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(octet))
+    std::str::from_utf8(host).is_ok_and(|host| Authority::parse(host).is_some())
 }
 
 /// RFC 9112 6.1 to 6.3: anything that two recipients could read differently is refused.

@@ -11,6 +11,7 @@
 //! | long payloads, read in place | [`Connection::room`] | [`Connection::room`] |
 
 mod assembly;
+mod authority;
 pub mod body;
 mod buffer;
 pub mod client;
@@ -26,6 +27,7 @@ pub mod extension;
 mod frame;
 pub mod handshake;
 pub mod head;
+mod host;
 mod input;
 mod limits;
 mod mask;
@@ -42,6 +44,7 @@ pub use connection::{Connection, Event, ReadyState, SendError};
 pub use deflate::{DeflateAgreement, DeflateConfig, DeflatePool, Encoding, WindowBits};
 pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
 pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_masked_frames};
+pub use host::{HostPolicy, InvalidHost, is_address_authority, is_loopback_authority};
 #[cfg(feature = "net")]
 pub(crate) use input::Content;
 pub use input::Input;

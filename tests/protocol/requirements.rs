@@ -138,3 +138,43 @@ fn a_client_refuses_every_answer_but_the_101_to_its_request() {
         assert_eq!(answer(&response), Err(error), "{response}");
     }
 }
+
+#[test]
+fn a_client_passes_over_interim_responses_and_an_empty_subprotocol() {
+    let request = ClientRequest { host: "localhost", target: "/", ..Default::default() };
+    let start = |sent: &mut Vec<u8>| ClientHandshake::start(&request, [7; 16], sent);
+    let mut sent = Vec::new();
+    start(&mut sent);
+    let sent = String::from_utf8(sent).unwrap();
+    let key = sent.split("Sec-WebSocket-Key: ").nth(1).unwrap().split("\r\n").next().unwrap();
+    let accept = String::from_utf8(accept_key(key.as_bytes()).to_vec()).unwrap();
+    let good = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol:\r\n\r\n"
+    );
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
+    for interim in
+        [String::new(), "HTTP/1.1 100 Continue\r\n\r\n".to_owned(), early.to_owned(), early.repeat(3)]
+    {
+        let response = interim + &good + "frames";
+        for cut in 0..=response.len() {
+            let mut handshake = start(&mut Vec::new());
+            let mut receive = |len: usize| {
+                handshake.receive(&response.as_bytes()[..len], &request, &Limits::default()).unwrap()
+            };
+            let agreed = receive(cut).or_else(|| receive(response.len())).unwrap();
+            assert_eq!(&response[agreed.head_len..], "frames");
+            assert_eq!(agreed.subprotocol, None);
+        }
+    }
+    // A server may not go on with them for ever.
+    let mut handshake = start(&mut Vec::new());
+    let endless = early.repeat(1_000);
+    let outcome = handshake.receive(endless.as_bytes(), &request, &Limits::default());
+    assert_eq!(outcome, Err(ResponseError::Head(HeadError::TooLarge)));
+    // 1xx is not the last word, whatever comes behind it.
+    let mut handshake = start(&mut Vec::new());
+    let refused = format!("{early}HTTP/1.1 403 Forbidden\r\n\r\n");
+    let outcome = handshake.receive(refused.as_bytes(), &request, &Limits::default());
+    assert_eq!(outcome, Err(ResponseError::Status(403)));
+}

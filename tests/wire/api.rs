@@ -432,7 +432,8 @@ fn without_a_token_file_there_is_no_api() {
     let server = Launch::serve().start();
     let mut client = Client::connect(server.addr);
     client.send(
-        format!("GET /api/v1/rooms HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n\r\n").as_bytes(),
+        format!("GET /api/v1/rooms HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n")
+            .as_bytes(),
     );
     assert_eq!(client.response().0.status, 404);
     let short = Scratch::new("token", b"hunter2\n");
@@ -461,7 +462,7 @@ fn ch_17_tokens_are_in_no_log() {
 fn requests_follow_each_other_on_one_connection() {
     let api = Api::start(&[]);
     let mut client = Client::connect(api.server.addr);
-    let auth = format!("Host: x\r\nAuthorization: Bearer {TOKEN}\r\n");
+    let auth = format!("Host: localhost\r\nAuthorization: Bearer {TOKEN}\r\n");
     let mut requests = String::new();
     for i in 0..20 {
         let body = json!({ "user": "Robot", "text": format!("number {i}") }).to_string();

@@ -56,6 +56,7 @@ impl Running {
     fn start() -> Self {
         let mut options = Options::listen("127.0.0.1:0".parse().unwrap());
         options.config.proto.timeouts.handshake_ms = 2000;
+        options.config.proto.timeouts.keep_alive_ms = 2000;
         options.drain_ms = 0;
         let asked = Arc::new(AtomicUsize::new(0));
         let server = Server::bind(options, Reflect { asked: Arc::clone(&asked) }).unwrap();

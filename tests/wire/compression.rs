@@ -17,7 +17,7 @@ fn echo(more: &[&str]) -> Server {
 
 /// Each message for itself, in both directions, so that no test has to keep a context.
 fn frugal_echo() -> Server {
-    echo(&["--deflate-no-context-takeover"])
+    echo(&["--deflate-no-context-takeover", "--deflate-client-no-context-takeover"])
 }
 
 fn open(server: &Server) -> Client {
@@ -79,7 +79,13 @@ fn the_flags_say_what_is_agreed() {
                 "permessage-deflate; server_max_window_bits=10",
             ),
             (
-                &["--deflate", "--deflate-no-context-takeover", "--deflate-window", "9"],
+                &[
+                    "--deflate",
+                    "--deflate-no-context-takeover",
+                    "--deflate-client-no-context-takeover",
+                    "--deflate-window",
+                    "9",
+                ],
                 "permessage-deflate; client_max_window_bits",
                 "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
                  server_max_window_bits=9; client_max_window_bits=9",

@@ -16,6 +16,7 @@ mod handshake;
 mod messages;
 mod ops;
 mod page;
+mod peers;
 mod policy;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]

@@ -62,7 +62,7 @@ fn hs_13_s31_s32_the_origin_policy() {
 
 #[test]
 fn hs_13_the_same_origin_is_the_one_the_client_asked_for() {
-    let server = Launch::serve().start();
+    let server = Launch::serve().args(&["--allow-host", "*"]).start();
     let status = |host, origin| origin_status(server.addr, host, origin);
     assert_eq!(status("chat.example.org:8080", "http://chat.example.org:8080"), Some(101));
     assert_eq!(status("chat.example.org", "http://chat.example.org"), Some(101));
@@ -76,7 +76,7 @@ fn hs_13_the_same_origin_is_the_one_the_client_asked_for() {
 fn hs_13_an_allowed_origin_is_one_scheme_host_and_port() {
     let server = Launch::serve()
         .args(&["--allow-origin", "https://allowed.example", "--allow-origin"])
-        .args(&["http://b.example:81"]);
+        .args(&["http://b.example:81", "--allow-host", "chat.example.org"]);
     let server = server.start();
     let status = |origin| origin_status(server.addr, "chat.example.org", origin);
     assert_eq!(status("https://allowed.example"), Some(101));
