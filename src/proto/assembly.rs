@@ -10,6 +10,9 @@ use crate::simd::Utf8Validator;
 /// The farthest that deflate refers back, in bytes (RFC 7692 7.1.2).
 const WINDOW: usize = 32 * 1024;
 
+/// Fragments of a message that may bring nothing; every other one brings an octet at least.
+const EMPTY_FRAGMENTS: u64 = 4096;
+
 /// An unfinished message: one contiguous buffer that grows with what arrived, never with what was claimed.
 #[derive(Debug)]
 pub(super) struct Assembly {
@@ -43,9 +46,11 @@ impl Assembly {
         self.compressed_len.unwrap_or(self.data.len() as u64 + self.passed_on)
     }
 
+    /// However many fragments a long message may have, those that bring nothing have a limit of their own.
     pub(super) fn count_fragment(&mut self, limit: u32) -> Result<(), ProtocolError> {
         self.fragments += 1;
-        if self.fragments > limit { Err(ProtocolError::TooManyFragments) } else { Ok(()) }
+        let is_flood = u64::from(self.fragments) > EMPTY_FRAGMENTS + self.arrived_len();
+        if self.fragments > limit || is_flood { Err(ProtocolError::TooManyFragments) } else { Ok(()) }
     }
 
     /// Unmasks `piece` in place and keeps it. `outstanding`: bytes of the frame still to come after it. When there is no

@@ -18,7 +18,7 @@ pub struct Limits {
     ///
     /// One connection holds at most twice this (a buffer that doubles) while a message is unfinished.
     pub max_message: u64,
-    /// Frames of one message; above it the connection fails with 1008.
+    /// Frames of one message; above it the connection fails with 1008. So it does when 4096 of them bring nothing.
     pub max_fragments: u32,
     /// Pings and Pongs that a peer may send in a second; above it the connection fails with 1008.
     pub max_control_per_second: u32,
@@ -49,12 +49,17 @@ impl Limits {
     }
 }
 
-/// How long an endpoint waits for its peer. Zero turns a wait off, except for `handshake_ms` and `close_ms`.
+/// How long an endpoint waits for its peer. Zero turns a wait off, except for `handshake_ms` and `close_ms`; with
+/// a `keep_alive_ms` of zero a connection carries one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
-    /// From accept to the end of the opening handshake; not reset by bytes that arrive.
+    /// From accept to the end of the opening handshake, and from the first octet of a later request to its last; not reset by
+    /// bytes that arrive.
     pub handshake_ms: Millis,
-    /// Silence after which a Ping is sent.
+    /// Between the answer to a plain request and the first octet of the next one on the same connection. Balancers keep idle
+    /// connections for 60 s; the server must not be the first to end them, or a request is lost on the way.
+    pub keep_alive_ms: Millis,
+    /// Between two Pings, whether or not the peer talks; while one is unanswered no other is sent.
     pub ping_ms: Millis,
     /// Silence after a Ping after which the peer counts as gone.
     pub pong_ms: Millis,
@@ -67,7 +72,14 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { handshake_ms: 10_000, ping_ms: 25_000, pong_ms: 10_000, message_ms: 30_000, close_ms: 5_000 }
+        Self {
+            handshake_ms: 10_000,
+            keep_alive_ms: 75_000,
+            ping_ms: 25_000,
+            pong_ms: 10_000,
+            message_ms: 30_000,
+            close_ms: 5_000,
+        }
     }
 }
 

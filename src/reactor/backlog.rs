@@ -318,6 +318,29 @@ mod tests {
     }
 
     #[test]
+    fn what_is_merged_is_charged_with_the_memory_that_it_takes() {
+        let budget = Budget::default();
+        let mut backlog = Backlog::default();
+        for count in 1..=5_000 {
+            backlog.push_copy(&[7; 10], 0, &budget);
+            let memory: usize = backlog
+                .chunks
+                .iter()
+                .map(|chunk| match &chunk.data {
+                    Data::Owned(bytes, _) => bytes.capacity(),
+                    _ => 0,
+                })
+                .sum();
+            assert_eq!(backlog.len(), 10 * count);
+            assert_eq!(budget.used(), memory, "{count} pieces");
+        }
+        backlog.advance(20_000, |_| ());
+        assert!(budget.used() >= backlog.len() && budget.used() < 2 * MERGE_LEN + backlog.len());
+        drop(backlog);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
     fn drop_newest_keeps_what_waits_and_nothing_for_one_alone_is_dropped() {
         let budget = Budget::default();
         let mut backlog = Backlog::default();

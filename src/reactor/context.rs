@@ -55,6 +55,7 @@ impl Context for Core {
         self.end_run();
         let chain = &mut self.table[conn.index as usize].chain;
         self.outbox.attach_long(chain, message.into_payload());
+        self.input_until = 0;
         self.stats.messages_out += 1;
         Ok(())
     }

@@ -49,6 +49,9 @@ pub(super) struct Core {
     pub(super) now: Now,
     pub(super) table: Slab<Entry>,
     pub(super) outbox: Outbox,
+    /// Length of the outbox, in bytes, from which on it is written before more input is taken: [`Config::high_water`], and 0 once
+    /// the tick has queued as much elsewhere.
+    pub(super) input_until: usize,
     /// Connections with something to write or to look at.
     pub(super) dirty: Vec<u32>,
     pub(super) topics: Slab<Topic>,
@@ -104,6 +107,7 @@ impl Core {
         Self {
             deflate: DeflatePool::new(&config.proto),
             proto: Arc::new(config.proto.clone()),
+            input_until: config.high_water.max(1),
             config,
             now,
             table: Slab::new(),
@@ -192,6 +196,9 @@ impl Core {
             if self.outbox.has_run() {
                 self.end_run_at(start);
             }
+            if start > self.config.max_tick_output {
+                return self.overflow(index);
+            }
             self.outbox.begin_run(index, start);
         }
     }
@@ -204,6 +211,10 @@ impl Core {
     #[inline(never)]
     fn end_run_at(&mut self, end: usize) {
         if let Some((index, start)) = self.outbox.end_run() {
+            // Offsets have 32 bits. What goes to nobody any more is whole messages.
+            if u32::try_from(end).is_err() {
+                return self.overflow(index);
+            }
             let entry = &mut self.table[index as usize];
             self.outbox.attach(&mut entry.chain, start, end);
             if !entry.flags.dirty {
@@ -348,6 +359,11 @@ impl Core {
         !(self.closed.is_empty() && self.ended.is_empty() && self.broken.is_empty() && self.lagged.is_empty())
     }
 
+    /// More is queued for a connection than may be: it is closed at the end of the flush.
+    pub(super) fn overflow(&mut self, index: u32) {
+        self.overflowed.push(index);
+    }
+
     /// Bytes that wait for a connection, those of this tick included.
     pub(super) fn queued_len(&mut self, index: u32) -> usize {
         self.end_run();
@@ -388,6 +404,7 @@ impl Core {
             }
         }
         self.outbox.clear();
+        self.input_until = self.config.high_water.max(1);
         if !self.dirty_topics.is_empty() {
             self.clear_topics();
         }

@@ -15,7 +15,7 @@ pub(super) struct HttpPhase {
     /// What arrived of a head that is not complete.
     pub(super) buffer: Vec<u8>,
     pub(super) scanner: HeadScanner,
-    /// The head must be complete by then; bytes that arrive do not move it.
+    /// The head must be complete by then, or have begun where the connection is kept alive; bytes that arrive do not move it.
     pub(super) deadline: Millis,
     /// A request whose body has not arrived whole.
     pub(super) pending: Option<Box<Pending>>,
@@ -25,6 +25,8 @@ pub(super) struct HttpPhase {
     pub(super) is_deferred: bool,
     /// Requests answered so far.
     pub(super) requests: u32,
+    /// A request was answered, and nothing of the next one has arrived.
+    pub(super) is_kept_alive: bool,
 }
 
 /// What is to be known of a request when it is answered.

@@ -9,7 +9,7 @@ use super::keep::Left;
 use super::outbox::{Chain, Segment};
 use super::topics::Piece;
 use super::{Reactor, Socket};
-use crate::app::{Application, CloseReason, ConnId, SlowPolicy};
+use crate::app::{Application, CloseReason, SlowPolicy};
 
 /// Up to this many bytes are gathered into one hot buffer rather than handed over piece by piece.
 const CORK_LEN: usize = 64 * 1024;
@@ -101,9 +101,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             self.flush_connection(index);
         }
         self.core.clear_tick();
-        while let Some(index) = self.core.overflowed.pop() {
-            let generation = self.core.table[index as usize].generation;
-            self.core.close_for(ConnId { index, generation }, CloseReason::SlowConsumer, "slow consumer");
+        if !self.core.overflowed.is_empty() {
+            for index in std::mem::take(&mut self.core.overflowed) {
+                let conn = self.core.conn(index);
+                self.core.close_for(conn, CloseReason::SlowConsumer, "slow consumer");
+            }
+            // The Close frames; a connection that is closing cannot overflow again.
+            self.flush_all();
         }
         if self.core.queues.used() > self.core.config.max_queued {
             self.core.shed();

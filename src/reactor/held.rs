@@ -1,9 +1,8 @@
-//! What is kept of messages that are unfinished, and input that waits for the next tick, because what came before it inflated
-//! to enough for one turn.
+//! What is kept of messages that are unfinished, and input that waits for a later tick: what came before it inflated to enough for
+//! one turn, or its answers are not read.
 
 use super::core::Core;
 use super::entry::Phase;
-use super::receive::frames;
 use super::{Reactor, Socket};
 use crate::app::Application;
 use crate::proto::ProtocolError;
@@ -73,7 +72,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let mut rest = self.core.take_held(index);
         let conn = self.core.conn(index);
-        frames(&mut self.app, &mut self.core, conn, &mut rest);
+        self.input(conn, &mut rest);
         // What is in the socket was announced before.
         self.core.resume_later(index);
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::admission::Refusal;
 use super::core::Core;
 use super::entry::{Awaited, Ending, HttpPhase, Phase};
-use super::receive::frames;
 use super::{Reactor, Socket};
 use crate::app::{Acceptance, Application, CloseReason, ConnId, Entrance, Request, Response, Verdict};
 use crate::proto::handshake::{Upgrade, check_upgrade, wants_upgrade, write_accept};
@@ -32,16 +31,24 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Takes head after head from `bytes`; behind an accepted upgrade the rest are frames (S6).
     pub(super) fn heads(&mut self, index: u32, mut bytes: &mut [u8]) {
         let proto = Arc::clone(&self.core.proto);
+        let now = self.core.now.monotonic_ms;
         while !bytes.is_empty() {
             let is_flooded = self.core.queued_len(index) > self.core.config.high_water;
             let http = match &mut self.core.table[index as usize].phase {
                 Phase::Http(http) => http,
                 Phase::Open(_) => {
-                    let conn = self.core.conn(index);
-                    return frames(&mut self.app, &mut self.core, conn, bytes);
+                    if is_flooded {
+                        return self.core.hold(index, bytes);
+                    }
+                    return self.input(self.core.conn(index), bytes);
                 }
                 Phase::Ending { .. } => return,
             };
+            if std::mem::take(&mut http.is_kept_alive) {
+                http.deadline = now + proto.timeouts.handshake_ms;
+                self.core.arm(index);
+                continue;
+            }
             if http.awaited.is_some() {
                 http.buffer = bytes.to_vec();
                 http.is_deferred = true;
@@ -99,12 +106,19 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             return;
         };
         let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn, entrance };
-        match (self.app.on_request(&mut self.core, &request), upgrade) {
+        let verdict = self.app.on_request(&mut self.core, &request);
+        let is_refused = matches!(verdict, Verdict::Respond(_) | Verdict::Refuse(..));
+        self.core.stats.upgrades.refused += u64::from(upgrade.is_some() && is_refused);
+        match (verdict, upgrade) {
             (Verdict::Later, _) => self.core.arm(index),
             (Verdict::Accept(acceptance), Some(upgrade)) => self.upgrade(conn, &upgrade, &acceptance),
             (Verdict::Accept(_), None) => self.core.answer(conn, &upgrade_required()),
             // An upgrade that is refused ends the connection: a proxy may have taken it for granted (HS-11).
             (Verdict::Respond(response), _) => self.core.answer(conn, &response),
+            (Verdict::Refuse(reason, response), _) => {
+                self.core.stats.refusals.count(reason);
+                self.core.answer(conn, &response);
+            }
         }
     }
 
@@ -142,7 +156,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let agreed = deflate.iter().map(|(_, field)| ("Sec-WebSocket-Extensions", field.as_str()));
         let further = acceptance.fields.iter().map(|(name, value)| (*name, value.as_str()));
         let fields: Vec<_> = agreed.chain(further).collect();
-        write_accept(upgrade.key, acceptance.subprotocol, &fields, &mut self.core.outbox.bytes);
+        write_accept(upgrade.key, acceptance.subprotocol.as_deref(), &fields, &mut self.core.outbox.bytes);
         self.core.wrote(conn.index, start);
         let mut connection = Connection::server(&self.core.proto, self.core.now.monotonic_ms);
         if let Some((agreement, _)) = deflate {
@@ -208,18 +222,24 @@ impl Core {
     /// Answers the request that is awaited, if it still is.
     pub(super) fn answer(&mut self, conn: ConnId, response: &Response) {
         let start = self.outbox.len();
-        let deadline = self.now.monotonic_ms + self.proto.timeouts.handshake_ms;
+        let now = self.now.monotonic_ms;
+        let (keep_alive_ms, handshake_ms) =
+            (self.proto.timeouts.keep_alive_ms, self.proto.timeouts.handshake_ms);
         let is_draining = self.drain.is_some();
         let Some(entry) = self.entry(conn) else { return };
         let Phase::Http(http) = &mut entry.phase else { return };
         let Some(Awaited { head_only, closes }) = http.awaited.take() else { return };
-        http.deadline = deadline;
-        let closes = closes || is_draining;
+        // A request that has begun meanwhile is not idleness.
+        http.is_kept_alive = http.buffer.is_empty();
+        http.deadline = now + if http.is_kept_alive { keep_alive_ms } else { handshake_ms };
+        let closes = closes || is_draining || keep_alive_ms == 0;
         self.stats.requests.answered += 1;
         response.write(head_only, closes, self.now.unix_ms, &mut self.outbox.bytes);
         self.wrote(conn.index, start);
         if closes {
             self.finish(conn.index, CloseReason::Disconnected, Ending::HalfClose);
+        } else {
+            self.arm(conn.index);
         }
     }
 
@@ -228,7 +248,6 @@ impl Core {
         self.answer(conn, response);
         // What has come meanwhile was not read.
         if self.entry(conn).is_some_and(|entry| matches!(entry.phase, Phase::Http(_))) {
-            self.arm(conn.index);
             self.resume_later(conn.index);
         }
     }
@@ -263,6 +282,7 @@ impl HttpPhase {
             pending: None,
             is_deferred: false,
             requests: 0,
+            is_kept_alive: false,
         }
     }
 }

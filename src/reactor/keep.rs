@@ -123,7 +123,7 @@ impl Core {
         let is_open = matches!(entry.phase, Phase::Open(_)) && entry.local_reason.is_none();
         let has_room = count == 0 || !is_open || entry.backlog_len() + count <= self.config.max_backlog;
         if !has_room {
-            self.overflowed.push(index);
+            self.overflow(index);
         }
         has_room
     }

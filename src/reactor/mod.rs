@@ -62,8 +62,12 @@ pub struct Config {
     /// Bytes that compressed messages may inflate to in one turn of a connection; the message that passes it is finished,
     /// the rest of the input waits for the next tick. A few KiB of input can inflate to a thousand times as much.
     pub max_inflated: usize,
-    /// A connection with more than this many bytes to be written is not read.
+    /// Bytes queued for a connection above which no more input of it is taken, not even what has been read already. One
+    /// answer may pass it.
     pub high_water: usize,
+    /// Bytes that one tick may queue for single connections together, and for each topic. A connection for which it would be
+    /// more is closed with 1008. Offsets have 32 bits: at most 4 GiB - 1.
+    pub max_tick_output: usize,
     /// All unfinished messages together, and input that waits (see `max_inflated`), in bytes; above it a connection whose message grows fails with 1013.
     pub max_unfinished: usize,
     /// A connection for which more than this many bytes wait is closed with 1008. What one tick brings to a
@@ -101,6 +105,7 @@ impl Default for Config {
             receive_buffer: 64 * 1024,
             max_inflated: 1024 * 1024,
             high_water: 64 * 1024,
+            max_tick_output: 1 << 30,
             max_backlog: 1024 * 1024,
             max_unfinished: 256 * 1024 * 1024,
             max_queue_age_ms: 30_000,
@@ -240,15 +245,21 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             let Some(entry) = self.core.entry(conn) else { continue };
             entry.flags.resumes = false;
             self.read_turn(conn);
-            if self.core.outbox.is_large() {
-                self.flush_all();
-            }
+            self.flush_if_much();
         }
     }
 
     /// Another thread sent something to the application.
     pub fn mail(&mut self, mail: A::Mail) {
         self.app.on_mail(&mut self.core, mail);
+        self.flush_if_much();
+    }
+
+    /// Writes what is queued where it is so much that it should not wait for the end of the tick.
+    fn flush_if_much(&mut self) {
+        if self.core.outbox.is_large() || self.core.input_until == 0 {
+            self.flush_all();
+        }
     }
 
     /// Does what is due.
@@ -352,6 +363,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.fired = fired;
         while let Some(token) = self.core.pop_app_timer() {
             self.app.on_timer(&mut self.core, token);
+            self.flush_if_much();
         }
         self.drain_some();
         self.core.reset_wake();

@@ -6,10 +6,6 @@ use super::topics::{Joined, Membership, Piece, Topic};
 use crate::app::{CloseReason, ConnId, Outgoing, Published, SlowPolicy, TopicId};
 use crate::proto::{Encoding, MAX_FRAME_HEADER_LEN, MessageKind, Opcode, write_frame};
 
-/// What one tick may encode for single connections when it publishes, in bytes: with context takeover every receiver
-/// costs a copy. Whom it is too much for is closed as a slow consumer.
-const MAX_OUTBOX_LEN: usize = 1 << 30;
-
 impl Core {
     /// Adds a connection to a topic or variant, once.
     pub(super) fn join(&mut self, index: u32, topic: u32, policy: SlowPolicy) {
@@ -107,6 +103,10 @@ impl Core {
         if state.members.is_empty() {
             return 0;
         }
+        if state.batch.len() + message.payload().len() > self.config.max_tick_output {
+            self.overflowed.extend_from_slice(&state.members);
+            return 0;
+        }
         let except = except
             .filter(|conn| {
                 self.table.get(conn.index as usize).is_some_and(|e| e.generation == conn.generation)
@@ -137,6 +137,9 @@ impl Core {
         }
         let end = batch.len() as u32;
         debug_assert!((end - start) as usize <= message.payload().len() + MAX_FRAME_HEADER_LEN);
+        if end as usize > self.config.high_water {
+            self.input_until = 0;
+        }
         state.has_exceptions |= except.is_some();
         state.pieces.push(Piece { order, start, end, except, key });
         state.members.len() - usize::from(except.is_some())
@@ -155,7 +158,7 @@ impl Core {
             if except == Some(conn) {
                 continue;
             }
-            if start + message.payload().len() > MAX_OUTBOX_LEN {
+            if start + message.payload().len() > self.config.max_tick_output {
                 too_much.push(conn);
             } else if connection.encode(message, &mut self.outbox.bytes).is_ok() {
                 self.wrote(index, start);

@@ -3,7 +3,6 @@
 use std::io;
 
 use super::entry::{Ending, Phase};
-use super::receive::frames;
 use super::{Reactor, Socket};
 use crate::app::{Application, ConnId};
 
@@ -75,7 +74,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             Ok(count) if count > 0 => {
                 self.core.stats.bytes_in += count as u64;
                 match &self.core.table[index as usize].phase {
-                    Phase::Open(_) => frames(&mut self.app, &mut self.core, conn, &mut buffer[..count]),
+                    Phase::Open(_) => self.input(conn, &mut buffer[..count]),
                     Phase::Http(_) => self.http_input(index, &mut buffer[..count]),
                     Phase::Ending { .. } => {}
                 }

@@ -44,19 +44,57 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         core.stats.bytes_in += count as u64;
         connection.heard(core.now.monotonic_ms);
         core.express = if connection.sends_plain() { conn.to_bits() } else { NOBODY };
-        match connection.quick_message(&mut receive[..count]) {
+        let left = match connection.quick_message(&mut receive[..count]) {
             Ok((message, behind)) => {
                 core.stats.messages_in += 1;
                 app.on_message(core, conn, message);
-                if !behind.is_empty() {
-                    frames(app, core, conn, behind);
-                }
+                if behind.is_empty() { 0 } else { frames(app, core, conn, behind).len() }
             }
-            Err(octets) => frames(app, core, conn, octets),
-        }
+            Err(octets) => frames(app, core, conn, octets).len(),
+        };
         core.express = NOBODY;
-        if self.core.outbox.is_large() {
+        if left > 0 || self.core.outbox.is_large() {
+            self.flush_much(conn, count - left..count);
+        }
+    }
+
+    /// Writes what is queued, and goes on with the octets that are left in the receive buffer.
+    #[inline(never)]
+    fn flush_much(&mut self, conn: ConnId, left: std::ops::Range<usize>) {
+        if left.is_empty() {
+            return self.flush_all();
+        }
+        let mut buffer = std::mem::take(&mut self.receive);
+        self.go_on(conn, &mut buffer.as_mut()[left]);
+        self.receive = buffer;
+        self.flush_if_much();
+    }
+
+    /// Takes the input of a connection that may be open. When much is queued it is written in between; when it cannot be
+    /// written, or too much came of this input already, the rest is kept for a later tick.
+    pub(super) fn input(&mut self, conn: ConnId, octets: &mut [u8]) {
+        let left = frames(&mut self.app, &mut self.core, conn, octets);
+        if !left.is_empty() {
+            self.go_on(conn, left);
+        }
+    }
+
+    #[cold]
+    fn go_on(&mut self, conn: ConnId, mut octets: &mut [u8]) {
+        for round in 1.. {
             self.flush_all();
+            let high_water = self.core.config.high_water;
+            let Some(entry) = self.core.entry(conn) else { return };
+            if !matches!(entry.phase, Phase::Open(_)) {
+                return;
+            }
+            if round == INPUT_ROUNDS || entry.backlog_len() > high_water {
+                return self.core.hold(conn.index, octets);
+            }
+            octets = frames(&mut self.app, &mut self.core, conn, octets);
+            if octets.is_empty() {
+                return;
+            }
         }
     }
 
@@ -66,11 +104,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         match result {
             Ok(count) if *count > 0 => {
                 self.core.stats.bytes_in += *count as u64;
-                frames(&mut self.app, &mut self.core, conn, &mut self.receive.as_mut()[..*count]);
+                let mut buffer = std::mem::take(&mut self.receive);
+                self.input(conn, &mut buffer.as_mut()[..*count]);
+                self.receive = buffer;
                 self.core.resume_later(conn.index);
-                if self.core.outbox.is_large() {
-                    self.flush_all();
-                }
+                self.flush_if_much();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.ready_any(conn, readiness),
             result => self.nothing_read(conn.index, result),
@@ -88,27 +126,39 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if readiness.readable || readiness.read_closed {
             self.read_turn(conn);
         }
-        if self.core.outbox.is_large() {
-            self.flush_all();
-        }
+        self.flush_if_much();
     }
 }
 
+/// How often what came of one read is written before the rest of it waits for the next tick.
+const INPUT_ROUNDS: u32 = 4;
+
 /// Octets of a connection that may be open. The table is asked for it again after each callback, which may have ended it.
+/// Returns what is left, because so much is queued that it is to be written first; see [`Reactor::input`].
 #[inline(never)]
-pub(super) fn frames<A: Application>(app: &mut A, core: &mut Core, conn: ConnId, mut octets: &mut [u8]) {
+pub(super) fn frames<'b, A: Application>(
+    app: &mut A,
+    core: &mut Core,
+    conn: ConnId,
+    mut octets: &'b mut [u8],
+) -> &'b mut [u8] {
     let now = core.now.monotonic_ms;
     let mut is_plain = true;
     if let Some(Phase::Open(connection)) = core.phase(conn) {
         connection.heard(now);
     }
-    while let Some(Phase::Open(connection)) = core.phase(conn) {
+    loop {
+        let until = core.input_until;
+        if core.outbox.len() >= until {
+            break;
+        }
+        let Some(Phase::Open(connection)) = core.phase(conn) else { return &mut [] };
         octets = match connection.quick_message(octets) {
             Ok((message, behind)) => {
                 core.stats.messages_in += 1;
                 app.on_message(core, conn, message);
                 if behind.is_empty() && is_plain {
-                    return;
+                    return behind;
                 }
                 behind
             }
@@ -116,12 +166,16 @@ pub(super) fn frames<A: Application>(app: &mut A, core: &mut Core, conn: ConnId,
                 is_plain = false;
                 match any_event(app, core, conn, rest) {
                     Some(behind) => behind,
-                    None => break,
+                    None => {
+                        octets = &mut [];
+                        break;
+                    }
                 }
             }
         };
     }
     core.note_unfinished(conn.index);
+    octets
 }
 
 /// One event of any kind; gives what is behind it. `None`: it was the last one.
@@ -148,7 +202,9 @@ fn any_event<'b, A: Application>(
             core.stats.messages_in += u64::from(is_last);
             app.on_chunk(core, conn, Chunk { kind, payload: payload.as_mut_bytes(), is_last });
         }
-        Ok(Some(Arrived::Ping(_) | Arrived::Pong(_))) => core.wrote(conn.index, start),
+        Ok(Some(Arrived::Ping(_))) => core.wrote(conn.index, start),
+        // The next Ping is due earlier than the end of the wait for this Pong.
+        Ok(Some(Arrived::Pong(_))) => core.arm(conn.index),
         Ok(Some(Arrived::Close(frame))) => {
             core.wrote(conn.index, start);
             core.finish(conn.index, CloseReason::Peer(frame), Ending::HalfClose);

@@ -174,7 +174,7 @@ fn pr_08_a_log_that_nobody_reads_holds_up_nobody() {
         Client::open(addr).echo("as ever");
         assert_below("time for an echo", start.elapsed(), secs(2));
         let mut client = Client::connect(addr);
-        client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let (_, body) = client.response();
         let body = String::from_utf8(body).unwrap();
         let lost =
@@ -264,13 +264,14 @@ fn rx_11_what_the_log_leaves_out_is_counted() {
     let lines = server.log().len();
     for _ in 0..1000 {
         let mut client = Client::connect(server.addr);
-        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+        client
+            .send(b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
         assert_eq!(client.head().status, 426);
     }
     chatter(&server, 1000);
     assert_below("lines", server.log().len() - lines, 60);
     let mut client = Client::connect(server.addr);
-    client.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    client.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let body = String::from_utf8(client.response().1).unwrap();
     let value = |name: &str| -> usize {
         let line =
@@ -314,4 +315,29 @@ fn pr_13_a_low_limit_of_descriptors_is_raised_or_told_of() {
     let server = Launch::echo().with_descriptors(256).start();
     server.wait_for_log("few descriptors");
     Client::open(server.addr).echo("served nevertheless");
+}
+
+/// An embedding process may have left SIGPIPE at its default action, which ends it. `writev` has no flag against that, so the
+/// backlog must not go out by it: here the call is deadly.
+#[test]
+fn pr_16_what_waits_for_a_peer_that_is_gone_is_written_without_sigpipe() {
+    let mut server = Launch::echo().with_faults(&["writev:signal=SIGKILL"]).start();
+    let long = "x".repeat(900_000);
+    let mut slow = Client::open(server.addr);
+    for _ in 0..3 {
+        slow.send(&text(&long));
+    }
+    for _ in 0..3 {
+        slow.expect_text(&long);
+    }
+    let mut gone = Client::open(server.addr);
+    for _ in 0..3 {
+        gone.send(&text(&long));
+    }
+    gone.half_close();
+    std::thread::sleep(millis(300));
+    drop(gone);
+    std::thread::sleep(millis(300));
+    Client::open(server.addr).echo("still here");
+    server.assert_alive();
 }

@@ -284,13 +284,13 @@ fn rx_11_bad_peers_do_not_flood_the_log() {
     for i in 0..10_000 {
         let mut client = Client::connect(server.addr);
         let request = match i % 4 {
-            0 => "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n",
+            0 => "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n",
             1 => "\x16\x03\x01 this is no HTTP\r\n\r\n",
             2 => {
-                "GET /ws HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.example\r\nUpgrade: websocket\r\nConnection: \
+                "GET /ws HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\nUpgrade: websocket\r\nConnection: \
                   Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             }
-            _ => "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            _ => "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         };
         client.send(request.as_bytes());
         let _ = client.end(SOON);
@@ -350,6 +350,7 @@ fn rx_07_all_queues_together_have_a_ceiling() {
         client.stream.set_write_timeout(Some(millis(20))).unwrap();
         while client.try_send(&message).is_ok() {}
         slow.push(client);
+        healthy.echo("during");
     }
     let refused = refused.expect("the ceiling is reached");
     assert_eq!(refused.status, 503);

@@ -95,8 +95,15 @@ fn ms_04_a_message_that_is_not_finished_in_time_fails_the_connection() {
         let (mut server, mut out) = (server(), Vec::new());
         server.heard(20_000);
         assert_eq!(receive(&mut server, bytes, &[]).error, None);
+        assert_eq!(server.handle_timeout(25_000, &mut out), Timeout::Pinged);
+        out.clear();
         // More octets do not move the deadline.
-        server.heard(49_000);
+        server.heard(34_000);
+        assert_eq!(server.handle_timeout(35_000, &mut out), Timeout::Pinged, "no Pong has come");
+        out.clear();
+        server.heard(44_900);
+        assert_eq!(server.handle_timeout(45_000, &mut out), Timeout::Pinged);
+        out.clear();
         assert_eq!(server.next_timeout(), Some(50_000));
         assert_eq!(server.handle_timeout(49_999, &mut out), Timeout::NotDue);
         assert_eq!(server.handle_timeout(50_000, &mut out), Timeout::MessageOverdue);
@@ -107,7 +114,9 @@ fn ms_04_a_message_that_is_not_finished_in_time_fails_the_connection() {
     server.stream_messages(true);
     receive(&mut server, begun[2], &[]);
     server.heard(30_000);
-    assert_eq!(server.handle_timeout(30_000, &mut out), Timeout::NotDue);
+    assert_eq!(server.handle_timeout(30_000, &mut out), Timeout::Pinged);
+    server.heard(90_000);
+    assert_eq!(server.handle_timeout(90_000, &mut out), Timeout::Pinged);
 }
 
 #[test]
@@ -124,11 +133,14 @@ fn fr_13_control_frames_are_limited_by_the_second() {
 }
 
 #[test]
-fn a_sign_of_life_moves_the_ping_but_not_the_close_deadline() {
+fn a_sign_of_life_lets_the_connection_live_but_does_not_move_the_close_deadline() {
     let (mut server, mut out) = (server(), Vec::new());
-    server.handle_timeout(25_000, &mut out);
+    server.heard(20_000);
+    assert_eq!(server.next_timeout(), Some(25_000), "a peer that talks is pinged all the same");
+    assert_eq!(server.handle_timeout(25_000, &mut out), Timeout::Pinged);
     server.heard(30_000);
-    assert_eq!(server.next_timeout(), Some(55_000));
+    receive(&mut server, &frame(Role::Server, true, Pong, b""), &[]);
+    assert_eq!(server.next_timeout(), Some(50_000), "the schedule does not wait for the Pong");
     server.close(CloseCode::NORMAL, "", 40_000, &mut out);
     server.heard(44_000);
     let mut bytes = frame(Role::Server, true, Text, b"still talking");

@@ -136,3 +136,23 @@ fn fr_01_a_claim_is_refused_before_anything_is_kept() {
         assert_eq!(outcome.error, Some(ProtocolError::FrameTooLarge), "{claim}");
     }
 }
+
+/// Fragments that bring something are no flood, however many there are; those that bring nothing are one, however long a message
+/// may be.
+#[test]
+fn fr_07_fragments_that_bring_nothing_are_limited_whatever_the_limit_on_messages() {
+    let config =
+        ProtoConfig { limits: Limits::default().with_max_message(64 << 20), ..ProtoConfig::default() };
+    for (payload, ok) in [(vec![], false), (vec![b'x'], true), (vec![b'x'; 100], true)] {
+        for streams in [false, true] {
+            let mut server = connection(Role::Server, &config);
+            server.stream_messages(streams);
+            let mut bytes = masked(false, Binary, &payload);
+            bytes.extend(masked(false, Continuation, &payload).repeat(20_000));
+            bytes.extend(masked(true, Continuation, &payload));
+            let outcome = receive(&mut server, &bytes, &[]);
+            let expected = (!ok).then_some(ProtocolError::TooManyFragments);
+            assert_eq!(outcome.error, expected, "{} octets each, streamed: {streams}", payload.len());
+        }
+    }
+}

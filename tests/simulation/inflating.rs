@@ -110,6 +110,53 @@ fn cp_02_events_do_not_add_to_the_budget() {
     }
 }
 
+/// A message of so many octets, each 32 of which are a block with BFINAL set, as RFC 7692 7.2.3.5 allows: the inflater starts again
+/// behind each.
+fn final_blocks(blocks: usize) -> Vec<u8> {
+    let block = [&[0x01, 27, 0, !27, 0xFF][..], &[b'x'; 27]].concat();
+    let mut payload = block.repeat(blocks);
+    // RFC 7692 7.2.3.4: an empty block, of which the tail is left out.
+    payload.push(0);
+    let mut frame = vec![0xC2, 0xFE];
+    frame.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// Blocks that bring nothing: each octet costs, whatever comes out.
+fn empty_blocks(count: usize) -> Vec<u8> {
+    let mut payload = [0, 0, 0, 0xFF, 0xFF].repeat(count);
+    payload.push(0);
+    let mut frame = vec![0xC2, 0xFE];
+    frame.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+#[test]
+fn cp_02_what_goes_in_costs_whatever_comes_out() {
+    let mut config = Config::default();
+    config.proto.deflate = Some(DeflateConfig::default());
+    // At 4 KiB for each final block 1,800 of them are seven turns and more; of empty blocks 2 x 60,000 octets are less than one.
+    for (input, least) in [(final_blocks(1_800), 7), (empty_blocks(12_000).repeat(5), 2)] {
+        let mut few = Few::new(Sink::default(), config.clone());
+        let (bomber, other) = (opened(&mut few), opened(&mut few));
+        few.send(bomber, &input);
+        let expected = if least == 7 { 1 } else { 5 };
+        let mut ticks = 0;
+        while messages(&few, bomber) < expected {
+            few.send(other, &masked(0x81, b"hello"));
+            few.tick();
+            ticks += 1;
+            assert!(ticks < 1_000, "{:?}", few.reactor.app().closed);
+            assert_eq!(messages(&few, other), ticks, "the other one is served in each turn");
+        }
+        assert!(ticks >= least, "{ticks} turns");
+    }
+}
+
 /// A FIN behind held input is met in its turn.
 #[test]
 fn cp_02_what_is_held_is_delivered_before_the_fin() {

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs, unreachable_pub, reason = "a test")]
 #![allow(missing_debug_implementations, reason = "a test")]
 
+mod amplification;
 mod application;
 mod client;
 mod doors;

@@ -109,6 +109,64 @@ fn a_connection_brings_one_receive_buffer_in_a_tick() {
 }
 
 #[test]
+fn a_connection_is_kept_alive_for_as_long_as_balancers_keep_it_and_a_head_has_its_own_time() {
+    let mut few = Few::new(Counter::default(), Config::default());
+    let [waits, drips, late] = [(); 3].map(|()| few.accept([127, 0, 0, 1], Entrance::default()));
+    for conn in [waits, drips, late] {
+        few.send(conn, GET);
+    }
+    few.tick();
+    assert_eq!(few.reactor.app().requests, 3);
+    few.tick_after(65_000);
+    assert!(!few.is_ended(waits) && !few.is_ended(drips), "the default of common balancers is 60 s");
+    few.send(waits, GET);
+    few.send(drips, b"GET / HT");
+    few.tick();
+    assert_eq!(few.reactor.app().requests, 4);
+    few.read(drips);
+    few.tick_after(5_000);
+    few.send(drips, b"TP/1.1\r\n");
+    few.tick_after(5_500);
+    assert!(few.read(drips).starts_with("HTTP/1.1 408 ") && few.is_ended(drips), "a head has 10 s");
+    assert!(few.is_ended(late), "75 s have passed");
+    few.tick_after(70_000);
+    assert!(few.is_ended(waits));
+    // A head that began in the read that brought the request before it has its time, too.
+    let coalesced = few.accept([127, 0, 0, 1], Entrance::default());
+    few.send(coalesced, &[GET, b"GET / HT"].concat());
+    few.tick();
+    few.read(coalesced);
+    few.tick_after(10_500);
+    assert!(few.read(coalesced).starts_with("HTTP/1.1 408 "));
+}
+
+#[test]
+fn pings_keep_to_their_interval_though_the_pong_may_take_longer() {
+    for (pong_ms, talks) in [(5_000, false), (0, false), (5_000, true), (300, true)] {
+        let mut config = Config::default();
+        (config.proto.timeouts.ping_ms, config.proto.timeouts.pong_ms) = (1_000, pong_ms);
+        let mut few = Few::new(Counter::default(), config);
+        let conn = few.connect();
+        few.read(conn);
+        let mut pings = Vec::new();
+        for at in 0..500_u64 {
+            few.tick_after(10);
+            if talks {
+                few.send(conn, &masked(0x81, b"0"));
+            }
+            let said = few.wires[&conn].borrow_mut().client_takes(usize::MAX);
+            if said.windows(2).any(|octets| octets == [0x89, 0]) {
+                pings.push(at * 10);
+                few.send(conn, &masked(0x8A, b""));
+            }
+        }
+        assert_eq!(pings.len(), 4, "{pong_ms} {talks}: {pings:?}");
+        let gaps = pings.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.into_iter().all(|gap| (1_000..1_100).contains(&gap)), "{pong_ms} {talks}: {pings:?}");
+    }
+}
+
+#[test]
 fn nothing_behind_a_text_that_is_not_utf_8_reaches_the_application() {
     for behind in [masked(0x81, b"1"), masked(0x82, b"1"), masked(0x89, b"")] {
         for before in [vec![], masked(0x81, b"0")] {

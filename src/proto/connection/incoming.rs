@@ -19,7 +19,8 @@ pub(crate) enum Arrived<'b> {
     Close(CloseFrame),
 }
 
-/// Octets of a compressed message that are inflated for one [`Event::Chunk`]; deflate makes at most 1,032 of each.
+/// Octets of a compressed message that are inflated at once; deflate makes at most 1,032 of each. A pause
+/// ([`Connection::pause_after_inflating`]) can come between two pieces.
 const INFLATED_AT_ONCE: usize = 1024;
 
 impl Connection {
@@ -83,8 +84,8 @@ impl Connection {
                     let Some(header) = self.read_header(input)? else { return Ok(None) };
                     self.begin_frame(&header)?;
                     let is_whole = header.payload_len <= input.len() as u64;
-                    let is_inflated_by_pieces = self.streams && header.payload_len > INFLATED_AT_ONCE as u64;
-                    if !is_whole || is_inflated_by_pieces && self.deflate.is_some() {
+                    let is_long = header.payload_len > INFLATED_AT_ONCE as u64;
+                    if !is_whole || is_long && self.is_inflating() {
                         self.awaits = Awaits::Payload;
                         if input.is_empty() {
                             return Ok(None);
@@ -220,13 +221,20 @@ impl Connection {
         Ok(Some(Arrived::Message(kind, Content::Borrowed(payload))))
     }
 
+    /// Whether the payload of the frame that has begun belongs to a compressed message.
+    fn is_inflating(&self) -> bool {
+        let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        !self.frame.opcode.is_control()
+            && message.map_or(self.frame.rsv1, |message| message.compressed_len.is_some())
+    }
+
     /// Part of the payload is in the input: it is copied once, to where the whole is put together.
     fn piece_of_frame<'b>(
         &mut self,
         input: &mut Input<'b>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Arrived<'b>>, ProtocolError> {
-        let most = if self.streams && self.deflate.is_some() { INFLATED_AT_ONCE } else { usize::MAX };
+        let most = if self.is_inflating() { INFLATED_AT_ONCE } else { usize::MAX };
         let take = input.len().min(usize::try_from(self.frame.remaining).unwrap_or(usize::MAX)).min(most);
         let piece = input.take(take);
         if !self.frame.opcode.is_control() {
@@ -301,13 +309,16 @@ impl Connection {
                 }
                 Ok(Arrived::Ping(payload))
             }
-            _ => Ok(Arrived::Pong(payload)),
+            _ => {
+                self.timer.ponged(self.timer.last_heard(), &self.config.timeouts);
+                Ok(Arrived::Pong(payload))
+            }
         }
     }
 
     /// Control frames cost a peer nothing and us an answer, so there is a limit to them.
     fn count_control(&mut self) -> Result<(), ProtocolError> {
-        let second = (self.timer.since() / 1000) as u32;
+        let second = (self.timer.last_heard() / 1000) as u32;
         if second != self.control_second {
             (self.control_second, self.control_count) = (second, 0);
         }

@@ -166,10 +166,12 @@ impl Connection {
         self.streams = streams;
     }
 
-    /// Bounds what a turn costs: once `bytes` were inflated of one input, [`Self::next_event`] gives `None` with input
-    /// left over. Keep [`Input::rest`](crate::proto::Input::rest), and go on with it in a later turn. Without this, `None` means that all is eaten.
+    /// Bounds what a turn costs: once one input has cost as much as inflating `bytes` does, [`Self::next_event`] returns `None`
+    /// with input left over. Keep [`Input::rest`](crate::proto::Input::rest), and go on with it in a later turn. Without this,
+    /// `None` means that all of the input was taken.
     ///
-    /// A message that passes the bound is finished first.
+    /// Counted are the bytes that come out, the octets that go in (eight bytes each: headers of blocks may bring nothing), and
+    /// each final block (4 KiB: the inflater starts again behind it).
     pub fn pause_after_inflating(&mut self, bytes: usize) {
         if let Some(deflate) = &mut self.deflate {
             deflate.pause_after(bytes);
@@ -237,7 +239,7 @@ impl Connection {
         if !self.is_mid_message() {
             self.unfinished_since = Millis::MAX;
         } else if self.unfinished_since == Millis::MAX {
-            self.unfinished_since = self.timer.since();
+            self.unfinished_since = self.timer.last_heard();
         }
         let limits = &self.config.limits;
         let longest = limits.max_frame.min(limits.max_message).min(MAX_QUICK_PAYLOAD) as u32;
@@ -261,7 +263,7 @@ impl Connection {
         is_timed.then(|| self.unfinished_since + message_ms)
     }
 
-    /// Does what is due at `now`: a Ping after silence, a Close after an unanswered Ping or in an unfinished message.
+    /// Does what is due at `now`: the next Ping, a Close after an unanswered Ping or in an unfinished message.
     pub fn handle_timeout(&mut self, now: Millis, out: &mut Vec<u8>) -> Timeout {
         let timeout = match self.message_deadline() {
             Some(deadline) if deadline <= now => Timeout::MessageOverdue,
@@ -273,7 +275,10 @@ impl Connection {
             Timeout::Pinged => {
                 self.write(Opcode::Ping, &[], out);
                 self.timer.pinged(now);
-                if let Some(deflate) = &mut self.deflate {
+                // A peer that does nothing but answer Pings was last heard nearly one interval ago.
+                if self.timer.silent_ms(now) >= self.config.timeouts.ping_ms / 2
+                    && let Some(deflate) = &mut self.deflate
+                {
                     deflate.rest();
                 }
             }

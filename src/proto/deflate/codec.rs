@@ -85,6 +85,11 @@ impl Inflater {
         self.history = None;
     }
 
+    /// Final blocks in the message so far.
+    pub(super) fn final_blocks(&self) -> u64 {
+        self.final_blocks
+    }
+
     /// Appends what `input` inflates to, until `data` is longer than `limit`. `arrived`: the octets of the message so
     /// far, these included.
     pub(super) fn inflate(

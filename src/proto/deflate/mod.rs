@@ -38,6 +38,11 @@ use super::message::{MessageKind, Outgoing};
 const MIN_WINDOW_BITS: u8 = 9;
 const MAX_WINDOW_BITS: u8 = 15;
 
+/// What an octet that goes in is counted as, in bytes that come out: the header of a block may cost so much and bring nothing.
+const OCTET_COST: usize = 8;
+/// What a block with BFINAL set is counted as, in bytes that come out: the inflater starts again behind it, with its window.
+const FINAL_BLOCK_COST: usize = 4096;
+
 /// Inflaters that a pool keeps for the next message.
 const KEPT_INFLATERS: usize = 8;
 /// Capacity that the pool's buffer keeps between messages, in bytes.
@@ -49,7 +54,9 @@ pub struct DeflateConfig {
     /// The server compresses each message for itself: less memory, and one compression for all receivers of a broadcast,
     /// against messages that are a little longer.
     pub server_no_context_takeover: bool,
-    /// The client compresses each message for itself: the server holds no inflater between messages.
+    /// The client compresses each message for itself: the server holds no inflater between messages. A server that sets this asks
+    /// it of every client; Safari keeps its window all the same, and its second message fails. What a client offers by itself is
+    /// agreed to in any case.
     pub client_no_context_takeover: bool,
     /// The largest LZ77 window of the server, as a power of two; 9 to 15, what lies outside is moved there.
     pub server_max_window_bits: u8,
@@ -202,7 +209,8 @@ pub(super) struct Deflate {
     inflater: Option<Box<Inflater>>,
     /// Octets of the message in progress.
     arrived: u64,
-    /// Bytes that were inflated since the last pause, and those after which there is one.
+    /// What inflating has cost since the last pause, in bytes that come out or would at the same cost, and after how many there is
+    /// one.
     inflated: usize,
     pause_after: usize,
 }
@@ -300,9 +308,10 @@ impl Deflate {
         let inflater = self.inflater.get_or_insert_with(|| {
             Box::new(if self.in_takeover { Inflater::new(self.in_bits) } else { self.pool.take_inflater() })
         });
-        let before = data.len();
+        let (before, blocks_before) = (data.len(), inflater.final_blocks());
         let outcome = inflater.inflate(piece, data, limit, self.arrived);
-        self.inflated += data.len() - before;
+        let blocks = (inflater.final_blocks() - blocks_before) as usize;
+        self.inflated += data.len() - before + piece.len() * OCTET_COST + blocks * FINAL_BLOCK_COST;
         outcome
     }
 
