@@ -2,7 +2,6 @@
 
 mod stats;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -174,7 +173,10 @@ impl Refused {
 #[derive(Debug, Default)]
 pub struct Acceptance {
     /// One of the subprotocols that were offered.
-    pub subprotocol: Option<Cow<'static, str>>,
+    pub subprotocol: Option<&'static str>,
+    /// Where `subprotocol` is `None`: agree to the first one that is offered, whatever it is. Browsers fail a connection whose
+    /// offer gets no answer.
+    pub any_subprotocol: bool,
     /// Further fields.
     pub fields: Vec<(&'static str, String)>,
     /// Messages that do not come whole in one read go to [`Application::on_chunk`] piece by piece, in bounded memory.

@@ -1,4 +1,4 @@
-//! Two small applications, for conformance and benchmarks: any path, any origin.
+//! Two small applications, for conformance and benchmarks: any path, any origin, any subprotocol.
 
 use std::convert::Infallible;
 
@@ -6,25 +6,20 @@ use crate::app::{
     Acceptance, Application, ConnId, Context, Message, OwnedMessage, Request, TopicId, TopicOptions, Verdict,
 };
 
-/// Sends every message back to its sender.
-#[derive(Debug, Default)]
-pub struct Echo {
-    subprotocol: Option<String>,
+/// Accepts every upgrade, with the first subprotocol that it offers.
+fn accept() -> Verdict {
+    Verdict::Accept(Acceptance { any_subprotocol: true, ..Acceptance::default() })
 }
 
-impl Echo {
-    /// Agrees to `subprotocol` where a client offers it; when it is `None`, to the first that a client offers.
-    #[must_use]
-    pub fn new(subprotocol: Option<String>) -> Self {
-        Self { subprotocol }
-    }
-}
+/// Sends every message back to its sender.
+#[derive(Debug, Default)]
+pub struct Echo;
 
 impl Application for Echo {
     type Mail = Infallible;
 
-    fn on_request<C: Context>(&mut self, _: &mut C, request: &Request<'_>) -> Verdict {
-        accept(request, self.subprotocol.as_deref())
+    fn on_request<C: Context>(&mut self, _: &mut C, _: &Request<'_>) -> Verdict {
+        accept()
     }
 
     #[inline(always)]
@@ -43,15 +38,6 @@ impl Application for Echo {
 #[derive(Debug, Default)]
 pub struct Fanout {
     everyone: Option<TopicId>,
-    subprotocol: Option<String>,
-}
-
-impl Fanout {
-    /// Agrees to `subprotocol` where a client offers it; when it is `None`, to the first that a client offers.
-    #[must_use]
-    pub fn new(subprotocol: Option<String>) -> Self {
-        Self { everyone: None, subprotocol }
-    }
 }
 
 impl Application for Fanout {
@@ -61,8 +47,8 @@ impl Application for Fanout {
         self.everyone = Some(ctx.create_topic(TopicOptions::default()));
     }
 
-    fn on_request<C: Context>(&mut self, _: &mut C, request: &Request<'_>) -> Verdict {
-        accept(request, self.subprotocol.as_deref())
+    fn on_request<C: Context>(&mut self, _: &mut C, _: &Request<'_>) -> Verdict {
+        accept()
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
@@ -77,18 +63,4 @@ impl Application for Fanout {
             ctx.publish(everyone, message.as_outgoing(), None);
         }
     }
-}
-
-/// Browsers fail a connection whose offer of subprotocols gets no answer.
-fn accept(request: &Request<'_>, subprotocol: Option<&str>) -> Verdict {
-    let mut offered = request.upgrade.iter().flat_map(|upgrade| upgrade.subprotocols());
-    let agreed = match subprotocol {
-        Some(name) => offered.find(|offered| *offered == name.as_bytes()),
-        None => offered.next(),
-    };
-    let agreed = agreed.and_then(|name| std::str::from_utf8(name).ok());
-    Verdict::Accept(Acceptance {
-        subprotocol: agreed.map(|name| name.to_owned().into()),
-        ..Acceptance::default()
-    })
 }

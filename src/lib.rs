@@ -21,7 +21,7 @@
 //!     use switchboard::apps::Echo;
 //!     use switchboard::net::{Options, Server};
 //!
-//!     Server::bind(Options::listen(([127, 0, 0, 1], 9001).into()), Echo::default())?.run()
+//!     Server::bind(Options::listen(([127, 0, 0, 1], 9001).into()), Echo)?.run()
 //! }
 //! # #[cfg(not(feature = "net"))]
 //! # fn main() {}

@@ -26,8 +26,8 @@ fn main() -> ExitCode {
     log::start(cli.log_format());
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::serve(&args),
-        Command::Echo(args) => bench(&args, Echo::new(args.subprotocol.clone())),
-        Command::Fanout(args) => bench(&args, Fanout::new(args.subprotocol.clone())),
+        Command::Echo(args) => bench(&args, Echo),
+        Command::Fanout(args) => bench(&args, Fanout::default()),
         Command::Token(command) => token::run(command).map_err(Into::into).and_then(|text| print(&text)),
         Command::Export(args) => archive::export(&args).map_err(Failure::from),
         Command::Import(args) => archive::import(&args).map_err(Failure::from),

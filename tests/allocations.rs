@@ -186,7 +186,7 @@ fn an_echo_allocates_nothing() {
             if len * depth > 64 * 1024 {
                 continue;
             }
-            let mut world = World::new(Echo::default(), 3);
+            let mut world = World::new(Echo, 3);
             for at in 0..3 {
                 world.sends(at, masked(opcode, len).repeat(depth));
             }
@@ -201,7 +201,7 @@ fn an_echo_allocates_nothing() {
 #[test]
 fn a_flood_allocates_for_reads_and_not_for_messages() {
     const MESSAGES: usize = 10_000;
-    let mut world = World::new(Echo::default(), 3);
+    let mut world = World::new(Echo, 3);
     let bytes = masked(Opcode::Binary, 20).repeat(MESSAGES);
     let reads = 3 * bytes.len().div_ceil(64 * 1024);
     (0..3).for_each(|at| world.sends(at, bytes.clone()));
@@ -257,7 +257,7 @@ fn a_send_to_another_connection_allocates_nothing() {
 
 #[test]
 fn pings_and_pongs_allocate_nothing() {
-    let mut world = World::new(Echo::default(), 2);
+    let mut world = World::new(Echo, 2);
     world.sends(0, [masked(Opcode::Ping, 20), masked(Opcode::Pong, 5)].concat());
     world.expect_no_allocation("a ping and a pong", 0..1, answer_len(20));
 }
@@ -271,7 +271,7 @@ fn an_idle_connection_keeps_nothing_of_a_large_message() {
         write_frame(&mut bytes, true, Opcode::Continuation, &[2; 10], Some([9; 4]));
         bytes
     };
-    let mut world = World::new(Echo::default(), 4);
+    let mut world = World::new(Echo, 4);
     let mut large_messages = || {
         world.sends(0, masked(Opcode::Binary, 4 << 20));
         world.sends(1, fragments(1 << 20));

@@ -11,7 +11,7 @@ use crate::buckets::{BUCKETS, quantile};
 use crate::cli::CompareArgs;
 use crate::condition::{RatioCondition, figure, is_time};
 use crate::report::figures::{Time, rate};
-use crate::report::{Report, csv, per_second};
+use crate::report::{Report, Verdict, csv, per_second};
 use crate::run::Failure;
 
 /// Times that the intervals are drawn anew.
@@ -27,6 +27,8 @@ const FIGURES: [&str; 5] = ["rate", "p50", "p90", "p99", "p99.9"];
 
 /// The exit status when a condition of --fail-if holds.
 const FAILED: u8 = 3;
+/// The exit status of --strict where a report is client-bound.
+const CLIENT_BOUND: u8 = 4;
 
 /// Prints the comparison; gives the exit status.
 pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
@@ -34,7 +36,21 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
     if base.scenario != new.scenario {
         return Err(format!("{} and {} are different scenarios", base.scenario, new.scenario).into());
     }
+    let doubts = doubts([&base, &new]);
+    if !doubts.is_empty() && !args.anyway {
+        let doubts = doubts.join("; ");
+        return Err(format!("these reports cannot be compared: {doubts} (--anyway compares them)").into());
+    }
     let mut out = io::stdout().lock();
+    for doubt in &doubts {
+        writeln!(out, "{} {doubt}", style("doubtful     ").yellow())?;
+    }
+    for (name, report) in [("base", &base), ("new", &new)] {
+        if report.generator.client_bound {
+            let text = "was client-bound: its figures are the generator's limit, not the server's";
+            writeln!(out, "{} {name} {text}", style("doubtful     ").yellow())?;
+        }
+    }
     writeln!(out, "{:<12} {:>14} {:>14} {:>8}   95 % confidence", "", "base", "new", "ratio")?;
     let asked = args.fail_if.iter().map(|condition| condition.figure.as_str());
     let mut figures: Vec<&str> = FIGURES.to_vec();
@@ -67,7 +83,26 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
         is_failed |= judged == Judged::Unknown;
         writeln!(out, "fail-if       {condition} {text}")?;
     }
+    if args.strict && (base.generator.client_bound || new.generator.client_bound) {
+        return Ok(CLIENT_BOUND);
+    }
     Ok(if is_failed { FAILED } else { 0 })
+}
+
+/// Why a ratio of these two would say nothing.
+fn doubts(reports: [&Report; 2]) -> Vec<String> {
+    let [base, new] = reports;
+    let mut doubts = Vec::new();
+    for (name, report) in [("base", base), ("new", new)] {
+        match report.verdict {
+            Verdict::Ok => {}
+            Verdict::Failed => doubts.push(format!("{name} is of a run that failed")),
+            Verdict::Interrupted => doubts.push(format!("{name} is of a run that was interrupted")),
+        }
+    }
+    doubts
+        .extend(base.differences(new).into_iter().map(|difference| format!("different plans, {difference}")));
+    doubts
 }
 
 #[expect(clippy::cast_sign_loss, reason = "times are not negative")]
@@ -149,6 +184,9 @@ impl<'r> Draws<'r> {
         let [base, new] = self.reports.map(|report| figure(report, name));
         let (base, new) = (base?, new?);
         let ratio = new / base;
+        if !ratio.is_finite() {
+            return None;
+        }
         let is_drawn = self.samples.iter().all(|sample| sample.counts.len() >= LEAST_INTERVALS);
         let confidence = if is_drawn { self.confidence(name, ratio) } else { None };
         Some(Ratio { base, new, factor: ratio, confidence })

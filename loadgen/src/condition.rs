@@ -57,6 +57,11 @@ pub(crate) struct Condition {
     unit: f64,
 }
 
+/// A number that can be compared with; NaN never holds, and infinity always or never.
+fn number(text: &str) -> Option<f64> {
+    text.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
+}
+
 fn split(text: &str) -> Result<(String, Sign, &str), String> {
     let (at, (sign_text, sign)) = Sign::ALL
         .iter()
@@ -115,7 +120,7 @@ impl FromStr for Condition {
             (_, true) => return Err(format!("{figure} is a time: give a limit such as 5ms or 200us")),
             (unit, false) => return Err(format!("{figure} has no unit {unit:?}")),
         };
-        let limit = digits.trim().parse().map_err(|_| format!("{limit:?} is no limit"))?;
+        let limit = number(digits).ok_or(format!("{limit:?} is no limit"))?;
         Ok(Self { text: text.to_owned(), figure, sign, limit, unit })
     }
 }
@@ -127,6 +132,27 @@ impl fmt::Display for Condition {
 }
 
 impl Condition {
+    /// The unit of the figure as it is written behind a value.
+    pub(crate) fn unit_name(&self) -> &'static str {
+        match (self.figure.as_str(), is_time(&self.figure)) {
+            (_, true) => match self.unit as u64 {
+                1_000 => " us",
+                1_000_000 => " ms",
+                1_000_000_000 => " s",
+                _ => " ns",
+            },
+            ("rate", _) => " msgs/s",
+            ("handshakes", _) => " connections/s",
+            ("rss", _) => " bytes",
+            ("failed" | "opened", _) => " connections",
+            ("busy", _) if self.unit < 1.0 => " %",
+            ("busy", _) => " of a core",
+            ("unrecovered", _) => " histories",
+            ("slow_cut", _) => " connections",
+            _ => " messages",
+        }
+    }
+
     /// Checks it. What the run did not measure does not hold.
     pub(crate) fn check(&self, report: &Report) -> Assertion {
         let value = figure(report, &self.figure).map(|value| value / self.unit);
@@ -204,7 +230,7 @@ impl FromStr for RatioCondition {
             return Err("a ratio is compared with < <= > or >=".to_owned());
         }
         let number = limit.strip_suffix('x').ok_or("expected a ratio such as 1.1x")?;
-        let limit = number.trim().parse().map_err(|_| format!("{limit:?} is no ratio such as 1.1x"))?;
+        let limit = self::number(number).ok_or(format!("{limit:?} is no ratio such as 1.1x"))?;
         Ok(Self { text: text.to_owned(), figure, sign, limit })
     }
 }
@@ -240,7 +266,23 @@ mod tests {
             assert_eq!((condition.figure.as_str(), condition.to_string().as_str()), (figure, text));
             assert!((condition.limit - limit).abs() < 1e-9 && (condition.unit - unit).abs() < 1e-9, "{text}");
         }
-        for bad in ["", "p99", "p99<", "p98<5ms", "p99<5", "lost==0ms", "rate>x", "<5ms", "other.p99<5ms"] {
+        for bad in [
+            "",
+            "p99",
+            "p99<",
+            "p98<5ms",
+            "p99<5",
+            "lost==0ms",
+            "rate>x",
+            "<5ms",
+            "other.p99<5ms",
+            "rate>nan",
+            "rate>inf",
+            "p99<NaNms",
+            "p99<-1ms",
+            "rate>-inf",
+            "lost<infinity",
+        ] {
             assert!(bad.parse::<Condition>().is_err(), "{bad}");
         }
     }
@@ -249,7 +291,7 @@ mod tests {
     fn ratios_are_read() {
         let condition: RatioCondition = "p99>1.1x".parse().unwrap();
         assert!(condition.holds(1.2) && !condition.holds(1.1));
-        for bad in ["p99>1.1", "p99==1x", "p99>x", "p42>1x"] {
+        for bad in ["p99>1.1", "p99==1x", "p99>x", "p42>1x", "p99>NaNx", "p99>infx", "p99>-1x"] {
             assert!(bad.parse::<RatioCondition>().is_err(), "{bad}");
         }
     }

@@ -30,6 +30,17 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     if let Some(other) = rest.iter().find(|report| report.scenario != first.scenario) {
         return Err(format!("{} and {} are different scenarios", first.scenario, other.scenario));
     }
+    for (at, report) in reports.iter().enumerate() {
+        if let Some(twin) = reports[..at].iter().position(|other| other == report) {
+            return Err(format!("reports {} and {} are the same one, given twice", twin + 1, at + 1));
+        }
+        let differences = first.differences(report);
+        let differences: Vec<String> = differences.into_iter().filter(|text| !adds_up(text)).collect();
+        if !differences.is_empty() {
+            let differences = differences.join("; ");
+            return Err(format!("reports 1 and {} are of different plans, {differences}", at + 1));
+        }
+    }
     let mut all = first.clone();
     for report in rest {
         add(&mut all, report);
@@ -56,6 +67,12 @@ fn together(reports: &[Report]) -> Result<Report, String> {
         (true, false) => Verdict::Ok,
     };
     Ok(all)
+}
+
+/// What may differ between processes that flooded together, and is added up.
+fn adds_up(difference: &str) -> bool {
+    let is_rate = difference.starts_with("--rate") && !difference.contains("closed loop");
+    is_rate || difference.starts_with("--connections") || difference.starts_with("processes")
 }
 
 fn add(all: &mut Report, one: &Report) {
@@ -89,7 +106,7 @@ fn add(all: &mut Report, one: &Report) {
         (&mut all.generator.late, one.generator.late),
         (&mut all.generator.max_rss_bytes, one.generator.max_rss_bytes),
     ] {
-        *mine += theirs;
+        *mine = mine.saturating_add(theirs);
     }
     for (mine, theirs) in [
         (&mut all.planned_in_window, one.planned_in_window),

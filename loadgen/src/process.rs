@@ -22,6 +22,9 @@ pub(crate) struct ProcessReport {
     pub(crate) system_ns: u64,
     /// Most resident memory that was seen, in bytes.
     pub(crate) max_rss_bytes: u64,
+    /// Resident memory before the first connection, in bytes; 0 in reports that do not have it.
+    #[serde(default)]
+    pub(crate) first_rss_bytes: u64,
     /// Context switches that it asked for, over all threads.
     pub(crate) voluntary_switches: u64,
     /// Context switches that it did not ask for.
@@ -48,6 +51,7 @@ pub(crate) struct Process {
     first: Option<Look>,
     last: Look,
     max_rss: u64,
+    first_rss: u64,
 }
 
 impl Process {
@@ -57,10 +61,12 @@ impl Process {
     /// There is no such process, or this system has no `/proc`.
     pub(crate) fn watch(pid: u32) -> io::Result<Self> {
         let directory = PathBuf::from(format!("/proc/{pid}"));
-        let mut process = Self { pid, directory, first: None, last: Look::default(), max_rss: 0 };
+        let mut process =
+            Self { pid, directory, first: None, last: Look::default(), max_rss: 0, first_rss: 0 };
         process.last = process.read(0).map_err(|error| {
             io::Error::other(format!("--pid {pid}: there is no such process on this machine ({error})"))
         })?;
+        process.first_rss = process.max_rss;
         Ok(process)
     }
 
@@ -86,6 +92,7 @@ impl Process {
             user_ns,
             system_ns,
             max_rss_bytes: self.max_rss,
+            first_rss_bytes: self.first_rss,
             voluntary_switches: voluntary.saturating_sub(first.voluntary),
             involuntary_switches: involuntary.saturating_sub(first.involuntary),
             window_ns,

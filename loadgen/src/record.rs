@@ -6,6 +6,7 @@ use std::ops::Range;
 use hdrhistogram::{CreationError, Histogram};
 
 use crate::clock::{Nanos, SECOND};
+use crate::report::plain::cut;
 use crate::series::Series;
 
 /// Latencies are kept between these, with three digits.
@@ -27,7 +28,7 @@ macro_rules! counters {
         impl Counters {
             /// Adds those of another thread.
             fn add(&mut self, other: &Self) {
-                $(self.$name += other.$name;)*
+                $(self.$name = self.$name.saturating_add(other.$name);)*
             }
         }
     };
@@ -235,6 +236,11 @@ impl Record {
         }
     }
 
+    /// Messages are lost. How many there were to be may be a number that the server named.
+    pub(crate) fn lost(&mut self, count: u64) {
+        self.count.lost = self.count.lost.saturating_add(count);
+    }
+
     /// Counts a failure under its name.
     pub(crate) fn failure(&mut self, name: &str) {
         count_by_name(&mut self.failures, name, 1);
@@ -249,7 +255,7 @@ impl Record {
     /// Says once what could not be checked.
     pub(crate) fn note(&mut self, note: &str) {
         if !self.notes.iter().any(|known| known == note) && self.notes.len() < MAX_FAILURES {
-            self.notes.push(note.to_owned());
+            self.notes.push(cut(note));
         }
     }
 
@@ -304,8 +310,9 @@ fn count_by_name(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
         *count += more;
         return;
     }
-    let name = if counts.len() < MAX_FAILURES { name } else { OTHER_FAILURES };
-    *counts.entry(name.to_owned()).or_default() += more;
+    // A server may have chosen it.
+    let name = if counts.len() < MAX_FAILURES { cut(name) } else { OTHER_FAILURES.to_owned() };
+    *counts.entry(name).or_default() += more;
 }
 
 #[cfg(test)]

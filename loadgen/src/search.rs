@@ -42,7 +42,7 @@ pub(crate) fn search(args: &SearchArgs) -> Result<u8, Failure> {
     let more = if bounds.reached_the_top() { ", the highest that was to be tried: raise --to" } else { "" };
     writeln!(io::stdout(), "result        {rate} msgs/s hold, confirmed by a second run{more}")?;
     files.write(&report)?;
-    Ok(0)
+    Ok(report.exit_code(output.strict))
 }
 
 fn check(args: &SearchArgs) -> Result<(), Failure> {

@@ -3,9 +3,10 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::io::{self, Write as _};
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -37,11 +38,30 @@ pub(crate) fn plan(scenario: &Scenario) -> Result<Plan, Failure> {
         .to_socket_addrs()
         .map_err(|error| format!("{}: {error}", target.host))?
         .collect();
+    let addresses = answering_first(addresses);
     let seed = connect.seed.unwrap_or_else(|| RandomState::new().hash_one("loadgen"));
     let plan = Plan::check(scenario, target, &addresses, seed)?;
     check_descriptors(plan.descriptors(), raise_descriptor_limit(plan.descriptors()))?;
     check_ports(plan.connections, plan.sources.len(), ephemeral_ports())?;
     Ok(plan)
+}
+
+/// How long an address of several may take to answer before the next one is tried.
+const ADDRESS_WAIT: Duration = Duration::from_secs(1);
+
+/// The address that answers first in the order in which they came; where a name has one only, nobody is asked. A name such as
+/// `localhost` has addresses of both families, and a server may listen on one.
+fn answering_first(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.dedup();
+    // No stranger is dialled before the plan allows it.
+    let is_ours = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
+    if addresses.len() > 1 && is_ours {
+        let answers = |address: &SocketAddr| TcpStream::connect_timeout(address, ADDRESS_WAIT).is_ok();
+        if let Some(at) = addresses.iter().position(answers) {
+            addresses.swap(0, at);
+        }
+    }
+    addresses
 }
 
 /// Runs a plan, and checks the conditions on its report.

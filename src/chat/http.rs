@@ -67,7 +67,7 @@ impl Chat {
         let dialect = if subprotocol == Some(JSON) { Dialect::Tutorial } else { Dialect::V1 };
         let address = Address::of(request.peer.ip());
         self.arriving = Some(Arriving { conn: request.conn, dialect, address, claims });
-        Verdict::Accept(Acceptance { subprotocol: subprotocol.map(Into::into), ..Acceptance::default() })
+        Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
     }
 }
 

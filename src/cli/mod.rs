@@ -172,9 +172,6 @@ pub(crate) struct BenchArgs {
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
-    /// The subprotocol to agree to where a client offers it [default: the first that it offers]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) subprotocol: Option<String>,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }

@@ -142,8 +142,8 @@ fn packed(since: Millis, awaits: Awaits) -> u64 {
 mod tests {
     use super::*;
 
-    fn timeouts(ping_ms: Millis, pong_ms: Millis) -> Timeouts {
-        Timeouts { ping_ms, pong_ms, ..Timeouts::default() }
+    fn timeouts(ping_ms: Millis, patience: Millis) -> Timeouts {
+        Timeouts { ping_ms, pong_ms: patience, ..Timeouts::default() }
     }
 
     /// When Pings go out until `end` and how it ends, if the peer answers each Ping `answer` later and sends something else at the

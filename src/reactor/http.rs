@@ -156,7 +156,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let agreed = deflate.iter().map(|(_, field)| ("Sec-WebSocket-Extensions", field.as_str()));
         let further = acceptance.fields.iter().map(|(name, value)| (*name, value.as_str()));
         let fields: Vec<_> = agreed.chain(further).collect();
-        write_accept(upgrade.key, acceptance.subprotocol.as_deref(), &fields, &mut self.core.outbox.bytes);
+        let first = upgrade.subprotocols().next().filter(|_| acceptance.any_subprotocol);
+        let first = first.and_then(|name| std::str::from_utf8(name).ok());
+        let subprotocol = acceptance.subprotocol.or(first);
+        write_accept(upgrade.key, subprotocol, &fields, &mut self.core.outbox.bytes);
         self.core.wrote(conn.index, start);
         let mut connection = Connection::server(&self.core.proto, self.core.now.monotonic_ms);
         if let Some((agreement, _)) = deflate {

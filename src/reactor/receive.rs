@@ -164,13 +164,11 @@ pub(super) fn frames<'b, A: Application>(
             }
             Err(rest) => {
                 is_plain = false;
-                match any_event(app, core, conn, rest) {
-                    Some(behind) => behind,
-                    None => {
-                        octets = &mut [];
-                        break;
-                    }
-                }
+                let Some(behind) = any_event(app, core, conn, rest) else {
+                    octets = &mut [];
+                    break;
+                };
+                behind
             }
         };
     }

@@ -104,20 +104,15 @@ fn an_asterisk_is_no_resource_to_be_upgraded() {
 #[test]
 fn echo_and_fanout_agree_to_a_subprotocol_that_is_offered() {
     for command in ["echo", "fanout"] {
-        let launch =
-            |args: &[&str]| Launch::switchboard(&[command, "--listen", "127.0.0.1:0"]).args(args).start();
+        let server = Launch::switchboard(&[command, "--listen", "127.0.0.1:0"]).start();
         let chosen = |addr, offer: &str| {
             let lines = format!("Sec-WebSocket-Protocol: {offer}\r\n");
             let (_, head) = Client::upgrade(addr, "/", if offer.is_empty() { "" } else { &lines });
             head.field("sec-websocket-protocol").map(str::to_owned)
         };
-        let server = launch(&[]);
         assert_eq!(chosen(server.addr, "ocpp1.6, ocpp2.0.1").as_deref(), Some("ocpp1.6"));
         assert_eq!(chosen(server.addr, "mqtt").as_deref(), Some("mqtt"));
         assert_eq!(chosen(server.addr, ""), None);
-        let server = launch(&["--subprotocol", "ocpp2.0.1"]);
-        assert_eq!(chosen(server.addr, "ocpp1.6, ocpp2.0.1").as_deref(), Some("ocpp2.0.1"));
-        assert_eq!(chosen(server.addr, "mqtt"), None);
     }
 }
 

@@ -340,9 +340,12 @@ pub(crate) struct CompareArgs {
     /// more than once
     #[arg(long, value_name = "CONDITION")]
     pub(crate) fail_if: Vec<RatioCondition>,
-    /// A condition that holds by its figure but not with confidence fails, too
+    /// A condition that holds by its figure but not with confidence fails, too; so does a client-bound report (exit status 4)
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Compare reports of failed or interrupted runs, and of different plans, too
+    #[arg(long)]
+    pub(crate) anyway: bool,
     /// Seed of the resampling
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,

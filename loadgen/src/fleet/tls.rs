@@ -6,7 +6,10 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme,
+};
 
 /// How connections of a run are encrypted.
 #[derive(Debug, Clone)]
@@ -58,7 +61,7 @@ impl TlsStream {
     pub(super) fn receive(&mut self, mut octets: &[u8], plain: &mut Vec<u8>) -> Result<(), String> {
         while !octets.is_empty() {
             self.0.read_tls(&mut octets).map_err(|error| error.to_string())?;
-            self.0.process_new_packets().map_err(|error| error.to_string())?;
+            self.0.process_new_packets().map_err(|error| explained(&error))?;
             match self.0.reader().read_to_end(plain) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -77,6 +80,31 @@ impl TlsStream {
         }
         Ok(())
     }
+}
+
+/// What went wrong, and what to do about it.
+fn explained(error: &Error) -> String {
+    let advice = match error {
+        Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::UnknownIssuer => {
+                "its certificate is self-signed, or of an authority that this machine does not trust; --tls-insecure takes it"
+            }
+            CertificateError::Other(_) => "its certificate is self-signed; --tls-insecure takes it",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired; --tls-insecure takes it"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet; --tls-insecure takes it"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "its certificate is for another name; --tls-insecure takes it"
+            }
+            _ => return format!("its certificate is not valid ({error}); --tls-insecure takes it"),
+        },
+        Error::InvalidMessage(_) => "the server does not speak TLS; use ws://",
+        _ => return error.to_string(),
+    };
+    advice.to_owned()
 }
 
 /// Takes every certificate; signatures are checked nevertheless.

@@ -282,6 +282,7 @@ impl Plan {
             origin: connect.origin.clone(),
             subprotocols: match (&kind, connect.subprotocol.is_empty()) {
                 (Kind::Chat { .. }, true) => vec!["chat.v1.json".to_owned(), "json".to_owned()],
+                (Kind::Storm { .. }, true) => vec!["chat.v1.json".to_owned()],
                 _ => connect.subprotocol.clone(),
             },
             fields: connect.header.iter().map(|field| parse_field(field)).collect::<Result<_, _>>()?,

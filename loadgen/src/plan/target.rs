@@ -21,6 +21,11 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn parse(text: &str) -> Result<Self, PlanError> {
+        if !text.contains("://") {
+            return Err(PlanError(format!(
+                "{text} is not a URL, it has no scheme: write ws://{text}, or wss:// where the server speaks TLS"
+            )));
+        }
         let url = Url::parse(text).map_err(|error| PlanError(format!("{text} is not a URL: {error}")))?;
         let is_tls = match url.scheme() {
             "ws" => false,
@@ -41,9 +46,55 @@ impl Target {
             port: url.port_or_known_default().unwrap_or(if is_tls { 443 } else { 80 }),
             authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
             path_and_query: url[Position::BeforePath..Position::AfterQuery].to_owned(),
-            url: url.to_string(),
+            url: shown(&url),
         })
     }
+}
+
+/// Parameters of these names hold secrets, or may.
+const SECRET_NAMES: [&str; 13] = [
+    "token",
+    "key",
+    "secret",
+    "pass",
+    "pwd",
+    "auth",
+    "jwt",
+    "sig",
+    "session",
+    "ticket",
+    "credential",
+    "code",
+    "sid",
+];
+/// A value of at least so many characters may be a secret, whatever its name.
+const SECRET_LEN: usize = 16;
+
+/// The URL as it may stand in reports that go from hand to hand: what may be a secret is left out.
+fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    let is_secret = |name: &str, value: &str| {
+        let name = name.to_ascii_lowercase();
+        value.len() >= SECRET_LEN || SECRET_NAMES.iter().any(|secret| name.contains(secret))
+    };
+    if url.query().is_some() {
+        let pairs: Vec<String> = url
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .map(|pair| match pair.split_once('=') {
+                Some((name, value)) if is_secret(name, value) => format!("{name}=…"),
+                None if is_secret("", pair) => "…".to_owned(),
+                _ => pair.to_owned(),
+            })
+            .collect();
+        shown.set_query(Some(&pairs.join("&")));
+    }
+    // A JSON Web Token in the path begins so (RFC 7515 3.3).
+    let segments = shown.path().split('/').map(|part| if part.starts_with("eyJ") { "…" } else { part });
+    let path = segments.collect::<Vec<_>>().join("/");
+    shown.set_path(&path);
+    shown.to_string().replace("%E2%80%A6", "…")
 }
 
 #[cfg(test)]
@@ -65,6 +116,19 @@ mod tests {
         );
         let target = Target::parse("wss://example.org/").unwrap();
         assert_eq!((target.port, target.is_tls), (443, true));
+        for (url, shown) in [
+            ("ws://h/ws?token=abc&room=general", "ws://h/ws?token=…&room=general"),
+            ("ws://h/ws?access_token=abc", "ws://h/ws?access_token=…"),
+            ("ws://h/?x=0123456789abcdef", "ws://h/?x=…"),
+            ("ws://h/?0123456789abcdef", "ws://h/?…"),
+            ("ws://h/eyJhbGciOi.eyJzdWIi.c2ln/ws?a=b", "ws://h/…/ws?a=b"),
+        ] {
+            let target = Target::parse(url).unwrap();
+            assert_eq!(target.url, shown);
+            assert!(url.ends_with(&target.path_and_query), "what is sent is what was given");
+        }
+        let missing = Target::parse("127.0.0.1:7301").unwrap_err().to_string();
+        assert!(missing.contains("no scheme") && missing.contains("ws://127.0.0.1:7301"), "{missing}");
         for bad in ["localhost:1", "http://localhost/", "ws://h/#f", "ws://u:p@h/", "ws://"] {
             assert!(Target::parse(bad).is_err(), "{bad}");
         }

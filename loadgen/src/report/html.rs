@@ -1,6 +1,7 @@
 //! The report as one page that needs nothing else.
 
 use super::Report;
+use super::plain::Plain;
 
 /// The page around the report's JSON.
 const PAGE: &str = include_str!("page.html");
@@ -9,12 +10,24 @@ const PLACE: &str = "\"REPORT\"";
 
 /// One self-contained page: throughput over time, the curve of the percentiles, and a heat map of the latencies.
 pub(crate) fn html(report: &Report) -> String {
-    // In a script element `</` could end it (HTML 4.12.1.3); in JSON it stands in strings only.
-    let json = report.json().replace("</", "<\\/").replace("<!--", "<\\u0021--");
-    let text = console::strip_ansi_codes(&report.to_string()).into_owned();
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let title = format!("loadgen {}", report.scenario);
-    PAGE.replacen("TITLE", &title, 1).replacen("TEXT", &text, 1).replacen(PLACE, &json, 1)
+    // In a script element a `<` could end it or begin a comment (HTML 4.12.1.3); in JSON it stands in strings only.
+    let json = report.json().replace('<', "\\u003c");
+    let text = escaped(&console::strip_ansi_codes(&report.to_string()));
+    let title = escaped(&format!("loadgen {}", Plain(&report.scenario)));
+    // What is put in is never searched for places: a server may have chosen a part of it.
+    let mut page = String::with_capacity(PAGE.len() + json.len() + text.len());
+    let mut rest = PAGE;
+    for (place, part) in [("TITLE", &title), ("TEXT", &text), (PLACE, &json)] {
+        let (before, behind) = rest.split_once(place).unwrap_or((rest, ""));
+        page.push_str(before);
+        page.push_str(part);
+        rest = behind;
+    }
+    page + rest
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub(crate) mod csv;
 pub(crate) mod figures;
 pub(crate) mod html;
 mod latency;
+pub(crate) mod plain;
 mod text;
 
 use std::collections::BTreeMap;
@@ -267,6 +268,39 @@ impl Report {
         ]
     }
 
+    /// What two runs were asked to do differently, apart from whom they asked; empty where their figures can be compared.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let (mine, theirs) = (&self.asked, &other.asked);
+        let plan = |report: &Self| {
+            let asked = &report.asked;
+            let rate = asked.rate.map_or("closed loop".to_owned(), |rate| format!("open loop of {rate}/s"));
+            let number = |value: Option<u64>| value.map_or("none".to_owned(), |value| value.to_string());
+            [
+                ("--connections", asked.connections.to_string()),
+                ("--rate", rate),
+                ("--size", asked.size.clone()),
+                ("--text", asked.text.to_string()),
+                ("--pipeline", asked.pipeline.to_string()),
+                ("--messages", number(asked.messages)),
+                ("--deflate", asked.deflate.to_string()),
+                ("TLS", asked.tls.to_string()),
+                ("--publishers", number(asked.publishers.map(u64::from))),
+                ("--rooms", number(asked.rooms.map(u64::from))),
+                ("slow connections", number(asked.slow_connections.map(u64::from))),
+                ("--slow-bytes", number(asked.slow_bytes_per_second)),
+                ("--rounds", number(asked.rounds.map(u64::from))),
+                ("processes", report.processes.to_string()),
+            ]
+        };
+        if mine == theirs && self.processes == other.processes {
+            return Vec::new();
+        }
+        let both = plan(self).into_iter().zip(plan(other));
+        both.filter(|(mine, theirs)| mine != theirs)
+            .map(|((name, mine), (_, theirs))| format!("{name}: {mine} and {theirs}"))
+            .collect()
+    }
+
     /// The latency that the run is about.
     pub(crate) fn primary(&self) -> Option<&Latency> {
         match self.intervals_of.as_str() {
@@ -388,4 +422,24 @@ fn intervals(record: &Record) -> Vec<Interval> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generator_is_client_bound_by_its_late_sends_or_its_busiest_core() {
+        let bound = |late: u64, busy: Nanos, is_open: bool| {
+            let mut record = Record::new(Primary::Plan).unwrap();
+            record.count.sent = 1000;
+            record.count.late_by_generator = late;
+            record.processor = vec![busy];
+            generator(&record, SECOND, is_open).client_bound
+        };
+        assert!(!bound(10, SECOND / 2, true), "one in a hundred");
+        assert!(bound(11, SECOND / 2, true));
+        assert!(!bound(500, SECOND / 2, false), "a closed loop has no schedule to be late for");
+        assert!(!bound(0, SECOND / 10 * 9, true) && bound(0, SECOND / 10 * 9 + SECOND / 50, false));
+    }
 }

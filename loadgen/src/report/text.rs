@@ -5,7 +5,9 @@ use std::fmt;
 use console::style;
 
 use super::figures::{Time, grouped, rate};
+use super::plain::Plain;
 use super::{Latency, Report, Verdict};
+use crate::condition::Condition;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,9 +28,16 @@ impl fmt::Display for Report {
         self.fmt_scenario(f)?;
         self.fmt_generator(f)?;
         if let Some(server) = &self.server {
+            let bytes = match (self.scenario.as_str(), server.first_rss_bytes) {
+                ("idle", first) if first > 0 && self.opened > 0 => {
+                    let grown = server.max_rss_bytes.saturating_sub(first) / self.opened;
+                    format!("; {} bytes per connection", grouped(grown))
+                }
+                _ => String::new(),
+            };
             writeln!(
                 f,
-                "server        pid {}: {:.2} cores (user {}, system {}), {:.1} MiB at most, {} + {} context switches",
+                "server        pid {}: {:.2} cores (user {}, system {}), {:.1} MiB at most, {} + {} context switches{bytes}",
                 server.pid,
                 server.cores,
                 Time(server.user_ns),
@@ -39,30 +48,39 @@ impl fmt::Display for Report {
             )?;
         }
         for note in &self.notes {
-            writeln!(f, "note          {note}")?;
+            writeln!(f, "note          {}", Plain(note))?;
         }
         for (name, count) in &self.failures {
-            writeln!(f, "failure       {} x {}", grouped(*count), style(name).red())?;
+            writeln!(f, "failure       {} x {}", grouped(*count), style(Plain(name)).red())?;
         }
         for assertion in &self.assertions {
             let (holds, value) = (assertion.holds, assertion.value);
-            let value = value.map_or("not measured".to_owned(), |value| format!("{value:.3}"));
+            let unit = assertion.condition.parse::<Condition>().map(|condition| condition.unit_name());
+            let unit = unit.unwrap_or_default();
+            let value = value.map_or("not measured".to_owned(), |value| format!("{value:.3}{unit}"));
             let result = if holds { style("holds").green() } else { style("broken").red() };
-            writeln!(f, "assert        {} {result}: it is {value}", assertion.condition)?;
+            writeln!(f, "assert        {} {result}: it is {value}", Plain(&assertion.condition))?;
         }
+        let (broken, all) =
+            (self.assertions.iter().filter(|assertion| !assertion.holds).count(), self.assertions.len());
+        let broken = match broken {
+            0 => String::new(),
+            broken => format!(": {broken} of {all} assertions broken"),
+        };
         let verdict = match self.verdict {
+            Verdict::Ok if !broken.is_empty() => style("failed").red(),
             Verdict::Ok => style("ok").green(),
             Verdict::Failed => style("failed").red(),
             Verdict::Interrupted => style("interrupted").yellow(),
         };
-        writeln!(f, "verdict       {verdict}")
+        writeln!(f, "verdict       {verdict}{broken}")
     }
 }
 
 impl Report {
     fn fmt_title(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let asked = &self.asked;
-        write!(f, "loadgen {}  {}", self.scenario, self.url)?;
+        write!(f, "loadgen {}  {}", Plain(&self.scenario), Plain(&self.url))?;
         if self.processes > 1 {
             write!(f, ", {} processes", self.processes)?;
         }
@@ -105,6 +123,9 @@ impl Report {
             _ => "answered",
         };
         write!(f, "messages      {} sent, {} {answered}", grouped(self.sent), grouped(self.answered))?;
+        if self.asked.warmup_ns > 0 {
+            write!(f, " (the warm-up of {} included)", Time(self.asked.warmup_ns))?;
+        }
         for (name, count) in self.faults() {
             let text = format!("{} {name}", grouped(count));
             write!(f, ", {}", if count > 0 { style(text).red() } else { style(text) })?;
@@ -167,7 +188,7 @@ impl Report {
             let (held, bytes) = (grouped(slow.held), grouped(slow.read_bytes));
             writeln!(f, "slow readers  {held} held to the end, {bytes} bytes read by all of them")?;
             for (name, count) in &slow.cut {
-                writeln!(f, "slow readers  {} cut off: {name}", grouped(*count))?;
+                writeln!(f, "slow readers  {} cut off: {}", grouped(*count), Plain(name))?;
             }
         }
         for (i, storm) in self.storms_ns.iter().enumerate() {
@@ -206,13 +227,21 @@ fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
-/// p50, p90, p99, p99.9 and the longest.
+/// p50, p90, p99 and p99.9, as far as there are samples for them, and the longest.
 struct Percentiles<'l>(&'l Latency);
 
 impl fmt::Display for Percentiles<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Latency { p50, p90, p99, p999, max, .. } = *self.0;
-        let (p50, p90, p99, p999, max) = (Time(p50), Time(p90), Time(p99), Time(p999), Time(max));
-        write!(f, "p50 {p50}  p90 {p90}  p99 {p99}  p99.9 {p999}  max {max}")
+        let Latency { count, p50, p90, p99, p999, max, .. } = *self.0;
+        // A percentile needs as many samples as make one of them lie above it.
+        for (name, value, needed) in
+            [("p50", p50, 2), ("p90", p90, 10), ("p99", p99, 100), ("p99.9", p999, 1000)]
+        {
+            if count >= needed {
+                write!(f, "{name} {}  ", Time(value))?;
+            }
+        }
+        write!(f, "max {}", Time(max))?;
+        if count < 1000 { write!(f, "  ({} samples)", grouped(count)) } else { Ok(()) }
     }
 }

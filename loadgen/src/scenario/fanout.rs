@@ -19,6 +19,9 @@ use crate::schedule::{Cursor, OpenLoop};
 /// Publishes that are not yet everywhere, over all publishers: 16 bytes each.
 const MAX_SLOTS: u64 = 1 << 21;
 
+/// What is said where each message came back to its sender alone.
+const ECHO: &str = "every message came back to its publisher and went to nobody else: this is an echo server; use loadgen echo";
+
 /// What the threads know in common: who has published what, and how far it has come.
 #[derive(Debug)]
 pub(crate) struct Hall {
@@ -140,6 +143,10 @@ pub(crate) struct Fanout {
     batch: Batch,
     woken: Vec<u32>,
     scratch: Vec<u8>,
+    /// Deliveries to connections of this thread, and those that were due to them, from other connections than themselves.
+    from_others: u64,
+    due_from_others: u64,
+    from_themselves: u64,
 }
 
 impl Fanout {
@@ -169,6 +176,9 @@ impl Fanout {
             batch: Batch::default(),
             woken: Vec::new(),
             scratch: Vec::new(),
+            from_others: 0,
+            due_from_others: 0,
+            from_themselves: 0,
             hall,
         }
     }
@@ -455,6 +465,12 @@ impl Scenario for Fanout {
                 let heard = &lane.heard[publisher as usize];
                 let sent = self.hall.publishers[publisher as usize].sent.load(Ordering::Acquire);
                 let under_way = sent - heard.next();
+                if publisher == lane.number {
+                    self.from_themselves += heard.next();
+                } else {
+                    self.from_others += heard.next();
+                    self.due_from_others += sent;
+                }
                 if *end == End::CutOff {
                     record.count.cut_off += under_way;
                 } else {
@@ -474,6 +490,9 @@ impl Scenario for Fanout {
     fn finish(&mut self, record: &mut Record) {
         if let Some(plan) = &self.plan {
             record.count.planned_in_window = planned_in_window(plan, record, &self.cursor);
+        }
+        if self.due_from_others > 0 && self.from_others == 0 && self.from_themselves > 0 {
+            record.note(ECHO);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Numbers that should come one after the other.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What the arrival of a number means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +15,43 @@ pub(super) enum Arrival {
     Again,
 }
 
-/// Which numbers have come. Only gaps make it grow.
+/// Which numbers have come. Only gaps make it grow, by one entry each, however long they are: a server may name any number.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
     next: u64,
-    #[expect(clippy::box_collection, reason = "8 bytes where there are no gaps")]
-    missing: Option<Box<BTreeSet<u64>>>,
+    missing: Option<Box<Missing>>,
+}
+
+/// Numbers below the next one that have not come.
+#[derive(Debug, Default)]
+struct Missing {
+    /// The first number of each gap, and the one behind its last.
+    gaps: BTreeMap<u64, u64>,
+    count: u64,
+}
+
+impl Missing {
+    fn add(&mut self, first: u64, end: u64) {
+        self.gaps.insert(first, end);
+        self.count += end - first;
+    }
+
+    /// Takes a number out of its gap; `false` when it is in none.
+    fn remove(&mut self, number: u64) -> bool {
+        let Some((&first, &end)) = self.gaps.range(..=number).next_back() else { return false };
+        if number >= end {
+            return false;
+        }
+        self.gaps.remove(&first);
+        if first < number {
+            self.gaps.insert(first, number);
+        }
+        if number + 1 < end {
+            self.gaps.insert(number + 1, end);
+        }
+        self.count -= 1;
+        true
+    }
 }
 
 impl Sequence {
@@ -33,22 +64,22 @@ impl Sequence {
     #[inline]
     pub(super) fn arrived(&mut self, number: u64) -> Arrival {
         if number == self.next {
-            self.next += 1;
+            self.next = self.next.saturating_add(1);
             return Arrival::Next;
         }
         if number > self.next {
             let gap = number - self.next;
-            self.missing.get_or_insert_default().extend(self.next..number);
-            self.next = number + 1;
+            self.missing.get_or_insert_default().add(self.next, number);
+            self.next = number.saturating_add(1);
             return Arrival::Ahead(gap);
         }
-        let was_missing = self.missing.as_mut().is_some_and(|missing| missing.remove(&number));
+        let was_missing = self.missing.as_mut().is_some_and(|missing| missing.remove(number));
         if was_missing { Arrival::Late } else { Arrival::Again }
     }
 
     /// Numbers below the next one that have not come.
     pub(super) fn missing(&self) -> u64 {
-        self.missing.as_ref().map_or(0, |missing| missing.len() as u64)
+        self.missing.as_ref().map_or(0, |missing| missing.count)
     }
 }
 
@@ -73,5 +104,21 @@ mod tests {
             ]
         );
         assert_eq!((sequence.next(), sequence.missing()), (6, 1));
+    }
+
+    #[test]
+    fn a_gap_takes_the_same_memory_whatever_its_length() {
+        let mut sequence = Sequence::default();
+        assert_eq!(sequence.arrived(u64::MAX - 1), Arrival::Ahead(u64::MAX - 1));
+        assert_eq!(sequence.missing.as_ref().map(|missing| missing.gaps.len()), Some(1));
+        for (number, arrival, gaps) in
+            [(7, Arrival::Late, 2), (7, Arrival::Again, 2), (0, Arrival::Late, 2), (6, Arrival::Late, 2)]
+        {
+            assert_eq!(sequence.arrived(number), arrival, "{number}");
+            assert_eq!(sequence.missing.as_ref().map(|missing| missing.gaps.len()), Some(gaps), "{number}");
+        }
+        assert_eq!(sequence.missing(), u64::MAX - 4);
+        assert_eq!(sequence.arrived(u64::MAX), Arrival::Next);
+        assert_eq!(sequence.arrived(u64::MAX), Arrival::Next, "there is no number behind the last");
     }
 }

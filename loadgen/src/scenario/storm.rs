@@ -16,6 +16,8 @@ use crate::record::Record;
 const NO_RESUME: &str =
     "the server does not speak chat.v1.json: reconnection was checked, and there is no history to resume";
 
+const ECHO: &str = "the server sends back what it is sent: reconnection was checked, and an echo server has no history to resume";
+
 /// What the threads know in common: when each storm began, and how many are back from it.
 #[derive(Debug)]
 pub(crate) struct Weather {
@@ -157,6 +159,12 @@ impl Scenario for Storm {
         match person.receive(&mut self.house, message, now, record) {
             News::Nothing => {}
             News::Arrived => self.ready(lane),
+            News::Echoed => {
+                record.note(ECHO);
+                lane.person = None;
+                self.ready(lane);
+                self.back(lane, now, record);
+            }
             News::Answered(count) => {
                 self.unanswered -= count;
                 self.back(lane, now, record);
@@ -209,7 +217,7 @@ impl Scenario for Storm {
     }
 
     fn unanswered(&self) -> u64 {
-        self.unanswered
+        self.unanswered + self.house.behind()
     }
 
     fn all_sent(&self) -> bool {
@@ -218,7 +226,8 @@ impl Scenario for Storm {
 
     fn end(&mut self, lane: &mut Lane, end: &End, _now: Nanos, record: &mut Record) -> bool {
         self.ready(lane);
-        let unanswered = lane.person.as_mut().map_or(0, Person::gone);
+        let gone = lane.person.as_mut().map(|person| person.gone(&mut self.house));
+        let (unanswered, undelivered) = gone.unwrap_or_default();
         self.unanswered -= unanswered;
         match end {
             End::Dropped => {
@@ -226,14 +235,17 @@ impl Scenario for Storm {
                 lane.is_back = false;
                 true
             }
-            End::Clean => false,
+            End::Clean => {
+                record.lost(undelivered);
+                false
+            }
             End::CutOff => {
                 self.is_cut_off = true;
                 record.count.cut_off += unanswered;
                 false
             }
             End::Failed(name) => {
-                record.count.lost += unanswered;
+                record.lost(unanswered.saturating_add(undelivered));
                 record.failure(name);
                 self.weather.gone.fetch_add(1, Ordering::AcqRel);
                 false

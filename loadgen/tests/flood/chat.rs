@@ -9,7 +9,7 @@ use switchboard::proto::MessageKind;
 use switchboard::store::Start;
 
 use crate::hub::{Club, Letters, hub};
-use crate::support::{Honest, Run, flood};
+use crate::support::{Honest, Run, Scratch, flood};
 
 /// The real server, with its history in memory and no limit of rates.
 fn chat() -> Chat {
@@ -52,8 +52,28 @@ fn the_real_server_lists_every_post() {
 #[test]
 fn a_server_without_a_chat_is_named() {
     let server = Honest::start(switchboard::apps::Echo);
-    let run = flood("chat", server.address, "--connections 3");
+    let options = "--connections 3 --warmup 0s --duration 200ms";
+    let run = flood("chat", server.address, options);
+    assert_eq!((run.status, run.failures("it is an echo server, not a chat")), (1, 3), "{run:?}");
+    // One that agrees to nothing.
+    let server = Honest::start(Deaf);
+    let run = flood("chat", server.address, options);
     assert_eq!((run.status, run.failures("neither chat.v1.json nor json")), (1, 3), "{run:?}");
+}
+
+/// Accepts everybody, and has nothing to say.
+struct Deaf;
+
+impl switchboard::app::Application for Deaf {
+    type Mail = std::convert::Infallible;
+
+    fn on_message<C: switchboard::app::Context>(
+        &mut self,
+        _: &mut C,
+        _: switchboard::app::ConnId,
+        _: switchboard::app::Message<'_>,
+    ) {
+    }
 }
 
 /// What a server of `chat.v1.json` may do wrong, to message `seq` of a room.
@@ -68,6 +88,16 @@ enum Lie {
     Refuses(u64),
     HidesMissed,
     ForgetsHistory,
+    /// Acknowledges everything and delivers nothing.
+    DeliversNothing,
+    /// Never delivers anything to one member of a room.
+    ForgetsMember,
+    /// Does not deliver the last message of a room to anybody but its author.
+    ForgetsLast(u64),
+    /// Says that the room's newest message has a number that no room ever reaches.
+    Boasts,
+    /// Names the fault with markup and what a terminal obeys.
+    Paints,
 }
 
 /// A chat server, as far as the tests need it.
@@ -92,6 +122,9 @@ impl House {
         if self.lie == Lie::HidesMissed {
             missed.pop();
         }
+        if self.lie == Lie::Boasts && since.is_object() {
+            missed.push(json!({"seq": u64::MAX - 1, "user": "x", "text": "x"}));
+        }
         let recovered = since.is_object() && self.lie != Lie::ForgetsHistory;
         json!({"type": "joined", "room": room, "epoch": "e1", "seq": texts.len(), "recovered": recovered,
             "messages": missed, "count": self.members.len()})
@@ -104,6 +137,13 @@ impl House {
         );
         let texts = self.rooms.get_mut(room).expect("a well-formed command");
         let seq = texts.len() as u64 + 1;
+        if self.lie == Lie::Paints {
+            let code = "\"REPORT\"<img src=x onerror=alert(1)>\u{1b}[2J\u{202e}";
+            return vec![letter(
+                member,
+                &json!({"type": "error", "id": command["id"], "code": code, "message": "no"}),
+            )];
+        }
         if self.lie == Lie::Refuses(seq) {
             self.lie = Lie::None;
             let error =
@@ -123,7 +163,9 @@ impl House {
         for (&to, _) in self.members.iter().filter(|(_, place)| *place == room) {
             let is_victim = to != member;
             let copies = match self.lie {
-                Lie::Skips(which) if which == seq && is_victim => 0,
+                Lie::Skips(which) | Lie::ForgetsLast(which) if which == seq && is_victim => 0,
+                Lie::DeliversNothing => 0,
+                Lie::ForgetsMember if to == 0 => 0,
                 Lie::Doubles(which) if which == seq && is_victim => 2,
                 _ => 1,
             };
@@ -204,6 +246,11 @@ fn each_lie_of_a_house_is_named() {
         let run = visit(lie);
         assert_eq!((run.status, run.faults()), (1, faults), "{lie:?} {run:?}");
     }
+    // What nobody is told of afterwards shows by what was acknowledged.
+    for (lie, lost) in [(Lie::DeliversNothing, 48), (Lie::ForgetsMember, 12), (Lie::ForgetsLast(12), 2)] {
+        let run = visit(lie);
+        assert_eq!((run.status, run.faults()), (1, [lost, 0, 0, 0]), "{lie:?} {run:?}");
+    }
     let run = visit(Lie::Refuses(3));
     assert_eq!((run.status, run.failures("rate_limited"), run.count("answered")), (1, 1, 23), "{run:?}");
 }
@@ -218,6 +265,36 @@ fn whoever_leaves_and_joins_again_misses_nothing() {
     assert!(run.status == 1 && run.count("lost") > 0, "{run:?}");
     let run = flood("chat", House::open(Lie::ForgetsHistory), options);
     assert!(run.count("unrecovered") > 0, "{run:?}");
+}
+
+#[test]
+fn a_number_that_no_room_reaches_costs_no_memory() {
+    let options = "--connections 4 --rooms 2 --rate 200 --rejoin-rate 40 --warmup 0s --duration 400ms";
+    let run = flood("chat", House::open(Lie::Boasts), options);
+    assert!(run.status == 1 && run.count("lost") > 1 << 60, "{run:?}");
+    let memory = run.json["generator"]["max_rss_bytes"].as_u64().unwrap();
+    assert!(memory < 200 << 20, "{memory} bytes");
+}
+
+#[test]
+fn what_a_server_calls_its_faults_is_shown_and_not_obeyed() {
+    let html = Scratch::new("html");
+    let options = format!("--connections 1 --messages 1 --duration 2s --html {}", html.path());
+    let run = flood("chat", House::open(Lie::Paints), &options);
+    assert_eq!(run.status, 1, "{run:?}");
+    assert!(!run.text.contains(['\u{1b}', '\u{202e}']) && run.text.contains("\\u{1b}[2J"), "{}", run.text);
+    let page = html.read();
+    assert!(!page.contains("<img") && page.contains("&lt;img"), "markup of a stranger");
+    let json = page.split_once("application/json\">").unwrap().1.split_once("</script>").unwrap().0;
+    assert_eq!(serde_json::from_str::<Value>(json).unwrap(), run.json);
+}
+
+#[test]
+fn a_storm_on_the_real_chat_resumes_its_rooms() {
+    let server = Honest::start(chat());
+    let run = flood("storm", server.address, "--connections 10 --rounds 2 --pause 20ms --rooms 2");
+    assert_eq!((run.status, run.count("completed"), run.count("answered")), (0, 2, 20), "{run:?}");
+    assert!(!run.text.contains("does not speak"), "{}", run.text);
 }
 
 const STORM: &str = "--connections 20 --rounds 3 --pause 20ms --rooms 2 --subprotocol chat.v1.json";

@@ -104,6 +104,119 @@ fn a_slower_server_fails_the_comparison_with_confidence() {
 }
 
 #[test]
+fn reports_that_cannot_be_compared_are_refused_with_the_reason() {
+    let one = report("--connections 2 --warmup 0s --duration 300ms", false);
+    let open = report("--connections 2 --warmup 0s --duration 300ms --rate 100", false);
+    let longer = report("--connections 2 --warmup 0s --duration 300ms --size 1000", false);
+    let failed = Scratch::new("json");
+    let liar = format!("ws://{}/", start(Answers(|_, _, _: &mut Vec<_>| Some(vec![]))));
+    let words = [
+        "echo",
+        &liar,
+        "--connections",
+        "2",
+        "--warmup",
+        "0s",
+        "--duration",
+        "300ms",
+        "--json",
+        failed.path(),
+    ];
+    assert_eq!(loadgen(&words).status.code(), Some(1));
+    for (other, reason) in
+        [(&open, "open loop of 100/s"), (&longer, "--size: 20 and 1000"), (&failed, "failed")]
+    {
+        let output = loadgen(&["compare", one.path(), other.path()]);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && errors.contains(reason), "{errors}");
+        let output = loadgen(&["compare", one.path(), other.path(), "--anyway"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.code() == Some(0) && text.contains("doubtful") && text.contains(reason),
+            "{text}"
+        );
+    }
+    // A report of a generator at its limit is doubtful, and fails with --strict.
+    let bound = Scratch::new("json");
+    std::fs::write(bound.path(), one.read().replace("\"client_bound\":false", "\"client_bound\":true"))
+        .unwrap();
+    let output = loadgen(&["compare", one.path(), bound.path()]);
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("client-bound"));
+    assert_eq!(loadgen(&["compare", one.path(), bound.path(), "--strict"]).status.code(), Some(4));
+    for words in [["--fail-if", "p99>NaNx"], ["--fail-if", "p99>infx"]] {
+        let output = loadgen(&[&["compare", one.path(), one.path()], &words[..]].concat());
+        assert_eq!(output.status.code(), Some(2));
+    }
+    // Nor do they add up.
+    for (other, reason) in [(&one, "given twice"), (&open, "different plans"), (&longer, "different plans")] {
+        let output = loadgen(&["merge", one.path(), other.path()]);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && errors.contains(reason), "{errors}");
+    }
+}
+
+#[test]
+fn a_search_whose_assertion_breaks_exits_as_any_run_does() {
+    let server = Honest::start(Echo);
+    let url = format!("ws://{}/", server.address);
+    let search = |assertion: &str| {
+        let words = ["search", "echo", &url, "--connections", "1", "--warmup", "0s", "--duration", "200ms"];
+        let more = ["--from", "20", "--to", "20", "--until", "lost==0", "--assert", assertion];
+        loadgen(&[&words[..], &more[..]].concat()).status.code()
+    };
+    assert_eq!(search("lost==0"), Some(0));
+    assert_eq!(search("p50<1ns"), Some(3));
+}
+
+#[test]
+fn figures_have_units_and_what_was_not_measured_is_not_printed() {
+    let server = Honest::start(Echo);
+    let run = echo(
+        server.address,
+        "--connections 2 --messages 10 --assert p50<60s --assert rate>1 --assert lost==1",
+    );
+    for part in [
+        "p50<60s holds: it is 0.",
+        " s\n",
+        "rate>1 holds",
+        " msgs/s\n",
+        "lost==1 broken: it is 0.000 messages",
+        "verdict       failed: 1 of 3 assertions broken",
+        "(20 samples)",
+    ] {
+        assert!(run.text.contains(part), "{part}: {}", run.text);
+    }
+    assert!(!run.text.contains("p99.9") && !run.text.contains("p99 "), "{}", run.text);
+    let run = echo(server.address, "--connections 2 --warmup 100ms --duration 100ms");
+    assert!(run.text.contains("(the warm-up of 100 ms included)"), "{}", run.text);
+    let idle = flood(
+        "idle",
+        server.address,
+        &format!("--connections 50 --duration 100ms --pid {}", std::process::id()),
+    );
+    assert!(idle.text.contains("bytes per connection"), "{}", idle.text);
+    let words = format!("ws://{}/ws?token=a-secret&room=general", server.address);
+    let run = crate::support::run("echo", &words, "--connections 1 --messages 1");
+    assert!(!run.text.contains("a-secret") && !run.json.to_string().contains("a-secret"), "{run:?}");
+    assert!(run.text.contains("token=…&room=general"), "{}", run.text);
+}
+
+#[test]
+fn a_name_with_addresses_of_both_families_finds_the_one_that_listens() {
+    let server = Honest::start(Echo);
+    let url = format!("ws://localhost:{}/", server.address.port());
+    let run = crate::support::run("echo", &url, "--connections 2 --messages 2");
+    assert_eq!((run.status, run.count("answered")), (0, 4), "{run:?}");
+}
+
+#[test]
+fn a_fan_out_against_an_echo_server_says_what_it_met() {
+    let server = Honest::start(Echo);
+    let run = flood("fanout", server.address, "--connections 3 --publishers 2 --messages 3 --duration 1s");
+    assert!(run.status == 1 && run.text.contains("this is an echo server"), "{}", run.text);
+}
+
+#[test]
 fn reports_of_several_processes_become_one() {
     let server = Honest::start(Echo);
     let parts = [Scratch::new("json"), Scratch::new("json"), Scratch::new("json")];

@@ -1,5 +1,6 @@
 //! The scenario `chat`: people in rooms of a server that speaks `chat.v1.json` or `json`.
 
+mod attendance;
 mod person;
 mod text;
 mod wire;
@@ -20,6 +21,9 @@ use crate::schedule::{Cursor, OpenLoop};
 
 /// What fails a connection that agreed on no chat.
 pub(super) const NO_DIALECT: &str = "opening handshake: the server chose neither chat.v1.json nor json";
+
+/// What fails a run against a server that is no chat.
+const ECHO: &str = "the server sends back what it is sent: it is an echo server, not a chat";
 
 /// A person and what holds them up.
 #[derive(Debug)]
@@ -123,6 +127,10 @@ impl Scenario for Chat {
         match lane.person.receive(&mut self.house, message, now, record) {
             News::Nothing => {}
             News::Arrived => self.unready -= u32::from(!was_ready),
+            News::Echoed => {
+                record.failure(ECHO);
+                self.unready -= u32::from(std::mem::take(&mut lane.is_open));
+            }
             News::Answered(count) => self.unanswered -= count,
         }
     }
@@ -174,7 +182,8 @@ impl Scenario for Chat {
     }
 
     fn unanswered(&self) -> u64 {
-        self.unanswered
+        // A delivery that is owed is waited for as an answer is.
+        self.unanswered + self.house.behind()
     }
 
     fn all_sent(&self) -> bool {
@@ -194,11 +203,12 @@ impl Scenario for Chat {
         if self.messages.is_some() {
             self.owed -= owed;
         }
-        let unanswered = lane.person.gone();
+        let (unanswered, undelivered) = lane.person.gone(&mut self.house);
         self.unanswered -= unanswered;
         if *end == End::CutOff {
             record.count.cut_off += unanswered;
         } else {
+            record.lost(undelivered);
             record.count.lost += unanswered;
             record.count.unsent += owed;
         }

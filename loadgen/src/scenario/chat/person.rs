@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use serde_json::Value;
 use switchboard::proto::{Connection, Message, Outgoing};
 
+use super::attendance::Attendance;
 use super::text::{self, Head, Origin};
 use super::wire::{Command, Listing, Notice, Past, Post, Since};
 use crate::cli::values::Sizes;
@@ -54,13 +55,26 @@ pub(crate) struct House {
     pub(crate) run: u32,
     pub(crate) rooms: u32,
     pub(crate) sizes: Sizes,
+    attendance: Attendance,
     text: String,
     json: String,
 }
 
 impl House {
     pub(crate) fn new(seed: u64, rooms: u32, sizes: Sizes) -> Self {
-        Self { run: seed as u32, rooms, sizes, text: String::new(), json: String::new() }
+        Self {
+            run: seed as u32,
+            rooms,
+            sizes,
+            attendance: Attendance::new(rooms),
+            text: String::new(),
+            json: String::new(),
+        }
+    }
+
+    /// People who have not got all that was acknowledged in their room.
+    pub(crate) fn behind(&self) -> u64 {
+        self.attendance.behind()
     }
 }
 
@@ -80,6 +94,8 @@ pub(crate) enum News {
     Nothing,
     /// They are in the room now.
     Arrived,
+    /// The server sends back what it was sent.
+    Echoed,
     /// So many of their posts were answered.
     Answered(u64),
 }
@@ -143,12 +159,30 @@ impl Person {
         can
     }
 
-    /// The connection is gone; gives how many posts have no answer.
-    pub(crate) fn gone(&mut self) -> u64 {
+    /// The connection is gone; returns how many posts have no answer, and how many messages that were acknowledged in the room
+    /// never came.
+    pub(crate) fn gone(&mut self, house: &mut House) -> (u64, u64) {
+        let undelivered = self.leave_room(house);
         self.standing = Standing::Away;
         let unanswered = self.unanswered();
         self.pending.clear();
-        unanswered
+        (unanswered, undelivered)
+    }
+
+    /// Not in the room any more, if they were; returns how many messages never came to them while they were to get them.
+    fn leave_room(&mut self, house: &mut House) -> u64 {
+        let is_in_room = matches!(self.standing, Standing::Here | Standing::Leaving { .. });
+        if self.dialect != Dialect::V1 || !is_in_room {
+            return 0;
+        }
+        let (room, seen) = (self.place(house), self.seen.unwrap_or(0));
+        let lag = house.attendance.lag(room, seen);
+        house.attendance.left(room, seen);
+        if self.is_here() { lag } else { 0 }
+    }
+
+    fn place(&self, house: &House) -> usize {
+        (self.number % house.rooms) as usize
     }
 
     /// Writes the command that is due, if one is.
@@ -244,17 +278,27 @@ impl Person {
                 self.standing = Standing::Joining { is_sent: false };
                 News::Nothing
             }
+            // What it was sent comes back: nobody chats here.
+            ("hello", Standing::Greeting { is_sent: true }) => News::Echoed,
             ("joined", Standing::Joining { is_sent: true }) => {
                 self.joined(notice, record);
                 self.standing = Standing::Here;
+                house.attendance.came(self.place(house), self.seen.unwrap_or(0));
                 News::Arrived
             }
             ("left", Standing::Leaving { is_sent: true }) => {
                 record.count.rejoined += 1;
+                // What was acknowledged to others behind the leave is not theirs any more; they get it when they join again.
+                self.leave_room(house);
                 self.standing = Standing::Joining { is_sent: false };
                 News::Nothing
             }
-            ("ack", _) => self.acknowledged(notice.id, now, record),
+            ("ack", _) => {
+                if let Some(seq) = notice.seq.filter(|_| self.is_here()) {
+                    house.attendance.acked(self.place(house), seq);
+                }
+                self.acknowledged(notice.id, now, record)
+            }
             ("message", _) => {
                 self.delivered(house, notice, now, record);
                 News::Nothing
@@ -309,10 +353,13 @@ impl Person {
                 record.count.duplicated += 1;
                 return;
             }
-            Some(seen) if notice.prev.unwrap_or(seq - 1) != seen => {
-                record.count.lost += (seq - seen - 1).max(1);
+            Some(seen) if notice.prev.unwrap_or(seq.saturating_sub(1)) != seen => {
+                record.lost((seq - seen - 1).max(1));
             }
             _ => {}
+        }
+        if matches!(self.standing, Standing::Here | Standing::Leaving { .. }) {
+            house.attendance.saw(self.place(house), self.seen.unwrap_or(0), seq);
         }
         self.seen = Some(seq);
         check_text(house, notice.text.as_deref(), now, record);
@@ -333,7 +380,8 @@ impl Person {
                         record.count.duplicated += 1;
                     }
                 }
-                record.count.lost += missed.missing() + last.saturating_sub(seen + missed.next());
+                record.lost(missed.missing());
+                record.lost(last.saturating_sub(seen.saturating_add(missed.next())));
                 if notice.messages.iter().any(|past| past.text.is_none()) {
                     record.count.corrupted += 1;
                 }
