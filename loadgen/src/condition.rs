@@ -134,21 +134,22 @@ impl fmt::Display for Condition {
 impl Condition {
     /// The unit of the figure as it is written behind a value.
     pub(crate) fn unit_name(&self) -> &'static str {
-        match (self.figure.as_str(), is_time(&self.figure)) {
-            (_, true) => match self.unit as u64 {
-                1_000 => " us",
-                1_000_000 => " ms",
-                1_000_000_000 => " s",
+        if is_time(&self.figure) {
+            return match self.unit {
+                unit if unit >= 1e9 => " s",
+                unit if unit >= 1e6 => " ms",
+                unit if unit >= 1e3 => " us",
                 _ => " ns",
-            },
-            ("rate", _) => " msgs/s",
-            ("handshakes", _) => " connections/s",
-            ("rss", _) => " bytes",
-            ("failed" | "opened", _) => " connections",
-            ("busy", _) if self.unit < 1.0 => " %",
-            ("busy", _) => " of a core",
-            ("unrecovered", _) => " histories",
-            ("slow_cut", _) => " connections",
+            };
+        }
+        match self.figure.as_str() {
+            "rate" => " msgs/s",
+            "handshakes" => " connections/s",
+            "rss" => " bytes",
+            "failed" | "opened" | "slow_cut" => " connections",
+            "busy" if self.unit < 1.0 => " %",
+            "busy" => " of a core",
+            "unrecovered" => " histories",
             _ => " messages",
         }
     }

@@ -66,10 +66,10 @@ impl Chat {
         let marks = &mut self.rooms[room].marks.by_user;
         let mark = marks.entry(user).or_default();
         *mark = seq.max(*mark);
-        if marks.len() > self.options.limits.max_marks {
-            if let Some((user, _)) = marks.pop_first() {
-                self.rooms[room].marks.untold.remove(&user);
-            }
+        if marks.len() > self.options.limits.max_marks
+            && let Some((user, _)) = marks.pop_first()
+        {
+            self.rooms[room].marks.untold.remove(&user);
         }
     }
 

@@ -274,13 +274,11 @@ impl Chat {
     /// The room of two users, in whatever order.
     pub(super) fn open_pair<C: Context>(&mut self, ctx: &mut C, pair: [&str; 2]) -> Result<u32, Refusal> {
         let name = pair_room(pair);
-        match self.rooms.find(&name) {
-            Some(room) => Ok(room),
-            None => {
-                let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
-                self.open_room(ctx, &name, Kind::Pair([a.into(), b.into()]))
-            }
+        if let Some(room) = self.rooms.find(&name) {
+            return Ok(room);
         }
+        let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
+        self.open_room(ctx, &name, Kind::Pair([a.into(), b.into()]))
     }
 
     fn open_room<C: Context>(&mut self, ctx: &mut C, name: &str, kind: Kind) -> Result<u32, Refusal> {

@@ -108,11 +108,11 @@ pub(crate) struct ServeArgs {
     /// Port on 127.0.0.1; --listen goes before it
     #[arg(long, env = "PORT", default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
-    /// A page from this origin may connect, besides same origin and localhost: SCHEME://HOST[:PORT], file://, null, an empty text
-    /// for an empty Origin, or * for any; may be repeated
+    /// A page from this origin may connect, besides same origin and localhost: `scheme://host[:port]`, `file://`, `null`, an empty text
+    /// for an empty Origin, or `*` for any; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     pub(crate) allow_origin: Vec<String>,
-    /// Answer only requests for this host, on every path: HOST[:PORT], *.DOMAIN, or * for any; may be repeated [default: any, but
+    /// Answer only requests for this host, on every path: HOST[:PORT], *.DOMAIN, or `*` for any; may be repeated [default: any, but
     /// on a loopback address only localhost and loopback addresses, so that no page of a stranger gets in by DNS rebinding]
     #[arg(long, value_name = "HOST")]
     pub(crate) allow_host: Vec<String>,

@@ -342,9 +342,11 @@ pub(super) fn rev_of(action: &Action) -> u64 {
     }
 }
 
-/// The columns of a change besides `id`, `prev` and `room`: rev, seq, kind, time, user, body. `None` for what is no
-/// change with a number.
-pub(super) fn change_columns(action: &Action) -> Option<(u64, u64, i64, u64, Cow<'_, str>, &str)> {
+/// The columns of a change besides `id`, `prev` and `room`: rev, seq, kind, time, user, body.
+type ChangeColumns<'a> = (u64, u64, i64, u64, Cow<'a, str>, &'a str);
+
+/// `None` for what is no change with a number.
+pub(super) fn change_columns(action: &Action) -> Option<ChangeColumns<'_>> {
     Some(match action {
         Action::Edit { rev, seq, text, time } => (*rev, *seq, EDIT, *time, "".into(), text),
         Action::Delete { rev, seq, time } => (*rev, *seq, DELETE, *time, "".into(), ""),

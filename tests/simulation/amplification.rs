@@ -230,11 +230,11 @@ impl Application for Flooder {
     fn on_message<C: Context>(&mut self, ctx: &mut C, _: ConnId, message: Message<'_>) {
         for _ in 0..20 {
             if message.payload == b"publish" {
-                ctx.publish(self.topic.unwrap(), Outgoing::binary(&[b'b'; ANSWER]), None);
+                ctx.publish(self.topic.unwrap(), Outgoing::binary(&vec![b'b'; ANSWER]), None);
                 continue;
             }
             for &conn in &self.open {
-                let _ = ctx.send(conn, Outgoing::binary(&[b'b'; ANSWER]));
+                let _ = ctx.send(conn, Outgoing::binary(&vec![b'b'; ANSWER]));
             }
         }
     }
