@@ -99,7 +99,7 @@ impl Model {
                             record.reactions[at].1.remove(by);
                         }
                         (Some(at), None) if !*is_removed => {
-                            record.reactions[at].1.push(Who::from_label(&user))
+                            record.reactions[at].1.push(Who::from_label(&user));
                         }
                         (None, None) if !*is_removed => {
                             record.reactions.push((emoji.as_str().into(), vec![Who::from_label(&user)]));
