@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use self::limit::{Cause, LogLimit};
-use self::metrics::Snapshot;
+use self::metrics::{Format, Snapshot};
 use crate::app::{
     Application, Body, Chunk, CloseReason, Closed, ConnId, Context, Escaped, HandshakeError, Message,
     OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
@@ -92,7 +92,7 @@ impl<A: Watched> Ops<A> {
     fn answer<C: Context>(&self, ctx: &C, request: &Request<'_>) -> Option<Response> {
         let is_here = !self.has_internal || request.entrance.is_internal;
         let response = match request.head.path() {
-            "/metrics" if is_here => self.metrics(ctx),
+            "/metrics" if is_here => self.metrics(ctx, request.head),
             "/healthz" if is_here => Response::text(200, "ok"),
             "/readyz" if is_here => self.readiness(ctx),
             _ if request.entrance.is_internal => {
@@ -116,7 +116,9 @@ impl<A: Watched> Ops<A> {
         }
     }
 
-    fn metrics<C: Context>(&self, ctx: &C) -> Response {
+    fn metrics<C: Context>(&self, ctx: &C, head: &RequestHead<'_>) -> Response {
+        let accept = head.fields.all("accept").filter_map(|value| std::str::from_utf8(value).ok());
+        let format = Format::preferred(accept);
         let snapshot = Snapshot {
             stats: ctx.stats(),
             is_draining: ctx.is_draining(),
@@ -124,9 +126,10 @@ impl<A: Watched> Ops<A> {
             suppressed_lines: self.limit.suppressed(),
             figures: self.app.figures(),
         };
-        match snapshot.text() {
+        match snapshot.text(format) {
             Ok(text) => Response { status: 200, fields: Vec::new(), body: Body::Owned(text.into_bytes()) }
-                .field("Content-Type", metrics::CONTENT_TYPE),
+                .field("Content-Type", format.content_type())
+                .field("Vary", "Accept"),
             Err(error) => Response::text(500, error.to_string()),
         }
     }
@@ -171,7 +174,14 @@ impl<A: Watched> Application for Ops<A> {
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
         match self.answer(ctx, request) {
             Some(response) => Verdict::Respond(response),
-            None => self.app.on_request(ctx, request),
+            None => {
+                let verdict = self.app.on_request(ctx, request);
+                if request.upgrade.is_some() && matches!(verdict, Verdict::Accept(_)) {
+                    let path = Escaped(request.head.path());
+                    tracing::debug!(peer = %request.peer, %path, "connected");
+                }
+                verdict
+            }
         }
     }
 

@@ -17,6 +17,7 @@ mod messages;
 mod ops;
 mod page;
 mod policy;
+mod prometheus;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;
