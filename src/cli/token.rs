@@ -11,12 +11,31 @@ use clap::{Args, Subcommand};
 use switchboard::auth::{Keyring, Mint, Permission, Rules, Sources};
 use switchboard::chat::identity::Verify;
 
+use super::SettingsArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Print a token
     Mint(MintArgs),
     /// Read a token from standard input and print what it says, or why it is refused
-    Check(VerifyArgs),
+    Check(CheckArgs),
+}
+
+impl TokenCommand {
+    pub(super) fn settings(&self) -> &SettingsArgs {
+        match self {
+            Self::Mint(args) => &args.settings,
+            Self::Check(args) => &args.settings,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    verify: VerifyArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// Which tokens are valid.
@@ -48,7 +67,7 @@ pub(crate) struct MintArgs {
     /// Who it is
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// What is permitted where, such as 'team-*:join,post' or '*:moderate'; may stand more than once [default: to join and to
+    /// What is permitted where, such as 'team-*:join,post' or '*:moderate'; may be repeated [default: to join and to
     /// post everywhere]
     #[arg(long = "room", value_name = "PATTERN:PERMISSIONS", value_parser = grant)]
     rooms: Vec<(String, Vec<Permission>)>,
@@ -64,6 +83,8 @@ pub(crate) struct MintArgs {
     /// The key's name in a set of keys (`kid`)
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// `PATTERN:PERMISSION,…`; a pattern may hold colons itself.
@@ -98,7 +119,7 @@ impl VerifyArgs {
 pub(crate) fn run(command: TokenCommand) -> Result<String, String> {
     match command {
         TokenCommand::Mint(args) => mint(args),
-        TokenCommand::Check(args) => check(&args),
+        TokenCommand::Check(args) => check(&args.verify),
     }
 }
 
