@@ -8,17 +8,25 @@ use std::process::{Command, Stdio};
 use prometheus_parse::{Scrape, Value};
 
 use crate::support::{
-    BINARY, CLOSE, Client, FIN, KEY, Launch, SOON, Server, TEXT, frame, head_of, millis, text,
+    BINARY, CLOSE, Client, FIN, Head, KEY, Launch, SOON, Server, TEXT, frame, head_of, millis, text,
     upgrade_request, upgrade_with, wait_until,
 };
 
 /// What a plain GET is answered: status and body.
 #[track_caller]
 pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let (head, body) = get_with(addr, path, "");
+    (head.status, body)
+}
+
+/// The same with more fields, and with the whole head of the answer.
+#[track_caller]
+pub(crate) fn get_with(addr: SocketAddr, path: &str, fields: &str) -> (Head, String) {
     let mut client = Client::connect(addr);
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n");
+    client.send(request.as_bytes());
     let (head, body) = client.response();
-    (head.status, String::from_utf8(body).unwrap())
+    (head, String::from_utf8(body).unwrap())
 }
 
 /// The metrics, read by a parser that is not ours.
@@ -29,7 +37,6 @@ impl Metrics {
     pub(crate) fn of(addr: SocketAddr) -> Self {
         let (status, body) = get(addr, "/metrics");
         assert_eq!(status, 200);
-        assert!(body.ends_with("# EOF\n"), "OpenMetrics 1.0");
         let lines = body.lines().map(|line| Ok(line.to_owned()));
         Self(Scrape::parse(lines).expect("the metrics parse"))
     }
@@ -130,7 +137,8 @@ fn every_metric_is_explained_and_everything_explained_is_there() {
     let mut shown: Vec<String> = Vec::new();
     for line in text.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            shown.push(if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            shown.push(name.to_owned());
         }
     }
     assert!(shown.len() > 30, "{shown:?}");
@@ -212,9 +220,12 @@ fn promise_10_each_close_is_logged_with_its_reason() {
     let port = polite.stream.local_addr().unwrap().port();
     polite.send(&frame(FIN | CLOSE, b"\x03\xe8bye\tnow"));
     polite.expect_close(1000);
-    let line = server.wait_for_log(&format!("peer=127.0.0.1:{port}"));
-    assert!(line.contains("closed") && line.contains("code=1000") && line.contains("silent_ms="), "{line}");
-    assert!(line.contains("queued=") && line.contains("closed by the peer: \"bye\\tnow\""), "{line}");
+    let line = server.wait_for_log(&format!("closed peer=127.0.0.1:{port}"));
+    assert!(line.contains("code=1000") && line.contains("silent_ms="), "{line}");
+    assert!(
+        line.contains("queued=") && line.contains(r#"reason="closed by the peer: \"bye\\tnow\"""#),
+        "{line}"
+    );
     let mut rude = Client::open(server.addr);
     rude.send(&frame(BINARY | 0x70, b""));
     rude.expect_close(1002);
@@ -282,9 +293,15 @@ impl Drop for Scratch {
 
 /// Runs the binary to its end: status, standard output, standard error.
 pub(crate) fn run(args: &[&str], input: &str) -> (i32, String, String) {
+    run_with(args, &[], input)
+}
+
+/// The same with these variables in the environment.
+pub(crate) fn run_with(args: &[&str], variables: &[(&str, &str)], input: &str) -> (i32, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
         .args(args)
         .env_remove("PORT")
+        .envs(variables.iter().copied())
         .env("NO_COLOR", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -332,8 +349,10 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
 
 #[test]
 fn pr_11_what_is_wrong_with_a_setting_is_said_by_name() {
-    let cases: [(&str, &[&str]); 7] = [
-        ("max-conections = 3", &["unknown key `max-conections`"]),
+    let cases: [(&str, &[&str]); 9] = [
+        ("max-conections = 3", &["unknown key `max-conections`", "did you mean `max-connections`?"]),
+        ("max_connections = 3", &["unknown key `max_connections`", "did you mean `max-connections`?"]),
+        ("data = \"x\"", &["unknown key `data`"]),
         ("max-connections = \"many\"", &["--max-connections", "many"]),
         ("max-connections = -1", &["--max-connections", "-1"]),
         ("max-connections = 1.5", &["`max-connections` cannot be of type float"]),
@@ -368,4 +387,245 @@ fn a_message_is_counted_once_however_it_comes() {
         ("switchboard_messages_total", "direction=in", 4),
         ("switchboard_messages_total", "direction=out", 4),
     ]);
+}
+
+/// A directory that is not there yet, within one that goes with the value.
+fn fresh() -> (Scratch, String) {
+    let scratch = Scratch::new("beside", b"");
+    let data = format!("{}.data", scratch.path());
+    (scratch, data)
+}
+
+const MESSAGE: &str = r#"{"room":"general","seq":1,"time":5,"user":"Ada","text":"hello"}"#;
+
+#[test]
+fn every_command_takes_its_settings_from_the_environment_and_the_file() {
+    let (_scratch, data) = fresh();
+    let (_other, elsewhere) = fresh();
+    let variables: &[(&str, &str)] = &[("SWITCHBOARD_DATA", &data)];
+    let (code, _, said) = run_with(&["import"], variables, MESSAGE);
+    assert!(code == 0 && said.contains("1 messages imported"), "{said}");
+    assert!(std::path::Path::new(&data).join("switchboard.db").is_file());
+    let (code, lines, said) = run_with(&["export", "--all"], variables, "");
+    assert!(code == 0 && lines.contains("\"hello\""), "{said}");
+    // The file of a server does for the other commands, too.
+    let config = format!("listen = [\"127.0.0.1:0\"]\nkeep-posts = 3\ndata = {data:?}\n");
+    let file = Scratch::new("switchboard.toml", config.as_bytes());
+    for (args, variables) in [
+        (vec!["export", "--all", "--config", file.path()], vec![]),
+        (vec!["export", "--all"], vec![("SWITCHBOARD_CONFIG", file.path())]),
+        // An empty variable is none.
+        (vec!["export", "--all"], vec![("SWITCHBOARD_CONFIG", file.path()), ("SWITCHBOARD_DATA", "")]),
+        // The flag takes precedence, and the variable over the file.
+        (vec!["export", "--all", "--data", &data], vec![("SWITCHBOARD_DATA", &*elsewhere)]),
+        (vec!["export", "--room", "general"], vec![("SWITCHBOARD_DATA", &*data), ("SWITCHBOARD_ALL", "1")]),
+        (vec!["export"], vec![("SWITCHBOARD_DATA", &*data), ("SWITCHBOARD_ROOM", "general")]),
+    ] {
+        let (code, lines, said) = run_with(&args, &variables, "");
+        assert!(code == 0 && lines.contains("\"hello\""), "{args:?} {variables:?}: {said}");
+    }
+    let (code, _, said) = run_with(&["backup", &elsewhere], variables, "");
+    assert!(code == 0 && std::path::Path::new(&elsewhere).is_dir(), "{said}");
+    let secret = Scratch::new("secret", &[b'x'; 40]);
+    let variables: &[(&str, &str)] = &[
+        ("SWITCHBOARD_KEY", secret.path()),
+        ("SWITCHBOARD_USER", "Ada"),
+        ("SWITCHBOARD_ROOM", "a:join,post"),
+    ];
+    let (code, token, said) = run_with(&["token", "mint"], variables, "");
+    assert_eq!(code, 0, "{said}");
+    let variables: &[(&str, &str)] = &[("SWITCHBOARD_TOKEN_KEY", secret.path())];
+    let (code, claims, said) = run_with(&["token", "check"], variables, &token);
+    assert!(code == 0 && claims.contains("room     a: join, post"), "{claims}{said}");
+}
+
+#[test]
+fn a_variable_may_hold_a_list_with_commas() {
+    let hosts = [
+        ("SWITCHBOARD_ALLOW_HOST", "a.example, b.example,,"),
+        ("SWITCHBOARD_LISTEN", "127.0.0.1:0,127.0.0.1:0"),
+    ];
+    let mut launch = Launch::switchboard(&["serve", "--ephemeral"]);
+    for (name, value) in hosts {
+        launch = launch.env(name, value);
+    }
+    let server = launch.start();
+    wait_until(SOON, "two addresses", || {
+        server.log().iter().filter(|line| line.contains("Server running at")).count() == 2
+    });
+    for (host, status) in
+        [("a.example", 200), ("b.example", 200), ("c.example", 421), ("a.example,b.example", 400)]
+    {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let found = head_of(server.addr, request.as_bytes()).1.unwrap().status;
+        assert!(found == status || (found != 200 && status != 200), "{host}: {found}");
+    }
+}
+
+#[test]
+fn a_variable_switches_a_flag_on_or_off() {
+    let file = Scratch::new("on.toml", b"strict-subprotocol = true\n");
+    let is_strict = |variable: Option<&str>, file: Option<&Scratch>| {
+        let mut launch = Launch::serve();
+        if let Some(value) = variable {
+            launch = launch.env("SWITCHBOARD_STRICT_SUBPROTOCOL", value);
+        }
+        if let Some(file) = file {
+            launch = launch.args(&["--config", file.path()]);
+        }
+        let server = launch.start();
+        let request = upgrade_request("/ws", "Sec-WebSocket-Protocol: unknown\r\n");
+        head_of(server.addr, request.as_bytes()).1.unwrap().status != 101
+    };
+    for value in ["1", "true", "TRUE", "yes", "on"] {
+        assert!(is_strict(Some(value), None), "{value}");
+    }
+    for value in ["0", "false", "No", "off", ""] {
+        assert!(!is_strict(Some(value), None), "{value}");
+    }
+    assert!(is_strict(None, Some(&file)) && is_strict(Some(""), Some(&file)));
+    assert!(!is_strict(Some("0"), Some(&file)), "the variable takes precedence");
+    let variables: &[(&str, &str)] = &[("SWITCHBOARD_BUSY_POLL", "maybe")];
+    let (code, _, said) = run_with(&["echo", "--listen", "127.0.0.1:0"], variables, "");
+    assert!(code == 2 && said.contains("SWITCHBOARD_BUSY_POLL") && said.contains("maybe"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_a_variable_is_said_by_its_name() {
+    for (name, value) in
+        [("SWITCHBOARD_MAX_CONNECTIONS", "many"), ("SWITCHBOARD_LISTEN", "nowhere"), ("PORT", "http")]
+    {
+        let (code, _, said) = run_with(&["serve", "--ephemeral"], &[(name, value)], "");
+        assert!(code == 2 && said.contains(&format!("{name}: ")) && said.contains(value), "{said}");
+    }
+    // A flag on the command line excludes what contradicts it elsewhere.
+    let server = Launch::serve().env("SWITCHBOARD_DATA", "/nowhere/at/all").start();
+    assert_eq!(get(server.addr, "/healthz").0, 200);
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_warned_of() {
+    let server = Launch::serve()
+        .env("SWITCHBOARD_LISTN", "127.0.0.1:1")
+        .env("SWITCHBOARD_QQQQ", "1")
+        .env("SWITCHBOARD_MAX_MESSAGE", "1000")
+        .env("SWITCHBOARD_SERVICE_HOST", "10.0.0.1")
+        .env("SWITCHBOARD_PORT", "tcp://10.0.0.1:8080")
+        .env("SWITCHBOARD_PORT_8080_TCP_ADDR", "10.0.0.1")
+        .start();
+    let line = server.wait_for_log("SWITCHBOARD_LISTN");
+    assert!(line.contains("WARN") && line.contains("did you mean SWITCHBOARD_LISTEN?"), "{line}");
+    assert!(server.wait_for_log("SWITCHBOARD_QQQQ").contains("WARN"));
+    let warned = server.log().iter().filter(|line| line.contains("is no setting")).count();
+    assert_eq!(warned, 2, "{:?}", server.log());
+}
+
+#[test]
+fn a_long_path_leaves_the_log_in_json() {
+    for (path, format) in
+        [("x".repeat(10_000), "json"), ("%7f\u{9b}é".repeat(2000), "json"), ("x".repeat(10_000), "text")]
+    {
+        let server = Launch::serve().env("RUST_LOG", "debug").args(&["--log-format", format]).start();
+        let request = format!(
+            "GET /{path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        );
+        let _ = head_of(server.addr, request.as_bytes());
+        let _open = Client::open(server.addr);
+        server.wait_for_log("connected");
+        for line in server.log() {
+            assert!(line.len() <= 4096 && !line.contains(|c: char| c.is_control()), "{line:?}");
+            if format == "json" {
+                serde_json::from_str::<serde_json::Value>(&line)
+                    .unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn values_with_spaces_are_quoted_in_lines_for_people() {
+    let server = Launch::fanout().env("RUST_LOG", "debug").start();
+    let mut rude = Client::open(server.addr);
+    let line = server.wait_for_log("connected");
+    assert!(
+        line.contains(" DEBUG ") && line.contains(" peer=127.0.0.1:") && line.ends_with(" path=/"),
+        "{line}"
+    );
+    rude.send(&frame(BINARY | 0x70, b""));
+    rude.expect_close(1002);
+    let line = server.wait_for_log("code=1002");
+    assert!(line.contains(" reason=\"protocol error") && line.contains(" queued="), "{line}");
+}
+
+#[test]
+fn no_secret_is_in_the_log_at_any_level() {
+    let (api, key) =
+        (Scratch::new("api", b"the-secret-of-the-api-0123456789"), Scratch::new("key", &[b'k'; 40]));
+    let (_, token, _) = run(&["token", "mint", "--key", key.path(), "--user", "Ada"], "");
+    let token = token.trim();
+    let forged = format!("{}x", &token[..token.len() - 1]);
+    for format in ["text", "json"] {
+        let server = Launch::serve()
+            .env("RUST_LOG", "trace")
+            .args(&["--api-token-file", api.path(), "--token-key", key.path(), "--log-format", format])
+            .start();
+        for token in [token, &forged] {
+            for path in ["/ws", "/", "/nowhere", "/metrics", "/api/v1/rooms", "/readyz"] {
+                let target = format!("{path}?a=b&token={token}");
+                let _ = get_with(
+                    server.addr,
+                    &target,
+                    &format!("Authorization: Bearer {token}\r\nCookie: t={token}\r\n"),
+                );
+                let _ = head_of(server.addr, upgrade_request(&target, "").as_bytes());
+                let _ = head_of(
+                    server.addr,
+                    upgrade_request(&format!("{path}?token={token}\x01"), "").as_bytes(),
+                );
+                let _ =
+                    head_of(server.addr, upgrade_request(&target, "Sec-WebSocket-Version: 7\r\n").as_bytes());
+            }
+            let (mut client, _) =
+                Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n");
+            client.send(&text(&format!(r#"{{"type":"hello","token":"{token}","id":1}}"#)));
+            client.message();
+        }
+        let _ = get_with(
+            server.addr,
+            "/api/v1/rooms",
+            "Authorization: Bearer the-secret-of-the-api-0123456789\r\n",
+        );
+        let _ = get_with(server.addr, "/api/v1/rooms?token=the-secret-of-the-api-0123456789", "");
+        server.wait_for_log("connected");
+        let parts: Vec<&str> =
+            token.split('.').chain(forged.split('.')).chain(["the-secret-of", "kkkkkkkk"]).collect();
+        for line in server.log() {
+            assert!(parts.iter().all(|part| !line.contains(part)), "{line}");
+        }
+    }
+}
+
+#[test]
+fn secrets_that_everybody_can_read_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode =
+        |path: &str, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let (api, key) =
+        (Scratch::new("api", b"the-secret-of-the-api-0123456789"), Scratch::new("key", &[b'k'; 40]));
+    let (_scratch, data) = fresh();
+    std::fs::create_dir(&data).unwrap();
+    for (others, warnings) in [(0o600, 0), (0o640, 0), (0o644, 3), (0o602, 3)] {
+        mode(api.path(), others);
+        mode(key.path(), others);
+        mode(&data, others | 0o100);
+        let server = Launch::switchboard(&["serve", "--listen", "127.0.0.1:0", "--data", &data])
+            .args(&["--api-token-file", api.path(), "--token-key", key.path()])
+            .start();
+        let log = server.log();
+        let found: Vec<&String> = log.iter().filter(|line| line.contains("chmod o-rwx")).collect();
+        assert_eq!(found.len(), warnings, "{others:o}: {log:?}");
+        for path in [api.path(), key.path(), &data] {
+            assert!(warnings == 0 || found.iter().any(|line| line.contains(path)), "{path}: {found:?}");
+        }
+    }
 }
