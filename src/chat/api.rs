@@ -1,25 +1,43 @@
 //! What other parts of the server may do with the chat: the same as clients, by the same rules and on the same ways.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::answers::{Answered, Asker};
 use super::command::Command;
 use super::names;
-use super::room::Kind;
 use super::session::Actor;
-use super::{Chat, Refusal, Stats};
+use super::{Chat, Code, Refusal, Stats};
 use crate::app::Context;
 use crate::store::Ban;
 
-/// A room that is open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RoomInfo {
-    /// Its name in the normal form.
-    pub name: Arc<str>,
-    /// Its members.
-    pub members: usize,
-    /// Its newest message.
-    pub seq: u64,
+/// A room's name as the store has it: in its normal form, or the two names of a conversation in their order.
+///
+/// # Errors
+/// Nobody could open a room of this name.
+pub fn stored_room(raw: &str) -> Result<Cow<'_, str>, Refusal> {
+    let Some(pair) = raw.strip_prefix('@') else { return names::room(raw) };
+    let (a, b) = pair.split_once('\n').ok_or_else(|| {
+        Refusal::field(Code::BadField, "room", "`room` begins with @, which is for conversations of two")
+    })?;
+    let folded = |name| names::user(name, "room").map(|name| names::fold(&name).into_owned());
+    let (a, b) = (folded(a)?, folded(b)?);
+    Ok(Cow::Owned(pair_name(&a, &b)))
+}
+
+/// A user's name as the store has it: as it is shown.
+///
+/// # Errors
+/// Nobody could have this name.
+pub fn stored_user(raw: &str) -> Result<Cow<'_, str>, Refusal> {
+    names::user(raw, "user")
+}
+
+/// The room of two users, by their folded names in whatever order.
+pub(super) fn pair_name(a: &str, b: &str) -> String {
+    let (a, b) = if a <= b { (a, b) } else { (b, a) };
+    // No name has a line break in it.
+    format!("@{a}\n{b}")
 }
 
 impl Chat {
@@ -47,17 +65,6 @@ impl Chat {
     /// The answers to [`Self::call`] since the last time, in the order in which they were given.
     pub fn take_answered(&mut self) -> Vec<Answered> {
         std::mem::take(&mut self.voice.answered)
-    }
-
-    /// The rooms in memory, by name.
-    #[must_use]
-    pub fn rooms(&self) -> Vec<RoomInfo> {
-        let groups = self.rooms.iter().filter(|room| room.kind == Kind::Group && room.is_open());
-        let mut list: Vec<RoomInfo> = groups
-            .map(|room| RoomInfo { name: Arc::clone(&room.name), members: room.members.len(), seq: room.seq })
-            .collect();
-        list.sort_by(|a, b| a.name.cmp(&b.name));
-        list
     }
 
     /// Who is banned now, by name.
@@ -96,6 +103,7 @@ impl Chat {
             keys: self.keys.len() as u64,
             store_pending: self.durable.pending as u64,
             store_asks: self.durable.asks.len() as u64,
+            store_log_bytes: self.durable.log_bytes(),
             store_failures: self.store_failures,
             store_unavailable: u64::from(self.durable.is_failed),
             ..self.commits.clone()

@@ -1,6 +1,7 @@
 //! From a message to the command's own function: who may speak how often, and which room it is about.
 
 use super::answers::Asker;
+use super::api::pair_name;
 use super::command::{Command, Id};
 use super::names;
 use super::notice::Farewell;
@@ -265,8 +266,7 @@ impl Chat {
     /// The room of two users, in whatever order.
     pub(super) fn open_pair<C: Context>(&mut self, ctx: &mut C, pair: [&str; 2]) -> Result<u32, Refusal> {
         let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
-        // No name has a line break in it.
-        let name = format!("@{a}\n{b}");
+        let name = pair_name(a, b);
         match self.rooms.find(&name) {
             Some(room) => Ok(room),
             None => self.open_room(ctx, &name, Kind::Pair([a.into(), b.into()])),

@@ -49,10 +49,6 @@ pub(super) struct Durable {
     handed: VecDeque<Handed>,
     /// Since the store failed, until it has recovered.
     pub(super) is_failed: bool,
-    /// The store has been asked for another epoch.
-    pub(super) is_renewing: bool,
-    /// It has been asked for once already: who knows more than the store now does not tell the truth.
-    pub(super) was_renewed: bool,
     /// Changes that are not durable yet.
     pub(super) pending: usize,
     last_ask: u64,
@@ -102,6 +98,11 @@ impl Durable {
             Some(handed) if self.items.is_empty() => handed.items.push(item),
             _ => self.items.push(item),
         }
+    }
+
+    /// Bytes of the store's log that are in use.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.log_bytes())
     }
 
     /// Hands over what the tick brought. `false`: the store is too busy, so it is to be tried again later.

@@ -37,11 +37,8 @@ impl Chat {
             }
             Event::Opened { room, state } => self.opened(ctx, &room, state),
             Event::Page { ask, records } => self.page_came(ctx, ask, records),
-            Event::NewEpoch { epoch } => {
-                self.epoch = epoch;
-                self.durable.is_renewing = false;
-            }
             Event::Mark { ask, seq } => self.mark_came(ctx, ask, seq),
+            Event::Rooms { ask, rooms } => self.rooms_came(ctx, ask, rooms),
         }
     }
 

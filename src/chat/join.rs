@@ -28,7 +28,6 @@ impl Chat {
             return Err(Refusal::field(Code::BadField, "type", "a connection joins, nobody else"));
         };
         self.check_room_for(*conn, room)?;
-        self.note_rollback(room, since.as_ref());
         if !self.durable.is_on_disk() {
             return self.finish_join(ctx, asker, actor, room, since.as_ref(), history, &[]);
         }
@@ -85,25 +84,10 @@ impl Chat {
         Ok(())
     }
 
-    /// Whoever knows more of our history than there is proves that it was rolled back. Once: afterwards it has another name
-    /// that only this run has given.
-    fn note_rollback(&mut self, room: u32, since: Option<&Since<'_>>) {
-        let Some(since) = since else { return };
-        let proves = since.epoch == self.epoch && since.seq > self.rooms[room].seq;
-        if proves && self.durable.is_on_disk() && !self.durable.was_renewed {
-            tracing::warn!("the history is older than what a client has seen of it; it gets a new epoch");
-            self.durable.is_renewing = self.durable.send(Request::RolledBack).is_ok();
-            self.durable.was_renewed = self.durable.is_renewing;
-        }
-    }
-
     /// The name of a room's unbroken history.
     pub(super) fn epoch_of(&self, room: &Room) -> Cow<'_, str> {
         if !self.durable.is_on_disk() {
             Cow::Owned(format!("{}-{}", self.epoch, room.life))
-        } else if self.durable.is_renewing {
-            // Nothing is recovered by this name.
-            Cow::Owned(format!("{}-ended", self.epoch))
         } else {
             Cow::Borrowed(&self.epoch)
         }

@@ -22,6 +22,7 @@ mod join;
 mod json;
 mod keys;
 mod limits;
+mod listing;
 mod moderation;
 mod names;
 mod notice;
@@ -33,15 +34,18 @@ mod refusal;
 mod room;
 mod session;
 mod shards;
+mod stamp;
 mod stats;
+pub mod strict;
 mod tutorial;
 
 use std::sync::Arc;
 
 pub use self::answers::{Answered, Asker};
-pub use self::api::RoomInfo;
+pub use self::api::{stored_room, stored_user};
 pub use self::bucket::Rate;
 pub use self::limits::Limits;
+pub use self::listing::MAX_ROOMS_LISTED;
 pub use self::refusal::{Code, Refusal};
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 

@@ -6,9 +6,12 @@
 //! ([`Batch::term`]): then nothing is acked out of order and no number of the room's order is used twice.
 
 mod archive;
+mod backup;
 mod checkpoint;
 mod chores;
 mod clock;
+mod erasure;
+mod lineage;
 mod reader;
 mod retention;
 mod row;
@@ -23,8 +26,9 @@ mod writer;
 use std::sync::Arc;
 
 pub use archive::{OpenError, Options};
+pub use backup::backup;
 pub use clock::now_ms;
-pub use transfer::{Counts, TransferError, backup, export, import};
+pub use transfer::{Counts, TransferError, export, import};
 pub use worker::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
 
 /// Numbers what is handed over; grows by 1 with each batch.
@@ -180,8 +184,15 @@ pub enum Request {
         /// How many at most.
         limit: usize,
     },
-    /// Somebody knows more of the history than the store does: it was rolled back. Answered with [`Event::NewEpoch`].
-    RolledBack,
+    /// The rooms whose names come after one, by name, without conversations of two; answered with [`Event::Rooms`].
+    Rooms {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The name before the first.
+        after: Box<str>,
+        /// How many at most.
+        limit: usize,
+    },
     /// How far a user has read, answered with [`Event::Mark`].
     Mark {
         /// Comes back in the answer.
@@ -229,10 +240,12 @@ pub enum Event {
         /// `Err` says why they could not be read. Damaged messages are left out.
         records: Result<Vec<Record>, String>,
     },
-    /// The history has another name from now on, which is on the disk.
-    NewEpoch {
-        /// The new name.
-        epoch: String,
+    /// Rooms by name.
+    Rooms {
+        /// The question.
+        ask: u64,
+        /// `Err` says why they could not be read.
+        rooms: Result<Vec<RoomHead>, String>,
     },
     /// The last message that the user has read; 0 when none.
     Mark {
@@ -241,6 +254,15 @@ pub enum Event {
         /// The message.
         seq: u64,
     },
+}
+
+/// A room in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomHead {
+    /// Its name in the normal form.
+    pub name: Arc<str>,
+    /// The number of its newest message; 0 for a room without any.
+    pub seq: u64,
 }
 
 /// What is known of a room when it is opened.
@@ -264,7 +286,7 @@ pub struct RoomState {
 /// What the loop learns when it begins.
 #[derive(Debug, Default)]
 pub struct Start {
-    /// Names one unbroken history: another one after a backup was restored.
+    /// Names one unbroken history: another one in a copy, and after a backup was put back.
     pub epoch: String,
     /// Keys of posts within the window: (user, key) -> (room, seq, time), the oldest first.
     pub keys: Vec<Key>,
@@ -305,4 +327,9 @@ pub trait Store: std::fmt::Debug {
     /// # Errors
     /// Gives the request back when too much is under way already.
     fn ask(&mut self, request: Request) -> Result<(), Request>;
+
+    /// Bytes of the log that are in use: what was committed and is not in the database yet.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 
 use super::archive::{OpenError, Options, Place};
+use super::checkpoint::LogSize;
 use super::reader::{Ask, Reader, Slot};
 use super::words::{Index, State, Words};
 use super::writer::{Order, Writer};
@@ -36,8 +37,10 @@ pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), Ope
     let (orders, order_inbox) = sync_channel(MAX_ORDERS);
     let (asks, ask_inbox) = sync_channel(MAX_ASKS);
     let load = Arc::new(AtomicUsize::new(0));
-    let client = Client { orders: orders.clone(), asks: asks.clone(), load: Arc::clone(&load) };
-    let worker = Worker { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load };
+    let log_bytes = Arc::new(AtomicU64::new(0));
+    let log = LogSize::new(Arc::clone(&log_bytes));
+    let client = Client { orders: orders.clone(), asks: asks.clone(), load: Arc::clone(&load), log_bytes };
+    let worker = Worker { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log };
     Ok((client, worker, start))
 }
 
@@ -49,13 +52,13 @@ pub struct Client {
     asks: SyncSender<Ask>,
     /// What the batches take that are handed over and not committed.
     load: Arc<AtomicUsize>,
+    log_bytes: Arc<AtomicU64>,
 }
 
 impl Store for Client {
     fn ask(&mut self, request: Request) -> Result<(), Request> {
         match request {
             Request::Commit(batch) => self.commit(batch).map_err(Request::Commit),
-            Request::RolledBack => self.orders.try_send(Order::RolledBack).map_err(|_| Request::RolledBack),
             question => self.asks.try_send(Ask::Question(question)).map_err(|refused| match refused {
                 TrySendError::Full(Ask::Question(question))
                 | TrySendError::Disconnected(Ask::Question(question)) => question,
@@ -64,6 +67,10 @@ impl Store for Client {
                 }
             }),
         }
+    }
+
+    fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -136,6 +143,7 @@ pub struct Worker {
     asks: SyncSender<Ask>,
     ask_inbox: Receiver<Ask>,
     load: Arc<AtomicUsize>,
+    log: LogSize,
 }
 
 impl Worker {
@@ -145,13 +153,13 @@ impl Worker {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
-        let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load } = self;
+        let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log } = self;
         let notify = Notify(Arc::new(Mutex::new(notify)));
         let slot = Arc::new(Mutex::new(Slot::default()));
         let reader =
             Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot), Arc::clone(&words));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
-        let writer = Writer::new(place, order_inbox, notify, slot, (words, index), load)?;
+        let writer = Writer::new(place, order_inbox, notify, slot, (words, index), load, log)?;
         let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
         Ok(Running { orders, asks, writer, reader })
     }

@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::archive::{Place, random_epoch, store_meta};
-use super::checkpoint::{Checkpointer, checkpoint};
-use super::chores::Chores;
+use super::archive::Place;
+use super::checkpoint::{Checkpointer, LogSize, checkpoint};
+use super::chores::{Chores, REWRITTEN_AT_THE_END, rewrite};
 use super::clock::instant;
 use super::reader::{Doubt, Slot};
 use super::session::{Error, Session, Trace};
@@ -35,7 +35,6 @@ pub(super) const RETRY_MS: (u64, u64) = (100, 5000);
 #[derive(Debug)]
 pub(super) enum Order {
     Commit { batch: Batch, cost: usize },
-    RolledBack,
     Stop,
 }
 
@@ -79,8 +78,10 @@ pub(super) struct Writer {
     term: u32,
     /// The last ticket that was committed or refused.
     ticket: u64,
-    /// A new epoch was asked for.
-    is_rolled_back: bool,
+    /// How much of the log is in use.
+    log: LogSize,
+    /// Something was deleted in this run.
+    has_erased: bool,
     /// How long to wait before the next attempt to recover; 0 as long as commits succeed.
     retry_ms: u64,
 }
@@ -93,6 +94,7 @@ impl Writer {
         slot: Arc<Mutex<Slot>>,
         (words, index): (Arc<Words>, Option<Index>),
         load: Arc<AtomicUsize>,
+        log: LogSize,
     ) -> io::Result<Self> {
         let checkpointer = Checkpointer::start(Arc::clone(&place))?;
         let indexer = Indexer::start(Arc::clone(&place), Arc::clone(&words), index)?;
@@ -108,7 +110,8 @@ impl Writer {
             load,
             term: 0,
             ticket: 0,
-            is_rolled_back: false,
+            log,
+            has_erased: false,
             retry_ms: 0,
         })
     }
@@ -120,7 +123,8 @@ impl Writer {
                 Ended::Stopped => {
                     drop(self.checkpointer);
                     drop(self.indexer);
-                    return close(conn);
+                    self.place.note_lineage(&conn);
+                    return close(conn, self.has_erased);
                 }
                 Ended::Failed(failure) => {
                     let reason = failure.error.to_string();
@@ -148,23 +152,26 @@ impl Writer {
     }
 
     fn serve_session(&mut self, session: &mut Session<'_>, pages: &AtomicI32) -> Result<(), Box<Failure>> {
-        let mut chores = Chores::load(session, Arc::clone(&self.words))?;
+        let options = self.place.options.clone();
+        let mut chores = Chores::load(session, Arc::clone(&self.words), &options, self.place.has_log())?;
         loop {
-            if self.is_rolled_back {
-                let epoch = random_epoch();
-                session.transact(|session| Ok(store_meta(session.conn, "epoch", &epoch)?))?;
-                self.is_rolled_back = false;
-                self.notify.tell(Event::NewEpoch { epoch });
-            }
-            match self.next_order(chores.pause(session, &self.place.options)) {
-                None => chores.step(session, &self.place.options)?,
+            match self.next_order(chores.pause(session, &options)) {
+                None => {
+                    chores.step(session, &options)?;
+                    chores.erase(&self.checkpointer, pages, session)?;
+                    self.has_erased |= chores.is_erasing();
+                }
                 Some(Order::Stop) => return Ok(()),
-                Some(Order::RolledBack) => self.is_rolled_back = true,
                 Some(Order::Commit { batch, cost }) => {
                     chores.note(self.commit(session, batch, cost)?);
+                    if session.take_erased() {
+                        chores.note_erased();
+                        self.has_erased = true;
+                    }
                     self.indexer.ring();
                 }
             }
+            self.log.note(pages.load(Ordering::Relaxed));
             self.checkpointer.note(pages.load(Ordering::Relaxed), session.conn)?;
         }
     }
@@ -310,7 +317,6 @@ impl Writer {
             };
             match order {
                 Order::Stop => return None,
-                Order::RolledBack => self.is_rolled_back = true,
                 Order::Commit { batch, cost } => {
                     self.load.fetch_sub(cost, Ordering::Relaxed);
                     self.ticket = batch.ticket;
@@ -349,8 +355,11 @@ fn has_row(conn: &Connection, table: &str, id: Option<i64>) -> rusqlite::Result<
     conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?1"))?.exists([id])
 }
 
-/// Leaves one file that needs nothing read back.
-fn close(conn: Connection) -> Result<(), String> {
+/// Leaves one file that needs nothing read back, and nothing that was deleted.
+fn close(conn: Connection, has_erased: bool) -> Result<(), String> {
+    if has_erased && let Err(error) = rewrite(&conn, REWRITTEN_AT_THE_END) {
+        tracing::warn!(%error, "the history could not be written anew without what was deleted");
+    }
     if let Err(error) = checkpoint(&conn, "TRUNCATE") {
         tracing::warn!(%error, "the log stays beside the database until the next start");
     }

@@ -135,33 +135,6 @@ fn keys_bans_and_marks_are_known_at_the_start() {
 }
 
 #[test]
-fn a_history_that_was_rolled_back_gets_another_epoch() {
-    let dir = Dir::new("epoch");
-    let mut history = History::open(&dir.data());
-    let first = history.start.epoch.clone();
-    assert!(first.len() >= 16);
-    let second = match history.ask_for(Request::RolledBack) {
-        switchboard::store::Event::NewEpoch { epoch } => epoch,
-        other => panic!("{other:?}"),
-    };
-    assert_ne!(first, second);
-    history.commit(vec![post("general", 1, "hello")]);
-    history.close();
-    let history = History::open(&dir.data());
-    assert_eq!(history.start.epoch, second);
-    history.close();
-
-    // A copy of the file is another file: it may be older than what people have seen.
-    let copy = dir.path().join("copy");
-    std::fs::create_dir(&copy).unwrap();
-    std::fs::copy(dir.database(), copy.join("switchboard.db")).unwrap();
-    let mut history = History::open(&copy);
-    assert_ne!(history.start.epoch, second);
-    assert_eq!(history.room("general", 5).seq, 1);
-    history.close();
-}
-
-#[test]
 fn files_are_private() {
     let dir = Dir::new("private");
     let mut history = History::open(&dir.data());
