@@ -178,7 +178,7 @@ fn json_line(event: &str) -> String {
     }
     if line.len() >= MAX_LINE {
         // So many fields that there is no room even for their names.
-        line = r#"{"level":"WARN","message":"an event was too long for the log"}"#.to_owned();
+        line = String::from(r#"{"level":"WARN","message":"an event was too long for the log"}"#);
     }
     line.push('\n');
     line

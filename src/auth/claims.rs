@@ -1,15 +1,20 @@
 //! What a token says, read by the rules of RFC 7519 and with nothing said twice.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
+use sha1::{Digest as _, Sha1};
 
-use crate::chat::strict;
+use crate::chat::{stored_user, strict};
 
 /// What is said of a claim of another type than it should have.
 pub(super) const FORM: &str = "the token does not say what it should in the form that it should";
 /// What is said of a claim or a field of the header that stands twice.
 pub(super) const TWICE: &str = "the token says something twice";
+/// Longest subject in characters (`OpenID` Connect Core 1.0, 2).
+const MAX_SUBJECT: usize = 255;
 /// Seconds from which on a time is no time: above it not every whole number is one of JSON.
 const MAX_TIME: f64 = 9_007_199_254_740_992.0;
 
@@ -27,6 +32,47 @@ pub(super) fn time(body: &Map<String, Value>, name: &str) -> Result<Option<u64>,
     }
     #[expect(clippy::cast_sign_loss, reason = "below 0 it is 0")]
     Ok(Some(seconds as u64))
+}
+
+/// Who it is, and the name that is shown: the claim that is meant for it, or those of `OpenID` Connect, or the subject itself.
+/// A subject that can be no name is shown as one made of its hash.
+pub(super) fn person(
+    body: &Map<String, Value>,
+    name_claim: Option<&str>,
+) -> Result<(String, String), String> {
+    let subject = match body.get("sub") {
+        Some(Value::String(subject)) if !subject.trim().is_empty() => subject,
+        None | Some(Value::Null | Value::String(_)) => {
+            return Err("the token names no user (`sub`)".to_owned());
+        }
+        Some(_) => return Err(FORM.to_owned()),
+    };
+    if subject.chars().count() > MAX_SUBJECT {
+        return Err(format!("the token's `sub` is longer than {MAX_SUBJECT} characters"));
+    }
+    let standard = ["name", "preferred_username"];
+    let claims = name_claim.as_ref().map_or(&standard[..], std::slice::from_ref);
+    for claim in claims {
+        match body.get(*claim) {
+            Some(Value::String(name)) if !name.trim().is_empty() => {
+                let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+                let shown = stored_user(&name).map_err(|refusal| {
+                    let why = refusal.message.replacen("`user`", &format!("`{claim}`"), 1);
+                    format!("the name in the token cannot be shown: {why}")
+                })?;
+                return Ok((subject.clone(), shown.into_owned()));
+            }
+            None | Some(Value::Null | Value::String(_)) => {}
+            Some(_) => return Err(FORM.to_owned()),
+        }
+    }
+    let shown = stored_user(subject).map_or_else(|_| hashed(subject), Cow::into_owned);
+    Ok((subject.clone(), shown))
+}
+
+fn hashed(subject: &str) -> String {
+    let hash = Sha1::digest(subject.as_bytes());
+    hash.iter().take(6).fold("user-".to_owned(), |name, octet| format!("{name}{octet:02x}"))
 }
 
 /// RFC 7515 4.1.11: a token that asks for what is not understood is refused.
@@ -56,6 +102,44 @@ pub(super) fn check_header(token: &str) -> Result<(), &'static str> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_subject_is_who_and_a_claim_is_the_name() {
+        let long = format!("auth0|{}", "5".repeat(249));
+        let uuid = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+        for (body, claim, subject, shown) in [
+            (json!({ "sub": "Ada" }), None, "Ada", "Ada"),
+            (json!({ "sub": "google-oauth2|1036" }), None, "google-oauth2|1036", "google-oauth2|1036"),
+            (json!({ "sub": uuid, "name": "Ada Lovelace" }), None, uuid, "Ada Lovelace"),
+            (json!({ "sub": uuid, "name": " Ada  Lovelace " }), None, uuid, "Ada Lovelace"),
+            (json!({ "sub": uuid, "preferred_username": "ada@example.com" }), None, uuid, "ada@example.com"),
+            (json!({ "sub": uuid, "name": "", "preferred_username": "ada" }), None, uuid, "ada"),
+            (json!({ "sub": &long, "name": "Ada" }), None, &long, "Ada"),
+            (json!({ "sub": uuid, "name": "Ada", "nick": "al" }), Some("nick"), uuid, "al"),
+            (json!({ "sub": uuid, "name": "Ada" }), Some("nick"), uuid, &hashed(uuid)),
+            (json!({ "sub": uuid }), None, uuid, &hashed(uuid)),
+            (json!({ "sub": "@ada" }), None, "@ada", &hashed("@ada")),
+        ] {
+            let found = person(body.as_object().unwrap(), claim);
+            assert_eq!(found, Ok((subject.to_owned(), shown.to_owned())), "{body}");
+        }
+        for (body, claim, why) in [
+            (json!({ "sub": format!("{long}5") }), None, "`sub` is longer than 255"),
+            (json!({ "sub": "a", "name": "x".repeat(33) }), None, "`name` is longer than"),
+            (
+                json!({ "sub": "a", "preferred_username": "x".repeat(99) }),
+                None,
+                "`preferred_username` is longer than",
+            ),
+            (json!({ "sub": "a", "nick": "@x" }), Some("nick"), "`nick` begins with @"),
+            (json!({ "sub": "a", "name": 7 }), None, "form"),
+            (json!({ "name": "Ada" }), None, "names no user"),
+        ] {
+            let error = person(body.as_object().unwrap(), claim).expect_err("refused");
+            assert!(error.contains(why), "{body}: {error}");
+        }
+        assert_eq!(hashed("a").len(), 17);
+    }
 
     #[test]
     fn times_are_numeric_dates() {

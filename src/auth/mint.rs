@@ -14,6 +14,8 @@ use super::{Body, Permission};
 pub struct Mint {
     /// Who (`sub`).
     pub user: String,
+    /// The name that is shown (`name`).
+    pub name: Option<String>,
     /// Seconds since 1970 (`exp`).
     pub expires_unix_s: u64,
     /// For whom (`aud`).
@@ -37,6 +39,7 @@ impl Mint {
         let header = Header { kid: self.key_id, ..Header::new(algorithm) };
         let body = Body {
             sub: Some(self.user),
+            name: self.name,
             exp: Some(self.expires_unix_s),
             aud: self.audience.map(serde_json::Value::String),
             iss: self.issuer,

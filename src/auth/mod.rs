@@ -18,7 +18,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use self::claims::{FORM, TWICE, check_header, time};
+use self::claims::{FORM, TWICE, check_header, person, time};
 pub use self::mint::Mint;
 pub use self::secret::{check_secret, warn_of_others};
 use crate::chat::identity::{Claims, Grant, Verify};
@@ -38,6 +38,8 @@ pub struct Rules {
     pub issuer: Option<String>,
     /// Seconds by which the clocks may differ.
     pub leeway_s: u64,
+    /// The claim with the name that is shown; `None`: `name` or `preferred_username`.
+    pub name_claim: Option<String>,
 }
 
 /// Where keys come from. At least one is needed.
@@ -83,6 +85,8 @@ pub enum Permission {
 #[derive(Debug, Serialize)]
 struct Body {
     sub: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     exp: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     aud: Option<Value>,
@@ -173,13 +177,7 @@ impl Keyring {
         if from.is_some_and(|from| from > now.saturating_add(leeway)) {
             return Err("the token is not valid yet".to_owned());
         }
-        let user = match body.get("sub") {
-            Some(Value::String(user)) if !user.trim().is_empty() => user.clone(),
-            None | Some(Value::Null | Value::String(_)) => {
-                return Err("the token names no user (`sub`)".to_owned());
-            }
-            Some(_) => return Err(FORM.to_owned()),
-        };
+        let (subject, user) = person(body, self.rules.name_claim.as_deref())?;
         let rooms: BTreeMap<String, Vec<Permission>> = match body.get("rooms") {
             None => BTreeMap::new(),
             Some(rooms) => Deserialize::deserialize(rooms).map_err(|_| FORM)?,
@@ -191,7 +189,7 @@ impl Keyring {
             moderate: may.contains(&Permission::Moderate),
         });
         let expires_unix_s = expires.saturating_add(leeway);
-        Ok(Claims { user, expires_unix_s, rooms: rooms.collect() })
+        Ok(Claims { subject, user, expires_unix_s, rooms: rooms.collect() })
     }
 }
 

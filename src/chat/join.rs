@@ -86,10 +86,10 @@ impl Chat {
 
     /// The name of a room's unbroken history.
     pub(super) fn epoch_of(&self, room: &Room) -> Cow<'_, str> {
-        if !self.durable.is_on_disk() {
-            Cow::Owned(format!("{}-{}", self.epoch, room.life))
-        } else {
+        if self.durable.is_on_disk() {
             Cow::Borrowed(&self.epoch)
+        } else {
+            Cow::Owned(format!("{}-{}", self.epoch, room.life))
         }
     }
 

@@ -16,6 +16,7 @@ mod durable;
 mod events;
 mod hello;
 mod history;
+mod holders;
 mod http;
 pub mod identity;
 mod join;
@@ -53,6 +54,7 @@ use self::answers::Voice;
 use self::assets::Assets;
 use self::command::Parser;
 use self::durable::Durable;
+use self::holders::Holders;
 use self::http::Arriving;
 use self::identity::Verify;
 use self::keys::{Keys, Known};
@@ -158,6 +160,7 @@ pub struct Chat {
     durable: Durable,
     keys: Keys,
     bans: Bans,
+    holders: Holders,
     tutorial: Tutorial,
     arriving: Option<Arriving>,
     /// The client id of what the server does itself.
@@ -185,7 +188,7 @@ impl Chat {
     /// its epoch must be another one each time.
     #[must_use]
     pub fn new(options: Options, store: Option<Box<dyn Store + Send>>, start: Start) -> Self {
-        let Start { epoch, keys: used, bans } = start;
+        let Start { epoch, keys: used, bans, holders } = start;
         let mut keys = Keys::default();
         for store::Key { user, key, room, seq, time } in used {
             let known = Known { room, seq, time, is_pending: false };
@@ -203,6 +206,7 @@ impl Chat {
             durable: Durable::new(store),
             keys,
             bans: Bans::new(bans),
+            holders: Holders::new(holders),
             tutorial: Tutorial::default(),
             arriving: None,
             server: "server".into(),

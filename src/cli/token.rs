@@ -54,6 +54,9 @@ pub(crate) struct VerifyArgs {
     /// Take only tokens of this issuer (`iss`)
     #[arg(long = "token-issuer", value_name = "NAME")]
     issuer: Option<String>,
+    /// The claim with the name that is shown [default: `name`, else `preferred_username`, else `sub`]
+    #[arg(long = "token-name-claim", value_name = "CLAIM")]
+    name_claim: Option<String>,
     /// Seconds by which the clock of whoever issued a token may differ from ours
     #[arg(long = "token-leeway", value_name = "S", default_value_t = 30)]
     leeway: u64,
@@ -64,9 +67,12 @@ pub(crate) struct MintArgs {
     /// The secret (HS256) or the private key in PEM (RS256 or `EdDSA`)
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Who it is
+    /// Who it is (`sub`)
     #[arg(long, value_name = "NAME")]
     user: String,
+    /// The name that is shown (`name`) [default: that of --user]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// What is permitted where, such as 'team-*:join,post' or '*:moderate'; may be repeated [default: to join and to
     /// post everywhere]
     #[arg(long = "room", value_name = "PATTERN:PERMISSIONS", value_parser = grant)]
@@ -109,8 +115,12 @@ impl VerifyArgs {
         if sources == Sources::default() {
             return Ok(None);
         }
-        let rules =
-            Rules { audience: self.audience.clone(), issuer: self.issuer.clone(), leeway_s: self.leeway };
+        let rules = Rules {
+            audience: self.audience.clone(),
+            issuer: self.issuer.clone(),
+            leeway_s: self.leeway,
+            name_claim: self.name_claim.clone(),
+        };
         Keyring::read(sources, rules, is_stale).map(Some)
     }
 }
@@ -130,6 +140,7 @@ fn mint(args: MintArgs) -> Result<String, String> {
     }
     let mint = Mint {
         user: args.user,
+        name: args.name,
         expires_unix_s: now_unix_s() + args.expires.as_secs(),
         audience: args.audience,
         issuer: args.issuer,
@@ -147,6 +158,9 @@ fn check(args: &VerifyArgs) -> Result<String, String> {
     let claims = keyring.verify(token.trim(), now)?;
     let mut text =
         format!("user     {}\nexpires  in {} s", claims.user, claims.expires_unix_s.saturating_sub(now));
+    if claims.subject != claims.user {
+        text = format!("{text}\nsubject  {}", claims.subject);
+    }
     if claims.rooms.is_empty() {
         text.push_str("\nrooms    join and post everywhere");
     }

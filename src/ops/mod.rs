@@ -172,17 +172,15 @@ impl<A: Watched> Application for Ops<A> {
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
-        match self.answer(ctx, request) {
-            Some(response) => Verdict::Respond(response),
-            None => {
-                let verdict = self.app.on_request(ctx, request);
-                if request.upgrade.is_some() && matches!(verdict, Verdict::Accept(_)) {
-                    let path = Escaped(request.head.path());
-                    tracing::debug!(peer = %request.peer, %path, "connected");
-                }
-                verdict
-            }
+        if let Some(response) = self.answer(ctx, request) {
+            return Verdict::Respond(response);
         }
+        let verdict = self.app.on_request(ctx, request);
+        if request.upgrade.is_some() && matches!(verdict, Verdict::Accept(_)) {
+            let path = Escaped(request.head.path());
+            tracing::debug!(peer = %request.peer, %path, "connected");
+        }
+        verdict
     }
 
     fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::lineage::{Lineage, identity};
 use super::row::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
-use super::{Ban, Key, Start, clock};
+use super::{Ban, Holder, Key, Start, clock};
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
@@ -282,7 +282,7 @@ impl Place {
             Some(epoch) => epoch,
             None => self.begin_epoch(conn)?,
         };
-        Ok(Start { epoch, keys: self.load_keys(conn)?, bans: load_bans(conn)? })
+        Ok(Start { epoch, keys: self.load_keys(conn)?, bans: load_bans(conn)?, holders: load_holders(conn)? })
     }
 
     /// The epoch, when this is the history that had it, and all of it.
@@ -457,6 +457,29 @@ pub(super) fn load_meta(conn: &Connection, name: &str) -> rusqlite::Result<Optio
         tracing::error!(name, "a damaged entry is made anew");
     }
     Ok(is_sound.then_some(value))
+}
+
+/// What the entries of `meta` for verified names begin with.
+pub(super) const HOLDER: &str = "name:";
+
+fn load_holders(conn: &Connection) -> rusqlite::Result<Vec<Holder>> {
+    let mut select =
+        conn.prepare("SELECT name, value, crc FROM meta WHERE name >= 'name:' AND name < 'name;'")?;
+    let mut rows = select.query([])?;
+    let mut holders = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (Ok(name), Ok(subject)) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str()) else { continue };
+        if row.get::<_, i64>(2)? != checksum(&[], &[name.as_bytes(), subject.as_bytes()]) {
+            tracing::error!("a damaged entry of the list of verified names is passed over");
+            continue;
+        }
+        holders.push(Holder { name: name[HOLDER.len()..].into(), subject: subject.into() });
+    }
+    Ok(holders)
+}
+
+pub(super) fn store_holder(conn: &Connection, holder: &Holder) -> rusqlite::Result<()> {
+    store_meta(conn, &format!("{HOLDER}{}", holder.name), &holder.subject)
 }
 
 pub(super) fn store_meta(conn: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {

@@ -229,7 +229,7 @@ impl Slice {
         let sql = "SELECT id, room, seq FROM changes WHERE id > ?1 ORDER BY id";
         let changes = rows(source, sql, [seen], is_full)?;
         let upto = if *is_full { last(&changes, seen) } else { newest };
-        if changes.len() as i64 != upto - seen {
+        if i64::try_from(changes.len()) != Ok(upto - seen) {
             return Ok(false);
         }
         place.changes = Some(upto);
@@ -277,10 +277,12 @@ impl Slice {
 /// What the last slice has besides: it is little for each room.
 fn copy_rest(source: &Connection, target: &Connection) -> rusqlite::Result<()> {
     target.execute_batch("BEGIN")?;
-    for (table, columns) in
-        [("heads", "room, seq, rev, time, post, change, oldest, crc"), ("bans", "user, until, reason, crc")]
-    {
-        let mut select = source.prepare(&format!("SELECT {columns} FROM {table}"))?;
+    for (table, columns, which) in [
+        ("heads", "room, seq, rev, time, post, change, oldest, crc", ""),
+        ("bans", "user, until, reason, crc", ""),
+        ("meta", "name, value, crc", "WHERE name >= 'name:' AND name < 'name;'"),
+    ] {
+        let mut select = source.prepare(&format!("SELECT {columns} FROM {table} {which}"))?;
         let width = select.column_count();
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {

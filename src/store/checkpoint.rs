@@ -153,9 +153,11 @@ impl Shared {
 /// Brings the log into the database. PASSIVE does what is possible, TRUNCATE all of it.
 pub(super) fn checkpoint(conn: &Connection, mode: &str) -> Result<()> {
     if mode == "TRUNCATE" {
-        return match truncate(conn)? {
-            true => Ok(()),
-            false => Err(Error::Contradiction("another process is reading the history".into())),
+        let is_done = truncate(conn)?;
+        return if is_done {
+            Ok(())
+        } else {
+            Err(Error::Contradiction("another process is reading the history".into()))
         };
     }
     Ok(conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?)

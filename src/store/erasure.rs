@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The pause after a round, in times of its length.
 const REST: u32 = 20;
 /// The longest pause.
-const MAX_PAUSE: Duration = Duration::from_secs(3600);
+const MAX_PAUSE: Duration = Duration::from_hours(1);
 
 /// Where a round stands.
 #[derive(Debug, Default)]
@@ -32,11 +32,11 @@ pub(super) struct Erasure {
 
 impl Erasure {
     /// How long to wait for the next step, when something is to be erased.
-    pub(super) fn pause(&mut self, now: Instant) -> Option<Duration> {
+    pub(super) fn pause(&mut self, now: Instant) -> Duration {
         let rest_until = self.rest_until;
         let next =
             *self.next.get_or_insert_with(|| rest_until.map_or(now + PAUSE, |rest| rest.max(now + PAUSE)));
-        Some(next.saturating_duration_since(now))
+        next.saturating_duration_since(now)
     }
 
     /// Writes a few pages; `true`: no struck word is left in the tables.

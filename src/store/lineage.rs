@@ -70,28 +70,27 @@ impl Lineage {
 /// the numbers of files. The number of the device says nothing: it is another one whenever a volume is attached.
 pub(super) fn identity(dir: &Path, path: &Path) -> io::Result<String> {
     let found = fs::metadata(path)?;
-    let born = match found.created() {
-        Ok(born) => born.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos(),
+    let born = if let Ok(born) = found.created() {
+        born.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+    } else {
         // The lock is never written: it changed last when it was made.
-        Err(_) => {
-            let lock = fs::metadata(dir.join("lock"))?;
-            u128::from(lock.ctime().cast_unsigned()) * 1_000_000_000
-                + u128::from(lock.ctime_nsec().cast_unsigned())
-        }
+        let lock = fs::metadata(dir.join("lock"))?;
+        u128::from(lock.ctime().cast_unsigned()) * 1_000_000_000
+            + u128::from(lock.ctime_nsec().cast_unsigned())
     };
     Ok(format!("{} {born} {}", found.ino(), subvolume(path)))
 }
 
 /// The number of the subvolume or data set; 0 where there is none.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 fn subvolume(path: &Path) -> u64 {
     const BTRFS: i64 = 0x9123_683E;
     const ZFS: i64 = 0x2FC1_2FC1;
-    let kind = rustix::fs::statfs(path).map_or(0, |found| i64::try_from(found.f_type).unwrap_or(0));
+    let kind = rustix::fs::statfs(path).map_or(0, |found| found.f_type);
     if kind == BTRFS || kind == ZFS { rustix::fs::statvfs(path).map_or(0, |found| found.f_fsid) } else { 0 }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 fn subvolume(_: &Path) -> u64 {
     0
 }

@@ -193,6 +193,8 @@ pub enum Request {
         /// How many at most.
         limit: usize,
     },
+    /// A verified name belongs to somebody. On the disk before whatever is handed over later; never answered.
+    Hold(Holder),
     /// How far a user has read, answered with [`Event::Mark`].
     Mark {
         /// Comes back in the answer.
@@ -292,6 +294,17 @@ pub struct Start {
     pub keys: Vec<Key>,
     /// Who is banned.
     pub bans: Vec<Ban>,
+    /// Whom verified names belong to.
+    pub holders: Vec<Holder>,
+}
+
+/// A verified name and whom it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The name in its folded form.
+    pub name: Arc<str>,
+    /// The subject of their tokens.
+    pub subject: Arc<str>,
 }
 
 /// A key that was used.

@@ -99,7 +99,7 @@ impl Reader {
                 Event::Mark { ask, seq }
             }
             // Those go to the other thread.
-            Request::Commit(_) => return None,
+            Request::Commit(_) | Request::Hold(_) => return None,
         })
     }
 
@@ -159,8 +159,8 @@ fn rooms(conn: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<R
     let mut found: Vec<RoomHead> = Vec::new();
     // No character comes after U+10FFFF.
     for (from, before) in [("", "@"), ("A", "\u{10ffff}")] {
-        let left = limit - found.len();
-        let rows = select.query_map((after, from, before, left as i64), |row| {
+        let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
+        let rows = select.query_map((after, from, before, left), |row| {
             Ok(RoomHead { name: row.get::<_, String>(0)?.into(), seq: row.get::<_, i64>(1)?.cast_unsigned() })
         })?;
         for room in rows {
@@ -240,7 +240,14 @@ fn newest_changes(conn: &Connection, room: i64, head: &Head, limit: usize) -> ru
     // An edit that another one followed has lost its text on the disk: who resumes gets the newest.
     let mut newest: HashMap<u64, Box<str>> = HashMap::new();
     for change in &mut changes {
-        let Action::Edit { seq, text, .. } = change else { continue };
+        let (seq, text) = match change {
+            Action::Edit { seq, text, .. } => (seq, text),
+            Action::Delete { seq, .. } => {
+                newest.insert(*seq, "".into());
+                continue;
+            }
+            _ => continue,
+        };
         match newest.get(seq) {
             Some(newest) if text.is_empty() => text.clone_from(newest),
             _ => drop(newest.insert(*seq, text.clone())),

@@ -170,7 +170,7 @@ impl Work {
     fn erase(&mut self, rung: &Receiver<()>) -> Result<bool> {
         loop {
             let pause = match &mut self.index {
-                Some(index) if index.has_struck => self.erasure.pause(instant()),
+                Some(index) if index.has_struck => Some(self.erasure.pause(instant())),
                 _ => None,
             };
             let stroke = match pause {

@@ -15,7 +15,7 @@ use super::checkpoint::LogSize;
 use super::reader::{Ask, Reader, Slot};
 use super::words::{Index, State, Words};
 use super::writer::{Order, Writer};
-use super::{Action, BanChange, Batch, Event, Request, Start, Store};
+use super::{Action, BanChange, Batch, Event, Holder, Request, Start, Store};
 
 /// Batches that may be handed over and not yet be committed; above it [`Store::ask`] refuses.
 pub const MAX_ORDERS: usize = 4096;
@@ -59,6 +59,7 @@ impl Store for Client {
     fn ask(&mut self, request: Request) -> Result<(), Request> {
         match request {
             Request::Commit(batch) => self.commit(batch).map_err(Request::Commit),
+            Request::Hold(holder) => self.hold(holder).map_err(Request::Hold),
             question => self.asks.try_send(Ask::Question(question)).map_err(|refused| match refused {
                 TrySendError::Full(Ask::Question(question))
                 | TrySendError::Disconnected(Ask::Question(question)) => question,
@@ -75,6 +76,15 @@ impl Store for Client {
 }
 
 impl Client {
+    fn hold(&mut self, holder: Holder) -> Result<(), Holder> {
+        self.orders.try_send(Order::Hold(holder)).map_err(|refused| match refused {
+            TrySendError::Full(Order::Hold(holder)) | TrySendError::Disconnected(Order::Hold(holder)) => {
+                holder
+            }
+            _ => unreachable!("a name was sent"),
+        })
+    }
+
     fn commit(&mut self, batch: Batch) -> Result<(), Batch> {
         let cost = cost(&batch);
         let load = self.load.fetch_add(cost, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::archive::Place;
+use super::archive::{Place, store_holder};
 use super::checkpoint::{Checkpointer, LogSize, checkpoint};
 use super::chores::{Chores, REWRITTEN_AT_THE_END, rewrite};
 use super::clock::instant;
@@ -22,7 +22,7 @@ use super::reader::{Doubt, Slot};
 use super::session::{Error, Session, Trace};
 use super::words::{Index, Indexer, Words};
 use super::worker::Notify;
-use super::{Action, BanChange, Batch, Change, Event, schema};
+use super::{Action, BanChange, Batch, Change, Event, Holder, schema};
 
 /// Changes of one commit; the batch that reaches it is the last.
 pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
@@ -35,6 +35,7 @@ pub(super) const RETRY_MS: (u64, u64) = (100, 5000);
 #[derive(Debug)]
 pub(super) enum Order {
     Commit { batch: Batch, cost: usize },
+    Hold(Holder),
     Stop,
 }
 
@@ -78,6 +79,8 @@ pub(super) struct Writer {
     term: u32,
     /// The last ticket that was committed or refused.
     ticket: u64,
+    /// Names that are not on the disk yet.
+    holders: Vec<Holder>,
     /// How much of the log is in use.
     log: LogSize,
     /// Something was deleted in this run.
@@ -110,6 +113,7 @@ impl Writer {
             load,
             term: 0,
             ticket: 0,
+            holders: Vec::new(),
             log,
             has_erased: false,
             retry_ms: 0,
@@ -155,6 +159,12 @@ impl Writer {
         let options = self.place.options.clone();
         let mut chores = Chores::load(session, Arc::clone(&self.words), &options, self.place.has_log())?;
         loop {
+            if !self.holders.is_empty() {
+                session.transact(|session| {
+                    self.holders.iter().try_for_each(|holder| Ok(store_holder(session.conn, holder)?))
+                })?;
+                self.holders.clear();
+            }
             match self.next_order(chores.pause(session, &options)) {
                 None => {
                     chores.step(session, &options)?;
@@ -162,6 +172,7 @@ impl Writer {
                     self.has_erased |= chores.is_erasing();
                 }
                 Some(Order::Stop) => return Ok(()),
+                Some(Order::Hold(holder)) => self.holders.push(holder),
                 Some(Order::Commit { batch, cost }) => {
                     chores.note(self.commit(session, batch, cost)?);
                     if session.take_erased() {
@@ -317,6 +328,7 @@ impl Writer {
             };
             match order {
                 Order::Stop => return None,
+                Order::Hold(holder) => self.holders.push(holder),
                 Order::Commit { batch, cost } => {
                     self.load.fetch_sub(cost, Ordering::Relaxed);
                     self.ticket = batch.ticket;

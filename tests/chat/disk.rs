@@ -174,6 +174,7 @@ impl Disk {
                 Event::Mark { ask, seq: seq.unwrap_or(0) }
             }
             Request::Rooms { ask, .. } => Event::Rooms { ask, rooms: Ok(Vec::new()) },
+            Request::Hold(_) => panic!("a name is no question"),
             Request::Commit(_) => panic!("a commit is no question"),
         }
     }

@@ -50,9 +50,7 @@ fn fill(history: &mut History) {
     history.commit(vec![edit("general", 3, 302, "at last the pumpernickel")]);
     history
         .commit((305..=600).map(|seq| post("general", seq, &format!("something ordinary {seq}"))).collect());
-    wait_until("the words are found", || {
-        seqs(&history.search("general", "pumpernickel", 9).unwrap()) == [302]
-    });
+    wait_until("the words are found", || !history.search("general", "ordinary", 9).unwrap().is_empty());
     history.commit(vec![delete("general", 4, 301), delete("general", 5, 303)]);
 }
 

@@ -367,3 +367,101 @@ fn base64(octets: &[u8]) -> String {
     }
     text
 }
+
+#[test]
+fn a_person_is_their_subject_and_shown_by_their_name() {
+    let key = Scratch::new("secret", SECRET);
+    let data = Scratch::new("data", b"");
+    std::fs::remove_file(data.path()).unwrap();
+    let start = || {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--data", data.path(), "--token-key", key.path()];
+        Launch::switchboard(&args).start()
+    };
+    let token = |subject: &str, name: &str| {
+        let args = [
+            "token",
+            "mint",
+            "--key",
+            key.path(),
+            "--user",
+            subject,
+            "--name",
+            name,
+            "--room",
+            "*:join,post,moderate",
+        ];
+        run(&args, "").1.trim().to_owned()
+    };
+    let (long, other) = (format!("auth0|{}", "5".repeat(249)), "google-oauth2|103698120938");
+    let mut server = start();
+    let (mut first, welcome) = hello(&server, &json!({ "token": token(&long, "Ada") }));
+    assert_eq!((&welcome["user"], &welcome["verified"]), (&json!("Ada"), &json!(true)), "{welcome}");
+    said(&mut first, &json!({ "type": "join", "room": "lobby", "id": 2 }));
+    let acked = said(&mut first, &json!({ "type": "post", "room": "lobby", "text": "mine", "id": 3 }));
+    assert_eq!(acked["type"], "ack", "{acked}");
+    // Nobody else is Ada, in any spelling, while she is here, when she is gone, and after a restart.
+    let mut first = Some(first);
+    for round in 0..3 {
+        let (_, refused) = hello(&server, &json!({ "token": token(other, "ADA") }));
+        assert_eq!(
+            (&refused["code"], &refused["field"]),
+            (&json!("forbidden"), &json!("token")),
+            "{refused}"
+        );
+        if round == 0 {
+            drop(first.take());
+        } else if round == 1 {
+            server.signal("TERM");
+            server.wait(secs(10));
+            server = start();
+        }
+    }
+    let (_, welcome) = hello(&server, &json!({ "token": token(&long, "Ada") }));
+    assert_eq!(welcome["user"], "Ada", "{welcome}");
+    let (_, welcome) = hello(&server, &json!({ "token": token(other, "Ada B") }));
+    assert_eq!(welcome["user"], "Ada B", "{welcome}");
+    // Who takes another name leaves none behind, and a ban goes with the person.
+    let (_, welcome) = hello(&server, &json!({ "token": token(&long, "Lovelace") }));
+    assert_eq!(welcome["user"], "Lovelace", "{welcome}");
+    let (_, refused) = hello(&server, &json!({ "token": token(other, "ada") }));
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    let (mut moderator, _) = hello(&server, &json!({ "token": token("boss", "Boss") }));
+    let (mut live, welcome) = hello(&server, &json!({ "token": token(&long, "Lovelace") }));
+    assert_eq!(welcome["user"], "Lovelace", "{welcome}");
+    let banned = said(&mut moderator, &json!({ "type": "ban", "user": "Ada", "id": 9 }));
+    assert_eq!(banned["type"], "ack", "{banned}");
+    let bye: Value = answer(&mut live);
+    assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("banned")), "{bye}");
+    for name in ["Ada", "Lovelace", "Yet another"] {
+        let (_, refused) = hello(&server, &json!({ "token": token(&long, name) }));
+        assert_eq!(refused["type"] == "welcome", false, "{name}: {refused}");
+    }
+    // The copy of the history knows them, too.
+    let copy = format!("{}.copy", data.path());
+    assert_eq!(run(&["backup", "--data", data.path(), &copy], "").0, 0);
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data", &copy, "--token-key", key.path()];
+    let server = Launch::switchboard(&args).start();
+    let (_, refused) = hello(&server, &json!({ "token": token(other, "Ada") }));
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    std::fs::remove_dir_all(copy).unwrap();
+}
+
+#[test]
+fn the_claim_with_the_name_is_chosen_by_a_flag_and_named_where_it_is_too_long() {
+    let key = Scratch::new("secret", SECRET);
+    let long = "x".repeat(33);
+    let token = mint(&key, &["--name", &long]);
+    refused(&key, &[], &token, "`name` is longer than");
+    let token = mint(&key, &["--name", "Countess"]);
+    for (args, user) in [
+        (&[][..], "Countess"),
+        (&["--token-name-claim", "sub"], "Ada"),
+        (&["--token-name-claim", "nick"], "Ada"),
+    ] {
+        let (code, out, said) = run(&[&["token", "check", "--token-key", key.path()], args].concat(), &token);
+        assert!(code == 0 && out.contains(&format!("user     {user}\n")), "{out}{said}");
+    }
+    let (code, token, _) = run(&["token", "mint", "--key", key.path(), "--user", &"s".repeat(256)], "");
+    assert_eq!(code, 0);
+    refused(&key, &[], &token, "`sub` is longer than 255");
+}
