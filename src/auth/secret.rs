@@ -67,7 +67,8 @@ pub fn check_secret(content: &[u8]) -> Result<(), &'static str> {
 
 /// What the content is instead of a secret.
 fn flaw(content: &[u8], depth: u32) -> Option<&'static str> {
-    if content.starts_with(b"\xFF\xFE") || content.starts_with(b"\xFE\xFF") {
+    let zeros = content.iter().filter(|octet| **octet == 0).count();
+    if (content.starts_with(b"\xFF\xFE") || content.starts_with(b"\xFE\xFF")) && zeros * 4 > content.len() {
         return Some("this is text in UTF-16; save it as plain text (UTF-8, without a byte order mark)");
     }
     let has = |part: &[u8]| content.windows(part.len()).any(|octets| octets == part);
@@ -79,7 +80,8 @@ fn flaw(content: &[u8], depth: u32) -> Option<&'static str> {
         return Some(SSH);
     }
     let trimmed = without_mark(content).trim_ascii();
-    match trimmed.first() {
+    // Random octets begin with anything, but are no text.
+    match std::str::from_utf8(trimmed).ok().and_then(|_| trimmed.first()) {
         Some(b'{' | b'[' | b'"') => {
             return Some("this is JSON and no secret; keys in JSON (JWK, JWKS) are for --token-jwks");
         }
@@ -159,7 +161,7 @@ mod tests {
             b"correct.horse.battery.staple.and.more",
             b"one.two.three-and-thirty-two-characters",
             b"\x01\xFF\x02\xFE0123456789\n0123456789012345678\x80\x81\x82",
-            b"Gr\xC3\xBC\xC3\x9Fe-Gr\xC3\xBC\xC3\x9Fe-Gr\xC3\xBC\xC3\x9Fe-Gr\xC3\xBC\xC3\x9Fe",
+            b"Gr\xC3\xBC\xC3\x9Fe-Gr\xC3\xBC\xC3\x9Fe-Gr\xC3\xBC\xC3\x9Fe-Gr\xC3\xBC\xC3\x9Fe-Gr\xC3\xBC\xC3\x9Fe",
         ] {
             assert!(secret(good).is_ok(), "{}: {:?}", good.escape_ascii(), secret(good));
         }

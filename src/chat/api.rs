@@ -6,10 +6,22 @@ use std::sync::Arc;
 use super::answers::{Answered, Asker};
 use super::command::Command;
 use super::names;
+use super::room::Kind;
 use super::session::Actor;
 use super::{Chat, Code, Refusal, Stats};
 use crate::app::Context;
 use crate::store::Ban;
+
+/// A room that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomInfo {
+    /// Its name in the normal form.
+    pub name: Arc<str>,
+    /// Its members.
+    pub members: usize,
+    /// Its newest message.
+    pub seq: u64,
+}
 
 /// A room's name as the store has it: in its normal form, or the two names of a conversation in their order.
 ///
@@ -65,6 +77,17 @@ impl Chat {
     /// The answers to [`Self::call`] since the last time, in the order in which they were given.
     pub fn take_answered(&mut self) -> Vec<Answered> {
         std::mem::take(&mut self.voice.answered)
+    }
+
+    /// The rooms in memory, by name.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<RoomInfo> {
+        let groups = self.rooms.iter().filter(|room| room.kind == Kind::Group && room.is_open());
+        let mut list: Vec<RoomInfo> = groups
+            .map(|room| RoomInfo { name: Arc::clone(&room.name), members: room.members.len(), seq: room.seq })
+            .collect();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        list
     }
 
     /// Who is banned now, by name.

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::answers::Asker;
 use super::ask::Ask;
-use super::room::Kind;
 use super::{Chat, Refusal};
 use crate::app::Context;
 use crate::store::{Request, RoomHead};
@@ -68,11 +67,9 @@ impl Chat {
         // Behind the last one of a full page there may be others on the disk.
         let end: Option<Arc<str>> = stored.get(limit).map(|room| Arc::clone(&room.name));
         let is_wanted = |name: &str| name > after && end.as_deref().is_none_or(|end| name <= end);
-        let open = self.rooms.iter().filter(|room| room.kind == Kind::Group && room.is_open());
-        let mut rooms: Vec<(Arc<str>, usize, u64)> = open
-            .filter(|room| is_wanted(&room.name))
-            .map(|room| (Arc::clone(&room.name), room.members.len(), room.seq))
-            .collect();
+        let open = self.rooms().into_iter().filter(|room| is_wanted(&room.name));
+        let mut rooms: Vec<(Arc<str>, usize, u64)> =
+            open.map(|room| (room.name, room.members, room.seq)).collect();
         rooms.extend(stored.into_iter().map(|room| (room.name, 0, room.seq)));
         // Of a room that is in both places the state in memory comes first, and stays.
         rooms.sort_by(|a, b| a.0.cmp(&b.0));

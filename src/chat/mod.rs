@@ -43,7 +43,7 @@ mod tutorial;
 use std::sync::Arc;
 
 pub use self::answers::{Answered, Asker};
-pub use self::api::{stored_room, stored_user};
+pub use self::api::{RoomInfo, stored_room, stored_user};
 pub use self::bucket::Rate;
 pub use self::limits::Limits;
 pub use self::listing::MAX_ROOMS_LISTED;

@@ -62,7 +62,12 @@ impl Disk {
                 Some(switchboard::store::Key { user, key, room, seq: post.seq, time: post.time })
             })
         });
-        Start { epoch: self.epoch.clone(), keys: keys.collect(), bans: self.bans.values().cloned().collect() }
+        Start {
+            epoch: self.epoch.clone(),
+            keys: keys.collect(),
+            bans: self.bans.values().cloned().collect(),
+            holders: Vec::new(),
+        }
     }
 
     /// The texts of a room, as they are.
