@@ -13,7 +13,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reactor", &["app", "proto"]),
     ("net", &["app", "proto", "reactor", "wall"]),
     ("apps", &["app"]),
-    ("chat", &["app", "store", "wall"]),
+    ("chat", &["app", "store"]),
     ("store", &["wall"]),
     ("wall", &[]),
     ("auth", &["chat"]),

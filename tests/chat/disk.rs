@@ -79,6 +79,8 @@ impl Disk {
     /// A backup from when the room had so many messages is restored.
     pub(crate) fn roll_back(&mut self, room: &str, len: usize) {
         self.rooms.get_mut(room).unwrap().records.truncate(len);
+        // The store finds that out by itself.
+        self.epoch.push('+');
     }
 
     fn write(&mut self, change: &Change) {
@@ -179,8 +181,7 @@ impl Disk {
                 Event::Mark { ask, seq: seq.unwrap_or(0) }
             }
             Request::Rooms { ask, .. } => Event::Rooms { ask, rooms: Ok(Vec::new()) },
-            Request::Hold(_) => panic!("a name is no question"),
-            Request::Commit(_) => panic!("a commit is no question"),
+            Request::Hold(_) | Request::Commit(_) => panic!("this is no question"),
         }
     }
 }

@@ -504,6 +504,8 @@ impl World {
     /// Answers questions until there are none.
     pub(crate) fn answer(&mut self) {
         loop {
+            // Names are kept, and nothing is said of it.
+            self.collect(|request| matches!(request, store::Request::Hold(_)));
             let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
             if questions.is_empty() {
                 break;
