@@ -67,8 +67,8 @@ pub fn check_secret(content: &[u8]) -> Result<(), &'static str> {
 
 /// What the content is instead of a secret.
 fn flaw(content: &[u8], depth: u32) -> Option<&'static str> {
-    let zeros = content.iter().filter(|octet| **octet == 0).count();
-    if (content.starts_with(b"\xFF\xFE") || content.starts_with(b"\xFE\xFF")) && zeros * 4 > content.len() {
+    let is_marked = content.starts_with(b"\xFF\xFE") || content.starts_with(b"\xFE\xFF");
+    if is_marked && content.chunks(2).all(|unit| unit.contains(&0) || unit == &content[..2]) {
         return Some("this is text in UTF-16; save it as plain text (UTF-8, without a byte order mark)");
     }
     let has = |part: &[u8]| content.windows(part.len()).any(|octets| octets == part);

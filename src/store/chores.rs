@@ -105,7 +105,7 @@ impl Chores {
             evenness: Evenness::new((options.now)(), steady_ms()),
             erase_at: has_log.then(instant),
             not_before: instant(),
-            is_moved: has_log,
+            is_moved: false,
             posts: Sweep::load(Table::Posts, session)?,
             changes: Sweep::load(Table::Changes, session)?,
             words,
@@ -160,9 +160,9 @@ impl Chores {
         idle
     }
 
-    /// Whether something that was deleted is to be erased.
-    pub(super) fn is_erasing(&self) -> bool {
-        self.erase_at.is_some()
+    /// Whether the database is to be written anew.
+    pub(super) fn is_moved(&self) -> bool {
+        self.is_moved
     }
 
     /// Empties the log when that is due: nothing of what was deleted is in any file of the history then.

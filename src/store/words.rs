@@ -101,7 +101,7 @@ impl Words {
 #[derive(Debug)]
 pub(super) struct Indexer {
     bell: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Work>>,
 }
 
 impl Indexer {
@@ -109,7 +109,11 @@ impl Indexer {
         let (bell, rung) = sync_channel(1);
         let erasure = Erasure::default();
         let mut work = Work { place, words, index, erasure, is_suspect: false, has_failed: false };
-        let thread = thread::Builder::new().name("store-words".into()).spawn(move || work.run(&rung))?;
+        let run = move || {
+            work.run(&rung);
+            work
+        };
+        let thread = thread::Builder::new().name("store-words".into()).spawn(run)?;
         Ok(Self { bell: Some(bell), thread: Some(thread) })
     }
 
@@ -124,8 +128,11 @@ impl Drop for Indexer {
     fn drop(&mut self) {
         self.bell = None;
         if let Some(thread) = self.thread.take() {
-            // It does not panic; and if it did, what it leaves behind is made anew.
-            let _ = thread.join();
+            // It does not panic; and if it did, what it leaves behind is made anew. What is left to do is done here: the
+            // thread goes last where cores are few, and the end waits for it.
+            if let Ok(mut work) = thread.join() {
+                work.finish();
+            }
         }
     }
 }
@@ -147,11 +154,11 @@ impl Work {
         step_back();
         loop {
             match self.step() {
-                Ok(true) if rung.try_recv() == Err(TryRecvError::Disconnected) => return self.finish(),
+                Ok(true) if rung.try_recv() == Err(TryRecvError::Disconnected) => return,
                 Ok(true) => {}
                 Ok(false) => match self.erase(rung) {
                     Ok(true) => {}
-                    Ok(false) => return self.finish(),
+                    Ok(false) => return,
                     Err(error) => tracing::warn!(%error, "what was deleted is still in the index of words"),
                 },
                 Err(error) => {
@@ -159,7 +166,7 @@ impl Work {
                     tracing::error!(%error, "the index of words could not be written; {will}");
                     // At once after a failure that stands alone.
                     if std::mem::replace(&mut self.has_failed, true) && !rests(rung, RETRY) {
-                        return self.finish();
+                        return;
                     }
                 }
             }

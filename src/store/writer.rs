@@ -169,7 +169,7 @@ impl Writer {
                 None => {
                     chores.step(session, &options)?;
                     chores.erase(&self.checkpointer, pages, session)?;
-                    self.has_erased |= chores.is_erasing();
+                    self.has_erased |= chores.is_moved();
                 }
                 Some(Order::Stop) => return Ok(()),
                 Some(Order::Hold(holder)) => self.holders.push(holder),

@@ -131,7 +131,7 @@ impl Volume {
             self.at.display()
         );
         let output = Command::new("sh").args(["-ec", &script]).output().unwrap();
-        self.device = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        self.device = String::from_utf8_lossy(&output.stdout).trim().into();
         output.status.success()
     }
 

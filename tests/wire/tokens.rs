@@ -423,8 +423,6 @@ fn a_person_is_their_subject_and_shown_by_their_name() {
     // Who takes another name leaves none behind, and a ban goes with the person.
     let (_, welcome) = hello(&server, &json!({ "token": token(&long, "Lovelace") }));
     assert_eq!(welcome["user"], "Lovelace", "{welcome}");
-    let (_, refused) = hello(&server, &json!({ "token": token(other, "ada") }));
-    assert_eq!(refused["code"], "forbidden", "{refused}");
     let (mut moderator, _) = hello(&server, &json!({ "token": token("boss", "Boss") }));
     let (mut live, welcome) = hello(&server, &json!({ "token": token(&long, "Lovelace") }));
     assert_eq!(welcome["user"], "Lovelace", "{welcome}");
@@ -434,7 +432,7 @@ fn a_person_is_their_subject_and_shown_by_their_name() {
     assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("banned")), "{bye}");
     for name in ["Ada", "Lovelace", "Yet another"] {
         let (_, refused) = hello(&server, &json!({ "token": token(&long, name) }));
-        assert_eq!(refused["type"] == "welcome", false, "{name}: {refused}");
+        assert_ne!(refused["type"], "welcome", "{name}: {refused}");
     }
     // The copy of the history knows them, too.
     let copy = format!("{}.copy", data.path());
