@@ -49,3 +49,5 @@ pub mod simd;
 pub mod store;
 #[cfg(feature = "chat")]
 mod text;
+#[cfg(feature = "net")]
+pub mod wall;

@@ -1,5 +1,6 @@
 //! The log: a line for each event on stderr, for people or as JSON. It never holds up the loop (PR-08).
 
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::sync::Mutex;
@@ -9,8 +10,12 @@ use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendFlags;
+use serde_json::{Map, Value};
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 /// A pipe that is ready takes so many bytes without making anybody wait (`PIPE_BUF`); longer lines are cut.
 const MAX_LINE: usize = 4096;
@@ -34,10 +39,13 @@ pub(crate) enum Format {
 /// Starts the log; `RUST_LOG` chooses what is in it. From now on a panic is a line of it, and the end of the process.
 pub(crate) fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(Lines(format));
     match format {
-        Format::Text => log.with_ansi(io::stderr().is_terminal()).with_writer(Lines).init(),
-        Format::Json => log.json().flatten_event(true).with_writer(Lines).init(),
+        Format::Text => {
+            let fields = debug_fn(write_field).delimited(" ");
+            log.with_ansi(io::stderr().is_terminal()).fmt_fields(fields).init();
+        }
+        Format::Json => log.json().flatten_event(true).init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         // PR-09: what a callback left half done is not carried on with. What was acknowledged is on the disk.
@@ -61,8 +69,35 @@ pub(crate) fn finish() {
     }
 }
 
+/// A field of a line for people. A value is quoted unless it is one word, so that it is clear where it ends.
+fn write_field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    match field.name() {
+        "message" => out.write_str(&value),
+        name if is_one_word(&value) || is_quoted(&value) => write!(out, "{name}={value}"),
+        name => write!(out, "{name}={value:?}"),
+    }
+}
+
+fn is_one_word(value: &str) -> bool {
+    !value.is_empty()
+        && !value.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '='))
+}
+
+/// Whether a value is a text in quotes, with the quotes in it escaped.
+fn is_quoted(value: &str) -> bool {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };
+    let mut rest = inner.chars();
+    while let Some(c) = rest.next() {
+        if c == '"' || c == '\\' && rest.next().is_none() {
+            return false;
+        }
+    }
+    true
+}
+
 #[derive(Debug, Clone, Copy)]
-struct Lines;
+struct Lines(Format);
 
 impl MakeWriter<'_> for Lines {
     type Writer = Self;
@@ -75,8 +110,14 @@ impl MakeWriter<'_> for Lines {
 impl Write for Lines {
     /// Takes an event, which comes whole.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        let line = match self.0 {
+            Format::Text => text_line(text, io::stderr().is_terminal()),
+            Format::Json => json_line(text),
+        };
         if let Ok(mut queue) = QUEUE.lock() {
-            queue.push(&one_line(event, io::stderr().is_terminal()));
+            queue.push(line.as_bytes());
             queue.write_out(0);
         }
         Ok(event.len())
@@ -88,22 +129,73 @@ impl Write for Lines {
 }
 
 /// CH-13: one line for one event, whatever peers wrote into it, and nothing that a terminal obeys. (Colours are escape
-/// sequences of our own, and there on a terminal only.)
-fn one_line(event: &[u8], has_colours: bool) -> Vec<u8> {
-    let mut line = Vec::with_capacity(event.len() + 8);
-    let event = event.strip_suffix(b"\n").unwrap_or(event);
-    for &octet in event {
-        match octet {
-            0x1B if has_colours => line.push(octet),
-            0..0x20 | 0x7F => line.extend(octet.escape_ascii()),
-            _ => line.push(octet),
+/// sequences of our own, and there on a terminal only.) It ends with `…` where it was cut.
+fn text_line(event: &str, has_colours: bool) -> String {
+    const END: &str = "…";
+    const PLAIN: &str = "\x1b[0m";
+    let room = MAX_LINE - END.len() - PLAIN.len() - 1;
+    let mut line = String::with_capacity(event.len().min(MAX_LINE) + 8);
+    for c in event.chars() {
+        let end = line.len();
+        match c {
+            '\x1b' if has_colours => line.push(c),
+            '\0'..='\x1f' | '\x7f' => line.extend(std::ascii::escape_default(c as u8).map(char::from)),
+            c if is_unsafe(c) => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+        if line.len() > room {
+            line.truncate(end);
+            line.push_str(if has_colours { PLAIN } else { "" });
+            line.push_str(END);
+            break;
         }
     }
-    if line.len() >= MAX_LINE {
-        line.truncate(MAX_LINE - 4);
-        line.extend("…".as_bytes());
+    line.push('\n');
+    line
+}
+
+/// What a terminal obeys or shows in another order: control characters, marks of direction, ends of lines.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// The same for an event in JSON, which stays an object: where it is too long its longest texts are cut.
+fn json_line(event: &str) -> String {
+    let mut line = escaped_json(event);
+    let mut longest = MAX_LINE / 2;
+    while line.len() >= MAX_LINE && longest > 0 {
+        let Ok(mut event) = serde_json::from_str::<Map<String, Value>>(event) else { break };
+        for value in event.values_mut() {
+            let Value::String(text) = value else { continue };
+            if text.len() > longest {
+                text.truncate(text.floor_char_boundary(longest));
+                text.push('…');
+            }
+        }
+        line = escaped_json(&Value::Object(event).to_string());
+        longest /= 2;
     }
-    line.push(b'\n');
+    if line.len() >= MAX_LINE {
+        // So many fields that there is no room even for their names.
+        line = String::from(r#"{"level":"WARN","message":"an event was too long for the log"}"#);
+    }
+    line.push('\n');
+    line
+}
+
+fn escaped_json(event: &str) -> String {
+    let mut line = String::with_capacity(event.len() + 8);
+    for c in event.chars() {
+        if is_unsafe(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(c);
+        }
+    }
     line
 }
 
@@ -179,11 +271,54 @@ mod tests {
 
     #[test]
     fn ch_13_an_event_is_one_line_without_orders_for_a_terminal() {
-        let forged = b"closed reason=\x1b[2J\r\n2026-01-01 INFO forged\x07\x7f ok\n";
-        let line = String::from_utf8(one_line(forged, false)).unwrap();
-        assert_eq!(line, "closed reason=\\x1b[2J\\r\\n2026-01-01 INFO forged\\x07\\x7f ok\n");
-        assert_eq!(one_line("Grüße 👍\n".as_bytes(), false), "Grüße 👍\n".as_bytes());
-        assert!(one_line(&[b'x'; 10_000], false).len() <= MAX_LINE);
+        let forged = "closed reason=\x1b[2J\r\n2026-01-01 INFO forged\x07\x7f ok \u{9b}2J\u{202e}";
+        let line = text_line(forged, false);
+        let shown = "closed reason=\\x1b[2J\\r\\n2026-01-01 INFO forged\\x07\\x7f ok \\u{9b}2J\\u{202e}\n";
+        assert_eq!(line, shown);
+        assert_eq!(text_line("Grüße 👍", false), "Grüße 👍\n");
+    }
+
+    #[test]
+    fn a_line_of_any_length_is_whole_and_within_its_bound() {
+        for what in ["x", "é", "👍", "\x7f", "\"", "\\", "\u{9b}", "\n", "名"] {
+            for len in (0..200).chain(1300..1500).chain(2000..2100).chain(4050..4110).chain([10_000, 70_000])
+            {
+                let path = what.repeat(len);
+                let text = text_line(&format!("rejected path={path}"), false);
+                assert!(text.len() <= MAX_LINE && text.ends_with('\n') && text.lines().count() == 1, "{len}");
+                let event = serde_json::json!({ "level": "INFO", "message": "rejected", "path": path, "status": 404 });
+                let line = json_line(&event.to_string());
+                assert!(line.len() <= MAX_LINE && line.ends_with('\n') && line.lines().count() == 1, "{len}");
+                let read: Value =
+                    serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                assert_eq!((&read["message"], &read["status"]), (&event["message"], &event["status"]));
+                let shown = read["path"].as_str().unwrap();
+                assert!(shown == path || path.starts_with(shown.strip_suffix('…').unwrap()), "{shown}");
+            }
+        }
+        let many: Map<String, Value> = (0..3000).map(|nth| (format!("field {nth}"), nth.into())).collect();
+        let line = json_line(&Value::Object(many).to_string());
+        assert!(line.len() <= MAX_LINE && serde_json::from_str::<Value>(&line).is_ok());
+        assert!(text_line(&"\x1b[2m".repeat(2000), true).ends_with("\x1b[0m…\n"));
+    }
+
+    #[test]
+    fn a_value_of_more_than_one_word_is_quoted() {
+        for (value, shown) in [
+            ("word", true),
+            ("[::1]:80", true),
+            ("", false),
+            ("two words", false),
+            ("a=b", false),
+            ("\"quoted text\"", true),
+            ("\"a \\\" b\"", true),
+            ("\"a\" level=ERROR b=\"c\"", false),
+            ("\"a\\\"", false),
+            ("\"", false),
+            ("nbsp\u{a0}x", false),
+        ] {
+            assert_eq!(is_one_word(value) || is_quoted(value), shown, "{value}");
+        }
     }
 
     /// Set where the test below runs itself, to panic in a process of its own.

@@ -22,8 +22,11 @@ use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, token};
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    let cli = Cli::read();
+    let (cli, warnings) = Cli::read();
     log::start(cli.log_format());
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::serve(&args),
         Command::Echo(args) => bench(&args, Echo),

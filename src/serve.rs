@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use switchboard::api::Api;
+use switchboard::auth;
 use switchboard::chat::{self, Chat, Limits, Mail};
 use switchboard::proto::{HostPolicy, OriginPolicy};
 use switchboard::store::{self, Start};
@@ -90,6 +91,8 @@ fn reread_on_hangup() -> io::Result<Arc<AtomicBool>> {
 /// The secret of the API, without the line end that editors put behind it.
 fn api_token(path: &Path) -> Result<Vec<u8>, String> {
     let token = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    auth::warn_of_others(path);
+    auth::check_secret(&token).map_err(|why| format!("{}: {why}", path.display()))?;
     let token = token.trim_ascii();
     if token.len() < MIN_API_TOKEN || !token.iter().all(u8::is_ascii_graphic) {
         return Err(format!(

@@ -62,6 +62,8 @@ tools() {
   need strace strace
   need valgrind valgrind
   need openssl openssl
+  need prometheus prometheus
+  need promtool prometheus
   if [ ${#missing[@]} -gt 0 ]; then
     if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
       printf 'missing; on Debian, as root: apt-get update && apt-get install %s\n' "${missing[*]}"

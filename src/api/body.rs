@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::app::Request;
+use crate::chat::strict;
 
 /// The fields of a body.
 #[derive(Debug)]
@@ -17,10 +18,13 @@ impl Fields {
         if !media.is_empty() && !media.eq_ignore_ascii_case("application/json") {
             return Err(Problem::new(415, "the body is to be application/json"));
         }
-        match serde_json::from_slice(request.body) {
+        match strict::from_slice(request.body) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(Problem::new(400, "the body is to be an object")),
-            Err(error) => Err(Problem::new(400, &format!("the body is no JSON: {error}"))),
+            Err(strict::Error::Duplicate(name)) => Err(Problem::twice(&name)),
+            Err(strict::Error::Json(error)) => {
+                Err(Problem::new(400, &format!("the body is no JSON: {error}")))
+            }
         }
     }
 

@@ -15,13 +15,13 @@ use subtle::ConstantTimeEq;
 
 use self::body::Fields;
 use self::problem::Problem;
-use self::route::{Route, Target};
+use self::route::{Query, Route, Target};
 use crate::app::{
     Application, Body, Chunk, Closed, ConnId, Context, HandshakeError, MAX_CLOSE_REASON, Message,
     OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
 };
 use crate::chat::command::Command;
-use crate::chat::{Answered, Chat, Refusal};
+use crate::chat::{Answered, Chat, MAX_ROOMS_LISTED, Refusal};
 use crate::store::Ban;
 
 /// Where the API is.
@@ -101,7 +101,7 @@ impl Api {
         let Target { route, query, .. } = target;
         let done = match route {
             Route::OpenApi => Done::Json(200, OPENAPI.to_owned()),
-            Route::Rooms => Done::json(200, &self.rooms()),
+            Route::Rooms => return self.rooms(ctx, request.conn, query),
             Route::Bans => {
                 let bans: Vec<_> = self.chat.bans(ctx).iter().map(show_ban).collect();
                 Done::json(200, &json!({ "bans": bans }))
@@ -178,11 +178,22 @@ impl Api {
         }
     }
 
-    fn rooms(&self) -> serde_json::Value {
-        let rooms = self.chat.rooms();
-        let rooms =
-            rooms.iter().map(|room| json!({ "room": &*room.name, "members": room.members, "seq": room.seq }));
-        json!({ "rooms": rooms.collect::<Vec<_>>() })
+    fn rooms<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        query: &Query<'_>,
+    ) -> Result<Verdict, Problem> {
+        let most = MAX_ROOMS_LISTED as u64;
+        let limit = query.number("limit")?.unwrap_or(most);
+        if limit == 0 {
+            return Err(Problem::field("limit", "`limit` is at least 1"));
+        }
+        self.next += 1;
+        self.asked.insert(self.next, Asked { conn, status: 200 });
+        let after = query.text("after").unwrap_or_default();
+        self.chat.list_rooms(ctx, self.next, after, limit.min(most) as usize);
+        Ok(Verdict::Later)
     }
 
     fn finish<C: Context>(&mut self, ctx: &mut C, conn: ConnId, done: Done<'_>) -> Verdict {

@@ -32,19 +32,40 @@ pub(super) struct Target<'a> {
     pub(super) query: Query<'a>,
 }
 
-/// What stands behind the `?`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Query<'a>(&'a str);
+/// The parameters of the query.
+#[derive(Debug)]
+pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
-impl Query<'_> {
+impl<'a> Query<'a> {
+    /// Reads what stands behind the `?`. No parameter may stand twice.
+    fn of(query: &'a str) -> Result<Self, Problem> {
+        let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if pairs.iter().any(|(known, _)| *known == name) {
+                return Err(Problem::twice(&name));
+            }
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// A text, if it is there.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
+    }
+
     /// A number, if it is there.
     pub(super) fn number(&self, name: &'static str) -> Result<Option<u64>, Problem> {
-        let pairs = self.0.split('&').filter_map(|pair| pair.split_once('='));
-        let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back();
-        value
-            .map(|value| value.parse().map_err(|_| Problem::field(name, &format!("`{name}` is no number"))))
-            .transpose()
+        let number =
+            |value: &str| value.parse().map_err(|_| Problem::field(name, &format!("`{name}` is no number")));
+        self.text(name).map(number).transpose()
     }
+}
+
+fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
+    percent_decode_str(text).decode_utf8().map_err(|_| Problem::new(400, "a name in the target is no UTF-8"))
 }
 
 /// The route of a target behind `/api/v1`.
@@ -71,8 +92,6 @@ pub(super) fn find<'a>(path: &'a str, query: &'a str, method: &str) -> Result<Ta
     let Some((_, route)) = routes.iter().find(|(known, _)| *known == method) else {
         return Err(Problem::not_allowed(routes.iter().map(|(known, _)| *known)));
     };
-    let decode = |name: &'a str| percent_decode_str(name).decode_utf8();
-    let name =
-        name.map(decode).transpose().map_err(|_| Problem::new(400, "a name in the path is no UTF-8"))?;
-    Ok(Target { route: *route, name, query: Query(query) })
+    let name = name.map(decode).transpose()?;
+    Ok(Target { route: *route, name, query: Query::of(query)? })
 }

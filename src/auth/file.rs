@@ -3,19 +3,25 @@
 use std::fs;
 use std::path::Path;
 
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Deserialize as _;
+use serde_json::Value;
 
-use super::{Key, MIN_SECRET, Sources};
+use super::secret::{secret, warn_of_others, without_mark};
+use super::{Key, Sources};
+use crate::chat::strict;
 
-/// Reads all keys of all sources.
+/// Reads all keys of all sources, and warns of secrets that are open to others.
 pub(super) fn read_all(sources: &Sources) -> Result<Vec<Key>, String> {
     let mut keys = Vec::new();
-    if let Some(path) = &sources.key {
-        keys.push(in_file(path, key)?);
-    }
-    if let Some(path) = &sources.key_set {
-        keys.extend(in_file(path, key_set)?);
+    for (path, parse) in [(&sources.key, one_key as fn(&[u8]) -> _), (&sources.key_set, key_set)] {
+        let Some(path) = path else { continue };
+        let read: Vec<Key> = in_file(path, parse)?;
+        if read.iter().any(|key| key.algorithm == Algorithm::HS256) {
+            warn_of_others(path);
+        }
+        keys.extend(read);
     }
     Ok(keys)
 }
@@ -27,49 +33,56 @@ pub(super) fn in_file<T>(path: &Path, parse: fn(&[u8]) -> Result<T, String>) -> 
     parse(&content).map_err(name)
 }
 
-/// A public key in PEM, or a secret. What looks like PEM is never a secret: a public key is known to everybody.
-fn key(content: &[u8]) -> Result<Key, String> {
-    if !is_pem(content) {
+/// A public key in PEM, or a secret.
+fn one_key(content: &[u8]) -> Result<Vec<Key>, String> {
+    let Some(pem) = pem(content) else {
         let material = DecodingKey::from_secret(secret(content)?);
-        return Ok(Key { id: None, algorithm: Algorithm::HS256, material });
+        return Ok(vec![Key { id: None, algorithm: Algorithm::HS256, material }]);
+    };
+    let names = |what: &[u8]| pem.windows(what.len()).any(|octets| octets == what);
+    if names(b"PRIVATE KEY") {
+        return Err("this is a private key; the server needs the public one: openssl pkey -in FILE -pubout"
+            .to_owned());
     }
-    if content.windows(11).any(|octets| octets == b"PRIVATE KEY") {
-        return Err("this is a private key; the server needs the public one".to_owned());
+    if names(b"BEGIN CERTIFICATE") || names(b"BEGIN TRUSTED CERTIFICATE") {
+        return Err(
+            "this is a certificate; the server needs its public key: openssl x509 -in FILE -pubkey -noout"
+                .to_owned(),
+        );
     }
     for (algorithm, parse) in [
         (Algorithm::EdDSA, DecodingKey::from_ed_pem as fn(&[u8]) -> _),
         (Algorithm::RS256, DecodingKey::from_rsa_pem as fn(&[u8]) -> _),
     ] {
-        if let Ok(material) = parse(content) {
-            return Ok(Key { id: None, algorithm, material });
+        if let Ok(material) = parse(pem) {
+            return Ok(vec![Key { id: None, algorithm, material }]);
         }
     }
     Err("this is no public key of RSA or Ed25519 in PEM".to_owned())
 }
 
-pub(super) fn is_pem(content: &[u8]) -> bool {
-    content.trim_ascii_start().starts_with(b"-----BEGIN")
+/// The content as PEM, whatever stands before the first block; `None` when there is no block.
+pub(super) fn pem(content: &[u8]) -> Option<&[u8]> {
+    let content = without_mark(content);
+    let begin = b"-----BEGIN";
+    content.windows(begin.len()).any(|octets| octets == begin).then_some(content)
 }
 
-/// A secret, without the line end that editors put behind it.
-pub(super) fn secret(content: &[u8]) -> Result<&[u8], String> {
-    let secret = content.strip_suffix(b"\n").unwrap_or(content);
-    let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-    if secret.len() < MIN_SECRET {
-        return Err(format!(
-            "a secret for HS256 has at least {MIN_SECRET} bytes, this one has {}; make one with: openssl rand -hex 32",
-            secret.len()
-        ));
-    }
-    Ok(secret)
-}
-
-/// RFC 7517 5: keys that one does not understand are passed over.
+/// RFC 7517 5: keys that one does not understand are passed over. A single key counts as a set of one.
 fn key_set(content: &[u8]) -> Result<Vec<Key>, String> {
-    let set: JwkSet = serde_json::from_slice(content).map_err(|error| {
-        format!("no set of keys (RFC 7517), line {}, column {}", error.line(), error.column())
+    let set = strict::from_slice(without_mark(content)).map_err(|error| match error {
+        strict::Error::Duplicate(field) => format!("no set of keys: the field `{field}` stands twice"),
+        strict::Error::Json(error) => {
+            format!("no set of keys (RFC 7517), line {}, column {}", error.line(), error.column())
+        }
     })?;
-    let keys: Vec<Key> = set.keys.iter().filter_map(from_set).collect();
+    let keys = match &set["keys"] {
+        Value::Array(keys) => &keys[..],
+        _ if set.get("kty").is_some() => std::slice::from_ref(&set),
+        _ => return Err("no set of keys (RFC 7517): it has no list `keys`".to_owned()),
+    };
+    let known = keys.iter().filter_map(|key| Jwk::deserialize(key).ok());
+    let keys: Vec<Key> = known.filter_map(|key| from_set(&key)).collect();
     if keys.is_empty() {
         return Err("none of the keys is for HS256, RS256 or EdDSA".to_owned());
     }
@@ -87,10 +100,14 @@ fn from_set(jwk: &Jwk) -> Option<Key> {
     };
     let common = &jwk.common;
     let is_for_signatures =
-        common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+        common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
+            && common.key_operations.as_ref().is_none_or(|list| list.contains(&KeyOperations::Verify));
     let is_ours = common.key_algorithm.is_none_or(|algorithm| algorithm == named);
     let material = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures && is_ours)?;
-    if algorithm == Algorithm::HS256 && material.try_get_as_bytes().map_or(0, <[u8]>::len) < MIN_SECRET {
+    // A secret that is a public key in disguise is none.
+    if algorithm == Algorithm::HS256
+        && material.try_get_as_bytes().ok().and_then(|octets| secret(octets).ok()).is_none()
+    {
         return None;
     }
     Some(Key { id: common.key_id.clone(), algorithm, material })

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 
-use super::file::{in_file, is_pem, secret};
+use super::file::{in_file, pem};
+use super::secret::{secret, warn_of_others};
 use super::{Body, Permission};
 
 /// What a token is to say.
@@ -13,6 +14,8 @@ use super::{Body, Permission};
 pub struct Mint {
     /// Who (`sub`).
     pub user: String,
+    /// The name that is shown (`name`).
+    pub name: Option<String>,
     /// Seconds since 1970 (`exp`).
     pub expires_unix_s: u64,
     /// For whom (`aud`).
@@ -31,12 +34,13 @@ impl Mint {
     /// # Errors
     /// A sentence that says what is wrong with the file.
     pub fn sign(self, key: &Path) -> Result<String, String> {
+        warn_of_others(key);
         let (algorithm, key) = in_file(key, signing_key)?;
         let header = Header { kid: self.key_id, ..Header::new(algorithm) };
         let body = Body {
             sub: Some(self.user),
+            name: self.name,
             exp: Some(self.expires_unix_s),
-            nbf: None,
             aud: self.audience.map(serde_json::Value::String),
             iss: self.issuer,
             rooms: self.rooms,
@@ -46,13 +50,13 @@ impl Mint {
 }
 
 fn signing_key(content: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
-    if !is_pem(content) {
+    let Some(pem) = pem(content) else {
         return Ok((Algorithm::HS256, EncodingKey::from_secret(secret(content)?)));
-    }
-    if content.windows(10).any(|octets| octets == b"PUBLIC KEY") {
+    };
+    if pem.windows(10).any(|octets| octets == b"PUBLIC KEY") {
         return Err("this is a public key; a token is signed with the private one".to_owned());
     }
-    let ed = EncodingKey::from_ed_pem(content).map(|key| (Algorithm::EdDSA, key));
-    let rsa = || EncodingKey::from_rsa_pem(content).map(|key| (Algorithm::RS256, key));
+    let ed = EncodingKey::from_ed_pem(pem).map(|key| (Algorithm::EdDSA, key));
+    let rsa = || EncodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key));
     ed.or_else(|_| rsa()).map_err(|_| "this is no private key of RSA or Ed25519 in PEM".to_owned())
 }

@@ -3,8 +3,10 @@
 //! Each key is for one algorithm, and a token that names another is refused: neither `none` nor a public key taken for a
 //! secret gets anybody in. What is said about a token that is refused never repeats any of it.
 
+mod claims;
 mod file;
 mod mint;
+mod secret;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +16,13 @@ use std::sync::{Arc, Mutex};
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use self::claims::{FORM, TWICE, check_header, person, time};
 pub use self::mint::Mint;
+pub use self::secret::{check_secret, warn_of_others};
 use crate::chat::identity::{Claims, Grant, Verify};
+use crate::chat::strict::Strict;
 
 /// Longest token in bytes.
 pub const MAX_TOKEN: usize = 8 * 1024;
@@ -32,6 +38,8 @@ pub struct Rules {
     pub issuer: Option<String>,
     /// Seconds by which the clocks may differ.
     pub leeway_s: u64,
+    /// The claim with the name that is shown; `None`: `name` or `preferred_username`.
+    pub name_claim: Option<String>,
 }
 
 /// Where keys come from. At least one is needed.
@@ -73,18 +81,18 @@ pub enum Permission {
     Moderate,
 }
 
-/// The claims of a token. Others are ignored.
-#[derive(Debug, Serialize, Deserialize)]
+/// The claims of a token that we make.
+#[derive(Debug, Serialize)]
 struct Body {
     sub: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
     exp: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    nbf: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    aud: Option<serde_json::Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    aud: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     iss: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     rooms: BTreeMap<String, Vec<Permission>>,
 }
 
@@ -111,11 +119,12 @@ impl Keyring {
         }
     }
 
-    fn claims(&self, token: &str, now_unix_s: u64) -> Result<Claims, &'static str> {
+    fn claims(&self, token: &str, now_unix_s: u64) -> Result<Claims, String> {
         if token.len() > MAX_TOKEN {
-            return Err("the token is too long");
+            return Err("the token is too long".to_owned());
         }
         let header = decode_header(token).map_err(|error| complaint(error.kind()))?;
+        check_header(token)?;
         let keys = self.keys.lock().map_err(|_| "the keys cannot be used")?;
         let is_meant = |key: &&Key| match (&key.id, &header.kid) {
             (Some(id), Some(wanted)) => id == wanted,
@@ -127,12 +136,15 @@ impl Keyring {
                 error = "the token's algorithm is not that of the key";
                 continue;
             }
-            match decode::<Body>(token, &key.material, &self.validation(key.algorithm)) {
-                Ok(data) => return self.check_times(data.claims, now_unix_s),
+            match decode::<Strict>(token, &key.material, &self.validation(key.algorithm)) {
+                Ok(data) => {
+                    let Value::Object(body) = data.claims.0 else { return Err(FORM.to_owned()) };
+                    return self.check_claims(&body, now_unix_s);
+                }
                 Err(found) => error = complaint(found.kind()),
             }
         }
-        Err(error)
+        Err(error.to_owned())
     }
 
     /// What the library checks; the times are checked here, with a clock that is an argument.
@@ -154,26 +166,30 @@ impl Keyring {
         validation
     }
 
-    fn check_times(&self, body: Body, now: u64) -> Result<Claims, &'static str> {
+    fn check_claims(&self, body: &Map<String, Value>, now: u64) -> Result<Claims, String> {
         let leeway = self.rules.leeway_s;
-        let Some(expires) = body.exp else { return Err("the token has no expiry (`exp`)") };
+        let (expires, from) = (time(body, "exp")?, time(body, "nbf")?);
+        time(body, "iat")?;
+        let Some(expires) = expires else { return Err("the token has no expiry (`exp`)".to_owned()) };
         if expires.saturating_add(leeway) <= now {
-            return Err("the token has expired");
+            return Err("the token has expired".to_owned());
         }
-        if body.nbf.is_some_and(|from| from > now.saturating_add(leeway)) {
-            return Err("the token is not valid yet");
+        if from.is_some_and(|from| from > now.saturating_add(leeway)) {
+            return Err("the token is not valid yet".to_owned());
         }
-        let Some(user) = body.sub.filter(|user| !user.trim().is_empty()) else {
-            return Err("the token names no user (`sub`)");
+        let (subject, user) = person(body, self.rules.name_claim.as_deref())?;
+        let rooms: BTreeMap<String, Vec<Permission>> = match body.get("rooms") {
+            None => BTreeMap::new(),
+            Some(rooms) => Deserialize::deserialize(rooms).map_err(|_| FORM)?,
         };
-        let rooms = body.rooms.into_iter().map(|(pattern, may)| Grant {
+        let rooms = rooms.into_iter().map(|(pattern, may)| Grant {
             pattern,
             join: may.contains(&Permission::Join),
             post: may.contains(&Permission::Post),
             moderate: may.contains(&Permission::Moderate),
         });
         let expires_unix_s = expires.saturating_add(leeway);
-        Ok(Claims { user, expires_unix_s, rooms: rooms.collect() })
+        Ok(Claims { subject, user, expires_unix_s, rooms: rooms.collect() })
     }
 }
 
@@ -182,7 +198,7 @@ impl Verify for Keyring {
         if self.is_stale.swap(false, Ordering::Relaxed) {
             self.reload();
         }
-        self.claims(token, now_unix_s).map_err(str::to_owned)
+        self.claims(token, now_unix_s)
     }
 }
 
@@ -197,14 +213,17 @@ fn complaint(kind: &ErrorKind) -> &'static str {
         ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm | ErrorKind::InvalidAlgorithmName => {
             "the token's algorithm is not that of the key"
         }
-        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Utf8(_) => {
-            "the token does not say what it should in the form that it should"
+        ErrorKind::Json(error) if error.to_string().starts_with("number out of range") => {
+            "a number in the token is too large"
         }
+        ErrorKind::Json(error) if error.to_string().starts_with("a field stands twice") => TWICE,
+        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Utf8(_) => FORM,
         _ => "this is no token",
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_precision_loss, reason = "the times are small")]
 mod tests {
     use super::*;
     use jsonwebtoken::{EncodingKey, Header, encode};
@@ -237,7 +256,12 @@ mod tests {
             (json!({ "sub": "Ada", "exp": NOW }), "has expired"),
             (json!({ "sub": "Ada", "exp": 0 }), "has expired"),
             (json!({ "sub": "Ada", "exp": NOW + 9, "nbf": NOW + 1 }), "not valid yet"),
-            (json!({ "sub": "Ada", "exp": -1 }), "form"),
+            (json!({ "sub": "Ada", "exp": -1 }), "has expired"),
+            (json!({ "sub": "Ada", "exp": NOW as f64 - 0.5 }), "has expired"),
+            (json!({ "sub": "Ada", "exp": 1e300 }), "`exp` is too large"),
+            (json!({ "sub": "Ada", "exp": NOW + 9, "nbf": u64::MAX }), "`nbf` is too large"),
+            (json!({ "sub": "Ada", "exp": NOW + 9, "nbf": NOW as f64 + 0.5 }), "not valid yet"),
+            (json!({ "sub": "Ada", "exp": NOW + 9, "iat": "now" }), "form"),
             (json!({ "sub": "Ada", "exp": "soon" }), "form"),
             (json!({ "sub": ["Ada"], "exp": NOW + 9 }), "form"),
             (json!({ "sub": "Ada", "exp": NOW + 9, "rooms": { "*": ["rule"] } }), "form"),
@@ -247,6 +271,77 @@ mod tests {
         for (body, why) in refused {
             let error = verify(&body, 0).expect_err("refused");
             assert!(error.contains(why), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_may_have_fractions_exponents_and_signs() {
+        for body in [
+            json!({ "sub": "Ada", "exp": NOW as f64 + 0.5, "nbf": NOW as f64 - 0.5, "iat": NOW as f64 - 0.25 }),
+            json!({ "sub": "Ada", "exp": 2.5e9, "nbf": -1, "iat": -1.5 }),
+        ] {
+            assert!(verify(&body, 0).is_ok(), "{body}");
+        }
+    }
+
+    /// A token with this header and this body, signed.
+    fn signed(header: &str, body: &str) -> String {
+        use base64::Engine as _;
+        let encoded = |text: &str| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(text);
+        let message = format!("{}.{}", encoded(header), encoded(body));
+        let key = EncodingKey::from_secret(SECRET);
+        let mac = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{mac}")
+    }
+
+    #[test]
+    fn what_a_header_demands_must_be_understood() {
+        let body = r#"{"sub":"Ada","exp":2000000}"#;
+        let refused = |header: &str, why: &str| {
+            let error = keyring(0).verify(&signed(header, body), NOW).expect_err(header);
+            assert!(error.contains(why), "{header}: {error}");
+        };
+        refused(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#, "`crit`");
+        refused(r#"{"alg":"HS256","crit":["b64"],"b64":true}"#, "`crit`");
+        refused(r#"{"alg":"HS256","crit":[]}"#, "`crit`");
+        refused(r#"{"alg":"HS256","b64":false}"#, "`b64`");
+        refused(r#"{"alg":"HS256","typ":"logout+jwt"}"#, "`typ`");
+        refused(r#"{"alg":"HS256","kid":"a","kid":"b"}"#, "");
+        refused(r#"{"alg":"none"}"#, "");
+        for header in [
+            r#"{"alg":"HS256"}"#,
+            r#"{"alg":"HS256","typ":"JWT","cty":"json","x-ours":1,"b64":true}"#,
+            r#"{"alg":"HS256","typ":"application/at+jwt"}"#,
+        ] {
+            assert!(keyring(0).verify(&signed(header, body), NOW).is_ok(), "{header}");
+        }
+    }
+
+    #[test]
+    fn no_claim_stands_twice() {
+        for body in [
+            r#"{"sub":"Eve","sub":"Ada","exp":2000000}"#,
+            r#"{"sub":"Ada","exp":1,"exp":2000000}"#,
+            r#"{"sub":"Ada","exp":2000000,"rooms":{"*":[],"*":["moderate"]}}"#,
+        ] {
+            let error = keyring(0).verify(&signed(r#"{"alg":"HS256"}"#, body), NOW).expect_err(body);
+            assert_eq!(error, TWICE, "{body}");
+        }
+        let endless = keyring(0).verify(&signed(r#"{"alg":"HS256"}"#, r#"{"sub":"Ada","exp":1e999}"#), NOW);
+        assert_eq!(endless, Err("a number in the token is too large".to_owned()));
+    }
+
+    #[test]
+    fn the_audience_may_be_a_list() {
+        let mut keyring = keyring(0);
+        keyring.rules.audience = Some("chat".to_owned());
+        let check =
+            |body: &str| keyring.verify(&signed(r#"{"alg":"HS256"}"#, body), NOW).map(|claims| claims.user);
+        assert_eq!(check(r#"{"sub":"Ada","exp":2000000,"aud":["mail","chat"]}"#), Ok("Ada".to_owned()));
+        assert_eq!(check(r#"{"sub":"Ada","exp":2000000,"aud":"chat"}"#), Ok("Ada".to_owned()));
+        for aud in [r#"["mail"]"#, "[]", "\"mail\"", "null", "1", "{}"] {
+            let body = format!(r#"{{"sub":"Ada","exp":2000000,"aud":{aud}}}"#);
+            assert!(check(&body).is_err(), "{body}");
         }
     }
 

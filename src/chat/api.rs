@@ -1,13 +1,15 @@
 //! What other parts of the server may do with the chat: the same as clients, by the same rules and on the same ways.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::answers::{Answered, Asker};
 use super::command::Command;
+use super::direct::pair_room;
 use super::names;
 use super::room::Kind;
 use super::session::Actor;
-use super::{Chat, Refusal, Stats};
+use super::{Chat, Code, Refusal, Stats};
 use crate::app::Context;
 use crate::store::Ban;
 
@@ -20,6 +22,28 @@ pub struct RoomInfo {
     pub members: usize,
     /// Its newest message.
     pub seq: u64,
+}
+
+/// A room's name as the store has it: in its normal form, or the two names of a conversation in their order.
+///
+/// # Errors
+/// Nobody could open a room of this name.
+pub fn stored_room(raw: &str) -> Result<Cow<'_, str>, Refusal> {
+    let Some(pair) = raw.strip_prefix('@') else { return names::room(raw) };
+    let (a, b) = pair.split_once('\n').ok_or_else(|| {
+        Refusal::field(Code::BadField, "room", "`room` begins with @, which is for conversations of two")
+    })?;
+    let folded = |name| names::user(name, "room").map(|name| names::fold(&name).into_owned());
+    let (a, b) = (folded(a)?, folded(b)?);
+    Ok(Cow::Owned(pair_room([&a, &b])))
+}
+
+/// A user's name as the store has it: as it is shown.
+///
+/// # Errors
+/// Nobody could have this name.
+pub fn stored_user(raw: &str) -> Result<Cow<'_, str>, Refusal> {
+    names::user(raw, "user")
 }
 
 impl Chat {
@@ -96,6 +120,7 @@ impl Chat {
             keys: self.keys.len() as u64,
             store_pending: self.durable.pending as u64,
             store_asks: self.durable.asks.len() as u64,
+            store_log_bytes: self.durable.log_bytes(),
             store_failures: self.store_failures,
             store_unavailable: u64::from(self.durable.is_failed),
             answer_octets: self.answer_octets,

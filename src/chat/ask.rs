@@ -21,6 +21,8 @@ pub(super) enum Ask {
     JoinPage(u64),
     /// How far the one who joins has read.
     JoinMark(u64),
+    /// The list of rooms, for another part of the server.
+    Rooms { request: u64, after: Box<str>, limit: usize },
 }
 
 /// A join that waits for answers.
@@ -136,6 +138,8 @@ impl Chat {
                 self.join_goes_on(ctx, join);
             }
             Ask::JoinMark(join) => self.join_goes_on(ctx, join),
+            // Answered with another event.
+            Ask::Rooms { .. } => {}
         }
     }
 

@@ -100,6 +100,11 @@ impl Durable {
         }
     }
 
+    /// Bytes of the store's log that are in use.
+    pub(super) fn log_bytes(&self) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.log_bytes())
+    }
+
     /// Hands over what the tick brought. `false`: the store is too busy, so it is to be tried again later.
     pub(super) fn hand_over(&mut self, now: Millis) -> bool {
         if self.changes.is_empty() && self.bans.is_empty() {

@@ -1,5 +1,7 @@
 //! Who speaks: names taken, tokens checked, sessions ended.
 
+use std::sync::Arc;
+
 use super::answers::Asker;
 use super::command::Id;
 use super::identity::Claims;
@@ -108,8 +110,10 @@ impl Chat {
         claims: Box<Claims>,
     ) -> Result<(), Refusal> {
         let name = super::names::user(&claims.user, "token")?.into_owned();
-        let folded = super::names::fold(&name).into_owned();
-        if self.ban_of(&folded, ctx.now()).is_some() {
+        let folded: Arc<str> = super::names::fold(&name).as_ref().into();
+        self.hold_name(&folded, &claims.subject)?;
+        // A ban is the person's, not the name's.
+        if self.holders.all_names(&folded).iter().any(|name| self.ban_of(name, ctx.now()).is_some()) {
             let refusal = Refusal::field(Code::Forbidden, "user", "banned");
             self.dismiss_banned(ctx, conn);
             return Err(refusal);

@@ -5,7 +5,9 @@ use std::fmt;
 /// What a valid token says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// The name; it obeys the rules for names of users and is theirs alone while they are here.
+    /// Who it is, whatever they are called (`sub`).
+    pub subject: String,
+    /// The name that is shown; it obeys the rules for names of users and is theirs alone.
     pub user: String,
     /// Seconds since 1970; the session ends then.
     pub expires_unix_s: u64,

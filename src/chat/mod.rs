@@ -16,12 +16,14 @@ mod durable;
 mod events;
 mod hello;
 mod history;
+mod holders;
 mod http;
 pub mod identity;
 mod join;
 mod json;
 mod keys;
 mod limits;
+mod listing;
 mod lookalike;
 mod moderation;
 mod names;
@@ -35,15 +37,18 @@ mod refusal;
 mod room;
 mod session;
 mod shards;
+mod stamp;
 mod stats;
+pub mod strict;
 mod tutorial;
 
 use std::sync::Arc;
 
 pub use self::answers::{Answered, Asker};
-pub use self::api::RoomInfo;
+pub use self::api::{RoomInfo, stored_room, stored_user};
 pub use self::bucket::Rate;
 pub use self::limits::Limits;
+pub use self::listing::MAX_ROOMS_LISTED;
 pub use self::refusal::{Code, Refusal};
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 
@@ -51,6 +56,7 @@ use self::answers::Voice;
 use self::assets::Assets;
 use self::command::Parser;
 use self::durable::Durable;
+use self::holders::Holders;
 use self::http::Arriving;
 use self::identity::Verify;
 use self::keys::Keys;
@@ -167,6 +173,7 @@ pub struct Chat {
     durable: Durable,
     keys: Keys,
     bans: Bans,
+    holders: Holders,
     tutorial: Tutorial,
     arriving: Option<Arriving>,
     /// The client id of what the server does itself.
@@ -199,7 +206,7 @@ impl Chat {
     /// its epoch must be another one each time.
     #[must_use]
     pub fn new(options: Options, store: Option<Box<dyn Store + Send>>, start: Start) -> Self {
-        let Start { epoch, runs, keys: used_keys, bans } = start;
+        let Start { epoch, runs, keys: used_keys, bans, holders } = start;
         let limits = &options.limits;
         let keys = Keys::new(limits.key_window_ms, limits.max_keys);
         let people = People::new(limits.max_resting, limits.max_known_names);
@@ -216,6 +223,7 @@ impl Chat {
             durable: Durable::new(store),
             keys,
             bans: Bans::new(bans),
+            holders: Holders::new(holders),
             tutorial: Tutorial::default(),
             arriving: None,
             server: SERVER.into(),

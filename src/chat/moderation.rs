@@ -162,8 +162,10 @@ impl Chat {
             BanChange::Set(ban) => {
                 let user = Arc::clone(&ban.user);
                 self.bans.0.insert(Arc::clone(&user), ban);
-                for conn in self.people.conns_of(&user) {
-                    self.dismiss_banned(ctx, conn);
+                for name in self.holders.all_names(&user) {
+                    for conn in self.people.conns_of(&name) {
+                        self.dismiss_banned(ctx, conn);
+                    }
                 }
             }
             BanChange::Lift(user) => {

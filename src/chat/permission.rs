@@ -154,6 +154,7 @@ mod tests {
     #[test]
     fn grants_add_up_and_patterns_are_names_or_beginnings() {
         let claims = Claims {
+            subject: "ada".into(),
             rooms: vec![
                 grant("Team-*", true, true, false),
                 grant("team-lead", false, false, true),

@@ -10,6 +10,7 @@ use super::keys::{Known, Scope, with_scope};
 use super::names;
 use super::notice::Ack;
 use super::session::Actor;
+use super::stamp::stamp;
 use super::{Chat, Code, Refusal};
 use crate::app::Context;
 use crate::store::{Action, Post, Record, Request, Who};
@@ -58,7 +59,7 @@ impl Chat {
         let state = &mut self.rooms[room];
         state.given_seq += 1;
         // Never falling within a room.
-        state.time = state.time.max(ctx.now().unix_ms);
+        state.time = stamp(state.time, ctx.now().unix_ms);
         let post = Post {
             seq: state.given_seq,
             time: state.time,
@@ -202,7 +203,7 @@ impl Chat {
             facts.is_own || self.may(actor, super::permission::Right::Moderate, &self.rooms[room].name);
         let state = &mut self.rooms[room];
         let rev = state.given_rev + 1;
-        let time = state.time.max(ctx.now().unix_ms);
+        let time = stamp(state.time, ctx.now().unix_ms);
         let action = match command {
             Command::Edit { .. } | Command::Delete { .. } if !is_permitted => {
                 return Err(Refusal::field(Code::Forbidden, "seq", "this message is somebody else's"));

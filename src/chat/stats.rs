@@ -46,6 +46,8 @@ pub struct Stats {
     pub store_pending: u64,
     /// Questions that the store has not answered yet.
     pub store_asks: u64,
+    /// Bytes of the store's log that are in use.
+    pub store_log_bytes: u64,
     /// Times that the store failed.
     pub store_failures: u64,
     /// 1 while posts are refused because of it.

@@ -1,25 +1,31 @@
 //! `switchboard export`, `import` and `backup`.
 
 use std::fmt;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufWriter, Write};
-use std::path::PathBuf;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use switchboard::chat::{Refusal, stored_room, stored_user};
 use switchboard::store::{self, Post, Record, TransferError, Who};
+
+use super::SettingsArgs;
 
 /// The longest line of an import.
 const MAX_LINE: usize = 4 << 20;
-/// The longest name of a room or a user.
-const MAX_NAME: usize = 256;
 
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
     /// The data directory
     #[arg(long, value_name = "DIR", default_value = "switchboard-data")]
     data: PathBuf,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +52,24 @@ pub(crate) struct BackupArgs {
     data: DataArgs,
     /// The directory that is made; a data directory like the other
     to: PathBuf,
+}
+
+impl ExportArgs {
+    pub(super) fn settings(&self) -> &SettingsArgs {
+        &self.data.settings
+    }
+}
+
+impl ImportArgs {
+    pub(super) fn settings(&self) -> &SettingsArgs {
+        &self.data.settings
+    }
+}
+
+impl BackupArgs {
+    pub(super) fn settings(&self) -> &SettingsArgs {
+        &self.data.settings
+    }
 }
 
 /// A message as a line of JSON.
@@ -137,24 +161,28 @@ impl Line {
     }
 
     fn into_message(self) -> Result<(Arc<str>, Record), String> {
-        for (field, name) in [("room", &self.room), ("user", &self.user)] {
-            if name.is_empty() || name.len() > MAX_NAME {
-                return Err(format!("`{field}` must have 1 to {MAX_NAME} bytes"));
-            }
-        }
+        let room = stored_room(&self.room).map_err(said)?;
+        let user = |user: &str| Ok::<Arc<str>, String>(stored_user(user).map_err(said)?.as_ref().into());
         if self.seq.max(self.time).max(self.edited.unwrap_or(0)) >= 1 << 53 {
             return Err("numbers must be below 2^53".into());
         }
         if self.deleted && !self.text.is_empty() {
             return Err("the `text` of a deleted message must be empty".into());
         }
-        let users = |users: Vec<String>| users.iter().map(|label| Who::from_label(label)).collect();
-        let reactions = self.reactions.0.into_iter().map(|(emoji, by)| (emoji.into(), users(by)));
+        let reactions = self.reactions.0.iter().map(|(emoji, labels)| {
+            let whose = |label: &String| {
+                let Who { name, is_verified } = Who::from_label(label);
+                Ok(Who { name: user(&name)?, is_verified })
+            };
+            let users = labels.iter().map(whose).collect::<Result<_, String>>()?;
+            Ok((emoji.as_str().into(), users))
+        });
+        let reactions = reactions.collect::<Result<_, String>>()?;
         let record = Record {
             post: Post {
                 seq: self.seq,
                 time: self.time,
-                user: self.user.into(),
+                user: user(&self.user)?,
                 is_verified: self.verified,
                 client: self.client.into(),
                 text: self.text.into(),
@@ -162,14 +190,21 @@ impl Line {
             },
             edited: self.edited,
             is_deleted: self.deleted,
-            reactions: reactions.collect(),
+            reactions,
         };
-        Ok((self.room.into(), record))
+        Ok((room.as_ref().into(), record))
     }
+}
+
+/// What is wrong with a name, in the chat's words.
+fn said(refusal: Refusal) -> String {
+    refusal.message.into_owned()
 }
 
 /// Lines of JSON on stdout.
 pub(crate) fn export(args: &ExportArgs) -> Result<(), TransferError> {
+    check_output(&args.data.data)
+        .map_err(|error| TransferError::Io { doing: "write the messages".into(), error })?;
     let mut out = BufWriter::new(io::stdout().lock());
     let written = store::export(&args.data.data, args.room.as_deref(), |room, record| {
         serde_json::to_writer(&mut out, &Line::new(room, record))?;
@@ -188,6 +223,18 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), TransferError> {
             Err(TransferError::Failed(format!("{rooms} rooms could not be read; the others are complete")))
         }
     }
+}
+
+/// Refuses to write into the history that is read.
+fn check_output(data: &Path) -> io::Result<()> {
+    let out = File::from(io::stdout().as_fd().try_clone_to_owned()?).metadata()?;
+    for file in fs::read_dir(data).into_iter().flatten() {
+        let file = file?.metadata()?;
+        if (file.dev(), file.ino()) == (out.dev(), out.ino()) {
+            return Err(io::Error::other("the output is a file of the data directory; choose another one"));
+        }
+    }
+    Ok(())
 }
 
 /// Lines of JSON from stdin.

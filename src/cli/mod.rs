@@ -1,7 +1,7 @@
 //! The command line of `switchboard`.
 
 pub(crate) mod archive;
-mod file;
+mod settings;
 pub(crate) mod token;
 
 use std::ffi::OsString;
@@ -15,6 +15,7 @@ use switchboard::reactor::Config;
 use switchboard::store;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
+use self::settings::Settings;
 use self::token::{TokenCommand, VerifyArgs};
 use crate::log;
 
@@ -52,69 +53,82 @@ pub(crate) enum Command {
 }
 
 impl Cli {
-    /// What the arguments say, then the environment, then the file of `--config`, then the defaults. Ends the process with a
-    /// message when something is wrong.
-    pub(crate) fn read() -> Self {
-        let arguments: Vec<OsString> = std::env::args_os().collect();
-        Self::from_all(arguments).unwrap_or_else(|error| error.exit())
+    /// What the arguments say, then the environment, then the file of `--config`, then the defaults; and warnings for the
+    /// log. Ends the process with a message when something is wrong.
+    pub(crate) fn read() -> (Self, Vec<String>) {
+        let variables: Vec<_> = std::env::vars_os().collect();
+        Self::from_all(std::env::args_os().collect(), &variables).unwrap_or_else(|error| error.exit())
     }
 
-    fn from_all(mut arguments: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut command = file::with_environment(Self::command());
-        command.build();
-        let matches = command.clone().try_get_matches_from(&arguments)?;
-        let cli = Self::from_arg_matches(&matches)?;
-        let Some(path) = cli.config() else { return Ok(cli) };
-        let (chosen, given) = match matches.subcommand() {
-            Some((name, given)) => (command.find_subcommand(name).unwrap_or(&command), given),
-            None => (&command, &matches),
-        };
-        let from_file = file::flags(path, chosen, given)
-            .map_err(|why| command.clone().error(clap::error::ErrorKind::InvalidValue, why))?;
-        arguments.extend(from_file);
-        let matches = command.clone().try_get_matches_from(&arguments).map_err(|error| {
-            let what = error.to_string();
-            let what = what.trim_start_matches("error: ").lines().next().unwrap_or_default();
-            command.clone().error(error.kind(), format!("{}: {what}", path.display()))
-        })?;
-        Self::from_arg_matches(&matches)
-    }
-
-    fn config(&self) -> Option<&PathBuf> {
-        match &self.command {
-            None => self.serve.common.config.as_ref(),
-            Some(Command::Serve(args)) => args.common.config.as_ref(),
-            Some(Command::Echo(args) | Command::Fanout(args)) => args.common.config.as_ref(),
-            Some(_) => None,
+    fn from_all(
+        mut arguments: Vec<OsString>,
+        variables: &[(OsString, OsString)],
+    ) -> Result<(Self, Vec<String>), clap::Error> {
+        let mut all = Self::command();
+        all.build();
+        // What is wrong with the arguments is said when the settings are among them.
+        let given = Self::command().ignore_errors(true).try_get_matches_from(&arguments)?;
+        let (mut command, mut matches, mut depth) = (&all, &given, 1);
+        while let Some((name, inner)) = matches.subcommand() {
+            command = command.find_subcommand(name).unwrap_or(command);
+            (matches, depth) = (inner, depth + 1);
         }
+        let mut settings = Settings::new(command, matches);
+        settings.add_environment(&all, variables).map_err(|why| settings::error(&all, why))?;
+        if let Some(path) = settings.file(matches) {
+            settings.add_file(&all, &path).map_err(|why| settings::error(&all, why))?;
+        }
+        let at = depth.min(arguments.len());
+        arguments.splice(at..at, settings.flags());
+        let matches = all
+            .clone()
+            .try_get_matches_from(&arguments)
+            .map_err(|error| settings.name_origin(error, &all))?;
+        Ok((Self::from_arg_matches(&matches)?, settings.warnings))
     }
 
     /// The form of the log.
     pub(crate) fn log_format(&self) -> log::Format {
-        match &self.command {
-            None => self.serve.common.log_format,
-            Some(Command::Serve(args)) => args.common.log_format,
-            Some(Command::Echo(args) | Command::Fanout(args)) => args.common.log_format,
-            Some(_) => log::Format::Text,
-        }
+        let settings = match &self.command {
+            None => &self.serve.common.settings,
+            Some(Command::Serve(args)) => &args.common.settings,
+            Some(Command::Echo(args) | Command::Fanout(args)) => &args.common.settings,
+            Some(Command::Export(args)) => args.settings(),
+            Some(Command::Import(args)) => args.settings(),
+            Some(Command::Backup(args)) => args.settings(),
+            Some(Command::Token(command)) => command.settings(),
+        };
+        settings.log_format
     }
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArgs {
+    /// A file of TOML with flags as keys: `max-connections = 1000`; flags and SWITCHBOARD_… variables take precedence
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Lines for people, or JSON
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    log_format: log::Format,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen; may stand more than once [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// Where to listen; may be repeated, or a list with commas [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) listen: Vec<SocketAddr>,
-    /// Port on 127.0.0.1; --listen goes before it
-    #[arg(long, env = "PORT", default_value_t = DEFAULT_PORT)]
+    /// Port on 127.0.0.1, unless --listen is given [env: PORT]
+    #[arg(long, default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
     /// A page from this origin may connect, besides same origin and localhost: `scheme://host[:port]`, `file://`, `null`, an empty text
-    /// for an empty Origin, or `*` for any; may be repeated
-    #[arg(long, value_name = "ORIGIN")]
+    /// for an empty Origin, or `*` for any; may be repeated, or a list with commas
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<String>,
-    /// Answer only requests for this host, on every path: HOST[:PORT], *.DOMAIN, or `*` for any; may be repeated [default: any, but
-    /// on a loopback address only localhost and loopback addresses, so that no page of a stranger gets in by DNS rebinding]
-    #[arg(long, value_name = "HOST")]
+    /// Answer only requests for this host, on every path: HOST[:PORT], *.DOMAIN, or `*` for any; may be repeated, or a list with commas
+    /// [default: any, but on a loopback address only localhost and loopback addresses, so that no page of a stranger gets in by DNS
+    /// rebinding]
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
     pub(crate) allow_host: Vec<String>,
     /// Refuse clients that offer only subprotocols unknown here
     #[arg(long)]
@@ -166,8 +180,8 @@ impl RetentionArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Where to listen; may stand more than once
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:9001")]
+    /// Where to listen; may be repeated, or a list with commas
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', default_value = "127.0.0.1:9001")]
     pub(crate) listen: Vec<SocketAddr>,
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
@@ -178,14 +192,10 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CommonArgs {
-    /// A file of TOML with flags as keys: `max-connections = 1000`; flags and SWITCHBOARD_… variables go before it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Lines for people, or JSON
-    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
-    log_format: log::Format,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Where /metrics, /healthz and /readyz are, and nowhere else [default: on every port]
-    #[arg(long, value_name = "ADDR:PORT")]
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) internal_listen: Vec<SocketAddr>,
     /// Never sleep: less latency, for a whole core
     #[arg(long)]

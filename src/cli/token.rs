@@ -11,12 +11,31 @@ use clap::{Args, Subcommand};
 use switchboard::auth::{Keyring, Mint, Permission, Rules, Sources};
 use switchboard::chat::identity::Verify;
 
+use super::SettingsArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
     /// Print a token
     Mint(MintArgs),
     /// Read a token from standard input and print what it says, or why it is refused
-    Check(VerifyArgs),
+    Check(CheckArgs),
+}
+
+impl TokenCommand {
+    pub(super) fn settings(&self) -> &SettingsArgs {
+        match self {
+            Self::Mint(args) => &args.settings,
+            Self::Check(args) => &args.settings,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    verify: VerifyArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// Which tokens are valid.
@@ -35,6 +54,9 @@ pub(crate) struct VerifyArgs {
     /// Take only tokens of this issuer (`iss`)
     #[arg(long = "token-issuer", value_name = "NAME")]
     issuer: Option<String>,
+    /// The claim with the name that is shown [default: `name`, else `preferred_username`, else `sub`]
+    #[arg(long = "token-name-claim", value_name = "CLAIM")]
+    name_claim: Option<String>,
     /// Seconds by which the clock of whoever issued a token may differ from ours
     #[arg(long = "token-leeway", value_name = "S", default_value_t = 30)]
     leeway: u64,
@@ -45,10 +67,13 @@ pub(crate) struct MintArgs {
     /// The secret (HS256) or the private key in PEM (RS256 or `EdDSA`)
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Who it is
+    /// Who it is (`sub`)
     #[arg(long, value_name = "NAME")]
     user: String,
-    /// What is permitted where, such as 'team-*:join,post' or '*:moderate'; may stand more than once [default: to join and to
+    /// The name that is shown (`name`) [default: that of --user]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// What is permitted where, such as 'team-*:join,post' or '*:moderate'; may be repeated [default: to join and to
     /// post everywhere]
     #[arg(long = "room", value_name = "PATTERN:PERMISSIONS", value_parser = grant)]
     rooms: Vec<(String, Vec<Permission>)>,
@@ -64,6 +89,8 @@ pub(crate) struct MintArgs {
     /// The key's name in a set of keys (`kid`)
     #[arg(long, value_name = "ID")]
     key_id: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 /// `PATTERN:PERMISSION,…`; a pattern may hold colons itself.
@@ -88,8 +115,12 @@ impl VerifyArgs {
         if sources == Sources::default() {
             return Ok(None);
         }
-        let rules =
-            Rules { audience: self.audience.clone(), issuer: self.issuer.clone(), leeway_s: self.leeway };
+        let rules = Rules {
+            audience: self.audience.clone(),
+            issuer: self.issuer.clone(),
+            leeway_s: self.leeway,
+            name_claim: self.name_claim.clone(),
+        };
         Keyring::read(sources, rules, is_stale).map(Some)
     }
 }
@@ -98,7 +129,7 @@ impl VerifyArgs {
 pub(crate) fn run(command: TokenCommand) -> Result<String, String> {
     match command {
         TokenCommand::Mint(args) => mint(args),
-        TokenCommand::Check(args) => check(&args),
+        TokenCommand::Check(args) => check(&args.verify),
     }
 }
 
@@ -109,6 +140,7 @@ fn mint(args: MintArgs) -> Result<String, String> {
     }
     let mint = Mint {
         user: args.user,
+        name: args.name,
         expires_unix_s: now_unix_s() + args.expires.as_secs(),
         audience: args.audience,
         issuer: args.issuer,
@@ -126,6 +158,9 @@ fn check(args: &VerifyArgs) -> Result<String, String> {
     let claims = keyring.verify(token.trim(), now)?;
     let mut text =
         format!("user     {}\nexpires  in {} s", claims.user, claims.expires_unix_s.saturating_sub(now));
+    if claims.subject != claims.user {
+        text = format!("{text}\nsubject  {}", claims.subject);
+    }
     if claims.rooms.is_empty() {
         text.push_str("\nrooms    join and post everywhere");
     }

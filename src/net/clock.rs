@@ -6,6 +6,7 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::app::Now;
 use crate::proto::Millis;
+use crate::wall::{Leap, Wall};
 
 /// The wall clock is compared with the monotonic one this often.
 const SYNC_MS: Millis = 500;
@@ -15,6 +16,11 @@ const SYNC_MS: Millis = 500;
 const MONOTONIC: ClockId = ClockId::MonotonicCoarse;
 #[cfg(not(target_os = "linux"))]
 const MONOTONIC: ClockId = ClockId::Monotonic;
+/// What the wall clock is compared with; it goes on while the machine sleeps.
+#[cfg(target_os = "linux")]
+const STEADY: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: ClockId = ClockId::Monotonic;
 
 /// Reads time for the loop. Between comparisons the wall clock follows the monotonic one.
 #[derive(Debug)]
@@ -23,6 +29,7 @@ pub(super) struct Clock {
     /// What the kernel said last: with a coarse clock, mostly what it says next.
     time: Timespec,
     now: Now,
+    wall: Wall,
     /// `unix_ms - monotonic_ms` at the last comparison.
     unix_offset: u64,
     /// When the clocks are compared next.
@@ -33,7 +40,8 @@ impl Clock {
     pub(super) fn new() -> Self {
         let time = clock_gettime(MONOTONIC);
         let origin_ms = millis(time);
-        let mut clock = Self { origin_ms, time, now: Now::default(), unix_offset: 0, sync_at: 0 };
+        let wall = Wall::new(wall_ms(), millis(clock_gettime(STEADY)));
+        let mut clock = Self { origin_ms, time, now: Now::default(), wall, unix_offset: 0, sync_at: 0 };
         clock.convert();
         clock
     }
@@ -80,13 +88,28 @@ impl Clock {
     }
 
     #[cold]
-    #[expect(clippy::disallowed_methods, reason = "this is where the loop reads the clock")]
     fn sync(&mut self, monotonic_ms: Millis) {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let unix_ms = unix.as_secs() * 1000 + u64::from(unix.subsec_millis());
+        let (unix_ms, leap) = self.wall.read(wall_ms(), millis(clock_gettime(STEADY)));
+        match leap {
+            Some(Leap::Doubted(ms)) => {
+                tracing::warn!(
+                    ms,
+                    "the wall clock has leapt; it is followed when it has been sure for a minute"
+                );
+            }
+            Some(Leap::Over) => tracing::warn!("the wall clock is back where it was"),
+            Some(Leap::Believed(ms)) => tracing::warn!(ms, "the leap of the wall clock is followed"),
+            None => {}
+        }
         self.unix_offset = unix_ms.saturating_sub(monotonic_ms);
         self.sync_at = monotonic_ms + SYNC_MS;
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where the loop reads the clock")]
+fn wall_ms() -> u64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    unix.as_secs() * 1000 + u64::from(unix.subsec_millis())
 }
 
 fn millis(time: Timespec) -> Millis {

@@ -65,6 +65,11 @@ impl Figures for Stats {
             ("switchboard_store_pending", "Changes that are not durable yet", self.store_pending),
             ("switchboard_store_asks", "Questions that the store has not answered", self.store_asks),
             (
+                "switchboard_store_log_bytes",
+                "Bytes of the log that were committed and are not in the database",
+                self.store_log_bytes,
+            ),
+            (
                 "switchboard_store_unavailable",
                 "1 while posts are refused because of the store",
                 self.store_unavailable,
@@ -73,8 +78,10 @@ impl Figures for Stats {
             gauge(out, name, help, value)?;
         }
         counter(out, "switchboard_store_failures", "Times that the store failed", self.store_failures)?;
-        let bounds =
-            COMMIT_BUCKETS_MS.iter().map(|ms| Duration::from_millis(*ms).as_secs_f64()).chain([f64::MAX]);
+        let bounds = COMMIT_BUCKETS_MS
+            .iter()
+            .map(|ms| Duration::from_millis(*ms).as_secs_f64())
+            .chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(self.commit_ms).collect();
         let (sum, count) =
             (Duration::from_millis(self.commit_ms_sum).as_secs_f64(), self.commit_ms.iter().sum());

@@ -1,8 +1,11 @@
-//! Counters in the text form of `OpenMetrics`, which Prometheus reads. `docs/metrics.md` names and explains them all.
+//! Counters in the two text formats that Prometheus reads: its own 0.0.4, and `OpenMetrics` 1.0 where the `Accept` field asks
+//! for it. `docs/metrics.md` names and explains all metrics.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
+use mediatype::{MediaType, MediaTypeList, Name, ReadParams};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -11,8 +14,72 @@ use prometheus_client::registry::{Registry, Unit};
 use super::Figures;
 use crate::app::{Durations, Stats};
 
-/// What the text is.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// A text format of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// The text format 0.0.4 of Prometheus, which every scraper reads.
+    Prometheus,
+    /// `OpenMetrics` 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The format that a client prefers, by the values of its `Accept` fields (RFC 9110 12.5.1). `OpenMetrics` only when
+    /// it is named.
+    pub(super) fn preferred<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
+        let ranges: Vec<MediaType<'_>> =
+            accept.flat_map(|field| MediaTypeList::new(field).filter_map(Result::ok)).collect();
+        let (open, is_named) = weight(&ranges, "application", "openmetrics-text", "1.0.0");
+        let (plain, _) = weight(&ranges, "text", "plain", "0.0.4");
+        if is_named && open > 0.0 && open >= plain { Self::OpenMetrics } else { Self::Prometheus }
+    }
+
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+/// The weight (`q`) of a media type in the given version, by the most specific range that covers it, and whether that range
+/// names it.
+fn weight(ranges: &[MediaType<'_>], kind: &str, name: &str, version: &str) -> (f32, bool) {
+    let rank = |range: &MediaType<'_>| match (range.ty.as_str(), range.subty.as_str()) {
+        ("*", "*") => Some(0),
+        (ty, "*") if ty.eq_ignore_ascii_case(kind) => Some(1),
+        (ty, subty) if ty.eq_ignore_ascii_case(kind) && subty.eq_ignore_ascii_case(name) => Some(2),
+        _ => None,
+    };
+    let parameter =
+        |range: &MediaType<'_>, name| Some(range.get_param(Name::new(name)?)?.unquoted_str().into_owned());
+    let is_ours = |range: &&MediaType<'_>| parameter(range, "version").is_none_or(|found| found == version);
+    let ranked = ranges.iter().filter(is_ours).filter_map(|range| Some((rank(range)?, range)));
+    ranked.max_by_key(|(rank, _)| *rank).map_or((0.0, false), |(rank, range)| {
+        let q = parameter(range, "q").map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        (q, rank == 2)
+    })
+}
+
+/// Text of `OpenMetrics` in the format 0.0.4: the name of a counter ends with `_total` in its `HELP` and `TYPE`, too, and
+/// there is no `UNIT` and no `EOF`.
+fn prometheus_text(text: &str) -> String {
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let counters: HashSet<&str> = kinds.filter_map(|line| line.strip_suffix(" counter")).collect();
+    let mut converted = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        let described =
+            ["# HELP ", "# TYPE "].into_iter().find_map(|word| Some((word, line.strip_prefix(word)?)));
+        match described.and_then(|(word, rest)| Some((word, rest.split_once(' ')?))) {
+            Some((word, (name, rest))) if counters.contains(name) => {
+                converted.extend([word, name, "_total ", rest]);
+            }
+            _ => converted.push_str(line),
+        }
+        converted.push('\n');
+    }
+    converted
+}
 
 /// Everything that is counted, at one moment.
 #[derive(Debug)]
@@ -25,12 +92,12 @@ pub(super) struct Snapshot<F> {
 }
 
 impl<F: Figures> Snapshot<F> {
-    pub(super) fn text(self) -> Result<String, fmt::Error> {
+    pub(super) fn text(self, format: Format) -> Result<String, fmt::Error> {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry)?;
-        Ok(text)
+        Ok(if format == Format::OpenMetrics { text } else { prometheus_text(&text) })
     }
 }
 
@@ -218,7 +285,7 @@ fn durations(
 ) -> fmt::Result {
     let mut metric = out.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
     for (label, durations) in all {
-        let bound = |class| Durations::bound_us(class).map_or(f64::MAX, seconds);
+        let bound = |class| Durations::bound_us(class).map_or(f64::INFINITY, seconds);
         let classes = durations.classes.iter().enumerate();
         let buckets: Vec<(f64, u64)> = classes.map(|(class, count)| (bound(class), *count)).collect();
         let sum = seconds(durations.sum_us);
@@ -236,4 +303,46 @@ fn durations(
 
 fn seconds(us: u64) -> f64 {
     Duration::from_micros(us).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_format_follows_the_accept_field() {
+        let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                            text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        let prometheus_3 = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+                            application/openmetrics-text;version=0.0.1;q=0.5,text/plain;version=1.0.0;q=0.4,\
+                            text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for (accept, is_open) in [
+            (&[][..], false),
+            (&[""], false),
+            (&["*/*"], false),
+            (&["text/html, application/xml;q=0.9, */*;q=0.8"], false),
+            (&["application/*"], false),
+            (&["application/json"], false),
+            (&["text/plain"], false),
+            (&["application/openmetrics-text"], true),
+            (&["Application/OpenMetrics-Text; Version=\"1.0.0\""], true),
+            (&["application/openmetrics-text;q=0"], false),
+            (&["application/openmetrics-text;q=0.4, text/plain;q=0.5"], false),
+            (&["application/openmetrics-text;version=2.0.0"], false),
+            (&["text/plain;q=0.5", "application/openmetrics-text;version=1.0.0;q=0.9"], true),
+            (&[prometheus_2], true),
+            (&[prometheus_3], true),
+            (&["application/openmetrics-text;q=x"], false),
+        ] {
+            let expected = if is_open { Format::OpenMetrics } else { Format::Prometheus };
+            assert_eq!(Format::preferred(accept.iter().copied()), expected, "{accept:?}");
+        }
+    }
+
+    #[test]
+    fn the_older_format_names_counters_as_its_samples_do() {
+        let open = "# HELP a_b Ends.\n# TYPE a_b counter\n# UNIT a_b bytes\na_b_total 1\n# HELP c C.\n# TYPE c gauge\nc 2\n# EOF\n";
+        let text = "# HELP a_b_total Ends.\n# TYPE a_b_total counter\na_b_total 1\n# HELP c C.\n# TYPE c gauge\nc 2\n";
+        assert_eq!(prometheus_text(open), text);
+    }
 }

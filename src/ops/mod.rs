@@ -12,7 +12,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
-use self::metrics::Snapshot;
+use self::metrics::{Format, Snapshot};
 use crate::app::{
     Application, Body, Chunk, CloseReason, Closed, ConnId, Context, Escaped, HandshakeError, Message,
     OwnedMessage, Refused, Request, RequestHead, Response, TopicId, Verdict,
@@ -103,7 +103,7 @@ impl<A: Watched> Ops<A> {
     fn answer<C: Context>(&self, ctx: &C, request: &Request<'_>) -> Option<Response> {
         let is_here = !self.has_internal || request.entrance.is_internal;
         let response = match request.head.path() {
-            "/metrics" if is_here => self.metrics(ctx),
+            "/metrics" if is_here => self.metrics(ctx, request.head),
             "/healthz" if is_here => Response::text(200, "ok"),
             "/readyz" if is_here => self.readiness(ctx),
             _ if request.entrance.is_internal => {
@@ -127,7 +127,9 @@ impl<A: Watched> Ops<A> {
         }
     }
 
-    fn metrics<C: Context>(&self, ctx: &C) -> Response {
+    fn metrics<C: Context>(&self, ctx: &C, head: &RequestHead<'_>) -> Response {
+        let accept = head.fields.all("accept").filter_map(|value| std::str::from_utf8(value).ok());
+        let format = Format::preferred(accept);
         let snapshot = Snapshot {
             stats: ctx.stats(),
             is_draining: ctx.is_draining(),
@@ -135,9 +137,10 @@ impl<A: Watched> Ops<A> {
             suppressed_lines: self.limit.suppressed(),
             figures: self.app.figures(),
         };
-        match snapshot.text() {
+        match snapshot.text(format) {
             Ok(text) => Response { status: 200, fields: Vec::new(), body: Body::Owned(text.into_bytes()) }
-                .field("Content-Type", metrics::CONTENT_TYPE),
+                .field("Content-Type", format.content_type())
+                .field("Vary", "Accept"),
             Err(error) => Response::text(500, error.to_string()),
         }
     }
@@ -202,8 +205,13 @@ impl<A: Watched> Application for Ops<A> {
                 None => self.app.on_request(ctx, request),
             },
         };
-        if let Verdict::Refuse(reason, _) = &verdict {
-            self.log_refusal(request, *reason);
+        match &verdict {
+            Verdict::Refuse(reason, _) => self.log_refusal(request, *reason),
+            Verdict::Accept(_) if request.upgrade.is_some() => {
+                let path = Escaped(request.head.path());
+                tracing::debug!(peer = %request.peer, %path, "connected");
+            }
+            _ => {}
         }
         verdict
     }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::lineage::{Lineage, identity};
 use super::row::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
-use super::{Ban, Key, Post, Start, clock, runs};
+use super::{Ban, Holder, Key, Post, Start, clock, runs};
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
@@ -31,6 +32,9 @@ pub struct Options {
     pub keep_posts: u64,
     /// For how long messages are kept, in milliseconds; 0: for ever.
     pub keep_ms: u64,
+    /// For how long the clock must have run evenly before it has anything removed, in milliseconds; `keep_ms` where that
+    /// is less.
+    pub settle_ms: u64,
     /// Edits, deletions and reactions that a room remembers, for those who resume; 0: all.
     pub keep_changes: u64,
     /// Milliseconds since 1970.
@@ -44,6 +48,7 @@ impl Default for Options {
             max_keys: 1 << 20,
             keep_posts: 0,
             keep_ms: 0,
+            settle_ms: 60_000,
             keep_changes: 10_000,
             now: clock::now_ms,
         }
@@ -177,6 +182,7 @@ impl Place {
             _ => {}
         }
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))?;
+        warn_of_others(dir);
         Ok(Self { dir: dir.to_owned(), path, options, _lock: lock })
     }
 
@@ -195,6 +201,11 @@ impl Place {
         self.check(&conn)?;
         let start = self.start(&conn).map_err(|error| self.refusal(&error))?;
         Ok((conn, start))
+    }
+
+    /// Whether there is anything in the log.
+    pub(super) fn has_log(&self) -> bool {
+        fs::metadata(self.dir.join("switchboard.db-wal")).is_ok_and(|found| found.len() > 0)
     }
 
     pub(super) fn refusal(&self, error: &rusqlite::Error) -> OpenError {
@@ -267,21 +278,55 @@ impl Place {
     }
 
     fn start(&self, conn: &Connection) -> rusqlite::Result<Start> {
-        let identity = identity(&self.path);
-        let known = load_meta(conn, "epoch")?
-            .filter(|_| load_meta(conn, "identity").is_ok_and(|known| known == identity));
-        let epoch = if let Some(epoch) = known {
-            epoch
-        } else {
-            let epoch = random_epoch();
-            conn.execute_batch("BEGIN IMMEDIATE")?;
-            store_meta(conn, "epoch", &epoch)?;
-            store_meta(conn, "identity", &identity.unwrap_or_default())?;
-            conn.execute_batch("COMMIT")?;
-            epoch
+        let epoch = match self.known_epoch(conn)? {
+            Some(epoch) => epoch,
+            None => self.begin_epoch(conn)?,
         };
         let runs = runs::begin(conn, random_epoch())?.into_iter().map(|run| run.id).collect();
-        Ok(Start { epoch, runs, keys: self.load_keys(conn)?, bans: load_bans(conn)? })
+        let (keys, bans, holders) = (self.load_keys(conn)?, load_bans(conn)?, load_holders(conn)?);
+        Ok(Start { epoch, runs, keys, bans, holders })
+    }
+
+    /// The epoch, when this is the history that had it, and all of it.
+    fn known_epoch(&self, conn: &Connection) -> rusqlite::Result<Option<String>> {
+        let Some(epoch) = load_meta(conn, "epoch")? else { return Ok(None) };
+        let identity = identity(&self.dir, &self.path).ok();
+        if identity.is_none() || load_meta(conn, "identity")? != identity {
+            tracing::warn!(
+                "this is a copy of a history: it gets an epoch of its own, and clients load it anew"
+            );
+            return Ok(None);
+        }
+        let continues = match Lineage::read(&self.dir) {
+            Some(closed) => Lineage::of(conn, &epoch)?.continues(&closed),
+            None => false,
+        };
+        if !continues {
+            tracing::warn!(
+                "the history is older than when it was closed: it gets another epoch, and clients load it anew"
+            );
+        }
+        Ok(continues.then_some(epoch))
+    }
+
+    fn begin_epoch(&self, conn: &Connection) -> rusqlite::Result<String> {
+        let epoch = random_epoch();
+        conn.execute_batch("BEGIN IMMEDIATE")?;
+        store_meta(conn, "epoch", &epoch)?;
+        store_meta(conn, "identity", &identity(&self.dir, &self.path).unwrap_or_default())?;
+        conn.execute_batch("COMMIT")?;
+        self.note_lineage(conn);
+        Ok(epoch)
+    }
+
+    /// Notes how far the history has come. Where that fails it gets another epoch at the next start, which costs clients a
+    /// little and nobody a message.
+    pub(super) fn note_lineage(&self, conn: &Connection) {
+        let noted = load_meta(conn, "epoch").and_then(|epoch| Lineage::of(conn, &epoch.unwrap_or_default()));
+        let written = noted.map_err(io::Error::other).and_then(|lineage| lineage.write(&self.dir));
+        if let Err(error) = written {
+            tracing::warn!(%error, "how far the history has come could not be noted");
+        }
     }
 
     fn load_keys(&self, conn: &Connection) -> rusqlite::Result<Vec<Key>> {
@@ -384,9 +429,17 @@ fn load_bans(conn: &Connection) -> rusqlite::Result<Vec<Ban>> {
     Ok(bans)
 }
 
-/// Names the file itself: a copy of it has another identity. `None` when the system does not say.
-fn identity(path: &Path) -> Option<String> {
-    fs::metadata(path).ok().map(|found| format!("{}:{}", found.dev(), found.ino()))
+/// Warns of a directory, and of files in it, that every user of the machine may read or write.
+fn warn_of_others(dir: &Path) {
+    let names = ["", "switchboard.db", "switchboard.db-wal", "words.db", "words.db-wal"];
+    for path in names.map(|name| if name.is_empty() { dir.to_owned() } else { dir.join(name) }) {
+        let mode = path.metadata().map_or(0, |found| found.mode());
+        if mode & 0o007 != 0 {
+            let path = path.display();
+            let mode = format!("{:03o}", mode & 0o777);
+            tracing::warn!(%path, mode, "the history is open to every user of this machine; run: chmod o-rwx {path}");
+        }
+    }
 }
 
 /// Names a history.
@@ -406,6 +459,29 @@ pub(super) fn load_meta(conn: &Connection, name: &str) -> rusqlite::Result<Optio
         tracing::error!(name, "a damaged entry is made anew");
     }
     Ok(is_sound.then_some(value))
+}
+
+/// What the entries of `meta` for verified names begin with.
+pub(super) const HOLDER: &str = "name:";
+
+fn load_holders(conn: &Connection) -> rusqlite::Result<Vec<Holder>> {
+    let mut select =
+        conn.prepare("SELECT name, value, crc FROM meta WHERE name >= 'name:' AND name < 'name;'")?;
+    let mut rows = select.query([])?;
+    let mut holders = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (Ok(name), Ok(subject)) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str()) else { continue };
+        if row.get::<_, i64>(2)? != checksum(&[], &[name.as_bytes(), subject.as_bytes()]) {
+            tracing::error!("a damaged entry of the list of verified names is passed over");
+            continue;
+        }
+        holders.push(Holder { name: name[HOLDER.len()..].into(), subject: subject.into() });
+    }
+    Ok(holders)
+}
+
+pub(super) fn store_holder(conn: &Connection, holder: &Holder) -> rusqlite::Result<()> {
+    store_meta(conn, &format!("{HOLDER}{}", holder.name), &holder.subject)
 }
 
 pub(super) fn store_meta(conn: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {

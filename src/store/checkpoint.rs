@@ -2,10 +2,11 @@
 //! what is left for the thread that writes is short.
 
 use std::io;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -15,6 +16,13 @@ use super::session::{Error, Result};
 
 /// Pages of the log from which on it is brought into the database.
 pub(super) const CHECKPOINT_PAGES: i32 = 4096;
+
+/// Pages of the log that the thread which writes brings into the database itself.
+const FEW_PAGES: i32 = 256;
+/// Bytes of a page and of what the log says of it.
+const PAGE_BYTES: u64 = 4096 + 24;
+/// Bytes of log above which there is a warning, and another one whenever it has doubled.
+const WARN_BYTES: u64 = 64 << 20;
 
 const IDLE: u8 = 0;
 const RUNNING: u8 = 1;
@@ -52,11 +60,7 @@ impl Checkpointer {
             return Ok(());
         }
         match self.shared.state.load(Ordering::Acquire) {
-            IDLE => {
-                self.shared.state.store(RUNNING, Ordering::Release);
-                // The bell holds one stroke, and none is under way.
-                let _ = self.bell.as_ref().map(|bell| bell.try_send(()));
-            }
+            IDLE => self.ring(),
             DONE => {
                 // What came meanwhile. When all is done, the next commit begins the log anew.
                 self.shared.state.store(IDLE, Ordering::Release);
@@ -70,6 +74,35 @@ impl Checkpointer {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Brings all of the log into the database and cuts it to nothing; `false`: not yet. Called between commits, which wait
+    /// for little: the bulk is brought in by the thread before.
+    pub(super) fn empty(&self, pages: &AtomicI32, conn: &Connection) -> Result<bool> {
+        match self.shared.state.load(Ordering::Acquire) {
+            RUNNING => return Ok(false),
+            IDLE if pages.load(Ordering::Relaxed) > FEW_PAGES => {
+                self.ring();
+                return Ok(false);
+            }
+            _ => self.shared.state.store(IDLE, Ordering::Release),
+        }
+        // Whoever reads is not waited for.
+        conn.busy_timeout(Duration::ZERO)?;
+        let is_done = truncate(conn);
+        conn.busy_timeout(schema::BUSY)?;
+        let is_done = is_done?;
+        if is_done {
+            pages.store(0, Ordering::Relaxed);
+        }
+        Ok(is_done)
+    }
+
+    /// Begins to bring the log into the database.
+    fn ring(&self) {
+        self.shared.state.store(RUNNING, Ordering::Release);
+        // The bell holds one stroke, and none is under way.
+        let _ = self.bell.as_ref().map(|bell| bell.try_send(()));
     }
 
     /// Closes the connection, so that the log can be read anew.
@@ -119,9 +152,47 @@ impl Shared {
 
 /// Brings the log into the database. PASSIVE does what is possible, TRUNCATE all of it.
 pub(super) fn checkpoint(conn: &Connection, mode: &str) -> Result<()> {
-    let is_busy: bool = conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
-    if is_busy && mode == "TRUNCATE" {
-        return Err(Error::Contradiction("another process is reading the history".into()));
+    if mode == "TRUNCATE" {
+        let is_done = truncate(conn)?;
+        return if is_done {
+            Ok(())
+        } else {
+            Err(Error::Contradiction("another process is reading the history".into()))
+        };
     }
-    Ok(())
+    Ok(conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?)
+}
+
+/// Brings all of the log into the database and cuts it to nothing; `false`: somebody reads.
+pub(super) fn truncate(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)).map(|is_busy| !is_busy)
+}
+
+/// Watches how much of the log is in use.
+#[derive(Debug)]
+pub(super) struct LogSize {
+    shared: Arc<AtomicU64>,
+    warn_above: u64,
+}
+
+impl LogSize {
+    /// `shared` is what others read.
+    pub(super) fn new(shared: Arc<AtomicU64>) -> Self {
+        Self { shared, warn_above: WARN_BYTES }
+    }
+
+    /// The log holds so many pages; called after each commit.
+    pub(super) fn note(&mut self, pages: i32) {
+        let bytes = u64::from(pages.unsigned_abs()) * PAGE_BYTES;
+        self.shared.store(bytes, Ordering::Relaxed);
+        if bytes > self.warn_above {
+            self.warn_above = bytes * 2;
+            tracing::warn!(
+                bytes,
+                "the log of the history grows: another process, such as an export, has been reading it for long"
+            );
+        } else if bytes < WARN_BYTES / 2 {
+            self.warn_above = WARN_BYTES;
+        }
+    }
 }

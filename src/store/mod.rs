@@ -6,9 +6,12 @@
 //! ([`Batch::term`]): then nothing is acked out of order and no number of the room's order is used twice.
 
 mod archive;
+mod backup;
 mod checkpoint;
 mod chores;
 mod clock;
+mod erasure;
+mod lineage;
 mod reader;
 mod retention;
 mod row;
@@ -25,8 +28,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 pub use archive::{OpenError, Options};
+pub use backup::backup;
 pub use clock::now_ms;
-pub use transfer::{Counts, TransferError, backup, export, import};
+pub use transfer::{Counts, TransferError, export, import};
 pub use worker::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
@@ -220,6 +224,17 @@ pub enum Request {
         /// How many at most.
         limit: usize,
     },
+    /// The rooms whose names come after one, by name, without conversations of two; answered with [`Event::Rooms`].
+    Rooms {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The name before the first.
+        after: Box<str>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// A verified name belongs to somebody. On the disk before whatever is handed over later; never answered.
+    Hold(Holder),
     /// How far a user has read, answered with [`Event::Mark`].
     Mark {
         /// Comes back in the answer.
@@ -267,6 +282,13 @@ pub enum Event {
         /// `Err` says why they could not be read. Damaged messages are left out.
         records: Result<Vec<Record>, String>,
     },
+    /// Rooms by name.
+    Rooms {
+        /// The question.
+        ask: u64,
+        /// `Err` says why they could not be read.
+        rooms: Result<Vec<RoomHead>, String>,
+    },
     /// The last message that the user has read; 0 when none.
     Mark {
         /// The question.
@@ -274,6 +296,15 @@ pub enum Event {
         /// The message.
         seq: u64,
     },
+}
+
+/// A room in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomHead {
+    /// Its name in the normal form.
+    pub name: Arc<str>,
+    /// The number of its newest message; 0 for a room without any.
+    pub seq: u64,
 }
 
 /// What is known of a room when it is opened.
@@ -299,7 +330,7 @@ pub struct RoomState {
 /// What the loop learns when it begins.
 #[derive(Debug, Default)]
 pub struct Start {
-    /// Names one unbroken history: another one after a backup was restored.
+    /// Names one unbroken history: another one in a copy, and after a backup was put back.
     pub epoch: String,
     /// The newest runs of the server on this history, this one last. A history that was set back knows nothing of the runs
     /// that it lost.
@@ -308,6 +339,17 @@ pub struct Start {
     pub keys: Vec<Key>,
     /// Who is banned.
     pub bans: Vec<Ban>,
+    /// Whom verified names belong to.
+    pub holders: Vec<Holder>,
+}
+
+/// A verified name and whom it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The name in its folded form.
+    pub name: Arc<str>,
+    /// The subject of their tokens.
+    pub subject: Arc<str>,
 }
 
 /// A key that was used.
@@ -347,4 +389,9 @@ pub trait Store: std::fmt::Debug {
     /// # Errors
     /// Gives the request back when too much is under way already.
     fn ask(&mut self, request: Request) -> Result<(), Request>;
+
+    /// Bytes of the log that are in use: what was committed and is not in the database yet.
+    fn log_bytes(&self) -> u64 {
+        0
+    }
 }

@@ -13,7 +13,7 @@ use super::schema::{self, checksum};
 use super::search::find;
 use super::words::Words;
 use super::worker::Notify;
-use super::{Action, Event, PAGE_OCTETS, Record, Request, RoomState};
+use super::{Action, Event, PAGE_OCTETS, Record, Request, RoomHead, RoomState};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -90,12 +90,17 @@ impl Reader {
                 });
                 Event::Page { ask, records }
             }
+            Request::Rooms { ask, after, limit } => {
+                let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+                let rooms = self.ask_database(&mut slot, |conn| rooms(conn, &after, limit));
+                Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(&error, "")) }
+            }
             Request::Mark { ask, room, user } => {
                 let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
                 Event::Mark { ask, seq }
             }
-            // It goes to the other thread.
-            Request::Commit(_) => return None,
+            // Those go to the other thread.
+            Request::Commit(_) | Request::Hold(_) => return None,
         })
     }
 
@@ -113,28 +118,57 @@ impl Reader {
                 "the last changes of this room could not be written; they are being looked after".into()
             );
         }
-        let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.place.path), Ok);
-        let answer = conn.and_then(|conn| {
-            conn.execute_batch("BEGIN")?;
-            let answer = match load_head(&conn, name)? {
-                None => T::default(),
-                Some((room, mut head)) => {
-                    if let Some(Doubt::From(seq)) = doubt {
-                        head = before_doubt(&conn, room, head, seq)?;
-                    }
-                    question(&conn, room, visible(&self.place.options, head))?
+        let answer = self.ask_database(&mut slot, |conn| match load_head(conn, name)? {
+            None => Ok(T::default()),
+            Some((room, mut head)) => {
+                if let Some(Doubt::From(seq)) = doubt {
+                    head = before_doubt(conn, room, head, seq)?;
                 }
-            };
-            conn.execute_batch("COMMIT")?;
-            slot.conn = Some(conn);
-            Ok(answer)
+                question(conn, room, visible(&self.place.options, head))
+            }
         });
-        // After an error the connection is gone, and the next question opens another one.
-        answer.map_err(|error| {
-            tracing::error!(%error, room = name, "the history could not be read");
-            error.to_string()
-        })
+        answer.map_err(|error| read_failed(&error, name))
     }
+
+    /// Reads one state of the database.
+    fn ask_database<T>(
+        &self,
+        slot: &mut Slot,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        // After an error the connection is gone, and the next question opens another one.
+        let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.place.path), Ok)?;
+        conn.execute_batch("BEGIN")?;
+        let answer = question(&conn)?;
+        conn.execute_batch("COMMIT")?;
+        slot.conn = Some(conn);
+        Ok(answer)
+    }
+}
+
+fn read_failed(error: &rusqlite::Error, room: &str) -> String {
+    tracing::error!(%error, room, "the history could not be read");
+    error.to_string()
+}
+
+/// Rooms by name. Those of conversations of two, which begin with `@`, stand together and are passed over.
+fn rooms(conn: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<RoomHead>> {
+    let mut select = conn.prepare_cached(
+        "SELECT r.name, ifnull(h.seq, 0) FROM rooms r LEFT JOIN heads h ON h.room = r.id
+         WHERE r.name > ?1 AND r.name >= ?2 AND r.name < ?3 ORDER BY r.name LIMIT ?4",
+    )?;
+    let mut found: Vec<RoomHead> = Vec::new();
+    // No character comes after U+10FFFF.
+    for (from, before) in [("", "@"), ("A", "\u{10ffff}")] {
+        let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
+        let rows = select.query_map((after, from, before, left), |row| {
+            Ok(RoomHead { name: row.get::<_, String>(0)?.into(), seq: row.get::<_, i64>(1)?.cast_unsigned() })
+        })?;
+        for room in rows {
+            found.push(room?);
+        }
+    }
+    Ok(found)
 }
 
 /// The room as it was before the message `seq`.
@@ -200,6 +234,22 @@ fn newest_changes(conn: &Connection, room: i64, head: &Head, limit: usize) -> ru
         next = change.prev;
         rev -= 1;
         changes.push(change.action);
+    }
+    // An edit that another one followed has lost its text on the disk: who resumes gets the newest.
+    let mut newest: HashMap<u64, Box<str>> = HashMap::new();
+    for change in &mut changes {
+        let (seq, text) = match change {
+            Action::Edit { seq, text, .. } => (seq, text),
+            Action::Delete { seq, .. } => {
+                newest.insert(*seq, "".into());
+                continue;
+            }
+            _ => continue,
+        };
+        match newest.get(seq) {
+            Some(newest) if text.is_empty() => text.clone_from(newest),
+            _ => drop(newest.insert(*seq, text.clone())),
+        }
     }
     changes.reverse();
     Ok(changes)

@@ -11,6 +11,7 @@ use super::reader::is_expired;
 use super::row::{load_change, read_post};
 use super::schema::MARK_EVERY;
 use super::session::{Result, Session};
+use crate::wall::LEAP_MS;
 
 /// Rows that are looked at in one step; a commit that comes up waits for no more than that.
 pub(super) const SWEEP_STEP: i64 = 256;
@@ -61,21 +62,27 @@ impl Sweep {
         };
         let is_full = keep > 0 && next - self.since >= SWEEP_MIN.max(self.kept / 4);
         let pause_ms = (options.keep_ms / 8).clamp(1000, SWEEP_MS);
-        let is_old = self.table == Table::Posts
-            && options.keep_ms > 0
-            && (options.now)() >= self.ended_ms.saturating_add(pause_ms);
+        let is_old = self.table == Table::Posts && options.keep_ms > 0 && {
+            let now = (options.now)();
+            // A sweep that ended in the future says that the clock was wrong then.
+            now >= self.ended_ms.saturating_add(pause_ms) || self.ended_ms > now.saturating_add(pause_ms)
+        };
         is_full || is_old
     }
 
     /// Looks at the next few rows, within a transaction.
     pub(super) fn step(&mut self, session: &mut Session<'_>, options: &Options) -> Result<()> {
-        let (seen, removed) = match self.table {
+        let (seen, removed, is_ahead) = match self.table {
             Table::Posts => self.sweep_posts(session, options)?,
-            Table::Changes => self.sweep_changes(session, options)?,
+            Table::Changes => {
+                let (seen, removed) = self.sweep_changes(session, options)?;
+                (seen, removed, false)
+            }
         };
         self.keeping += seen - removed;
-        // Kept for a time alone, posts are removed in the order in which they stand.
-        let is_past = self.table == Table::Posts && options.keep_posts == 0 && removed == 0;
+        // Kept for a time alone, posts are removed in the order in which they stand. Those of a clock that was ahead are
+        // no reason to end.
+        let is_past = self.table == Table::Posts && options.keep_posts == 0 && removed == 0 && !is_ahead;
         if seen < SWEEP_STEP || is_past {
             self.cursor = 0;
             self.since = match self.table {
@@ -90,8 +97,8 @@ impl Sweep {
         Ok(store_meta(session.conn, name(self.table), &numbers)?)
     }
 
-    /// How many rows were looked at and how many of them removed.
-    fn sweep_posts(&mut self, session: &mut Session<'_>, options: &Options) -> Result<(i64, i64)> {
+    /// How many rows were looked at and how many of them removed, and whether any is of a time to come.
+    fn sweep_posts(&mut self, session: &mut Session<'_>, options: &Options) -> Result<(i64, i64, bool)> {
         let conn = session.conn;
         let mut found = Vec::new();
         let mut seen = 0;
@@ -108,6 +115,8 @@ impl Sweep {
             }
         }
         let mut removed = 0;
+        let now = (options.now)();
+        let is_ahead = found.iter().any(|stored| stored.record.post.time > now.saturating_add(LEAP_MS));
         for stored in found {
             let Some(at) = session.room_by_id(stored.room)? else { continue };
             let (seq, head) = (stored.record.post.seq, session.head(at));
@@ -131,7 +140,7 @@ impl Sweep {
             session.note_stale(id)?;
             removed += 1;
         }
-        Ok((seen, removed))
+        Ok((seen, removed, is_ahead))
     }
 
     fn sweep_changes(&mut self, session: &mut Session<'_>, options: &Options) -> Result<(i64, i64)> {
@@ -155,6 +164,7 @@ impl Sweep {
             let Some(at) = session.room_by_id(change.room)? else { continue };
             if rev + options.keep_changes <= session.head(at).rev {
                 conn.prepare_cached("DELETE FROM changes WHERE id = ?1")?.execute([id])?;
+                session.note_erased();
                 removed += 1;
             }
         }

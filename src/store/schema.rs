@@ -19,7 +19,7 @@ pub(super) const FORMAT: i32 = 2;
 /// Every so many posts of a room one is found without a walk.
 pub(super) const MARK_EVERY: u64 = 64;
 /// How long a connection waits for another one's lock; only other processes ever hold one for long.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps beside those of the commit path.
 const STATEMENTS: usize = 64;
 
@@ -71,11 +71,11 @@ pub(super) fn connect(path: &Path) -> Result<Connection> {
 }
 
 /// How the one connection that writes is set up: every commit is on the disk when it returns, and checkpoints are left to
-/// us. A log that grew for a while is cut down again.
+/// us. A log that grew for a while is cut down again, and what is deleted is overwritten with zeros.
 pub(super) fn set_up_writer(conn: &Connection) -> Result<()> {
     conn.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;
-         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768; PRAGMA secure_delete = FAST;",
+         PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768; PRAGMA secure_delete = ON;",
     )
 }
 

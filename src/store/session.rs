@@ -79,6 +79,8 @@ pub(super) struct Session<'c> {
     /// What the transaction under way added so far, and the bans that it replaced.
     trace: Trace,
     replaced_bans: Vec<BanChange>,
+    /// Something was removed or overwritten that is to be gone from every file.
+    has_erased: bool,
 }
 
 impl<'c> Session<'c> {
@@ -110,6 +112,7 @@ impl<'c> Session<'c> {
             next_room: 1 + top("SELECT ifnull(max(id), 0) FROM rooms")?,
             trace: Trace::default(),
             replaced_bans: Vec::new(),
+            has_erased: false,
         })
     }
 
@@ -140,6 +143,16 @@ impl<'c> Session<'c> {
         self.write_heads()?;
         self.commit.execute([])?;
         Ok(())
+    }
+
+    /// Whether something was erased since the last time.
+    pub(super) fn take_erased(&mut self) -> bool {
+        std::mem::take(&mut self.has_erased)
+    }
+
+    /// What was removed is to be gone from every file.
+    pub(super) fn note_erased(&mut self) {
+        self.has_erased = true;
     }
 
     /// What the last transaction added.
@@ -314,6 +327,7 @@ impl<'c> Session<'c> {
         if let Some(stored) = find_post(self.conn, room, &head, seq)? {
             match action {
                 Action::Edit { text, time, .. } if !stored.record.is_deleted => {
+                    self.blank_last_edit(room, seq)?;
                     self.rewrite(&stored, text.clone(), false, Some(*time))?;
                 }
                 Action::Delete { .. } => {
@@ -371,8 +385,9 @@ impl<'c> Session<'c> {
         self.note_stale(id)
     }
 
-    /// The index of words is to look at a post again.
-    pub(super) fn note_stale(&self, post: i64) -> Result<()> {
+    /// The index of words is to look at a post again: what it said is to be gone.
+    pub(super) fn note_stale(&mut self, post: i64) -> Result<()> {
+        self.has_erased = true;
         self.conn.prepare_cached("INSERT INTO reindex(post) VALUES(?1)")?.execute([post])?;
         Ok(())
     }
@@ -384,16 +399,26 @@ impl<'c> Session<'c> {
             let mut select = self.conn.prepare_cached(sql)?;
             select.query_map([room, signed(seq)], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
         };
-        for id in ids {
-            let Some(mut change) = super::row::load_change(self.conn, id)? else { continue };
-            if let Action::Edit { text, .. } = &mut change.action {
-                *text = "".into();
-            }
-            let crc = change_checksum(id, change.prev, room, &change.action);
-            self.conn
-                .prepare_cached("UPDATE changes SET body = '', crc = ?2 WHERE id = ?1")?
-                .execute([id, crc])?;
+        ids.into_iter().try_for_each(|id| self.blank_edit(room, id))
+    }
+
+    /// The text of the last edit is edited away; those before have lost theirs already.
+    fn blank_last_edit(&mut self, room: i64, seq: u64) -> Result<()> {
+        let sql = "SELECT id FROM changes WHERE room = ?1 AND seq = ?2 AND kind = 1 ORDER BY id DESC LIMIT 1";
+        let last: Option<i64> =
+            self.conn.prepare_cached(sql)?.query_row([room, signed(seq)], |row| row.get(0)).optional()?;
+        last.map_or(Ok(()), |id| self.blank_edit(room, id))
+    }
+
+    fn blank_edit(&self, room: i64, id: i64) -> Result<()> {
+        let Some(mut change) = super::row::load_change(self.conn, id)? else { return Ok(()) };
+        if let Action::Edit { text, .. } = &mut change.action {
+            *text = "".into();
         }
+        let crc = change_checksum(id, change.prev, room, &change.action);
+        self.conn
+            .prepare_cached("UPDATE changes SET body = '', crc = ?2 WHERE id = ?1")?
+            .execute([id, crc])?;
         Ok(())
     }
 
@@ -451,6 +476,7 @@ impl<'c> Session<'c> {
                     .execute(params![user, until, reason, crc])?;
             }
             BanChange::Lift(user) => {
+                self.has_erased = true;
                 self.conn.prepare_cached("DELETE FROM bans WHERE user = ?1")?.execute([user])?;
             }
         }

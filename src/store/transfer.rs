@@ -1,20 +1,20 @@
 //! Histories out of a data directory and into it: message by message, or whole.
 
-use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::archive::{OpenError, Options, Place, database, private, random_epoch, store_meta};
-use super::row::{Walk, find_post, load_head, load_reactions};
+use super::archive::{OpenError, Options, Place, database};
+use super::row::{Head, Walk, find_post, load_head, load_reactions};
 use super::session::{Error, Session};
 use super::{Record, schema};
 
-/// Messages of a room that an export holds in memory.
+/// Messages of a room that an export reads at once and holds in memory, and their bytes, about.
 const BLOCK: u64 = 1024;
+const BLOCK_BYTES: usize = 4 << 20;
 /// Messages that an import commits at once.
 pub(super) const IMPORT_COMMIT: usize = 4096;
 
@@ -63,7 +63,7 @@ impl From<rusqlite::Error> for TransferError {
     }
 }
 
-type Result<T> = std::result::Result<T, TransferError>;
+pub(super) type Result<T> = std::result::Result<T, TransferError>;
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,8 +76,9 @@ pub struct Counts {
     pub damaged_rooms: u64,
 }
 
-/// Gives every message of a room, or of all rooms one after the other, the oldest first. Works beside a server that runs on
-/// the directory: what is given is the history at one moment. Damaged messages are passed over, and told of in the log.
+/// Gives every message of a room, or of all rooms one after the other, the oldest first: those that are there when it begins,
+/// each as it is when it is read. Works beside a server that runs on the directory, and holds up none of its work, however
+/// long `each` takes: the database is read in slices. Damaged messages are passed over, and told of in the log.
 ///
 /// # Errors
 /// When there is no such history or room, or `each` fails.
@@ -87,20 +88,15 @@ pub fn export(
     mut each: impl FnMut(&str, &Record) -> io::Result<()>,
 ) -> Result<Counts> {
     let conn = connect(dir)?;
-    conn.execute_batch("BEGIN")?;
-    let names = match room {
-        Some(room) if load_head(&conn, room)?.is_none() => {
-            return Err(TransferError::Missing(format!("there is no room {room:?} in {}", dir.display())));
-        }
-        Some(room) => vec![room.to_owned()],
-        None => {
-            let mut select = conn.prepare("SELECT name FROM rooms ORDER BY id")?;
-            select.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
-        }
-    };
+    let bounds = bounds(&conn, room)?;
+    if let Some(room) = room
+        && bounds.is_empty()
+    {
+        return Err(TransferError::Missing(format!("there is no room {room:?} in {}", dir.display())));
+    }
     let mut counts = Counts::default();
-    for name in names {
-        let exported = export_room(&conn, &name, &mut each, &mut counts);
+    for (name, last) in bounds {
+        let exported = export_room(&conn, &name, last, &mut each, &mut counts);
         match exported {
             Err(TransferError::Failed(reason)) if room.is_none() => {
                 tracing::error!(room = name, reason, "a room cannot be read");
@@ -112,25 +108,34 @@ pub fn export(
     Ok(counts)
 }
 
+/// The rooms that are wanted with the numbers of their newest messages, at one moment. A head that is damaged is found out
+/// when the room is read.
+fn bounds(conn: &Connection, room: Option<&str>) -> Result<Vec<(String, u64)>> {
+    let mut select = conn.prepare(
+        "SELECT r.name, ifnull(h.seq, 0) FROM rooms r LEFT JOIN heads h ON h.room = r.id
+         WHERE ?1 IS NULL OR r.name = ?1 ORDER BY r.id",
+    )?;
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()));
+    Ok(select.query_map([room], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
 fn export_room(
     conn: &Connection,
     name: &str,
+    last: u64,
     each: &mut impl FnMut(&str, &Record) -> io::Result<()>,
     counts: &mut Counts,
 ) -> Result<()> {
-    let Some((room, head)) = load_head(conn, name)? else { return Ok(()) };
+    let Some((room, head)) = slice(conn, |conn| load_head(conn, name))? else { return Ok(()) };
+    let last = last.min(head.seq);
     let mut from = head.oldest.max(1);
-    while from <= head.seq {
-        let end = (from + BLOCK).min(head.seq + 1);
-        let mut block = Vec::new();
-        let mut walk = Walk::new(conn, room, &head, end)?;
-        while let Some(stored) = walk.next(conn)? {
-            if stored.record.post.seq < from {
-                break;
-            }
-            let reactions = load_reactions(conn, stored.id)?;
-            block.push(Record { reactions, ..stored.record });
-        }
+    let mut len = BLOCK;
+    while from <= last {
+        let end = (from + len).min(last + 1);
+        let Some(block) = slice(conn, |conn| read_block(conn, room, from..end))? else {
+            len /= 2;
+            continue;
+        };
         for record in block.iter().rev() {
             each(name, record)
                 .map_err(|error| TransferError::Io { doing: "write the messages".into(), error })?;
@@ -141,12 +146,48 @@ fn export_room(
     Ok(())
 }
 
+/// Reads one state of the database, and lets go of it.
+fn slice<T>(conn: &Connection, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    conn.execute_batch("BEGIN")?;
+    let found = read(conn);
+    conn.execute_batch("COMMIT")?;
+    found
+}
+
+/// The messages with these numbers, the newest first; `None`: they are too long for one block, and there are several.
+fn read_block(conn: &Connection, room: i64, numbers: Range<u64>) -> rusqlite::Result<Option<Vec<Record>>> {
+    let Some(head) = head_of(conn, room)? else { return Ok(Some(Vec::new())) };
+    let mut block = Vec::new();
+    let mut bytes = 0;
+    let mut walk = Walk::new(conn, room, &head, numbers.end)?;
+    while let Some(stored) = walk.next(conn)? {
+        if stored.record.post.seq < numbers.start {
+            break;
+        }
+        bytes += stored.record.post.text.len();
+        if bytes > BLOCK_BYTES && numbers.end - numbers.start > 1 {
+            return Ok(None);
+        }
+        let reactions = load_reactions(conn, stored.id)?;
+        block.push(Record { reactions, ..stored.record });
+    }
+    Ok(Some(block))
+}
+
+/// The head of a room by its number.
+pub(super) fn head_of(conn: &Connection, room: i64) -> rusqlite::Result<Option<Head>> {
+    let mut select =
+        conn.prepare_cached("SELECT seq, rev, time, post, change, oldest, crc FROM heads WHERE room = ?1")?;
+    let mut rows = select.query([room])?;
+    rows.next()?.map_or(Ok(None), |row| Head::read(row, 0, room))
+}
+
 /// Takes messages in, each with its room, in the order of their numbers within a room. What is there already is left as it
 /// is, so an import that was interrupted can be repeated. Nobody else may use the directory meanwhile.
 ///
 /// # Errors
-/// When the directory cannot be used, or a message contradicts what is there: a different one has its number, or the time
-/// would go back. What came before it stays.
+/// When the directory cannot be used, or a message contradicts what is there: a different one has its number. What
+/// came before it stays.
 pub fn import(
     dir: &Path,
     messages: impl IntoIterator<Item = std::result::Result<(Arc<str>, Record), String>>,
@@ -185,6 +226,7 @@ pub fn import(
         }
     }
     drop(session);
+    place.note_lineage(&conn);
     super::checkpoint::checkpoint(&conn, "TRUNCATE").map_err(failed)?;
     refusal.map_or(Ok(counts), Err)
 }
@@ -218,10 +260,6 @@ impl Session<'_> {
             }
             return Ok(false);
         }
-        if post.time < head.time {
-            let why = format!("message {} of room {name:?} is older than the one before", post.seq);
-            return Err(Error::Contradiction(why));
-        }
         let id = self.append(at, room, post, record.is_deleted, record.edited)?;
         for (emoji, users) in &record.reactions {
             for user in users {
@@ -235,72 +273,8 @@ impl Session<'_> {
     }
 }
 
-/// Makes a copy of a data directory, which may be in use: `to` is a data directory itself, with a history of another epoch.
-/// It is there whole or not at all.
-///
-/// # Errors
-/// When there is no history in `dir`, `to` exists already, or the disk is full.
-pub fn backup(dir: &Path, to: &Path) -> Result<()> {
-    let conn = connect(dir)?;
-    if fs::symlink_metadata(to).is_ok() {
-        let error = io::Error::new(io::ErrorKind::AlreadyExists, "it exists already; choose another name");
-        return Err(TransferError::Io { doing: format!("write {}", to.display()), error });
-    }
-    let part = part_of(to);
-    let copied = copy(&conn, &part).and_then(|()| {
-        fs::rename(&part, to)?;
-        sync_dir(to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-    });
-    copied.map_err(|error| {
-        clear(&part);
-        TransferError::Io { doing: format!("write {}", to.display()), error }
-    })
-}
-
-/// Where the copy is made until it is whole.
-fn part_of(to: &Path) -> PathBuf {
-    let mut name = to.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    to.with_file_name(name)
-}
-
-fn copy(conn: &Connection, part: &Path) -> io::Result<()> {
-    // What an interrupted copy left.
-    clear(part);
-    DirBuilder::new().mode(0o700).create(part)?;
-    let path = database(part);
-    private().write(true).create_new(true).open(&path)?;
-    let name = path.to_str().ok_or_else(|| io::Error::other("the name must be UTF-8"))?;
-    // Otherwise it counts as writing.
-    conn.execute_batch("PRAGMA query_only = OFF").map_err(io::Error::other)?;
-    conn.execute("VACUUM INTO ?1", [name]).map_err(io::Error::other)?;
-    let copy = schema::connect(&path).map_err(io::Error::other)?;
-    let renamed = copy
-        .execute_batch("PRAGMA journal_mode = MEMORY; BEGIN")
-        .and_then(|()| store_meta(&copy, "epoch", &random_epoch()))
-        .and_then(|()| store_meta(&copy, "identity", ""))
-        .and_then(|()| copy.execute_batch("COMMIT"));
-    renamed.map_err(io::Error::other)?;
-    copy.close().map_err(|(_, error)| io::Error::other(error))?;
-    File::open(&path)?.sync_all()?;
-    sync_dir(part)
-}
-
-fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
-}
-
-/// Removes a copy that did not become whole, and nothing else.
-fn clear(part: &Path) {
-    // What is not there need not go, and what cannot go is found by the next step.
-    for name in ["switchboard.db", "switchboard.db-journal", "switchboard.db-wal", "switchboard.db-shm"] {
-        let _ = fs::remove_file(part.join(name));
-    }
-    let _ = fs::remove_dir(part);
-}
-
 /// A connection beside whoever uses the directory.
-fn connect(dir: &Path) -> Result<Connection> {
+pub(super) fn connect(dir: &Path) -> Result<Connection> {
     let path = database(dir);
     if !path.is_file() {
         return Err(TransferError::Missing(format!(

@@ -3,6 +3,9 @@
 //! It holds nothing that the history does not, so no commit waits for it, and when it is lost, damaged, or of another
 //! history, it is made anew. New posts are found by their row numbers; posts that were edited, deleted or removed since they
 //! were indexed stand in the history's table `reindex` until the index has taken note, which the index remembers itself.
+//!
+//! What was deleted is struck out at once, and erased behind that: the parts of the index that hold struck words are written
+//! anew without them ([`super::erasure`]).
 
 use std::fs;
 use std::io;
@@ -16,7 +19,9 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, params};
 
 use super::archive::{CHECKED_BYTES, Place, load_meta, private, store_meta};
+use super::checkpoint::truncate;
 use super::clock::instant;
+use super::erasure::Erasure;
 use super::row::{Stored, load_post, read_post};
 use super::schema::{self, META};
 use super::{Record, row};
@@ -28,6 +33,10 @@ const STEP: i64 = 1024;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Until the next attempt when the disk has failed.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// At the end of the process: so many transactions, and no more than so many bytes of index that are written anew.
+const STEPS_AT_THE_END: usize = 16;
+const ERASED_AT_THE_END: u64 = 64 << 20;
 
 /// setpriority(2): from -20, the first, to 19, the last.
 #[cfg(target_os = "linux")]
@@ -94,14 +103,19 @@ impl Words {
 #[derive(Debug)]
 pub(super) struct Indexer {
     bell: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Work>>,
 }
 
 impl Indexer {
     pub(super) fn start(place: Arc<Place>, words: Arc<Words>, index: Option<Index>) -> io::Result<Self> {
         let (bell, rung) = sync_channel(1);
-        let mut work = Work { place, words, index, is_suspect: false, has_failed: false };
-        let thread = thread::Builder::new().name("store-words".into()).spawn(move || work.run(&rung))?;
+        let erasure = Erasure::default();
+        let mut work = Work { place, words, index, erasure, is_suspect: false, has_failed: false };
+        let run = move || {
+            work.run(&rung);
+            work
+        };
+        let thread = thread::Builder::new().name("store-words".into()).spawn(run)?;
         Ok(Self { bell: Some(bell), thread: Some(thread) })
     }
 
@@ -116,8 +130,11 @@ impl Drop for Indexer {
     fn drop(&mut self) {
         self.bell = None;
         if let Some(thread) = self.thread.take() {
-            // It does not panic; and if it did, what it leaves behind is made anew.
-            let _ = thread.join();
+            // It does not panic; and if it did, what it leaves behind is made anew. What is left to do is done here: the
+            // thread goes last where cores are few, and the end waits for it.
+            if let Ok(mut work) = thread.join() {
+                work.finish();
+            }
         }
     }
 }
@@ -127,6 +144,7 @@ struct Work {
     place: Arc<Place>,
     words: Arc<Words>,
     index: Option<Index>,
+    erasure: Erasure,
     /// What is on the disk is not to be trusted.
     is_suspect: bool,
     /// Nothing was indexed since the last failure.
@@ -139,8 +157,12 @@ impl Work {
         loop {
             match self.step() {
                 Ok(true) if rung.try_recv() == Err(TryRecvError::Disconnected) => return,
-                Ok(false) if rung.recv().is_err() || !rests(rung, PAUSE) => return,
-                Ok(_) => {}
+                Ok(true) => {}
+                Ok(false) => match self.erase(rung) {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => tracing::warn!(%error, "what was deleted is still in the index of words"),
+                },
                 Err(error) => {
                     let will = if self.is_suspect { "it is made anew" } else { "it is tried again" };
                     tracing::error!(%error, "the index of words could not be written; {will}");
@@ -148,6 +170,61 @@ impl Work {
                     if std::mem::replace(&mut self.has_failed, true) && !rests(rung, RETRY) {
                         return;
                     }
+                }
+            }
+        }
+    }
+
+    /// With nothing to index: erases what is due, a little at a time, until the bell rings. `false`: it is over.
+    fn erase(&mut self, rung: &Receiver<()>) -> Result<bool> {
+        loop {
+            let pause = match &mut self.index {
+                Some(index) if index.has_struck => Some(self.erasure.pause(instant())),
+                _ => None,
+            };
+            let stroke = match pause {
+                None => rung.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(pause) => rung.recv_timeout(pause),
+            };
+            match stroke {
+                Ok(()) => return Ok(rests(rung, PAUSE)),
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
+                Err(RecvTimeoutError::Timeout) => self.erase_step()?,
+            }
+        }
+    }
+
+    fn erase_step(&mut self) -> Result<()> {
+        let Some(index) = &mut self.index else { return Ok(()) };
+        let began = instant();
+        let is_done = self.erasure.step(&index.conn).inspect_err(|_| self.erasure.defer(instant()))?;
+        if is_done {
+            // Nobody searches meanwhile: who reads holds on to the log.
+            let searcher = lock(&self.words.searcher);
+            if truncate(&index.conn)? {
+                index.note_erased()?;
+            }
+            drop(searcher);
+        }
+        self.erasure.worked(began, instant(), is_done);
+        Ok(())
+    }
+
+    /// At the end: indexes what was committed last, as far as that is little, and erases what was deleted where the index
+    /// is small. The rest is done after the next start.
+    fn finish(&mut self) {
+        let small = |path: &Path| fs::metadata(path).is_ok_and(|found| found.len() <= ERASED_AT_THE_END);
+        let mut steps = (0..STEPS_AT_THE_END).map(|_| self.step());
+        let indexed = steps.find(|step| !matches!(step, Ok(true)));
+        *lock(&self.words.searcher) = None;
+        if matches!(indexed, Some(Ok(false))) && small(&self.words.path) {
+            while self.index.as_ref().is_some_and(|index| index.has_struck) {
+                if let Err(error) = self.erase_step() {
+                    tracing::warn!(%error, "what was deleted is still in the index of words");
+                    return;
+                }
+                if self.erasure.is_waiting() {
+                    break;
                 }
             }
         }
@@ -270,6 +347,8 @@ pub(super) struct Index {
     position: i64,
     /// Up to this row of `reindex` it has taken note.
     reindexed: i64,
+    /// Words are struck out that the file still holds.
+    has_struck: bool,
 }
 
 impl Index {
@@ -281,7 +360,8 @@ impl Index {
         // A number that is missing makes it another history's.
         let epoch = if format == FORMAT { text("epoch")? } else { String::new() };
         let (position, reindexed) = (number("position")?, number("reindexed")?);
-        Ok(Self { conn, epoch, position, reindexed })
+        let has_struck = text("struck")? == "1";
+        Ok(Self { conn, epoch, position, reindexed, has_struck })
     }
 
     fn make(path: &Path, epoch: &str) -> Result<Self> {
@@ -298,7 +378,7 @@ impl Index {
         let _ = private().write(true).create_new(true).open(path);
         let conn = connect(path)?;
         conn.execute_batch(&format!("BEGIN IMMEDIATE; {META}; {FOUND}; PRAGMA user_version = {FORMAT};"))?;
-        let mut index = Self { conn, epoch: epoch.to_owned(), position: 0, reindexed: 0 };
+        let mut index = Self { conn, epoch: epoch.to_owned(), position: 0, reindexed: 0, has_struck: false };
         store_meta(&index.conn, "epoch", epoch)?;
         index.note(0, 0)?;
         index.conn.execute_batch("COMMIT")?;
@@ -325,8 +405,19 @@ impl Index {
                 insert.execute(params![id, format!("r{room}"), text])?;
             }
         }
+        if !news.stale.is_empty() {
+            store_meta(&self.conn, "struck", "1")?;
+            self.has_struck = true;
+        }
         self.note(news.position, news.reindexed)?;
         self.conn.execute_batch("COMMIT")
+    }
+
+    /// Nothing of what was struck out is in the file any more.
+    fn note_erased(&mut self) -> Result<()> {
+        store_meta(&self.conn, "struck", "0")?;
+        self.has_struck = false;
+        Ok(())
     }
 
     /// Where it stands from now on.
@@ -425,7 +516,7 @@ fn path(dir: &Path) -> PathBuf {
 fn connect(path: &Path) -> Result<Connection> {
     let conn = schema::connect(path)?;
     // What is said to be indexed must not come back as not indexed: `reindex` would not name it again.
-    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;")?;
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384; PRAGMA secure_delete = ON;")?;
     Ok(conn)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,10 +11,11 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 
 use super::archive::{OpenError, Options, Place};
+use super::checkpoint::LogSize;
 use super::reader::{Ask, Reader, Slot};
 use super::words::{Index, State, Words};
 use super::writer::{Order, Writer};
-use super::{Action, BanChange, Batch, Event, Request, Start, Store};
+use super::{Action, BanChange, Batch, Event, Holder, Request, Start, Store};
 
 /// Batches that may be handed over and not yet be committed; above it [`Store::ask`] refuses.
 pub const MAX_ORDERS: usize = 4096;
@@ -36,8 +37,10 @@ pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), Ope
     let (orders, order_inbox) = sync_channel(MAX_ORDERS);
     let (asks, ask_inbox) = sync_channel(MAX_ASKS);
     let load = Arc::new(AtomicUsize::new(0));
-    let client = Client { orders: orders.clone(), asks: asks.clone(), load: Arc::clone(&load) };
-    let worker = Worker { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load };
+    let log_bytes = Arc::new(AtomicU64::new(0));
+    let log = LogSize::new(Arc::clone(&log_bytes));
+    let client = Client { orders: orders.clone(), asks: asks.clone(), load: Arc::clone(&load), log_bytes };
+    let worker = Worker { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log };
     Ok((client, worker, start))
 }
 
@@ -49,12 +52,14 @@ pub struct Client {
     asks: SyncSender<Ask>,
     /// What the batches take that are handed over and not committed.
     load: Arc<AtomicUsize>,
+    log_bytes: Arc<AtomicU64>,
 }
 
 impl Store for Client {
     fn ask(&mut self, request: Request) -> Result<(), Request> {
         match request {
             Request::Commit(batch) => self.commit(batch).map_err(Request::Commit),
+            Request::Hold(holder) => self.hold(holder).map_err(Request::Hold),
             question => self.asks.try_send(Ask::Question(question)).map_err(|refused| match refused {
                 TrySendError::Full(Ask::Question(question))
                 | TrySendError::Disconnected(Ask::Question(question)) => question,
@@ -64,9 +69,22 @@ impl Store for Client {
             }),
         }
     }
+
+    fn log_bytes(&self) -> u64 {
+        self.log_bytes.load(Ordering::Relaxed)
+    }
 }
 
 impl Client {
+    fn hold(&mut self, holder: Holder) -> Result<(), Holder> {
+        self.orders.try_send(Order::Hold(holder)).map_err(|refused| match refused {
+            TrySendError::Full(Order::Hold(holder)) | TrySendError::Disconnected(Order::Hold(holder)) => {
+                holder
+            }
+            _ => unreachable!("a name was sent"),
+        })
+    }
+
     fn commit(&mut self, batch: Batch) -> Result<(), Batch> {
         let cost = cost(&batch);
         let load = self.load.fetch_add(cost, Ordering::Relaxed);
@@ -135,6 +153,7 @@ pub struct Worker {
     asks: SyncSender<Ask>,
     ask_inbox: Receiver<Ask>,
     load: Arc<AtomicUsize>,
+    log: LogSize,
 }
 
 impl Worker {
@@ -144,13 +163,13 @@ impl Worker {
     /// # Errors
     /// When the system gives no thread.
     pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
-        let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load } = self;
+        let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log } = self;
         let notify = Notify(Arc::new(Mutex::new(notify)));
         let slot = Arc::new(Mutex::new(Slot::default()));
         let reader =
             Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot), Arc::clone(&words));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
-        let writer = Writer::new(place, order_inbox, notify, slot, (words, index), load)?;
+        let writer = Writer::new(place, order_inbox, notify, slot, (words, index), load, log)?;
         let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
         Ok(Running { orders, asks, writer, reader })
     }

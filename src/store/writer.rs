@@ -14,15 +14,15 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::archive::Place;
-use super::checkpoint::{Checkpointer, checkpoint};
-use super::chores::Chores;
+use super::archive::{Place, store_holder};
+use super::checkpoint::{Checkpointer, LogSize, checkpoint};
+use super::chores::{Chores, REWRITTEN_AT_THE_END, rewrite};
 use super::clock::instant;
 use super::reader::{Doubt, Slot};
 use super::session::{Error, Session, Trace};
 use super::words::{Index, Indexer, Words};
 use super::worker::Notify;
-use super::{Action, BanChange, Batch, Change, Event, schema};
+use super::{Action, BanChange, Batch, Change, Event, Holder, schema};
 
 /// Changes of one commit; the batch that reaches it is the last.
 pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
@@ -35,6 +35,7 @@ pub(super) const RETRY_MS: (u64, u64) = (100, 5000);
 #[derive(Debug)]
 pub(super) enum Order {
     Commit { batch: Batch, cost: usize },
+    Hold(Holder),
     Stop,
 }
 
@@ -78,6 +79,12 @@ pub(super) struct Writer {
     term: u32,
     /// The last ticket that was committed or refused.
     ticket: u64,
+    /// Names that are not on the disk yet.
+    holders: Vec<Holder>,
+    /// How much of the log is in use.
+    log: LogSize,
+    /// Something was deleted in this run.
+    has_erased: bool,
     /// How long to wait before the next attempt to recover; 0 as long as commits succeed.
     retry_ms: u64,
 }
@@ -90,6 +97,7 @@ impl Writer {
         slot: Arc<Mutex<Slot>>,
         (words, index): (Arc<Words>, Option<Index>),
         load: Arc<AtomicUsize>,
+        log: LogSize,
     ) -> io::Result<Self> {
         let checkpointer = Checkpointer::start(Arc::clone(&place))?;
         let indexer = Indexer::start(Arc::clone(&place), Arc::clone(&words), index)?;
@@ -105,6 +113,9 @@ impl Writer {
             load,
             term: 0,
             ticket: 0,
+            holders: Vec::new(),
+            log,
+            has_erased: false,
             retry_ms: 0,
         })
     }
@@ -116,7 +127,8 @@ impl Writer {
                 Ended::Stopped => {
                     drop(self.checkpointer);
                     drop(self.indexer);
-                    return close(conn);
+                    self.place.note_lineage(&conn);
+                    return close(conn, self.has_erased);
                 }
                 Ended::Failed(failure) => {
                     let reason = failure.error.to_string();
@@ -144,16 +156,33 @@ impl Writer {
     }
 
     fn serve_session(&mut self, session: &mut Session<'_>, pages: &AtomicI32) -> Result<(), Box<Failure>> {
-        let mut chores = Chores::load(session, Arc::clone(&self.words))?;
+        let options = self.place.options.clone();
+        let mut chores = Chores::load(session, Arc::clone(&self.words), &options, self.place.has_log())?;
         loop {
-            match self.next_order(chores.pause(session, &self.place.options)) {
-                None => chores.step(session, &self.place.options)?,
+            if !self.holders.is_empty() {
+                session.transact(|session| {
+                    self.holders.iter().try_for_each(|holder| Ok(store_holder(session.conn, holder)?))
+                })?;
+                self.holders.clear();
+            }
+            match self.next_order(chores.pause(session, &options)) {
+                None => {
+                    chores.step(session, &options)?;
+                    chores.erase(&self.checkpointer, pages, session)?;
+                    self.has_erased |= chores.is_moved();
+                }
                 Some(Order::Stop) => return Ok(()),
+                Some(Order::Hold(holder)) => self.holders.push(holder),
                 Some(Order::Commit { batch, cost }) => {
                     chores.note(self.commit(session, batch, cost)?);
+                    if session.take_erased() {
+                        chores.note_erased();
+                        self.has_erased = true;
+                    }
                     self.indexer.ring();
                 }
             }
+            self.log.note(pages.load(Ordering::Relaxed));
             self.checkpointer.note(pages.load(Ordering::Relaxed), session.conn)?;
         }
     }
@@ -299,6 +328,7 @@ impl Writer {
             };
             match order {
                 Order::Stop => return None,
+                Order::Hold(holder) => self.holders.push(holder),
                 Order::Commit { batch, cost } => {
                     self.load.fetch_sub(cost, Ordering::Relaxed);
                     self.ticket = batch.ticket;
@@ -337,8 +367,11 @@ fn has_row(conn: &Connection, table: &str, id: Option<i64>) -> rusqlite::Result<
     conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?1"))?.exists([id])
 }
 
-/// Leaves one file that needs nothing read back.
-fn close(conn: Connection) -> Result<(), String> {
+/// Leaves one file that needs nothing read back, and nothing that was deleted.
+fn close(conn: Connection, has_erased: bool) -> Result<(), String> {
+    if has_erased && let Err(error) = rewrite(&conn, REWRITTEN_AT_THE_END) {
+        tracing::warn!(%error, "the history could not be written anew without what was deleted");
+    }
     if let Err(error) = checkpoint(&conn, "TRUNCATE") {
         tracing::warn!(%error, "the log stays beside the database until the next start");
     }

@@ -75,8 +75,13 @@ impl Disk {
             })
         });
         let runs = self.runs.iter().map(|(id, _)| id.clone()).collect();
-        let bans = self.bans.values().cloned().collect();
-        Start { epoch: self.epoch.clone(), runs, keys: keys.collect(), bans }
+        Start {
+            epoch: self.epoch.clone(),
+            runs,
+            keys: keys.collect(),
+            bans: self.bans.values().cloned().collect(),
+            holders: Vec::new(),
+        }
     }
 
     /// The texts of a room, as they are.
@@ -88,6 +93,8 @@ impl Disk {
     /// A backup from when the room had so many messages is restored.
     pub(crate) fn roll_back(&mut self, room: &str, len: usize) {
         self.rooms.get_mut(room).unwrap().records.truncate(len);
+        // The store finds that out by itself.
+        self.epoch.push('+');
     }
 
     fn write(&mut self, change: &Change) {
@@ -192,7 +199,8 @@ impl Disk {
                 let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
                 Event::Mark { ask, seq: seq.unwrap_or(0) }
             }
-            Request::Commit(_) => panic!("a commit is no question"),
+            Request::Rooms { ask, .. } => Event::Rooms { ask, rooms: Ok(Vec::new()) },
+            Request::Hold(_) | Request::Commit(_) => panic!("this is no question"),
         }
     }
 }

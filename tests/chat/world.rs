@@ -182,7 +182,7 @@ impl Verify for Stamp {
             Grant { pattern: pattern.to_owned(), join: has('j'), post: has('p'), moderate: has('m') }
         };
         let rooms = pattern.map(|patterns| patterns.split('+').map(grant).collect()).unwrap_or_default();
-        Ok(Claims { user: user.to_owned(), expires_unix_s, rooms })
+        Ok(Claims { subject: user.to_owned(), user: user.to_owned(), expires_unix_s, rooms })
     }
 }
 
@@ -528,6 +528,8 @@ impl World {
     /// Answers questions until there are none.
     pub(crate) fn answer(&mut self) {
         loop {
+            // Names are kept, and nothing is said of it.
+            self.collect(|request| matches!(request, store::Request::Hold(_)));
             let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
             if questions.is_empty() {
                 break;

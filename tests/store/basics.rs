@@ -135,28 +135,6 @@ fn keys_bans_and_marks_are_known_at_the_start() {
 }
 
 #[test]
-fn a_copy_of_a_history_gets_another_epoch() {
-    let dir = Dir::new("epoch");
-    let mut history = History::open(&dir.data());
-    let epoch = history.start.epoch.clone();
-    assert!(epoch.len() >= 16);
-    history.commit(vec![post("general", 1, "hello")]);
-    history.close();
-    let history = History::open(&dir.data());
-    assert_eq!(history.start.epoch, epoch);
-    history.close();
-
-    // A copy of the file is another file: it may be older than what people have seen.
-    let copy = dir.path().join("copy");
-    std::fs::create_dir(&copy).unwrap();
-    std::fs::copy(dir.database(), copy.join("switchboard.db")).unwrap();
-    let mut history = History::open(&copy);
-    assert_ne!(history.start.epoch, epoch);
-    assert_eq!(history.room("general", 5).seq, 1);
-    history.close();
-}
-
-#[test]
 fn each_room_tells_what_it_had_when_a_run_began() {
     let dir = Dir::new("runs");
     let mut history = History::open(&dir.data());

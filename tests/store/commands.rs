@@ -136,17 +136,10 @@ fn a_line_that_cannot_be_taken_is_named() {
             "{\"room\":\"a\",\"seq\":2,\"time\":2,\"user\":\"u\",\"text\":7}\n",
             "line 2: invalid type: integer `7`",
         ),
-        (
-            "{\"room\":\"\",\"seq\":2,\"time\":2,\"user\":\"u\",\"text\":\"t\"}\n",
-            "line 2: `room` must have 1 to 256 bytes",
-        ),
+        ("{\"room\":\"\",\"seq\":2,\"time\":2,\"user\":\"u\",\"text\":\"t\"}\n", "line 2: `room` is empty"),
         (
             "{\"room\":\"a\",\"seq\":0,\"time\":2,\"user\":\"u\",\"text\":\"t\"}\n",
             "line 2: `seq` begins with 1",
-        ),
-        (
-            "{\"room\":\"a\",\"seq\":2,\"time\":0,\"user\":\"u\",\"text\":\"t\"}\n",
-            "line 2: message 2 of room \"a\" is older",
         ),
         (
             "{\"room\":\"a\",\"seq\":1,\"time\":1,\"user\":\"w\",\"text\":\"t\"}\n",
@@ -162,6 +155,45 @@ fn a_line_that_cannot_be_taken_is_named() {
     fails(&import(&format!("{}{}\n", good(1), "x".repeat(5 << 20))), "line 2: longer than 4194304 bytes");
     let history = History::open(&dir.data());
     fails(&import(&good(2)), "in use by another process");
+    history.close();
+}
+
+#[test]
+fn an_import_takes_names_as_the_chat_has_them() {
+    let dir = Dir::new("import-names");
+    let import = |lines: &str| switchboard(&["import", "--data", path(&dir.data())], lines);
+    let line = |room: &str, user: &str, more: &str| {
+        let (room, user) = (room.escape_default(), user.escape_default());
+        format!("{{\"room\":\"{room}\",\"seq\":1,\"time\":1,\"user\":\"{user}\",\"text\":\"t\"{more}}}\n")
+    };
+    for (room, user, more, why) in [
+        ("A Room", "u", "", "line 2: `room` has a space"),
+        ("@ada", "u", "", "line 2: `room` begins with @"),
+        ("@ada\\n", "u", "", "line 2: `room` is empty"),
+        ("a", "@u", "", "line 2: `user` begins with @"),
+        ("a", "u ", "", "line 2: `user` ends with a space"),
+        ("a", "u\t", "", "line 2: `user` has a control character"),
+        ("a", "u", ",\"reactions\":{\"x\":[\"v\",\"\"]}", "line 2: `user` is empty"),
+    ] {
+        let room = room.replace("\\n", "\n");
+        let lines = format!("{}{}", line("first", "u", ""), line(&room, user, more));
+        fails(&import(&lines), why);
+    }
+    let long = "x".repeat(65);
+    fails(&import(&line(&long, "u", "")), "line 1: `room` is longer than");
+    fails(&import(&line("a", &long, "")), "line 1: `user` is longer than");
+    let lines =
+        [line("General", "Ada", ""), line("@Bob\nADA", "Bob", ""), line("@bob\nada", "Bob", "")].concat();
+    let output = import(&lines);
+    assert!(
+        text(&output.stderr).contains("2 messages imported, 1 were there already"),
+        "{}",
+        text(&output.stderr)
+    );
+    let mut history = History::open(&dir.data());
+    for room in ["general", "@ada\nbob"] {
+        assert_eq!(seqs(&history.room(room, 5).recent), [1], "{room:?}");
+    }
     history.close();
 }
 
@@ -225,7 +257,7 @@ fn a_backup_of_a_history_at_work_is_a_data_directory_of_another_epoch() {
     epochs.sort();
     epochs.dedup();
     assert_eq!(epochs.len(), 3);
-    assert!(!dir.path().join("copy-1.part").exists());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 5, "the data and its copies");
 }
 
 #[test]
@@ -255,9 +287,13 @@ fn st_10_a_backup_that_is_killed_is_whole_or_not_there() {
         }
     }
     assert!(killed >= 15 && whole >= 5, "{killed} killed, {whole} whole");
-    // What an interrupted one left is in nobody's way.
+    // What an interrupted one left is in nobody's way, and says whose it is.
     succeeds(&switchboard(&["backup", "--data", path(&dir.data()), path(&to)], ""));
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "the data and its copy");
+    for file in fs::read_dir(dir.path()).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let is_left = name.starts_with(".copy.") && name.rsplit('.').next() == Some("part");
+        assert!(is_left || name == "data" || name == "copy", "{name}");
+    }
 }
 
 #[test]
@@ -271,4 +307,138 @@ fn a_backup_onto_a_full_disk_leaves_nothing() {
     let output = run(&words, &["backup", "--data", path(&dir.data()), path(&to)], "");
     fails(&output, "disk is full");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the data alone");
+}
+
+#[test]
+fn a_backup_touches_nothing_that_it_did_not_make() {
+    let dir = Dir::new("backup-names");
+    fill(&dir).close();
+    let base = dir.path();
+    let whole = |data: &Path| {
+        let mut history = History::open(data);
+        assert_eq!(history.room("general", 1).seq, 3000);
+        history.close();
+    };
+    // A source that is called as an unfinished copy might be.
+    let part = base.join("chat.part");
+    fs::rename(dir.data(), &part).unwrap();
+    let link = base.join("link");
+    std::os::unix::fs::symlink(&part, &link).unwrap();
+    let foreign = base.join("other.part");
+    fs::create_dir(&foreign).unwrap();
+    fs::write(foreign.join("switchboard.db"), "somebody's").unwrap();
+    succeeds(&switchboard(&["backup", "--data", path(&part), path(&base.join("chat"))], ""));
+    succeeds(&switchboard(&["backup", "--data", path(&link), path(&base.join("other"))], ""));
+    succeeds(&switchboard(&["backup", "--data", path(&part), path(&part.join("within"))], ""));
+    for data in [&part, &base.join("chat"), &base.join("other"), &part.join("within")] {
+        whole(data);
+    }
+    assert_eq!(fs::read(foreign.join("switchboard.db")).unwrap(), b"somebody's");
+    // Whatever has the name already stays what it is.
+    let (file, empty) = (base.join("file"), base.join("empty"));
+    fs::write(&file, "somebody's").unwrap();
+    fs::create_dir(&empty).unwrap();
+    let (dangling, twin) = (base.join("dangling"), base.join("twin"));
+    std::os::unix::fs::symlink(base.join("nowhere"), &dangling).unwrap();
+    fs::hard_link(part.join("switchboard.db"), &twin).unwrap();
+    for to in [&file, &empty, &link, &dangling, &twin, &part, &part.join("switchboard.db"), &base.join("..")]
+    {
+        fails(&switchboard(&["backup", "--data", path(&part), path(to)], ""), "cannot write");
+    }
+    whole(&part);
+    assert_eq!(fs::read(&file).unwrap(), b"somebody's");
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+    assert!(!base.join("nowhere").exists());
+    assert!(
+        fs::read_dir(base).unwrap().all(|file| !file.unwrap().file_name().to_string_lossy().starts_with('.'))
+    );
+}
+
+#[test]
+fn an_export_does_not_write_into_its_own_history() {
+    let dir = Dir::new("export-into");
+    fill(&dir).close();
+    let before = fs::read(dir.database()).unwrap();
+    let into = fs::OpenOptions::new().append(true).open(dir.database()).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+        .args(["export", "--all", "--data", path(&dir.data())])
+        .stdout(into)
+        .output()
+        .unwrap();
+    fails(&output, "the output is a file of the data directory");
+    assert!(fs::read(dir.database()).unwrap() == before);
+}
+
+/// A process that was started and goes with the value.
+struct Started(std::process::Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_export_that_sleeps_holds_up_neither_the_log_nor_erasing() {
+    let dir = Dir::new("export-sleeps");
+    let mut history = fill(&dir);
+    // Nobody reads what it writes: it waits for ever with its pipe full.
+    let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+        .args(["export", "--all", "--data", path(&dir.data())])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut child = Started(child);
+    let mut first = [0; 1];
+    std::io::Read::read_exact(child.0.stdout.as_mut().unwrap(), &mut first).unwrap();
+    let text = "x".repeat(4000);
+    for n in 0..120 {
+        history.commit((1..=100).map(|i| post("other", 1 + n * 100 + i, &text)).collect());
+    }
+    let log = fs::metadata(dir.log()).unwrap().len();
+    assert!(log < 40 << 20, "{log} bytes of log after 48 MB of messages");
+    assert!(child.0.try_wait().unwrap().is_none(), "it still waits");
+    // What it gives is what was there when it began.
+    let mut rest = String::from_utf8(first.to_vec()).unwrap();
+    std::io::Read::read_to_string(child.0.stdout.as_mut().unwrap(), &mut rest).unwrap();
+    assert_eq!(rest.lines().count(), 3001);
+    history.close();
+}
+
+#[test]
+fn a_backup_amid_changes_is_one_state_of_the_history() {
+    let dir = Dir::new("backup-amid");
+    let mut history = History::open(&dir.data());
+    let text = "y".repeat(2000);
+    for n in 0..40 {
+        history.commit((1..=500).map(|i| post("general", n * 500 + i, &text)).collect());
+    }
+    let child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+        .args(["backup", "--data", path(&dir.data()), path(&dir.path().join("copy"))])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut child = Started(child);
+    // Each commit changes an old message and adds a new one: in the copy there are as many of one as of the other.
+    let mut rev = 0;
+    while child.0.try_wait().unwrap().is_none() {
+        rev += 1;
+        let of = 1 + (rev * 37) % 20_000;
+        history.commit(vec![
+            react("general", rev, of, "Bob", &format!("e{rev}"), false),
+            post("general", 20_000 + rev, "new"),
+        ]);
+    }
+    assert!(child.0.wait().unwrap().success());
+    history.close();
+    let mut copy = History::open(&dir.path().join("copy"));
+    let state = copy.room("general", 100_000);
+    let reactions: usize = state.recent.iter().map(|record| record.reactions.len()).sum();
+    assert_eq!((state.seq - 20_000, state.rev), (reactions as u64, reactions as u64));
+    assert_eq!(seqs(&state.recent), (1..=state.seq).collect::<Vec<_>>());
+    assert!(reactions > 0 && reactions as u64 <= rev, "{reactions} of {rev}");
+    copy.commit(vec![post("general", state.seq + 1, "and on"), edit("general", state.rev + 1, 5, "it goes")]);
+    copy.close();
 }

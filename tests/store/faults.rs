@@ -160,6 +160,42 @@ fn a_number_that_does_not_follow_is_refused_and_nothing_of_its_batch_stays() {
     history.close();
 }
 
+/// What a failed commit left in the log is known only when all of it is in the database: until then nothing is committed.
+#[test]
+fn commits_go_on_only_when_the_whole_log_is_in_the_database() {
+    let dir = Dir::new("whole-log");
+    let mut history = History::open(&dir.data());
+    history.commit((1..=50).map(|seq| post("general", seq, "one")).collect());
+    // Who reads an older state keeps the log from being brought in.
+    let reader = rusqlite::Connection::open(dir.database()).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let seen: i64 = reader.query_row("SELECT count(*) FROM posts", [], |row| row.get(0)).unwrap();
+    assert_eq!(seen, 50);
+    history.commit(vec![post("general", 51, "two")]);
+    fail_next(&mut history, &dir, vec![post("general", 52, "refused")], Vec::new());
+    // As long as it reads every commit is refused, however often one asks.
+    for _ in 0..2 {
+        let ticket = history.hand_over(vec![post("general", 52, "refused too")], Vec::new());
+        match history.event() {
+            Event::Failed { ticket: failed, reason } => {
+                assert_eq!(failed, ticket);
+                assert!(reason.contains("another process is reading"), "{reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+        history.term += 1;
+    }
+    drop(reader);
+    assert_eq!(recovered(&history), []);
+    assert_eq!(
+        std::fs::metadata(dir.log()).map_or(0, |log| log.len()),
+        0,
+        "the whole log is in the database"
+    );
+    history.commit(vec![post("general", 52, "three")]);
+    history.close();
+}
+
 /// ST-09: every fsync takes half a second. Whoever hands over never waits, and questions are answered before the commit
 /// that was handed over before them.
 #[test]

@@ -63,7 +63,7 @@ impl Model {
                 self.batch.push(posted);
             }
             Step::Edit(room, seq, text) => {
-                self.change(&name(room), *seq, |name, rev, seq, record| {
+                let edited = self.change(&name(room), *seq, |name, rev, seq, record| {
                     if record.is_deleted {
                         return None;
                     }
@@ -71,6 +71,8 @@ impl Model {
                     record.edited = Some(2_000_000 + rev);
                     Some(edit(name, rev, seq, text))
                 });
+                // What is edited away is gone: who resumes gets the newest text.
+                self.retell(&name(room), edited, text);
             }
             Step::Delete(room, seq) => {
                 let deleted = self.change(&name(room), *seq, |name, rev, seq, record| {
@@ -78,14 +80,7 @@ impl Model {
                     record.is_deleted = true;
                     Some(delete(name, rev, seq))
                 });
-                let Some(room) = self.rooms.get_mut(&name(room)) else { return };
-                for change in &mut room.changes {
-                    if let Action::Edit { seq, text, .. } = change
-                        && Some(*seq) == deleted
-                    {
-                        *text = "".into();
-                    }
-                }
+                self.retell(&name(room), deleted, "");
             }
             Step::React(room, seq, user, emoji, is_removed) => {
                 let (user, emoji) = (format!("user {user}"), format!("emoji {emoji}"));
@@ -119,6 +114,18 @@ impl Model {
                 self.batch.push(change(&name, Action::Read { user: user.as_str().into(), seq }));
             }
             Step::Commit(_) | Step::Reopen | Step::Page(..) => {}
+        }
+    }
+
+    /// The edits of a message in the list of changes have another text.
+    fn retell(&mut self, name: &str, changed: Option<u64>, new: &str) {
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        for change in &mut room.changes {
+            if let Action::Edit { seq, text, .. } = change
+                && Some(*seq) == changed
+            {
+                *text = new.into();
+            }
         }
     }
 

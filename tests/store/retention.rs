@@ -57,7 +57,8 @@ static NOW: AtomicU64 = AtomicU64::new(0);
 #[test]
 fn st_11_messages_are_kept_for_so_long() {
     let dir = Dir::new("retention-age");
-    let options = Options { keep_ms: 1_000_000, now: || NOW.load(Ordering::Relaxed), ..Options::default() };
+    let now = || NOW.load(Ordering::Relaxed);
+    let options = Options { keep_ms: 1_000_000, settle_ms: 0, now, ..Options::default() };
     NOW.store(5_000_000, Ordering::Relaxed);
     let mut history = History::open_with(&dir.data(), options.clone());
     let said = |room: &str, seq: u64, time: u64| keyed(room, seq, "then", None, time);
@@ -109,5 +110,33 @@ fn rows_go_while_commits_follow_each_other_without_a_pause() {
     busy.go_on(&mut history, 400);
     let left = rows(&dir, "posts");
     assert!(left < 20_000, "{left} rows of 40,000 are left");
+    history.close();
+}
+
+#[test]
+fn nothing_is_removed_by_a_clock_that_is_wrong_for_a_moment() {
+    static WRONG: AtomicU64 = AtomicU64::new(0);
+    let dir = Dir::new("retention-leap");
+    let now = || 5_000_000 + WRONG.load(Ordering::Relaxed);
+    let options = Options { keep_ms: 1_000_000, now, ..Options::default() };
+    let mut history = History::open_with(&dir.data(), options.clone());
+    history.commit((1..=200).map(|seq| keyed("general", seq, "then", None, 5_000_000)).collect());
+    WRONG.store(315_576_000_000, Ordering::Relaxed);
+    // More than one look, and as many steps as commits ask for.
+    for seq in 201..=300 {
+        history.commit(vec![keyed("general", seq, "then", None, 5_000_000)]);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    assert_eq!(rows(&dir, "posts"), 300);
+    history.close();
+    // Not at a start with a clock that is wrong either.
+    let history = History::open_with(&dir.data(), options);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(rows(&dir, "posts"), 300);
+    history.close();
+    WRONG.store(0, Ordering::Relaxed);
+    let mut history =
+        History::open_with(&dir.data(), Options { keep_ms: 1_000_000, now, ..Options::default() });
+    assert_eq!(history.room("general", 500).recent.len(), 300);
     history.close();
 }

@@ -177,7 +177,12 @@ fn every_route_and_status_of_the_contract() {
     assert_eq!(api.server.wait(SOON).code(), Some(0), "as after SIGTERM");
     // A disk that fails is met below; a history that cannot be read takes more than that.
     let unmet = api.unmet();
-    let rest = ["delete /bans/{user} 503", "get /rooms/{room}/history 503", "get /rooms/{room}/members 503"];
+    let rest = [
+        "delete /bans/{user} 503",
+        "get /rooms 503",
+        "get /rooms/{room}/history 503",
+        "get /rooms/{room}/members 503",
+    ];
     let rest = [&rest[..], &["post /rooms/{room}/posts 503", "put /bans/{user} 503"]].concat();
     assert_eq!(unmet, rest, "in the contract and never met");
 }
@@ -215,6 +220,14 @@ fn posts(api: &mut Api) {
     for body in ["", "[]", "7", "{", r#"{"user":"Robot""#] {
         assert_eq!(api.ask("POST", POSTS, "/rooms/lobby/posts", Some(body)).status, 400, "{body:?}");
     }
+    for (body, field) in [
+        (r#"{"user":"Robot","text":"one","text":"two"}"#, "text"),
+        (r#"{"user":"Robot","us\u0065r":"Eve","text":"x"}"#, "user"),
+        (r#"{"user":"Robot","text":"x","more":{"a":[{"b":1,"b":2}]}}"#, "more.a.0.b"),
+    ] {
+        let answer = api.ask("POST", POSTS, "/rooms/lobby/posts", Some(body));
+        assert_eq!((answer.status, &answer.body["field"]), (400, &json!(field)), "{body}: {}", answer.body);
+    }
     assert_eq!(
         api.ask("POST", POSTS, "/rooms/%40Ada/posts", Some(said)).status,
         422,
@@ -240,6 +253,11 @@ fn reads(api: &mut Api) {
     assert_eq!((seqs, &page.body["more"]), (vec![&json!(2), &json!(3)], &json!(true)));
     let bad = api.ask("GET", HISTORY, "/rooms/lobby/history?limit=many", None);
     assert_eq!((bad.status, &bad.body["field"]), (422, &json!("limit")));
+    for query in ["limit=1&limit=2", "limit=1&before=4&l%69mit=1", "x=1&x=1"] {
+        let twice = api.ask("GET", HISTORY, &format!("/rooms/lobby/history?{query}"), None);
+        let field = if query.starts_with('x') { "x" } else { "limit" };
+        assert_eq!((twice.status, &twice.body["field"]), (400, &json!(field)), "{query}");
+    }
     assert_eq!(api.ask("GET", HISTORY, "/rooms/%ff/history", None).status, 400);
     let members = api.ask("GET", MEMBERS, "/rooms/lobby/members", None);
     assert_eq!((&members.body["count"], &members.body["members"][0]["user"]), (&json!(1), &json!("Ada")));
@@ -248,6 +266,11 @@ fn reads(api: &mut Api) {
     let rooms = api.ask("GET", "/rooms", "/rooms", None);
     let lobby = rooms.body["rooms"].as_array().unwrap().iter().find(|room| room["room"] == "lobby").unwrap();
     assert_eq!((&lobby["seq"], &lobby["members"]), (&json!(5), &json!(1)));
+    assert_eq!(rooms.body["more"], false);
+    for (query, status) in [("limit=0", 422), ("limit=x", 422), ("after=a&after=b", 400), ("limit=5000", 200)]
+    {
+        assert_eq!(api.ask("GET", "/rooms", &format!("/rooms?{query}"), None).status, status, "{query}");
+    }
     let contract = api.ask("GET", "/openapi.json", "/openapi.json", None);
     assert_eq!(contract.body, api.contract);
 }
@@ -479,4 +502,73 @@ fn requests_follow_each_other_on_one_connection() {
         assert_eq!((head.status, &ack["seq"]), (201, &json!(i)), "{ack}");
         assert_eq!(client.response().0.status, 200);
     }
+}
+
+#[test]
+fn rooms_on_the_disk_are_listed_after_a_restart_a_page_at_a_time() {
+    let data = Scratch::new("rooms", b"");
+    std::fs::remove_file(data.path()).unwrap();
+    let token = Scratch::new("api-token", format!("{TOKEN}\n").as_bytes());
+    let start = || {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--posts-per-second", "0", "--data", data.path()];
+        Launch::switchboard(&args).args(&["--api-token-file", token.path()]).start()
+    };
+    let ask = |server: &Server, method: &str, path: &str, body: &str| -> Value {
+        let mut client = Client::connect(server.addr);
+        let len = body.len();
+        let request = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {len}\r\n\r\n{body}"
+        );
+        client.send(request.as_bytes());
+        serde_json::from_slice(&client.response().1).unwrap()
+    };
+    let list = |server: &Server, query: &str| {
+        let page = ask(server, "GET", &format!("/rooms?{query}"), "");
+        let rooms = page["rooms"].as_array().unwrap();
+        let rooms: Vec<(String, u64, u64)> = rooms
+            .iter()
+            .map(|room| {
+                (
+                    room["room"].as_str().unwrap().into(),
+                    room["seq"].as_u64().unwrap(),
+                    room["members"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        (rooms, page["more"].as_bool().unwrap())
+    };
+    let mut server = start();
+    for (nth, room) in ["a", "b", "éa", "9", "general", "zebra", "[x]"].iter().enumerate() {
+        for _ in 0..=nth {
+            let path = format!("/rooms/{}/posts", room.replace('é', "%C3%A9"));
+            let posted = ask(&server, "POST", &path, r#"{"user":"Robot","text":"x"}"#);
+            assert_eq!(posted["type"], "ack", "{posted}");
+        }
+    }
+    server.signal("TERM");
+    server.wait(SOON);
+    let server = start();
+    let _ada = member(&server, "Ada");
+    let all = [
+        ("9", 4, 0),
+        ("[x]", 7, 0),
+        ("a", 1, 0),
+        ("b", 2, 0),
+        ("general", 5, 0),
+        ("lobby", 0, 1),
+        ("zebra", 6, 0),
+        ("éa", 3, 0),
+    ];
+    let all: Vec<(String, u64, u64)> =
+        all.iter().map(|(room, seq, members)| ((*room).to_owned(), *seq, *members)).collect();
+    assert_eq!(list(&server, ""), (all.clone(), false));
+    let (mut paged, mut after, mut more) = (Vec::new(), String::new(), true);
+    while more {
+        let (page, is_more) = list(&server, &format!("limit=3&after={}", after.replace('é', "%C3%A9")));
+        assert!(page.len() == 3 || !is_more, "{page:?}");
+        after = page.last().unwrap().0.clone();
+        paged.extend(page);
+        more = is_more;
+    }
+    assert_eq!(paged, all);
 }

@@ -18,6 +18,8 @@ mod ops;
 mod page;
 mod peers;
 mod policy;
+mod prometheus;
+mod settings;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;

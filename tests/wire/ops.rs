@@ -8,17 +8,25 @@ use std::process::{Command, Stdio};
 use prometheus_parse::{Scrape, Value};
 
 use crate::support::{
-    BINARY, CLOSE, Client, FIN, KEY, Launch, SOON, Server, TEXT, frame, head_of, millis, text,
+    BINARY, CLOSE, Client, FIN, Head, KEY, Launch, SOON, Server, TEXT, frame, head_of, millis, text,
     upgrade_request, upgrade_with, wait_until,
 };
 
 /// What a plain GET is answered: status and body.
 #[track_caller]
 pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+    let (head, body) = get_with(addr, path, "");
+    (head.status, body)
+}
+
+/// The same with more fields, and with the whole head of the answer.
+#[track_caller]
+pub(crate) fn get_with(addr: SocketAddr, path: &str, fields: &str) -> (Head, String) {
     let mut client = Client::connect(addr);
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}\r\n");
+    client.send(request.as_bytes());
     let (head, body) = client.response();
-    (head.status, String::from_utf8(body).unwrap())
+    (head, String::from_utf8(body).unwrap())
 }
 
 /// The metrics, read by a parser that is not ours.
@@ -29,7 +37,6 @@ impl Metrics {
     pub(crate) fn of(addr: SocketAddr) -> Self {
         let (status, body) = get(addr, "/metrics");
         assert_eq!(status, 200);
-        assert!(body.ends_with("# EOF\n"), "OpenMetrics 1.0");
         let lines = body.lines().map(|line| Ok(line.to_owned()));
         Self(Scrape::parse(lines).expect("the metrics parse"))
     }
@@ -130,7 +137,8 @@ fn every_metric_is_explained_and_everything_explained_is_there() {
     let mut shown: Vec<String> = Vec::new();
     for line in text.lines() {
         if let Some((name, kind)) = line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' ')) {
-            shown.push(if kind == "counter" { format!("{name}_total") } else { name.to_owned() });
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            shown.push(name.to_owned());
         }
     }
     assert!(shown.len() > 30, "{shown:?}");
@@ -213,9 +221,12 @@ fn promise_10_each_close_is_logged_with_its_reason() {
     let port = polite.stream.local_addr().unwrap().port();
     polite.send(&frame(FIN | CLOSE, b"\x03\xe8bye\tnow"));
     polite.expect_close(1000);
-    let line = server.wait_for_log(&format!("peer=127.0.0.1:{port}"));
-    assert!(line.contains("closed") && line.contains("code=1000") && line.contains("silent_ms="), "{line}");
-    assert!(line.contains("queued=") && line.contains("closed by the peer: \"bye\\tnow\""), "{line}");
+    let line = server.wait_for_log(&format!("closed peer=127.0.0.1:{port}"));
+    assert!(line.contains("code=1000") && line.contains("silent_ms="), "{line}");
+    assert!(
+        line.contains("queued=") && line.contains(r#"reason="closed by the peer: \"bye\\tnow\"""#),
+        "{line}"
+    );
     let mut rude = Client::open(server.addr);
     rude.send(&frame(BINARY | 0x70, b""));
     rude.expect_close(1002);
@@ -283,9 +294,15 @@ impl Drop for Scratch {
 
 /// Runs the binary to its end: status, standard output, standard error.
 pub(crate) fn run(args: &[&str], input: &str) -> (i32, String, String) {
+    run_with(args, &[], input)
+}
+
+/// The same with these variables in the environment.
+pub(crate) fn run_with(args: &[&str], variables: &[(&str, &str)], input: &str) -> (i32, String, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_switchboard"))
         .args(args)
         .env_remove("PORT")
+        .envs(variables.iter().copied())
         .env("NO_COLOR", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -333,8 +350,10 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
 
 #[test]
 fn pr_11_what_is_wrong_with_a_setting_is_said_by_name() {
-    let cases: [(&str, &[&str]); 7] = [
-        ("max-conections = 3", &["unknown key `max-conections`"]),
+    let cases: [(&str, &[&str]); 9] = [
+        ("max-conections = 3", &["unknown key `max-conections`", "did you mean `max-connections`?"]),
+        ("max_connections = 3", &["unknown key `max_connections`", "did you mean `max-connections`?"]),
+        ("data = \"x\"", &["unknown key `data`"]),
         ("max-connections = \"many\"", &["--max-connections", "many"]),
         ("max-connections = -1", &["--max-connections", "-1"]),
         ("max-connections = 1.5", &["`max-connections` cannot be of type float"]),
@@ -369,4 +388,121 @@ fn a_message_is_counted_once_however_it_comes() {
         ("switchboard_messages_total", "direction=in", 4),
         ("switchboard_messages_total", "direction=out", 4),
     ]);
+}
+
+/// A directory that is not there yet, within one that goes with the value.
+pub(crate) fn fresh() -> (Scratch, String) {
+    let scratch = Scratch::new("beside", b"");
+    let data = format!("{}.data", scratch.path());
+    (scratch, data)
+}
+
+#[test]
+fn a_long_path_leaves_the_log_in_json() {
+    for (path, format) in
+        [("x".repeat(10_000), "json"), ("%7f\u{9b}é".repeat(2000), "json"), ("x".repeat(10_000), "text")]
+    {
+        let server = Launch::serve().env("RUST_LOG", "debug").args(&["--log-format", format]).start();
+        let request = format!(
+            "GET /{path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        );
+        let _ = head_of(server.addr, request.as_bytes());
+        let _open = Client::open(server.addr);
+        server.wait_for_log("connected");
+        for line in server.log() {
+            assert!(line.len() <= 4096 && !line.contains(|c: char| c.is_control()), "{line:?}");
+            if format == "json" {
+                serde_json::from_str::<serde_json::Value>(&line)
+                    .unwrap_or_else(|error| panic!("{line}: {error}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn values_with_spaces_are_quoted_in_lines_for_people() {
+    let server = Launch::fanout().env("RUST_LOG", "debug").start();
+    let mut rude = Client::open(server.addr);
+    let line = server.wait_for_log("connected");
+    assert!(
+        line.contains(" DEBUG ") && line.contains(" peer=127.0.0.1:") && line.ends_with(" path=/"),
+        "{line}"
+    );
+    rude.send(&frame(BINARY | 0x70, b""));
+    rude.expect_close(1002);
+    let line = server.wait_for_log("code=1002");
+    assert!(line.contains(" reason=\"protocol error") && line.contains(" queued="), "{line}");
+}
+
+#[test]
+fn no_secret_is_in_the_log_at_any_level() {
+    let (api, key) =
+        (Scratch::new("api", b"the-secret-of-the-api-0123456789"), Scratch::new("key", &[b'k'; 40]));
+    let (_, token, _) = run(&["token", "mint", "--key", key.path(), "--user", "Ada"], "");
+    let token = token.trim();
+    let forged = format!("{}x", &token[..token.len() - 1]);
+    for format in ["text", "json"] {
+        let server = Launch::serve()
+            .env("RUST_LOG", "trace")
+            .args(&["--api-token-file", api.path(), "--token-key", key.path(), "--log-format", format])
+            .start();
+        for token in [token, &forged] {
+            for path in ["/ws", "/", "/nowhere", "/metrics", "/api/v1/rooms", "/readyz"] {
+                let target = format!("{path}?a=b&token={token}");
+                let _ = get_with(
+                    server.addr,
+                    &target,
+                    &format!("Authorization: Bearer {token}\r\nCookie: t={token}\r\n"),
+                );
+                let _ = head_of(server.addr, upgrade_request(&target, "").as_bytes());
+                let _ = head_of(
+                    server.addr,
+                    upgrade_request(&format!("{path}?token={token}\x01"), "").as_bytes(),
+                );
+                let _ =
+                    head_of(server.addr, upgrade_request(&target, "Sec-WebSocket-Version: 7\r\n").as_bytes());
+            }
+            let (mut client, _) =
+                Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n");
+            client.send(&text(&format!(r#"{{"type":"hello","token":"{token}","id":1}}"#)));
+            client.message();
+        }
+        let _ = get_with(
+            server.addr,
+            "/api/v1/rooms",
+            "Authorization: Bearer the-secret-of-the-api-0123456789\r\n",
+        );
+        let _ = get_with(server.addr, "/api/v1/rooms?token=the-secret-of-the-api-0123456789", "");
+        server.wait_for_log("connected");
+        let parts: Vec<&str> =
+            token.split('.').chain(forged.split('.')).chain(["the-secret-of", "kkkkkkkk"]).collect();
+        for line in server.log() {
+            assert!(parts.iter().all(|part| !line.contains(part)), "{line}");
+        }
+    }
+}
+
+#[test]
+fn secrets_that_everybody_can_read_are_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode =
+        |path: &str, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let (api, key) =
+        (Scratch::new("api", b"the-secret-of-the-api-0123456789"), Scratch::new("key", &[b'k'; 40]));
+    let (_scratch, data) = fresh();
+    std::fs::create_dir(&data).unwrap();
+    for (others, warnings) in [(0o600, 0), (0o640, 0), (0o644, 3), (0o602, 3)] {
+        mode(api.path(), others);
+        mode(key.path(), others);
+        mode(&data, others | 0o100);
+        let server = Launch::switchboard(&["serve", "--listen", "127.0.0.1:0", "--data", &data])
+            .args(&["--api-token-file", api.path(), "--token-key", key.path()])
+            .start();
+        let log = server.log();
+        let found: Vec<&String> = log.iter().filter(|line| line.contains("chmod o-rwx")).collect();
+        assert_eq!(found.len(), warnings, "{others:o}: {log:?}");
+        for path in [api.path(), key.path(), &data] {
+            assert!(warnings == 0 || found.iter().any(|line| line.contains(path)), "{path}: {found:?}");
+        }
+    }
 }

@@ -119,6 +119,102 @@ fn ch_17_a_public_key_is_never_a_secret() {
 }
 
 #[test]
+fn ch_17_nothing_that_others_know_is_ever_a_secret() {
+    let (private, public) = pair(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
+    let (ed_private, ed_public) = pair(&["-algorithm", "ed25519"]);
+    let ec = pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let certificate = openssl(&["req", "-x509", "-key", private.path(), "-subj", "/CN=x", "-outform", "PEM"]);
+    let read = |file: &Scratch| std::fs::read(file.path()).unwrap();
+    let der = openssl(&["pkey", "-pubin", "-in", public.path(), "-outform", "DER"]);
+    let ed_der = openssl(&["pkey", "-pubin", "-in", ed_public.path(), "-outform", "DER"]);
+    let pkcs1 = openssl(&["rsa", "-pubin", "-in", public.path(), "-RSAPublicKey_out", "-outform", "DER"]);
+    let body: String =
+        String::from_utf8(read(&public)).unwrap().lines().filter(|line| !line.starts_with('-')).collect();
+    let utf16: Vec<u8> = read(&public).iter().flat_map(|octet| [*octet, 0]).collect();
+    let jwk = r#"{"kty":"oct","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}"#;
+    let ssh = "AAAAC3NzaC1lZDI1NTE5AAAAIJ8bVvVwXqN2hVh0tPYjJxSxUqkUCvJqAY5vWW3hrxVZ";
+    let hex = der.iter().fold(String::new(), |hex, octet| format!("{hex}{octet:02X}"));
+    let pem_in_base64 = base64(&read(&public));
+    let escaped = String::from_utf8(read(&public)).unwrap().replace('\n', "\\n");
+    let token = mint(&Scratch::new("secret", SECRET), &[]);
+    let jwks = format!("\u{feff} {{\"keys\":[{jwk}]}}");
+    let (open_ssh, authorized) =
+        (format!("ssh-ed25519 {ssh} ada@example"), format!("no-pty ssh-ed25519 {ssh}"));
+    let refused: &[(&str, &[u8])] = &[
+        ("DER", &der),
+        ("DER of Ed25519", &ed_der),
+        ("PKCS#1", &pkcs1),
+        ("DER and a line end", &[&der[..], b"\n"].concat()),
+        ("base64", body.as_bytes()),
+        ("hexadecimal digits", hex.as_bytes()),
+        ("PEM in base64", pem_in_base64.as_bytes()),
+        ("PEM on one line", escaped.as_bytes()),
+        ("UTF-16", &[b"\xFF\xFE", &utf16[..]].concat()),
+        ("UTF-16 without a mark", &utf16),
+        ("JWK", jwk.as_bytes()),
+        ("JWKS", jwks.as_bytes()),
+        ("OpenSSH", open_ssh.as_bytes()),
+        ("a line of authorized_keys", authorized.as_bytes()),
+        ("OpenSSH without its type", ssh.as_bytes()),
+        ("SSH2", b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n"),
+        ("a certificate", &certificate),
+        ("a certificate behind a comment", &[b"subject=x\n\n", &certificate[..]].concat()),
+        ("an elliptic curve", &read(&ec.1)),
+        ("a private key", &read(&private)),
+        ("a private key of Ed25519 with a mark", &[b"\xEF\xBB\xBF", &read(&ed_private)[..]].concat()),
+        ("DER of a private key", &openssl(&["pkey", "-in", private.path(), "-outform", "DER"])),
+        ("XML", b"<RSAKeyValue><Modulus>AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA</Modulus></RSAKeyValue>"),
+        ("a token", token.as_bytes()),
+        ("several lines", b"untrusted comment: minisign public key\nRWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3\n"),
+        ("a secret with a mark", &[b"\xEF\xBB\xBF", SECRET].concat()),
+    ];
+    for (what, content) in refused {
+        let key = Scratch::new("key", content);
+        let (code, out, said) = run(&["token", "check", "--token-key", key.path()], &token);
+        assert_eq!((code, &*out), (2, ""), "{what}: {said}");
+        assert!(said.contains(key.path()) && said.contains("this "), "{what}: {said}");
+        let (code, ..) =
+            run(&["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--api-token-file", key.path()], "");
+        assert_eq!(code, 2, "{what} is no secret of the API either");
+    }
+    // The same public keys in PEM are taken as what they are, whatever stands before them.
+    let (rsa_token, ed_token) = (mint(&private, &[]), mint(&ed_private, &[]));
+    for (public, token) in [(&public, &rsa_token), (&ed_public, &ed_token)] {
+        for before in
+            [&b""[..], b"\xEF\xBB\xBF", b"# our key\n", b"\n\n", b"Bag Attributes\n    localKeyID: 01\n"]
+        {
+            let key = Scratch::new("key", &[before, &read(public)[..]].concat());
+            let (code, _, said) = run(&["token", "check", "--token-key", key.path()], token);
+            assert_eq!(code, 0, "{}: {said}", before.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn ch_17_a_public_key_in_a_set_is_no_secret_either() {
+    let (_, public) = pair(&["-algorithm", "ed25519"]);
+    let pem = std::fs::read(public.path()).unwrap();
+    let set = format!(r#"{{"keys":[{{"kty":"oct","k":"{}"}}]}}"#, base64(&pem));
+    let set = Scratch::new("jwks.json", set.as_bytes());
+    let (code, _, said) = run(&["token", "check", "--token-jwks", set.path()], "x");
+    assert!(code == 2 && said.contains("none of the keys"), "{said}");
+    // What is not known, or for another purpose, is passed over.
+    let secret = base64(&SECRET[..32]);
+    let set = format!(
+        r#"{{"keys":[{{"kty":"AKP","pub":"AA"}},{{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}},{{"kty":"oct"}},
+            {{"kty":"oct","k":"{secret}","use":"enc","kid":"a"}},{{"kty":"oct","k":"{secret}","key_ops":["sign"],"kid":"b"}},
+            {{"kty":"oct","k":"{secret}","kid":"c"}}]}}"#
+    );
+    let set = Scratch::new("jwks.json", set.as_bytes());
+    let key = Scratch::new("secret", SECRET);
+    for (kid, status) in [("a", 2), ("b", 2), ("c", 0)] {
+        let (code, _, said) =
+            run(&["token", "check", "--token-jwks", set.path()], &mint(&key, &["--key-id", kid]));
+        assert_eq!(code, status, "{kid}: {said}");
+    }
+}
+
+#[test]
 fn a_key_that_is_no_good_is_refused_by_name() {
     let short = Scratch::new("short", b"hunter2");
     let pem = Scratch::new("broken.pem", b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n");
@@ -270,4 +366,100 @@ fn base64(octets: &[u8]) -> String {
         }
     }
     text
+}
+
+#[test]
+fn a_person_is_their_subject_and_shown_by_their_name() {
+    let key = Scratch::new("secret", SECRET);
+    let data = Scratch::new("data", b"");
+    std::fs::remove_file(data.path()).unwrap();
+    let start = || {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--data", data.path(), "--token-key", key.path()];
+        Launch::switchboard(&args).start()
+    };
+    let token = |subject: &str, name: &str| {
+        let args = [
+            "token",
+            "mint",
+            "--key",
+            key.path(),
+            "--user",
+            subject,
+            "--name",
+            name,
+            "--room",
+            "*:join,post,moderate",
+        ];
+        run(&args, "").1.trim().to_owned()
+    };
+    let (long, other) = (format!("auth0|{}", "5".repeat(249)), "google-oauth2|103698120938");
+    let mut server = start();
+    let (mut first, welcome) = hello(&server, &json!({ "token": token(&long, "Ada") }));
+    assert_eq!((&welcome["user"], &welcome["verified"]), (&json!("Ada"), &json!(true)), "{welcome}");
+    said(&mut first, &json!({ "type": "join", "room": "lobby", "id": 2 }));
+    let acked = said(&mut first, &json!({ "type": "post", "room": "lobby", "text": "mine", "id": 3 }));
+    assert_eq!(acked["type"], "ack", "{acked}");
+    // Nobody else is Ada, in any spelling, while she is here, when she is gone, and after a restart.
+    let mut first = Some(first);
+    for round in 0..3 {
+        let (_, refused) = hello(&server, &json!({ "token": token(other, "ADA") }));
+        assert_eq!(
+            (&refused["code"], &refused["field"]),
+            (&json!("forbidden"), &json!("token")),
+            "{refused}"
+        );
+        if round == 0 {
+            drop(first.take());
+        } else if round == 1 {
+            server.signal("TERM");
+            server.wait(secs(10));
+            server = start();
+        }
+    }
+    let (_, welcome) = hello(&server, &json!({ "token": token(&long, "Ada") }));
+    assert_eq!(welcome["user"], "Ada", "{welcome}");
+    let (_, welcome) = hello(&server, &json!({ "token": token(other, "Ada B") }));
+    assert_eq!(welcome["user"], "Ada B", "{welcome}");
+    // Who takes another name leaves none behind, and a ban goes with the person.
+    let (_, welcome) = hello(&server, &json!({ "token": token(&long, "Lovelace") }));
+    assert_eq!(welcome["user"], "Lovelace", "{welcome}");
+    let (mut moderator, _) = hello(&server, &json!({ "token": token("boss", "Boss") }));
+    let (mut live, welcome) = hello(&server, &json!({ "token": token(&long, "Lovelace") }));
+    assert_eq!(welcome["user"], "Lovelace", "{welcome}");
+    let banned = said(&mut moderator, &json!({ "type": "ban", "user": "Ada", "id": 9 }));
+    assert_eq!(banned["type"], "ack", "{banned}");
+    let bye: Value = answer(&mut live);
+    assert_eq!((&bye["type"], &bye["reason"]), (&json!("bye"), &json!("banned")), "{bye}");
+    for name in ["Ada", "Lovelace", "Yet another"] {
+        let (_, refused) = hello(&server, &json!({ "token": token(&long, name) }));
+        assert_ne!(refused["type"], "welcome", "{name}: {refused}");
+    }
+    // The copy of the history knows them, too.
+    let copy = format!("{}.copy", data.path());
+    assert_eq!(run(&["backup", "--data", data.path(), &copy], "").0, 0);
+    let args = ["serve", "--listen", "127.0.0.1:0", "--data", &copy, "--token-key", key.path()];
+    let server = Launch::switchboard(&args).start();
+    let (_, refused) = hello(&server, &json!({ "token": token(other, "Ada") }));
+    assert_eq!(refused["code"], "forbidden", "{refused}");
+    std::fs::remove_dir_all(copy).unwrap();
+}
+
+#[test]
+fn the_claim_with_the_name_is_chosen_by_a_flag_and_named_where_it_is_too_long() {
+    let key = Scratch::new("secret", SECRET);
+    let long = "x".repeat(33);
+    let token = mint(&key, &["--name", &long]);
+    refused(&key, &[], &token, "`name` is longer than");
+    let token = mint(&key, &["--name", "Countess"]);
+    for (args, user) in [
+        (&[][..], "Countess"),
+        (&["--token-name-claim", "sub"], "Ada"),
+        (&["--token-name-claim", "nick"], "Ada"),
+    ] {
+        let (code, out, said) = run(&[&["token", "check", "--token-key", key.path()], args].concat(), &token);
+        assert!(code == 0 && out.contains(&format!("user     {user}\n")), "{out}{said}");
+    }
+    let (code, token, _) = run(&["token", "mint", "--key", key.path(), "--user", &"s".repeat(256)], "");
+    assert_eq!(code, 0);
+    refused(&key, &[], &token, "`sub` is longer than 255");
 }

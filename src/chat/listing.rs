@@ -1,0 +1,83 @@
+//! The list of rooms, for other parts of the server: those on the disk and those in memory, by name, a page at a time.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::answers::Asker;
+use super::ask::Ask;
+use super::{Chat, Refusal};
+use crate::app::Context;
+use crate::store::{Request, RoomHead};
+
+/// Rooms of one page.
+pub const MAX_ROOMS_LISTED: usize = 1000;
+
+#[derive(Debug, Serialize)]
+struct RoomList<'a> {
+    rooms: Vec<Listed<'a>>,
+    /// There are rooms behind the last one.
+    more: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    room: &'a str,
+    members: usize,
+    seq: u64,
+}
+
+impl Chat {
+    /// Lists at most `limit` rooms whose names come after `after`. The answer is among those of [`Self::take_answered`].
+    pub fn list_rooms<C: Context>(&mut self, ctx: &mut C, request: u64, after: &str, limit: usize) {
+        let limit = limit.min(MAX_ROOMS_LISTED);
+        if !self.durable.is_on_disk() {
+            return self.answer_rooms(ctx, request, after, limit, Vec::new());
+        }
+        let ask = Ask::Rooms { request, after: after.into(), limit };
+        let asked =
+            self.durable.ask(ask, |ask| Request::Rooms { ask, after: after.into(), limit: limit + 1 });
+        if let Err(refusal) = asked {
+            self.voice.refuse(ctx, &Asker::Request(request), &refusal);
+        }
+    }
+
+    /// The rooms on the disk.
+    pub(super) fn rooms_came<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        number: u64,
+        rooms: Result<Vec<RoomHead>, String>,
+    ) {
+        let Some(Ask::Rooms { request, after, limit }) = self.durable.asks.remove(&number) else { return };
+        match rooms {
+            Ok(rooms) => self.answer_rooms(ctx, request, &after, limit, rooms),
+            Err(_) => self.voice.refuse(ctx, &Asker::Request(request), &Refusal::unavailable()),
+        }
+    }
+
+    fn answer_rooms<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        request: u64,
+        after: &str,
+        limit: usize,
+        stored: Vec<RoomHead>,
+    ) {
+        // Behind the last one of a full page there may be others on the disk.
+        let end: Option<Arc<str>> = stored.get(limit).map(|room| Arc::clone(&room.name));
+        let is_wanted = |name: &str| name > after && end.as_deref().is_none_or(|end| name <= end);
+        let open = self.rooms().into_iter().filter(|room| is_wanted(&room.name));
+        let mut rooms: Vec<(Arc<str>, usize, u64)> =
+            open.map(|room| (room.name, room.members, room.seq)).collect();
+        rooms.extend(stored.into_iter().map(|room| (room.name, 0, room.seq)));
+        // Of a room that is in both places the state in memory comes first, and stays.
+        rooms.sort_by(|a, b| a.0.cmp(&b.0));
+        rooms.dedup_by(|later, earlier| later.0 == earlier.0);
+        let more = rooms.len() > limit;
+        rooms.truncate(limit);
+        let rooms =
+            rooms.iter().map(|(room, members, seq)| Listed { room, members: *members, seq: *seq }).collect();
+        self.voice.reply(ctx, &Asker::Request(request), &RoomList { rooms, more });
+    }
+}
