@@ -12,11 +12,13 @@ use crate::store::{Record, Request};
 #[derive(Debug)]
 pub(super) enum Ask {
     /// `history`.
-    History { asker: Asker, room: u32, limit: usize, rev: u64 },
+    History { asker: Asker, room: u32, limit: usize, rev: u64, end: Option<u64> },
     /// `search`.
     Search { asker: Asker, room: u32, rev: u64 },
     /// The message that is to be changed.
     Change { asker: Asker, actor: Actor, room: u32, command: Command<'static> },
+    /// `conversations`.
+    Pairs { asker: Asker, actor: Actor, limit: usize },
     /// The older part of what a join tells.
     JoinPage(u64),
     /// How far the one who joins has read.
@@ -48,12 +50,7 @@ impl Chat {
         ask: Ask,
         request: impl FnOnce(u64) -> Request,
     ) -> Result<(), Refusal> {
-        let most = self.options.limits.max_asks;
-        if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn))
-            && usize::from(session.asks) >= most
-        {
-            return Err(Refusal::later(Code::RateLimited, 100, "wait for the answers to earlier questions"));
-        }
+        self.check_asks(asker)?;
         self.durable.ask(ask, request)?;
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
             session.asks += 1;
@@ -61,6 +58,17 @@ impl Chat {
         self.rooms.wake(room);
         self.rooms[room].asks += 1;
         Ok(())
+    }
+
+    /// Whether somebody may ask the store one question more.
+    pub(super) fn check_asks(&mut self, asker: &Asker) -> Result<(), Refusal> {
+        let most = self.options.limits.max_asks;
+        match asker.conn().and_then(|conn| self.people.session(conn)) {
+            Some(session) if usize::from(session.asks) >= most => {
+                Err(Refusal::later(Code::RateLimited, 100, "wait for the answers to earlier questions"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// An answer came.
@@ -96,11 +104,11 @@ impl Chat {
         records: Result<Vec<Record>, String>,
     ) {
         match ask {
-            Ask::History { asker, room, limit, rev } => {
+            Ask::History { asker, room, limit, rev, end } => {
                 self.answered(&asker, room);
                 match records {
                     _ if !self.is_present(&asker) => {}
-                    Ok(records) => self.tell_history(ctx, &asker, room, records, (limit, rev)),
+                    Ok(records) => self.tell_history(ctx, &asker, room, records, (limit, rev, end)),
                     Err(reason) => self.voice.refuse(ctx, &asker, &failed(&reason)),
                 }
                 self.rest_room(ctx, room);
@@ -138,8 +146,8 @@ impl Chat {
                 self.join_goes_on(ctx, join);
             }
             Ask::JoinMark(join) => self.join_goes_on(ctx, join),
-            // Answered with another event.
-            Ask::Rooms { .. } => {}
+            // Answered by events of their own.
+            Ask::Rooms { .. } | Ask::Pairs { .. } => {}
         }
     }
 

@@ -3,8 +3,9 @@
 use super::answers::Asker;
 use super::command::{Command, Id};
 use super::direct::pair_room;
+use super::history::Range;
 use super::names;
-use super::notice::Farewell;
+use super::notice::{Farewell, Pong};
 use super::permission::Right;
 use super::room::{Kind, Phase};
 use super::session::{Actor, Joining, Waiting};
@@ -154,6 +155,13 @@ impl Chat {
     ) -> Result<(), Refusal> {
         match command {
             Command::Direct { to, text, key } => self.direct(ctx, asker, actor, &to, &text, key.as_deref()),
+            Command::Conversations { page, limit } => {
+                self.conversations(ctx, asker, actor, page.as_deref(), limit)
+            }
+            Command::Ping => {
+                self.voice.reply(ctx, asker, &Pong { id: asker.id() });
+                Ok(())
+            }
             Command::Ban { user, seconds, reason } => {
                 self.ban(ctx, asker, actor, &user, seconds, reason.as_deref())
             }
@@ -195,7 +203,9 @@ impl Chat {
             command @ (Command::Edit { .. } | Command::Delete { .. } | Command::React { .. }) => {
                 self.change(ctx, asker, actor, room, command)
             }
-            Command::History { before, limit, .. } => self.history(ctx, asker, room, before, limit),
+            Command::History { before, after, limit, .. } => {
+                self.history(ctx, asker, room, &Range { before, after }, limit)
+            }
             Command::Search { query, limit, .. } => self.search(ctx, asker, room, &query, limit),
             Command::Leave { .. } => self.leave(ctx, asker, actor, room),
             Command::Who { .. } => {
@@ -255,7 +265,7 @@ impl Chat {
         command: &Command<'_>,
         other: &str,
     ) -> Result<u32, Refusal> {
-        if !matches!(command, Command::History { .. } | Command::Search { .. }) {
+        if !matches!(command, Command::History { .. } | Command::Search { .. } | Command::Read { .. }) {
             return Err(Refusal::field(
                 Code::BadField,
                 "room",

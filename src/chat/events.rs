@@ -36,6 +36,7 @@ impl Chat {
             }
             Event::Opened { room, state } => self.opened(ctx, &room, state),
             Event::Page { ask, records } => self.page_came(ctx, ask, records),
+            Event::Pairs { ask, pairs } => self.pairs_came(ctx, ask, pairs),
             Event::Mark { ask, seq } => self.mark_came(ctx, ask, seq),
             Event::Rooms { ask, rooms } => self.rooms_came(ctx, ask, rooms),
         }

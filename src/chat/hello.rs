@@ -26,8 +26,9 @@ impl Chat {
                 self.voice.refuse(ctx, &asker, &refusal);
                 let is_nobody = self.people.session(conn).is_some_and(|session| session.user.is_none());
                 let name = user.filter(|_| is_nobody).and_then(|user| super::names::user(user, "user").ok());
-                if name.is_some_and(|name| self.ban_of(&super::names::fold(&name), ctx.now()).is_some()) {
-                    self.dismiss_banned(ctx, conn);
+                let ban = name.and_then(|name| self.ban_of(&super::names::fold(&name), ctx.now()));
+                if let Some(until) = ban.map(|ban| ban.until) {
+                    self.dismiss_banned(ctx, conn, until);
                 }
             }
         }
@@ -113,9 +114,11 @@ impl Chat {
         let folded: Arc<str> = super::names::fold(&name).as_ref().into();
         self.hold_name(&folded, &claims.subject)?;
         // A ban is the person's, not the name's.
-        if self.holders.all_names(&folded).iter().any(|name| self.ban_of(name, ctx.now()).is_some()) {
+        let names = self.holders.all_names(&folded);
+        let ban = names.iter().find_map(|name| self.ban_of(name, ctx.now()));
+        if let Some(until) = ban.map(|ban| ban.until) {
             let refusal = Refusal::field(Code::Forbidden, "user", "banned");
-            self.dismiss_banned(ctx, conn);
+            self.dismiss_banned(ctx, conn, until);
             return Err(refusal);
         }
         let now = ctx.now();
@@ -190,9 +193,20 @@ impl Chat {
         message: &str,
         code: CloseCode,
     ) {
+        self.dismiss_until(ctx, conn, (reason, message, code), None);
+    }
+
+    /// The same; with the milliseconds after which it may come back.
+    pub(super) fn dismiss_until<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        (reason, message, code): (Farewell, &str, CloseCode),
+        retry_after_ms: Option<u64>,
+    ) {
         let Some(session) = self.people.session(conn) else { return };
         match session.dialect {
-            Dialect::V1 => self.voice.bye(ctx, conn, reason, message, None),
+            Dialect::V1 => self.voice.bye(ctx, conn, reason, message, retry_after_ms),
             Dialect::Tutorial => self.voice.farewell(ctx, conn, message),
         }
         self.detach(ctx, conn);

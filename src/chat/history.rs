@@ -28,6 +28,26 @@ pub(super) struct Scan {
     found: Vec<u64>,
 }
 
+/// Which part of a history is wanted: the newest messages before a number, or the oldest after one.
+#[derive(Debug)]
+pub(super) struct Range {
+    pub(super) before: Option<u64>,
+    pub(super) after: Option<u64>,
+}
+
+impl Range {
+    /// The same as a number before which the newest messages are wanted, and how many of them. With `after` also the number
+    /// before which there may be more.
+    fn page(&self, oldest: u64, newest: u64, limit: usize) -> (u64, usize, Option<u64>) {
+        let end = self.before.unwrap_or(u64::MAX).min(newest + 1);
+        let Some(after) = self.after else { return (end, limit, None) };
+        // The numbers of a room have no gaps.
+        let first = after.saturating_add(1).max(oldest);
+        let count = end.saturating_sub(first).min(limit as u64);
+        (first.saturating_add(count).min(end), count as usize, Some(end))
+    }
+}
+
 impl Chat {
     /// The oldest message that may be shown. The rule about ages is asked anew each time: a clock that is wrong for a moment
     /// hides messages for that moment only.
@@ -58,38 +78,47 @@ impl Chat {
         ctx: &mut C,
         asker: &Asker,
         room: u32,
-        before: Option<u64>,
+        range: &Range,
         limit: Option<u64>,
     ) -> Result<(), Refusal> {
         let state = &self.rooms[room];
-        let before = before.unwrap_or(u64::MAX).min(state.seq + 1);
-        let limit = self.page_len(limit);
+        let lowest = self.lowest(state, ctx.now().unix_ms);
+        let (before, limit, end) = range.page(lowest, state.seq, self.page_len(limit));
         let after = before.saturating_sub(limit as u64 + 1);
         let first = state.log.first_seq().unwrap_or(state.seq + 1);
-        let lowest = self.lowest(state, ctx.now().unix_ms);
         let is_here = after + 1 >= first || first <= lowest || before <= lowest || limit == 0;
         if is_here || !self.durable.is_on_disk() {
-            self.tell_recent(ctx, asker, room, after, before);
+            self.tell_recent(ctx, asker, room, [after, before], end);
             return Ok(());
         }
         let (name, rev) = (Arc::clone(&state.name), state.rev);
-        let ask = Ask::History { asker: asker.clone(), room, limit, rev };
+        let ask = Ask::History { asker: asker.clone(), room, limit, rev, end };
         self.ask_for(asker, room, ask, |ask| Request::Page { ask, room: name, before, limit })
     }
 
-    fn page_len(&self, limit: Option<u64>) -> usize {
+    pub(super) fn page_len(&self, limit: Option<u64>) -> usize {
         let limits = &self.options.limits;
         limit.unwrap_or(self.options.history as u64).min(limits.max_history as u64) as usize
     }
 
-    fn tell_recent<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32, after: u64, before: u64) {
+    fn tell_recent<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        room: u32,
+        [after, before]: [u64; 2],
+        end: Option<u64>,
+    ) {
         let name = self.shown_name(asker, room);
         let state = &self.rooms[room];
         let lowest = self.lowest(state, ctx.now().unix_ms);
         let [older, newer] = state.log.between(after.max(lowest.saturating_sub(1)), before);
         let messages = Messages::new([&[], older, newer], &self.people.lookalikes);
         let (messages, _, _) = messages.newest_within(self.options.limits.max_answer);
-        let more = messages.first_seq().unwrap_or(before) > lowest;
+        let more = match end {
+            None => messages.first_seq().unwrap_or(before) > lowest,
+            Some(end) => messages.last_seq().is_some_and(|last| last + 1 < end),
+        };
         let history = History { id: asker.id(), room: &name, messages, more };
         let octets = self.voice.reply(ctx, asker, &history);
         self.note_answer(asker, octets);
@@ -102,7 +131,7 @@ impl Chat {
         asker: &Asker,
         room: u32,
         mut records: Vec<Record>,
-        (limit, rev): (usize, u64),
+        (limit, rev, end): (usize, u64, Option<u64>),
     ) {
         let is_whole = records.len() < limit && octets_of(&records) < PAGE_OCTETS;
         self.bring_up_to_date(room, rev, &mut records);
@@ -111,7 +140,10 @@ impl Chat {
         records.retain(|record| record.post.seq >= lowest);
         let messages = Messages::new([&[], &[], &records], &self.people.lookalikes);
         let (messages, _, is_cut) = messages.newest_within(self.options.limits.max_answer);
-        let more = (is_cut || !is_whole) && messages.first_seq().is_some_and(|first| first > lowest);
+        let more = match end {
+            None => (is_cut || !is_whole) && messages.first_seq().is_some_and(|first| first > lowest),
+            Some(end) => messages.last_seq().is_some_and(|last| last + 1 < end),
+        };
         let history = History { id: asker.id(), room: &name, messages, more };
         let octets = self.voice.reply(ctx, asker, &history);
         self.note_answer(asker, octets);

@@ -63,6 +63,14 @@ notices! {
         messages: Messages<'a>,
         more: bool,
     }
+    "conversations" Conversations {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        conversations: &'a [Conversation],
+        #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
+    }
+    "pong" Pong {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+    }
     "found" Found {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         room: &'a str,
@@ -127,6 +135,17 @@ notices! {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+/// A conversation of two, in the list of one of them.
+#[derive(Debug, Serialize)]
+pub(super) struct Conversation {
+    pub(super) user: String,
+    pub(super) verified: bool,
+    pub(super) epoch: String,
+    pub(super) seq: u64,
+    pub(super) time: u64,
+    pub(super) read: u64,
 }
 
 /// Why the server ends a session.
@@ -204,6 +223,10 @@ impl<'a> Messages<'a> {
             *part = &part[start..];
         }
         (Self { parts, lookalikes }, used, is_cut)
+    }
+
+    pub(super) fn last_seq(&self) -> Option<u64> {
+        self.parts.iter().copied().flatten().next_back().map(|record| record.post.seq)
     }
 
     pub(super) fn first_seq(&self) -> Option<u64> {

@@ -64,7 +64,12 @@ fn right_to(command: &Command<'_>) -> Option<Right> {
         | Command::React { .. }
         | Command::Direct { .. } => Some(Right::Post),
         Command::Kick { .. } => Some(Right::Moderate),
-        Command::Hello { .. } | Command::Leave { .. } | Command::Ban { .. } | Command::Unban { .. } => None,
+        Command::Hello { .. }
+        | Command::Leave { .. }
+        | Command::Conversations { .. }
+        | Command::Ping
+        | Command::Ban { .. }
+        | Command::Unban { .. } => None,
     }
 }
 

@@ -12,6 +12,7 @@ mod chores;
 mod clock;
 mod erasure;
 mod lineage;
+mod pairs;
 mod reader;
 mod retention;
 mod row;
@@ -25,6 +26,7 @@ mod worker;
 mod writer;
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 pub use archive::{OpenError, Options};
@@ -235,6 +237,17 @@ pub enum Request {
     },
     /// A verified name belongs to somebody. On the disk before whatever is handed over later; never answered.
     Hold(Holder),
+    /// The conversations of two that a user has, the newest first, answered with [`Event::Pairs`].
+    Pairs {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The user's folded name.
+        user: Arc<str>,
+        /// Only those that come after this place in the order.
+        after: Option<PairPlace>,
+        /// How many at most.
+        limit: usize,
+    },
     /// How far a user has read, answered with [`Event::Mark`].
     Mark {
         /// Comes back in the answer.
@@ -289,6 +302,13 @@ pub enum Event {
         /// `Err` says why they could not be read.
         rooms: Result<Vec<RoomHead>, String>,
     },
+    /// Conversations of two, the newest first.
+    Pairs {
+        /// The question.
+        ask: u64,
+        /// `Err` says why they could not be read.
+        pairs: Result<Vec<Pair>, String>,
+    },
     /// The last message that the user has read; 0 when none.
     Mark {
         /// The question.
@@ -305,6 +325,42 @@ pub struct RoomHead {
     pub name: Arc<str>,
     /// The number of its newest message; 0 for a room without any.
     pub seq: u64,
+}
+
+/// Where a conversation stands in the list of a user's conversations: by time, the newest first, then by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairPlace {
+    /// The time of its newest message.
+    pub time: u64,
+    /// The folded name of the other user.
+    pub other: Arc<str>,
+}
+
+impl PairPlace {
+    /// What the list is sorted by.
+    #[must_use]
+    pub fn order(&self) -> (Reverse<u64>, &str) {
+        (Reverse(self.time), &self.other)
+    }
+
+    /// Whether the place comes after another one in the list.
+    #[must_use]
+    pub fn is_after(&self, other: &Self) -> bool {
+        self.order() > other.order()
+    }
+}
+
+/// A conversation of two, as one of them sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Where it stands in the list.
+    pub place: PairPlace,
+    /// The number of its newest message.
+    pub seq: u64,
+    /// The last message that the user has read; 0 for none.
+    pub read: u64,
+    /// The names of those who wrote the newest messages, as shown, each once.
+    pub writers: Vec<Arc<str>>,
 }
 
 /// What is known of a room when it is opened.

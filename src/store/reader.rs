@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::archive::{Options, Place};
+use super::pairs;
 use super::row::{Head, Walk, load_change, load_head, load_reactions, rev_of, signed};
 use super::runs;
 use super::schema::{self, checksum};
 use super::search::find;
 use super::words::Words;
 use super::worker::Notify;
-use super::{Action, Event, PAGE_OCTETS, Record, Request, RoomHead, RoomState};
+use super::{Action, Event, PAGE_OCTETS, Pair, PairPlace, Record, Request, RoomHead, RoomState};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -95,6 +96,10 @@ impl Reader {
                 let rooms = self.ask_database(&mut slot, |conn| rooms(conn, &after, limit));
                 Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(&error, "")) }
             }
+            Request::Pairs { ask, user, after, limit } => {
+                let pairs = self.pairs(&user, after.as_ref(), limit);
+                Event::Pairs { ask, pairs }
+            }
             Request::Mark { ask, room, user } => {
                 let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
                 Event::Mark { ask, seq }
@@ -128,6 +133,23 @@ impl Reader {
             }
         });
         answer.map_err(|error| read_failed(&error, name))
+    }
+
+    /// The conversations of a user. What is in doubt is left out of them.
+    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, String> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubts = std::mem::take(&mut slot.doubts);
+        let is_sure = |name: &str| !doubts.contains_key(name);
+        let options = &self.place.options;
+        let shown = |head: Head| {
+            let head = visible(options, head);
+            (head.seq >= head.oldest.max(1) && !is_expired(options, head.time)).then_some(head)
+        };
+        let pairs = self.ask_database(&mut slot, |conn| {
+            pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
+        });
+        slot.doubts = doubts;
+        pairs.map_err(|error| read_failed(&error, ""))
     }
 
     /// Reads one state of the database.
@@ -281,7 +303,7 @@ fn page(
     Ok(records)
 }
 
-fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
+pub(super) fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
     let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
     let mut rows = select.query((room, user))?;
     let Some(row) = rows.next()? else { return Ok(0) };

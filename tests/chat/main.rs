@@ -8,6 +8,7 @@
 )]
 
 mod amplification;
+mod conversations;
 mod disk;
 mod expiry;
 mod gate;

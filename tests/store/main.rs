@@ -12,6 +12,7 @@ mod erasing;
 mod faults;
 mod lineage;
 mod model;
+mod pairs;
 mod retention;
 mod search;
 mod support;

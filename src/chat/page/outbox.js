@@ -1,30 +1,38 @@
 // What was posted and is not acknowledged yet. It survives a lost connection and a reload of the page; its keys make sure that
 // what is sent again is not said twice.
 
-import { forThisTab } from './memory.js';
+import { forThisTab, isText, listOf } from './memory.js';
 
 const STORED_AS = 'switchboard.outbox';
+const isPost = (value) => isText(value?.room) && isText(value.text) && isText(value.key) && (value.by === undefined || isText(value.by));
 
 export class Outbox {
-  #posts = JSON.parse(forThisTab.read(STORED_AS) ?? '[]');
-  #underWay = new Map(); // of this connection: id of the command -> post
+  #posts = forThisTab.readJson(STORED_AS, listOf(isPost));
+  #underWay = new Map(); // of this connection: number of the command -> post
 
   /** What waits to be sent to a room, or for its answer. */
   in(room) {
     return this.#posts.filter((post) => post.room === room);
   }
 
-  add(room, text) {
-    this.#posts.push({ room, text, key: newKey() });
+  /** `by`: the person who is signed in, and as whom alone the post may be sent; nobody for a guest. */
+  add(room, text, by) {
+    this.#posts.push({ room, text, key: newKey(), by });
     this.#store();
   }
 
-  /** The posts that are not under way; a room's posts go out one after the other, so that they keep their order. */
-  due(isReady) {
+  /** The server knows a room by another form of its name. */
+  renamed(from, to) {
+    for (const post of this.#posts) if (post.room === from) post.room = to;
+    this.#store();
+  }
+
+  /** The posts of `user` that are not under way; a room's posts go out one after the other, so that they keep their order. */
+  due(isReady, user) {
     const busy = new Set([...this.#underWay.values()].map((post) => post.room));
     const due = [];
     for (const post of this.#posts) {
-      if (busy.has(post.room) || !isReady(post.room)) continue;
+      if (busy.has(post.room) || !isReady(post.room) || (post.by ?? user) !== user) continue;
       busy.add(post.room);
       due.push(post);
     }
