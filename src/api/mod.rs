@@ -113,8 +113,9 @@ impl Api {
             Route::Members => Done::Call(200, None, Command::Who { room: name.into() }),
             Route::History => {
                 let room = name.into();
-                let (before, limit) = (query.number("before")?, query.number("limit")?);
-                Done::Call(200, None, Command::History { room, before, limit })
+                let (before, after) = (query.number("before")?, query.number("after")?);
+                let limit = query.number("limit")?;
+                Done::Call(200, None, Command::History { room, before, after, limit })
             }
             Route::Lift => Done::Call(204, None, Command::Unban { user: name.into() }),
             Route::Drain => {

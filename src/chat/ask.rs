@@ -1,5 +1,7 @@
 //! Questions to the store, and what is done with the answers.
 
+use std::sync::Arc;
+
 use super::answers::Asker;
 use super::command::{Command, Since};
 use super::session::Actor;
@@ -11,11 +13,13 @@ use crate::store::{Record, Request};
 #[derive(Debug)]
 pub(super) enum Ask {
     /// `history`.
-    History { asker: Asker, room: u32, limit: usize },
+    History { asker: Asker, room: u32, limit: usize, end: Option<u64> },
     /// `search`.
     Search { asker: Asker, room: u32 },
     /// The message that is to be changed.
     Change { asker: Asker, actor: Actor, room: u32, command: Command<'static> },
+    /// `conversations`.
+    Pairs { asker: Asker, user: Arc<str>, limit: usize },
     /// The older part of what a join tells.
     JoinPage(u64),
     /// How far the one who joins has read.
@@ -43,12 +47,7 @@ impl Chat {
         ask: Ask,
         request: impl FnOnce(u64) -> Request,
     ) -> Result<(), Refusal> {
-        let most = self.options.limits.max_asks;
-        if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn))
-            && usize::from(session.asks) >= most
-        {
-            return Err(Refusal::later(Code::RateLimited, 100, "wait for the answers to earlier questions"));
-        }
+        self.check_asks(asker)?;
         self.durable.ask(ask, request)?;
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
             session.asks += 1;
@@ -56,6 +55,17 @@ impl Chat {
         self.rooms.wake(room);
         self.rooms[room].asks += 1;
         Ok(())
+    }
+
+    /// Whether somebody may ask the store one question more.
+    pub(super) fn check_asks(&mut self, asker: &Asker) -> Result<(), Refusal> {
+        let most = self.options.limits.max_asks;
+        match asker.conn().and_then(|conn| self.people.session(conn)) {
+            Some(session) if usize::from(session.asks) >= most => {
+                Err(Refusal::later(Code::RateLimited, 100, "wait for the answers to earlier questions"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// An answer came.
@@ -79,10 +89,10 @@ impl Chat {
             Refusal::unavailable()
         };
         match ask {
-            Ask::History { asker, room, limit } => {
+            Ask::History { asker, room, limit, end } => {
                 self.answered(&asker, room);
                 match records {
-                    Ok(records) => self.tell_history(ctx, &asker, room, &records, limit),
+                    Ok(records) => self.tell_history(ctx, &asker, room, &records, limit, end),
                     Err(reason) => self.voice.refuse(ctx, &asker, &failed(reason)),
                 }
                 self.rest_room(ctx, room);
@@ -116,6 +126,8 @@ impl Chat {
                 self.join_goes_on(ctx, join);
             }
             Ask::JoinMark(join) => self.join_goes_on(ctx, join),
+            // Answered by an event of its own.
+            Ask::Pairs { .. } => {}
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) struct Asset {
 
 /// All files of the page; nothing else is ever served.
 #[derive(Debug)]
-pub(super) struct Assets([Asset; 13]);
+pub(super) struct Assets([Asset; 32]);
 
 impl Assets {
     pub(super) fn new() -> Self {
@@ -29,13 +29,32 @@ impl Assets {
             Asset::script("/client.js", include_bytes!("page/client.js")),
             Asset::script("/composer.js", include_bytes!("page/composer.js")),
             Asset::script("/connection.js", include_bytes!("page/connection.js")),
+            Asset::script("/conversations.js", include_bytes!("page/conversations.js")),
             Asset::script("/dom.js", include_bytes!("page/dom.js")),
+            Asset::script("/files.js", include_bytes!("page/files.js")),
+            Asset::script("/item.js", include_bytes!("page/item.js")),
+            Asset::script("/log.js", include_bytes!("page/log.js")),
             Asset::script("/memory.js", include_bytes!("page/memory.js")),
-            Asset::script("/messages.js", include_bytes!("page/messages.js")),
+            Asset::script("/menu.js", include_bytes!("page/menu.js")),
+            Asset::script("/notices.js", include_bytes!("page/notices.js")),
             Asset::script("/outbox.js", include_bytes!("page/outbox.js")),
+            Asset::script("/panels.js", include_bytes!("page/panels.js")),
+            Asset::script("/person.js", include_bytes!("page/person.js")),
+            Asset::script("/piece.js", include_bytes!("page/piece.js")),
+            Asset::script("/requests.js", include_bytes!("page/requests.js")),
             Asset::script("/room.js", include_bytes!("page/room.js")),
+            Asset::script("/route.js", include_bytes!("page/route.js")),
+            Asset::script("/schedule.js", include_bytes!("page/schedule.js")),
+            Asset::script("/search.js", include_bytes!("page/search.js")),
             Asset::script("/sidebar.js", include_bytes!("page/sidebar.js")),
-            Asset::new("/style.css", "text/css; charset=utf-8", include_bytes!("page/style.css")),
+            Asset::script("/signin.js", include_bytes!("page/signin.js")),
+            Asset::script("/status.js", include_bytes!("page/status.js")),
+            Asset::script("/time.js", include_bytes!("page/time.js")),
+            Asset::script("/wire.js", include_bytes!("page/wire.js")),
+            Asset::script("/words.js", include_bytes!("page/words.js")),
+            Asset::style("/layout.css", include_bytes!("page/layout.css")),
+            Asset::style("/log.css", include_bytes!("page/log.css")),
+            Asset::style("/style.css", include_bytes!("page/style.css")),
             Asset::new("/favicon.svg", "image/svg+xml", include_bytes!("page/favicon.svg")),
         ])
     }
@@ -55,6 +74,10 @@ impl Asset {
 
     fn script(path: &'static str, body: &'static [u8]) -> Self {
         Self::new(path, "text/javascript; charset=utf-8", body)
+    }
+
+    fn style(path: &'static str, body: &'static [u8]) -> Self {
+        Self::new(path, "text/css; charset=utf-8", body)
     }
 
     /// 200, or 304 when the client has it already (RFC 9110 13.1.2).

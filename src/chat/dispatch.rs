@@ -2,8 +2,10 @@
 
 use super::answers::Asker;
 use super::command::{Command, Id};
+use super::conversations::{in_order, pair_name};
+use super::history::Range;
 use super::names;
-use super::notice::Farewell;
+use super::notice::{Farewell, Pong};
 use super::permission::Right;
 use super::room::{Kind, Phase};
 use super::session::{Actor, Joining, Waiting};
@@ -129,6 +131,13 @@ impl Chat {
     ) -> Result<(), Refusal> {
         match command {
             Command::Direct { to, text, key } => self.direct(ctx, asker, actor, &to, &text, key.as_deref()),
+            Command::Conversations { page, limit } => {
+                self.conversations(ctx, asker, actor, page.as_deref(), limit)
+            }
+            Command::Ping => {
+                self.voice.reply(ctx, asker, &Pong { id: asker.id() });
+                Ok(())
+            }
             Command::Ban { user, seconds, reason } => {
                 self.ban(ctx, asker, actor, &user, seconds, reason.as_deref())
             }
@@ -179,7 +188,9 @@ impl Chat {
             command @ (Command::Edit { .. } | Command::Delete { .. } | Command::React { .. }) => {
                 self.change(ctx, asker, actor, room, command)
             }
-            Command::History { before, limit, .. } => self.history(ctx, asker, room, before, limit),
+            Command::History { before, after, limit, .. } => {
+                self.history(ctx, asker, room, &Range { before, after }, limit)
+            }
             Command::Search { query, limit, .. } => self.search(ctx, asker, room, &query, limit),
             Command::Leave { .. } => self.leave(ctx, asker, actor, room),
             Command::Who { .. } => {
@@ -247,7 +258,7 @@ impl Chat {
         command: &Command<'_>,
         other: &str,
     ) -> Result<u32, Refusal> {
-        if !matches!(command, Command::History { .. } | Command::Search { .. }) {
+        if !matches!(command, Command::History { .. } | Command::Search { .. } | Command::Read { .. }) {
             return Err(Refusal::field(
                 Code::BadField,
                 "room",
@@ -264,12 +275,10 @@ impl Chat {
 
     /// The room of two users, in whatever order.
     pub(super) fn open_pair<C: Context>(&mut self, ctx: &mut C, pair: [&str; 2]) -> Result<u32, Refusal> {
-        let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
-        // No name has a line break in it.
-        let name = format!("@{a}\n{b}");
+        let name = pair_name(pair);
         match self.rooms.find(&name) {
             Some(room) => Ok(room),
-            None => self.open_room(ctx, &name, Kind::Pair([a.into(), b.into()])),
+            None => self.open_room(ctx, &name, Kind::Pair(in_order(pair).map(Into::into))),
         }
     }
 

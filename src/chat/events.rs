@@ -41,6 +41,7 @@ impl Chat {
                 self.epoch = epoch;
                 self.durable.is_renewing = false;
             }
+            Event::Pairs { ask, pairs } => self.pairs_came(ctx, ask, pairs),
             Event::Mark { ask, seq } => self.mark_came(ctx, ask, seq),
         }
     }

@@ -11,36 +11,62 @@ use super::{Chat, Refusal};
 use crate::app::Context;
 use crate::store::{Record, Request};
 
+/// Which part of a history is wanted: the newest messages before a number, or the oldest after one.
+#[derive(Debug)]
+pub(super) struct Range {
+    pub(super) before: Option<u64>,
+    pub(super) after: Option<u64>,
+}
+
+impl Range {
+    /// The same as a number before which the newest messages are wanted, and how many of them. With `after` also the number
+    /// before which there may be more.
+    fn page(&self, oldest: u64, newest: u64, limit: usize) -> (u64, usize, Option<u64>) {
+        let end = self.before.unwrap_or(u64::MAX).min(newest + 1);
+        let Some(after) = self.after else { return (end, limit, None) };
+        // The numbers of a room have no gaps.
+        let first = after.saturating_add(1).max(oldest);
+        let count = end.saturating_sub(first).min(limit as u64);
+        (first.saturating_add(count).min(end), count as usize, Some(end))
+    }
+}
+
 impl Chat {
     pub(super) fn history<C: Context>(
         &mut self,
         ctx: &mut C,
         asker: &Asker,
         room: u32,
-        before: Option<u64>,
+        range: &Range,
         limit: Option<u64>,
     ) -> Result<(), Refusal> {
         let state = &self.rooms[room];
-        let before = before.unwrap_or(u64::MAX).min(state.seq + 1);
-        let limit = self.page_len(limit);
+        let (before, limit, end) = range.page(state.oldest, state.seq, self.page_len(limit));
         let after = before.saturating_sub(limit as u64 + 1);
         let first = state.log.first_seq().unwrap_or(state.seq + 1);
         let is_here = after + 1 >= first || first <= state.oldest || before <= state.oldest;
         if is_here || !self.durable.is_on_disk() {
-            self.tell_recent(ctx, asker, room, after, before);
+            self.tell_recent(ctx, asker, room, [after, before], end);
             return Ok(());
         }
         let name = Arc::clone(&state.name);
-        let ask = Ask::History { asker: asker.clone(), room, limit };
+        let ask = Ask::History { asker: asker.clone(), room, limit, end };
         self.ask_for(asker, room, ask, |ask| Request::Page { ask, room: name, before, limit })
     }
 
-    fn page_len(&self, limit: Option<u64>) -> usize {
+    pub(super) fn page_len(&self, limit: Option<u64>) -> usize {
         let limits = &self.options.limits;
         limit.unwrap_or(self.options.history as u64).min(limits.max_history as u64) as usize
     }
 
-    fn tell_recent<C: Context>(&mut self, ctx: &mut C, asker: &Asker, room: u32, after: u64, before: u64) {
+    fn tell_recent<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        room: u32,
+        [after, before]: [u64; 2],
+        end: Option<u64>,
+    ) {
         let name = self.shown_name(asker, room);
         let Self { rooms, voice, durable, .. } = self;
         let state = &rooms[room];
@@ -48,7 +74,11 @@ impl Chat {
         let first = older.first().or(newer.first()).map(|record| record.post.seq);
         // In memory nothing is older than what is there.
         let oldest = if durable.is_on_disk() { Some(state.oldest) } else { state.log.first_seq() };
-        let more = first.zip(oldest).is_some_and(|(first, oldest)| first > oldest);
+        let last = newer.last().or(older.last()).map(|record| record.post.seq);
+        let more = match end {
+            None => first.zip(oldest).is_some_and(|(first, oldest)| first > oldest),
+            Some(end) => last.is_some_and(|last| last + 1 < end),
+        };
         let messages = Messages([&[], older, newer]);
         voice.reply(ctx, asker, &History { id: asker.id(), room: &name, messages, more });
     }
@@ -61,10 +91,14 @@ impl Chat {
         room: u32,
         records: &[Record],
         limit: usize,
+        end: Option<u64>,
     ) {
         let name = self.shown_name(asker, room);
         let first = records.first().map_or(0, |record| record.post.seq);
-        let more = records.len() >= limit && first > self.rooms[room].oldest;
+        let more = match end {
+            None => records.len() >= limit && first > self.rooms[room].oldest,
+            Some(end) => records.last().is_some_and(|record| record.post.seq + 1 < end),
+        };
         let messages = Messages([&[], &[], records]);
         self.voice.reply(ctx, asker, &History { id: asker.id(), room: &name, messages, more });
     }

@@ -10,6 +10,7 @@ mod ask;
 mod assets;
 mod bucket;
 pub mod command;
+mod conversations;
 mod direct;
 mod dispatch;
 mod durable;

@@ -61,6 +61,14 @@ notices! {
         messages: Messages<'a>,
         more: bool,
     }
+    "conversations" Conversations {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        conversations: &'a [Conversation],
+        #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
+    }
+    "pong" Pong {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+    }
     "found" Found {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         room: &'a str,
@@ -122,6 +130,16 @@ notices! {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_false(flag: &bool) -> bool {
     !*flag
+}
+
+/// A conversation of two, in the list of one of them.
+#[derive(Debug, Serialize)]
+pub(super) struct Conversation {
+    pub(super) user: String,
+    pub(super) verified: bool,
+    pub(super) seq: u64,
+    pub(super) time: u64,
+    pub(super) read: u64,
 }
 
 /// Why the server ends a session.

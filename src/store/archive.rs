@@ -224,8 +224,10 @@ impl Place {
             if format == FORMAT {
                 return Ok(());
             }
-            if format == 1 {
-                return self.write(conn, schema::convert);
+            match format {
+                1 => return self.write(conn, schema::convert_first),
+                2 => return self.write(conn, schema::convert_second),
+                _ => {}
             }
         }
         let tables = number("SELECT count(*) FROM sqlite_schema").map_err(refusal)?;

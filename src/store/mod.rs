@@ -9,6 +9,7 @@ mod archive;
 mod checkpoint;
 mod chores;
 mod clock;
+mod pairs;
 mod reader;
 mod retention;
 mod row;
@@ -20,6 +21,7 @@ mod words;
 mod worker;
 mod writer;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 pub use archive::{OpenError, Options};
@@ -182,6 +184,17 @@ pub enum Request {
     },
     /// Somebody knows more of the history than the store does: it was rolled back. Answered with [`Event::NewEpoch`].
     RolledBack,
+    /// The conversations of two that a user has, the newest first, answered with [`Event::Pairs`].
+    Pairs {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The user's folded name.
+        user: Arc<str>,
+        /// Only those that come after this place in the order.
+        after: Option<PairPlace>,
+        /// How many at most.
+        limit: usize,
+    },
     /// How far a user has read, answered with [`Event::Mark`].
     Mark {
         /// Comes back in the answer.
@@ -229,6 +242,13 @@ pub enum Event {
         /// `Err` says why they could not be read. Damaged messages are left out.
         records: Result<Vec<Record>, String>,
     },
+    /// Conversations of two, the newest first.
+    Pairs {
+        /// The question.
+        ask: u64,
+        /// `Err` says why they could not be read.
+        pairs: Result<Vec<Pair>, String>,
+    },
     /// The history has another name from now on, which is on the disk.
     NewEpoch {
         /// The new name.
@@ -241,6 +261,42 @@ pub enum Event {
         /// The message.
         seq: u64,
     },
+}
+
+/// Where a conversation stands in the list of a user's conversations: by time, the newest first, then by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PairPlace {
+    /// The time of its newest message.
+    pub time: u64,
+    /// The folded name of the other user.
+    pub other: Arc<str>,
+}
+
+impl PairPlace {
+    /// What the list is sorted by.
+    #[must_use]
+    pub fn order(&self) -> (Reverse<u64>, &str) {
+        (Reverse(self.time), &self.other)
+    }
+
+    /// Whether the place comes after another one in the list.
+    #[must_use]
+    pub fn is_after(&self, other: &Self) -> bool {
+        self.order() > other.order()
+    }
+}
+
+/// A conversation of two, as one of them sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// Where it stands in the list.
+    pub place: PairPlace,
+    /// The number of its newest message.
+    pub seq: u64,
+    /// The last message that the user has read; 0 for none.
+    pub read: u64,
+    /// The names of those who wrote the newest messages, as shown, each once.
+    pub writers: Vec<Arc<str>>,
 }
 
 /// What is known of a room when it is opened.

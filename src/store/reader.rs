@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::archive::{Options, Place};
+use super::pairs;
 use super::row::{Head, Walk, load_change, load_head, load_reactions, signed};
 use super::schema::{self, checksum};
 use super::search::find;
 use super::words::Words;
 use super::worker::Notify;
-use super::{Action, Event, Record, Request, RoomState};
+use super::{Action, Event, Pair, PairPlace, Record, Request, RoomState};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -89,6 +90,10 @@ impl Reader {
                 });
                 Event::Page { ask, records }
             }
+            Request::Pairs { ask, user, after, limit } => {
+                let pairs = self.pairs(&user, after.as_ref(), limit);
+                Event::Pairs { ask, pairs }
+            }
             Request::Mark { ask, room, user } => {
                 let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
                 Event::Mark { ask, seq }
@@ -112,27 +117,50 @@ impl Reader {
                 "the last changes of this room could not be written; they are being looked after".into()
             );
         }
+        self.ask(&mut slot, |conn| match load_head(conn, name)? {
+            None => Ok(T::default()),
+            Some((room, mut head)) => {
+                if let Some(Doubt::From(seq)) = doubt {
+                    head = before_doubt(conn, room, head, seq)?;
+                }
+                question(conn, room, visible(&self.place.options, head))
+            }
+        })
+        .inspect_err(|error| tracing::error!(%error, room = name, "the history could not be read"))
+    }
+
+    /// The conversations of a user. What is in doubt is left out of them.
+    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, String> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let doubts = std::mem::take(&mut slot.doubts);
+        let is_sure = |name: &str| !doubts.contains_key(name);
+        let options = &self.place.options;
+        let shown = |head: Head| {
+            let head = visible(options, head);
+            (head.seq >= head.oldest.max(1) && !is_expired(options, head.time)).then_some(head)
+        };
+        let pairs = self.ask(&mut slot, |conn| {
+            pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
+        });
+        slot.doubts = doubts;
+        pairs.inspect_err(|error| tracing::error!(%error, "the conversations could not be read"))
+    }
+
+    /// Reads one state of the database. After an error the connection is gone, and the next question opens another one.
+    fn ask<T>(
+        &self,
+        slot: &mut Slot,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, String> {
         let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.place.path), Ok);
         let answer = conn.and_then(|conn| {
             conn.execute_batch("BEGIN")?;
-            let answer = match load_head(&conn, name)? {
-                None => T::default(),
-                Some((room, mut head)) => {
-                    if let Some(Doubt::From(seq)) = doubt {
-                        head = before_doubt(&conn, room, head, seq)?;
-                    }
-                    question(&conn, room, visible(&self.place.options, head))?
-                }
-            };
+            let answer = question(&conn)?;
             conn.execute_batch("COMMIT")?;
             slot.conn = Some(conn);
             Ok(answer)
         });
-        // After an error the connection is gone, and the next question opens another one.
-        answer.map_err(|error| {
-            tracing::error!(%error, room = name, "the history could not be read");
-            error.to_string()
-        })
+        answer.map_err(|error| error.to_string())
     }
 }
 
@@ -230,7 +258,7 @@ fn page(
     Ok(records)
 }
 
-fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
+pub(super) fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
     let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
     let mut rows = select.query((room, user))?;
     let Some(row) = rows.next()? else { return Ok(0) };

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 /// `application_id` of the file: "SWBD".
 pub(super) const APPLICATION: i32 = 0x5357_4244;
 /// `user_version` of the file; a newer one is not opened.
-pub(super) const FORMAT: i32 = 2;
+pub(super) const FORMAT: i32 = 3;
 /// Every so many posts of a room one is found without a walk.
 pub(super) const MARK_EVERY: u64 = 64;
 /// How long a connection waits for another one's lock; only other processes ever hold one for long.
@@ -51,6 +51,10 @@ CREATE TABLE reads(room INTEGER NOT NULL, user TEXT NOT NULL, seq INTEGER NOT NU
   PRIMARY KEY(room, user)) STRICT, WITHOUT ROWID;
 CREATE TABLE bans(user TEXT PRIMARY KEY, until INTEGER, reason TEXT NOT NULL, crc INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ";
+
+/// Conversations of two by the second of their names. The first is the beginning of the room's name, which has an index.
+pub(super) const PAIRS: &str =
+    "CREATE INDEX pairs ON rooms(substr(name, instr(name, char(10)) + 1)) WHERE substr(name, 1, 1) = '@'";
 
 /// Posts that changed since they came in, for the index of words ([`super::words`]).
 pub(super) const REINDEX: &str =
@@ -93,16 +97,21 @@ pub(super) fn only_read(conn: &Connection) -> Result<()> {
 /// Makes the tables in an empty file, within a transaction.
 pub(super) fn make(conn: &Connection) -> Result<()> {
     conn.execute_batch(&format!(
-        "{META}; {TABLES} {REINDEX}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
+        "{META}; {TABLES} {REINDEX}; {PAIRS}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
     ))
 }
 
-/// Makes of a file of the first format one of this, within a transaction: it had the index of words in it.
-pub(super) fn convert(conn: &Connection) -> Result<()> {
+/// Makes a file of the first format one of this format, within a transaction. The first had the index of words in it.
+pub(super) fn convert_first(conn: &Connection) -> Result<()> {
     conn.execute_batch(&format!(
-        "DROP TABLE found; DROP TABLE reindex; DELETE FROM meta WHERE name = 'indexed'; {REINDEX};
-         PRAGMA user_version = {FORMAT};"
-    ))
+        "DROP TABLE found; DROP TABLE reindex; DELETE FROM meta WHERE name = 'indexed'; {REINDEX};"
+    ))?;
+    convert_second(conn)
+}
+
+/// Makes a file of the second format one of this format, within a transaction. The second had no index of conversations.
+pub(super) fn convert_second(conn: &Connection) -> Result<()> {
+    conn.execute_batch(&format!("{PAIRS}; PRAGMA user_version = {FORMAT};"))
 }
 
 /// Whether the tables are as [`make`] makes them.

@@ -242,7 +242,7 @@ fn st_07_foreign_new_and_huge_files_are_left_alone() {
     let history = History::open(&dir.data());
     history.close();
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
-    conn.execute_batch("PRAGMA user_version = 3").unwrap();
+    conn.execute_batch("PRAGMA user_version = 4").unwrap();
     drop(conn);
     let error = History::try_open(&dir.data(), Options::default()).expect_err("a newer format");
     assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error}");

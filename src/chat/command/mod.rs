@@ -14,6 +14,8 @@ use super::refusal::{Code, Refusal};
 
 /// Deepest nesting of a command.
 const MAX_DEPTH: usize = 16;
+/// Bytes of the `page` of a list: a time and a folded name.
+const MAX_PAGE: usize = 512;
 /// Bytes of a message that the buffers have room for from the beginning; they grow with what comes.
 const FIRST_LEN: usize = 4096;
 
@@ -59,9 +61,13 @@ pub enum Command<'a> {
     /// Reacts to a message, or takes that back.
     React { room: Cow<'a, str>, seq: u64, emoji: Cow<'a, str>, remove: bool },
     /// Reads back.
-    History { room: Cow<'a, str>, before: Option<u64>, limit: Option<u64> },
+    History { room: Cow<'a, str>, before: Option<u64>, after: Option<u64>, limit: Option<u64> },
     /// Looks for messages.
     Search { room: Cow<'a, str>, query: Cow<'a, str>, limit: Option<u64> },
+    /// Lists the conversations of two that one has.
+    Conversations { page: Option<Cow<'a, str>>, limit: Option<u64> },
+    /// Wants a sign of life.
+    Ping,
     /// Lists the members.
     Who { room: Cow<'a, str> },
     /// Is about to say something.
@@ -174,6 +180,7 @@ fn command<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Command<'a>, Refu
         "history" => Command::History {
             room: room()?,
             before: fields.optional_number(Field::Before)?,
+            after: fields.optional_number(Field::After)?,
             limit: limit()?,
         },
         "search" => Command::Search {
@@ -181,6 +188,10 @@ fn command<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Command<'a>, Refu
             query: fields.said(Field::Query, limits.max_query)?,
             limit: limit()?,
         },
+        "conversations" => {
+            Command::Conversations { page: fields.optional_text(Field::Page, MAX_PAGE)?, limit: limit()? }
+        }
+        "ping" => Command::Ping,
         "who" => Command::Who { room: room()? },
         "direct" => Command::Direct { to: fields.name(Field::To)?, text: text()?, key: key()? },
         "kick" => Command::Kick { room: room()?, user: fields.name(Field::User)?, reason: reason()? },
@@ -249,10 +260,14 @@ impl Command<'_> {
             Self::React { room, seq, emoji, remove } => {
                 Command::React { room: own(room), seq, emoji: own(emoji), remove }
             }
-            Self::History { room, before, limit } => Command::History { room: own(room), before, limit },
+            Self::History { room, before, after, limit } => {
+                Command::History { room: own(room), before, after, limit }
+            }
             Self::Search { room, query, limit } => {
                 Command::Search { room: own(room), query: own(query), limit }
             }
+            Self::Conversations { page, limit } => Command::Conversations { page: page.map(own), limit },
+            Self::Ping => Command::Ping,
             Self::Who { room } => Command::Who { room: own(room) },
             Self::Typing { room } => Command::Typing { room: own(room) },
             Self::Read { room, seq } => Command::Read { room: own(room), seq },
@@ -296,7 +311,12 @@ impl Command<'_> {
             | Self::Typing { room }
             | Self::Read { room, .. }
             | Self::Kick { room, .. } => Some(room),
-            Self::Hello { .. } | Self::Direct { .. } | Self::Ban { .. } | Self::Unban { .. } => None,
+            Self::Hello { .. }
+            | Self::Conversations { .. }
+            | Self::Ping
+            | Self::Direct { .. }
+            | Self::Ban { .. }
+            | Self::Unban { .. } => None,
         }
     }
 }

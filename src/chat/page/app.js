@@ -1,165 +1,207 @@
 // The chat page: puts the client, the lists and the composer together.
 
 import { Client } from './client.js';
-import { Composer, notice } from './composer.js';
-import { button, byId, bytes, element, nameElement, timeElement } from './dom.js';
-import { forThisBrowser, forThisTab } from './memory.js';
-import { MessageList } from './messages.js';
+import { Composer } from './composer.js';
+import { byId, bytes, element, say } from './dom.js';
+import { refuseFiles } from './files.js';
+import { Log } from './log.js';
+import { forThisBrowser, isText, listOf } from './memory.js';
+import { announce, clearNotice, complain, inform } from './notices.js';
+import { closePanels, openPanel, setUpPanels } from './panels.js';
+import { Route } from './route.js';
+import { painter } from './schedule.js';
+import { closeSearch, setUpSearch } from './search.js';
 import { showPeople, showRooms } from './sidebar.js';
+import * as signIn from './signin.js';
+import { showStatus, showStatusOf } from './status.js';
+import { onNewDay, rewriteTimes } from './time.js';
+import { errorWords, notJoined, typingWords, wasKicked } from './words.js';
 
-const NAME_STORED_AS = 'switchboard.user';
 const ROOMS_STORED_AS = 'switchboard.rooms';
-const TOKEN_STORED_AS = 'switchboard.token';
 const HOME = 'general';
 const TYPING_LOOK_MS = 1_000;
 
 const user = byId('user');
-
-// ---- who, and where
-
-function token() {
-  const address = new URL(location.href);
-  const given = address.searchParams.get('token');
-  if (given) {
-    // A pass has no business in the address bar, in bookmarks and in the history.
-    address.searchParams.delete('token');
-    history.replaceState(null, '', address);
-    forThisTab.write(TOKEN_STORED_AS, given);
-  }
-  return forThisTab.read(TOKEN_STORED_AS) ?? undefined;
-}
-
-function rooms() {
-  try {
-    const known = JSON.parse(forThisBrowser.read(ROOMS_STORED_AS) ?? '[]').filter((name) => typeof name === 'string');
-    return [...new Set([HOME, ...known, ...fromAddress()])];
-  } catch {
-    return [HOME];
-  }
-}
-
-function fromAddress() {
-  const name = decodeURIComponent(location.hash.slice(1));
-  return name && !name.startsWith('@') ? [name] : [];
-}
-
-const storedName = forThisBrowser.read(NAME_STORED_AS);
-user.value = storedName || `Guest ${String(Math.floor(Math.random() * 9000) + 1000)}`;
+const token = signIn.rememberedToken();
+const guest = signIn.guestName();
+const route = new Route(HOME, goTo);
+const paint = painter(show);
 
 const client = new Client({
-  url: `${location.origin.replace(/^http/, 'ws')}/ws`,
-  user: user.value,
-  token: token(),
-  rooms: rooms(),
+  // Beside the page, wherever a proxy has put it.
+  url: new URL('ws', document.baseURI).href.replace(/^http/, 'ws'),
+  user: guest.name,
+  token,
+  rooms: [HOME, ...forThisBrowser.readJson(ROOMS_STORED_AS, listOf(isGroup)), route.current.room],
   on: {
-    state: showState,
+    state: stateChanged,
+    signedIn: () => paint('log', 'redraw', 'name'),
     rooms: roomsChanged,
     room: roomChanged,
-    notice(text, field) {
-      notice(text);
-      if (field === 'name') user.focus();
-    },
+    notRoom: (room, error) => gone(room, notJoined(room, error)),
+    kicked: (room, reason) => gone(room, wasKicked(room, reason)),
+    broadcast: announce,
+    complaint: (error) => complain(errorWords(error)),
     refused(post, error) {
       composer.giveBack(post.room, post.text);
-      notice(`Not sent: ${error.message}`);
-      showOutbox();
+      complain(`Not sent: ${errorWords(error)}`);
+      paint('outbox');
     },
   },
 });
-let active = client.rooms.get(fromAddress()[0]) ?? client.rooms.get(HOME);
 
-const list = new MessageList(client, {
+let active = client.find(route.current.room);
+let former = client.find(HOME);
+/** The message that is to be shown once its room has been joined: { room, seq } */
+let wanted = route.current.seq === undefined ? null : { room: active, seq: route.current.seq };
+
+const list = new Log(client, {
   edit: (message) => composer.edit(message),
-  remove: (message) => attempt(client.delete(active, message.seq)),
-  react: (message, emoji, remove) => attempt(client.react(active, message.seq, emoji, remove)),
-  older: () => attempt(client.older(active)),
+  remove: (message) => attempt(() => client.delete(active, message.seq)),
+  react: (message, emoji, remove) => attempt(() => client.react(active, message.seq, emoji, remove)),
+  older: (room) => attempt(() => client.older(room)),
+  newer: (room) => attempt(() => client.newer(room)),
   seen,
 });
 
-const composer = new Composer(() => client.limits.text, {
+const composer = new Composer(() => client.limits.get('text'), {
   post(text) {
     client.post(active, text);
-    list.scrollToBottom();
+    list.goToNewest();
   },
-  edit: (message, text) => attempt(client.edit(active, message.seq, text)),
+  edit: (message, text) => attempt(() => client.edit(active, message.seq, text)),
   typing: () => client.typing(active),
+  acts: () => clearNotice(),
   editLast() {
-    const own = active.messages.findLast((message) => message.user === client.user && !message.deleted);
+    const own = active.live.messages.findLast((message) => client.isOwn(message) && !message.deleted);
     if (own && !active.isDirect) composer.edit(own);
   },
 });
 
-/** Says why something that was asked for did not happen. */
-async function attempt(answer) {
+/** Does what the person asked for; says so when it did not happen. */
+async function attempt(what) {
+  clearNotice();
   try {
-    await answer;
+    return await what();
   } catch (error) {
-    notice(error.message);
+    // Without a code it is the connection, of which the page tells by itself.
+    complain(errorWords(error), error.code ? '' : 'connection');
+    return undefined;
   }
 }
 
 // ---- what has changed
 
-function showState() {
-  byId('status').dataset.state = client.isOpen ? 'open' : 'closed';
-  byId('status-text').textContent = client.isOpen ? 'Connected' : 'Not connected, retrying…';
-  if (client.isOpen && document.activeElement !== user) user.value = client.user;
-  byId('text').placeholder = `Message as ${client.user}`;
-  composer.check();
-  list.update();
+function stateChanged() {
+  if (client.isOpen) clearNotice('connection');
+  const { at, why } = client.state;
+  if (at === 'parked' && (why === 'token_expired' || client.state.detail?.field === 'token')) signIn.forgetToken();
+  showStatus();
+  if (at === 'parked' && !client.verified) needsName(why);
+  if (client.isOpen && active.isDirect) attempt(() => client.conversations.open(active));
+  paint('log', 'outbox', 'sides', 'name');
+}
+
+/** The person has to choose another name. */
+function needsName(why) {
+  const isName = why === 'name_taken' || (why === 'refused' && client.state.detail?.field === 'user');
+  if (isName && user.checkVisibility()) user.focus();
 }
 
 function roomsChanged() {
-  const names = [...client.rooms.keys()].filter((name) => !name.startsWith('@'));
+  const names = [...client.rooms.values()].map((room) => room.name).filter((name) => !name.startsWith('@'));
   forThisBrowser.write(ROOMS_STORED_AS, JSON.stringify(names));
-  if (!client.rooms.has(active.name)) open(client.rooms.get(HOME) ?? client.rooms.values().next().value ?? client.enter(HOME));
-  else showSidebar();
+  const known = client.rooms.get(active.key);
+  if (known === active) route.correct(active.name);
+  else open(known ?? firstRoom());
+  paint('sides');
+}
+
+function firstRoom() {
+  if (client.rooms.get(former.key) === former) return former;
+  return client.find(HOME) ?? client.rooms.values().next().value ?? client.enter(HOME);
 }
 
 function roomChanged(room, what) {
-  if (room !== active) return showSidebar();
-  if (what === 'typing') return showTyping();
-  if (what === 'people') return showSidebar();
-  if (what === 'reset') notice('The history of this room begins anew.');
-  list.update();
-  showOutbox();
-  showSidebar();
-  showTyping();
-  if (list.isAtBottom) seen();
-  return undefined;
+  if (room !== active) return paint('sides');
+  if (what === 'typing') return paint('typing');
+  if (what === 'people') return paint('sides', 'typing');
+  if (wanted?.room === room && room.isLive) {
+    const { seq } = wanted;
+    wanted = null;
+    goToMessage(room, seq);
+  }
+  if (what === 'reset') inform('The history of this room has begun again.');
+  return paint('log', 'outbox', 'sides', 'typing', 'seen');
+}
+
+/** A room is left, and not because the person wanted it. */
+function gone(room, why) {
+  roomsChanged();
+  complain(why);
 }
 
 function seen() {
   if (document.visibilityState === 'visible') client.seen(active);
 }
 
+// ---- what is shown
+
+function show(parts) {
+  if (parts.has('name')) showName();
+  if (parts.has('redraw')) list.redraw();
+  if (parts.has('log')) list.update();
+  if (parts.has('outbox')) showOutbox();
+  if (parts.has('seen') && list.isAtBottom) seen();
+  if (parts.has('sides')) showSidebar();
+  if (parts.has('typing')) showTyping();
+}
+
+function showName() {
+  const { verified } = client;
+  if (verified || (client.isOpen && document.activeElement !== user)) user.value = client.user;
+  user.readOnly = verified;
+  byId('name-mark').hidden = !verified;
+  byId('sign-out').hidden = !verified;
+  byId('text').placeholder = `Message as ${client.user}`;
+  composer.check();
+}
+
 function showSidebar() {
   byId('title').textContent = active.isDirect ? active.name : `# ${active.name}`;
   showRooms(client, active, { open, leave: (room) => client.leave(room) });
   showPeople(client, active, { direct: (name) => open(client.enter(`@${name}`)) });
-  const unread = [...client.rooms.values()].reduce((sum, room) => sum + room.unread(client.user), 0);
+  const unread = [...client.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
   document.title = unread > 0 ? `(${unread}) Switchboard` : 'Switchboard';
 }
 
 function showOutbox() {
-  byId('outbox').replaceChildren(
-    ...client.outbox.in(active.name).map((waiting) => {
-      const item = element('li', 'message own pending');
-      item.append(element('span', 'waiting', 'Waiting to be sent'), element('p', 'body', waiting.text));
-      return item;
-    }),
-  );
+  const waiting = client.outbox.in(active.name);
+  if (waiting.length === 0 && byId('outbox').childElementCount === 0) return;
+  byId('outbox').replaceChildren(...waiting.map(({ text }) => {
+    const item = element('li', 'message own pending');
+    const body = element('p', 'body', text);
+    body.dir = 'auto';
+    item.append(element('span', 'waiting', 'Waiting to be sent'), body);
+    return item;
+  }));
+  if (list.isAtBottom) list.update();
 }
 
 function showTyping() {
   const names = active.whoTypes(performance.now()).filter((name) => name !== client.user);
-  const who = names.length > 3 ? `${names.length} people` : names.join(', ');
-  byId('typing').textContent = names.length > 0 ? `${who} ${names.length === 1 ? 'is' : 'are'} typing…` : '';
+  say(byId('typing'), typingWords(names));
 }
 
-function open(room) {
+// ---- which room
+
+function open(room, { isNew = true } = {}) {
+  if (room !== active) {
+    former = active;
+    active.goLive();
+  }
   active = room;
-  history.replaceState(null, '', room.name === HOME ? ' ' : `#${encodeURIComponent(room.name)}`);
+  if (isNew) route.show(room.name);
   closePanels();
   closeSearch();
   composer.open(room);
@@ -167,113 +209,115 @@ function open(room) {
   showOutbox();
   showSidebar();
   showTyping();
+  if (room.isDirect) attempt(() => client.conversations.open(room));
+  if (list.isAtBottom) seen();
   composer.focus();
+}
+
+/** The address says another place. */
+async function goTo({ room: name, seq }) {
+  const room = client.enter(name);
+  if (room !== active) open(room, { isNew: false });
+  if (seq !== undefined) await goToMessage(room, seq);
+}
+
+/** Brings a message into view, however far back. */
+async function goToMessage(room, seq) {
+  wanted = null;
+  if (!room.isDirect && !room.isLive) {
+    wanted = { room, seq };
+    return;
+  }
+  const isThere = await attempt(() => client.goTo(room, seq));
+  if (room !== active || isThere === undefined) return;
+  closeSearch();
+  if (isThere) list.show(seq);
+  else {
+    list.update();
+    complain('This message is not there any more.');
+  }
 }
 
 // ---- the name
 
 function rename() {
   const name = user.value.trim();
-  if (!name || !checkName()) return;
-  forThisBrowser.write(NAME_STORED_AS, name);
-  notice('');
+  if (user.readOnly || !name || !checkName()) return;
+  signIn.rememberName(name);
+  clearNotice();
   client.rename(name);
 }
 
 function checkName() {
-  const over = bytes(user.value.trim()) - client.limits.name;
+  const over = bytes(user.value.trim()) - client.limits.get('name');
   user.setCustomValidity(over > 0 ? `Too long by ${over} bytes.` : '');
   return over <= 0;
 }
 
+function beGuest() {
+  signIn.forgetToken();
+  const { name } = signIn.guestName();
+  user.value = name;
+  client.signIn(undefined, name);
+}
+
+user.value = guest.name;
 user.addEventListener('input', checkName);
 user.addEventListener('change', rename);
 user.addEventListener('keydown', (event) => {
-  if (event.key !== 'Enter') return;
+  if (event.key !== 'Enter' || event.isComposing || event.keyCode === 229) return;
   event.preventDefault();
+  rename();
   composer.focus();
 });
+byId('sign-out').addEventListener('click', beGuest);
+signIn.onOtherTab((other) => client.signIn(other, signIn.guestName().name));
 
-// ---- rooms, people, search
+// ---- the rest of the page
 
 byId('join').addEventListener('submit', (event) => {
   event.preventDefault();
   const name = byId('join-name').value.trim().replace(/^#\s*/, '');
   if (!name) return;
   byId('join-name').value = '';
+  clearNotice();
   open(client.enter(name));
 });
 
-for (const [opener, panel] of [['rooms-button', 'rooms-panel'], ['people-button', 'people-panel']]) {
-  byId(opener).addEventListener('click', () => {
-    const isOpen = byId(panel).classList.contains('open');
-    closePanels();
-    byId(panel).classList.toggle('open', !isOpen);
-    byId(opener).setAttribute('aria-expanded', String(!isOpen));
-  });
-}
-
-function closePanels() {
-  for (const panel of document.querySelectorAll('.open')) panel.classList.remove('open');
-  for (const opener of document.querySelectorAll('[aria-controls]')) opener.setAttribute('aria-expanded', 'false');
-}
-
-byId('search-form').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const query = byId('query').value.trim();
-  if (!query) return closeSearch();
-  try {
-    showFound(await client.search(active, query));
-  } catch (error) {
-    notice(error.message);
-  }
-  return undefined;
+setUpPanels();
+setUpSearch({
+  search: (query) => client.search(active, query),
+  goTo: (message) => goToMessage(active, message.seq),
+  failed: (error) => complain(errorWords(error)),
+  acts: () => clearNotice(),
 });
-byId('query').addEventListener('search', () => byId('query').value || closeSearch());
-byId('close-found').addEventListener('click', closeSearch);
-
-function showFound(messages) {
-  byId('found').hidden = false;
-  byId('found-title').textContent = messages.length === 1 ? '1 message' : `${messages.length} messages`;
-  byId('found-list').replaceChildren(...messages.map((message) => {
-    const item = element('li');
-    const show = button('hit', '', '', () => goTo(message));
-    show.append(nameElement(message.user), ' ', timeElement(message.time), element('span', 'body', message.text));
-    item.append(show);
-    return item;
-  }));
-}
-
-/** Brings an old message into view; what lies between is loaded first. */
-async function goTo(message) {
-  const room = active;
-  try {
-    while (room.hasMore && (room.messages[0]?.seq ?? 0) > message.seq && room === active) await client.older(room);
-  } catch (error) {
-    notice(error.message);
-  }
-  if (room !== active) return;
-  closeSearch();
-  list.show(message.seq);
-}
-
-function closeSearch() {
-  byId('found').hidden = true;
-  byId('query').value = '';
-}
+showStatusOf(client, {
+  retry: () => client.retry(),
+  guest: beGuest,
+  rename() {
+    openPanel('rooms-panel');
+    user.focus();
+    user.select();
+  },
+});
+refuseFiles(() => complain('Files cannot be sent in this chat. Put the file somewhere else and send its address.'));
+onNewDay(rewriteTimes);
 
 addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') {
-    closePanels();
-    closeSearch();
-  }
+  if (event.key !== 'Escape' || event.defaultPrevented) return;
+  closePanels();
+  closeSearch();
 });
 document.addEventListener('visibilitychange', () => {
   if (list.isAtBottom) seen();
-  showSidebar();
+  paint('sides');
 });
 setInterval(showTyping, TYPING_LOOK_MS);
 
-open(active);
-showState();
-if (!storedName && matchMedia('(min-width: 60rem)').matches) user.select();
+open(active, { isNew: false });
+client.start();
+if (guest.isNew && !token && matchMedia('(min-width: 60rem)').matches) user.select();
+
+function isGroup(name) {
+  return isText(name) && !name.startsWith('@');
+}

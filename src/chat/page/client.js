@@ -1,39 +1,36 @@
-// The chat as a client of `chat.v1.json` sees it: who one is, the rooms, what is under way. It knows no document.
+// The chat as a client of `chat.v1.json` sees it: who one is, the rooms, what is under way. It shows nothing.
 //
-// What changes is told through the callbacks of `on`: state(), rooms(), room(room, what), notice(text), refused(post, error).
+// What changes is told through the callbacks of `on`: state(), rooms(), room(room, what), notRoom(room, error), broadcast(text, time),
+// kicked(name, reason), complaint(error), refused(post, error), signedIn(welcome), signedOut().
 
-import { connect } from './connection.js';
+import { Connection } from './connection.js';
+import { Conversations } from './conversations.js';
 import { Outbox } from './outbox.js';
-import { Room } from './room.js';
+import { Requests } from './requests.js';
+import { Room, keyOf } from './room.js';
+import * as wire from './wire.js';
 
-const ANSWER_LIMIT_MS = 15_000;
 const RETRY_MS = 2_000;
 const TYPING_EVERY_MS = 2_000;
 const READ_EVERY_MS = 1_000;
 const PAGE = 50;
-const DEFAULT_LIMITS = { text: 4096, name: 64 };
-/** Errors after which the same post may well be taken later. */
+const DEFAULT_LIMITS = [['text', 4096], ['name', 64]];
+/** Errors after which the same may well succeed later. */
 const PASSING = new Set(['rate_limited', 'unavailable', 'shutting_down', 'not_joined']);
-const GOODBYES = {
-  banned: 'You are banned from this server.',
-  name_taken: 'Somebody with a proof of it has taken your name. Choose another one.',
-  token_expired: 'Your pass has expired. Sign in again.',
-  disconnected: 'The server has ended this connection.',
-  flooding: 'That was too much at once. Wait a little.',
-};
+/** Reasons of a `bye` after which coming back by itself is of no use. */
+const FINAL = new Set(['banned', 'name_taken', 'token_expired']);
 
 export class Client {
   user;
   verified = false;
-  isOpen = false; // and welcome
-  limits = DEFAULT_LIMITS;
-  rooms = new Map();
+  limits = new Map(DEFAULT_LIMITS);
+  rooms = new Map(); // key -> Room
   outbox = new Outbox();
+  conversations = new Conversations(this);
   #token;
   #on;
   #connection;
-  #nextId = 1;
-  #asked = new Map(); // id -> { resolve, reject, timer }
+  #requests;
   #typedAt = new Map();
   #readTimer = 0;
   #readDue = new Map();
@@ -42,170 +39,250 @@ export class Client {
     this.user = user;
     this.#token = token;
     this.#on = on;
-    for (const name of rooms) this.rooms.set(name, new Room(name));
-    this.#connection = connect(url, ['chat.v1.json'], {
-      onState: (open) => (open ? this.#hello() : this.#lost()),
-      onMessage: (message) => this.#receive(message),
+    for (const name of rooms) if (!this.find(name)) this.#add(name);
+    this.#connection = new Connection(url, {
+      opened: () => this.#hello(),
+      message: (value) => this.#receive(value),
+      lost: () => this.#lost(),
+      state: () => on.state(),
+      ping: () => this.#requests.ask({ type: 'ping' }).catch(() => {}),
     });
+    this.#requests = new Requests((command) => this.send(command), () => this.#connection.abandon());
+  }
+
+  start() {
+    this.#connection.start();
+  }
+
+  get state() {
+    return this.#connection.state;
+  }
+
+  get isOpen() {
+    return this.state.at === 'open';
+  }
+
+  /** Whether this person wrote a message: a guest of the same name did not. */
+  isOwn({ user, verified }) {
+    return user === this.user && verified === this.verified;
+  }
+
+  find(name) {
+    return this.rooms.get(keyOf(name));
   }
 
   // ---- what the person does
 
   rename(user) {
-    if (user === this.user && this.isOpen) return;
-    this.user = user;
+    if (user === this.user && !this.verified && this.state.at !== 'parked') return;
     // A connection says once who it is.
+    Object.assign(this, { user, verified: false });
+    this.#connection.reopen();
+  }
+
+  /** Comes back with a token, or as a guest without one. */
+  signIn(token, user) {
+    this.#token = token;
+    Object.assign(this, { user, verified: false });
+    this.#connection.reopen();
+  }
+
+  /** Tries again, now. */
+  retry() {
     this.#connection.reopen();
   }
 
   enter(name) {
-    const known = this.rooms.get(name);
+    const known = this.find(name);
     if (known) return known;
-    const room = new Room(name);
-    this.rooms.set(name, room);
+    const room = this.#add(name);
     if (this.isOpen) this.#join(room);
     this.#on.rooms();
     return room;
   }
 
   leave(room) {
-    this.rooms.delete(room.name);
-    if (room.isJoined && !room.isDirect) this.#send({ type: 'leave', room: room.name });
+    this.rooms.delete(room.key);
+    if (room.isDirect) this.conversations.closed(room);
+    else if (room.isJoined) this.send({ type: 'leave', room: room.name });
     this.#on.rooms();
   }
 
   post(room, text) {
     this.outbox.add(room.name, text);
     this.#flush();
-    this.#on.room(room, 'outbox');
+    this.changed(room, 'outbox');
   }
 
   edit(room, seq, text) {
-    return this.#ask({ type: 'edit', room: room.name, seq, text });
+    return this.ask({ type: 'edit', room: room.name, seq, text });
   }
 
   delete(room, seq) {
-    return this.#ask({ type: 'delete', room: room.name, seq });
+    return this.ask({ type: 'delete', room: room.name, seq });
   }
 
   react(room, seq, emoji, remove) {
-    return this.#ask({ type: 'react', room: room.name, seq, emoji, remove });
+    return this.ask({ type: 'react', room: room.name, seq, emoji, remove });
   }
 
+  /** More of the history, before what is shown. */
   async older(room) {
-    const before = room.messages[0]?.seq;
-    const page = await this.#ask({ type: 'history', room: room.name, before, limit: PAGE });
-    room.older(page);
-    this.#on.room(room, 'older');
+    const piece = room.shown;
+    if (piece.messages.length === 0) return;
+    room.older(piece, await this.history(room, { before: Math.ceil(piece.first) }));
+    this.changed(room, 'history');
+  }
+
+  /** More of the history, after what is shown. */
+  async newer(room) {
+    const piece = room.shown;
+    room.newer(piece, await this.history(room, { after: piece.last }));
+    this.changed(room, 'history');
+  }
+
+  /** Makes a room show the history around a message; false when there is no such message. */
+  async goTo(room, seq) {
+    if (room.shown.find(seq)) return true;
+    if (room.live.find(seq)) {
+      room.goLive();
+      return true;
+    }
+    return room.goBack(await this.history(room, { before: seq + 1 + PAGE / 2 }), seq);
+  }
+
+  async history(room, range) {
+    return wire.history(await this.ask({ type: 'history', room: room.name, limit: PAGE, ...range }));
   }
 
   async search(room, query) {
-    return (await this.#ask({ type: 'search', room: room.name, query, limit: PAGE })).messages;
-  }
-
-  /** Everyone in the room, when `joined` named only some. */
-  async who(room) {
-    const { members, count } = await this.#ask({ type: 'who', room: room.name });
-    room.members = new Map(members.map((member) => [member.client, member]));
-    room.count = count;
-    this.#on.room(room, 'people');
+    return wire.found(await this.ask({ type: 'search', room: room.name, query, limit: PAGE }));
   }
 
   typing(room) {
     const now = performance.now();
-    if (room.isDirect || now - (this.#typedAt.get(room.name) ?? -Infinity) < TYPING_EVERY_MS) return;
-    if (this.#send({ type: 'typing', room: room.name })) this.#typedAt.set(room.name, now);
+    if (!this.isOpen || room.isDirect || now - (this.#typedAt.get(room.name) ?? -Infinity) < TYPING_EVERY_MS) return;
+    if (this.send({ type: 'typing', room: room.name })) this.#typedAt.set(room.name, now);
   }
 
   /** Everything in the room up to now has been seen. */
   seen(room) {
-    const seq = room.messages.at(-1)?.seq ?? 0;
-    if (seq <= room.read) return;
-    room.read = seq;
+    const { last } = room.live;
+    if (last <= room.read) return;
+    room.seen(last);
     this.#on.rooms();
-    if (room.isDirect) return;
-    this.#readDue.set(room.name, seq);
+    // Nothing is kept of a conversation with a guest.
+    if (last < 1 || (room.isDirect && !this.verified)) return;
+    this.#readDue.set(room.name, Math.floor(last));
     this.#readTimer ||= setTimeout(() => {
       this.#readTimer = 0;
-      for (const [name, seq] of this.#readDue) this.#send({ type: 'read', room: name, seq });
+      if (this.isOpen) for (const [name, read] of this.#readDue) this.send({ type: 'read', room: name, seq: read });
       this.#readDue.clear();
     }, READ_EVERY_MS);
+  }
+
+  /** Sends a command; the promise is for its answer. */
+  ask(command) {
+    return this.#requests.ask(command);
+  }
+
+  send(command) {
+    return this.#connection.send(command);
+  }
+
+  changed(room, what) {
+    this.#on.room(room, what);
+  }
+
+  roomsChanged() {
+    this.#on.rooms();
   }
 
   // ---- the connection
 
   #hello() {
-    this.#ask({ type: 'hello', user: this.user, token: this.#token }).then(
-      (welcome) => {
-        this.user = welcome.user;
-        this.verified = welcome.verified;
-        this.limits = { ...DEFAULT_LIMITS, ...welcome.limits };
-        this.isOpen = true;
-        this.#on.state();
-        for (const room of this.rooms.values()) this.#join(room);
-        this.#flush();
-      },
+    const who = this.#token ? { token: this.#token } : { user: this.user };
+    this.ask({ type: 'hello', ...who }).then(
+      (answer) => this.#welcome(wire.welcome(answer)),
       (error) => {
-        if (!error.code) return;
-        // Nothing changes by asking again, so the person has to.
-        this.#connection.stayAway();
-        this.#on.notice(error.message, 'name');
+        // A `bye` says more.
+        if (error.code && this.state.at !== 'parked') this.#connection.park('refused', error);
       },
     );
   }
 
+  #welcome({ user, verified, limits, heartbeat }) {
+    Object.assign(this, { user, verified, limits: new Map([...DEFAULT_LIMITS, ...limits]) });
+    this.#on.signedIn();
+    this.#connection.welcomed(heartbeat);
+    for (const room of this.rooms.values()) this.#join(room);
+    this.conversations.load();
+    this.#flush();
+  }
+
   #lost() {
-    this.isOpen = false;
-    for (const { reject, timer } of this.#asked.values()) {
-      clearTimeout(timer);
-      reject(new Error('The connection was lost.'));
-    }
-    this.#asked.clear();
+    this.#requests.connectionLost();
     this.outbox.connectionLost();
     for (const room of this.rooms.values()) room.connectionLost();
-    this.#on.state();
+  }
+
+  #add(name) {
+    const room = new Room(name, (message) => this.isOwn(message));
+    this.rooms.set(room.key, room);
+    return room;
   }
 
   #join(room) {
     if (room.isDirect) return;
-    this.#ask({ type: 'join', room: room.name, since: room.since, history: PAGE }).then(
-      (joined) => {
-        if (joined.room !== room.name) this.#renamed(room, joined.room);
-        const isReset = room.joined(joined);
-        this.#on.room(room, isReset ? 'reset' : 'joined');
-        this.#flush();
-        if (room.members.size < room.count) this.who(room).catch(() => {});
-      },
+    this.ask({ type: 'join', room: room.name, since: room.since, history: PAGE }).then(
+      (answer) => this.#joined(room, wire.joined(answer)),
       (error) => {
         if (!error.code) return;
-        if (error.code !== 'unavailable' && error.code !== 'rate_limited') {
-          this.rooms.delete(room.name);
-          this.#on.rooms();
-          this.#on.notice(`You cannot join ${room.name}: ${error.message}`);
-        } else {
-          setTimeout(() => this.isOpen && this.rooms.has(room.name) && this.#join(room), error.retry_after_ms ?? RETRY_MS);
+        if (PASSING.has(error.code)) {
+          const again = () => this.isOpen && this.rooms.get(room.key) === room && this.#join(room);
+          setTimeout(again, error.retryAfter ?? RETRY_MS);
+          return;
         }
+        this.rooms.delete(room.key);
+        this.#on.notRoom(room, error);
       },
     );
   }
 
+  #joined(room, joined) {
+    if (joined.room && joined.room !== room.name) this.#renamed(room, joined.room);
+    const isOther = room.joined(joined);
+    this.changed(room, isOther ? 'reset' : 'joined');
+    this.#flush();
+    if (room.members.size < room.count) this.#who(room).catch(() => {});
+  }
+
   /** The server knows the room by another form of its name. */
   #renamed(room, name) {
-    this.rooms.delete(room.name);
+    this.rooms.delete(room.key);
+    this.outbox.renamed(room.name, name);
     room.name = name;
-    this.rooms.set(name, room);
+    this.rooms.set(room.key, room);
     this.#on.rooms();
+  }
+
+  /** Everyone in the room, when `joined` named only some. */
+  async #who(room) {
+    const { members, count } = wire.members(await this.ask({ type: 'who', room: room.name }));
+    room.members = new Map(members.map((member) => [member.client, member]));
+    room.count = count;
+    this.changed(room, 'people');
   }
 
   #flush() {
     if (!this.isOpen) return;
-    const isReady = (name) => name.startsWith('@') || this.rooms.get(name)?.isJoined;
+    const isReady = (name) => name.startsWith('@') || this.find(name)?.isJoined;
     for (const post of this.outbox.due(isReady)) {
       const { room, text, key } = post;
-      const id = this.#nextId;
+      const id = this.#requests.nextId;
       const command = room.startsWith('@') ? { type: 'direct', to: room.slice(1) } : { type: 'post', room };
       this.outbox.sent(id, post);
-      this.#ask({ ...command, text, key }).then(
+      this.ask({ ...command, text, key }).then(
         () => this.#posted(id),
         (error) => this.#notPosted(id, error),
       );
@@ -214,15 +291,15 @@ export class Client {
 
   #posted(id) {
     const post = this.outbox.answered(id);
-    const room = post && this.rooms.get(post.room);
-    if (room) this.#on.room(room, 'outbox');
+    const room = post && this.find(post.room);
+    if (room) this.changed(room, 'outbox');
     this.#flush();
   }
 
   #notPosted(id, error) {
     if (!error.code) return;
     if (PASSING.has(error.code)) {
-      if (this.outbox.postponed(id)) setTimeout(() => this.#flush(), error.retry_after_ms ?? RETRY_MS);
+      if (this.outbox.postponed(id)) setTimeout(() => this.#flush(), error.retryAfter ?? RETRY_MS);
       return;
     }
     const post = this.outbox.answered(id);
@@ -230,65 +307,44 @@ export class Client {
     this.#flush();
   }
 
-  #send(command) {
-    return this.#connection.send(command);
-  }
-
-  /** Sends a command; gives its answer, or fails with the `error` that came instead. */
-  #ask(command) {
-    const id = this.#nextId;
-    this.#nextId += 1;
-    return new Promise((resolve, reject) => {
-      if (!this.#send({ ...command, id })) {
-        reject(new Error('Not connected.'));
-        return;
-      }
-      const timer = setTimeout(() => this.#connection.abandon(), ANSWER_LIMIT_MS);
-      this.#asked.set(id, { resolve, reject, timer });
-    });
-  }
-
   // ---- what the server says
 
-  #receive(message) {
-    const asked = message.id === undefined ? undefined : this.#asked.get(message.id);
-    if (asked) {
-      this.#asked.delete(message.id);
-      clearTimeout(asked.timer);
-      if (message.type === 'error') asked.reject(message);
-      else asked.resolve(message);
-      return;
-    }
-    const room = this.rooms.get(message.room);
-    switch (message.type) {
-      case 'message':
-        return room && this.#told(room, room.message(message), 'message');
+  #receive(value) {
+    if (this.#requests.answer(value)) return;
+    const room = typeof value.room === 'string' ? this.find(value.room) : undefined;
+    if (room) this.#receiveOfRoom(room, value);
+    else if (value.type === 'direct') this.conversations.direct(wire.direct(value));
+    else if (value.type === 'broadcast') this.#on.broadcast(String(value.text ?? ''), value.time);
+    else if (value.type === 'bye') this.#bye(value);
+    else if (value.type === 'error') this.#on.complaint(new wire.Refused(value));
+  }
+
+  #receiveOfRoom(room, value) {
+    switch (value.type) {
+      case 'message': {
+        const message = wire.message(value);
+        return message && this.#told(room, room.message(message, value.prev), 'message');
+      }
       case 'edited':
       case 'deleted':
       case 'reacted':
-        return room && this.#told(room, room.changed(message), 'changed');
+        return this.#told(room, room.changed(wire.change(value)), 'changed');
       case 'presence':
-        room?.presence(message);
-        return room && this.#on.room(room, 'people');
+        room.presence(wire.presence(value));
+        return this.changed(room, 'people');
       case 'typing':
-        room?.typing(message.user, performance.now());
-        return room && this.#on.room(room, 'typing');
-      case 'reads':
-        return room && this.#reads(room, message.reads);
-      case 'direct':
-        return this.#direct(message);
+        room.typing(String(value.user ?? ''), performance.now());
+        return this.changed(room, 'typing');
+      case 'reads': {
+        const own = wire.reads(value).find(({ user }) => user === this.user);
+        if (own) room.seen(own.seq);
+        return this.#on.rooms();
+      }
       case 'lagged':
-        return room && this.#told(room, false, 'message');
+        return this.#told(room, false, 'message');
       case 'kicked':
-        this.rooms.delete(message.room);
-        this.#on.rooms();
-        return this.#on.notice(`You were removed from ${message.room}${message.reason ? `: ${message.reason}` : '.'}`);
-      case 'broadcast':
-        return this.#on.notice(message.text);
-      case 'bye':
-        return this.#bye(message);
-      case 'error':
-        return this.#on.notice(message.message);
+        this.rooms.delete(room.key);
+        return this.#on.kicked(room, String(value.reason ?? ''));
       default:
         return undefined;
     }
@@ -296,27 +352,13 @@ export class Client {
 
   /** Something was told of a room; where it shows that something is missing, the room is joined again from there. */
   #told(room, isWhole, what) {
-    if (isWhole) this.#on.room(room, what);
+    if (isWhole) this.changed(room, what);
     else this.#join(room);
   }
 
-  #reads(room, reads) {
-    const own = reads.find(({ user }) => user === this.user);
-    if (own) room.read = Math.max(room.read, own.seq);
-    this.#on.rooms();
-  }
-
-  #direct({ from, to, seq, text, time }) {
-    const name = `@${from === this.user ? to : from}`;
-    const room = this.rooms.get(name) ?? this.enter(name);
-    room.messages.push({ seq: seq ?? room.seq + 1, user: from, text, time });
-    room.seq = room.messages.at(-1).seq;
-    this.#on.room(room, 'message');
-  }
-
-  #bye({ reason, retry_after_ms: wait }) {
-    if (GOODBYES[reason]) this.#on.notice(GOODBYES[reason], reason === 'name_taken' ? 'name' : undefined);
-    if (['banned', 'name_taken', 'token_expired'].includes(reason)) this.#connection.stayAway();
-    else this.#connection.comeBackAfter(wait ?? 0);
+  #bye({ reason, message, retry_after_ms: wait }) {
+    const isTime = Number.isFinite(wait) && wait >= 0;
+    if (FINAL.has(reason)) this.#connection.park(reason, new wire.Refused({ message }), isTime ? wait : undefined);
+    else this.#connection.comeBackAfter(typeof reason === 'string' ? reason : undefined, isTime ? wait : 0);
   }
 }

@@ -1,89 +1,192 @@
-// A WebSocket that comes back by itself.
+// One WebSocket that is kept open, and what is true of it at any moment.
 //
-// `connect` keeps one socket open to `url()` and calls `onState(open)` when that changes and `onMessage(value)` with each
-// JSON message. It never queues: `send` returns false when there is no open socket, and the caller keeps what it has.
+// `state.at` is one of:
+//   connecting  the socket is being opened, or the server has not said `welcome` yet
+//   open        the server has said `welcome`, and was heard of not long ago
+//   waiting     the next attempt comes at `state.until` (as of performance.now())
+//   offline     the same, while the browser knows that there is no network
+//   parked      nothing is attempted before the person does something, or before `state.until` when there is one
+// `state.why` is the reason that the server gave, if any. The connection never queues: `send` returns false when no socket is open.
+//
+// A socket says nothing when its network is gone. So silence of one heartbeat makes the connection ask for a sign of life, and so
+// does each return to the page; an answer that does not come in time ends the socket.
+
+import { object } from './wire.js';
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
+/** From the attempt to `welcome`. */
 const OPENING_LIMIT_MS = 10_000;
+/** An attempt of this age is given up for a new one when the person comes back. */
+const STALLED_MS = 2_000;
+const DEFAULT_HEARTBEAT_MS = 25_000;
+/** For the answer to a sign of life: after silence, and when the person comes back. */
+const ANSWER_LIMIT_MS = 5_000;
+const PROMPT_LIMIT_MS = 2_500;
+/** Close codes that say why, should the `bye` before them be lost. */
+const CODES = new Map([[4001, 'name_taken'], [4002, 'banned'], [4003, 'token_expired']]);
 
-export function connect(url, protocols, { onState, onMessage }) {
-  let socket = null;
-  let timer = 0;
-  let failures = 0;
-  let notBefore = 0; // when the server wants us back, as performance.now()
-  let isParked = false; // it is no use to come back before the person does something
+export class Connection {
+  state = { at: 'connecting' };
+  #url;
+  #on;
+  #socket = null;
+  #timer = 0; // of the attempt, or until the next one
+  #lifeTimer = 0; // until silence is too long
+  #answerTimer = 0; // until a sign of life is overdue
+  #answerBy = 0;
+  #failures = 0;
+  #notBefore = 0;
+  #why;
+  #heardAt = 0;
+  #attemptAt = 0;
+  #heartbeat = DEFAULT_HEARTBEAT_MS;
 
-  function open() {
-    clearTimeout(timer);
-    const opening = new WebSocket(url, protocols);
-    socket = opening;
-    timer = setTimeout(abandon, OPENING_LIMIT_MS);
-    opening.addEventListener('open', () => {
-      if (socket !== opening) return;
-      clearTimeout(timer);
-      onState(true);
+  /** `on`: { opened(), message(value), lost(), state(), ping() } */
+  constructor(url, on) {
+    this.#url = url;
+    this.#on = on;
+  }
+
+  start() {
+    addEventListener('online', () => this.check());
+    addEventListener('offline', () => this.check());
+    addEventListener('pageshow', () => this.check());
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') this.check();
     });
-    opening.addEventListener('message', ({ data }) => {
-      if (socket !== opening) return;
-      failures = 0;
-      onMessage(JSON.parse(data));
-    });
-    opening.addEventListener('close', () => {
-      if (socket === opening) lost();
-    });
+    this.#open();
   }
 
-  function lost() {
-    clearTimeout(timer);
-    socket = null;
-    onState(false);
-    if (isParked) return;
-    // Jitter over the whole step keeps the pages of a restarted server from coming back in one wave.
-    const step = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** failures);
-    failures += 1;
-    const wanted = notBefore - performance.now();
-    timer = setTimeout(open, Math.max(wanted, step / 2 + (Math.random() * step) / 2));
-  }
-
-  // Gives up a socket that does not answer, without waiting for its closing handshake.
-  function abandon() {
-    const silent = socket;
-    lost();
-    silent?.close();
-  }
-
-  // Gives up this socket, and opens another at once.
-  function reopen() {
-    const former = socket;
-    socket = null;
-    isParked = false;
-    onState(false);
-    former?.close();
-    open();
-  }
-
-  function retryNow() {
-    if (!socket && !isParked) open();
-  }
-
-  function send(value) {
-    if (socket?.readyState !== WebSocket.OPEN) return false;
-    socket.send(JSON.stringify(value));
+  send(value) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(JSON.stringify(value));
     return true;
   }
 
-  addEventListener('online', retryNow);
-  addEventListener('pageshow', retryNow);
-  document.addEventListener('visibilitychange', () => {
-    if (document.visibilityState === 'visible') retryNow();
-  });
-  open();
-  return {
-    send,
-    abandon,
-    reopen,
-    comeBackAfter(ms) { notBefore = performance.now() + ms; },
-    stayAway() { isParked = true; },
-  };
+  /** The server has let us in. */
+  welcomed(heartbeat) {
+    clearTimeout(this.#timer);
+    this.#failures = 0;
+    this.#why = undefined;
+    this.#heartbeat = heartbeat || DEFAULT_HEARTBEAT_MS;
+    this.#be({ at: 'open' });
+    this.#watch(this.#heartbeat);
+  }
+
+  /** The server ends the connection, and may want it back after `wait` milliseconds. */
+  comeBackAfter(why, wait) {
+    this.#why = why;
+    this.#notBefore = performance.now() + wait;
+  }
+
+  /** It is no use to come back before the person does something, or before so many milliseconds have passed. */
+  park(why, detail, wait) {
+    clearTimeout(this.#timer);
+    const until = wait === undefined ? undefined : performance.now() + wait;
+    // Longer than a timer can run: the person will have to.
+    if (wait !== undefined && wait < 2 ** 31) this.#timer = setTimeout(() => this.reopen(), wait);
+    this.#be({ at: 'parked', why, detail, until });
+    this.#drop();
+  }
+
+  /** Gives up the socket that there may be, and opens another at once. */
+  reopen() {
+    this.#notBefore = 0;
+    this.#why = undefined;
+    this.#drop();
+    this.#open();
+  }
+
+  /** Gives up a socket that does not answer, without waiting for its closing handshake. */
+  abandon() {
+    if (!this.#socket) return;
+    this.#drop();
+    this.#wait();
+  }
+
+  /** Finds out what is true, now. */
+  check() {
+    const { at } = this.state;
+    const now = performance.now();
+    if (at === 'open') this.#askForLife(PROMPT_LIMIT_MS);
+    if ((at === 'waiting' || at === 'offline') && now >= this.#notBefore) this.#open();
+    if (at === 'connecting' && now - this.#attemptAt > STALLED_MS) this.reopen();
+  }
+
+  #open() {
+    clearTimeout(this.#timer);
+    const socket = new WebSocket(this.#url, ['chat.v1.json']);
+    this.#socket = socket;
+    this.#attemptAt = performance.now();
+    this.#timer = setTimeout(() => this.abandon(), OPENING_LIMIT_MS);
+    socket.addEventListener('open', () => {
+      if (this.#socket === socket) this.#on.opened();
+    });
+    socket.addEventListener('message', ({ data }) => {
+      if (this.#socket === socket) this.#heard(data);
+    });
+    socket.addEventListener('close', ({ code }) => {
+      if (this.#socket !== socket) return;
+      this.#drop();
+      if (CODES.has(code)) this.park(CODES.get(code));
+      else this.#wait();
+    });
+    this.#be({ at: 'connecting', why: this.#why });
+  }
+
+  #heard(data) {
+    this.#heardAt = performance.now();
+    clearTimeout(this.#answerTimer);
+    this.#answerTimer = 0;
+    const value = object(data);
+    if (value) this.#on.message(value);
+  }
+
+  /** Without a socket from here on. */
+  #drop() {
+    const socket = this.#socket;
+    clearTimeout(this.#lifeTimer);
+    clearTimeout(this.#answerTimer);
+    this.#answerTimer = 0;
+    if (!socket) return;
+    this.#socket = null;
+    socket.close();
+    this.#on.lost();
+  }
+
+  #wait() {
+    clearTimeout(this.#timer);
+    // Jitter over the whole step keeps the pages of a restarted server from coming back in one wave.
+    const step = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
+    this.#failures += 1;
+    const now = performance.now();
+    const until = Math.max(this.#notBefore, now + step / 2 + (Math.random() * step) / 2);
+    this.#timer = setTimeout(() => this.#open(), until - now);
+    this.#be({ at: navigator.onLine === false ? 'offline' : 'waiting', until, why: this.#why });
+  }
+
+  #watch(inMs) {
+    clearTimeout(this.#lifeTimer);
+    this.#lifeTimer = setTimeout(() => {
+      const silence = performance.now() - this.#heardAt;
+      if (silence >= this.#heartbeat) this.#askForLife(ANSWER_LIMIT_MS);
+      this.#watch(silence >= this.#heartbeat ? this.#heartbeat : this.#heartbeat - silence);
+    }, inMs);
+  }
+
+  #askForLife(limit) {
+    const by = performance.now() + limit;
+    // Asking again gives nobody more time.
+    if (this.#answerTimer && this.#answerBy <= by) return;
+    clearTimeout(this.#answerTimer);
+    this.#answerBy = by;
+    this.#answerTimer = setTimeout(() => this.abandon(), limit);
+    this.#on.ping();
+  }
+
+  #be(state) {
+    this.state = state;
+    this.#on.state();
+  }
 }

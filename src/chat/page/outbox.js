@@ -1,13 +1,14 @@
 // What was posted and is not acknowledged yet. It survives a lost connection and a reload of the page; its keys make sure that
 // what is sent again is not said twice.
 
-import { forThisTab } from './memory.js';
+import { forThisTab, isText, listOf } from './memory.js';
 
 const STORED_AS = 'switchboard.outbox';
+const isPost = (value) => isText(value?.room) && isText(value.text) && isText(value.key);
 
 export class Outbox {
-  #posts = JSON.parse(forThisTab.read(STORED_AS) ?? '[]');
-  #underWay = new Map(); // of this connection: id of the command -> post
+  #posts = forThisTab.readJson(STORED_AS, listOf(isPost));
+  #underWay = new Map(); // of this connection: number of the command -> post
 
   /** What waits to be sent to a room, or for its answer. */
   in(room) {
@@ -16,6 +17,12 @@ export class Outbox {
 
   add(room, text) {
     this.#posts.push({ room, text, key: newKey() });
+    this.#store();
+  }
+
+  /** The server knows a room by another form of its name. */
+  renamed(from, to) {
+    for (const post of this.#posts) if (post.room === from) post.room = to;
     this.#store();
   }
 

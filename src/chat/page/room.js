@@ -1,23 +1,39 @@
-// What is known of a room. No document, no socket: events in, state out.
+// What is known of a room, or of a conversation of two. No document, no socket: events in, state out.
+
+import { Piece } from './piece.js';
 
 const TYPING_SHOWN_MS = 4_000;
+/** Distance of messages that the server does not number from the numbered one before them. */
+const UNNUMBERED_STEP = 1 / 65_536;
+
+/** What a room is found by: names that the server takes for the same. */
+export const keyOf = (name) => name.normalize('NFKC').toLowerCase();
 
 export class Room {
   name;
   epoch = null; // null before the first `joined`
   seq = 0;
   rev = 0;
-  messages = []; // oldest first
-  hasMore = true; // there may be older messages
+  live = new Piece(); // ends with the newest message
+  past = null; // another piece, while somebody reads there
   members = new Map(); // client -> { client, user, verified }
   count = 0;
   read = 0; // the person has seen everything up to here
   isJoined = false; // on this connection
   isLive = false; // joined, and without a gap
+  isLoaded = false; // a conversation whose newest messages are here
+  isVerified = false; // a conversation with somebody whose name is verified
+  #unread = 0;
+  #isOwn;
   #typing = new Map(); // user -> when it is over
 
-  constructor(name) {
+  constructor(name, isOwn) {
     this.name = name;
+    this.#isOwn = isOwn;
+  }
+
+  get key() {
+    return keyOf(this.name);
   }
 
   /** A conversation of two is no room that one joins. */
@@ -29,34 +45,49 @@ export class Room {
     return this.epoch === null ? undefined : { epoch: this.epoch, seq: this.seq, rev: this.rev };
   }
 
-  /** Messages of others that `user` has not seen. */
-  unread(user) {
-    let count = 0;
-    for (let i = this.messages.length - 1; i >= 0 && this.messages[i].seq > this.read; i -= 1) {
-      count += this.messages[i].user === user ? 0 : 1;
-    }
-    return count;
+  /** The piece that is read now. */
+  get shown() {
+    return this.past ?? this.live;
   }
 
-  /** `joined`. Gives whether what was shown before is no part of the history any more. */
+  /** Messages that the person has not seen; of those that are not here, one's own count too. */
+  get unread() {
+    const before = this.isDirect ? Math.min(this.live.first, this.seq + 1) - this.read - 1 : 0;
+    return this.#unread + Math.max(0, Math.floor(before));
+  }
+
+  /** Everything up to here has been seen. */
+  seen(seq) {
+    if (seq <= this.read) return;
+    this.read = seq;
+    this.#countUnread();
+  }
+
+  /** `joined`. Returns whether the room has another history now. */
   joined({ epoch, seq, rev, recovered, messages, changes, members, count, read }) {
     const isFirst = this.epoch === null;
     const isReset = !isFirst && !recovered;
-    if (!recovered) this.messages = [];
+    const isOther = isReset && this.epoch !== epoch;
+    if (!recovered) {
+      this.live = new Piece([], messages.length > 0 && messages[0].seq > 1);
+      if (isOther) this.past = null;
+    }
+    Object.assign(this, { epoch, count, isJoined: true, isLive: true });
+    if (isFirst) this.read = read || seq;
+    else if (isOther) this.read = Math.min(this.read, seq);
     this.#append(messages);
-    for (const change of changes ?? []) this.changed(change);
-    if (!recovered) this.hasMore = messages.length > 0 && messages[0].seq > 1;
-    Object.assign(this, { epoch, seq, rev, count, isJoined: true, isLive: true });
+    for (const change of changes) this.#apply(change);
+    this.#joinPieces();
+    Object.assign(this, { seq, rev });
     this.members = new Map(members.map((member) => [member.client, member]));
-    if (isFirst) this.read = read ?? seq;
-    else if (isReset) this.read = Math.min(this.read, seq);
-    return isReset;
+    this.#countUnread();
+    return isOther;
   }
 
   /** `message`. False when something is missing before it: then the room is to be joined again. */
-  message(message) {
+  message(message, prev) {
     if (!this.isLive || message.seq <= this.seq) return true;
-    if (message.prev !== this.seq) {
+    if (prev !== this.seq) {
       this.isLive = false;
       return false;
     }
@@ -68,42 +99,83 @@ export class Room {
 
   /** `edited`, `deleted`, `reacted`. False when one before it is missing. */
   changed(change) {
-    if (change.rev <= this.rev) return true;
-    if (this.isLive && change.rev !== this.rev + 1) {
+    // What comes before the room is joined again will be in the answer.
+    if (!this.isLive || change.rev <= this.rev) return true;
+    if (change.rev !== this.rev + 1) {
       this.isLive = false;
       return false;
     }
     this.rev = change.rev;
-    const message = this.messages.find(({ seq }) => seq === change.seq);
-    if (!message) return true;
-    if (change.type === 'edited') Object.assign(message, { text: change.text, edited: change.time });
-    if (change.type === 'deleted') Object.assign(message, { text: '', deleted: true, reactions: {} });
-    if (change.type === 'reacted') react(message, change);
+    this.#apply(change);
     return true;
   }
 
-  /** `history`. */
-  older({ messages, more }) {
-    const first = this.messages[0]?.seq ?? Infinity;
-    this.messages.unshift(...messages.filter(({ seq }) => seq < first));
-    this.hasMore = more;
+  /** `direct`. False when something is missing before it. */
+  direct(message) {
+    if (message.seq === 0) {
+      const last = Math.max(this.live.last, this.seq);
+      this.#append([{ ...message, seq: last + UNNUMBERED_STEP }]);
+      return true;
+    }
+    const isNext = this.live.messages.length === 0 || message.seq <= Math.floor(this.live.last) + 1;
+    this.seq = Math.max(this.seq, message.seq);
+    if (isNext) this.#append([message]);
+    return isNext;
+  }
+
+  /** Messages of a conversation that came after those that are here. */
+  caughtUp({ messages }, isFirst) {
+    if (isFirst) {
+      this.live.prepend(messages);
+      this.live.hasOlder = messages.length > 0 && messages[0].seq > 1;
+    }
+    this.#append(messages);
+    this.seq = Math.max(this.seq, Math.floor(this.live.last));
+    this.isLoaded = true;
+    this.#countUnread();
+  }
+
+  /** `history` before the piece that is shown. */
+  older(piece, { messages, more }) {
+    piece.prepend(messages);
+    piece.hasOlder = more && messages.length > 0;
+  }
+
+  /** `history` after the piece that is shown. */
+  newer(piece, { messages, more }) {
+    piece.append(messages);
+    piece.hasNewer = more && messages.length > 0;
+    this.#joinPieces();
+  }
+
+  /** Shows the history around a message. */
+  goBack({ messages }, seq) {
+    this.past = new Piece(messages, messages.length > 0 && messages[0].seq > 1, true);
+    this.#joinPieces();
+    return Boolean(this.shown.find(seq));
+  }
+
+  goLive() {
+    this.past = null;
   }
 
   /** `presence`. */
   presence({ joined, left, count }) {
-    for (const member of joined ?? []) this.members.set(member.client, member);
-    for (const { client, user } of left ?? []) {
+    for (const member of joined) this.members.set(member.client, member);
+    for (const { client, user } of left) {
       this.members.delete(client);
       this.#typing.delete(user);
     }
     this.count = count;
   }
 
-  /** Who is here, each once, in order. */
+  /** Who is here, each once, in order: a verified name and an unverified one are two. */
   people() {
     const people = new Map();
-    for (const { user, verified } of this.members.values()) people.set(user, people.get(user) || verified);
-    return [...people].map(([user, verified]) => ({ user, verified })).sort((a, b) => a.user.localeCompare(b.user));
+    for (const { user, verified, lookalike } of this.members.values()) {
+      people.set(`${verified} ${user}`, { user, verified, lookalike });
+    }
+    return [...people.values()].sort((a, b) => a.user.localeCompare(b.user));
   }
 
   typing(user, now) {
@@ -122,17 +194,47 @@ export class Room {
   }
 
   #append(messages) {
-    const last = this.messages.at(-1)?.seq ?? 0;
-    this.messages.push(...messages.filter(({ seq }) => seq > last));
+    for (const message of this.live.append(messages)) {
+      if (message.seq > this.read && !this.#isOwn(message)) this.#unread += 1;
+    }
+    this.live.trim();
+  }
+
+  #countUnread() {
+    this.#unread = 0;
+    const { messages } = this.live;
+    for (let i = messages.length - 1; i >= 0 && messages[i].seq > this.read; i -= 1) {
+      if (!this.#isOwn(messages[i])) this.#unread += 1;
+    }
+  }
+
+  /** What was read back has reached what came live. */
+  #joinPieces() {
+    if (!this.past || this.past.last + 1 < this.live.first) return;
+    this.past.append(this.live.messages);
+    this.live = new Piece(this.past.messages, this.past.hasOlder);
+    this.past = null;
+  }
+
+  #apply(change) {
+    for (const piece of [this.live, this.past]) {
+      const message = piece?.find(change.seq);
+      if (message) apply(message, change);
+    }
   }
 }
 
-function react(message, { user, emoji, removed }) {
-  const reactions = { ...message.reactions };
-  const users = new Set(reactions[emoji] ?? []);
+function apply(message, change) {
+  message.version += 1;
+  if (change.type === 'edited') Object.assign(message, { text: change.text, edited: change.time });
+  if (change.type === 'deleted') Object.assign(message, { text: '', deleted: true, reactions: new Map() });
+  if (change.type === 'reacted') react(message.reactions, change);
+}
+
+function react(reactions, { user, emoji, removed }) {
+  const users = new Set(reactions.get(emoji) ?? []);
   if (removed) users.delete(user);
   else users.add(user);
-  if (users.size > 0) reactions[emoji] = [...users];
-  else delete reactions[emoji];
-  message.reactions = reactions;
+  if (users.size > 0) reactions.set(emoji, [...users]);
+  else reactions.delete(emoji);
 }

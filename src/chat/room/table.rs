@@ -1,6 +1,6 @@
 //! All rooms: found by name, put away when nobody needs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(in crate::chat) struct Rooms {
     slab: Slab<Box<Room>>,
     by_name: Shards<u32>,
     by_topic: BTreeMap<TopicId, u32>,
+    /// Conversations of two, by each of their folded names.
+    by_user: BTreeMap<Arc<str>, BTreeSet<u32>>,
     /// Rooms that nobody is in, the longest forgotten first.
     idle: BTreeMap<u64, u32>,
     idle_clock: u64,
@@ -55,9 +57,18 @@ impl Rooms {
     pub(in crate::chat) fn insert(&mut self, name: &str, kind: Kind, phase: Phase) -> u32 {
         self.lives += 1;
         let name: Arc<str> = name.into();
+        let users = users_of(&kind);
         let room = self.slab.insert(Box::new(Room::new(Arc::clone(&name), kind, phase, self.lives))) as u32;
         self.by_name.insert(name, room);
+        for user in users {
+            self.by_user.entry(user).or_default().insert(room);
+        }
         room
+    }
+
+    /// The conversations of a user that are in memory.
+    pub(in crate::chat) fn pairs_of(&self, user: &str) -> impl Iterator<Item = &Room> {
+        self.by_user.get(user).into_iter().flatten().filter_map(|room| self.get(*room))
     }
 
     pub(in crate::chat) fn set_topic(&mut self, room: u32, topic: TopicId) {
@@ -70,6 +81,14 @@ impl Rooms {
         let gone = self.slab.remove(room as usize);
         self.idle.remove(&gone.idle_since);
         self.by_name.remove(&gone.name);
+        for user in users_of(&gone.kind) {
+            if let Some(rooms) = self.by_user.get_mut(&user) {
+                rooms.remove(&room);
+                if rooms.is_empty() {
+                    self.by_user.remove(&user);
+                }
+            }
+        }
         self.bytes -= gone.log.bytes();
         if let Some(topic) = gone.topic {
             self.by_topic.remove(&topic);
@@ -122,6 +141,13 @@ impl Rooms {
         self.bytes -= log.bytes();
         log.shrink();
         self.bytes += log.bytes();
+    }
+}
+
+fn users_of(kind: &Kind) -> Vec<Arc<str>> {
+    match kind {
+        Kind::Group => Vec::new(),
+        Kind::Pair(users) => users.to_vec(),
     }
 }
 

@@ -1,0 +1,100 @@
+// Conversations of two, as far as they are kept by the server: those that there are, what came while away, what was read.
+
+import { forThisBrowser, isText, listOf } from './memory.js';
+import { keyOf } from './room.js';
+import * as wire from './wire.js';
+
+const CLOSED_STORED_AS = 'switchboard.closed';
+/** Conversations that are listed; the newest come first. */
+const MOST_LISTED = 200;
+const MOST_CLOSED = 500;
+
+export class Conversations {
+  #client;
+  /** [name, seq]: taken off the list, until something comes after that message. */
+  #closed = new Map(forThisBrowser.readJson(CLOSED_STORED_AS, listOf(isClosed)));
+
+  constructor(client) {
+    this.#client = client;
+  }
+
+  /** Asks for the conversations that there are, and for what is missing of those that are here. */
+  async load() {
+    let page;
+    let listed = 0;
+    try {
+      do {
+        const answer = wire.conversations(await this.#client.ask({ type: 'conversations', page }));
+        for (const conversation of answer.conversations) this.#listed(conversation);
+        listed += answer.conversations.length;
+        page = answer.conversations.length > 0 && answer.next ? answer.next : undefined;
+      } while (page && listed < MOST_LISTED);
+    } catch {
+      // A server that does not list them, or a connection that is lost: the next one asks again.
+    }
+    this.#client.roomsChanged();
+  }
+
+  /** The person opens a conversation: its newest messages are read. */
+  async open(room) {
+    if (room.isLoaded || !this.#client.isOpen || !this.#client.verified) return;
+    try {
+      await this.#read(room, {});
+    } catch (error) {
+      // Nothing is kept of a conversation with a guest.
+      if (error.code !== 'not_found') throw error;
+      room.isLoaded = true;
+    }
+  }
+
+  closed(room) {
+    this.#closed.set(room.key, Math.floor(room.seq));
+    for (const oldest of this.#closed.keys()) {
+      if (this.#closed.size <= MOST_CLOSED) break;
+      this.#closed.delete(oldest);
+    }
+    forThisBrowser.write(CLOSED_STORED_AS, JSON.stringify([...this.#closed]));
+  }
+
+  /** `direct` */
+  direct(direct) {
+    const isFromSelf = this.#client.isOwn({ user: direct.from, verified: direct.verified });
+    const room = this.#enter(isFromSelf ? direct.to : direct.from);
+    if (!isFromSelf) room.isVerified = direct.verified;
+    const message = { ...direct, user: direct.from, deleted: false, reactions: new Map(), version: 0 };
+    if (room.direct(message)) this.#client.changed(room, 'message');
+    else this.#catchUp(room);
+  }
+
+  #listed({ user, verified, seq, read }) {
+    const name = `@${user}`;
+    if ((this.#closed.get(keyOf(name)) ?? -1) >= seq && !this.#client.find(name)) return;
+    const room = this.#enter(user);
+    room.name = name;
+    room.isVerified = verified;
+    room.seq = Math.max(room.seq, seq);
+    room.seen(read);
+    if (room.live.messages.length > 0 && seq > Math.floor(room.live.last)) this.#catchUp(room);
+  }
+
+  #enter(user) {
+    const name = `@${user}`;
+    return this.#client.find(name) ?? this.#client.enter(name);
+  }
+
+  #catchUp(room) {
+    const last = Math.floor(room.live.last);
+    this.#read(room, last > 0 ? { after: last } : {}).catch(() => {});
+  }
+
+  async #read(room, range) {
+    const page = await this.#client.history(room, range);
+    room.caughtUp(page, range.after === undefined);
+    this.#client.changed(room, 'history');
+    if (range.after !== undefined && page.more && page.messages.length > 0) this.#catchUp(room);
+  }
+}
+
+function isClosed(value) {
+  return Array.isArray(value) && isText(value[0]) && Number.isFinite(value[1]);
+}

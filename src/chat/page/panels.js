@@ -1,0 +1,25 @@
+// On a narrow window the rooms and the people are panels over the messages, one at a time.
+
+import { byId } from './dom.js';
+
+const PANELS = [['rooms-button', 'rooms-panel'], ['people-button', 'people-panel']];
+
+export function setUpPanels() {
+  for (const [opener, panel] of PANELS) {
+    byId(opener).addEventListener('click', () => {
+      const isOpen = byId(panel).classList.contains('open');
+      closePanels();
+      if (!isOpen) openPanel(panel);
+    });
+  }
+}
+
+export function openPanel(name) {
+  byId(name).classList.add('open');
+  document.querySelector(`[aria-controls="${name}"]`).setAttribute('aria-expanded', 'true');
+}
+
+export function closePanels() {
+  for (const panel of document.querySelectorAll('.open')) panel.classList.remove('open');
+  for (const opener of document.querySelectorAll('[aria-controls]')) opener.setAttribute('aria-expanded', 'false');
+}

@@ -1,0 +1,56 @@
+// Commands that wait for their answers, by the number that comes back with the answer.
+
+import { Refused } from './wire.js';
+
+const ANSWER_LIMIT_MS = 15_000;
+
+export class Requests {
+  #waiting = new Map(); // id -> { resolve, reject, timer }
+  #nextId = 1;
+  #send;
+  #late;
+
+  /** `send(command)` returns false when no socket is open; `late()` is called when an answer does not come. */
+  constructor(send, late) {
+    this.#send = send;
+    this.#late = late;
+  }
+
+  /** The number of the next command. */
+  get nextId() {
+    return this.#nextId;
+  }
+
+  /** Sends a command; the promise is for its answer, and fails with the `error` that came instead. */
+  ask(command) {
+    const id = this.#nextId;
+    this.#nextId += 1;
+    return new Promise((resolve, reject) => {
+      if (!this.#send({ ...command, id })) {
+        reject(new Error('Not connected.'));
+        return;
+      }
+      this.#waiting.set(id, { resolve, reject, timer: setTimeout(this.#late, ANSWER_LIMIT_MS) });
+    });
+  }
+
+  /** Whether it was an answer. */
+  answer(value) {
+    const asked = this.#waiting.get(value.id);
+    if (!asked) return false;
+    this.#waiting.delete(value.id);
+    clearTimeout(asked.timer);
+    if (value.type === 'error') asked.reject(new Refused(value));
+    else asked.resolve(value);
+    return true;
+  }
+
+  connectionLost() {
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { reject, timer } of waiting) {
+      clearTimeout(timer);
+      reject(new Error('The connection was lost.'));
+    }
+  }
+}

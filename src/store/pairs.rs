@@ -1,0 +1,102 @@
+//! The conversations of two that a user has, out of the names and heads of rooms.
+//!
+//! The name of such a room is `@`, the folded names of both in their order, and a line break between them
+//! ([`super::schema::PAIRS`]).
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Result};
+
+use super::reader::mark;
+use super::row::{Head, Walk};
+use super::{Pair, PairPlace};
+
+/// Conversations of one user that are looked at in one question. Of a user who has more, the others are not listed.
+pub(super) const MAX_PAIRS: usize = 10_000;
+/// Messages that are looked at for the names of those who wrote them.
+const WRITERS_AMONG: usize = 16;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) user: &'a str,
+    pub(super) after: Option<&'a PairPlace>,
+    pub(super) limit: usize,
+}
+
+struct Candidate {
+    place: PairPlace,
+    room: i64,
+    head: Head,
+}
+
+/// The newest conversations after a place, `is_sure` of the room's name and with a head that is `shown`.
+pub(super) fn newest(
+    conn: &Connection,
+    wanted: &Wanted<'_>,
+    is_sure: impl Fn(&str) -> bool,
+    shown: impl Fn(Head) -> Option<Head>,
+) -> Result<Vec<Pair>> {
+    let mut found = candidates(conn, wanted.user, is_sure, shown)?;
+    found.retain(|candidate| wanted.after.is_none_or(|after| candidate.place.is_after(after)));
+    found.sort_unstable_by(|a, b| a.place.order().cmp(&b.place.order()));
+    found.truncate(wanted.limit);
+    found
+        .into_iter()
+        .map(|Candidate { place, room, head }| {
+            let writers = writers(conn, room, &head)?;
+            let read = mark(conn, room, head, wanted.user)?;
+            Ok(Pair { place, seq: head.seq, read, writers })
+        })
+        .collect()
+}
+
+fn candidates(
+    conn: &Connection,
+    user: &str,
+    is_sure: impl Fn(&str) -> bool,
+    shown: impl Fn(Head) -> Option<Head>,
+) -> Result<Vec<Candidate>> {
+    // A range of the names for those in which the user comes first, the index of second names for the others.
+    let mut select = conn.prepare_cached(
+        "SELECT r.name, r.id, h.seq, h.rev, h.time, h.post, h.change, h.oldest, h.crc FROM (
+             SELECT name, id FROM rooms WHERE name >= ?1 AND name < ?2
+             UNION
+             SELECT name, id FROM rooms
+             WHERE substr(name, 1, 1) = '@' AND substr(name, instr(name, char(10)) + 1) = ?3
+             LIMIT ?4
+         ) r JOIN heads h ON h.room = r.id",
+    )?;
+    let bounds = (format!("@{user}\n"), format!("@{user}\x0b"));
+    let mut rows = select.query((&bounds.0, &bounds.1, user, MAX_PAIRS as i64))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let name: String = row.get(0)?;
+        let room = row.get(1)?;
+        let Some((first, second)) = name.strip_prefix('@').and_then(|pair| pair.split_once('\n')) else {
+            continue;
+        };
+        let other: Arc<str> = if first == user { second.into() } else { first.into() };
+        // A damaged head is told of when the room is opened.
+        if let Some(head) = Head::read(row, 2, room)?.filter(|_| is_sure(&name)).and_then(&shown) {
+            found.push(Candidate { place: PairPlace { time: head.time, other }, room, head });
+        }
+    }
+    Ok(found)
+}
+
+fn writers(conn: &Connection, room: i64, head: &Head) -> Result<Vec<Arc<str>>> {
+    let mut walk = Walk::new(conn, room, head, u64::MAX)?;
+    let mut writers: Vec<Arc<str>> = Vec::new();
+    for _ in 0..WRITERS_AMONG {
+        let Some(stored) = walk.next(conn)? else { break };
+        let user = stored.record.post.user;
+        if !writers.contains(&user) {
+            writers.push(user);
+        }
+        if writers.len() > 1 {
+            break;
+        }
+    }
+    Ok(writers)
+}
