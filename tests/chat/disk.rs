@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use switchboard::store::{
-    Action, Ban, BanChange, Batch, Change, Event, Record, Request, RoomState, Start, Store,
+    Action, Ban, BanChange, Batch, Change, Event, Pair, PairPlace, Record, Request, RoomState, Start, Store,
 };
 
 /// What the chat has asked for and the test has not looked at.
@@ -172,6 +172,22 @@ impl Disk {
             Request::Mark { ask, room, user } => {
                 let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
                 Event::Mark { ask, seq: seq.unwrap_or(0) }
+            }
+            Request::Pairs { ask, user, after, limit } => {
+                let pair = |(name, room): (&Arc<str>, &Room)| {
+                    let (first, second) = name.strip_prefix('@')?.split_once('\n')?;
+                    let other = if first == &*user { second } else { first };
+                    let place = PairPlace { time: room.time, other: other.into() };
+                    let read = room.marks.get(&user).copied().unwrap_or(0);
+                    let writers = room.records.iter().rev().map(|record| record.post.user.clone()).collect();
+                    let pair = Pair { place, seq: room.records.len() as u64, read, writers };
+                    (first == &*user || second == &*user).then_some(pair)
+                };
+                let mut pairs: Vec<Pair> = self.rooms.iter().filter_map(pair).collect();
+                pairs.retain(|pair| after.as_ref().is_none_or(|after| pair.place.is_after(after)));
+                pairs.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+                pairs.truncate(limit);
+                Event::Pairs { ask, pairs: Ok(pairs) }
             }
             Request::RolledBack => {
                 self.epoch.push('+');

@@ -7,6 +7,7 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod conversations;
 mod disk;
 mod limits;
 mod memory;

@@ -174,7 +174,7 @@ fn a_file_of_the_first_format_is_converted() {
     std::fs::remove_file(dir.words()).unwrap();
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
     conn.execute_batch(
-        "DROP TABLE reindex; CREATE TABLE reindex(post INTEGER PRIMARY KEY) STRICT; CREATE VIRTUAL TABLE found USING fts5(
+        "DROP INDEX pairs; DROP TABLE reindex; CREATE TABLE reindex(post INTEGER PRIMARY KEY) STRICT; CREATE VIRTUAL TABLE found USING fts5(
            room, text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
          INSERT INTO meta VALUES('indexed', '1', 0); PRAGMA user_version = 1;",
     )
