@@ -23,8 +23,9 @@ impl Chat {
             Err(refusal) => {
                 self.voice.refuse(ctx, &asker, &refusal);
                 let name = user.and_then(|user| super::names::user(user, "user").ok());
-                if name.is_some_and(|name| self.ban_of(&super::names::fold(&name), ctx.now()).is_some()) {
-                    self.dismiss_banned(ctx, conn);
+                let ban = name.and_then(|name| self.ban_of(&super::names::fold(&name), ctx.now()));
+                if let Some(until) = ban.map(|ban| ban.until) {
+                    self.dismiss_banned(ctx, conn, until);
                 }
             }
         }
@@ -108,9 +109,9 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let name = super::names::user(&claims.user, "token")?.into_owned();
         let folded = super::names::fold(&name).into_owned();
-        if self.ban_of(&folded, ctx.now()).is_some() {
+        if let Some(until) = self.ban_of(&folded, ctx.now()).map(|ban| ban.until) {
             let refusal = Refusal::field(Code::Forbidden, "user", "banned");
-            self.dismiss_banned(ctx, conn);
+            self.dismiss_banned(ctx, conn, until);
             return Err(refusal);
         }
         let now = ctx.now();
@@ -167,9 +168,20 @@ impl Chat {
         message: &str,
         code: CloseCode,
     ) {
+        self.dismiss_until(ctx, conn, (reason, message, code), None);
+    }
+
+    /// The same; with the milliseconds after which it may come back.
+    pub(super) fn dismiss_until<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        (reason, message, code): (Farewell, &str, CloseCode),
+        retry_after_ms: Option<u64>,
+    ) {
         let Some(session) = self.people.session(conn) else { return };
         if session.dialect == super::session::Dialect::V1 {
-            self.voice.bye(ctx, conn, reason, message, None);
+            self.voice.bye(ctx, conn, reason, message, retry_after_ms);
         }
         self.detach(ctx, conn);
         ctx.close(conn, code, message);

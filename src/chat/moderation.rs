@@ -45,8 +45,10 @@ impl Chat {
         self.bans.find(folded, now.unix_ms)
     }
 
-    pub(super) fn dismiss_banned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        self.dismiss(ctx, conn, Farewell::Banned, "banned", BANNED);
+    /// Ends a banned session, and tells it when the ban ends, if it does.
+    pub(super) fn dismiss_banned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, until: Option<u64>) {
+        let wait = until.map(|until| until.saturating_sub(ctx.now().unix_ms));
+        self.dismiss_until(ctx, conn, (Farewell::Banned, "banned", BANNED), wait);
     }
 
     pub(super) fn kick<C: Context>(
@@ -161,10 +163,10 @@ impl Chat {
         self.voice.acknowledge(ctx, asker, &ack);
         match change {
             BanChange::Set(ban) => {
-                let user = Arc::clone(&ban.user);
+                let (user, until) = (Arc::clone(&ban.user), ban.until);
                 self.bans.0.insert(Arc::clone(&user), ban);
                 for conn in self.people.conns_of(&user) {
-                    self.dismiss_banned(ctx, conn);
+                    self.dismiss_banned(ctx, conn, until);
                 }
             }
             BanChange::Lift(user) => {

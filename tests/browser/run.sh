@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The end-to-end test in a real browser: headless Chromium on the chat page, on the pages of the examples, and on the
-# reports of loadgen.
+# The end-to-end tests in real browsers: headless Chromium (and Firefox where browsers differ) on the chat page, on the pages
+# of the examples, and on the reports of loadgen.
 #
 #   SWITCHBOARD_BIN=target/release/switchboard tests/browser/run.sh
 #
@@ -8,7 +8,11 @@
 # LOADGEN_BIN              the load generator; default: loadgen beside the server binary
 # SWITCHBOARD_EXAMPLES     the directory of the built examples; default: examples/ beside the binary
 # SWITCHBOARD_SCREENSHOTS  a directory for screenshots; none are taken without it
-# CHROMIUM                 the browser; default /usr/bin/chromium, installed with apt-get when it is missing and root runs this
+# CHROMIUM                 the browser; default /usr/bin/chromium
+# FIREFOX                  the other browser; default /usr/bin/firefox-esr
+# NGINX                    the reverse proxy; default /usr/sbin/nginx
+#
+# Of the last three what is missing is installed with apt-get when root runs this.
 set -euo pipefail
 
 stop() {
@@ -24,7 +28,8 @@ absolute() {
 SWITCHBOARD_BIN=$(absolute "$SWITCHBOARD_BIN")
 SWITCHBOARD_EXAMPLES=$(absolute "${SWITCHBOARD_EXAMPLES:-$(dirname "$SWITCHBOARD_BIN")/examples}")
 LOADGEN_BIN=$(absolute "${LOADGEN_BIN:-$(dirname "$SWITCHBOARD_BIN")/loadgen}")
-export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES LOADGEN_BIN CHROMIUM=${CHROMIUM:-/usr/bin/chromium}
+export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES LOADGEN_BIN
+export CHROMIUM=${CHROMIUM:-/usr/bin/chromium} FIREFOX=${FIREFOX:-/usr/bin/firefox-esr} NGINX=${NGINX:-/usr/sbin/nginx}
 if [ -n "${SWITCHBOARD_SCREENSHOTS:-}" ]; then
   mkdir -p "$SWITCHBOARD_SCREENSHOTS"
   SWITCHBOARD_SCREENSHOTS=$(absolute "$SWITCHBOARD_SCREENSHOTS")
@@ -36,15 +41,23 @@ for example in demo_101 hello; do
 done
 
 command -v npm >/dev/null || stop "Node.js with npm is missing; install Node.js 20 or newer"
-if [ ! -x "$CHROMIUM" ]; then
-  by_hand="install it (on Debian, as root: apt-get update && apt-get install chromium) or set CHROMIUM to a Chromium you have"
-  { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || stop "no browser at $CHROMIUM; $by_hand"
-  echo "browser test: installing chromium"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; } >/dev/null ||
-    stop "apt-get could not install chromium; $by_hand"
-  [ -x "$CHROMIUM" ] || stop "apt-get installed no $CHROMIUM; $by_hand"
-fi
+
+# need VARIABLE PROGRAM PACKAGE...: installs what is missing, where root and apt-get can
+need() {
+  local variable=$1 program=$2
+  shift 2
+  [ ! -x "$program" ] || return 0
+  local by_hand="install it (on Debian, as root: apt-get update && apt-get install $*) or set $variable"
+  { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || stop "there is no $program; $by_hand"
+  echo "browser test: installing $*"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >/dev/null ||
+    stop "apt-get could not install $*; $by_hand"
+  [ -x "$program" ] || stop "apt-get installed no $program; $by_hand"
+}
+need CHROMIUM "$CHROMIUM" chromium fonts-dejavu-core
+need FIREFOX "$FIREFOX" firefox-esr
+need NGINX "$NGINX" nginx-light
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 npm ci --no-audit --no-fund --loglevel=error || stop "npm ci failed; it needs the npm registry"
-exec node --test --test-reporter=spec --test-concurrency=1 --test-timeout=300000 ./*.test.js
+exec node --test --test-reporter=spec --test-concurrency=1 --test-timeout=900000 ./*.test.js

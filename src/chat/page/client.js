@@ -11,6 +11,8 @@ import { Room, keyOf } from './room.js';
 import * as wire from './wire.js';
 
 const RETRY_MS = 2_000;
+/** For a `bye` that comes behind a refused `hello`. */
+const BYE_MS = 200;
 const TYPING_EVERY_MS = 2_000;
 const READ_EVERY_MS = 1_000;
 const PAGE = 50;
@@ -205,8 +207,8 @@ export class Client {
     this.ask({ type: 'hello', ...who }).then(
       (answer) => this.#welcome(wire.welcome(answer)),
       (error) => {
-        // A `bye` says more.
-        if (error.code && this.state.at !== 'parked') this.#connection.park('refused', error);
+        // A `bye` that comes behind it says more.
+        if (error.code) setTimeout(() => this.state.at === 'connecting' && this.#connection.park('refused', error), BYE_MS);
       },
     );
   }

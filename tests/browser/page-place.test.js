@@ -1,0 +1,87 @@
+// The page behind a reverse proxy that keeps it under a path: nginx, with the lines that its manual has for WebSocket.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, test } from 'node:test';
+import { Chat, enter, isConnected, noComplaints, say, sees, titled } from './driver.js';
+import { freePort, launchBrowser, Server } from './harness.js';
+
+const NGINX = process.env.NGINX ?? '/usr/sbin/nginx';
+
+let browser;
+let chat;
+let nginx;
+
+before(async () => { browser = await launchBrowser(); });
+after(() => browser?.close());
+afterEach(async () => {
+  await nginx?.stop('SIGTERM');
+  nginx = undefined;
+  await chat?.stop();
+});
+
+const configuration = (directory, port, upstream) => `
+daemon off;
+pid ${directory}/nginx.pid;
+error_log ${directory}/error.log;
+events {}
+http {
+  access_log off;
+  client_body_temp_path ${directory}/body; proxy_temp_path ${directory}/proxy; fastcgi_temp_path ${directory}/fastcgi;
+  uwsgi_temp_path ${directory}/uwsgi; scgi_temp_path ${directory}/scgi;
+  server {
+    listen 127.0.0.1:${port};
+    location /chat/ {
+      proxy_pass http://127.0.0.1:${upstream}/;
+      proxy_http_version 1.1;
+      proxy_set_header Host $http_host;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection "upgrade";
+    }
+  }
+}`;
+
+test('behind nginx the page lives under a path, with everything that it asks for', async () => {
+  chat = await Chat.start(browser);
+  const port = await freePort();
+  const file = join(chat.directory, 'nginx.conf');
+  writeFileSync(file, configuration(chat.directory, port, chat.port));
+  nginx = new Server(NGINX, ['-c', file, '-p', chat.directory, '-e', join(chat.directory, 'error.log')], port);
+  await nginx.start();
+  const url = `http://127.0.0.1:${port}/chat/`;
+  const asked = [];
+  const page = await chat.open('', { url, before: (tab) => {
+    tab.on('request', (request) => asked.push(request.url()));
+    tab.on('websocket', (socket) => asked.push(socket.url().replace('ws:', 'http:')));
+  } });
+  await say(page, 'from below');
+  await sees(page, 'from below');
+  await enter(page, 'garden');
+  await titled(page, '# garden');
+  assert.equal(page.url(), `${url}#garden`);
+  await page.reload();
+  await isConnected(page);
+  await page.goBack();
+  await titled(page, '# general');
+  assert.equal(page.url(), url);
+  assert.deepEqual(asked.filter((address) => !address.startsWith(url)), []);
+  assert.ok(asked.includes(`${url}ws`));
+  // A token leaves the address, the path stays.
+  const ada = await chat.open(`?token=${chat.token('Ada')}`, { url });
+  assert.equal(ada.url(), url);
+  // Without the slash nginx leads there.
+  const bare = await chat.open('', { url: url.slice(0, -1) });
+  assert.equal(bare.url(), url);
+  noComplaints(page, ada, bare);
+});
+
+test('at the root of its own address the page asks for the same files', async () => {
+  chat = await Chat.start(browser);
+  const asked = [];
+  const page = await chat.open('', { before: (tab) => tab.on('websocket', (socket) => asked.push(socket.url())) });
+  await say(page, 'hello');
+  await sees(page, 'hello');
+  assert.deepEqual(asked, [`ws://127.0.0.1:${chat.port}/ws`]);
+  noComplaints(page);
+});
