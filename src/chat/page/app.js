@@ -52,6 +52,8 @@ const client = new Client({
 
 let active = client.find(route.current.room);
 let former = client.find(HOME);
+/** The name by which the address knows the open room. */
+let routed = active.name;
 /** The message that is to be shown once its room has been joined: { room, seq } */
 let wanted = route.current.seq === undefined ? null : { room: active, seq: route.current.seq };
 
@@ -112,8 +114,12 @@ function roomsChanged() {
   const names = [...client.rooms.values()].map((room) => room.name).filter((name) => !name.startsWith('@'));
   forThisBrowser.write(ROOMS_STORED_AS, JSON.stringify(names));
   const known = client.rooms.get(active.key);
-  if (known === active) route.correct(active.name);
-  else open(known ?? firstRoom());
+  if (known !== active) open(known ?? firstRoom());
+  else if (active.name !== routed) {
+    // The server calls the room by another form of its name.
+    routed = active.name;
+    route.correct(routed);
+  }
   paint('sides');
 }
 
@@ -201,6 +207,7 @@ function open(room, { isNew = true } = {}) {
     active.goLive();
   }
   active = room;
+  routed = room.name;
   if (isNew) route.show(room.name);
   closePanels();
   closeSearch();

@@ -87,8 +87,9 @@ export class Log {
   #stretch(piece) {
     const { length } = piece.messages;
     const [start, end] = this.#bounds();
-    if (start >= end) return [Math.max(0, length - MOST_SHOWN / 2), length];
-    if (this.#following) return [length - start > MOST_SHOWN ? length - MOST_SHOWN + STEP : start, length];
+    const newest = Math.max(0, length - MOST_SHOWN / 2);
+    if (start >= end) return [newest, length];
+    if (this.#following) return [length - start > MOST_SHOWN ? length - MOST_SHOWN + STEP : Math.min(start, newest), length];
     // What comes is added below for as long as there is place.
     if (this.#range.last >= this.#known) return [start, Math.max(end, Math.min(length, start + MOST_SHOWN))];
     return [start, end];
