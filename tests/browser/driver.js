@@ -110,7 +110,7 @@ export class Chat {
   }
 }
 
-/** What stands between two ends and can fall silent, as a network does; nobody is told. */
+/** What stands between two ends and can fall silent, as a network does: nobody is told, and what was under way stays dead. */
 export class Network {
   #isSilent = false;
   #pairs = new Set();
@@ -125,11 +125,11 @@ export class Network {
 
   #join(near, port) {
     const far = connect(port, '127.0.0.1');
-    const pair = [near, far];
+    const pair = { sockets: [near, far], isDead: this.#isSilent };
     this.#pairs.add(pair);
     const pass = (from, to) => {
-      from.on('data', (data) => this.#isSilent || to.write(data));
-      from.on('close', () => this.#isSilent || to.destroy());
+      from.on('data', (data) => pair.isDead || to.write(data));
+      from.on('close', () => pair.isDead || to.destroy());
       from.on('error', () => {});
     };
     pass(near, far);
@@ -138,19 +138,17 @@ export class Network {
 
   fallSilent() {
     this.#isSilent = true;
+    for (const pair of this.#pairs) pair.isDead = true;
   }
 
-  /** Works again; what was under way is lost, as after a change of networks. */
+  /** New connections work again. */
   comeBack() {
-    const lost = [...this.#pairs];
-    this.#pairs.clear();
     this.#isSilent = false;
-    for (const socket of lost.flat()) socket.destroy();
   }
 
   close() {
     this.server.close();
-    this.comeBack();
+    for (const { sockets } of this.#pairs) for (const socket of sockets) socket.destroy();
   }
 }
 

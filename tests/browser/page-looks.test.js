@@ -111,12 +111,13 @@ for (const [device, options] of [['desktop', { viewport: WIDE }], ['phone', ON_A
   test(`all of the menu is in reach on a ${device}, for every message`, async () => {
     chat = await Chat.start(browser);
     const page = await chat.guest('Ada', options);
+    const long = `long${' and longer'.repeat(30)}`;
     const ben = await chat.client({ user: 'Ben' });
     await ben.say({ type: 'join', room: 'general' });
     await ben.say({ type: 'post', room: 'general', text: 'x' });
-    await ben.say({ type: 'post', room: 'general', text: `long ${'and longer '.repeat(30)}` });
+    await ben.say({ type: 'post', room: 'general', text: long });
     for (let i = 0; i < 8; i += 1) await say(page, `mine ${i}`);
-    await sees(page, 'x', `long ${'and longer '.repeat(30)}`.trim(), ...Array.from({ length: 8 }, (_, i) => `mine ${i}`));
+    await sees(page, 'x', long, ...Array.from({ length: 8 }, (_, i) => `mine ${i}`));
     for (const text of ['mine 7', 'mine 3', 'long and', 'x']) {
       const item = page.locator('#messages .message').filter({ has: page.locator('.body', { hasText: text }) }).first();
       await item.scrollIntoViewIfNeeded();

@@ -106,6 +106,51 @@ test('names that end like a mark look unverified, and the mark is no text', asyn
   noComplaints(page, cleo);
 });
 
+test('a name that looks like that of a verified person is told apart, wherever it is shown', async () => {
+  chat = await Chat.start(browser);
+  const ada = await chat.signedIn('Ada');
+  await say(ada, 'real');
+  // The server says so; here it is said for every name in Cyrillic.
+  const cyrillic = 'Аda';
+  const fake = await chat.guest(cyrillic);
+  await say(fake, 'fake');
+  const page = await chat.guest('Ben');
+  await page.routeWebSocket('**/ws', (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((text) => socket.send(text.replaceAll(`"user":"${cyrillic}"`, `"lookalike":true,"user":"${cyrillic}"`)));
+  });
+  await page.reload();
+  await sees(page, 'real', 'fake');
+  const warnings = (list) => page.locator(`${list} li`, { hasText: cyrillic }).locator('.tag.warning');
+  for (const list of ['#messages', '#people']) {
+    await shows(page, () => warnings(list).allTextContents(), ['not verified']);
+    assert.equal(await page.locator(`${list} li`, { hasText: cyrillic }).locator('.verified').count(), 0);
+  }
+  await page.getByLabel('Search in this room').fill('fake');
+  await page.getByLabel('Search in this room').press('Enter');
+  await shows(page, () => warnings('#found-list').allTextContents(), ['not verified']);
+  noComplaints(ada, page, fake);
+});
+
+test('a reaction of a guest is not taken for that of a signed-in person of the same name', async () => {
+  chat = await Chat.start(browser);
+  const ada = await chat.signedIn('Ada');
+  await say(ada, 'mine');
+  await sees(ada, 'mine');
+  await ada.routeWebSocket('**/ws', (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((text) => {
+      const value = JSON.parse(text);
+      if (value.type === 'joined') Object.assign(value.messages[0], { reactions: { '👍': ['Ada'], '🎉': ['Ada', 'Ada'] }, reactions_verified: { '🎉': ['Ada'] } });
+      socket.send(JSON.stringify(value));
+    });
+  });
+  await ada.reload();
+  await sees(ada, 'mine');
+  const pressed = () => ada.locator('.chip').evaluateAll((chips) => chips.map((chip) => [chip.textContent, chip.getAttribute('aria-pressed')]));
+  await shows(ada, pressed, [['👍 1', 'false'], ['🎉 2', 'true']]);
+});
+
 test('a message to one person keeps its mark', async () => {
   chat = await Chat.start(browser);
   const [ada, ben, guest] = [await chat.signedIn('Ada'), await chat.signedIn('Ben'), await chat.guest('Sam')];

@@ -68,18 +68,17 @@ for (const [name, back] of [
 }
 
 test('an attempt that hangs is given up when the person comes back', async () => {
-  chat = await Chat.start(browser);
+  chat = await Chat.start(browser, { args: ['--ping-interval', '500'] });
   network = await Network.before(chat.port);
+  const page = await chat.guest('Ada', { url: network.url });
   network.fallSilent();
-  const page = await chat.open('', { isOpen: false, url: chat.url, before: (tab) => tab.addInitScript((url) => {
-    const Real = WebSocket;
-    window.WebSocket = class extends Real { constructor(_, protocols) { super(`${url.replace('http', 'ws')}ws`, protocols); } };
-  }, network.url) });
+  await isLost(page);
+  await page.locator('#status[data-why=connecting]').waitFor();
   await page.waitForTimeout(2_500);
-  assert.equal(await why(page), 'connecting');
   network.comeBack();
+  assert.equal(await why(page), 'connecting');
   await comesBack(page);
-  await isConnected(page);
+  await page.locator('#status[data-state=open]').waitFor({ timeout: 4_000 });
 });
 
 test('a live connection stays when the person comes back', async () => {

@@ -139,7 +139,7 @@ export class Client {
   /** More of the history, after what is shown. */
   async newer(room) {
     const piece = room.shown;
-    room.newer(piece, await this.history(room, { after: piece.last }));
+    room.newer(piece, await this.historyAfter(room, piece.last));
     this.changed(room, 'history');
   }
 
@@ -155,6 +155,17 @@ export class Client {
 
   async history(room, range) {
     return wire.history(await this.ask({ type: 'history', room: room.name, limit: PAGE, ...range }));
+  }
+
+  /** What follows a message, without a gap: an answer may be the newest part of what was asked for. */
+  async historyAfter(room, seq) {
+    const page = await this.history(room, { after: seq });
+    while (page.messages.length > 0 && page.messages[0].seq > seq + 1) {
+      const { messages } = await this.history(room, { after: seq, before: page.messages[0].seq });
+      if (messages.length === 0) break;
+      page.messages.unshift(...messages);
+    }
+    return page;
   }
 
   async search(room, query) {
@@ -338,7 +349,7 @@ export class Client {
         room.typing(String(value.user ?? ''), performance.now());
         return this.changed(room, 'typing');
       case 'reads': {
-        const own = wire.reads(value).find(({ user }) => user === this.user);
+        const own = wire.reads(value).find((one) => this.isOwn(one));
         if (own) room.seen(own.seq);
         return this.#on.rooms();
       }

@@ -39,7 +39,7 @@ export class Conversations {
   async open(room) {
     if (room.isLoaded || !this.#client.isOpen || !this.#client.verified) return;
     try {
-      await this.#read(room, {});
+      await this.#read(room, 0);
     } catch (error) {
       // Nothing is kept of a conversation with a guest.
       if (error.code !== 'not_found') throw error;
@@ -84,14 +84,15 @@ export class Conversations {
 
   #catchUp(room) {
     const last = Math.floor(room.live.last);
-    this.#read(room, last > 0 ? { after: last } : {}).catch(() => {});
+    this.#read(room, last).catch(() => {});
   }
 
-  async #read(room, range) {
-    const page = await this.#client.history(room, range);
-    room.caughtUp(page, range.after === undefined);
+  /** Reads what follows a message, or the newest messages. */
+  async #read(room, after) {
+    const page = after > 0 ? await this.#client.historyAfter(room, after) : await this.#client.history(room, {});
+    room.caughtUp(page, after === 0);
     this.#client.changed(room, 'history');
-    if (range.after !== undefined && page.more && page.messages.length > 0) this.#catchUp(room);
+    if (after > 0 && page.more && page.messages.length > 0) this.#catchUp(room);
   }
 }
 

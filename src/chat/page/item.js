@@ -25,8 +25,8 @@ export function messageItem(message, { client, act, can }) {
 function reactions(message, client, act) {
   const row = element('div', 'reactions');
   for (const [emoji, users] of message.reactions) {
-    const isMine = users.includes(client.user);
-    const label = `${users.length} ${emoji}, ${users.join(', ')}`;
+    const isMine = users.some((one) => client.isOwn(one));
+    const label = `${users.length} ${emoji}, ${users.map(({ user }) => user).join(', ')}`;
     const chip = button('chip', '', label, () => act.react(message, emoji, isMine));
     const sign = element('span', 'chip-sign', emoji);
     sign.dir = 'auto';

@@ -27,7 +27,7 @@ export function person({ user, verified, lookalike }, isOwn = false) {
 export function marks({ user, verified, lookalike }, isOwn = false) {
   const made = [];
   if (verified) made.push(verifiedMark());
-  else if (lookalike) made.push(tag('tag warning', 'not verified', `This is not ${lookalike}, who is verified.`));
+  else if (lookalike) made.push(tag('tag warning', 'not verified', 'This name looks like the name of somebody who is verified.'));
   else if (SIGNS.test(user)) made.push(tag('tag', 'not verified', 'This name is not verified.'));
   if (isOwn) made.push(tag('tag you', 'you', 'This is you.'));
   return made;

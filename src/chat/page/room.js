@@ -231,10 +231,9 @@ function apply(message, change) {
   if (change.type === 'reacted') react(message.reactions, change);
 }
 
-function react(reactions, { user, emoji, removed }) {
-  const users = new Set(reactions.get(emoji) ?? []);
-  if (removed) users.delete(user);
-  else users.add(user);
-  if (users.size > 0) reactions.set(emoji, [...users]);
+function react(reactions, { user, verified, emoji, removed }) {
+  const others = (reactions.get(emoji) ?? []).filter((one) => one.user !== user || one.verified !== verified);
+  const users = removed ? others : [...others, { user, verified }];
+  if (users.length > 0) reactions.set(emoji, users);
   else reactions.delete(emoji);
 }

@@ -27,45 +27,51 @@ export function message(value) {
     seq,
     user: text(user),
     verified: flag(verified),
-    lookalike: lookalike(value),
+    lookalike: flag(value.lookalike),
     text: text(value.text),
     time: time(value.time),
     edited: edited === undefined ? undefined : time(edited),
     deleted: flag(deleted),
-    reactions: reactions(value.reactions),
+    reactions: reactions(value),
     version: 0,
   };
 }
 
-/** The verified name that this unverified one looks like, if the server says so. */
-const lookalike = (value) => text(value.looks_like);
-
-/** Emoji -> names. A map: names such as `constructor` mean nothing to it. */
-function reactions(value) {
+/** Emoji -> those who reacted, each { user, verified }. A map: names such as `constructor` mean nothing to it. */
+function reactions({ reactions: all, reactions_verified: verified }) {
   const read = new Map();
-  if (!isObject(value)) return read;
-  for (const [emoji, users] of Object.entries(value)) {
-    const names = list(users, (name) => text(name) || null);
-    if (names.length > 0) read.set(emoji, names);
+  for (const [emoji, users] of names(all)) read.set(emoji, users.map((user) => ({ user, verified: false })));
+  for (const [emoji, users] of names(verified)) {
+    for (const user of users) {
+      const one = read.get(emoji)?.find((other) => other.user === user && !other.verified);
+      if (one) one.verified = true;
+    }
   }
   return read;
+}
+
+/** [emoji, names] for each emoji with a name. */
+function names(value) {
+  if (!isObject(value)) return [];
+  const read = Object.entries(value).map(([emoji, users]) => [emoji, list(users, (name) => text(name) || null)]);
+  return read.filter(([, users]) => users.length > 0);
 }
 
 /** `edited`, `deleted` or `reacted`, as an event or within `joined`. */
 export function change(value) {
   if (!isObject(value)) return null;
-  const { type, rev, seq, user, emoji, removed } = value;
+  const { type, rev, seq, user, verified, emoji, removed } = value;
   const known = ['edited', 'deleted', 'reacted'].includes(type);
   if (!known) return null;
   return {
     type, rev: count(rev), seq: count(seq), text: text(value.text), time: time(value.time), user: text(user),
-    emoji: text(emoji), removed: flag(removed),
+    verified: flag(verified), emoji: text(emoji), removed: flag(removed),
   };
 }
 
 export function member(value) {
   if (!isObject(value) || !text(value.client)) return null;
-  return { client: value.client, user: text(value.user), verified: flag(value.verified), lookalike: lookalike(value) };
+  return { client: value.client, user: text(value.user), verified: flag(value.verified), lookalike: flag(value.lookalike) };
 }
 
 export function joined(value) {
@@ -100,13 +106,13 @@ export function presence(value) {
 }
 
 export function reads(value) {
-  return list(value.reads, (one) => (isObject(one) && text(one.user) ? { user: one.user, seq: count(one.seq) } : null));
+  return list(value.reads, (one) => (isObject(one) && text(one.user) ? { user: one.user, verified: flag(one.verified), seq: count(one.seq) } : null));
 }
 
 export function direct(value) {
-  const { from, to, verified, seq } = value;
+  const { from, to, verified, lookalike, seq } = value;
   return {
-    from: text(from), to: text(to), verified: flag(verified), lookalike: lookalike(value), seq: count(seq), text: text(value.text),
+    from: text(from), to: text(to), verified: flag(verified), lookalike: flag(lookalike), seq: count(seq), text: text(value.text),
     time: time(value.time),
   };
 }
