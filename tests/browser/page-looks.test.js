@@ -258,5 +258,5 @@ test('the counter of people counts people', async () => {
   await until(async () => (await page.locator('#people-count').textContent()) === '1', () => 'one person with two tabs');
   await enter(page, 'garden');
   await titled(page, '# garden');
-  noComplaints(page, second);
+  noComplaints(page);
 });

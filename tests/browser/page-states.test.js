@@ -163,7 +163,7 @@ test('an error is gone with the next success, and says what it means to people',
 });
 
 test('a lost connection is no error that stays', async () => {
-  chat = await Chat.start(browser);
+  chat = await Chat.start(browser, { isKept: true });
   const page = await chat.guest('Ada');
   await say(page, 'hello');
   await sees(page, 'hello');

@@ -67,6 +67,8 @@ fn a_ban_ends_connections_and_keeps_the_user_out_until_it_ends() {
         assert_eq!(world.take_type(boss, "ack").len(), 1);
         let byes = world.take_type(bob, "bye");
         assert_eq!((byes.len(), &byes[0]["reason"]), (1, &json!("banned")));
+        let wait = byes[0]["retry_after_ms"].as_u64().unwrap();
+        assert!((50_000..=60_000).contains(&wait), "the ban ends in {wait} ms");
         assert_eq!(world.close_code(bob), Some(4002));
         if on_disk {
             world = world.restart();
@@ -78,7 +80,8 @@ fn a_ban_ends_connections_and_keeps_the_user_out_until_it_ends() {
             world.send(again, &hello);
             world.tick();
             let told = world.take(again);
-            assert!(told.iter().any(|value| value["reason"] == "banned"), "{told:?}");
+            let bye = told.iter().find(|value| value["reason"] == "banned").unwrap();
+            assert!(bye["retry_after_ms"].as_u64().unwrap() > 0, "{bye}");
             assert_eq!(world.close_code(again), Some(4002));
         }
         world.advance(60_000);

@@ -10,6 +10,7 @@ mod damage;
 mod durability;
 mod faults;
 mod model;
+mod pairs;
 mod retention;
 mod search;
 mod support;

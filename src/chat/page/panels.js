@@ -17,6 +17,8 @@ export function setUpPanels() {
 export function openPanel(name) {
   byId(name).classList.add('open');
   document.querySelector(`[aria-controls="${name}"]`).setAttribute('aria-expanded', 'true');
+  // Until now it had no height, and nothing could be scrolled to.
+  document.querySelector(`#${name} [aria-current]`)?.scrollIntoView({ block: 'nearest' });
 }
 
 export function closePanels() {
