@@ -46,6 +46,36 @@ fn s24_the_page_and_its_parts_are_served() {
     assert!(!page.contains("http://") || !page.contains("src=\"http"), "nothing from elsewhere");
 }
 
+/// What a file of the page asks for.
+fn references(text: &str) -> Vec<String> {
+    let after = |mark: &str| {
+        let parts = text.split(mark).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned());
+        parts.collect::<Vec<_>>()
+    };
+    [after("href=\""), after("src=\""), after("from '"), after("import '")].concat()
+}
+
+#[test]
+fn whatever_the_page_asks_for_is_served_and_beside_it() {
+    let server = Launch::serve().start();
+    let mut seen = vec![String::new()];
+    let mut next = 0;
+    while next < seen.len() {
+        let (head, body) = get(server.addr, &format!("/{}", seen[next]));
+        assert_eq!(head.status, 200, "{}", seen[next]);
+        for reference in references(std::str::from_utf8(&body).unwrap()) {
+            // Behind a reverse proxy the page may live under a path.
+            assert!(!reference.starts_with('/') && !reference.contains(':'), "{reference} is not relative");
+            let name = reference.trim_start_matches("./").to_owned();
+            if !seen.contains(&name) {
+                seen.push(name);
+            }
+        }
+        next += 1;
+    }
+    assert!(seen.len() > 20, "{seen:?}");
+}
+
 #[test]
 fn s25_the_page_may_run_nothing_but_its_own_script() {
     let server = Launch::serve().start();

@@ -22,7 +22,7 @@ const STALLED_MS = 2_000;
 const DEFAULT_HEARTBEAT_MS = 25_000;
 /** For the answer to a sign of life: after silence, and when the person comes back. */
 const ANSWER_LIMIT_MS = 5_000;
-const PROMPT_LIMIT_MS = 2_500;
+const PROMPT_LIMIT_MS = 3_000;
 /** Close codes that say why, should the `bye` before them be lost. */
 const CODES = new Map([[4001, 'name_taken'], [4002, 'banned'], [4003, 'token_expired']]);
 
