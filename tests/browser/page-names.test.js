@@ -106,6 +106,29 @@ test('names that end like a mark look unverified, and the mark is no text', asyn
   noComplaints(page, cleo);
 });
 
+test('who signs out leaves nothing of theirs to the next one, and sends nothing under another name', async () => {
+  chat = await Chat.start(browser);
+  const [ada, ben] = [await chat.signedIn('Ada'), await chat.signedIn('Ben')];
+  await ada.getByRole('button', { name: 'Write to Ben' }).click();
+  await say(ada, 'between us');
+  await sees(ada, 'between us');
+  await chat.server.stop();
+  await ada.locator('#status[data-state=closed]').waitFor();
+  await say(ada, 'written as Ada');
+  await ada.getByRole('button', { name: 'Sign out' }).click();
+  await chat.server.start();
+  await isConnected(ada);
+  await shows(ada, () => ada.locator('#rooms .room-name').allTextContents(), ['# general']);
+  await sees(ada);
+  await ada.waitForTimeout(500);
+  assert.equal(await ben.getByText('written as Ada').count(), 0);
+  // Ada comes back, and so does what she wrote.
+  await isConnected(ben);
+  await ada.goto(`${chat.url}?token=${chat.token('Ada')}`);
+  await ben.locator('#rooms').getByRole('button', { name: '@Ada' }).first().click();
+  await ben.locator('#messages').getByText('written as Ada').waitFor();
+});
+
 test('a name that looks like that of a verified person is told apart, wherever it is shown', async () => {
   chat = await Chat.start(browser);
   const ada = await chat.signedIn('Ada');

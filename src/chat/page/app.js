@@ -35,7 +35,7 @@ const client = new Client({
   rooms: [HOME, ...forThisBrowser.readJson(ROOMS_STORED_AS, listOf(isGroup)), route.current.room],
   on: {
     state: stateChanged,
-    signedIn: () => paint('log', 'redraw', 'name'),
+    signedIn,
     rooms: roomsChanged,
     room: roomChanged,
     notRoom: (room, error) => gone(room, notJoined(room, error)),
@@ -93,6 +93,16 @@ async function attempt(what) {
 }
 
 // ---- what has changed
+
+/** Whose messages are shown as one's own. */
+let drawnFor = '';
+
+function signedIn() {
+  const { user: name, verified } = client;
+  const isOther = drawnFor !== `${verified} ${name}`;
+  drawnFor = `${verified} ${name}`;
+  paint('log', 'name', ...(isOther ? ['redraw'] : []));
+}
 
 function stateChanged() {
   if (client.isOpen) clearNotice('connection');
@@ -184,11 +194,12 @@ function showSidebar() {
 function showOutbox() {
   const waiting = client.outbox.in(active.name);
   if (waiting.length === 0 && byId('outbox').childElementCount === 0) return;
-  byId('outbox').replaceChildren(...waiting.map(({ text }) => {
+  byId('outbox').replaceChildren(...waiting.map(({ text, by }) => {
     const item = element('li', 'message own pending');
     const body = element('p', 'body', text);
     body.dir = 'auto';
-    item.append(element('span', 'waiting', 'Waiting to be sent'), body);
+    const isOther = by !== undefined && by !== client.user;
+    item.append(element('span', 'waiting', isOther ? `Waiting to be sent as ${by}` : 'Waiting to be sent'), body);
     return item;
   }));
   if (list.isAtBottom) list.update();

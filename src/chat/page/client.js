@@ -82,10 +82,12 @@ export class Client {
     this.#connection.reopen();
   }
 
-  /** Comes back with a token, or as a guest without one. */
+  /** Comes back with a token, or as a guest without one. What one person wrote to another is no business of the next one. */
   signIn(token, user) {
     this.#token = token;
     Object.assign(this, { user, verified: false });
+    for (const [key, room] of this.rooms) if (room.isDirect) this.rooms.delete(key);
+    this.#on.rooms();
     this.#connection.reopen();
   }
 
@@ -111,7 +113,7 @@ export class Client {
   }
 
   post(room, text) {
-    this.outbox.add(room.name, text);
+    this.outbox.add(room.name, text, this.verified ? this.user : undefined);
     this.#flush();
     this.changed(room, 'outbox');
   }
@@ -290,7 +292,7 @@ export class Client {
   #flush() {
     if (!this.isOpen) return;
     const isReady = (name) => name.startsWith('@') || this.find(name)?.isJoined;
-    for (const post of this.outbox.due(isReady)) {
+    for (const post of this.outbox.due(isReady, this.user)) {
       const { room, text, key } = post;
       const id = this.#requests.nextId;
       const command = room.startsWith('@') ? { type: 'direct', to: room.slice(1) } : { type: 'post', room };

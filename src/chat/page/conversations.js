@@ -48,7 +48,7 @@ export class Conversations {
   }
 
   closed(room) {
-    this.#closed.set(room.key, Math.floor(room.seq));
+    this.#closed.set(this.#keyOfClosed(room.name), Math.floor(room.seq));
     for (const oldest of this.#closed.keys()) {
       if (this.#closed.size <= MOST_CLOSED) break;
       this.#closed.delete(oldest);
@@ -68,13 +68,18 @@ export class Conversations {
 
   #listed({ user, verified, seq, read }) {
     const name = `@${user}`;
-    if ((this.#closed.get(keyOf(name)) ?? -1) >= seq && !this.#client.find(name)) return;
+    if ((this.#closed.get(this.#keyOfClosed(name)) ?? -1) >= seq && !this.#client.find(name)) return;
     const room = this.#enter(user);
     room.name = name;
     room.isVerified = verified;
     room.seq = Math.max(room.seq, seq);
     room.seen(read);
     if (room.live.messages.length > 0 && seq > Math.floor(room.live.last)) this.#catchUp(room);
+  }
+
+  /** Each person who uses this browser has a list of their own. */
+  #keyOfClosed(name) {
+    return `${this.#client.user} ${keyOf(name)}`;
   }
 
   #enter(user) {

@@ -4,7 +4,7 @@
 import { forThisTab, isText, listOf } from './memory.js';
 
 const STORED_AS = 'switchboard.outbox';
-const isPost = (value) => isText(value?.room) && isText(value.text) && isText(value.key);
+const isPost = (value) => isText(value?.room) && isText(value.text) && isText(value.key) && (value.by === undefined || isText(value.by));
 
 export class Outbox {
   #posts = forThisTab.readJson(STORED_AS, listOf(isPost));
@@ -15,8 +15,9 @@ export class Outbox {
     return this.#posts.filter((post) => post.room === room);
   }
 
-  add(room, text) {
-    this.#posts.push({ room, text, key: newKey() });
+  /** `by`: the person who is signed in, and as whom alone the post may be sent; nobody for a guest. */
+  add(room, text, by) {
+    this.#posts.push({ room, text, key: newKey(), by });
     this.#store();
   }
 
@@ -26,12 +27,12 @@ export class Outbox {
     this.#store();
   }
 
-  /** The posts that are not under way; a room's posts go out one after the other, so that they keep their order. */
-  due(isReady) {
+  /** The posts of `user` that are not under way; a room's posts go out one after the other, so that they keep their order. */
+  due(isReady, user) {
     const busy = new Set([...this.#underWay.values()].map((post) => post.room));
     const due = [];
     for (const post of this.#posts) {
-      if (busy.has(post.room) || !isReady(post.room)) continue;
+      if (busy.has(post.room) || !isReady(post.room) || (post.by ?? user) !== user) continue;
       busy.add(post.room);
       due.push(post);
     }
