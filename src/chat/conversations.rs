@@ -108,6 +108,7 @@ impl Chat {
         Conversation {
             user: here.or(wrote).unwrap_or(other).to_owned(),
             verified: true,
+            epoch: room.map_or(self.epoch.as_str().into(), |room| self.epoch_of(room)).into_owned(),
             seq: *seq,
             time: *time,
             read: (*read).max(marked).min(*seq),

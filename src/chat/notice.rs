@@ -137,6 +137,7 @@ fn is_false(flag: &bool) -> bool {
 pub(super) struct Conversation {
     pub(super) user: String,
     pub(super) verified: bool,
+    pub(super) epoch: String,
     pub(super) seq: u64,
     pub(super) time: u64,
     pub(super) read: u64,

@@ -63,6 +63,27 @@ fn conversations_are_listed_after_a_restart() {
 }
 
 #[test]
+fn a_conversation_that_begins_anew_has_another_epoch() {
+    for on_disk in [false, true] {
+        let epoch = |world: &mut World, client: Client| {
+            let answer = world.ask(client, &json!({"type": "conversations"}));
+            list(&answer, "conversations")[0]["epoch"].as_str().unwrap().to_owned()
+        };
+        let mut world = if on_disk { World::on_disk() } else { World::in_memory() };
+        let (ada, _bob) = (world.verified("Ada"), world.verified("Bob"));
+        tell(&mut world, ada, "Bob", "one");
+        let before = epoch(&mut world, ada);
+        tell(&mut world, ada, "Bob", "two");
+        assert_eq!(epoch(&mut world, ada), before);
+        if on_disk {
+            let mut world = world.restart();
+            let ada = world.verified("Ada");
+            assert_eq!(epoch(&mut world, ada), before);
+        }
+    }
+}
+
+#[test]
 fn a_long_list_of_conversations_comes_in_pages() {
     for on_disk in [false, true] {
         let mut world = if on_disk { World::on_disk() } else { World::in_memory() };

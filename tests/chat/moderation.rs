@@ -122,7 +122,11 @@ fn the_rest_of_the_server_does_the_same_on_the_same_ways() {
     assert_eq!((&answered[0].1["seq"], &answered[1].1["duplicate"]), (&json!(1), &json!(true)));
     // A room that nobody is in is opened for it.
     world.call(Call::Command(3, None, Command::Who { room: "elsewhere".into() }));
-    world.call(Call::Command(4, None, Command::History { room: "r".into(), before: None, limit: None }));
+    world.call(Call::Command(
+        4,
+        None,
+        Command::History { room: "r".into(), before: None, after: None, limit: None },
+    ));
     world.call(Call::Command(5, Some("a  b".to_owned()), post("l")));
     world.call(Call::Command(6, None, Command::Join { room: "r".into(), since: None, history: None }));
     world.answer();

@@ -21,14 +21,17 @@ export class Conversations {
   /** Asks for the conversations that there are, and for what is missing of those that are here. */
   async load() {
     let page;
-    let listed = 0;
+    const listed = new Set();
+    // As of now: what comes meanwhile is not in the list.
+    const kept = [...this.#client.rooms.values()].filter((room) => room.isDirect && room.live.last >= 1);
     try {
       do {
         const answer = wire.conversations(await this.#client.ask({ type: 'conversations', page }));
-        for (const conversation of answer.conversations) this.#listed(conversation);
-        listed += answer.conversations.length;
+        for (const conversation of answer.conversations) listed.add(this.#listed(conversation));
         page = answer.conversations.length > 0 && answer.next ? answer.next : undefined;
-      } while (page && listed < MOST_LISTED);
+      } while (page && listed.size < MOST_LISTED);
+      // A server that keeps them in memory has forgotten them.
+      if (!page) for (const room of kept) if (!listed.has(room)) this.#forgotten(room);
     } catch {
       // A server that does not list them, or a connection that is lost: the next one asks again.
     }
@@ -66,15 +69,27 @@ export class Conversations {
     else this.#catchUp(room);
   }
 
-  #listed({ user, verified, seq, read }) {
+  /** One of the list; returns its room, if it is shown. */
+  #listed({ user, verified, epoch, seq, read }) {
     const name = `@${user}`;
-    if ((this.#closed.get(this.#keyOfClosed(name)) ?? -1) >= seq && !this.#client.find(name)) return;
+    if ((this.#closed.get(this.#keyOfClosed(name)) ?? -1) >= seq && !this.#client.find(name)) return undefined;
     const room = this.#enter(user);
     room.name = name;
     room.isVerified = verified;
+    if (room.epoch !== null && room.epoch !== epoch) this.#forgotten(room);
+    room.epoch = epoch;
     room.seq = Math.max(room.seq, seq);
     room.seen(read);
     if (room.live.messages.length > 0 && seq > Math.floor(room.live.last)) this.#catchUp(room);
+    return room;
+  }
+
+  /** What is known of a conversation is no part of its history any more. */
+  #forgotten(room) {
+    const isOpen = room.isLoaded;
+    room.forget();
+    this.#client.changed(room, 'reset');
+    if (isOpen) this.open(room).catch(() => {});
   }
 
   /** Each person who uses this browser has a list of their own. */

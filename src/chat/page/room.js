@@ -135,6 +135,12 @@ export class Room {
     this.#countUnread();
   }
 
+  /** The history has begun again. */
+  forget() {
+    Object.assign(this, { epoch: null, live: new Piece(), past: null, seq: 0, read: 0, isLoaded: false });
+    this.#countUnread();
+  }
+
   /** `history` before the piece that is shown. */
   older(piece, { messages, more }) {
     piece.prepend(messages);

@@ -120,7 +120,8 @@ export function direct(value) {
 export function conversations(value) {
   const read = (one) => {
     if (!isObject(one) || !text(one.user)) return null;
-    return { user: one.user, verified: flag(one.verified), seq: count(one.seq), time: time(one.time), read: count(one.read) };
+    const { user, verified, epoch, seq, read: mark } = one;
+    return { user, verified: flag(verified), epoch: text(epoch), seq: count(seq), time: time(one.time), read: count(mark) };
   };
   return { conversations: list(value.conversations, read), next: text(value.next) };
 }
