@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Client, World, list, seqs};
+use switchboard::chat::Limits;
+
+use crate::world::{Client, World, list, options, seqs};
 
 /// A direct message that has arrived.
 fn tell(world: &mut World, from: Client, to: &str, text: &str) {
@@ -62,25 +64,39 @@ fn conversations_are_listed_after_a_restart() {
     assert_eq!(conversations(&mut world, ada), [row("Bob", 1, 0)]);
 }
 
+/// The epoch of the newest conversation.
+fn epoch(world: &mut World, client: Client) -> String {
+    let answer = world.ask(client, &json!({"type": "conversations"}));
+    list(&answer, "conversations")[0]["epoch"].as_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_conversation_that_begins_anew_has_another_epoch() {
-    for on_disk in [false, true] {
-        let epoch = |world: &mut World, client: Client| {
-            let answer = world.ask(client, &json!({"type": "conversations"}));
-            list(&answer, "conversations")[0]["epoch"].as_str().unwrap().to_owned()
-        };
-        let mut world = if on_disk { World::on_disk() } else { World::in_memory() };
-        let (ada, _bob) = (world.verified("Ada"), world.verified("Bob"));
-        tell(&mut world, ada, "Bob", "one");
-        let before = epoch(&mut world, ada);
-        tell(&mut world, ada, "Bob", "two");
-        assert_eq!(epoch(&mut world, ada), before);
-        if on_disk {
-            let mut world = world.restart();
-            let ada = world.verified("Ada");
-            assert_eq!(epoch(&mut world, ada), before);
-        }
-    }
+    let limits = Limits { max_rooms: 2, ..options().limits };
+    let mut world = World::in_memory_with(limits);
+    let (ada, _bob) = (world.verified("Ada"), world.verified("Bob"));
+    tell(&mut world, ada, "Bob", "one");
+    let before = epoch(&mut world, ada);
+    tell(&mut world, ada, "Bob", "two");
+    assert_eq!(epoch(&mut world, ada), before);
+    // Another room takes its place.
+    world.join(ada, "r");
+    assert_eq!(conversations(&mut world, ada), []);
+    world.ask(ada, &json!({"type": "leave", "room": "r"}));
+    tell(&mut world, ada, "Bob", "three");
+    assert_eq!(conversations(&mut world, ada), [row("Bob", 1, 0)]);
+    assert_ne!(epoch(&mut world, ada), before);
+}
+
+#[test]
+fn a_conversation_on_the_disk_keeps_its_epoch() {
+    let mut world = World::on_disk();
+    let (ada, _bob) = (world.verified("Ada"), world.verified("Bob"));
+    tell(&mut world, ada, "Bob", "one");
+    let before = epoch(&mut world, ada);
+    let mut world = world.restart();
+    let ada = world.verified("Ada");
+    assert_eq!(epoch(&mut world, ada), before);
 }
 
 #[test]

@@ -186,7 +186,7 @@ function showName() {
 function showSidebar() {
   byId('title').textContent = active.isDirect ? active.name : `# ${active.name}`;
   showRooms(client, active, { open, leave: (room) => client.leave(room) });
-  showPeople(client, active, { direct: (name) => open(client.enter(`@${name}`)) });
+  showPeople(client, active, { direct: writeTo });
   const unread = [...client.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
   document.title = unread > 0 ? `(${unread}) Switchboard` : 'Switchboard';
 }
@@ -230,6 +230,13 @@ function open(room, { isNew = true } = {}) {
   if (room.isDirect) attempt(() => client.conversations.open(room));
   if (list.isAtBottom) seen();
   composer.focus();
+}
+
+/** Opens the conversation with somebody. */
+function writeTo({ user: name, verified }) {
+  const room = client.enter(`@${name}`);
+  room.isVerified = verified;
+  open(room);
 }
 
 /** The address says another place. */

@@ -39,7 +39,7 @@ function roomItem(room, { isActive, unread, canLeave }, act) {
   return item;
 }
 
-/** `act`: { direct(user) } */
+/** `act`: { direct(person) } */
 export function showPeople(client, room, act) {
   const here = room.isDirect ? [] : room.people();
   const more = Math.max(0, room.count - room.members.size);
@@ -62,7 +62,7 @@ function personItem(one, isOwn, act) {
     item.append(person(one, true));
     return item;
   }
-  const open = button('person-button', '', `Write to ${one.user}`, () => act.direct(one.user));
+  const open = button('person-button', '', `Write to ${one.user}`, () => act.direct(one));
   open.append(nameElement(one.user));
   item.append(open, ...marks(one));
   return item;
