@@ -13,6 +13,7 @@ fn tell(world: &mut World, from: Client, to: &str, text: &str) {
     world.answer();
     world.commit();
     world.advance(1000);
+    world.take(from);
 }
 
 /// The conversations of somebody: with whom, and up to which messages they go and were read.
@@ -190,6 +191,8 @@ fn a_history_is_read_on_after_a_message() {
         for i in 0..30 {
             world.post(ada, "r", &format!("m{i}"));
         }
+        world.tick();
+        world.commit();
         world.take(ada);
         let mut page = |range: Value| {
             let mut ask = json!({"type": "history", "room": "r"});
