@@ -48,6 +48,7 @@ export class Log {
   /** Shows another room. */
   open(room) {
     closeMenu();
+    if (this.#room) this.#room.isHeld = false;
     this.#room = room;
     this.#following = !room.past;
     this.#clear();
@@ -200,6 +201,7 @@ export class Log {
   /** Scrolls so that the reader does not notice: the message is where it was, or the newest is in view. */
   #settle(seq, top) {
     this.#buttons();
+    this.#room.isHeld = !this.#following;
     const item = this.#items.get(seq)?.item;
     if (this.#following) this.#toBottom();
     else if (item) {

@@ -22,6 +22,7 @@ export class Room {
   isJoined = false; // on this connection
   isLive = false; // joined, and without a gap
   isLoaded = false; // a conversation whose newest messages are here
+  isHeld = false; // somebody reads further up, so nothing that is older is let go of
   isVerified = false; // a conversation with somebody whose name is verified
   #unread = 0;
   #isOwn;
@@ -203,7 +204,7 @@ export class Room {
     for (const message of this.live.append(messages)) {
       if (message.seq > this.read && !this.#isOwn(message)) this.#unread += 1;
     }
-    this.live.trim();
+    if (!this.isHeld) this.live.trim();
   }
 
   #countUnread() {
