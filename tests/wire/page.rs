@@ -52,7 +52,7 @@ fn references(text: &str) -> Vec<String> {
         let parts = text.split(mark).skip(1).map(|rest| rest.split(['"', '\'']).next().unwrap().to_owned());
         parts.collect::<Vec<_>>()
     };
-    [after("href=\""), after("src=\""), after("from '"), after("import '")].concat()
+    [after("href=\""), after("src=\""), after("} from '"), after("import '")].concat()
 }
 
 #[test]
