@@ -7,15 +7,22 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod amplification;
 mod disk;
+mod expiry;
+mod gate;
+mod identity;
 mod limits;
 mod memory;
 mod model;
 mod moderation;
+mod pace;
 mod parsing;
 mod people;
 mod promises;
+mod retention;
 mod rooms;
+mod search;
 mod signs;
 mod tutorial;
 mod unhappy;

@@ -260,7 +260,7 @@ impl Model {
                     world,
                     who,
                     room,
-                    json!({"type": "react", "seq": seq, "emoji": "x", "remove": remove}),
+                    json!({"type": "react", "seq": seq, "emoji": "👍", "remove": remove}),
                 );
             }
             Step::Cut(who) => {

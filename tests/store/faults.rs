@@ -160,21 +160,6 @@ fn a_number_that_does_not_follow_is_refused_and_nothing_of_its_batch_stays() {
     history.close();
 }
 
-#[test]
-fn a_new_epoch_that_was_asked_for_while_the_disk_failed_comes_after() {
-    let dir = Dir::new("late-epoch");
-    let mut history = History::open(&dir.data());
-    fail_next(&mut history, &dir, vec![post("general", 1, "refused")], Vec::new());
-    history.client.ask(Request::RolledBack).unwrap();
-    recovered(&history);
-    let Event::NewEpoch { epoch } = history.event() else { panic!("the epoch comes") };
-    assert_ne!(epoch, history.start.epoch);
-    history.close();
-    let history = History::open(&dir.data());
-    assert_eq!(history.start.epoch, epoch);
-    history.close();
-}
-
 /// ST-09: every fsync takes half a second. Whoever hands over never waits, and questions are answered before the commit
 /// that was handed over before them.
 #[test]
