@@ -91,4 +91,3 @@ fn api_token(path: &Path) -> Result<Vec<u8>, String> {
     }
     Ok(token.to_vec())
 }
-

@@ -192,6 +192,11 @@ impl Chat {
         if joining.is_empty() {
             session.joining = None;
         }
+        if let Some(paced) = &mut session.paced {
+            // They came before what waits there.
+            behind.into_iter().rev().for_each(|waiting| paced.push_front(Paced::Command(waiting)));
+            return;
+        }
         session.waiting -= behind.len() as u16;
         self.waiting -= behind.len();
         for waiting in behind {

@@ -210,9 +210,7 @@ impl Chat {
                 self.read(actor, room, seq);
                 Ok(())
             }
-            Command::Kick { user, reason, .. } => {
-                self.kick(ctx, asker, actor, room, &user, reason.as_deref())
-            }
+            Command::Kick { user, reason, .. } => self.kick(ctx, asker, room, &user, reason.as_deref()),
             _ => Err(Refusal::not_joined()),
         }
     }

@@ -159,20 +159,24 @@ impl Chat {
         self.rooms.wake(room);
         self.rooms[room].asks += 1;
         let scan = Scan { asker: asker.clone(), room, query, limit, before, found: Vec::new() };
-        if let Some(scan) = self.scan(ctx, Box::new(scan))
+        if let Some(scan) = self.scan(ctx, Box::new(scan), self.options.limits.turn_scan)
             && let Some(conn) = asker.conn()
         {
-            self.pace(conn, Paced::Scan(scan));
+            self.pace_first(conn, Paced::Scan(scan));
         }
         Ok(())
     }
 
-    /// Looks through as much as the turn has room for; returns the search if something is left of it.
-    pub(super) fn scan<C: Context>(&mut self, ctx: &mut C, mut scan: Box<Scan>) -> Option<Box<Scan>> {
+    /// Looks through messages until the turn has looked through so many octets; returns the search if something is left of it.
+    pub(super) fn scan<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        mut scan: Box<Scan>,
+        budget: usize,
+    ) -> Option<Box<Scan>> {
         let state = &self.rooms[scan.room];
         let lowest = self.lowest(state, ctx.now().unix_ms);
         let [older, newer] = state.log.between(lowest.saturating_sub(1), scan.before);
-        let budget = self.options.limits.turn_scan;
         let begun = self.turn.scanned;
         for record in newer.iter().rev().chain(older.iter().rev()) {
             if scan.found.len() >= scan.limit {

@@ -63,7 +63,7 @@ pub struct Limits {
     pub max_answer: usize,
     /// Octets that wait for a connection, above which it is given no further answer of these.
     pub answer_queue: usize,
-    /// Octets of answers in one turn of the loop, of all connections, about; what is left waits for the next.
+    /// Octets of answers above 16 KiB in one turn of the loop, of all connections, about; what is left waits for the next.
     pub turn_answers: usize,
     /// Octets of messages that searches in memory look through in one turn of the loop; what is left waits for the next.
     pub turn_scan: usize,

@@ -93,7 +93,9 @@ mod tests {
         assert!(!known.has("Ada"));
         known.vouch("Ada");
         known.vouch("paul");
-        for name in ["Ada", "ada", "\u{410}da", "Ad\u{430}", "𝐀da", "A\u{fe0f}da", "р\u{430}ul", "pau1", "pauI"] {
+        for name in
+            ["Ada", "ada", "\u{410}da", "Ad\u{430}", "𝐀da", "A\u{fe0f}da", "р\u{430}ul", "pau1", "pauI"]
+        {
             assert!(known.has(name), "{name}");
         }
         for name in ["Bob", "Adam", "Ana"] {

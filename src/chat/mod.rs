@@ -62,8 +62,7 @@ use self::session::{Dialect, People};
 use self::tutorial::Tutorial;
 use crate::app::{
     Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, MessageKind, Millis,
-    OriginPolicy,
-    Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
+    OriginPolicy, Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use crate::store::{self, Start, Store};
 

@@ -54,7 +54,6 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         asker: &Asker,
-        actor: &Actor,
         room: u32,
         user: &str,
         reason: Option<&str>,
@@ -178,6 +177,10 @@ impl Chat {
 fn until(now: u64, seconds: u64) -> Result<u64, Refusal> {
     let until = seconds.checked_mul(1000).and_then(|ms| now.checked_add(ms));
     until.filter(|until| *until < NUMBER_END).ok_or_else(|| {
-        Refusal::field(Code::BadField, "seconds", "`seconds` leads beyond the year 287396; leave it out for good")
+        Refusal::field(
+            Code::BadField,
+            "seconds",
+            "`seconds` leads beyond the year 287396; leave it out for good",
+        )
     })
 }

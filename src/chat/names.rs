@@ -246,8 +246,13 @@ mod tests {
 
     #[test]
     fn names_of_rooms() {
-        for (raw, normal) in [("General", "general"), ("Ｒｏｏｍ", "room"), ("@ada", "@ada"), ("É", "é"), ("team\u{fe0f}", "team")]
-        {
+        for (raw, normal) in [
+            ("General", "general"),
+            ("Ｒｏｏｍ", "room"),
+            ("@ada", "@ada"),
+            ("É", "é"),
+            ("team\u{fe0f}", "team"),
+        ] {
             assert_eq!(room(raw).unwrap(), normal);
         }
         for bad in ["", "a b", "a\u{200b}", "\n"] {

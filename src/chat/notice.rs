@@ -244,7 +244,8 @@ impl Shown<'_> {
     pub(super) fn octets(&self) -> usize {
         let Record { post, reactions, .. } = self.record;
         let names = |users: &[Who]| users.iter().map(|who| 2 * (json_len(&who.name) + 3)).sum::<usize>();
-        let reactions: usize = reactions.iter().map(|(emoji, by)| 2 * (json_len(emoji) + 6) + names(by)).sum();
+        let reactions: usize =
+            reactions.iter().map(|(emoji, by)| 2 * (json_len(emoji) + 6) + names(by)).sum();
         SHOWN_OCTETS + json_len(&post.user) + json_len(&post.client) + json_len(&post.text) + reactions
     }
 }

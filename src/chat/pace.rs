@@ -21,6 +21,9 @@ use crate::store::Record;
 /// Milliseconds until what waits is looked at again: where the turn was too short, and where readers are slow.
 const AGAIN_MS: [Millis; 2] = [1, 10];
 
+/// Octets of an answer that counts as none where the share of a turn is counted.
+const SHORT: usize = 16 * 1024;
+
 /// Something that waits for its turn.
 #[derive(Debug)]
 pub(super) enum Paced {
@@ -49,10 +52,7 @@ pub(super) struct Turn {
 impl Command<'_> {
     /// Whether its answer may be long.
     fn reads(&self) -> bool {
-        matches!(
-            self,
-            Self::Join { .. } | Self::History { .. } | Self::Search { .. } | Self::Who { .. }
-        )
+        matches!(self, Self::Join { .. } | Self::History { .. } | Self::Search { .. } | Self::Who { .. })
     }
 }
 
@@ -96,6 +96,14 @@ impl Chat {
         }
     }
 
+    /// Lets something that has begun wait, before all that came later.
+    pub(super) fn pace_first(&mut self, conn: ConnId, paced: Paced) {
+        self.pace(conn, paced);
+        if let Some(queue) = self.people.session(conn).and_then(|session| session.paced.as_mut()) {
+            queue.rotate_right(1);
+        }
+    }
+
     /// Lets a command wait for its turn.
     pub(super) fn pace_command(
         &mut self,
@@ -129,8 +137,10 @@ impl Chat {
 
     /// Takes note of an answer.
     pub(super) fn note_answer(&mut self, asker: &Asker, octets: usize) {
-        self.turn.answered += octets;
         self.answer_octets += octets as u64;
+        if octets > SHORT {
+            self.turn.answered += octets;
+        }
         let number = self.turn.number;
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
             let (turn, given) = &mut session.answered;
@@ -180,11 +190,8 @@ impl Chat {
                 Some(Paced::Answer(ask, records)) => self.tell_answer(ctx, ask, records),
                 Some(Paced::Join(join)) => self.end_join(ctx, join),
                 Some(Paced::Scan(scan)) => {
-                    if let Some(scan) = self.scan(ctx, scan)
-                        && let Some(queue) =
-                            self.people.session(conn).and_then(|session| session.paced.as_mut())
-                    {
-                        queue.push_front(Paced::Scan(scan));
+                    if let Some(scan) = self.scan(ctx, scan, self.options.limits.turn_scan / 2) {
+                        self.pace_first(conn, Paced::Scan(scan));
                     }
                 }
                 None => {}

@@ -50,14 +50,16 @@ impl Chat {
         let (seq, time, verified) = (post.seq, post.time, post.is_verified);
         let lookalike = people.shown(user, verified).lookalike;
         if let Some(topic) = state.topic {
-            let message = Message { room: &state.name, seq, prev, user, verified, lookalike, client, text, time };
+            let message =
+                Message { room: &state.name, seq, prev, user, verified, lookalike, client, text, time };
             voice.publish(ctx, topic, &message, None);
         }
         if let Kind::Pair(pair) = &state.kind {
             let from = names::fold(user);
             let to = if *pair[0] == *from { &pair[1] } else { &pair[0] };
             let shown = people.find(to).and_then(|user| people.user(user)).map_or(to, |user| &user.name);
-            let direct = Direct { from: user, to: shown, verified, lookalike, seq: Some(seq), client, text, time };
+            let direct =
+                Direct { from: user, to: shown, verified, lookalike, seq: Some(seq), client, text, time };
             let direct = voice.encode(&direct);
             let only_once = if pair[0] == pair[1] { &pair[..1] } else { &pair[..] };
             for conn in only_once.iter().flat_map(|name| people.hearers_of(name)) {

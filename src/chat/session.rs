@@ -340,8 +340,7 @@ impl People {
     /// The user with this folded name, if a connection of theirs can be told of anything.
     pub(super) fn hearing(&self, folded: &str) -> Option<&User> {
         let user = self.find(folded).and_then(|user| self.user(user))?;
-        let hears =
-            |index: &u32| self.look(*index).is_some_and(|session| session.dialect == Dialect::V1);
+        let hears = |index: &u32| self.look(*index).is_some_and(|session| session.dialect == Dialect::V1);
         user.sessions.iter().any(hears).then_some(user)
     }
 

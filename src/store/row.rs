@@ -98,7 +98,8 @@ pub(super) fn newest_post(conn: &Connection) -> Result<i64> {
 
 /// The newest row of `changes`, whether or not retention removed it.
 pub(super) fn newest_change(conn: &Connection) -> Result<i64> {
-    let sql = "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))";
+    let sql =
+        "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))";
     conn.query_row(sql, [], |row| row.get(0))
 }
 

@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::{PAGE_OCTETS, Record};
 use super::archive::Options;
 use super::reader::is_expired;
 use super::row::{Head, load_post, load_reactions};
+use super::{PAGE_OCTETS, Record};
 use crate::text::words::Query;
 
 /// Hits that are looked at to answer a query: those that are deleted or past retention meanwhile do not count as answers.

@@ -62,7 +62,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_blank() {
-        for blank in ["", " \n\t", "\u{200b}\u{200d}", "\u{202e}", "\u{fe0f}", "\u{2800}", "\u{3164}", "\u{0}\u{1b}", "\u{e0001}", "\u{ad}", "\u{fff9}"] {
+        for blank in [
+            "",
+            " \n\t",
+            "\u{200b}\u{200d}",
+            "\u{202e}",
+            "\u{fe0f}",
+            "\u{2800}",
+            "\u{3164}",
+            "\u{0}\u{1b}",
+            "\u{e0001}",
+            "\u{ad}",
+            "\u{fff9}",
+        ] {
             assert!(is_blank(blank), "{blank:?}");
         }
         for seen in ["a", "👍", "\u{202e}a", "\u{301}", "❤\u{fe0f}", "\u{e000}", "."] {

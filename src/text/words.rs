@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 
 use caseless::Caseless as _;
-use icu_properties::props::{EmojiModifier, GeneralCategory, GeneralCategoryGroup, LineBreak, RegionalIndicator, Script};
+use icu_properties::props::{
+    EmojiModifier, GeneralCategory, GeneralCategoryGroup, LineBreak, RegionalIndicator, Script,
+};
 use icu_properties::script::ScriptWithExtensions;
 use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization as _;
@@ -40,7 +42,8 @@ fn class(c: char) -> Class {
         return if c.is_ascii_alphanumeric() { Class::Letter } else { Class::Gap };
     }
     let category = category(c);
-    if Group::Letter.contains(category) || Group::Mark.contains(category) || Group::Number.contains(category) {
+    if Group::Letter.contains(category) || Group::Mark.contains(category) || Group::Number.contains(category)
+    {
         let scripts = ScriptWithExtensions::new();
         if [Script::Han, Script::Hiragana, Script::Katakana, Script::Bopomofo]
             .iter()

@@ -33,7 +33,8 @@ fn no_command_brings_more_than_one_bounded_answer() {
     world.advance(1000);
     world.take(boss);
     let since = json!({"epoch": epoch, "seq": 1, "rev": 0});
-    let most_work = Limits::default().turn_scan as u64 + 4096;
+    // What one turn may do, half of the next, and a message each.
+    let most_work = Limits::default().turn_scan as u64 * 3 / 2 + 10_000;
     for command in [
         json!({"type": "hello", "user": "x"}),
         json!({"type": "join", "room": "r", "history": 100}),

@@ -168,7 +168,11 @@ impl Disk {
                     oldest: 1,
                     recent: place.records[newest(place.records.len(), recent)..].to_vec(),
                     changes: place.changes[newest(place.changes.len(), changes)..].to_vec(),
-                    starts: self.runs.iter().map(|(_, at)| at.get(&room).copied().unwrap_or_default()).collect(),
+                    starts: self
+                        .runs
+                        .iter()
+                        .map(|(_, at)| at.get(&room).copied().unwrap_or_default())
+                        .collect(),
                 };
                 Event::Opened { room, state: Ok(state) }
             }

@@ -172,7 +172,11 @@ fn the_server_itself_may_do_everything() {
     let mut world = strict();
     let command = Command::Post { room: "general".into(), text: "x".into(), key: None };
     world.call(Call::Command(1, Some("Ada".to_owned()), command));
-    world.call(Call::Command(2, None, Command::History { room: "general".into(), before: None, limit: None }));
+    world.call(Call::Command(
+        2,
+        None,
+        Command::History { room: "general".into(), before: None, limit: None },
+    ));
     world.call(Call::Command(3, None, Command::Ban { user: "Eve".into(), seconds: None, reason: None }));
     let kinds: Vec<Value> = world.answered().into_iter().map(|(_, answer)| answer["type"].clone()).collect();
     assert_eq!(kinds, ["ack", "history", "ack"]);

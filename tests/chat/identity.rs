@@ -100,7 +100,8 @@ fn a_guest_changes_nothing_that_is_a_verified_users() {
                 world.commit();
             }
         };
-        let react = |remove: bool| json!({"type": "react", "room": "r", "seq": 1, "emoji": "👍", "remove": remove});
+        let react =
+            |remove: bool| json!({"type": "react", "room": "r", "seq": 1, "emoji": "👍", "remove": remove});
         done(&mut world, ada, &json!({"type": "post", "room": "r", "text": "one"}));
         done(&mut world, ada, &react(false));
         done(&mut world, ada, &json!({"type": "read", "room": "r", "seq": 1}));
@@ -150,7 +151,8 @@ fn the_read_marks_of_guests_go_with_them() {
 #[test]
 fn a_rate_is_not_forgotten_with_the_last_connection() {
     let posts = Rate { per_second: 10, burst: 10 };
-    let mut world = World::in_memory_with(Limits { posts, address_posts: Rate::default(), ..Limits::default() });
+    let mut world =
+        World::in_memory_with(Limits { posts, address_posts: Rate::default(), ..Limits::default() });
     let mut acked = 0;
     for _ in 0..5 {
         let ada = world.member("Ada", "r");
@@ -175,7 +177,8 @@ fn a_rate_is_not_forgotten_with_the_last_connection() {
 #[test]
 fn a_rate_counts_from_the_first_command_and_for_every_way_in() {
     let posts = Rate { per_second: 10, burst: 10 };
-    let mut world = World::in_memory_with(Limits { posts, address_posts: Rate::default(), ..Limits::default() });
+    let mut world =
+        World::in_memory_with(Limits { posts, address_posts: Rate::default(), ..Limits::default() });
     let bob = world.person("Bob");
     world.join(bob, "general");
     let mut shown = 0;
@@ -215,7 +218,10 @@ fn client_ids_of_two_runs_are_not_the_same() {
         let mut world = World::seeded(seed);
         let clients = [world.member("Ada", "r"), world.member("Bob", "r")];
         let who = world.ask(clients[0], &json!({"type": "who", "room": "r"}));
-        list(&who, "members").iter().map(|member| member["client"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        list(&who, "members")
+            .iter()
+            .map(|member| member["client"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let (one, other) = (ids(1), ids(2));
     assert!(one.iter().all(|id| id.len() == 11 && !other.contains(id)), "{one:?} {other:?}");
@@ -254,10 +260,12 @@ fn names_that_look_like_those_of_verified_users_are_told_apart() {
     world.post(ada, "r", "no");
     world.tick();
     let told = world.take_type(bob, "message");
-    let marks: Vec<&Value> = told.iter().map(|message| &message["lookalike"]).collect();
-    assert_eq!(marks, [&json!(true), &Value::Null]);
-    let messages = list(&world.join(bob, "r"), "messages");
-    assert_eq!((&messages[0]["lookalike"], &messages[1]["lookalike"]), (&json!(true), &Value::Null));
+    for messages in [told, list(&world.join(bob, "r"), "messages")] {
+        assert_eq!(messages.len(), 2);
+        for message in messages {
+            assert_eq!(message["lookalike"] == true, message["user"] != "Ada", "{message}");
+        }
+    }
 }
 
 #[test]
@@ -271,7 +279,11 @@ fn invisible_characters_make_no_other_name() {
     let _ = twin;
     let client = world.connect();
     for name in ["\u{fe0f}", "\u{200b}", "a\u{200c}b", "\u{3164}"] {
-        assert_eq!(world.ask(client, &json!({"type": "hello", "user": name}))["code"], "bad_field", "{name:?}");
+        assert_eq!(
+            world.ask(client, &json!({"type": "hello", "user": name}))["code"],
+            "bad_field",
+            "{name:?}"
+        );
     }
 }
 
@@ -282,9 +294,10 @@ fn a_forged_position_concerns_nobody_else() {
     world.post(ada, "r", "one");
     world.tick();
     world.commit();
+    world.take(ada);
     let epoch = world.join(ada, "r")["epoch"].clone();
     let eve = world.person("Eve");
-    for seq in [2, 1 << 52] {
+    for seq in [2, 1_u64 << 52] {
         let since = json!({"epoch": epoch, "seq": seq, "rev": 0});
         let joined = world.ask(eve, &json!({"type": "join", "room": "r", "since": since}));
         assert_eq!((&joined["recovered"], &joined["epoch"]), (&json!(false), &epoch));

@@ -132,19 +132,21 @@ fn what_the_store_read_is_brought_up_to_date_before_it_is_told() {
     for _ in 0..3 {
         post(&mut world, ada, true, 50);
     }
+    let epoch = world.join(ada, "general")["epoch"].clone();
     let mut world = world.restart();
     let (ada, bob) = (world.member("Ada", "general"), world.person("Bob"));
-    world.send(bob, &json!({"type": "join", "id": 1, "room": "general", "history": 150}));
+    let since = json!({"epoch": epoch, "seq": 10, "rev": 0});
+    world.send(bob, &json!({"type": "join", "id": 1, "room": "general", "since": since}));
     world.tick();
     // The store has read the page; the deletion is on the disk before the page is told.
     let page = world.answer_later();
-    world.send(ada, &json!({"type": "delete", "room": "general", "seq": 60}));
+    world.send(ada, &json!({"type": "delete", "room": "general", "seq": 20}));
     world.tick();
     world.answer();
     world.commit();
     world.deliver(page);
     let joined = world.take_type(bob, "joined").remove(0);
-    let old = list(&joined, "messages").into_iter().find(|message| message["seq"] == 60).unwrap();
+    let old = list(&joined, "messages").into_iter().find(|message| message["seq"] == 20).unwrap();
     assert_eq!((&old["deleted"], &old["text"]), (&json!(true), &json!("")));
 }
 

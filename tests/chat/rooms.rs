@@ -352,7 +352,8 @@ fn search_finds_messages_with_all_words_newest_first() {
     for (query, expected) in [
         ("apples", vec![4, 2, 1]),
         ("apples GREEN", vec![4, 2]),
-        ("apple", vec![3]),
+        ("apple", vec![4, 3, 2, 1]),
+        ("apple pie", vec![3]),
         ("plum", vec![]),
         ("!", vec![]),
     ] {

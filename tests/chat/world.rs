@@ -245,7 +245,16 @@ impl World {
         let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
         let house = House { chat, answered: Vec::new() };
         let reactor = Reactor::new(config, house, seed, now);
-        Self { reactor, seats: Vec::new(), now, mail: VecDeque::new(), inbox, disk, landed: Vec::new(), options }
+        Self {
+            reactor,
+            seats: Vec::new(),
+            now,
+            mail: VecDeque::new(),
+            inbox,
+            disk,
+            landed: Vec::new(),
+            options,
+        }
     }
 
     pub(crate) fn chat(&self) -> &Chat {

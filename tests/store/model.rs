@@ -91,13 +91,16 @@ impl Model {
                 let (user, emoji) = (format!("user {user}"), format!("emoji {emoji}"));
                 self.change(&name(room), *seq, |name, rev, seq, record| {
                     let place = record.reactions.iter().position(|(known, _)| **known == *emoji);
-                    let known =
-                        place.and_then(|at| record.reactions[at].1.iter().position(|by| *by == Who::from_label(&user)));
+                    let known = place.and_then(|at| {
+                        record.reactions[at].1.iter().position(|by| *by == Who::from_label(&user))
+                    });
                     match (place, known) {
                         (Some(at), Some(by)) if *is_removed => {
                             record.reactions[at].1.remove(by);
                         }
-                        (Some(at), None) if !*is_removed => record.reactions[at].1.push(Who::from_label(&user)),
+                        (Some(at), None) if !*is_removed => {
+                            record.reactions[at].1.push(Who::from_label(&user))
+                        }
                         (None, None) if !*is_removed => {
                             record.reactions.push((emoji.as_str().into(), vec![Who::from_label(&user)]));
                         }

@@ -1,8 +1,8 @@
 //! The recent history of a room: its newest messages and changes, each without a gap.
 
-use std::collections::VecDeque;
 use crate::chat::limits::Limits;
 use crate::store::{Action, Post, Record, Who};
+use std::collections::VecDeque;
 
 /// What a message or change takes besides its text, in bytes, about.
 const OVERHEAD: usize = 200;
@@ -82,11 +82,6 @@ impl Log {
         let start = (after + 1).saturating_sub(first).min(self.records.len() as u64) as usize;
         let end = before.saturating_sub(first).min(self.records.len() as u64) as usize;
         slices(&self.records, start, end.max(start))
-    }
-
-    /// The newest messages.
-    pub(in crate::chat) fn newest(&self, count: usize) -> [&[Record]; 2] {
-        slices(&self.records, self.records.len().saturating_sub(count), self.records.len())
     }
 
     /// The oldest message in memory that is not older than this time; one more than the newest when all are.
@@ -260,7 +255,7 @@ mod tests {
             log.push(&post(seq));
             log.trim(&limits);
             let first = seq.saturating_sub(4).max(1);
-            assert_eq!(seqs(log.newest(100)), (first..=seq).collect::<Vec<_>>());
+            assert_eq!(seqs(log.between(0, u64::MAX)), (first..=seq).collect::<Vec<_>>());
             for after in 0..=seq + 1 {
                 let expected: Vec<u64> = (first.max(after + 1)..=seq).collect();
                 assert_eq!(seqs(log.between(after, u64::MAX)), expected);
@@ -269,7 +264,7 @@ mod tests {
             assert!(log.find(first - 1).is_none() && log.find(seq + 1).is_none());
         }
         log.shrink();
-        assert_eq!(seqs(log.newest(9)), [12]);
+        assert_eq!(seqs(log.between(0, u64::MAX)), [12]);
         assert_eq!(log.bytes(), OVERHEAD + "text 12".len());
     }
 
@@ -306,7 +301,7 @@ mod tests {
         ] {
             let mut log = Log::default();
             log.load(numbers.iter().copied().map(record).collect(), Vec::new(), head, 0);
-            assert_eq!(seqs(log.newest(9)), expected);
+            assert_eq!(seqs(log.between(0, u64::MAX)), expected);
         }
     }
 
@@ -325,7 +320,11 @@ mod tests {
         log.change(&react(2, "@u", false));
         log.change(&react(3, "u", true));
         let verified = Who::from_label("@u");
-        assert_eq!(log.find(1).unwrap().reactions, [("x".into(), vec![verified])], "a guest is somebody else");
+        assert_eq!(
+            log.find(1).unwrap().reactions,
+            [("x".into(), vec![verified])],
+            "a guest is somebody else"
+        );
         log.change(&react(4, "@u", true));
         assert!(log.find(1).unwrap().reactions.is_empty());
         log.change(&Action::Edit { rev: 5, seq: 1, text: "once".into(), time: 9 });
