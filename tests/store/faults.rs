@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use switchboard::store::{BanChange, Event, Request, Store};
+use switchboard::store::{BanChange, Event};
 
 use crate::child::{Keeper, Ledger, as_words, faults};
 use crate::support::{Dir, History, ban, edit, post, seqs};
