@@ -47,3 +47,5 @@ pub mod reactor;
 pub mod simd;
 #[cfg(feature = "chat")]
 pub mod store;
+#[cfg(feature = "chat")]
+mod text;

@@ -76,7 +76,7 @@ fn bind<A: Watched>(
         internal,
         config,
         drain_ms: common.drain_timeout,
-        seed: u64::from(std::process::id()),
+        seed: random()?,
         busy_poll: common.busy_poll,
         stop_on_signals: true,
     };
@@ -84,6 +84,11 @@ fn bind<A: Watched>(
     let server = Server::bind(options, app)?;
     announce(&server, listen.len())?;
     Ok(server)
+}
+
+/// A number that no other run has.
+fn random() -> Result<u64, Failure> {
+    Ok(getrandom::u64().map_err(|error| format!("the system has no random numbers: {error}"))?)
 }
 
 /// Says where the server is.

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use switchboard::api::Api;
 use switchboard::chat::{self, Chat, Limits, Mail};
@@ -12,7 +11,7 @@ use switchboard::proto::OriginPolicy;
 use switchboard::store::{self, Start};
 
 use crate::cli::ServeArgs;
-use crate::{Failure, bind, finish};
+use crate::{Failure, bind, finish, random};
 
 /// Shortest secret of the API in bytes.
 const MIN_API_TOKEN: usize = 16;
@@ -33,7 +32,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         Api::new(chat, token)
     };
     if args.ephemeral {
-        let start = Start { epoch: epoch()?, ..Start::default() };
+        let start = Start { epoch: format!("{:016x}", random()?), ..Start::default() };
         let chat = with_doors(Chat::new(options, None, start));
         return finish(bind(&args.addresses(), args.config(), &args.common, chat)?);
     }
@@ -58,12 +57,15 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
     for origin in &args.allow_origin {
         origins.allow(origin)?;
     }
+    let keep = args.retention.options();
     Ok(chat::Options {
         origins,
         hosts: args.allow_host.clone(),
         strict_subprotocol: args.strict_subprotocol,
         history: args.history,
         guests: !args.require_token,
+        keep_posts: keep.keep_posts,
+        keep_ms: keep.keep_ms,
         limits: Limits::default().with_posts_per_second(args.posts_per_second),
         heartbeat_ms: args.config().proto.timeouts.ping_ms,
         ..chat::Options::default()
@@ -88,11 +90,4 @@ fn api_token(path: &Path) -> Result<Vec<u8>, String> {
         ));
     }
     Ok(token.to_vec())
-}
-
-/// A name for a history that ends with the process.
-#[expect(clippy::disallowed_methods, reason = "outside of the loop")]
-fn epoch() -> Result<String, Failure> {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(format!("{:x}-{:x}", since_1970.as_nanos(), std::process::id()))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::notice::{Mark, Member, Presence, Reads, Typing};
-use super::session::Actor;
+use super::session::{Actor, Identity};
 use super::{Chat, timer};
 use crate::app::Context;
 
@@ -33,12 +33,13 @@ impl Chat {
     pub(super) fn read(&mut self, actor: &Actor, room: u32, seq: u64) {
         let state = &self.rooms[room];
         let seq = seq.min(state.seq);
-        if state.marks.by_user.get(&actor.folded).is_some_and(|known| *known >= seq) || seq == 0 {
+        let identity = actor.identity();
+        if state.marks.by_user.get(&identity).is_some_and(|known| *known >= seq) || seq == 0 {
             return;
         }
         let name = Arc::clone(&state.name);
-        self.keep_mark(room, Arc::clone(&actor.folded), seq);
-        self.rooms[room].marks.untold.insert(Arc::clone(&actor.folded));
+        self.keep_mark(room, identity.clone(), seq);
+        self.rooms[room].marks.untold.insert(identity);
         // A guest's name is anybody's the next day.
         if actor.is_verified {
             self.durable.add_mark(&name, Arc::clone(&actor.folded), seq);
@@ -46,12 +47,29 @@ impl Chat {
         self.touch(room);
     }
 
-    pub(super) fn keep_mark(&mut self, room: u32, user: Arc<str>, seq: u64) {
+    /// A guest's name is anybody's as soon as the guest has left.
+    pub(super) fn forget_mark(&mut self, room: u32, user: &Identity, leaving: u32) {
+        let here = self.people.find(&user.folded).and_then(|user| self.people.user(user));
+        let is_here = here.is_some_and(|user| {
+            user.sessions.iter().any(|index| {
+                *index != leaving && self.people.look(*index).is_some_and(|session| session.is_in(room))
+            })
+        });
+        if !user.is_verified && !is_here {
+            let marks = &mut self.rooms[room].marks;
+            marks.by_user.remove(user);
+            marks.untold.remove(user);
+        }
+    }
+
+    pub(super) fn keep_mark(&mut self, room: u32, user: Identity, seq: u64) {
         let marks = &mut self.rooms[room].marks.by_user;
         let mark = marks.entry(user).or_default();
         *mark = seq.max(*mark);
         if marks.len() > self.options.limits.max_marks {
-            marks.pop_first();
+            if let Some((user, _)) = marks.pop_first() {
+                self.rooms[room].marks.untold.remove(&user);
+            }
         }
     }
 
@@ -115,7 +133,7 @@ impl Chat {
         let left: Vec<Member<'_>> = went
             .values()
             .take(most)
-            .map(|gone| Member { client: &gone.client, user: &gone.user, verified: gone.is_verified })
+            .map(|gone| Member { client: &gone.client, ..people.shown(&gone.user, gone.is_verified) })
             .collect();
         if let Some(topic) = state.topic {
             let count = state.members.len();
@@ -141,16 +159,17 @@ impl Chat {
         let untold = std::mem::take(&mut marks.untold);
         let Self { rooms, voice, people, options, .. } = self;
         let state = &rooms[room];
-        let shown = |folded: &Arc<str>| {
-            let user = people.find(folded).and_then(|user| people.user(user));
-            user.map_or_else(|| Arc::clone(folded), |user| Arc::clone(&user.name))
+        let shown = |mark: &Identity| {
+            let user = people.find(&mark.folded).and_then(|user| people.user(user));
+            user.map_or_else(|| Arc::clone(&mark.folded), |user| Arc::clone(&user.name))
         };
-        let marks: Vec<(Arc<str>, u64)> = untold
+        let marks: Vec<(Arc<str>, bool, u64)> = untold
             .iter()
             .take(options.limits.max_listed)
-            .filter_map(|user| Some((shown(user), *state.marks.by_user.get(user)?)))
+            .filter_map(|user| Some((shown(user), user.is_verified, *state.marks.by_user.get(user)?)))
             .collect();
-        let reads: Vec<Mark<'_>> = marks.iter().map(|(user, seq)| Mark { user, seq: *seq }).collect();
+        let reads: Vec<Mark<'_>> =
+            marks.iter().map(|(user, verified, seq)| Mark { user, verified: *verified, seq: *seq }).collect();
         if let Some(topic) = state.topic {
             voice.publish(ctx, topic, &Reads { room: &state.name, reads: &reads }, None);
         }

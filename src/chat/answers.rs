@@ -71,9 +71,12 @@ impl Voice {
         simdutf8::basic::from_utf8(&self.buffer).unwrap_or_default()
     }
 
-    pub(super) fn send<C: Context>(&mut self, ctx: &mut C, conn: ConnId, notice: &impl Serialize) {
+    /// Gives the octets of the notice.
+    pub(super) fn send<C: Context>(&mut self, ctx: &mut C, conn: ConnId, notice: &impl Serialize) -> usize {
+        let text = self.encode(notice);
         // A connection that has ended has no use for it.
-        let _ = ctx.send(conn, Outgoing::text(self.encode(notice)));
+        let _ = ctx.send(conn, Outgoing::text(text));
+        text.len()
     }
 
     pub(super) fn publish<C: Context>(
@@ -86,15 +89,17 @@ impl Voice {
         ctx.publish(topic, Outgoing::text(self.encode(notice)), except);
     }
 
-    /// Answers that it was done.
-    pub(super) fn reply<C: Context>(&mut self, ctx: &mut C, asker: &Asker, answer: &impl Serialize) {
+    /// Answers that it was done; gives the octets of the answer.
+    pub(super) fn reply<C: Context>(&mut self, ctx: &mut C, asker: &Asker, answer: &impl Serialize) -> usize {
         match asker {
             Asker::Connection(conn, _) => self.send(ctx, *conn, answer),
             Asker::Request(request) => {
                 let body = self.encode(answer).to_owned();
+                let octets = body.len();
                 self.answered.push(Answered { request: *request, refused: None, body });
+                octets
             }
-            Asker::Tutorial(_) | Asker::Nobody => {}
+            Asker::Tutorial(_) | Asker::Nobody => 0,
         }
     }
 
@@ -111,14 +116,23 @@ impl Voice {
         let (code, retry_after_ms) = (*code, *retry_after_ms);
         let error = notice::Error { id: asker.id(), code, field: *field, message, retry_after_ms };
         match asker {
-            Asker::Connection(conn, _) => self.send(ctx, *conn, &error),
-            Asker::Tutorial(conn) => self.send(ctx, *conn, &TutorialError { error: message }),
+            Asker::Connection(conn, _) => {
+                self.send(ctx, *conn, &error);
+            }
+            Asker::Tutorial(conn) => {
+                self.send(ctx, *conn, &TutorialError { error: message });
+            }
             Asker::Request(request) => {
                 let body = self.encode(&error).to_owned();
                 self.answered.push(Answered { request: *request, refused: Some(code), body });
             }
             Asker::Nobody => {}
         }
+    }
+
+    /// Tells a client of `json` why its connection ends.
+    pub(super) fn farewell<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: &str) {
+        self.send(ctx, conn, &TutorialError { error: message });
     }
 
     pub(super) fn bye<C: Context>(

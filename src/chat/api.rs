@@ -98,6 +98,8 @@ impl Chat {
             store_asks: self.durable.asks.len() as u64,
             store_failures: self.store_failures,
             store_unavailable: u64::from(self.durable.is_failed),
+            answer_octets: self.answer_octets,
+            scanned_octets: self.scanned_octets,
             ..self.commits.clone()
         }
     }

@@ -1,9 +1,8 @@
 //! Questions to the store, and what is done with the answers.
 
-use std::sync::Arc;
-
 use super::answers::Asker;
 use super::command::{Command, Since};
+use super::pace::Paced;
 use super::session::Actor;
 use super::{Chat, Code, Refusal};
 use crate::app::Context;
@@ -13,13 +12,13 @@ use crate::store::{Record, Request};
 #[derive(Debug)]
 pub(super) enum Ask {
     /// `history`.
-    History { asker: Asker, room: u32, limit: usize, end: Option<u64> },
+    History { asker: Asker, room: u32, limit: usize, rev: u64, end: Option<u64> },
     /// `search`.
-    Search { asker: Asker, room: u32 },
+    Search { asker: Asker, room: u32, rev: u64 },
     /// The message that is to be changed.
     Change { asker: Asker, actor: Actor, room: u32, command: Command<'static> },
     /// `conversations`.
-    Pairs { asker: Asker, user: Arc<str>, limit: usize },
+    Pairs { asker: Asker, actor: Actor, limit: usize },
     /// The older part of what a join tells.
     JoinPage(u64),
     /// How far the one who joins has read.
@@ -35,6 +34,8 @@ pub(super) struct PendingJoin {
     pub(super) since: Option<Since<'static>>,
     pub(super) history: Option<u64>,
     pub(super) older: Vec<Record>,
+    /// The newest change when it was asked.
+    pub(super) rev: u64,
     pub(super) awaits: u8,
 }
 
@@ -84,24 +85,41 @@ impl Chat {
         records: Result<Vec<Record>, String>,
     ) {
         let Some(ask) = self.durable.asks.remove(&number) else { return };
-        let failed = |reason: String| {
-            tracing::warn!(%reason, "the history could not be read");
-            Refusal::unavailable()
-        };
+        if let Ask::History { asker, .. } | Ask::Search { asker, .. } = &ask
+            && self.must_hold(ctx, asker)
+            && let Some(conn) = asker.conn().filter(|conn| self.people.session(*conn).is_some())
+        {
+            return self.pace(conn, Paced::Answer(ask, records));
+        }
+        self.tell_answer(ctx, ask, records);
+    }
+
+    /// Passes on what the store answered.
+    pub(super) fn tell_answer<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        ask: Ask,
+        records: Result<Vec<Record>, String>,
+    ) {
         match ask {
-            Ask::History { asker, room, limit, end } => {
+            Ask::History { asker, room, limit, rev, end } => {
                 self.answered(&asker, room);
                 match records {
-                    Ok(records) => self.tell_history(ctx, &asker, room, &records, limit, end),
-                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(reason)),
+                    _ if !self.is_present(&asker) => {}
+                    Ok(records) => self.tell_history(ctx, &asker, room, records, (limit, rev, end)),
+                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(&reason)),
                 }
                 self.rest_room(ctx, room);
             }
-            Ask::Search { asker, room } => {
+            Ask::Search { asker, room, rev } => {
                 self.answered(&asker, room);
                 match records {
-                    Ok(records) => self.tell_found(ctx, &asker, room, &records),
-                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(reason)),
+                    _ if !self.is_present(&asker) => {}
+                    Ok(mut records) => {
+                        self.bring_up_to_date(room, rev, &mut records);
+                        self.tell_found(ctx, &asker, room, &records);
+                    }
+                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(&reason)),
                 }
                 self.rest_room(ctx, room);
             }
@@ -111,7 +129,7 @@ impl Chat {
                 let done = match records {
                     Ok(_) if !is_here => Ok(()),
                     Ok(records) => self.change_old(ctx, &asker, &actor, room, command, &records),
-                    Err(reason) => Err(failed(reason)),
+                    Err(reason) => Err(failed(&reason)),
                 };
                 if let Err(refusal) = done {
                     self.voice.refuse(ctx, &asker, &refusal);
@@ -121,7 +139,7 @@ impl Chat {
             Ask::JoinPage(join) => {
                 if let Some(pending) = self.durable.joins.get_mut(&join) {
                     // Without them it is not recovered; that is the answer then.
-                    pending.older = records.map_err(failed).unwrap_or_default();
+                    pending.older = records.map_err(|reason| failed(&reason)).unwrap_or_default();
                 }
                 self.join_goes_on(ctx, join);
             }
@@ -135,7 +153,7 @@ impl Chat {
     pub(super) fn mark_came<C: Context>(&mut self, ctx: &mut C, number: u64, seq: u64) {
         let Some(Ask::JoinMark(join)) = self.durable.asks.remove(&number) else { return };
         if let Some(pending) = self.durable.joins.get(&join) {
-            let (room, user) = (pending.room, pending.actor.folded.clone());
+            let (room, user) = (pending.room, pending.actor.identity());
             self.keep_mark(room, user, seq);
         }
         self.join_goes_on(ctx, join);
@@ -149,15 +167,29 @@ impl Chat {
         if !is_last {
             return;
         }
+        // The room lives until the join has ended.
+        self.rooms[room].asks += 1;
+        if self.must_hold(ctx, &asker)
+            && let Some(conn) = asker.conn().filter(|conn| self.people.session(*conn).is_some())
+        {
+            return self.pace(conn, Paced::Join(join));
+        }
+        self.end_join(ctx, join);
+    }
+
+    /// Every answer that a join needs is there.
+    pub(super) fn end_join<C: Context>(&mut self, ctx: &mut C, join: u64) {
         let Some(pending) = self.durable.joins.remove(&join) else { return };
-        let PendingJoin { asker, actor, room, since, history, older, .. } = pending;
+        let PendingJoin { asker, actor, room, since, history, mut older, rev, .. } = pending;
         if self.is_present(&asker) {
+            self.bring_up_to_date(room, rev, &mut older);
             let done = self.finish_join(ctx, &asker, &actor, room, since.as_ref(), history, &older);
             if let Err(refusal) = done {
                 self.voice.refuse(ctx, &asker, &refusal);
             }
             self.joined_or_not(ctx, &asker, room);
         }
+        self.rooms[room].asks -= 1;
         self.rest_room(ctx, room);
     }
 
@@ -170,6 +202,11 @@ impl Chat {
         if joining.is_empty() {
             session.joining = None;
         }
+        if let Some(paced) = &mut session.paced {
+            // They came before what waits there.
+            behind.into_iter().rev().for_each(|waiting| paced.push_front(Paced::Command(waiting)));
+            return;
+        }
         session.waiting -= behind.len() as u16;
         self.waiting -= behind.len();
         for waiting in behind {
@@ -181,4 +218,9 @@ impl Chat {
     pub(super) fn is_present(&mut self, asker: &Asker) -> bool {
         asker.conn().is_none_or(|conn| self.people.session(conn).is_some())
     }
+}
+
+fn failed(reason: &str) -> Refusal {
+    tracing::warn!(reason, "the history could not be read");
+    Refusal::unavailable()
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::answers::Asker;
 use super::ask::Ask;
+use super::direct::pair_room;
 use super::names;
 use super::notice::{Conversation, Conversations};
+use super::permission::Right;
 use super::room::{Kind, Room};
-use super::session::Actor;
+use super::session::{Actor, Identity};
 use super::{Chat, Code, Refusal};
 use crate::app::Context;
 use crate::store::{Pair, PairPlace, Request};
@@ -26,16 +28,16 @@ impl Chat {
         let limit = self.page_len(limit).max(1);
         let user = Arc::clone(&actor.folded);
         if !actor.is_verified {
-            self.tell_conversations(ctx, asker, &user, Vec::new(), limit);
+            self.tell_conversations(ctx, asker, actor, Vec::new(), limit);
             return Ok(());
         }
         if !self.durable.is_on_disk() {
-            let pairs = self.pairs_in_memory(&user, after.as_ref());
-            self.tell_conversations(ctx, asker, &user, pairs, limit);
+            let pairs = self.pairs_in_memory(&user, after.as_ref(), ctx.now().unix_ms);
+            self.tell_conversations(ctx, asker, actor, pairs, limit);
             return Ok(());
         }
         self.check_asks(asker)?;
-        let ask = Ask::Pairs { asker: asker.clone(), user: Arc::clone(&user), limit };
+        let ask = Ask::Pairs { asker: asker.clone(), actor: actor.clone(), limit };
         // One more than is told shows whether there are more.
         self.durable.ask(ask, |ask| Request::Pairs { ask, user, after, limit: limit + 1 })?;
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
@@ -51,17 +53,18 @@ impl Chat {
         number: u64,
         pairs: Result<Vec<Pair>, String>,
     ) {
-        let Some(Ask::Pairs { asker, user, limit }) = self.durable.asks.remove(&number) else { return };
+        let Some(Ask::Pairs { asker, actor, limit }) = self.durable.asks.remove(&number) else { return };
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
             session.asks -= 1;
         }
         match pairs {
-            Ok(pairs) => self.tell_conversations(ctx, &asker, &user, pairs, limit),
+            Ok(_) if !self.is_present(&asker) => {}
+            Ok(pairs) => self.tell_conversations(ctx, &asker, &actor, pairs, limit),
             Err(_) => self.voice.refuse(ctx, &asker, &Refusal::unavailable()),
         }
     }
 
-    fn pairs_in_memory(&self, user: &Arc<str>, after: Option<&PairPlace>) -> Vec<Pair> {
+    fn pairs_in_memory(&self, user: &Arc<str>, after: Option<&PairPlace>, unix_ms: u64) -> Vec<Pair> {
         let pair = |room: &Room| {
             let place = PairPlace { time: room.time, other: other_of(room, user)? };
             let mut writers: Vec<Arc<str>> = Vec::new();
@@ -70,8 +73,14 @@ impl Chat {
                     writers.push(Arc::clone(&record.post.user));
                 }
             }
-            let read = room.marks.by_user.get(user).copied().unwrap_or(0);
-            (room.seq > 0).then_some(Pair { place, seq: room.seq, read, writers })
+            let identity = Identity { folded: Arc::clone(user), is_verified: true };
+            let read = room.marks.by_user.get(&identity).copied().unwrap_or(0);
+            (room.seq >= self.visible_from(room, unix_ms).max(1)).then_some(Pair {
+                place,
+                seq: room.seq,
+                read,
+                writers,
+            })
         };
         let is_wanted = |pair: &Pair| after.is_none_or(|after| pair.place.is_after(after));
         let mut pairs: Vec<Pair> = self.rooms.pairs_of(user).filter_map(pair).filter(is_wanted).collect();
@@ -84,27 +93,29 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         asker: &Asker,
-        user: &Arc<str>,
+        actor: &Actor,
         mut pairs: Vec<Pair>,
         limit: usize,
     ) {
         let has_more = pairs.len() > limit;
         pairs.truncate(limit);
         let next = pairs.last().filter(|_| has_more).map(|pair| write_page(&pair.place));
+        // Some of them the token may not permit to read.
+        pairs.retain(|pair| self.may(actor, Right::Join, &format!("@{}", pair.place.other)));
         let conversations: Vec<Conversation> =
-            pairs.into_iter().map(|pair| self.conversation(user, &pair)).collect();
+            pairs.iter().map(|pair| self.conversation(actor, pair)).collect();
         let (id, next) = (asker.id(), next.as_deref());
         self.voice.reply(ctx, asker, &Conversations { id, conversations: &conversations, next });
     }
 
-    fn conversation(&self, user: &Arc<str>, pair: &Pair) -> Conversation {
+    fn conversation(&self, actor: &Actor, pair: &Pair) -> Conversation {
         let Pair { place: PairPlace { time, other }, seq, read, writers } = pair;
         let here = self.people.find(other).and_then(|user| self.people.user(user));
         let here = here.filter(|user| user.is_verified).map(|user| &*user.name);
         let wrote = writers.iter().find(|name| *names::fold(name) == **other).map(|name| &**name);
         // A mark may be in memory that is not on the disk yet.
-        let room = self.rooms.find(&pair_name([user, other])).and_then(|room| self.rooms.get(room));
-        let marked = room.and_then(|room| room.marks.by_user.get(user)).copied().unwrap_or(0);
+        let room = self.rooms.find(&pair_room([&actor.folded, other])).and_then(|room| self.rooms.get(room));
+        let marked = room.and_then(|room| room.marks.by_user.get(&actor.identity())).copied().unwrap_or(0);
         Conversation {
             user: here.or(wrote).unwrap_or(other).to_owned(),
             verified: true,
@@ -118,17 +129,6 @@ impl Chat {
 
 /// Messages that are looked at for the names of those who wrote them.
 const WRITERS_AMONG: usize = 16;
-
-/// The name of the room of two users, in whatever order.
-pub(super) fn pair_name(pair: [&str; 2]) -> String {
-    let [a, b] = in_order(pair);
-    // No name has a line break in it.
-    format!("@{a}\n{b}")
-}
-
-pub(super) fn in_order(pair: [&str; 2]) -> [&str; 2] {
-    if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] }
-}
 
 fn other_of(room: &Room, user: &Arc<str>) -> Option<Arc<str>> {
     let Kind::Pair([a, b]) = &room.kind else { return None };

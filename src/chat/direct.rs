@@ -2,9 +2,10 @@
 
 use super::answers::Asker;
 use super::command::Command;
-use super::keys::Known;
+use super::keys::{Known, Scope};
 use super::names;
 use super::notice::{Ack, Direct};
+use super::permission::Right;
 use super::session::{Actor, Waiting};
 use super::{Chat, Code, Refusal};
 use crate::app::{Context, Outgoing};
@@ -21,13 +22,15 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let to = names::user(to.strip_prefix('@').unwrap_or(to), "to")?;
         let folded = names::fold(&to).into_owned();
+        self.require(actor, Right::Post, &format!("@{folded}"), "to")?;
+        let name = pair_room([&actor.folded, &folded]);
         if let Some(key) = key
-            && self.is_repeated(ctx, asker, actor, key)
+            && self.is_repeated(ctx, asker, actor, &name, key)
         {
             return Ok(());
         }
         self.check_writable()?;
-        let other = self.people.find(&folded).and_then(|user| self.people.user(user));
+        let other = self.people.hearing(&folded);
         let is_kept = actor.is_verified && other.is_none_or(|user| user.is_verified);
         if !is_kept {
             return self.direct_unkept(ctx, asker, actor, &folded, text, key);
@@ -58,28 +61,29 @@ impl Chat {
         text: &str,
         key: Option<&str>,
     ) -> Result<(), Refusal> {
-        let time = ctx.now().unix_ms;
-        let other = self.people.find(to).and_then(|user| self.people.user(user));
+        let (now, time) = (ctx.now().monotonic_ms, ctx.now().unix_ms);
+        let other = self.people.hearing(to);
         let other =
             other.ok_or_else(|| Refusal::field(Code::NotFound, "to", "there is no such user here"))?;
         let room = format!("@{}", other.name);
         if let Some(key) = key {
-            let known = Known { room: room.as_str().into(), seq: 0, time, is_pending: false };
-            let limits = &self.options.limits;
-            self.keys.insert(&actor.folded, key, known, limits.key_window_ms, limits.max_keys);
+            let name = pair_room([&actor.folded, to]);
+            let scope = Scope { origin: actor.origin(), user: &actor.folded, room: &name, key };
+            self.keys.insert(scope, Known { seq: 0, time, is_pending: false }, now);
         }
         let direct = Direct {
             from: &actor.name,
             to: &other.name,
             verified: actor.is_verified,
+            lookalike: self.people.shown(&actor.name, actor.is_verified).lookalike,
             seq: None,
             client: &actor.client,
             text,
             time,
         };
-        let mut conns = self.people.conns_of(to);
+        let mut conns = self.people.hearers_of(to);
         if *actor.folded != *to {
-            conns.extend(self.people.conns_of(&actor.folded));
+            conns.extend(self.people.hearers_of(&actor.folded));
         }
         let ack = Ack {
             id: asker.id(),
@@ -98,4 +102,10 @@ impl Chat {
         }
         Ok(())
     }
+}
+
+/// The name of the room of two users, in whatever order. No user's name has a line break in it.
+pub(super) fn pair_room(pair: [&str; 2]) -> String {
+    let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
+    format!("@{a}\n{b}")
 }

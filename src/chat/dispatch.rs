@@ -2,7 +2,7 @@
 
 use super::answers::Asker;
 use super::command::{Command, Id};
-use super::conversations::{in_order, pair_name};
+use super::direct::pair_room;
 use super::history::Range;
 use super::names;
 use super::notice::{Farewell, Pong};
@@ -16,7 +16,16 @@ use crate::store::Request;
 impl Chat {
     /// A text message on a connection of `chat.v1.json`.
     pub(super) fn command_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId, payload: &mut [u8]) {
-        let parsed = self.parser.parse(payload, &self.options.limits);
+        let mut parsed = self.parser.parse(payload, &self.options.limits);
+        // Whoever speaks is known before it is counted how often they do.
+        let is_new = self.people.session(conn).is_some_and(|session| session.user.is_none());
+        if is_new
+            && let Ok((id, command)) = &parsed
+            && !matches!(command, Command::Hello { .. })
+            && let Err(refusal) = self.be_guest(ctx, conn)
+        {
+            parsed = Err((id.clone(), refusal));
+        }
         let is_post = parsed.as_ref().is_ok_and(|(_, command)| command.is_post());
         if let Err(wait_ms) = self.take_token(ctx, conn, is_post) {
             let id = match parsed {
@@ -36,13 +45,9 @@ impl Chat {
         }
     }
 
-    /// A command other than `hello`; whoever begins with one is a guest.
+    /// A command other than `hello`.
     fn begin<C: Context>(&mut self, ctx: &mut C, conn: ConnId, id: Id<'_>, command: Command<'_>) {
         let asker = Asker::Connection(conn, id.into_owned());
-        let is_new = self.people.session(conn).is_some_and(|session| session.user.is_none());
-        if is_new && let Err(refusal) = self.be_guest(ctx, conn) {
-            return self.voice.refuse(ctx, &asker, &refusal);
-        }
         if let Some(actor) = self.people.session(conn).map(|session| session.conn.index)
             && let Some(actor) = self.people.actor(actor)
         {
@@ -113,10 +118,29 @@ impl Chat {
         actor: &Actor,
         command: Command<'_>,
     ) {
-        let done = match command.room() {
+        let done = if self.must_pace(ctx, asker, &command) {
+            self.pace_command(asker, actor, command)
+        } else {
+            return self.execute_now(ctx, asker, actor, command);
+        };
+        if let Err(refusal) = done {
+            self.voice.refuse(ctx, asker, &refusal);
+        }
+    }
+
+    /// The same, whatever was done before in this turn.
+    pub(super) fn execute_now<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        asker: &Asker,
+        actor: &Actor,
+        command: Command<'_>,
+    ) {
+        let done = self.admit(ctx, actor).and_then(|is_there| match command.room() {
+            _ if !is_there => Ok(()),
             Some(_) => self.execute_in_room(ctx, asker, actor, command),
             None => self.execute_anywhere(ctx, asker, actor, command),
-        };
+        });
         if let Err(refusal) = done {
             self.voice.refuse(ctx, asker, &refusal);
         }
@@ -172,18 +196,9 @@ impl Chat {
         room: u32,
         command: Command<'_>,
     ) -> Result<(), Refusal> {
-        if let Command::Join { since, history, .. } = command {
-            return self.join(ctx, asker, actor, room, since, history);
-        }
-        let is_in = match (actor.session, asker) {
-            (None, _) | (_, Asker::Tutorial(_)) => true,
-            (Some(index), _) => self.people.look(index).is_some_and(|session| session.is_in(room)),
-        };
-        let is_group = self.rooms[room].kind == Kind::Group;
-        if is_group && !is_in {
-            return Err(Refusal::not_joined());
-        }
+        self.gate(asker, actor, room, &command)?;
         match command {
+            Command::Join { since, history, .. } => self.join(ctx, asker, actor, room, since, history),
             Command::Post { text, key, .. } => self.post(ctx, asker, actor, room, &text, key.as_deref()),
             command @ (Command::Edit { .. } | Command::Delete { .. } | Command::React { .. }) => {
                 self.change(ctx, asker, actor, room, command)
@@ -205,9 +220,7 @@ impl Chat {
                 self.read(actor, room, seq);
                 Ok(())
             }
-            Command::Kick { user, reason, .. } => {
-                self.kick(ctx, asker, actor, room, &user, reason.as_deref())
-            }
+            Command::Kick { user, reason, .. } => self.kick(ctx, asker, room, &user, reason.as_deref()),
             _ => Err(Refusal::not_joined()),
         }
     }
@@ -225,7 +238,7 @@ impl Chat {
         }
         // What members say is a name that is known already, as a rule.
         if let Some(room) = self.rooms.find(raw) {
-            return self.check_entry(actor, command, room);
+            return Ok(room);
         }
         let name = names::room(raw)?;
         // A name in another normal form, such as an ideograph of compatibility, may begin with @ only now.
@@ -233,21 +246,15 @@ impl Chat {
             return Err(Refusal::field(Code::BadField, "room", "`room` begins with @"));
         }
         if let Some(room) = self.rooms.find(&name) {
-            return self.check_entry(actor, command, room);
+            return Ok(room);
         }
         if matches!(command, Command::Join { .. }) {
-            self.require(actor, Right::Join, &name)?;
+            // No room is opened for somebody who may not enter it.
+            self.require(actor, Right::Join, &name, "room")?;
         } else if actor.session.is_some() {
             return Err(Refusal::not_joined());
         }
         self.open_room(ctx, &name, Kind::Group)
-    }
-
-    fn check_entry(&self, actor: &Actor, command: &Command<'_>, room: u32) -> Result<u32, Refusal> {
-        if matches!(command, Command::Join { .. }) {
-            self.require(actor, Right::Join, &self.rooms[room].name)?;
-        }
-        Ok(room)
     }
 
     /// `@name`: the conversation with that user, which can be read.
@@ -270,15 +277,19 @@ impl Chat {
         }
         let other = names::user(other, "room")?;
         let other = names::fold(&other);
+        self.require(actor, Right::Join, &format!("@{other}"), "room")?;
         self.open_pair(ctx, [&actor.folded, &other])
     }
 
     /// The room of two users, in whatever order.
     pub(super) fn open_pair<C: Context>(&mut self, ctx: &mut C, pair: [&str; 2]) -> Result<u32, Refusal> {
-        let name = pair_name(pair);
+        let name = pair_room(pair);
         match self.rooms.find(&name) {
             Some(room) => Ok(room),
-            None => self.open_room(ctx, &name, Kind::Pair(in_order(pair).map(Into::into))),
+            None => {
+                let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
+                self.open_room(ctx, &name, Kind::Pair([a.into(), b.into()]))
+            }
         }
     }
 
@@ -316,18 +327,7 @@ impl Chat {
     }
 
     pub(super) fn wait(&mut self, room: u32, waiting: Waiting) -> Result<(), Refusal> {
-        let limits = &self.options.limits;
-        if self.waiting >= limits.max_pending {
-            return Err(Refusal::unavailable());
-        }
-        if let Some(session) = waiting.actor.session.and_then(|index| self.people.at(index)) {
-            if usize::from(session.waiting) >= limits.max_waiting {
-                let message = "too many commands wait for this room";
-                return Err(Refusal::later(Code::RateLimited, 100, message));
-            }
-            session.waiting += 1;
-        }
-        self.waiting += 1;
+        self.count_waiting(&waiting.actor)?;
         if let Phase::Opening(list) = &mut self.rooms[room].phase {
             list.push(waiting);
         } else if let Some(session) = waiting.actor.session.and_then(|index| self.people.at(index))

@@ -49,10 +49,6 @@ pub(super) struct Durable {
     handed: VecDeque<Handed>,
     /// Since the store failed, until it has recovered.
     pub(super) is_failed: bool,
-    /// The store has been asked for another epoch.
-    pub(super) is_renewing: bool,
-    /// It has been asked for once already: who knows more than the store now does not tell the truth.
-    pub(super) was_renewed: bool,
     /// Changes that are not durable yet.
     pub(super) pending: usize,
     last_ask: u64,

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::durable::{Item, Matter};
-use super::keys::Known;
-use super::names;
+use super::keys::{Known, with_scope};
 use super::room::log::rev_of;
 use super::room::{Kind, Phase};
 use super::session::Waiting;
@@ -37,10 +36,6 @@ impl Chat {
             }
             Event::Opened { room, state } => self.opened(ctx, &room, state),
             Event::Page { ask, records } => self.page_came(ctx, ask, records),
-            Event::NewEpoch { epoch } => {
-                self.epoch = epoch;
-                self.durable.is_renewing = false;
-            }
             Event::Pairs { ask, pairs } => self.pairs_came(ctx, ask, pairs),
             Event::Mark { ask, seq } => self.mark_came(ctx, ask, seq),
         }
@@ -72,12 +67,10 @@ impl Chat {
     /// Something that was refused is on the disk nevertheless.
     fn landed<C: Context>(&mut self, ctx: &mut C, change: Change) {
         let Change { room: name, action } = change;
-        if let Action::Post(post) = &action
-            && let Some(key) = &post.key
-        {
-            let known = Known { room: Arc::clone(&name), seq: post.seq, time: post.time, is_pending: false };
-            let limits = &self.options.limits;
-            self.keys.insert(&names::fold(&post.user), key, known, limits.key_window_ms, limits.max_keys);
+        if let Action::Post(post) = &action {
+            let known = Known { seq: post.seq, time: post.time, is_pending: false };
+            let now_ms = ctx.now().monotonic_ms;
+            with_scope(post, &name, |scope| self.keys.insert(scope, known, now_ms));
         }
         // Whoever opens the room later reads it from the disk.
         let Some(room) = self.rooms.find(&name) else { return };
@@ -135,10 +128,13 @@ impl Chat {
     /// A room's state is known.
     fn load(&mut self, room: u32, state: RoomState) {
         let before = self.rooms[room].log.bytes();
-        let RoomState { seq, rev, time, oldest, recent, changes } = state;
+        let RoomState { seq, rev, time, oldest, recent, changes, starts } = state;
+        for record in recent.iter().filter(|record| record.post.is_verified) {
+            self.people.lookalikes.vouch(&record.post.user);
+        }
         let place = &mut self.rooms[room];
         (place.seq, place.given_seq, place.rev, place.given_rev) = (seq, seq, rev, rev);
-        (place.time, place.oldest) = (time, oldest.max(1));
+        (place.time, place.oldest, place.starts) = (time, oldest.max(1), starts);
         place.log.load(recent, changes, seq, rev);
         place.phase = Phase::Open;
         self.rooms.settle_log(room, before, &self.options.limits);
@@ -155,7 +151,7 @@ impl Chat {
         }
     }
 
-    fn no_longer_waits(&mut self, asker: &super::Asker) {
+    pub(super) fn no_longer_waits(&mut self, asker: &super::Asker) {
         self.waiting -= 1;
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
             session.waiting -= 1;
@@ -178,6 +174,7 @@ impl Chat {
 
     /// The tick ends.
     pub(super) fn settle<C: Context>(&mut self, ctx: &mut C) {
+        self.resume_paced(ctx);
         if !self.dirty.is_empty() {
             self.tell_rooms(ctx);
         }

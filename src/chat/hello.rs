@@ -4,7 +4,7 @@ use super::answers::Asker;
 use super::command::Id;
 use super::identity::Claims;
 use super::notice::{Farewell, LimitsShown, Welcome};
-use super::session::Membership;
+use super::session::{Dialect, Membership};
 use super::{Chat, Code, NAME_TAKEN, Refusal, TOKEN_EXPIRED, timer};
 use crate::app::{CloseCode, ConnId, Context, Now};
 
@@ -22,7 +22,8 @@ impl Chat {
             Ok(()) => self.welcome(ctx, &asker),
             Err(refusal) => {
                 self.voice.refuse(ctx, &asker, &refusal);
-                let name = user.and_then(|user| super::names::user(user, "user").ok());
+                let is_nobody = self.people.session(conn).is_some_and(|session| session.user.is_none());
+                let name = user.filter(|_| is_nobody).and_then(|user| super::names::user(user, "user").ok());
                 let ban = name.and_then(|name| self.ban_of(&super::names::fold(&name), ctx.now()));
                 if let Some(until) = ban.map(|ban| ban.until) {
                     self.dismiss_banned(ctx, conn, until);
@@ -80,7 +81,7 @@ impl Chat {
 
     fn speak_unverified<C: Context>(&mut self, ctx: &mut C, conn: ConnId, user: &str) -> Result<(), Refusal> {
         if !self.options.guests {
-            return Err(Refusal::field(Code::Forbidden, "token", "this server asks for a token"));
+            return Err(Refusal::no_token());
         }
         let name = super::names::user(user, "user")?;
         let folded = super::names::fold(&name);
@@ -101,7 +102,7 @@ impl Chat {
         }
     }
 
-    fn speak_verified<C: Context>(
+    pub(super) fn speak_verified<C: Context>(
         &mut self,
         ctx: &mut C,
         conn: ConnId,
@@ -117,7 +118,7 @@ impl Chat {
         let now = ctx.now();
         let expires_ms = claims.expires_unix_s.saturating_mul(1000);
         if expires_ms <= now.unix_ms {
-            self.dismiss(ctx, conn, Farewell::TokenExpired, TOKEN_EXPIRED, CloseCode(4003));
+            self.dismiss_expired(ctx, conn);
             return Err(Refusal::field(Code::Forbidden, "token", TOKEN_EXPIRED));
         }
         let holder = self.people.find(&folded).and_then(|user| self.people.user(user));
@@ -127,21 +128,39 @@ impl Chat {
             }
         }
         self.people.speak_as(conn.index, &name, &folded, Some(claims));
-        if self.people.first_expiry() == Some(expires_ms) {
-            ctx.set_timer(now.monotonic_ms.saturating_add(expires_ms - now.unix_ms), timer::EXPIRY);
-        }
+        self.people.lookalikes.vouch(&name);
+        self.time_expiry(ctx);
         Ok(())
     }
 
-    /// Ends the sessions of tokens that have expired.
+    /// Sees to it that a timer comes when the first token expires: one timer, however many tokens there are.
+    fn time_expiry<C: Context>(&mut self, ctx: &mut C) {
+        let Some(next) = self.people.first_expiry() else { return };
+        let now = ctx.now();
+        // A token that should have ended waits for the next turn.
+        let wait_ms = next.saturating_sub(now.unix_ms).max(1);
+        let at = now.monotonic_ms.saturating_add(wait_ms);
+        if self.expiry_timer.is_none_or(|timed| at < timed) {
+            self.expiry_timer = Some(at);
+            ctx.set_timer(at, timer::EXPIRY);
+        }
+    }
+
+    /// Ends the sessions of tokens that have expired, a bounded number in a turn. Nobody whose token has expired may do
+    /// anything meanwhile ([`Chat::admit`]).
     pub(super) fn expire<C: Context>(&mut self, ctx: &mut C) {
         let now = ctx.now();
-        while let Some(conn) = self.people.expired(now.unix_ms) {
-            self.dismiss(ctx, conn, Farewell::TokenExpired, TOKEN_EXPIRED, CloseCode(4003));
+        // A timer that an earlier one has overtaken still comes, and changes nothing.
+        self.expiry_timer.take_if(|timed| *timed <= now.monotonic_ms);
+        for _ in 0..self.options.limits.turn_expiries {
+            let Some(conn) = self.people.expired(now.unix_ms) else { break };
+            self.dismiss_expired(ctx, conn);
         }
-        if let Some(next) = self.people.first_expiry() {
-            ctx.set_timer(now.monotonic_ms.saturating_add(next - now.unix_ms), timer::EXPIRY);
-        }
+        self.time_expiry(ctx);
+    }
+
+    pub(super) fn dismiss_expired<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        self.dismiss(ctx, conn, Farewell::TokenExpired, TOKEN_EXPIRED, CloseCode(4003));
     }
 
     fn welcome<C: Context>(&mut self, ctx: &mut C, asker: &Asker) {
@@ -180,8 +199,9 @@ impl Chat {
         retry_after_ms: Option<u64>,
     ) {
         let Some(session) = self.people.session(conn) else { return };
-        if session.dialect == super::session::Dialect::V1 {
-            self.voice.bye(ctx, conn, reason, message, retry_after_ms);
+        match session.dialect {
+            Dialect::V1 => self.voice.bye(ctx, conn, reason, message, retry_after_ms),
+            Dialect::Tutorial => self.voice.farewell(ctx, conn, message),
         }
         self.detach(ctx, conn);
         ctx.close(conn, code, message);
@@ -191,6 +211,7 @@ impl Chat {
     pub(super) fn detach<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(session) = self.people.session(conn) else { return };
         let rooms = std::mem::take(&mut session.rooms);
+        let paced = session.paced.take();
         self.waiting -= session
             .joining
             .iter()
@@ -200,7 +221,10 @@ impl Chat {
         for membership in rooms {
             self.take_out(ctx, conn, &membership);
         }
-        self.people.fall_silent(conn.index);
+        self.people.fall_silent(conn.index, ctx.now().monotonic_ms);
+        if let Some(paced) = paced {
+            self.drop_paced(ctx, *paced);
+        }
     }
 
     /// Takes a session out of a room; it does not count it among its own any more.

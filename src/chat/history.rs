@@ -4,12 +4,29 @@ use std::sync::Arc;
 
 use super::answers::Asker;
 use super::ask::Ask;
-use super::names;
 use super::notice::{Found, History, Messages, Shown};
-use super::room::Kind;
+use super::pace::Paced;
+use super::room::log::apply;
+use super::room::{Kind, Room};
 use super::{Chat, Refusal};
 use crate::app::Context;
-use crate::store::{Record, Request};
+use crate::store::{PAGE_OCTETS, Record, Request};
+use crate::text::words::Query;
+
+/// What looking at a message costs besides its text.
+const LOOK: usize = 64;
+
+/// A search through a history in memory that is under way.
+#[derive(Debug)]
+pub(super) struct Scan {
+    pub(super) asker: Asker,
+    pub(super) room: u32,
+    query: Query,
+    limit: usize,
+    /// Messages below are to be looked at.
+    before: u64,
+    found: Vec<u64>,
+}
 
 /// Which part of a history is wanted: the newest messages before a number, or the oldest after one.
 #[derive(Debug)]
@@ -32,6 +49,30 @@ impl Range {
 }
 
 impl Chat {
+    /// The oldest message that may be shown. The rule about ages is asked anew each time: a clock that is wrong for a moment
+    /// hides messages for that moment only.
+    pub(super) fn visible_from(&self, room: &Room, unix_ms: u64) -> u64 {
+        let (posts, ms) = (self.options.keep_posts, self.options.keep_ms);
+        let mut oldest = room.oldest;
+        if posts > 0 {
+            oldest = oldest.max((room.seq + 1).saturating_sub(posts));
+        }
+        if ms > 0 {
+            oldest = oldest.max(room.log.first_after(unix_ms.saturating_sub(ms)));
+        }
+        oldest
+    }
+
+    /// The oldest message of a room that can still be read.
+    fn lowest(&self, room: &Room, unix_ms: u64) -> u64 {
+        let visible = self.visible_from(room, unix_ms);
+        if self.durable.is_on_disk() {
+            return visible;
+        }
+        // In memory nothing is older than what is there.
+        visible.max(room.log.first_seq().unwrap_or(room.seq + 1))
+    }
+
     pub(super) fn history<C: Context>(
         &mut self,
         ctx: &mut C,
@@ -41,16 +82,17 @@ impl Chat {
         limit: Option<u64>,
     ) -> Result<(), Refusal> {
         let state = &self.rooms[room];
-        let (before, limit, end) = range.page(state.oldest, state.seq, self.page_len(limit));
+        let lowest = self.lowest(state, ctx.now().unix_ms);
+        let (before, limit, end) = range.page(lowest, state.seq, self.page_len(limit));
         let after = before.saturating_sub(limit as u64 + 1);
         let first = state.log.first_seq().unwrap_or(state.seq + 1);
-        let is_here = after + 1 >= first || first <= state.oldest || before <= state.oldest;
+        let is_here = after + 1 >= first || first <= lowest || before <= lowest || limit == 0;
         if is_here || !self.durable.is_on_disk() {
             self.tell_recent(ctx, asker, room, [after, before], end);
             return Ok(());
         }
-        let name = Arc::clone(&state.name);
-        let ask = Ask::History { asker: asker.clone(), room, limit, end };
+        let (name, rev) = (Arc::clone(&state.name), state.rev);
+        let ask = Ask::History { asker: asker.clone(), room, limit, rev, end };
         self.ask_for(asker, room, ask, |ask| Request::Page { ask, room: name, before, limit })
     }
 
@@ -68,39 +110,61 @@ impl Chat {
         end: Option<u64>,
     ) {
         let name = self.shown_name(asker, room);
-        let Self { rooms, voice, durable, .. } = self;
-        let state = &rooms[room];
-        let [older, newer] = state.log.between(after, before);
-        let first = older.first().or(newer.first()).map(|record| record.post.seq);
-        // In memory nothing is older than what is there.
-        let oldest = if durable.is_on_disk() { Some(state.oldest) } else { state.log.first_seq() };
-        let last = newer.last().or(older.last()).map(|record| record.post.seq);
+        let state = &self.rooms[room];
+        let lowest = self.lowest(state, ctx.now().unix_ms);
+        let [older, newer] = state.log.between(after.max(lowest.saturating_sub(1)), before);
+        let messages = Messages::new([&[], older, newer], &self.people.lookalikes);
+        let (messages, _, _) = messages.newest_within(self.options.limits.max_answer);
         let more = match end {
-            None => first.zip(oldest).is_some_and(|(first, oldest)| first > oldest),
-            Some(end) => last.is_some_and(|last| last + 1 < end),
+            None => messages.first_seq().unwrap_or(before) > lowest,
+            Some(end) => messages.last_seq().is_some_and(|last| last + 1 < end),
         };
-        let messages = Messages([&[], older, newer]);
-        voice.reply(ctx, asker, &History { id: asker.id(), room: &name, messages, more });
+        let history = History { id: asker.id(), room: &name, messages, more };
+        let octets = self.voice.reply(ctx, asker, &history);
+        self.note_answer(asker, octets);
     }
 
-    /// Messages of the store, oldest first.
+    /// Messages of the store, oldest first; `rev` is the newest change when they were asked for.
     pub(super) fn tell_history<C: Context>(
         &mut self,
         ctx: &mut C,
         asker: &Asker,
         room: u32,
-        records: &[Record],
-        limit: usize,
-        end: Option<u64>,
+        mut records: Vec<Record>,
+        (limit, rev, end): (usize, u64, Option<u64>),
     ) {
+        let is_whole = records.len() < limit && octets_of(&records) < PAGE_OCTETS;
+        self.bring_up_to_date(room, rev, &mut records);
         let name = self.shown_name(asker, room);
-        let first = records.first().map_or(0, |record| record.post.seq);
+        let lowest = self.lowest(&self.rooms[room], ctx.now().unix_ms);
+        records.retain(|record| record.post.seq >= lowest);
+        let messages = Messages::new([&[], &[], &records], &self.people.lookalikes);
+        let (messages, _, is_cut) = messages.newest_within(self.options.limits.max_answer);
         let more = match end {
-            None => records.len() >= limit && first > self.rooms[room].oldest,
-            Some(end) => records.last().is_some_and(|record| record.post.seq + 1 < end),
+            None => (is_cut || !is_whole) && messages.first_seq().is_some_and(|first| first > lowest),
+            Some(end) => messages.last_seq().is_some_and(|last| last + 1 < end),
         };
-        let messages = Messages([&[], &[], records]);
-        self.voice.reply(ctx, asker, &History { id: asker.id(), room: &name, messages, more });
+        let history = History { id: asker.id(), room: &name, messages, more };
+        let octets = self.voice.reply(ctx, asker, &history);
+        self.note_answer(asker, octets);
+    }
+
+    /// What the store read may be older than what the room has been told since.
+    pub(super) fn bring_up_to_date(&mut self, room: u32, rev: u64, records: &mut [Record]) {
+        for record in &*records {
+            if record.post.is_verified {
+                self.people.lookalikes.vouch(&record.post.user);
+            }
+        }
+        let state = &self.rooms[room];
+        let Some(changes) = state.log.changes_after(rev, state.rev) else { return };
+        for action in changes.into_iter().flatten() {
+            if let Some(seq) = action.target()
+                && let Some(record) = records.iter_mut().find(|record| record.post.seq == seq)
+            {
+                apply(record, action);
+            }
+        }
     }
 
     pub(super) fn search<C: Context>(
@@ -112,26 +176,71 @@ impl Chat {
         limit: Option<u64>,
     ) -> Result<(), Refusal> {
         let limit = self.page_len(limit);
+        let state = &self.rooms[room];
         if self.durable.is_on_disk() {
-            let name = Arc::clone(&self.rooms[room].name);
+            let (name, rev) = (Arc::clone(&state.name), state.rev);
             let query = query.to_owned();
-            let ask = Ask::Search { asker: asker.clone(), room };
+            let ask = Ask::Search { asker: asker.clone(), room, rev };
             return self.ask_for(asker, room, ask, |ask| Request::Search { ask, room: name, query, limit });
         }
-        let name = self.shown_name(asker, room);
-        let wanted = words(query);
-        let Self { rooms, voice, .. } = self;
-        let has_all = |record: &&Record| {
-            let there = words(&record.post.text);
-            !record.is_deleted && !wanted.is_empty() && wanted.iter().all(|word| there.contains(word))
+        let before = state.seq + 1;
+        let Some(query) = Query::parse(query) else {
+            self.tell_found(ctx, asker, room, &[]);
+            return Ok(());
         };
-        let found: Vec<Shown<'_>> =
-            rooms[room].log.iter_back().filter(has_all).take(limit).map(Shown).collect();
-        voice.reply(ctx, asker, &Found { id: asker.id(), room: &name, messages: &found });
+        self.rooms.wake(room);
+        self.rooms[room].asks += 1;
+        let scan = Scan { asker: asker.clone(), room, query, limit, before, found: Vec::new() };
+        if let Some(scan) = self.scan(ctx, Box::new(scan), self.options.limits.turn_scan)
+            && let Some(conn) = asker.conn()
+        {
+            self.pace_first(conn, Paced::Scan(scan));
+        }
         Ok(())
     }
 
-    /// Messages that the store found, newest first.
+    /// Looks through messages until the turn has looked through so many octets; returns the search if something is left of it.
+    pub(super) fn scan<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        mut scan: Box<Scan>,
+        budget: usize,
+    ) -> Option<Box<Scan>> {
+        let state = &self.rooms[scan.room];
+        let lowest = self.lowest(state, ctx.now().unix_ms);
+        let [older, newer] = state.log.between(lowest.saturating_sub(1), scan.before);
+        let begun = self.turn.scanned;
+        for record in newer.iter().rev().chain(older.iter().rev()) {
+            if scan.found.len() >= scan.limit {
+                break;
+            }
+            if self.turn.scanned >= budget && scan.asker.conn().is_some() {
+                self.scanned_octets += (self.turn.scanned - begun) as u64;
+                return Some(scan);
+            }
+            self.turn.scanned += record.post.text.len() + LOOK;
+            scan.before = record.post.seq;
+            if !record.is_deleted && scan.query.matches(&record.post.text) {
+                scan.found.push(record.post.seq);
+            }
+        }
+        self.scanned_octets += (self.turn.scanned - begun) as u64;
+        let Scan { asker, room, found, .. } = *scan;
+        let log = &self.rooms[room].log;
+        // Some may have gone in the meantime.
+        let records: Vec<Record> = found.iter().filter_map(|seq| log.find(*seq).cloned()).collect();
+        self.tell_found(ctx, &asker, room, &records);
+        self.end_scan(ctx, room);
+        None
+    }
+
+    /// A search does not need the room any more.
+    pub(super) fn end_scan<C: Context>(&mut self, ctx: &mut C, room: u32) {
+        self.rooms[room].asks -= 1;
+        self.rest_room(ctx, room);
+    }
+
+    /// Messages that were found, newest first.
     pub(super) fn tell_found<C: Context>(
         &mut self,
         ctx: &mut C,
@@ -140,8 +249,23 @@ impl Chat {
         records: &[Record],
     ) {
         let name = self.shown_name(asker, room);
-        let found: Vec<Shown<'_>> = records.iter().map(Shown).collect();
-        self.voice.reply(ctx, asker, &Found { id: asker.id(), room: &name, messages: &found });
+        let lookalikes = &self.people.lookalikes;
+        let mut left = self.options.limits.max_answer;
+        let mut found: Vec<Shown<'_>> = Vec::new();
+        let mut more = false;
+        for record in records.iter().filter(|record| !record.is_deleted) {
+            let shown = Shown { record, lookalikes };
+            let octets = shown.octets();
+            if octets > left && !found.is_empty() {
+                more = true;
+                break;
+            }
+            left = left.saturating_sub(octets);
+            found.push(shown);
+        }
+        let answer = Found { id: asker.id(), room: &name, messages: &found, more };
+        let octets = self.voice.reply(ctx, asker, &answer);
+        self.note_answer(asker, octets);
     }
 
     /// What the asker calls a room: the conversation of two is called after the other.
@@ -149,16 +273,16 @@ impl Chat {
         let state = &self.rooms[room];
         let Kind::Pair([a, b]) = &state.kind else { return Arc::clone(&state.name) };
         let own = asker.conn().and_then(|conn| self.people.actor(conn.index)).map(|actor| actor.folded);
-        let other = if own.as_ref() == Some(a) { b } else { a };
-        let shown = self.people.find(other).and_then(|user| self.people.user(user)).map(|user| &user.name);
-        format!("@{}", shown.unwrap_or(other)).into()
+        self.pair_name(if own.as_ref() == Some(a) { b } else { a })
+    }
+
+    /// What a conversation with this user is called.
+    pub(super) fn pair_name(&self, other: &str) -> Arc<str> {
+        let shown = self.people.find(other).and_then(|user| self.people.user(user));
+        format!("@{}", shown.map_or(other, |user| &user.name)).into()
     }
 }
 
-/// The words of a text, without case.
-fn words(text: &str) -> Vec<String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| names::fold(word).into_owned())
-        .collect()
+fn octets_of(records: &[Record]) -> usize {
+    records.iter().map(|record| record.post.text.len()).sum()
 }

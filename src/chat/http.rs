@@ -64,6 +64,15 @@ impl Chat {
             }
         };
         let dialect = if subprotocol == Some(JSON) { Dialect::Tutorial } else { Dialect::V1 };
+        if dialect == Dialect::Tutorial
+            && let Some(refusal) = self.refuse_tutorial(claims.as_deref(), now)
+        {
+            // There is no other way for a client of `json` to say who it is.
+            return Verdict::Respond(match claims {
+                Some(_) => Response::text(403, refusal.message),
+                None => Response::text(401, refusal.message).field("WWW-Authenticate", "Bearer"),
+            });
+        }
         let address = Address::of(request.peer.ip());
         self.arriving = Some(Arriving { conn: request.conn, dialect, address, claims });
         Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })

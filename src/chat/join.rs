@@ -1,6 +1,5 @@
 //! Coming in and going out: without a gap, and without a part of what was missed.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::answers::Asker;
@@ -12,7 +11,7 @@ use super::room::presence::Gone;
 use super::session::{Actor, Joining, Membership};
 use super::{Chat, Code, Refusal};
 use crate::app::{ConnId, Context};
-use crate::store::{Record, Request};
+use crate::store::{Action, Record, Request};
 
 impl Chat {
     pub(super) fn join<C: Context>(
@@ -28,18 +27,19 @@ impl Chat {
             return Err(Refusal::field(Code::BadField, "type", "a connection joins, nobody else"));
         };
         self.check_room_for(*conn, room)?;
-        self.note_rollback(room, since.as_ref());
         if !self.durable.is_on_disk() {
             return self.finish_join(ctx, asker, actor, room, since.as_ref(), history, &[]);
         }
         let state = &self.rooms[room];
         let (after, _) = self.wanted(state, since.as_ref(), history);
         let first = state.log.first_seq().unwrap_or(state.seq + 1);
-        let needs_page = after + 1 < first && first > state.oldest;
-        let needs_mark = actor.is_verified && !state.marks.by_user.contains_key(&actor.folded);
+        let visible_from = self.visible_from(state, ctx.now().unix_ms);
+        let needs_page = after + 1 < first && first > visible_from;
+        let needs_mark = actor.is_verified && !state.marks.by_user.contains_key(&actor.identity());
         if !needs_page && !needs_mark {
             return self.finish_join(ctx, asker, actor, room, since.as_ref(), history, &[]);
         }
+        let rev = state.rev;
         let join = self.durable.next_join();
         let mut awaits = 0;
         if needs_page {
@@ -60,7 +60,7 @@ impl Chat {
         }
         let since = since.map(Since::into_owned);
         let (asker, actor) = (asker.clone(), actor.clone());
-        let pending = PendingJoin { asker, actor, room, since, history, older: Vec::new(), awaits };
+        let pending = PendingJoin { asker, actor, room, since, history, older: Vec::new(), rev, awaits };
         self.durable.joins.insert(join, pending);
         if let Some(session) = self.people.session(*conn) {
             session.joining.get_or_insert_default().push(Joining { room, behind: Vec::new() });
@@ -85,41 +85,37 @@ impl Chat {
         Ok(())
     }
 
-    /// Whoever knows more of our history than there is proves that it was rolled back. Once: afterwards it has another name
-    /// that only this run has given.
-    fn note_rollback(&mut self, room: u32, since: Option<&Since<'_>>) {
-        let Some(since) = since else { return };
-        let proves = since.epoch == self.epoch && since.seq > self.rooms[room].seq;
-        if proves && self.durable.is_on_disk() && !self.durable.was_renewed {
-            tracing::warn!("the history is older than what a client has seen of it; it gets a new epoch");
-            self.durable.is_renewing = self.durable.send(Request::RolledBack).is_ok();
-            self.durable.was_renewed = self.durable.is_renewing;
+    /// The name of a room's unbroken history.
+    pub(super) fn epoch_of(&self, room: &Room) -> String {
+        match self.runs.last() {
+            Some(run) => format!("{}-{run}", self.epoch),
+            None => format!("{}-{}", self.epoch, room.life),
         }
     }
 
-    /// The name of a room's unbroken history.
-    pub(super) fn epoch_of(&self, room: &Room) -> Cow<'_, str> {
-        if !self.durable.is_on_disk() {
-            Cow::Owned(format!("{}-{}", self.epoch, room.life))
-        } else if self.durable.is_renewing {
-            // Nothing is recovered by this name.
-            Cow::Owned(format!("{}-ended", self.epoch))
-        } else {
-            Cow::Borrowed(&self.epoch)
+    /// The newest message and change that a client can have seen under this name and that are still the same: all of this
+    /// run, and of an earlier run of the server what was there when the next one began. What the client itself says it has
+    /// seen is believed of nobody else.
+    fn known_under(&self, room: &Room, epoch: &str) -> Option<(u64, u64)> {
+        if epoch == self.epoch_of(room) {
+            return Some((room.seq, room.rev));
         }
+        let run = epoch.strip_prefix(&self.epoch)?.strip_prefix('-')?;
+        let at = self.runs.iter().position(|known| known == run)?;
+        Some(room.starts.get(at + 1).copied().unwrap_or_default())
     }
 
     /// The number behind which messages are wanted, and whether all of them must be there.
     fn wanted(&self, room: &Room, since: Option<&Since<'_>>, history: Option<u64>) -> (u64, bool) {
         let limits = &self.options.limits;
         if let Some(since) = since
-            && since.epoch == self.epoch_of(room)
-            && since.seq <= room.seq
+            && let Some((seq, rev)) = self.known_under(room, &since.epoch)
+            && since.seq <= seq
             && room.seq - since.seq <= limits.max_recovery as u64
-            && since.rev.is_none_or(|rev| {
-                rev <= room.rev
-                    && room.rev - rev <= limits.max_recovery as u64
-                    && room.log.changes_after(rev, room.rev).is_some()
+            && since.rev.is_none_or(|known| {
+                known <= rev
+                    && room.rev - known <= limits.max_recovery as u64
+                    && room.log.changes_after(known, room.rev).is_some()
             })
         {
             return (since.seq, true);
@@ -144,21 +140,14 @@ impl Chat {
         // It may have become full while answers were awaited.
         self.check_room_for(*conn, room)?;
         self.enter(ctx, *conn, room);
+        // What is told borrows the rooms and the people.
+        let mut voice = std::mem::take(&mut self.voice);
         let state = &self.rooms[room];
-        let first = state.log.first_seq().unwrap_or(state.seq + 1);
-        let (mut after, mut recovered) = self.wanted(state, since, history);
-        let mut older = older_part(older, after, first);
-        if recovered && after + 1 < first - older.len() as u64 {
-            // The part that is missing makes all of it worthless.
-            (after, _) = self.wanted(state, None, history);
-            older = older_part(older, after, first);
-            recovered = false;
-        }
-        let changes = since.filter(|_| recovered).and_then(|since| since.rev);
-        let changes = changes.and_then(|rev| state.log.changes_after(rev, state.rev)).unwrap_or_default();
-        let [middle, newest] = state.log.between(after, u64::MAX);
+        let visible_from = self.visible_from(state, ctx.now().unix_ms);
+        let told = self.told(state, visible_from, since, history, older);
         let listed = state.members.len().min(self.options.limits.max_listed);
-        let epoch = self.epoch_of(state).into_owned();
+        let epoch = self.epoch_of(state);
+        let Told { messages, more, changes, recovered } = told;
         let joined = Joined {
             id: asker.id(),
             room: &state.name,
@@ -166,17 +155,54 @@ impl Chat {
             seq: state.seq,
             rev: state.rev,
             recovered,
-            messages: Messages([older, middle, newest]),
-            changes: Changes(changes),
+            messages,
+            more,
+            changes: Changes { parts: changes, visible_from },
             members: Members { people: &self.people, sessions: &state.members[..listed] },
             count: state.members.len(),
-            read: state.marks.by_user.get(&actor.folded).copied().unwrap_or(0),
+            read: state.marks.by_user.get(&actor.identity()).copied().unwrap_or(0),
         };
-        self.voice.send(ctx, *conn, &joined);
+        let octets = voice.send(ctx, *conn, &joined);
+        self.voice = voice;
+        self.note_answer(asker, octets);
         if since.is_some() {
             *(if recovered { &mut self.recovered } else { &mut self.unrecovered }) += 1;
         }
         Ok(())
+    }
+
+    /// What a join tells of the history: all that was missed, or the newest messages.
+    fn told<'a>(
+        &'a self,
+        state: &'a Room,
+        visible_from: u64,
+        since: Option<&Since<'_>>,
+        history: Option<u64>,
+        older: &'a [Record],
+    ) -> Told<'a> {
+        let most = self.options.limits.max_answer;
+        let first = state.log.first_seq().unwrap_or(state.seq + 1);
+        let messages_after = |after: u64| {
+            let after = after.max(visible_from.saturating_sub(1));
+            let older = older_part(older, after, first);
+            let [middle, newest] = state.log.between(after, u64::MAX);
+            Messages::new([older, middle, newest], &self.people.lookalikes)
+        };
+        let (after, recovered) = self.wanted(state, since, history);
+        if recovered {
+            let changes = since.and_then(|since| since.rev);
+            let parts = changes.and_then(|rev| state.log.changes_after(rev, state.rev)).unwrap_or_default();
+            let octets = Changes { parts, visible_from }.octets();
+            let (messages, _, is_cut) = messages_after(after).newest_within(most.saturating_sub(octets));
+            // A part that is missing makes all of it worthless.
+            let is_whole = messages.first_seq().unwrap_or(state.seq + 1) <= after + 1;
+            if is_whole && !is_cut && octets <= most {
+                return Told { messages, more: false, changes: parts, recovered };
+            }
+        }
+        let (after, _) = self.wanted(state, None, history);
+        let (messages, _, more) = messages_after(after).newest_within(most);
+        Told { messages, more, changes: [&[], &[]], recovered: false }
     }
 
     /// Makes a connection a member; one that is stays one.
@@ -240,12 +266,16 @@ impl Chat {
         {
             moved.position = membership.position;
         }
-        let presence = &mut state.presence;
-        let (was_announced, at) = (membership.is_announced, presence.lists);
-        if let Some((number, actor)) = gone.filter(|_| was_announced || membership.since != at) {
-            let is_verified = actor.is_verified;
-            let gone = Gone { client: actor.client, user: actor.name, is_verified, was_announced, at };
-            presence.went(number, gone);
+        if let Some((number, actor)) = gone {
+            let identity = actor.identity();
+            let presence = &mut self.rooms[room].presence;
+            let (was_announced, at) = (membership.is_announced, presence.lists);
+            if was_announced || membership.since != at {
+                let is_verified = actor.is_verified;
+                let gone = Gone { client: actor.client, user: actor.name, is_verified, was_announced, at };
+                presence.went(number, gone);
+            }
+            self.forget_mark(room, &identity, index);
         }
         self.touch(room);
     }
@@ -255,14 +285,25 @@ impl Chat {
         rooms[room].presence.listed();
         let state = &rooms[room];
         let listed = state.members.len().min(options.limits.max_listed);
-        let members = MemberList {
+        let list = MemberList {
             id: asker.id(),
             room: &state.name,
             members: Members { people, sessions: &state.members[..listed] },
             count: state.members.len(),
         };
-        voice.reply(ctx, asker, &members);
+        let octets = voice.reply(ctx, asker, &list);
+        self.note_answer(asker, octets);
     }
+}
+
+/// What a join tells of the history.
+#[derive(Debug)]
+struct Told<'a> {
+    messages: Messages<'a>,
+    /// Older messages were asked for than those that fit.
+    more: bool,
+    changes: [&'a [Action]; 2],
+    recovered: bool,
 }
 
 /// Of what the store had, what fits without a gap before the messages in memory.

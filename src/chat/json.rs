@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::text::is_blank;
+
 /// Longest text in bytes of UTF-8.
 const MAX_TEXT_LEN: usize = 4096;
 
@@ -27,7 +29,7 @@ pub(super) fn parse_post(text: &str) -> Result<Post<'_>, String> {
     }
     let post: Post<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
     for (name, value) in [("user", &post.user), ("text", &post.text)] {
-        if value.trim().is_empty() {
+        if is_blank(value) {
             return Err(format!("`{name}` is empty"));
         }
     }

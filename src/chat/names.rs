@@ -2,19 +2,23 @@
 
 use std::borrow::Cow;
 
-use caseless::Caseless as _;
+use icu_properties::CodePointMapData;
+use icu_properties::props::{
+    CanonicalCombiningClass, GeneralCategoryGroup as Group, IndicSyllabicCategory, JoiningType,
+};
 use unicode_normalization::{UnicodeNormalization as _, is_nfc_quick};
-use unicode_properties::{GeneralCategoryGroup, UnicodeGeneralCategory as _};
 
 use super::refusal::{Code, Refusal};
+pub(super) use crate::text::fold;
+use crate::text::{is_any_of, is_ignorable};
 
 /// Longest name, in bytes of UTF-8 and in characters.
 pub(super) const MAX_LEN: usize = 64;
 const MAX_CHARS: usize = 32;
 
-/// Letters and symbols that show nothing, so that two names would look the same.
-const BLANKS: &[char] =
-    &['\u{34f}', '\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
+/// Joins two characters, or keeps them apart.
+const NON_JOINER: char = '\u{200c}';
+const JOINER: char = '\u{200d}';
 
 /// A user's name as it is shown.
 pub(super) fn user<'a>(raw: &'a str, field: &'static str) -> Result<Cow<'a, str>, Refusal> {
@@ -52,18 +56,6 @@ pub(super) fn room(raw: &str) -> Result<Cow<'_, str>, Refusal> {
     Ok(normal)
 }
 
-/// What the same names have in common: NFKC and case folding (Unicode 3.13, D146).
-pub(super) fn fold(name: &str) -> Cow<'_, str> {
-    if name.is_ascii() {
-        return if name.bytes().any(|octet| octet.is_ascii_uppercase()) {
-            Cow::Owned(name.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(name)
-        };
-    }
-    Cow::Owned(name.chars().nfd().default_case_fold().nfkd().default_case_fold().nfkd().nfkc().collect())
-}
-
 fn check_len(name: &str, field: &'static str) -> Result<(), Refusal> {
     if name.len() > MAX_LEN || name.chars().count() > MAX_CHARS {
         let message = format!("`{field}` is longer than {MAX_LEN} bytes or {MAX_CHARS} characters");
@@ -75,25 +67,74 @@ fn check_len(name: &str, field: &'static str) -> Result<(), Refusal> {
 fn check(name: &str, field: &'static str) -> Result<(), Refusal> {
     check_len(name, field)?;
     let Some(first) = name.chars().next() else { return Err(refuse(field, "is empty")) };
-    if first.general_category_group() == GeneralCategoryGroup::Mark {
-        return Err(refuse(field, "begins with a mark"));
-    }
     if name.is_ascii() {
         if name.bytes().any(|octet| octet.is_ascii_control()) {
             return Err(refuse(field, "has a control character"));
         }
         return Ok(());
     }
-    let is_allowed = |c: char| {
-        use GeneralCategoryGroup::{Letter, Mark, Number, Punctuation, Symbol};
-        c == ' '
-            || !BLANKS.contains(&c)
-                && matches!(c.general_category_group(), Letter | Mark | Number | Punctuation | Symbol)
-    };
-    if name.chars().all(is_allowed) {
-        return Ok(());
+    if is_any_of(first, &[Group::Mark]) {
+        return Err(refuse(field, "begins with a mark"));
     }
-    Err(refuse(field, "has a character that names cannot have"))
+    let chars: Vec<char> = name.chars().collect();
+    for (at, c) in chars.iter().enumerate() {
+        if !is_allowed(*c) && !is_joiner_in_place(&chars[..at], *c, &chars[at + 1..]) {
+            return Err(refuse(field, "has a character that names cannot have"));
+        }
+    }
+    Ok(())
+}
+
+fn is_allowed(c: char) -> bool {
+    if is_ignorable(c) {
+        // Variation selectors and the like, which make no other name. Letters that show nothing make none at all.
+        return is_any_of(c, &[Group::Mark]);
+    }
+    // Braille without a dot is a symbol by its category.
+    c == ' '
+        || c != '\u{2800}'
+            && is_any_of(c, &[Group::Letter, Group::Mark, Group::Number, Group::Punctuation, Group::Symbol])
+}
+
+/// UAX 31 2.3.1 (A1, A2, B): a joiner stands between letters that join, or behind a virama, where it changes what is seen.
+fn is_joiner_in_place(before: &[char], c: char, after: &[char]) -> bool {
+    match c {
+        NON_JOINER => parts_letters(before, after) || follows_virama(before) && begins_with_letter(after),
+        JOINER => follows_virama(before) && !begins_with_vowel(after),
+        _ => false,
+    }
+}
+
+fn parts_letters(before: &[char], after: &[char]) -> bool {
+    let joining = CodePointMapData::<JoiningType>::new();
+    let visible = |c: &&char| joining.get(**c) != JoiningType::Transparent;
+    let left = before.iter().rev().find(visible).map(|c| joining.get(*c));
+    let right = after.iter().find(visible).map(|c| joining.get(*c));
+    matches!(left, Some(JoiningType::LeftJoining | JoiningType::DualJoining))
+        && matches!(right, Some(JoiningType::RightJoining | JoiningType::DualJoining))
+}
+
+fn follows_virama(before: &[char]) -> bool {
+    let classes = CodePointMapData::<CanonicalCombiningClass>::new();
+    let is_mark = |c: &char| is_any_of(*c, &[Group::Mark]);
+    let mut back = before.iter().rev();
+    let virama = back.find(|c| {
+        let class = classes.get(**c);
+        class == CanonicalCombiningClass::Virama || class == CanonicalCombiningClass::NotReordered
+    });
+    virama.is_some_and(|c| classes.get(*c) == CanonicalCombiningClass::Virama)
+        && back.find(|c| !is_mark(c)).is_some_and(|c| is_any_of(*c, &[Group::Letter]))
+}
+
+fn begins_with_letter(after: &[char]) -> bool {
+    let classes = CodePointMapData::<CanonicalCombiningClass>::new();
+    let next = after.iter().find(|c| classes.get(**c) == CanonicalCombiningClass::NotReordered);
+    next.is_some_and(|c| is_any_of(*c, &[Group::Letter]))
+}
+
+fn begins_with_vowel(after: &[char]) -> bool {
+    let syllabic = CodePointMapData::<IndicSyllabicCategory>::new();
+    after.first().is_some_and(|c| syllabic.get(*c) == IndicSyllabicCategory::VowelDependent)
 }
 
 fn refuse(field: &'static str, fault: &str) -> Refusal {
@@ -129,6 +170,12 @@ mod tests {
             "İ",
             "ß",
             "a@b",
+            "می\u{200c}خواهم",
+            "ന്\u{200d}",
+            "ක්\u{200d}ෂ",
+            "ശ്രീ\u{fe0f}",
+            "❤\u{fe0f}",
+            "क्\u{200c}ष",
         ] {
             assert_eq!(user_code(good), None, "{good}");
         }
@@ -157,6 +204,12 @@ mod tests {
             "\u{e000}",
             "\u{115f}",
             "a\u{ad}b",
+            "a\u{200c}b",
+            "ক\u{200d}া",
+            "\u{645}\u{200d}\u{6cc}",
+            "\u{645}\u{6cc}\u{200c}",
+            "\u{fe0f}",
+            "\u{e0100}\u{fe0f}",
         ] {
             assert_eq!(user_code(bad), Some(Code::BadField), "{bad:?}");
         }
@@ -180,6 +233,10 @@ mod tests {
             ("Ａｄａ", "ada"),
             ("K", "k"),
             ("①", "1"),
+            ("Ada\u{fe0f}", "ada"),
+            ("A\u{180b}da", "ada"),
+            ("Ada\u{e0100}", "ada"),
+            ("می\u{200c}خواهم", "میخواهم"),
         ] {
             assert_eq!(fold(a), fold(b), "{a} {b}");
         }
@@ -189,8 +246,13 @@ mod tests {
 
     #[test]
     fn names_of_rooms() {
-        for (raw, normal) in [("General", "general"), ("Ｒｏｏｍ", "room"), ("@ada", "@ada"), ("É", "é")]
-        {
+        for (raw, normal) in [
+            ("General", "general"),
+            ("Ｒｏｏｍ", "room"),
+            ("@ada", "@ada"),
+            ("É", "é"),
+            ("team\u{fe0f}", "team"),
+        ] {
             assert_eq!(room(raw).unwrap(), normal);
         }
         for bad in ["", "a b", "a\u{200b}", "\n"] {

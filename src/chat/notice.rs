@@ -5,9 +5,10 @@ use serde::{Serialize, Serializer};
 
 use super::command::Id;
 use super::limits::Limits;
+use super::lookalike::Lookalikes;
 use super::refusal::Code;
 use super::session::People;
-use crate::store::{Action, Post, Record};
+use crate::store::{Action, Post, Record, Who};
 
 macro_rules! notices {
     ($($(#[$doc:meta])* $kind:literal $name:ident { $($(#[$serde:meta])* $field:ident: $type:ty),* $(,)? })*) => {
@@ -37,6 +38,7 @@ notices! {
         rev: u64,
         recovered: bool,
         messages: Messages<'a>,
+        #[serde(skip_serializing_if = "is_false")] more: bool,
         changes: Changes<'a>,
         members: Members<'a>,
         count: usize,
@@ -73,6 +75,7 @@ notices! {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         room: &'a str,
         messages: &'a [Shown<'a>],
+        #[serde(skip_serializing_if = "is_false")] more: bool,
     }
     "members" MemberList {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
@@ -93,6 +96,7 @@ notices! {
         prev: u64,
         user: &'a str,
         #[serde(skip_serializing_if = "is_false")] verified: bool,
+        #[serde(skip_serializing_if = "is_false")] lookalike: bool,
         client: &'a str,
         text: &'a str,
         time: u64,
@@ -109,6 +113,7 @@ notices! {
         from: &'a str,
         to: &'a str,
         #[serde(skip_serializing_if = "is_false")] verified: bool,
+        #[serde(skip_serializing_if = "is_false")] lookalike: bool,
         #[serde(skip_serializing_if = "Option::is_none")] seq: Option<u64>,
         client: &'a str,
         text: &'a str,
@@ -161,12 +166,16 @@ pub(super) struct Member<'a> {
     pub(super) client: &'a str,
     pub(super) user: &'a str,
     pub(super) verified: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) lookalike: bool,
 }
 
 /// How far a user has read.
 #[derive(Debug, Serialize)]
 pub(super) struct Mark<'a> {
     pub(super) user: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) verified: bool,
     pub(super) seq: u64,
 }
 
@@ -183,28 +192,97 @@ impl Serialize for Members<'_> {
     }
 }
 
-/// Messages out of two places.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Messages<'a>(pub(super) [&'a [Record]; 3]);
+/// Messages out of three places.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Messages<'a> {
+    parts: [&'a [Record]; 3],
+    lookalikes: &'a Lookalikes,
+}
+
+impl<'a> Messages<'a> {
+    pub(super) fn new(parts: [&'a [Record]; 3], lookalikes: &'a Lookalikes) -> Self {
+        Self { parts, lookalikes }
+    }
+
+    /// The newest of them, as many as fit into so many octets, and one at least; gives the octets as well, and whether any
+    /// were left out.
+    pub(super) fn newest_within(self, octets: usize) -> (Self, usize, bool) {
+        let Self { mut parts, lookalikes } = self;
+        let mut used = 0;
+        let mut is_cut = false;
+        for part in parts.iter_mut().rev() {
+            let mut start = part.len();
+            while start > 0 && !is_cut {
+                let len = Shown { record: &part[start - 1], lookalikes }.octets();
+                is_cut = used > 0 && used + len > octets;
+                if !is_cut {
+                    used += len;
+                    start -= 1;
+                }
+            }
+            *part = &part[start..];
+        }
+        (Self { parts, lookalikes }, used, is_cut)
+    }
+
+    pub(super) fn last_seq(&self) -> Option<u64> {
+        self.parts.iter().copied().flatten().next_back().map(|record| record.post.seq)
+    }
+
+    pub(super) fn first_seq(&self) -> Option<u64> {
+        self.parts.iter().copied().flatten().next().map(|record| record.post.seq)
+    }
+}
 
 impl Serialize for Messages<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().copied().flatten().map(Shown))
+        let lookalikes = self.lookalikes;
+        let records = self.parts.iter().copied().flatten();
+        serializer.collect_seq(records.map(|record| Shown { record, lookalikes }))
     }
+}
+
+/// Octets that a text has in JSON, without its quotes.
+pub(super) fn json_len(text: &str) -> usize {
+    let more = |octet: u8| match octet {
+        b'"' | b'\\' | 8..=10 | 12 | 13 => 1,
+        0..=31 => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(more).sum::<usize>()
 }
 
 /// A message of a history.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shown<'a>(pub(super) &'a Record);
+pub(super) struct Shown<'a> {
+    pub(super) record: &'a Record,
+    pub(super) lookalikes: &'a Lookalikes,
+}
+
+/// Octets of the names and numbers of a message, at most.
+const SHOWN_OCTETS: usize = 256;
+
+impl Shown<'_> {
+    /// Octets that it takes, at most.
+    pub(super) fn octets(&self) -> usize {
+        let Record { post, reactions, .. } = self.record;
+        let names = |users: &[Who]| users.iter().map(|who| 2 * (json_len(&who.name) + 3)).sum::<usize>();
+        let reactions: usize =
+            reactions.iter().map(|(emoji, by)| 2 * (json_len(emoji) + 6) + names(by)).sum();
+        SHOWN_OCTETS + json_len(&post.user) + json_len(&post.client) + json_len(&post.text) + reactions
+    }
+}
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(Record { post, edited, is_deleted, reactions }) = self;
-        let mut shown = serializer.serialize_struct("Shown", 9)?;
+        let Record { post, edited, is_deleted, reactions } = self.record;
+        let mut shown = serializer.serialize_struct("Shown", 11)?;
         shown.serialize_field("seq", &post.seq)?;
         shown.serialize_field("user", &*post.user)?;
         if post.is_verified {
             shown.serialize_field("verified", &true)?;
+        } else if self.lookalikes.has(&post.user) {
+            shown.serialize_field("lookalike", &true)?;
         }
         shown.serialize_field("client", &*post.client)?;
         shown.serialize_field("text", &post.text)?;
@@ -216,41 +294,72 @@ impl Serialize for Shown<'_> {
             shown.serialize_field("deleted", &true)?;
         }
         if !reactions.is_empty() {
-            shown.serialize_field("reactions", &Reactions(reactions))?;
+            shown.serialize_field("reactions", &Reactions { reactions, is_verified: false })?;
+        }
+        if reactions.iter().any(|(_, by)| by.iter().any(|who| who.is_verified)) {
+            shown.serialize_field("reactions_verified", &Reactions { reactions, is_verified: true })?;
         }
         shown.end()
     }
 }
 
-struct Reactions<'a>(&'a [(Box<str>, Vec<std::sync::Arc<str>>)]);
+/// Who reacted, or those of them who are verified.
+struct Reactions<'a> {
+    reactions: &'a [(Box<str>, Vec<Who>)],
+    is_verified: bool,
+}
 
 impl Serialize for Reactions<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (emoji, users) in self.0 {
-            map.serialize_key(emoji)?;
-            map.serialize_value(&Names(users))?;
+        let mut map = serializer.serialize_map(None)?;
+        for (emoji, by) in self.reactions {
+            if !self.is_verified || by.iter().any(|who| who.is_verified) {
+                map.serialize_entry(emoji, &Names { by, is_verified: self.is_verified })?;
+            }
         }
         map.end()
     }
 }
 
-struct Names<'a>(&'a [std::sync::Arc<str>]);
+struct Names<'a> {
+    by: &'a [Who],
+    is_verified: bool,
+}
 
 impl Serialize for Names<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|name| &**name))
+        let named = self.by.iter().filter(|who| !self.is_verified || who.is_verified);
+        serializer.collect_seq(named.map(|who| &*who.name))
     }
 }
 
 /// Changes out of two places.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Changes<'a>(pub(super) [&'a [Action]; 2]);
+pub(super) struct Changes<'a> {
+    pub(super) parts: [&'a [Action]; 2],
+    /// The texts of messages below are not told any more.
+    pub(super) visible_from: u64,
+}
+
+impl Changes<'_> {
+    /// Octets that they take, at most.
+    pub(super) fn octets(&self) -> usize {
+        let len = |action: &Action| match action {
+            Action::Edit { text, .. } => json_len(text),
+            Action::React { user, emoji, .. } => json_len(&user.name) + json_len(emoji),
+            _ => 0,
+        };
+        self.parts.iter().copied().flatten().map(|action| SHOWN_OCTETS + len(action)).sum()
+    }
+}
 
 impl Serialize for Changes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer
-            .collect_seq(self.0.iter().copied().flatten().map(|action| ChangeNotice { room: None, action }))
+        let actions = self.parts.iter().copied().flatten();
+        serializer.collect_seq(actions.map(|action| {
+            let is_visible = action.target().is_none_or(|seq| seq >= self.visible_from);
+            ChangeNotice { room: None, action, is_visible }
+        }))
     }
 }
 
@@ -259,6 +368,8 @@ impl Serialize for Changes<'_> {
 pub(super) struct ChangeNotice<'a> {
     pub(super) room: Option<&'a str>,
     pub(super) action: &'a Action,
+    /// The message is one that may be read.
+    pub(super) is_visible: bool,
 }
 
 impl Serialize for ChangeNotice<'_> {
@@ -279,7 +390,7 @@ impl Serialize for ChangeNotice<'_> {
             Action::Edit { rev, seq, text, time } => {
                 notice.serialize_entry("rev", rev)?;
                 notice.serialize_entry("seq", seq)?;
-                notice.serialize_entry("text", text)?;
+                notice.serialize_entry("text", if self.is_visible { &**text } else { "" })?;
                 notice.serialize_entry("time", time)?;
             }
             Action::Delete { rev, seq, time } => {
@@ -290,7 +401,10 @@ impl Serialize for ChangeNotice<'_> {
             Action::React { rev, seq, user, emoji, is_removed } => {
                 notice.serialize_entry("rev", rev)?;
                 notice.serialize_entry("seq", seq)?;
-                notice.serialize_entry("user", &**user)?;
+                notice.serialize_entry("user", &*user.name)?;
+                if user.is_verified {
+                    notice.serialize_entry("verified", &true)?;
+                }
                 notice.serialize_entry("emoji", emoji)?;
                 if *is_removed {
                     notice.serialize_entry("removed", &true)?;

@@ -3,9 +3,10 @@
 use super::moderation::DISCONNECTED;
 use super::names;
 use super::notice::{Broadcast, Farewell};
-use super::session::Dialect;
+use super::session::{Dialect, Session};
 use super::{Chat, Code, Limits, Refusal};
 use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Outgoing};
+use crate::text::is_blank;
 
 impl Chat {
     /// What it was told to bound.
@@ -31,17 +32,19 @@ impl Chat {
         rooms: Option<&[String]>,
         text: &str,
     ) -> Result<usize, Refusal> {
-        if text.trim().is_empty() {
+        if is_blank(text) {
             return Err(Refusal::field(Code::BadField, "text", "`text` is empty"));
         }
         if text.len() > self.options.limits.max_text {
             return Err(Refusal::field(Code::TooLong, "text", "`text` is too long"));
         }
         let wanted = rooms.map(|rooms| self.open_rooms(rooms)).transpose()?;
-        let Self { people, voice, .. } = self;
+        let Self { people, voice, options, .. } = self;
         let notice = voice.encode(&Broadcast { text, time: ctx.now().unix_ms });
         let mut told = 0;
-        for session in people.iter().filter(|session| session.dialect == Dialect::V1) {
+        // Where a token is asked for, whoever has shown none is told nothing.
+        let is_known = |session: &&Session| session.user.is_some() || options.guests;
+        for session in people.iter().filter(|session| session.dialect == Dialect::V1).filter(is_known) {
             if wanted.as_ref().is_none_or(|rooms| rooms.iter().any(|room| session.is_in(*room))) {
                 told += usize::from(ctx.send(session.conn, Outgoing::text(notice)).is_ok());
             }

@@ -1,9 +1,13 @@
 //! What somebody may do where.
 
+use super::answers::Asker;
+use super::command::Command;
 use super::identity::{Claims, Grant};
 use super::names;
+use super::room::Kind;
 use super::session::Actor;
 use super::{Chat, Code, Refusal};
+use crate::app::Context;
 
 /// Something that a token may permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,77 @@ pub(super) fn permits(claims: Option<&Claims>, right: Right, room: &str) -> bool
     }
 }
 
+/// The right that a command about a room takes; `None`: leaving takes none.
+fn right_to(command: &Command<'_>) -> Option<Right> {
+    match command {
+        Command::Join { .. }
+        | Command::History { .. }
+        | Command::Search { .. }
+        | Command::Who { .. }
+        | Command::Typing { .. }
+        | Command::Read { .. } => Some(Right::Join),
+        Command::Post { .. }
+        | Command::Edit { .. }
+        | Command::Delete { .. }
+        | Command::React { .. }
+        | Command::Direct { .. } => Some(Right::Post),
+        Command::Kick { .. } => Some(Right::Moderate),
+        Command::Hello { .. }
+        | Command::Leave { .. }
+        | Command::Conversations { .. }
+        | Command::Ping
+        | Command::Ban { .. }
+        | Command::Unban { .. } => None,
+    }
+}
+
+/// Who may do what. Whatever way a command comes in, at once or after it has waited, it goes through [`Chat::admit`] first and
+/// through [`Chat::gate`] where it is about a room.
 impl Chat {
+    /// Whether somebody may do anything at all now. `false`: the session has ended.
+    pub(super) fn admit<C: Context>(&mut self, ctx: &mut C, actor: &Actor) -> Result<bool, Refusal> {
+        let Some(index) = actor.session else { return Ok(true) };
+        let Some(session) = self.people.look(index).filter(|session| session.is_live) else {
+            return Ok(false);
+        };
+        let conn = session.conn;
+        match &session.claims {
+            Some(claims) if claims.expires_unix_s.saturating_mul(1000) <= ctx.now().unix_ms => {
+                self.dismiss_expired(ctx, conn);
+                Ok(false)
+            }
+            None if !self.options.guests => Err(Refusal::no_token()),
+            _ => Ok(true),
+        }
+    }
+
+    /// Whether somebody may do this in an open room.
+    pub(super) fn gate(
+        &self,
+        asker: &Asker,
+        actor: &Actor,
+        room: u32,
+        command: &Command<'_>,
+    ) -> Result<(), Refusal> {
+        let state = &self.rooms[room];
+        if let Kind::Pair([a, b]) = &state.kind {
+            let other = if *a == actor.folded { b } else { a };
+            return self.require(actor, Right::Join, &format!("@{other}"), "room");
+        }
+        let is_in = match (actor.session, asker) {
+            // What `json` sees is the room `general`, for those who may join it.
+            (None, _) | (_, Asker::Tutorial(_)) => true,
+            (Some(index), _) => self.people.look(index).is_some_and(|session| session.is_in(room)),
+        };
+        if !is_in && !matches!(command, Command::Join { .. }) {
+            return Err(Refusal::not_joined());
+        }
+        match right_to(command) {
+            Some(right) => self.require(actor, right, &state.name, "room"),
+            None => Ok(()),
+        }
+    }
+
     /// The server itself may do everything.
     pub(super) fn may(&self, actor: &Actor, right: Right, room: &str) -> bool {
         let Some(index) = actor.session else { return true };
@@ -60,11 +134,17 @@ impl Chat {
         claims.is_some_and(|claims| claims.rooms.iter().any(|grant| grant.moderate && grant.pattern == "*"))
     }
 
-    pub(super) fn require(&self, actor: &Actor, right: Right, room: &str) -> Result<(), Refusal> {
+    pub(super) fn require(
+        &self,
+        actor: &Actor,
+        right: Right,
+        room: &str,
+        field: &'static str,
+    ) -> Result<(), Refusal> {
         if self.may(actor, right, room) {
             return Ok(());
         }
-        Err(Refusal::field(Code::Forbidden, "room", "your token does not permit this in this room"))
+        Err(Refusal::field(Code::Forbidden, field, "your token does not permit this in this room"))
     }
 }
 

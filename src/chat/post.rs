@@ -6,23 +6,22 @@ use super::answers::Asker;
 use super::ask::Ask;
 use super::command::Command;
 use super::durable::Matter;
-use super::keys::Known;
+use super::keys::{Known, Scope, with_scope};
 use super::names;
 use super::notice::Ack;
-use super::permission::Right;
 use super::session::Actor;
 use super::{Chat, Code, Refusal};
 use crate::app::Context;
-use crate::store::{Action, Post, Record, Request};
+use crate::store::{Action, Post, Record, Request, Who};
 
 /// What is to be known of a message that is to be changed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Facts {
     is_own: bool,
     /// Reactions of everybody.
     reactions: usize,
-    /// The asker has reacted in this way.
-    has_reacted: bool,
+    /// The asker has reacted in this way, under this name.
+    reacted_as: Option<Who>,
 }
 
 impl Chat {
@@ -35,9 +34,9 @@ impl Chat {
         text: &str,
         key: Option<&str>,
     ) -> Result<(), Refusal> {
-        self.require(actor, Right::Post, &self.rooms[room].name)?;
+        let name = Arc::clone(&self.rooms[room].name);
         if let Some(key) = key
-            && self.is_repeated(ctx, asker, actor, key)
+            && self.is_repeated(ctx, asker, actor, &name, key)
         {
             return Ok(());
         }
@@ -70,11 +69,10 @@ impl Chat {
             key: key.map(Into::into),
         };
         if let Some(key) = key {
-            let name = self.shown_name(asker, room);
-            let is_pending = self.durable.is_on_disk();
-            let known = Known { room: name, seq: post.seq, time: post.time, is_pending };
-            let limits = &self.options.limits;
-            self.keys.insert(&actor.folded, key, known, limits.key_window_ms, limits.max_keys);
+            let scope =
+                Scope { origin: actor.origin(), user: &actor.folded, room: &self.rooms[room].name, key };
+            let known = Known { seq: post.seq, time: post.time, is_pending: self.durable.is_on_disk() };
+            self.keys.insert(scope, known, ctx.now().monotonic_ms);
         }
         self.submit(ctx, room, Action::Post(post), asker.clone());
     }
@@ -85,17 +83,27 @@ impl Chat {
         ctx: &mut C,
         asker: &Asker,
         actor: &Actor,
+        room: &str,
         key: &str,
     ) -> bool {
-        let window = self.options.limits.key_window_ms;
-        let Some(known) = self.keys.find(&actor.folded, key, ctx.now().unix_ms, window) else { return false };
-        let Known { room, seq, time, is_pending } = known;
+        let scope = Scope { origin: actor.origin(), user: &actor.folded, room, key };
+        let Some(known) = self.keys.find(scope, ctx.now().monotonic_ms) else { return false };
+        let Known { seq, time, is_pending } = known;
+        let room = self.told_name(&actor.folded, room);
         if is_pending {
             self.durable.add_echo(room, seq, time, asker.clone());
         } else {
             self.acknowledge_again(ctx, asker, &room, seq, time);
         }
         true
+    }
+
+    /// What somebody calls a room that need not be open: a conversation of two is called after the other.
+    fn told_name(&self, own: &str, room: &str) -> Arc<str> {
+        match room.strip_prefix('@').and_then(|pair| pair.split_once('\n')) {
+            Some((a, b)) => self.pair_name(if a == own { b } else { a }),
+            None => room.into(),
+        }
     }
 
     pub(super) fn acknowledge_again<C: Context>(
@@ -142,9 +150,9 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let seq = seq_of(&command);
         let state = &self.rooms[room];
-        self.require(actor, Right::Post, &state.name)?;
         self.check_writable()?;
-        if seq == 0 || seq > state.seq || seq < state.oldest || state.deleting.contains(&seq) {
+        let oldest = self.visible_from(state, ctx.now().unix_ms);
+        if seq == 0 || seq > state.seq || seq < oldest || state.deleting.contains(&seq) {
             return Err(Refusal::no_message());
         }
         if let Some(record) = state.log.find(seq) {
@@ -190,7 +198,8 @@ impl Chat {
         command: Command<'_>,
         facts: Facts,
     ) -> Result<(), Refusal> {
-        let is_permitted = facts.is_own || self.may(actor, Right::Moderate, &self.rooms[room].name);
+        let is_permitted =
+            facts.is_own || self.may(actor, super::permission::Right::Moderate, &self.rooms[room].name);
         let state = &mut self.rooms[room];
         let rev = state.given_rev + 1;
         let time = state.time.max(ctx.now().unix_ms);
@@ -203,7 +212,9 @@ impl Chat {
                 state.deleting.push(seq);
                 Action::Delete { rev, seq, time }
             }
-            Command::React { seq, remove, .. } if facts.has_reacted != remove && state.pending == 0 => {
+            Command::React { seq, remove, .. }
+                if facts.reacted_as.is_some() != remove && state.pending == 0 =>
+            {
                 // Nothing changes.
                 let (name, rev) = (Arc::clone(&state.name), state.rev);
                 let ack = Ack {
@@ -222,7 +233,7 @@ impl Chat {
                 return Err(Refusal::field(Code::TooLong, "emoji", "this message bears too many reactions"));
             }
             Command::React { seq, emoji, remove, .. } => {
-                let user = Arc::clone(&actor.name);
+                let user = facts.reacted_as.unwrap_or_else(|| actor.who());
                 Action::React { rev, seq, user, emoji: emoji.into(), is_removed: remove }
             }
             _ => return Ok(()),
@@ -276,8 +287,8 @@ impl Chat {
             state.pending -= 1;
             state.deleting.clear();
             (state.given_seq, state.given_rev) = (state.seq, state.rev);
-            if let Action::Post(Post { user, key: Some(key), .. }) = action {
-                self.keys.forget(&names::fold(user), key);
+            if let Action::Post(post) = action {
+                with_scope(post, &state.name, |scope| self.keys.forget(scope));
             }
         }
         self.voice.refuse(ctx, asker, &Refusal::unavailable());
@@ -299,14 +310,17 @@ fn facts(record: &Record, actor: &Actor, command: &Command<'_>) -> Result<Facts,
         return Err(Refusal::no_message());
     }
     let post = &record.post;
-    let has_reacted = |emoji: &str| {
-        let users = record.reactions.iter().find(|(other, _)| **other == *emoji).map(|(_, users)| users);
-        users.is_some_and(|users| users.contains(&actor.name))
+    let is_own = |name: &str, is_verified| {
+        is_verified == actor.is_verified && (*name == *actor.name || names::fold(name) == *actor.folded)
+    };
+    let reacted_as = |emoji: &str| {
+        let users = record.reactions.iter().find(|(other, _)| **other == *emoji).map(|(_, users)| users)?;
+        users.iter().find(|who| is_own(&who.name, who.is_verified)).cloned()
     };
     Ok(Facts {
         // A guest has nothing but the name; a verified user's messages are theirs alone.
-        is_own: post.is_verified == actor.is_verified && names::fold(&post.user) == *actor.folded,
+        is_own: is_own(&post.user, post.is_verified),
         reactions: record.reactions.iter().map(|(_, users)| users.len()).sum(),
-        has_reacted: matches!(command, Command::React { emoji, .. } if has_reacted(emoji)),
+        reacted_as: if let Command::React { emoji, .. } = command { reacted_as(emoji) } else { None },
     })
 }

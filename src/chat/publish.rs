@@ -1,6 +1,7 @@
 //! What has become history reaches those whom it concerns.
 
 use super::Chat;
+use super::keys::with_scope;
 use super::names;
 use super::notice::{ChangeNotice, Direct, Message};
 use super::room::Kind;
@@ -14,9 +15,7 @@ impl Chat {
         match action {
             Action::Post(post) => {
                 self.posts += 1;
-                if let Some(key) = &post.key {
-                    self.keys.commit(&names::fold(&post.user), key);
-                }
+                with_scope(post, &self.rooms[room].name, |scope| self.keys.commit(scope));
                 let state = &mut self.rooms[room];
                 let prev = std::mem::replace(&mut state.seq, post.seq);
                 state.given_seq = state.given_seq.max(post.seq);
@@ -30,13 +29,15 @@ impl Chat {
                 state.rev = *rev;
                 state.given_rev = state.given_rev.max(*rev);
                 state.log.change(action);
-                let notice = ChangeNotice { room: Some(&self.rooms[room].name), action };
+                let notice = ChangeNotice { room: Some(&self.rooms[room].name), action, is_visible: true };
                 if let Some(topic) = self.rooms[room].topic {
                     self.voice.publish(ctx, topic, &notice, None);
                 }
             }
             Action::Read { .. } => {}
         }
+        let visible = self.visible_from(&self.rooms[room], ctx.now().unix_ms);
+        self.rooms[room].log.forget_below(visible);
         self.rooms.settle_log(room, before, &self.options.limits);
         self.tutorial.is_dirty |= room == self.tutorial.room;
         self.make_room(ctx, room);
@@ -47,18 +48,21 @@ impl Chat {
         let state = &rooms[room];
         let (user, client, text) = (&*post.user, &*post.client, &*post.text);
         let (seq, time, verified) = (post.seq, post.time, post.is_verified);
+        let lookalike = people.shown(user, verified).lookalike;
         if let Some(topic) = state.topic {
-            let message = Message { room: &state.name, seq, prev, user, verified, client, text, time };
+            let message =
+                Message { room: &state.name, seq, prev, user, verified, lookalike, client, text, time };
             voice.publish(ctx, topic, &message, None);
         }
         if let Kind::Pair(pair) = &state.kind {
             let from = names::fold(user);
             let to = if *pair[0] == *from { &pair[1] } else { &pair[0] };
             let shown = people.find(to).and_then(|user| people.user(user)).map_or(to, |user| &user.name);
-            let direct = Direct { from: user, to: shown, verified, seq: Some(seq), client, text, time };
+            let direct =
+                Direct { from: user, to: shown, verified, lookalike, seq: Some(seq), client, text, time };
             let direct = voice.encode(&direct);
             let only_once = if pair[0] == pair[1] { &pair[..1] } else { &pair[..] };
-            for conn in only_once.iter().flat_map(|name| people.conns_of(name)) {
+            for conn in only_once.iter().flat_map(|name| people.hearers_of(name)) {
                 // A connection that has ended has no use for it.
                 let _ = ctx.send(conn, Outgoing::text(direct));
             }

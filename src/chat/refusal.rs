@@ -86,6 +86,10 @@ impl Refusal {
         )
     }
 
+    pub(super) fn no_token() -> Self {
+        Self::field(Code::Forbidden, "token", "this server asks for a token")
+    }
+
     pub(super) fn not_joined() -> Self {
         Self::field(Code::NotJoined, "room", "join the room first")
     }

@@ -1,6 +1,6 @@
 //! Connections that speak, and the users who they speak for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,9 +10,13 @@ use super::answers::Asker;
 use super::bucket::Bucket;
 use super::command::Command;
 use super::identity::Claims;
+use super::keys::Origin;
+use super::lookalike::Lookalikes;
 use super::notice::Member;
+use super::pace::Paced;
 use super::shards::Shards;
 use crate::app::ConnId;
+use crate::store::Who;
 
 /// Whose rules a connection follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,11 @@ pub(super) struct Session {
     pub(super) waiting: u16,
     /// Questions to the store.
     pub(super) asks: u16,
+    /// What goes on when the connection, and the turn, have room for more.
+    #[expect(clippy::box_collection, reason = "rarely there, and a session is to be small")]
+    pub(super) paced: Option<Box<VecDeque<Paced>>>,
+    /// The turn in which the connection was last given answers of some length, and their octets.
+    pub(super) answered: (u32, u32),
 }
 
 impl Session {
@@ -96,6 +105,63 @@ pub(super) struct User {
     pub(super) is_verified: bool,
     pub(super) sessions: Vec<u32>,
     pub(super) posts: Bucket,
+}
+
+/// Guests and verified users of one name are different users.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Identity {
+    pub(super) folded: Arc<str>,
+    pub(super) is_verified: bool,
+}
+
+impl User {
+    fn identity(&self) -> Identity {
+        Identity { folded: Arc::clone(&self.folded), is_verified: self.is_verified }
+    }
+}
+
+impl Actor {
+    pub(super) fn identity(&self) -> Identity {
+        Identity { folded: Arc::clone(&self.folded), is_verified: self.is_verified }
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        if self.session.is_none() { Origin::Server } else { Origin::of(self.is_verified, "") }
+    }
+
+    pub(super) fn who(&self) -> Who {
+        Who { name: Arc::clone(&self.name), is_verified: self.is_verified }
+    }
+}
+
+/// What is left of the rates of users who are not here: whoever comes back has not rested meanwhile.
+#[derive(Debug, Default)]
+struct Resting {
+    posts: HashMap<Identity, Bucket>,
+    /// Who left first.
+    order: VecDeque<Identity>,
+}
+
+impl Resting {
+    fn left(&mut self, user: Identity, posts: Bucket, max: usize, now_ms: u64) {
+        let is_rested = |posts: &HashMap<Identity, Bucket>, user: &Identity| {
+            posts.get(user).is_none_or(|bucket| bucket.is_full(now_ms))
+        };
+        while let Some(first) = self.order.front()
+            && (self.order.len() >= max || is_rested(&self.posts, first))
+        {
+            self.posts.remove(first);
+            self.order.pop_front();
+        }
+        if max > 0 && !posts.is_full(now_ms) && self.posts.insert(user.clone(), posts).is_none() {
+            self.order.push_back(user);
+        }
+    }
+
+    /// The place in the order stays, until it is the first.
+    fn came(&mut self, user: &Identity) -> Bucket {
+        self.posts.get(user).copied().unwrap_or_default()
+    }
 }
 
 /// In whose name something is done.
@@ -140,6 +206,9 @@ pub(super) struct People {
     /// When tokens expire, by milliseconds since 1970 and slot.
     expiries: BTreeSet<(u64, u32)>,
     last_number: u64,
+    resting: Resting,
+    max_resting: usize,
+    pub(super) lookalikes: Lookalikes,
 }
 
 /// A number in base 36: every message carries one.
@@ -156,9 +225,14 @@ fn client_id(mut number: u64) -> String {
 const MAX_IDLE_ADDRESSES: usize = 1024;
 
 impl People {
-    /// Clients are numbered from here on.
-    pub(super) fn number_from(&mut self, number: u64) {
-        self.last_number = number;
+    /// Nobody, with tables for so many users who have left and so many names of verified users.
+    pub(super) fn new(max_resting: usize, max_names: usize) -> Self {
+        Self { max_resting, lookalikes: Lookalikes::new(max_names), ..Self::default() }
+    }
+
+    /// Clients are numbered from here on. Eleven digits, which are never those of [`SERVER`](super::SERVER).
+    pub(super) fn number_from(&mut self, random: u64) {
+        self.last_number = 1 << 52 | random >> 12;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -195,6 +269,8 @@ impl People {
             joining: None,
             waiting: 0,
             asks: 0,
+            paced: None,
+            answered: (0, 0),
         }))
     }
 
@@ -238,7 +314,8 @@ impl People {
     pub(super) fn member(&self, index: u32) -> Option<Member<'_>> {
         let session = self.look(index)?;
         let user = self.users.get(session.user? as usize)?;
-        Some(Member { client: &session.client, user: &user.name, verified: user.is_verified })
+        let (name, is_verified) = (&*user.name, user.is_verified);
+        Some(Member { client: &session.client, user: name, ..self.shown(name, is_verified) })
     }
 
     pub(super) fn user(&self, user: u32) -> Option<&User> {
@@ -254,6 +331,27 @@ impl People {
         self.by_name.get(folded).copied()
     }
 
+    /// How a name is shown.
+    pub(super) fn shown<'a>(&self, name: &'a str, is_verified: bool) -> Member<'a> {
+        let lookalike = !is_verified && self.lookalikes.has(name);
+        Member { client: "", user: name, verified: is_verified, lookalike }
+    }
+
+    /// The user with this folded name, if a connection of theirs can be told of anything.
+    pub(super) fn hearing(&self, folded: &str) -> Option<&User> {
+        let user = self.find(folded).and_then(|user| self.user(user))?;
+        let hears = |index: &u32| self.look(*index).is_some_and(|session| session.dialect == Dialect::V1);
+        user.sessions.iter().any(hears).then_some(user)
+    }
+
+    /// The handles of those connections of a user that speak `chat.v1.json`.
+    pub(super) fn hearers_of(&self, folded: &str) -> Vec<ConnId> {
+        let user = self.find(folded).and_then(|user| self.user(user));
+        let sessions = user.map(|user| user.sessions.as_slice()).unwrap_or_default();
+        let sessions = sessions.iter().filter_map(|index| self.look(*index));
+        sessions.filter(|session| session.dialect == Dialect::V1).map(|session| session.conn).collect()
+    }
+
     /// The handles of a user's connections.
     pub(super) fn conns_of(&self, folded: &str) -> Vec<ConnId> {
         let user = self.find(folded).and_then(|user| self.user(user));
@@ -266,13 +364,10 @@ impl People {
         let user = self.find(folded).unwrap_or_else(|| {
             let folded: Arc<str> = folded.into();
             let name = if *folded == *name { Arc::clone(&folded) } else { name.into() };
-            let user = User {
-                name,
-                folded: Arc::clone(&folded),
-                is_verified: claims.is_some(),
-                sessions: Vec::with_capacity(1),
-                posts: Bucket::default(),
-            };
+            let is_verified = claims.is_some();
+            let posts = self.resting.came(&Identity { folded: Arc::clone(&folded), is_verified });
+            let sessions = Vec::with_capacity(1);
+            let user = User { name, folded: Arc::clone(&folded), is_verified, sessions, posts };
             let user = self.users.insert(user) as u32;
             self.by_name.insert(folded, user);
             user
@@ -288,20 +383,26 @@ impl People {
     }
 
     /// A session speaks for nobody any more.
-    pub(super) fn fall_silent(&mut self, index: u32) {
+    pub(super) fn fall_silent(&mut self, index: u32, now_ms: u64) {
         let Some(session) = self.at(index) else { return };
         session.is_live = false;
         session.joining = None;
-        let (user, claims) = (session.user.take(), session.claims.take());
+        let claims = session.claims.take();
         if let Some(claims) = claims {
             self.expiries.remove(&(claims.expires_unix_s.saturating_mul(1000), index));
         }
-        let Some(user) = user else { return };
+        self.speak_for_nobody(index, now_ms);
+    }
+
+    /// A session lets go of its name.
+    pub(super) fn speak_for_nobody(&mut self, index: u32, now_ms: u64) {
+        let Some(user) = self.at(index).and_then(|session| session.user.take()) else { return };
         let state = &mut self.users[user as usize];
         state.sessions.retain(|other| *other != index);
         if state.sessions.is_empty() {
             let user = self.users.remove(user as usize);
             self.by_name.remove(&user.folded);
+            self.resting.left(user.identity(), user.posts, self.max_resting, now_ms);
         }
     }
 

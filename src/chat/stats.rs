@@ -38,6 +38,10 @@ pub struct Stats {
     pub recent_bytes: u64,
     /// Keys remembered now.
     pub keys: u64,
+    /// Octets of the answers that may be long: `joined`, `history`, `found`, `members`.
+    pub answer_octets: u64,
+    /// Octets of messages that searches in memory looked through.
+    pub scanned_octets: u64,
     /// Changes that are not durable yet.
     pub store_pending: u64,
     /// Questions that the store has not answered yet.

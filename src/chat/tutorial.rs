@@ -1,15 +1,18 @@
 //! The subprotocol `json`, the chat of the tutorial: a view on the room `general`.
 
-use std::sync::Arc;
-
 use serde::{Serialize, Serializer};
 
 use super::answers::Asker;
 use super::command::Command;
-use super::session::Actor;
+use super::identity::Claims;
+use super::notice::json_len;
+use super::permission::{Right, permits};
 use super::{Chat, Code, GENERAL, Refusal, json, names};
-use crate::app::{ConnId, Context, Outgoing, TopicId, TopicOptions};
+use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
 use crate::store::Record;
+
+/// Octets of a line besides its texts.
+const LINE_OCTETS: usize = 64;
 
 /// Who sees the list.
 #[derive(Debug, Default)]
@@ -30,6 +33,8 @@ struct Listing<'a> {
 struct Listed<'a> {
     newest: [&'a [Record]; 2],
     count: usize,
+    /// Octets of the list.
+    most: usize,
 }
 
 #[derive(Serialize)]
@@ -41,13 +46,26 @@ struct Line<'a> {
 
 impl Serialize for Listed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [older, newer] = self.newest;
-        let shown = newer.iter().rev().chain(older.iter().rev()).filter(|record| !record.is_deleted);
-        serializer.collect_seq(shown.take(self.count).map(|record| Line {
+        serializer.collect_seq(self.shown().map(|record| Line {
             user: &record.post.user,
             text: &record.post.text,
             time: record.post.time,
         }))
+    }
+}
+
+impl<'a> Listed<'a> {
+    /// The newest first, as many as fit into an answer.
+    fn shown(&self) -> impl Iterator<Item = &'a Record> {
+        let [older, newer] = self.newest;
+        let shown = newer.iter().rev().chain(older.iter().rev()).filter(|record| !record.is_deleted);
+        let mut left = self.most;
+        shown.take(self.count).take_while(move |record| {
+            let octets = LINE_OCTETS + json_len(&record.post.user) + json_len(&record.post.text);
+            let fits = octets <= left;
+            left = left.saturating_sub(octets);
+            fits
+        })
     }
 }
 
@@ -56,30 +74,61 @@ impl Chat {
         self.tutorial.topic = Some(ctx.create_topic(TopicOptions::default()));
     }
 
+    /// Why somebody with these claims may not see the list.
+    pub(super) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
+        match claims {
+            None if !self.options.guests => Some(Refusal::no_token()),
+            Some(claims) if self.ban_of(&names::fold(&claims.user), now).is_some() => {
+                Some(Refusal::field(Code::Forbidden, "user", "banned"))
+            }
+            claims if !permits(claims, Right::Join, GENERAL) => {
+                Some(Refusal::field(Code::Forbidden, "room", "your token does not permit this room"))
+            }
+            _ => None,
+        }
+    }
+
     /// Somebody comes; they see the list as soon as there is one.
     pub(super) fn tutorial_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(topic) = self.tutorial.topic else { return };
+        let Some(session) = self.people.session(conn) else { return };
+        let claims = session.claims.clone();
+        let refused = self.refuse_tutorial(claims.as_deref(), ctx.now());
+        let spoken = match (refused, claims) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(claims)) => self.speak_verified(ctx, conn, claims),
+            (None, None) => Ok(()),
+        };
+        if let Err(refusal) = spoken {
+            self.voice.refuse(ctx, &Asker::Tutorial(conn), &refusal);
+            self.detach(ctx, conn);
+            return ctx.close(conn, CloseCode::POLICY_VIOLATION, &refusal.message);
+        }
         let is_open = self.rooms[self.tutorial.room].is_open();
         // A list that has changed goes to all of them when the tick ends.
         if is_open && !self.tutorial.is_dirty {
-            let list = self.listing();
+            let now = ctx.now();
+            let list = self.listing(now);
             let _ = ctx.send(conn, Outgoing::text(list));
         }
         // Neither can fail: the connection has just been opened.
         let _ = ctx.subscribe(conn, topic);
     }
 
-    fn listing(&mut self) -> &str {
+    fn listing(&mut self, now: Now) -> &str {
+        let visible = self.visible_from(&self.rooms[self.tutorial.room], now.unix_ms);
         let Self { rooms, voice, options, tutorial, .. } = self;
-        let newest = rooms[tutorial.room].log.newest(usize::MAX);
-        voice.encode(&Listing { msg: Listed { newest, count: options.history } })
+        let newest = rooms[tutorial.room].log.between(visible.saturating_sub(1), u64::MAX);
+        let (count, most) = (options.history, options.limits.max_answer);
+        voice.encode(&Listing { msg: Listed { newest, count, most } })
     }
 
     /// Everybody gets the whole list.
     pub(super) fn tell_tutorial<C: Context>(&mut self, ctx: &mut C) {
         let Some(topic) = self.tutorial.topic else { return };
         if self.rooms[self.tutorial.room].is_open() {
-            let list = self.listing();
+            let now = ctx.now();
+            let list = self.listing(now);
             ctx.publish(topic, Outgoing::text(list), None);
             self.tutorial.is_dirty = false;
         }
@@ -88,36 +137,44 @@ impl Chat {
     /// A text message on a connection of `json`.
     pub(super) fn tutorial_said<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
         let asker = Asker::Tutorial(conn);
-        let post = json::parse_post(text);
-        if let Err(wait_ms) = self.take_token(ctx, conn, post.is_ok()) {
+        let said = json::parse_post(text).map_err(|error| Refusal::new(Code::BadJson, error));
+        let said = said.and_then(|post| {
+            self.speak_in_tutorial(ctx, conn, &post.user)?;
+            Ok(post)
+        });
+        if let Err(wait_ms) = self.take_token(ctx, conn, said.is_ok()) {
             let refusal = Refusal::later(Code::RateLimited, wait_ms, "too fast; wait a moment");
             return self.refuse_fast(ctx, &asker, &refusal);
         }
-        let actor = post.map_err(|error| Refusal::new(Code::BadJson, error)).and_then(|post| {
-            let actor = self.tutorial_actor(ctx, conn, &post.user)?;
-            Ok((actor, post))
-        });
-        match actor {
-            Err(refusal) => self.voice.refuse(ctx, &asker, &refusal),
-            Ok((actor, post)) => {
+        match (said, self.people.actor(conn.index)) {
+            (Err(refusal), _) => self.voice.refuse(ctx, &asker, &refusal),
+            (Ok(post), Some(actor)) => {
                 let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
                 self.execute(ctx, &asker, &actor, command);
             }
+            (Ok(_), None) => {}
         }
     }
 
-    /// Each post names its user anew.
-    fn tutorial_actor<C: Context>(&self, ctx: &C, conn: ConnId, user: &str) -> Result<Actor, Refusal> {
+    /// Each post names its user anew: that is who the connection speaks for from now on. With a token it is the token's.
+    fn speak_in_tutorial<C: Context>(&mut self, ctx: &C, conn: ConnId, user: &str) -> Result<(), Refusal> {
         let name = names::user(user, "user")?;
         let folded = names::fold(&name);
+        let Some(session) = self.people.session(conn) else { return Ok(()) };
+        let (spoken, is_verified) = (session.user, session.claims.is_some());
+        let spoken = spoken.and_then(|user| self.people.user(user));
+        if spoken.is_some_and(|user| *user.folded == *folded) {
+            return Ok(());
+        }
+        if is_verified {
+            return Err(Refusal::field(Code::Forbidden, "user", "the token is somebody else's"));
+        }
+        if !self.options.guests {
+            return Err(Refusal::no_token());
+        }
         self.check_name(&folded, ctx.now())?;
-        let session = self.people.look(conn.index).ok_or_else(Refusal::not_joined)?;
-        Ok(Actor {
-            name: name.as_ref().into(),
-            folded: folded.as_ref().into(),
-            is_verified: false,
-            client: Arc::clone(&session.client),
-            session: Some(conn.index),
-        })
+        self.people.speak_for_nobody(conn.index, ctx.now().monotonic_ms);
+        self.people.speak_as(conn.index, &name, &folded, None);
+        Ok(())
     }
 }

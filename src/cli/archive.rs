@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use switchboard::store::{self, Post, Record, TransferError};
+use switchboard::store::{self, Post, Record, TransferError, Who};
 
 /// The longest line of an import.
 const MAX_LINE: usize = 4 << 20;
@@ -76,7 +76,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// An object whose order is kept: `{"👍":["Ada"]}`.
+/// An object whose order is kept: `{"👍":["Ada","@Bob"]}`; `@` stands before the name of a verified user.
 #[derive(Debug, Default)]
 struct Reactions(Vec<(String, Vec<String>)>);
 
@@ -119,7 +119,7 @@ impl<'de> Deserialize<'de> for Reactions {
 impl Line {
     fn new(room: &str, record: &Record) -> Self {
         let Record { post, edited, is_deleted, reactions } = record;
-        let users = |users: &[Arc<str>]| users.iter().map(ToString::to_string).collect();
+        let users = |users: &[Who]| users.iter().map(|who| who.label().into_owned()).collect();
         let reactions = reactions.iter().map(|(emoji, by)| (emoji.to_string(), users(by))).collect();
         Self {
             room: room.into(),
@@ -148,7 +148,7 @@ impl Line {
         if self.deleted && !self.text.is_empty() {
             return Err("the `text` of a deleted message must be empty".into());
         }
-        let users = |users: Vec<String>| users.into_iter().map(Into::into).collect();
+        let users = |users: Vec<String>| users.iter().map(|label| Who::from_label(label)).collect();
         let reactions = self.reactions.0.into_iter().map(|(emoji, by)| (emoji.into(), users(by)));
         let record = Record {
             post: Post {

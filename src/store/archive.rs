@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::row::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
-use super::{Ban, Key, Start, clock};
+use super::{Ban, Key, Post, Start, clock, runs};
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
@@ -282,7 +282,8 @@ impl Place {
             conn.execute_batch("COMMIT")?;
             epoch
         };
-        Ok(Start { epoch, keys: self.load_keys(conn)?, bans: load_bans(conn)? })
+        let runs = runs::begin(conn, random_epoch())?.into_iter().map(|run| run.id).collect();
+        Ok(Start { epoch, runs, keys: self.load_keys(conn)?, bans: load_bans(conn)? })
     }
 
     fn load_keys(&self, conn: &Connection) -> rusqlite::Result<Vec<Key>> {
@@ -322,8 +323,8 @@ impl Place {
                 names.insert(stored.room, Arc::clone(&name));
                 name
             };
-            let post = stored.record.post;
-            keys.push(Key { user: post.user, key, room, seq: post.seq, time: post.time });
+            let Post { user, is_verified, client, seq, time, .. } = stored.record.post;
+            keys.push(Key { user, is_verified, client, key, room, seq, time });
         }
         keys.reverse();
         Ok(keys)

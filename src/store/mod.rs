@@ -13,6 +13,7 @@ mod pairs;
 mod reader;
 mod retention;
 mod row;
+mod runs;
 mod schema;
 mod search;
 mod session;
@@ -21,13 +22,19 @@ mod words;
 mod worker;
 mod writer;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 pub use archive::{OpenError, Options};
 pub use clock::now_ms;
 pub use transfer::{Counts, TransferError, backup, export, import};
+#[cfg(test)]
+pub(crate) use words::FOUND as INDEX;
 pub use worker::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
+
+/// Octets of texts after which a page, or what a search found, ends although more was asked for.
+pub const PAGE_OCTETS: usize = 512 * 1024;
 
 /// Numbers what is handed over; grows by 1 with each batch.
 pub type Ticket = u64;
@@ -96,7 +103,7 @@ pub enum Action {
         /// The message.
         seq: u64,
         /// Who reacts.
-        user: Arc<str>,
+        user: Who,
         /// With what.
         emoji: Box<str>,
         /// Taken back.
@@ -109,6 +116,41 @@ pub enum Action {
         /// The last message that was read.
         seq: u64,
     },
+}
+
+impl Action {
+    /// The message that a change is about; `None` for what is no change.
+    #[must_use]
+    pub fn target(&self) -> Option<u64> {
+        match self {
+            Self::Edit { seq, .. } | Self::Delete { seq, .. } | Self::React { seq, .. } => Some(*seq),
+            Self::Post(_) | Self::Read { .. } => None,
+        }
+    }
+}
+
+/// A user as the history knows one: guests and verified users of one name are different users.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Who {
+    /// The name as shown.
+    pub name: Arc<str>,
+    /// A token vouched for the name.
+    pub is_verified: bool,
+}
+
+impl Who {
+    /// One text for both fields: `@` stands before the name of a verified user. No name begins with it.
+    #[must_use]
+    pub fn label(&self) -> Cow<'_, str> {
+        if self.is_verified { Cow::Owned(format!("@{}", self.name)) } else { Cow::Borrowed(&self.name) }
+    }
+
+    /// The opposite of [`Self::label`].
+    #[must_use]
+    pub fn from_label(label: &str) -> Self {
+        let verified = label.strip_prefix('@');
+        Self { name: verified.unwrap_or(label).into(), is_verified: verified.is_some() }
+    }
 }
 
 /// A message as it is posted.
@@ -140,7 +182,7 @@ pub struct Record {
     /// Whether it is deleted.
     pub is_deleted: bool,
     /// Who reacted how, in order.
-    pub reactions: Vec<(Box<str>, Vec<Arc<str>>)>,
+    pub reactions: Vec<(Box<str>, Vec<Who>)>,
 }
 
 /// What the loop asks for.
@@ -167,7 +209,7 @@ pub enum Request {
         room: Arc<str>,
         /// Messages with smaller numbers are wanted.
         before: u64,
-        /// How many at most.
+        /// How many at most; fewer above [`PAGE_OCTETS`].
         limit: usize,
     },
     /// The newest messages with all words of the query, answered with [`Event::Page`]. Messages can be found moments after
@@ -182,8 +224,6 @@ pub enum Request {
         /// How many at most.
         limit: usize,
     },
-    /// Somebody knows more of the history than the store does: it was rolled back. Answered with [`Event::NewEpoch`].
-    RolledBack,
     /// The conversations of two that a user has, the newest first, answered with [`Event::Pairs`].
     Pairs {
         /// Comes back in the answer.
@@ -249,11 +289,6 @@ pub enum Event {
         /// `Err` says why they could not be read.
         pairs: Result<Vec<Pair>, String>,
     },
-    /// The history has another name from now on, which is on the disk.
-    NewEpoch {
-        /// The new name.
-        epoch: String,
-    },
     /// The last message that the user has read; 0 when none.
     Mark {
         /// The question.
@@ -315,6 +350,8 @@ pub struct RoomState {
     pub recent: Vec<Record>,
     /// Its newest changes (edit, delete, react), oldest first.
     pub changes: Vec<Action>,
+    /// For each of [`Start::runs`] the numbers of the newest message and the newest change when that run began.
+    pub starts: Vec<(u64, u64)>,
 }
 
 /// What the loop learns when it begins.
@@ -322,7 +359,10 @@ pub struct RoomState {
 pub struct Start {
     /// Names one unbroken history: another one after a backup was restored.
     pub epoch: String,
-    /// Keys of posts within the window: (user, key) -> (room, seq, time), the oldest first.
+    /// The newest runs of the server on this history, this one last. A history that was set back knows nothing of the runs
+    /// that it lost.
+    pub runs: Vec<String>,
+    /// Keys of posts within the window: the oldest first.
     pub keys: Vec<Key>,
     /// Who is banned.
     pub bans: Vec<Ban>,
@@ -333,6 +373,10 @@ pub struct Start {
 pub struct Key {
     /// Who used it.
     pub user: Arc<str>,
+    /// Their name was verified.
+    pub is_verified: bool,
+    /// The connection that it came from.
+    pub client: Arc<str>,
     /// The key.
     pub key: Box<str>,
     /// Where.

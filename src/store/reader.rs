@@ -8,12 +8,13 @@ use rusqlite::Connection;
 
 use super::archive::{Options, Place};
 use super::pairs;
-use super::row::{Head, Walk, load_change, load_head, load_reactions, signed};
+use super::row::{Head, Walk, load_change, load_head, load_reactions, rev_of, signed};
+use super::runs;
 use super::schema::{self, checksum};
 use super::search::find;
 use super::words::Words;
 use super::worker::Notify;
-use super::{Action, Event, Pair, PairPlace, Record, Request, RoomState};
+use super::{Action, Event, PAGE_OCTETS, Pair, PairPlace, Record, Request, RoomState};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -98,8 +99,8 @@ impl Reader {
                 let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
                 Event::Mark { ask, seq }
             }
-            // Those go to the other thread.
-            Request::Commit(_) | Request::RolledBack => return None,
+            // It goes to the other thread.
+            Request::Commit(_) => return None,
         })
     }
 
@@ -210,7 +211,8 @@ fn open_room(
     records.reverse();
     let Head { seq, rev, time, oldest, .. } = head;
     let changes = newest_changes(conn, room, &head, changes)?;
-    Ok(RoomState { seq, rev, time, oldest, recent: records, changes })
+    let starts = runs::starts(conn, room, &head)?;
+    Ok(RoomState { seq, rev, time, oldest, recent: records, changes, starts })
 }
 
 /// The newest changes that follow each other without a gap, the oldest first.
@@ -220,11 +222,7 @@ fn newest_changes(conn: &Connection, room: i64, head: &Head, limit: usize) -> ru
     let mut rev = head.rev;
     while changes.len() < limit && next != 0 && rev != 0 {
         let Some(change) = load_change(conn, next)? else { break };
-        let found = match &change.action {
-            Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => *rev,
-            Action::Post(_) | Action::Read { .. } => 0,
-        };
-        if change.room != room || found != rev {
+        if change.room != room || rev_of(&change.action) != rev {
             break;
         }
         next = change.prev;
@@ -245,12 +243,15 @@ fn page(
 ) -> rusqlite::Result<Vec<Record>> {
     let mut walk = Walk::new(conn, room, &head, before)?;
     let mut records = Vec::new();
+    let mut octets = 0;
     while records.len() < limit
+        && octets < PAGE_OCTETS
         && let Some(stored) = walk.next(conn)?
     {
         if is_expired(options, stored.record.post.time) {
             break;
         }
+        octets += stored.record.post.text.len();
         let reactions = load_reactions(conn, stored.id)?;
         records.push(Record { reactions, ..stored.record });
     }

@@ -2,14 +2,14 @@
 //!
 //! A damaged row is told of in the log and passed over: what is read is true or not there.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Result, Row};
 
 use super::schema::{DELETED, VERIFIED, checksum};
-use super::{Action, Post, Record};
+use super::{Action, Post, Record, Who};
 
 /// The newest of a room, from where everything else of it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +93,13 @@ pub(super) fn load_head(conn: &Connection, name: &str) -> Result<Option<(i64, He
 /// The newest row of `posts`; rows that retention removed count as long as something may still name them.
 pub(super) fn newest_post(conn: &Connection) -> Result<i64> {
     let sql = "SELECT max(ifnull((SELECT max(id) FROM posts), 0), ifnull((SELECT max(post) FROM heads), 0))";
+    conn.query_row(sql, [], |row| row.get(0))
+}
+
+/// The newest row of `changes`, whether or not retention removed it.
+pub(super) fn newest_change(conn: &Connection) -> Result<i64> {
+    let sql =
+        "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))";
     conn.query_row(sql, [], |row| row.get(0))
 }
 
@@ -288,7 +295,7 @@ pub(super) fn find_post(conn: &Connection, room: i64, head: &Head, seq: u64) -> 
 }
 
 /// Who reacted how.
-type Reactions = Vec<(Box<str>, Vec<Arc<str>>)>;
+type Reactions = Vec<(Box<str>, Vec<Who>)>;
 
 /// The reactions to a post, in order: each emoji where it first appeared.
 pub(super) fn load_reactions(conn: &Connection, post: i64) -> Result<Reactions> {
@@ -308,7 +315,7 @@ pub(super) fn load_reactions(conn: &Connection, post: i64) -> Result<Reactions> 
             reactions.push((emoji.into(), Vec::new()));
             reactions.len() - 1
         });
-        reactions[place].1.push(user.into());
+        reactions[place].1.push(Who::from_label(user));
     }
     Ok(reactions)
 }
@@ -327,14 +334,22 @@ pub(super) struct StoredChange {
     pub(super) action: Action,
 }
 
+/// The number of a change; messages and marks have none.
+pub(super) fn rev_of(action: &Action) -> u64 {
+    match action {
+        Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => *rev,
+        Action::Post(_) | Action::Read { .. } => 0,
+    }
+}
+
 /// The columns of a change besides `id`, `prev` and `room`: rev, seq, kind, time, user, body. `None` for what is no
 /// change with a number.
-pub(super) fn change_columns(action: &Action) -> Option<(u64, u64, i64, u64, &str, &str)> {
+pub(super) fn change_columns(action: &Action) -> Option<(u64, u64, i64, u64, Cow<'_, str>, &str)> {
     Some(match action {
-        Action::Edit { rev, seq, text, time } => (*rev, *seq, EDIT, *time, "", text),
-        Action::Delete { rev, seq, time } => (*rev, *seq, DELETE, *time, "", ""),
+        Action::Edit { rev, seq, text, time } => (*rev, *seq, EDIT, *time, "".into(), text),
+        Action::Delete { rev, seq, time } => (*rev, *seq, DELETE, *time, "".into(), ""),
         Action::React { rev, seq, user, emoji, is_removed } => {
-            (*rev, *seq, if *is_removed { TAKE_BACK } else { REACT }, 0, user, emoji)
+            (*rev, *seq, if *is_removed { TAKE_BACK } else { REACT }, 0, user.label(), emoji)
         }
         Action::Post(_) | Action::Read { .. } => return None,
     })
@@ -364,7 +379,7 @@ pub(super) fn load_change(conn: &Connection, id: i64) -> Result<Option<StoredCha
             kind @ (REACT | TAKE_BACK) => Action::React {
                 rev,
                 seq,
-                user: user.into(),
+                user: Who::from_label(user),
                 emoji: body.into(),
                 is_removed: kind == TAKE_BACK,
             },

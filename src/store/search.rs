@@ -2,13 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use super::Record;
 use super::archive::Options;
 use super::reader::is_expired;
 use super::row::{Head, load_post, load_reactions};
+use super::{PAGE_OCTETS, Record};
+use crate::text::words::Query;
 
-/// Words of a query; the rest is left out.
-pub(super) const MAX_WORDS: usize = 32;
 /// Hits that are looked at to answer a query: those that are deleted or past retention meanwhile do not count as answers.
 pub(super) const MAX_HITS: i64 = 10_000;
 
@@ -23,12 +22,15 @@ pub(super) fn find(
     query: &str,
     limit: usize,
 ) -> rusqlite::Result<Vec<Record>> {
-    let Some(pattern) = pattern(room, query) else { return Ok(Vec::new()) };
+    let Some(query) = Query::parse(query) else { return Ok(Vec::new()) };
+    let pattern = format!("room : \"r{room}\" AND {}", query.pattern());
     let mut select =
         words.prepare_cached("SELECT rowid FROM found WHERE found MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
     let mut rows = select.query(params![pattern, MAX_HITS])?;
     let mut records = Vec::new();
+    let mut octets = 0;
     while records.len() < limit
+        && octets < PAGE_OCTETS
         && let Some(row) = rows.next()?
     {
         let Ok(stored) = load_post(conn, row.get(0)?)? else { continue };
@@ -37,19 +39,13 @@ pub(super) fn find(
         if stored.room != room || *is_deleted || !is_there || is_expired(options, post.time) {
             continue;
         }
+        // The index comes after the history: the text may be another one by now.
+        if !query.matches(&post.text) {
+            continue;
+        }
+        octets += post.text.len();
         let reactions = load_reactions(conn, stored.id)?;
         records.push(Record { reactions, ..stored.record });
     }
     Ok(records)
-}
-
-/// Every word quoted, for FTS5; `None` when there is none.
-fn pattern(room: i64, query: &str) -> Option<String> {
-    let words = query.split(|c: char| c.is_whitespace() || c.is_control());
-    let quoted = words
-        .filter(|word| word.contains(char::is_alphanumeric))
-        .take(MAX_WORDS)
-        .map(|word| format!("text : \"{}\"", word.replace('"', "\"\"")));
-    let words: Vec<String> = quoted.collect();
-    (!words.is_empty()).then(|| format!("room : \"r{room}\" AND {}", words.join(" AND ")))
 }

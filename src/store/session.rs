@@ -10,7 +10,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::row::{
-    Head, change_checksum, change_columns, find_post, flags, load_head, newest_post, post_checksum, signed,
+    Head, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
+    post_checksum, signed,
 };
 use super::schema::{MARK_EVERY, checksum};
 use super::{Action, Ban, BanChange, Batch, Change, Post};
@@ -105,10 +106,7 @@ impl<'c> Session<'c> {
             by_id: HashMap::new(),
             dirty: Vec::new(),
             next_post: 1 + newest_post(conn)?,
-            next_change: 1
-                + top(
-                    "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))",
-                )?,
+            next_change: 1 + newest_change(conn)?,
             next_room: 1 + top("SELECT ifnull(max(id), 0) FROM rooms")?,
             trace: Trace::default(),
             replaced_bans: Vec::new(),
@@ -323,7 +321,7 @@ impl<'c> Session<'c> {
                     self.blank_edits(room, seq)?;
                 }
                 Action::React { user, emoji, is_removed, .. } => {
-                    self.react(stored.id, rev, user, emoji, *is_removed)?;
+                    self.react(stored.id, rev, &user.label(), emoji, *is_removed)?;
                 }
                 _ => {}
             }
@@ -343,7 +341,7 @@ impl<'c> Session<'c> {
             signed(seq),
             kind,
             signed(time),
-            user,
+            &*user,
             body,
             crc,
         ))?;

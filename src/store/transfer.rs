@@ -228,7 +228,7 @@ impl Session<'_> {
                 let head = self.head_mut(at);
                 head.rev += 1;
                 let rev = head.rev;
-                self.react(id, rev, user, emoji, false)?;
+                self.react(id, rev, &user.label(), emoji, false)?;
             }
         }
         Ok(true)

@@ -55,7 +55,6 @@ impl Store for Client {
     fn ask(&mut self, request: Request) -> Result<(), Request> {
         match request {
             Request::Commit(batch) => self.commit(batch).map_err(Request::Commit),
-            Request::RolledBack => self.orders.try_send(Order::RolledBack).map_err(|_| Request::RolledBack),
             question => self.asks.try_send(Ask::Question(question)).map_err(|refused| match refused {
                 TrySendError::Full(Ask::Question(question))
                 | TrySendError::Disconnected(Ask::Question(question)) => question,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::archive::{Place, random_epoch, store_meta};
+use super::archive::Place;
 use super::checkpoint::{Checkpointer, checkpoint};
 use super::chores::Chores;
 use super::clock::instant;
@@ -35,7 +35,6 @@ pub(super) const RETRY_MS: (u64, u64) = (100, 5000);
 #[derive(Debug)]
 pub(super) enum Order {
     Commit { batch: Batch, cost: usize },
-    RolledBack,
     Stop,
 }
 
@@ -79,8 +78,6 @@ pub(super) struct Writer {
     term: u32,
     /// The last ticket that was committed or refused.
     ticket: u64,
-    /// A new epoch was asked for.
-    is_rolled_back: bool,
     /// How long to wait before the next attempt to recover; 0 as long as commits succeed.
     retry_ms: u64,
 }
@@ -108,7 +105,6 @@ impl Writer {
             load,
             term: 0,
             ticket: 0,
-            is_rolled_back: false,
             retry_ms: 0,
         })
     }
@@ -150,16 +146,9 @@ impl Writer {
     fn serve_session(&mut self, session: &mut Session<'_>, pages: &AtomicI32) -> Result<(), Box<Failure>> {
         let mut chores = Chores::load(session, Arc::clone(&self.words))?;
         loop {
-            if self.is_rolled_back {
-                let epoch = random_epoch();
-                session.transact(|session| Ok(store_meta(session.conn, "epoch", &epoch)?))?;
-                self.is_rolled_back = false;
-                self.notify.tell(Event::NewEpoch { epoch });
-            }
             match self.next_order(chores.pause(session, &self.place.options)) {
                 None => chores.step(session, &self.place.options)?,
                 Some(Order::Stop) => return Ok(()),
-                Some(Order::RolledBack) => self.is_rolled_back = true,
                 Some(Order::Commit { batch, cost }) => {
                     chores.note(self.commit(session, batch, cost)?);
                     self.indexer.ring();
@@ -310,7 +299,6 @@ impl Writer {
             };
             match order {
                 Order::Stop => return None,
-                Order::RolledBack => self.is_rolled_back = true,
                 Order::Commit { batch, cost } => {
                     self.load.fetch_sub(cost, Ordering::Relaxed);
                     self.ticket = batch.ticket;

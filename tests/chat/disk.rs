@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use switchboard::store::{
     Action, Ban, BanChange, Batch, Change, Event, Pair, PairPlace, Record, Request, RoomState, Start, Store,
+    Who,
 };
 
 /// What the chat has asked for and the test has not looked at.
@@ -44,6 +45,9 @@ pub(crate) struct Disk {
     rooms: BTreeMap<Arc<str>, Room>,
     bans: BTreeMap<Arc<str>, Ban>,
     pub(crate) epoch: String,
+    /// Each run of the server, and the numbers of each room when it began.
+    runs: Vec<(String, BTreeMap<Arc<str>, (u64, u64)>)>,
+    started: u32,
     term: u32,
 }
 
@@ -53,16 +57,27 @@ impl Disk {
     }
 
     /// What a server learns that begins now.
-    pub(crate) fn start(&self) -> Start {
+    pub(crate) fn start(&mut self) -> Start {
+        let numbers = |(name, room): (&Arc<str>, &Room)| {
+            (Arc::clone(name), (room.records.len() as u64, room.changes.len() as u64))
+        };
+        // A history that is set back has another run in the place of those that it lost.
+        let id = format!("run{}", self.started);
+        self.started += 1;
+        self.runs.push((id, self.rooms.iter().map(numbers).collect()));
         let keys = self.rooms.iter().flat_map(|(name, room)| {
             room.records.iter().filter_map(|record| {
                 let post = &record.post;
                 let key = post.key.clone()?;
                 let (user, room) = (post.user.clone(), name.clone());
-                Some(switchboard::store::Key { user, key, room, seq: post.seq, time: post.time })
+                let (is_verified, client) = (post.is_verified, post.client.clone());
+                let (seq, time) = (post.seq, post.time);
+                Some(switchboard::store::Key { user, is_verified, client, key, room, seq, time })
             })
         });
-        Start { epoch: self.epoch.clone(), keys: keys.collect(), bans: self.bans.values().cloned().collect() }
+        let runs = self.runs.iter().map(|(id, _)| id.clone()).collect();
+        let bans = self.bans.values().cloned().collect();
+        Start { epoch: self.epoch.clone(), runs, keys: keys.collect(), bans }
     }
 
     /// The texts of a room, as they are.
@@ -110,7 +125,7 @@ impl Disk {
             Action::React { rev, seq, user, emoji, is_removed } => {
                 assert_eq!(*rev, room.changes.len() as u64 + 1);
                 let reactions = &mut room.records[*seq as usize - 1].reactions;
-                let mut users: BTreeMap<Box<str>, Vec<Arc<str>>> = reactions.drain(..).collect();
+                let mut users: BTreeMap<Box<str>, Vec<Who>> = reactions.drain(..).collect();
                 let of_emoji = users.entry(emoji.clone()).or_default();
                 of_emoji.retain(|other| other != user);
                 if !is_removed {
@@ -154,6 +169,11 @@ impl Disk {
                     oldest: 1,
                     recent: place.records[newest(place.records.len(), recent)..].to_vec(),
                     changes: place.changes[newest(place.changes.len(), changes)..].to_vec(),
+                    starts: self
+                        .runs
+                        .iter()
+                        .map(|(_, at)| at.get(&room).copied().unwrap_or_default())
+                        .collect(),
                 };
                 Event::Opened { room, state: Ok(state) }
             }
@@ -188,10 +208,6 @@ impl Disk {
                 pairs.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
                 pairs.truncate(limit);
                 Event::Pairs { ask, pairs: Ok(pairs) }
-            }
-            Request::RolledBack => {
-                self.epoch.push('+');
-                Event::NewEpoch { epoch: self.epoch.clone() }
             }
             Request::Commit(_) => panic!("a commit is no question"),
         }

@@ -175,7 +175,7 @@ fn what_is_too_long_is_named() {
         (json!({"type": "post", "room": x(66), "text": "x"}), "room"),
         (json!({"type": "join", "room": x(33)}), "room"),
         (json!({"type": "who", "room": "r", "id": x(65)}), "id"),
-        (json!({"type": "react", "room": "r", "seq": 1, "emoji": x(65)}), "emoji"),
+        (json!({"type": "react", "room": "r", "seq": 1, "emoji": "👍".repeat(17)}), "emoji"),
         (json!({"type": "search", "room": "r", "query": x(257)}), "query"),
         (json!({"type": "kick", "room": "r", "user": "x", "reason": x(257)}), "reason"),
         (json!({"type": "direct", "to": x(70), "text": "x"}), "to"),
@@ -222,9 +222,9 @@ fn a_message_bears_only_so_many_reactions() {
     world.take(ada);
     let react = |emoji: &str| json!({"type": "react", "room": "r", "seq": 1, "emoji": emoji});
     let codes: Vec<String> =
-        ["a", "b", "c", "d", "a"].map(|emoji| code(&mut world, ada, &react(emoji))).into();
+        ["👍", "👎", "❤", "🚀", "👍"].map(|emoji| code(&mut world, ada, &react(emoji))).into();
     assert_eq!(codes, ["none", "none", "none", "too_long", "none"]);
-    assert_eq!(code(&mut world, ada, &react("a b")), "bad_field");
+    assert_eq!(code(&mut world, ada, &react("👍👎")), "bad_field");
 }
 
 #[test]

@@ -7,16 +7,23 @@
     reason = "a test says what is wrong by panicking"
 )]
 
+mod amplification;
 mod conversations;
 mod disk;
+mod expiry;
+mod gate;
+mod identity;
 mod limits;
 mod memory;
 mod model;
 mod moderation;
+mod pace;
 mod parsing;
 mod people;
 mod promises;
+mod retention;
 mod rooms;
+mod search;
 mod signs;
 mod tutorial;
 mod unhappy;

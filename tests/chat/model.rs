@@ -244,7 +244,7 @@ impl Model {
                 self.send(world, who, room, json!({"type": "post", "id": id, "text": text}));
             }
             Step::Keyed(who, room, key) => {
-                let text = format!("keyed {who} {key}");
+                let text = format!("keyed {who} {} {key}", ROOMS[room]);
                 self.send(world, who, room, json!({"type": "post", "text": text, "key": key.to_string()}));
             }
             Step::Edit(who, room, seq) => {
@@ -260,7 +260,7 @@ impl Model {
                     world,
                     who,
                     room,
-                    json!({"type": "react", "seq": seq, "emoji": "x", "remove": remove}),
+                    json!({"type": "react", "seq": seq, "emoji": "👍", "remove": remove}),
                 );
             }
             Step::Cut(who) => {

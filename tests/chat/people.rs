@@ -215,7 +215,7 @@ fn binary_ends_the_connection_and_bad_json_does_not() {
 fn ch_08_ch_15_text_is_data_and_its_length_is_counted_in_bytes() {
     let mut world = World::in_memory();
     let ada = world.member("Ada", "r");
-    for text in ["<img onerror=alert(1)>", "\u{0}\u{1b}\n", "\u{202e}", "👩‍👩‍👧", "\"\\/"] {
+    for text in ["<img onerror=alert(1)>", "\u{0}\u{1b}\nx", "\u{202e}x", "👩‍👩‍👧", "\"\\/"] {
         world.take(ada);
         world.post(ada, "r", text);
         world.tick();
@@ -229,7 +229,7 @@ fn ch_08_ch_15_text_is_data_and_its_length_is_counted_in_bytes() {
         assert_eq!(answer["type"] == "ack", fits);
         assert!(fits || answer["code"] == "too_long" && answer["field"] == "text");
     }
-    for empty in ["", " ", "\n\t"] {
+    for empty in ["", " ", "\n\t", "\u{200b}", "\u{202e}", "\u{0}\u{1b}", "\u{2800}", "\u{fe0f}\u{200d}"] {
         assert_eq!(world.ask(ada, &json!({"type": "post", "room": "r", "text": empty}))["code"], "bad_field");
     }
 }

@@ -372,7 +372,7 @@ fn promise_6_a_restored_backup_gets_another_epoch() {
     let next = world.join(bob, "r")["epoch"].clone();
     assert_ne!(next, epoch);
     assert_eq!(world.ask(bob, &since(&next, 3))["recovered"], true);
-    // Whoever lies about the new epoch ends nothing.
+    // Whoever lies about what was seen ends nothing.
     world.ask(bob, &since(&next, 1 << 50));
     assert_eq!(world.join(bob, "r")["epoch"], next);
 }

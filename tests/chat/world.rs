@@ -194,6 +194,7 @@ pub(crate) struct World {
     inbox: Option<Arc<Mutex<Inbox>>>,
     pub(crate) disk: Disk,
     landed: Vec<Change>,
+    options: Options,
 }
 
 /// Options without limits of rates.
@@ -223,19 +224,37 @@ impl World {
     }
 
     pub(crate) fn with(options: Options, disk: Option<Disk>, config: Config) -> Self {
+        Self::with_seed(options, disk, config, 7)
+    }
+
+    /// A chat in memory whose randomness is this.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self::with_seed(options(), None, Config::default(), seed)
+    }
+
+    fn with_seed(options: Options, disk: Option<Disk>, config: Config, seed: u64) -> Self {
         let store = disk.as_ref().map(|_| TestStore::default());
         let inbox = store.as_ref().map(|store| Arc::clone(&store.0));
-        let disk = disk.unwrap_or_default();
+        let mut disk = disk.unwrap_or_default();
         let start = match &inbox {
             Some(_) => disk.start(),
             None => Start { epoch: "memory".to_owned(), ..Start::default() },
         };
         let store = store.map(|store| Box::new(store) as Box<dyn store::Store + Send>);
-        let chat = Chat::new(options, store, start).with_verifier(Box::new(Stamp));
+        let chat = Chat::new(options.clone(), store, start).with_verifier(Box::new(Stamp));
         let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
         let house = House { chat, answered: Vec::new() };
-        let reactor = Reactor::new(config, house, 7, now);
-        Self { reactor, seats: Vec::new(), now, mail: VecDeque::new(), inbox, disk, landed: Vec::new() }
+        let reactor = Reactor::new(config, house, seed, now);
+        Self {
+            reactor,
+            seats: Vec::new(),
+            now,
+            mail: VecDeque::new(),
+            inbox,
+            disk,
+            landed: Vec::new(),
+            options,
+        }
     }
 
     pub(crate) fn chat(&self) -> &Chat {
@@ -347,6 +366,11 @@ impl World {
     /// The client reads no more, and again.
     pub(crate) fn stall(&mut self, client: Client, is_stalled: bool) {
         self.seats[client.0].wire.0.borrow_mut().room = if is_stalled { 0 } else { usize::MAX };
+    }
+
+    /// The client reads so many octets, and no more.
+    pub(crate) fn drip(&mut self, client: Client, octets: usize) {
+        self.seats[client.0].wire.0.borrow_mut().room = octets;
     }
 
     pub(crate) fn status(&mut self, client: Client) -> Option<u16> {
@@ -516,6 +540,18 @@ impl World {
         }
     }
 
+    /// What the store answers to the questions so far, on its way.
+    pub(crate) fn answer_later(&mut self) -> Vec<store::Event> {
+        let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
+        questions.into_iter().map(|question| self.disk.answer(question)).collect()
+    }
+
+    pub(crate) fn deliver(&mut self, events: Vec<store::Event>) {
+        for event in events {
+            self.tell(event);
+        }
+    }
+
     /// Whether the chat waits for a commit.
     pub(crate) fn has_batches(&self) -> bool {
         let inbox = self.inbox.as_ref().unwrap().lock().unwrap();
@@ -552,7 +588,7 @@ impl World {
 
     /// The server is killed and starts again on what is on the disk; clients are gone.
     pub(crate) fn restart(self) -> Self {
-        let mut world = Self::on_disk_with(self.disk, options());
+        let mut world = Self::on_disk_with(self.disk, self.options);
         world.now.unix_ms = self.now.unix_ms + 1000;
         world
     }

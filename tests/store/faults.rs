@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use switchboard::store::{BanChange, Event, Request, Store};
+use switchboard::store::{BanChange, Event};
 
 use crate::child::{Keeper, Ledger, as_words, faults};
 use crate::support::{Dir, History, ban, edit, post, seqs};
@@ -157,21 +157,6 @@ fn a_number_that_does_not_follow_is_refused_and_nothing_of_its_batch_stays() {
     }
     history.commit(vec![post("general", 2, "two"), post("other", 1, "one")]);
     assert_eq!(seqs(&history.room("general", 9).recent), [1, 2]);
-    history.close();
-}
-
-#[test]
-fn a_new_epoch_that_was_asked_for_while_the_disk_failed_comes_after() {
-    let dir = Dir::new("late-epoch");
-    let mut history = History::open(&dir.data());
-    fail_next(&mut history, &dir, vec![post("general", 1, "refused")], Vec::new());
-    history.client.ask(Request::RolledBack).unwrap();
-    recovered(&history);
-    let Event::NewEpoch { epoch } = history.event() else { panic!("the epoch comes") };
-    assert_ne!(epoch, history.start.epoch);
-    history.close();
-    let history = History::open(&dir.data());
-    assert_eq!(history.start.epoch, epoch);
     history.close();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use switchboard::store::{Action, Options, Record};
+use switchboard::store::{Action, Options, Record, Who};
 
 use crate::support::{Dir, History, change, delete, edit, keyed, react};
 
@@ -91,15 +91,18 @@ impl Model {
                 let (user, emoji) = (format!("user {user}"), format!("emoji {emoji}"));
                 self.change(&name(room), *seq, |name, rev, seq, record| {
                     let place = record.reactions.iter().position(|(known, _)| **known == *emoji);
-                    let known =
-                        place.and_then(|at| record.reactions[at].1.iter().position(|by| **by == *user));
+                    let known = place.and_then(|at| {
+                        record.reactions[at].1.iter().position(|by| *by == Who::from_label(&user))
+                    });
                     match (place, known) {
                         (Some(at), Some(by)) if *is_removed => {
                             record.reactions[at].1.remove(by);
                         }
-                        (Some(at), None) if !*is_removed => record.reactions[at].1.push(user.as_str().into()),
+                        (Some(at), None) if !*is_removed => {
+                            record.reactions[at].1.push(Who::from_label(&user))
+                        }
                         (None, None) if !*is_removed => {
-                            record.reactions.push((emoji.as_str().into(), vec![user.as_str().into()]));
+                            record.reactions.push((emoji.as_str().into(), vec![Who::from_label(&user)]));
                         }
                         // The chat lets nothing through that changes nothing.
                         _ => return None,

@@ -1,14 +1,13 @@
 //! A history in a directory of its own, asked and waited for.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use switchboard::store::{
     self, Action, Ban, BanChange, Batch, Change, Client, Event, Options, Post, Record, Request, RoomState,
-    Running, Start, Store,
+    Running, Start, Store, Who,
 };
 
 /// How long a test waits for something that should happen at once; slow disks are slow.
@@ -212,7 +211,7 @@ pub(crate) fn delete(room: &str, rev: u64, seq: u64) -> Change {
 }
 
 pub(crate) fn react(room: &str, rev: u64, seq: u64, user: &str, emoji: &str, is_removed: bool) -> Change {
-    change(room, Action::React { rev, seq, user: user.into(), emoji: emoji.into(), is_removed })
+    change(room, Action::React { rev, seq, user: Who::from_label(user), emoji: emoji.into(), is_removed })
 }
 
 pub(crate) fn ban(user: &str, reason: &str) -> Ban {
@@ -237,8 +236,8 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-pub(crate) fn names(users: &[&str]) -> Vec<Arc<str>> {
-    users.iter().map(|user| Arc::from(*user)).collect()
+pub(crate) fn names(users: &[&str]) -> Vec<Who> {
+    users.iter().map(|user| Who::from_label(user)).collect()
 }
 
 /// Something that looks random and is the same in every run (xorshift64*).

@@ -7,9 +7,10 @@ use simd_json::{Node, StaticNode};
 use super::Since;
 use crate::chat::names;
 use crate::chat::refusal::{Code, Refusal};
+use crate::text::is_blank;
 
 /// Numbers are below this, so that every client can hold them.
-const NUMBER_END: u64 = 1 << 53;
+pub(in crate::chat) const NUMBER_END: u64 = 1 << 53;
 /// Bytes of an epoch, beyond which it is none of ours.
 const MAX_EPOCH: usize = 128;
 
@@ -118,7 +119,7 @@ impl<'a> Fields<'a> {
     pub(super) fn optional_said(&self, field: Field, limit: usize) -> Result<Option<Cow<'a, str>>, Refusal> {
         let text = self.optional_text(field, limit)?;
         match &text {
-            Some(text) if text.trim().is_empty() => Err(field.wrong("a string that is not empty")),
+            Some(text) if is_blank(text) => Err(field.wrong("a string in which something can be seen")),
             _ => Ok(text),
         }
     }
@@ -133,13 +134,13 @@ impl<'a> Fields<'a> {
         self.optional_text(field, names::MAX_LEN + 1)
     }
 
-    /// No words and no spaces, whatever else people may find.
+    /// One emoji of Unicode's list (UTS 51, RGI), in its one fully qualified form.
     pub(super) fn emoji(&self, limit: usize) -> Result<Cow<'a, str>, Refusal> {
-        let emoji = self.said(Field::Emoji, limit)?;
-        if emoji.chars().any(|c| c.is_whitespace() || c.is_control()) {
-            return Err(Field::Emoji.wrong("an emoji"));
+        let emoji = self.text(Field::Emoji, limit)?;
+        match emojis::get(&emoji) {
+            Some(emoji) => Ok(Cow::Borrowed(emoji.as_str())),
+            None => Err(Field::Emoji.wrong("one emoji")),
         }
-        Ok(emoji)
     }
 
     pub(super) fn number(&self, field: Field) -> Result<u64, Refusal> {

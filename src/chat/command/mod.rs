@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use simd_json::{Buffers, Node, Tape};
 
+pub(super) use self::fields::NUMBER_END;
 use self::fields::{Field, Fields, Value};
 use super::limits::Limits;
 use super::refusal::{Code, Refusal};

@@ -1,10 +1,8 @@
 //! The recent history of a room: its newest messages and changes, each without a gap.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
 use crate::chat::limits::Limits;
-use crate::store::{Action, Post, Record};
+use crate::store::{Action, Post, Record, Who};
+use std::collections::VecDeque;
 
 /// What a message or change takes besides its text, in bytes, about.
 const OVERHEAD: usize = 200;
@@ -86,14 +84,11 @@ impl Log {
         slices(&self.records, start, end.max(start))
     }
 
-    /// The newest messages.
-    pub(in crate::chat) fn newest(&self, count: usize) -> [&[Record]; 2] {
-        slices(&self.records, self.records.len().saturating_sub(count), self.records.len())
-    }
-
-    /// Newest first.
-    pub(in crate::chat) fn iter_back(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().rev()
+    /// The oldest message in memory that is not older than this time; one more than the newest when all are.
+    pub(in crate::chat) fn first_after(&self, time: u64) -> u64 {
+        // Times never fall within a room.
+        let at = self.records.partition_point(|record| record.post.time < time);
+        self.first_seq().unwrap_or(0) + at as u64
     }
 
     /// All changes after this one, if they are in memory; `head` is the newest.
@@ -124,8 +119,30 @@ impl Log {
             apply(record, action);
             self.bytes += record_len(record);
         }
+        if let Action::Delete { seq, .. } = action {
+            self.blank_edits(*seq);
+        }
         self.bytes += change_len(action);
         self.changes.push_back(action.clone());
+    }
+
+    /// The texts that a deleted message once had go with it.
+    fn blank_edits(&mut self, deleted: u64) {
+        for change in &mut self.changes {
+            if let Action::Edit { seq, text, .. } = change
+                && *seq == deleted
+            {
+                self.bytes -= text.len();
+                *text = Box::default();
+            }
+        }
+    }
+
+    /// Forgets messages below this one; the newest message stays.
+    pub(in crate::chat) fn forget_below(&mut self, seq: u64) {
+        while self.records.len() > 1 && self.first_seq().is_some_and(|first| first < seq) {
+            self.forget_oldest();
+        }
     }
 
     /// Forgets what is above the limits; the newest message stays.
@@ -179,16 +196,16 @@ pub(in crate::chat) fn apply(record: &mut Record, action: &Action) {
     }
 }
 
-fn react(record: &mut Record, user: &Arc<str>, emoji: &str, is_removed: bool) {
+fn react(record: &mut Record, user: &Who, emoji: &str, is_removed: bool) {
     let at = record.reactions.iter().position(|(other, _)| **other == *emoji);
     match (at, is_removed) {
         (Some(at), false) => {
             let users = &mut record.reactions[at].1;
             if !users.contains(user) {
-                users.push(Arc::clone(user));
+                users.push(user.clone());
             }
         }
-        (None, false) => record.reactions.push((emoji.into(), vec![Arc::clone(user)])),
+        (None, false) => record.reactions.push((emoji.into(), vec![user.clone()])),
         (Some(at), true) => {
             record.reactions[at].1.retain(|other| other != user);
             if record.reactions[at].1.is_empty() {
@@ -238,7 +255,7 @@ mod tests {
             log.push(&post(seq));
             log.trim(&limits);
             let first = seq.saturating_sub(4).max(1);
-            assert_eq!(seqs(log.newest(100)), (first..=seq).collect::<Vec<_>>());
+            assert_eq!(seqs(log.between(0, u64::MAX)), (first..=seq).collect::<Vec<_>>());
             for after in 0..=seq + 1 {
                 let expected: Vec<u64> = (first.max(after + 1)..=seq).collect();
                 assert_eq!(seqs(log.between(after, u64::MAX)), expected);
@@ -247,7 +264,7 @@ mod tests {
             assert!(log.find(first - 1).is_none() && log.find(seq + 1).is_none());
         }
         log.shrink();
-        assert_eq!(seqs(log.newest(9)), [12]);
+        assert_eq!(seqs(log.between(0, u64::MAX)), [12]);
         assert_eq!(log.bytes(), OVERHEAD + "text 12".len());
     }
 
@@ -261,7 +278,7 @@ mod tests {
             log.change(&Action::React {
                 rev: seq,
                 seq,
-                user: "u".into(),
+                user: Who::from_label("u"),
                 emoji: "👍".into(),
                 is_removed: false,
             });
@@ -284,27 +301,43 @@ mod tests {
         ] {
             let mut log = Log::default();
             log.load(numbers.iter().copied().map(record).collect(), Vec::new(), head, 0);
-            assert_eq!(seqs(log.newest(9)), expected);
+            assert_eq!(seqs(log.between(0, u64::MAX)), expected);
         }
     }
 
     #[test]
-    fn a_deleted_message_stays_deleted() {
+    fn a_deleted_message_stays_deleted_with_all_that_it_said() {
         let mut log = Log::default();
         log.push(&post(1));
-        let react =
-            |rev, is_removed| Action::React { rev, seq: 1, user: "u".into(), emoji: "x".into(), is_removed };
-        log.change(&react(1, false));
-        log.change(&react(2, false));
-        assert_eq!(log.find(1).unwrap().reactions, [("x".into(), vec!["u".into()])]);
-        log.change(&react(3, true));
+        let react = |rev, user, is_removed| Action::React {
+            rev,
+            seq: 1,
+            user: Who::from_label(user),
+            emoji: "x".into(),
+            is_removed,
+        };
+        log.change(&react(1, "@u", false));
+        log.change(&react(2, "@u", false));
+        log.change(&react(3, "u", true));
+        let verified = Who::from_label("@u");
+        assert_eq!(
+            log.find(1).unwrap().reactions,
+            [("x".into(), vec![verified])],
+            "a guest is somebody else"
+        );
+        log.change(&react(4, "@u", true));
         assert!(log.find(1).unwrap().reactions.is_empty());
-        log.change(&Action::Delete { rev: 4, seq: 1, time: 9 });
-        log.change(&Action::Edit { rev: 5, seq: 1, text: "back".into(), time: 9 });
-        log.change(&react(6, false));
+        log.change(&Action::Edit { rev: 5, seq: 1, text: "once".into(), time: 9 });
+        log.change(&Action::Delete { rev: 6, seq: 1, time: 9 });
+        assert!(!format!("{log:?}").contains("once"));
+        log.change(&Action::Edit { rev: 7, seq: 1, text: "back".into(), time: 9 });
+        log.change(&react(8, "@u", false));
         let record = log.find(1).unwrap();
         assert!(record.is_deleted && record.post.text.is_empty() && record.reactions.is_empty());
-        assert_eq!(log.changes_after(4, 6).unwrap().iter().map(|part| part.len()).sum::<usize>(), 2);
-        assert!(log.changes_after(6, 6).is_some() && Log::default().changes_after(0, 6).is_none());
+        assert_eq!(log.changes_after(6, 8).unwrap().iter().map(|part| part.len()).sum::<usize>(), 2);
+        assert!(log.changes_after(8, 8).is_some() && Log::default().changes_after(0, 8).is_none());
+        let counted = log.records.iter().map(record_len).sum::<usize>()
+            + log.changes.iter().map(change_len).sum::<usize>();
+        assert_eq!(log.bytes(), counted);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use self::log::Log;
 use self::presence::Presence;
-use super::session::Waiting;
+use super::session::{Identity, Waiting};
 use crate::app::{Millis, TopicId};
 use crate::store::Action;
 
@@ -33,10 +33,9 @@ pub(super) enum Phase {
 /// How far users have read.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
-    /// By folded name.
-    pub(super) by_user: BTreeMap<Arc<str>, u64>,
+    pub(super) by_user: BTreeMap<Identity, u64>,
     /// Of these the room has not been told.
-    pub(super) untold: BTreeSet<Arc<str>>,
+    pub(super) untold: BTreeSet<Identity>,
     pub(super) next_at: Millis,
     pub(super) is_timed: bool,
 }
@@ -62,6 +61,8 @@ pub(super) struct Room {
     pub(super) time: u64,
     /// The oldest message that is kept anywhere.
     pub(super) oldest: u64,
+    /// For each of the server's runs on this history the numbers of the newest message and change when the run began.
+    pub(super) starts: Vec<(u64, u64)>,
     /// Changes that are not durable yet.
     pub(super) pending: u32,
     /// Messages whose deletion is not durable yet.
@@ -99,6 +100,7 @@ impl Room {
             given_rev: 0,
             time: 0,
             oldest: 1,
+            starts: Vec::new(),
             pending: 0,
             deleting: Vec::new(),
             asks: 0,
