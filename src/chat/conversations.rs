@@ -68,7 +68,8 @@ impl Chat {
         let pair = |room: &Room| {
             let place = PairPlace { time: room.time, other: other_of(room, user)? };
             let mut writers: Vec<Arc<str>> = Vec::new();
-            for record in room.log.iter_back().take(WRITERS_AMONG) {
+            let [older, newer] = room.log.between(room.seq.saturating_sub(WRITERS_AMONG), room.seq + 1);
+            for record in newer.iter().rev().chain(older.iter().rev()) {
                 if !writers.contains(&record.post.user) {
                     writers.push(Arc::clone(&record.post.user));
                 }
@@ -116,10 +117,15 @@ impl Chat {
         // A mark may be in memory that is not on the disk yet.
         let room = self.rooms.find(&pair_room([&actor.folded, other])).and_then(|room| self.rooms.get(room));
         let marked = room.and_then(|room| room.marks.by_user.get(&actor.identity())).copied().unwrap_or(0);
+        // On the disk a history is the same in every run of the server.
+        let epoch = match room.filter(|_| !self.durable.is_on_disk()) {
+            Some(room) => self.epoch_of(room),
+            None => self.epoch.clone(),
+        };
         Conversation {
             user: here.or(wrote).unwrap_or(other).to_owned(),
             verified: true,
-            epoch: room.map_or(self.epoch.as_str().into(), |room| self.epoch_of(room)).into_owned(),
+            epoch,
             seq: *seq,
             time: *time,
             read: (*read).max(marked).min(*seq),
@@ -128,7 +134,7 @@ impl Chat {
 }
 
 /// Messages that are looked at for the names of those who wrote them.
-const WRITERS_AMONG: usize = 16;
+const WRITERS_AMONG: u64 = 16;
 
 fn other_of(room: &Room, user: &Arc<str>) -> Option<Arc<str>> {
     let Kind::Pair([a, b]) = &room.kind else { return None };

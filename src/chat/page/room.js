@@ -69,6 +69,8 @@ export class Room {
     const isFirst = this.epoch === null;
     const isReset = !isFirst && !recovered;
     const isOther = isReset && this.epoch !== epoch;
+    // Another run of the server has another epoch, whether or not its history is another one.
+    const isLess = isOther && seq < this.seq;
     if (!recovered) {
       this.live = new Piece([], messages.length > 0 && messages[0].seq > 1);
       if (isOther) this.past = null;
@@ -82,7 +84,7 @@ export class Room {
     Object.assign(this, { seq, rev });
     this.members = new Map(members.map((member) => [member.client, member]));
     this.#countUnread();
-    return isOther;
+    return isLess;
   }
 
   /** `message`. False when something is missing before it: then the room is to be joined again. */
