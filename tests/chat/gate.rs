@@ -175,7 +175,7 @@ fn the_server_itself_may_do_everything() {
     world.call(Call::Command(
         2,
         None,
-        Command::History { room: "general".into(), before: None, limit: None },
+        Command::History { room: "general".into(), before: None, after: None, limit: None },
     ));
     world.call(Call::Command(3, None, Command::Ban { user: "Eve".into(), seconds: None, reason: None }));
     let kinds: Vec<Value> = world.answered().into_iter().map(|(_, answer)| answer["type"].clone()).collect();
