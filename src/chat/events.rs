@@ -129,13 +129,13 @@ impl Chat {
     /// A room's state is known.
     fn load(&mut self, room: u32, state: RoomState) {
         let before = self.rooms[room].log.bytes();
-        let RoomState { seq, rev, time, oldest, recent, changes, starts } = state;
+        let RoomState { seq, rev, time, oldest, recent, changes } = state;
         for record in recent.iter().filter(|record| record.post.is_verified) {
             self.people.lookalikes.vouch(&record.post.user);
         }
         let place = &mut self.rooms[room];
         (place.seq, place.given_seq, place.rev, place.given_rev) = (seq, seq, rev, rev);
-        (place.time, place.oldest, place.starts) = (time, oldest.max(1), starts);
+        (place.time, place.oldest) = (time, oldest.max(1));
         place.log.load(recent, changes, seq, rev);
         place.phase = Phase::Open;
         self.rooms.settle_log(room, before, &self.options.limits);

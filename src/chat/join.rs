@@ -87,22 +87,13 @@ impl Chat {
 
     /// The name of a room's unbroken history.
     pub(super) fn epoch_of(&self, room: &Room) -> String {
-        match self.runs.last() {
-            Some(run) => format!("{}-{run}", self.epoch),
-            None => format!("{}-{}", self.epoch, room.life),
-        }
+        if self.durable.is_on_disk() { self.epoch.clone() } else { format!("{}-{}", self.epoch, room.life) }
     }
 
-    /// The newest message and change that a client can have seen under this name and that are still the same: all of this
-    /// run, and of an earlier run of the server what was there when the next one began. What the client itself says it has
-    /// seen is believed of nobody else.
+    /// The newest message and change that a client can have seen under this name. What the client itself says it has seen is
+    /// believed of nobody else: whether the history was set back is the store's to know.
     fn known_under(&self, room: &Room, epoch: &str) -> Option<(u64, u64)> {
-        if epoch == self.epoch_of(room) {
-            return Some((room.seq, room.rev));
-        }
-        let run = epoch.strip_prefix(&self.epoch)?.strip_prefix('-')?;
-        let at = self.runs.iter().position(|known| known == run)?;
-        Some(room.starts.get(at + 1).copied().unwrap_or_default())
+        (epoch == self.epoch_of(room)).then_some((room.seq, room.rev))
     }
 
     /// The number behind which messages are wanted, and whether all of them must be there.

@@ -163,8 +163,6 @@ pub struct Chat {
     verifier: Option<Box<dyn Verify + Send>>,
     /// Names one unbroken history.
     epoch: String,
-    /// The server's runs on this history, this one last; none where it is in memory.
-    runs: Vec<String>,
     /// Keys that the store remembers, until the clock is known.
     used_keys: Vec<store::Key>,
     parser: Parser,
@@ -207,7 +205,7 @@ impl Chat {
     /// its epoch must be another one each time.
     #[must_use]
     pub fn new(options: Options, store: Option<Box<dyn Store + Send>>, start: Start) -> Self {
-        let Start { epoch, runs, keys: used_keys, bans, holders } = start;
+        let Start { epoch, keys: used_keys, bans, holders } = start;
         let limits = &options.limits;
         let keys = Keys::new(limits.key_window_ms, limits.max_keys);
         let people = People::new(limits.max_resting, limits.max_known_names);
@@ -215,7 +213,6 @@ impl Chat {
             assets: Assets::new(),
             verifier: None,
             epoch,
-            runs,
             used_keys,
             parser: Parser::default(),
             voice: Voice::default(),

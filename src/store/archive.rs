@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::lineage::{Lineage, identity};
 use super::row::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
-use super::{Ban, Holder, Key, Post, Start, clock, runs};
+use super::{Ban, Holder, Key, Post, Start, clock};
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
@@ -284,9 +284,8 @@ impl Place {
             Some(epoch) => epoch,
             None => self.begin_epoch(conn)?,
         };
-        let runs = runs::begin(conn, random_epoch())?.into_iter().map(|run| run.id).collect();
         let (keys, bans, holders) = (self.load_keys(conn)?, load_bans(conn)?, load_holders(conn)?);
-        Ok(Start { epoch, runs, keys, bans, holders })
+        Ok(Start { epoch, keys, bans, holders })
     }
 
     /// The epoch, when this is the history that had it, and all of it.

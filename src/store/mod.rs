@@ -16,7 +16,6 @@ mod pairs;
 mod reader;
 mod retention;
 mod row;
-mod runs;
 mod schema;
 mod search;
 mod session;
@@ -379,8 +378,6 @@ pub struct RoomState {
     pub recent: Vec<Record>,
     /// Its newest changes (edit, delete, react), oldest first.
     pub changes: Vec<Action>,
-    /// For each of [`Start::runs`] the numbers of the newest message and the newest change when that run began.
-    pub starts: Vec<(u64, u64)>,
 }
 
 /// What the loop learns when it begins.
@@ -388,9 +385,6 @@ pub struct RoomState {
 pub struct Start {
     /// Names one unbroken history: another one in a copy, and after a backup was put back.
     pub epoch: String,
-    /// The newest runs of the server on this history, this one last. A history that was set back knows nothing of the runs
-    /// that it lost.
-    pub runs: Vec<String>,
     /// Keys of posts within the window: the oldest first.
     pub keys: Vec<Key>,
     /// Who is banned.

@@ -9,7 +9,6 @@ use rusqlite::Connection;
 use super::archive::{Options, Place};
 use super::pairs;
 use super::row::{Head, Walk, load_change, load_head, load_reactions, rev_of, signed};
-use super::runs;
 use super::schema::{self, checksum};
 use super::search::find;
 use super::words::Words;
@@ -239,8 +238,7 @@ fn open_room(
     records.reverse();
     let Head { seq, rev, time, oldest, .. } = head;
     let changes = newest_changes(conn, room, &head, changes)?;
-    let starts = runs::starts(conn, room, &head)?;
-    Ok(RoomState { seq, rev, time, oldest, recent: records, changes, starts })
+    Ok(RoomState { seq, rev, time, oldest, recent: records, changes })
 }
 
 /// The newest changes that follow each other without a gap, the oldest first.

@@ -45,9 +45,6 @@ pub(crate) struct Disk {
     rooms: BTreeMap<Arc<str>, Room>,
     bans: BTreeMap<Arc<str>, Ban>,
     pub(crate) epoch: String,
-    /// Each run of the server, and the numbers of each room when it began.
-    runs: Vec<(String, BTreeMap<Arc<str>, (u64, u64)>)>,
-    started: u32,
     term: u32,
 }
 
@@ -57,14 +54,7 @@ impl Disk {
     }
 
     /// What a server learns that begins now.
-    pub(crate) fn start(&mut self) -> Start {
-        let numbers = |(name, room): (&Arc<str>, &Room)| {
-            (Arc::clone(name), (room.records.len() as u64, room.changes.len() as u64))
-        };
-        // A history that is set back has another run in the place of those that it lost.
-        let id = format!("run{}", self.started);
-        self.started += 1;
-        self.runs.push((id, self.rooms.iter().map(numbers).collect()));
+    pub(crate) fn start(&self) -> Start {
         let keys = self.rooms.iter().flat_map(|(name, room)| {
             room.records.iter().filter_map(|record| {
                 let post = &record.post;
@@ -75,10 +65,8 @@ impl Disk {
                 Some(switchboard::store::Key { user, is_verified, client, key, room, seq, time })
             })
         });
-        let runs = self.runs.iter().map(|(id, _)| id.clone()).collect();
         Start {
             epoch: self.epoch.clone(),
-            runs,
             keys: keys.collect(),
             bans: self.bans.values().cloned().collect(),
             holders: Vec::new(),
@@ -176,11 +164,6 @@ impl Disk {
                     oldest: 1,
                     recent: place.records[newest(place.records.len(), recent)..].to_vec(),
                     changes: place.changes[newest(place.changes.len(), changes)..].to_vec(),
-                    starts: self
-                        .runs
-                        .iter()
-                        .map(|(_, at)| at.get(&room).copied().unwrap_or_default())
-                        .collect(),
                 };
                 Event::Opened { room, state: Ok(state) }
             }

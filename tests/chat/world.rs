@@ -235,7 +235,7 @@ impl World {
     fn with_seed(options: Options, disk: Option<Disk>, config: Config, seed: u64) -> Self {
         let store = disk.as_ref().map(|_| TestStore::default());
         let inbox = store.as_ref().map(|store| Arc::clone(&store.0));
-        let mut disk = disk.unwrap_or_default();
+        let disk = disk.unwrap_or_default();
         let start = match &inbox {
             Some(_) => disk.start(),
             None => Start { epoch: "memory".to_owned(), ..Start::default() },

@@ -135,25 +135,6 @@ fn keys_bans_and_marks_are_known_at_the_start() {
 }
 
 #[test]
-fn each_room_tells_what_it_had_when_a_run_began() {
-    let dir = Dir::new("runs");
-    let mut history = History::open(&dir.data());
-    let first = history.start.runs.clone();
-    history.commit(vec![post("general", 1, "one"), post("general", 2, "two"), edit("general", 1, 1, "ONE")]);
-    history.close();
-    let mut history = History::open(&dir.data());
-    let second = history.start.runs.clone();
-    assert_eq!((first.len(), &second[..1]), (1, &first[..]));
-    history.commit(vec![post("general", 3, "three"), post("other", 1, "one")]);
-    history.close();
-    let mut history = History::open(&dir.data());
-    assert_eq!(history.start.runs.len(), 3);
-    assert_eq!(history.room("general", 9).starts, [(0, 0), (2, 1), (3, 1)]);
-    assert_eq!(history.room("other", 9).starts, [(0, 0), (0, 0), (1, 0)]);
-    history.close();
-}
-
-#[test]
 fn a_verified_user_and_a_guest_of_one_name_react_apart() {
     let dir = Dir::new("who");
     let mut history = History::open(&dir.data());

@@ -61,8 +61,6 @@ pub(super) struct Room {
     pub(super) time: u64,
     /// The oldest message that is kept anywhere.
     pub(super) oldest: u64,
-    /// For each of the server's runs on this history the numbers of the newest message and change when the run began.
-    pub(super) starts: Vec<(u64, u64)>,
     /// Changes that are not durable yet.
     pub(super) pending: u32,
     /// Messages whose deletion is not durable yet.
@@ -100,7 +98,6 @@ impl Room {
             given_rev: 0,
             time: 0,
             oldest: 1,
-            starts: Vec::new(),
             pending: 0,
             deleting: Vec::new(),
             asks: 0,
