@@ -7,6 +7,7 @@
 //! What was deleted is struck out at once, and erased behind that: the parts of the index that hold struck words are written
 //! anew without them ([`super::erasure`]).
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,8 @@ impl Words {
 pub(super) struct Indexer {
     bell: Option<SyncSender<()>>,
     thread: Option<JoinHandle<Work>>,
+    /// Something was committed in this run.
+    has_news: Cell<bool>,
 }
 
 impl Indexer {
@@ -116,11 +119,12 @@ impl Indexer {
             work
         };
         let thread = thread::Builder::new().name("store-words".into()).spawn(run)?;
-        Ok(Self { bell: Some(bell), thread: Some(thread) })
+        Ok(Self { bell: Some(bell), thread: Some(thread), has_news: Cell::new(false) })
     }
 
     /// Something was committed.
     pub(super) fn ring(&self) {
+        self.has_news.set(true);
         // The bell holds one stroke: more would say the same.
         let _ = self.bell.as_ref().map(|bell| bell.try_send(()));
     }
@@ -132,7 +136,9 @@ impl Drop for Indexer {
         if let Some(thread) = self.thread.take() {
             // It does not panic; and if it did, what it leaves behind is made anew. What is left to do is done here: the
             // thread goes last where cores are few, and the end waits for it.
-            if let Ok(mut work) = thread.join() {
+            if let Ok(mut work) = thread.join()
+                && self.has_news.get()
+            {
                 work.finish();
             }
         }
@@ -402,7 +408,7 @@ impl Index {
             let mut insert =
                 self.conn.prepare_cached("INSERT INTO found(rowid, room, text) VALUES(?1, ?2, ?3)")?;
             for (id, room, text) in &news.texts {
-                insert.execute(params![id, format!("r{room}"), text])?;
+                insert.execute(params![id, format!("r{room}"), indexed(text)])?;
             }
         }
         if !news.stale.is_empty() {
@@ -434,8 +440,8 @@ impl Index {
 struct News {
     /// Posts whose words are to go.
     stale: Vec<i64>,
-    /// Post, room and tokens that come.
-    texts: Vec<(i64, i64, String)>,
+    /// Post, room and text that come; folded only when nobody reads the history any more.
+    texts: Vec<(i64, i64, Box<str>)>,
     /// Where the index stands then.
     position: i64,
     reindexed: i64,
@@ -504,7 +510,7 @@ impl News {
     fn add(&mut self, stored: Stored) {
         let Record { post, is_deleted, .. } = stored.record;
         if !is_deleted {
-            self.texts.push((stored.id, stored.room, indexed(&post.text)));
+            self.texts.push((stored.id, stored.room, post.text));
         }
     }
 }
