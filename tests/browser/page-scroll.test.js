@@ -28,6 +28,19 @@ async function wheel(page, by) {
   await isAtRest(page);
 }
 
+test('older messages come as one scrolls back, each once and in order', async () => {
+  chat = await Chat.start(browser, { lines: lines('general', 120) });
+  const page = await chat.guest('Reader');
+  const said = Array.from({ length: 120 }, (_, i) => `line ${i + 1}`);
+  await sees(page, ...said.slice(-50));
+  await page.getByRole('button', { name: 'Older messages' }).click();
+  await sees(page, ...said.slice(-100));
+  await page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
+  await sees(page, ...said);
+  assert.ok(await page.getByRole('button', { name: 'Older messages' }).isHidden());
+  noComplaints(page);
+});
+
 test('scrolling back with the wheel keeps the line that is read, over many pages of history', async () => {
   chat = await Chat.start(browser, { lines: lines('general', 400) });
   const page = await chat.guest('Reader');
