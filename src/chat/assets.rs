@@ -96,3 +96,22 @@ impl Asset {
         if is_known { response } else { response.field("Content-Type", self.content_type) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Assets;
+
+    #[test]
+    fn every_file_of_the_page_is_served_once() {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/chat/page");
+        let names =
+            std::fs::read_dir(directory).expect("the page").map(|entry| entry.expect("a file").file_name());
+        let mut files: Vec<String> = names
+            .map(|name| format!("/{}", name.into_string().expect("a plain name")).replace("/index.html", "/"))
+            .collect();
+        let mut served: Vec<String> = Assets::new().0.iter().map(|asset| asset.path.to_owned()).collect();
+        files.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(files, served);
+    }
+}

@@ -162,25 +162,6 @@ test('S13: the newest message is at the bottom and in view, and who reads furthe
   noComplaints(page);
 });
 
-test('older messages come as one scrolls back, each once and in order', async () => {
-  const ada = await tab('Ada');
-  const said = Array.from({ length: 120 }, (_, i) => `line ${i}`);
-  for (const [i, line] of said.entries()) {
-    await say(ada, line);
-    // Slower than the limit of a person.
-    if (i % 30 === 29) await sees(ada, ...said.slice(0, i + 1));
-  }
-  await sees(ada, ...said);
-  const ben = await tab('Ben');
-  await sees(ben, ...said.slice(-50));
-  await ben.getByRole('button', { name: 'Older messages' }).click();
-  await sees(ben, ...said.slice(-100));
-  await ben.locator('#log').evaluate((log) => { log.scrollTop = 0; });
-  await sees(ben, ...said);
-  assert.ok(await ben.getByRole('button', { name: 'Older messages' }).isHidden());
-  noComplaints(ada, ben);
-});
-
 test('S45: rooms are apart, and what is unread is counted', async () => {
   const [ada, ben] = [await tab('Ada'), await tab('Ben')];
   await enter(ada, 'garden');

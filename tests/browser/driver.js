@@ -1,19 +1,26 @@
 // The chat page in hand: a server, tabs of different people, and what one does and sees there.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
-import { complaintsOf, freePort, Server, until } from './harness.js';
+import { complaintsOf, environment, freePort, Server, until } from './harness.js';
 
 export const WIDE = { width: 1280, height: 800 };
 export const PHONE = { width: 390, height: 844 };
 const BINARY = process.env.SWITCHBOARD_BIN;
 const API_TOKEN = 'the-token-of-the-operator-0123456789';
+
+/** Runs a command of the server to its end; returns what it printed, and shows what it said if it failed. */
+function run(args, input = '') {
+  const { status, stdout, stderr } = spawnSync(BINARY, args, { env: environment, input, encoding: 'utf8' });
+  assert.equal(status, 0, `${args.join(' ')}: ${stderr}`);
+  return stdout;
+}
 
 /** A server of the chat, and the tabs that are open on it. */
 export class Chat {
@@ -27,11 +34,10 @@ export class Chat {
     chat.#browser = browser;
     chat.port = await freePort();
     chat.url = `http://127.0.0.1:${chat.port}/`;
-    writeFileSync(join(chat.directory, 'key'), 'a secret of more than thirty-two bytes');
-    writeFileSync(join(chat.directory, 'api'), `${API_TOKEN}\n`);
-    for (const file of ['key', 'api']) execFileSync('chmod', ['600', join(chat.directory, file)]);
+    writeFileSync(join(chat.directory, 'key'), 'a secret of more than thirty-two bytes', { mode: 0o600 });
+    writeFileSync(join(chat.directory, 'api'), `${API_TOKEN}\n`, { mode: 0o600 });
     const data = join(chat.directory, 'data');
-    if (lines.length > 0) execFileSync(BINARY, ['import', '--data', data], { input: lines.map((line) => `${JSON.stringify(line)}\n`).join('') });
+    if (lines.length > 0) run(['import', '--data', data], lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
     const history = isKept || lines.length > 0 ? ['--data', data] : ['--ephemeral'];
     chat.server = new Server(BINARY, ['serve', '--listen', `127.0.0.1:${chat.port}`, ...history,
       '--token-key', join(chat.directory, 'key'), '--api-token-file', join(chat.directory, 'api'), ...args], chat.port);
@@ -47,7 +53,7 @@ export class Chat {
   }
 
   token(user, ...args) {
-    return execFileSync(BINARY, ['token', 'mint', '--key', join(this.directory, 'key'), '--user', user, ...args]).toString().trim();
+    return run(['token', 'mint', '--key', join(this.directory, 'key'), '--user', user, ...args]).trim();
   }
 
   async context(options = {}) {
@@ -190,6 +196,20 @@ export async function openMenu(page, text) {
   await item.hover();
   await item.locator('summary').click();
   return page.locator('.menu');
+}
+
+/** Waits until the log has stood still for some frames. */
+export const isAtRest = (page) => page.locator('#log').evaluate(standsStill);
+
+/** Runs in a page, with its log. */
+export async function standsStill(log) {
+  const at = () => `${log.scrollTop} ${log.scrollHeight}`;
+  let [before, frames] = [at(), 0];
+  while (frames < 3) {
+    await new Promise(requestAnimationFrame);
+    frames = at() === before ? frames + 1 : 0;
+    before = at();
+  }
 }
 
 /** Lines for `import`, the oldest first. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
 import puppeteer from 'puppeteer-core';
-import { Chat, lines } from './driver.js';
+import { Chat, lines, standsStill } from './driver.js';
 import { until } from './harness.js';
 
 let browser;
@@ -51,7 +51,7 @@ test('Firefox: scrolling back keeps the line that is read', async () => {
   let lowest = await eye();
   for (let i = 0; i < 400 && lowest > 1; i += 1) {
     await page.mouse.wheel({ deltaY: -300 });
-    await new Promise((done) => { setTimeout(done, 40); });
+    await page.$eval('#log', standsStill);
     const number = await eye();
     assert.ok(number <= lowest && number >= lowest - 14, `from line ${lowest} to line ${number}`);
     lowest = number;

@@ -18,6 +18,9 @@ const running = new Set();
 process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 process.once('SIGTERM', () => process.exit(1));
 
+/** What programs under test get: nothing that is meant for the tests, and no settings of whoever runs them. */
+export const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SWITCHBOARD_')));
+
 export const screenshots = process.env.SWITCHBOARD_SCREENSHOTS;
 
 export function launchBrowser() {
@@ -48,7 +51,7 @@ export class Server {
 
   async start() {
     await this.#portIsFree();
-    const child = spawn(this.command, this.args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.command, this.args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     this.output = '';
     running.add(child.on('exit', () => running.delete(child)));

@@ -38,8 +38,9 @@ for (const isKept of [false, true]) {
     await shows(fresh, () => badge(fresh, '@Ada'), []);
     await say(fresh, 'three');
     await sees(ada, 'one', 'two', 'three');
-    // What was read is read in the next browser, too.
-    await fresh.waitForTimeout(1_500);
+    // What was read is read in the next browser, too, once the server has been told.
+    const client = await chat.client({ token: chat.token('Ben') });
+    await until(async () => (await client.say({ type: 'conversations' })).conversations[0].read === 3, () => 'not told of what was read');
     const later = await chat.signedIn('Ben');
     await shows(later, () => roomNames(later), ['# general', '@Ada']);
     await shows(later, () => badge(later, '@Ada'), []);

@@ -5,7 +5,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
-import { bodies, Chat, enter, field, lines, message, noComplaints, openMenu, PHONE, say, sees, titled, WIDE } from './driver.js';
+import { bodies, Chat, enter, field, isAtRest, lines, message, noComplaints, openMenu, PHONE, say, sees, titled, WIDE } from './driver.js';
 import { launchBrowser, screenshots, until } from './harness.js';
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -121,7 +121,7 @@ for (const [device, options] of [['desktop', { viewport: WIDE }], ['phone', ON_A
     for (const text of ['mine 7', 'mine 3', 'long and', 'x']) {
       const item = page.locator('#messages .message').filter({ has: page.locator('.body', { hasText: text }) }).first();
       await item.scrollIntoViewIfNeeded();
-      await page.waitForTimeout(150);
+      await isAtRest(page);
       await item.locator('summary').click({ force: true });
       await page.locator('.menu').waitFor();
       assert.ok(await isInReach(page, page.locator('.menu button')), `a button of the menu of ${text} is out of reach`);

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { bodies, Chat, enter, field, lines, noComplaints, openMenu, say, sees, titled } from './driver.js';
+import { bodies, Chat, enter, field, isAtRest, lines, noComplaints, openMenu, say, sees, titled } from './driver.js';
 import { launchBrowser, until } from './harness.js';
 
 let browser;
@@ -25,32 +25,42 @@ async function wheel(page, by) {
   const box = await page.locator('#log').boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
   await page.mouse.wheel(0, by);
+  await isAtRest(page);
 }
 
-test('scrolling back with the wheel keeps the line that is read, over many pages of history', async () => {
-  chat = await Chat.start(browser, { lines: lines('general', 500) });
+test('older messages come as one scrolls back, each once and in order', async () => {
+  chat = await Chat.start(browser, { lines: lines('general', 120) });
   const page = await chat.guest('Reader');
-  await until(async () => (await bodies(page)).at(-1) === 'line 500', () => 'no history');
-  const scrollTop = () => page.locator('#log').evaluate((log) => log.scrollTop);
+  const said = Array.from({ length: 120 }, (_, i) => `line ${i + 1}`);
+  await sees(page, ...said.slice(-50));
+  await page.getByRole('button', { name: 'Older messages' }).click();
+  await sees(page, ...said.slice(-100));
+  await page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
+  await sees(page, ...said);
+  assert.ok(await page.getByRole('button', { name: 'Older messages' }).isHidden());
+  noComplaints(page);
+});
+
+test('scrolling back with the wheel keeps the line that is read, over many pages of history', async () => {
+  chat = await Chat.start(browser, { lines: lines('general', 400) });
+  const page = await chat.guest('Reader');
+  await until(async () => (await bodies(page)).at(-1) === 'line 400', () => 'no history');
   let lowest = Number((await eye(page)).text.slice(5));
   for (let i = 0; i < 400 && lowest > 1; i += 1) {
     await wheel(page, -300);
-    await page.waitForTimeout(30);
     const number = Number((await eye(page)).text.slice(5));
     assert.ok(number <= lowest && number >= lowest - 12, `from line ${lowest} to line ${number}`);
     lowest = number;
-    if ((await scrollTop()) === 0) await page.waitForTimeout(100);
   }
   assert.equal(lowest, 1);
   // And forward again, to the newest.
   for (let i = 0; i < 500 && !(await atBottom(page)); i += 1) {
     await wheel(page, 400);
-    await page.waitForTimeout(20);
     const number = Number((await eye(page)).text.slice(5));
     assert.ok(number >= lowest && number <= lowest + 14, `from line ${lowest} to line ${number}`);
     lowest = number;
   }
-  assert.equal((await bodies(page)).at(-1), 'line 500');
+  assert.equal((await bodies(page)).at(-1), 'line 400');
   noComplaints(page);
 });
 
@@ -59,7 +69,6 @@ test('what is read stays in place while messages come, change and are reacted to
   const page = await chat.guest('Reader');
   await until(async () => (await bodies(page)).at(-1) === 'line 300', () => 'no history');
   await wheel(page, -1500);
-  await page.waitForTimeout(300);
   const before = await eye(page);
   const ben = await chat.client({ user: 'Ben' });
   await ben.say({ type: 'join', room: 'general' });
@@ -68,7 +77,8 @@ test('what is read stays in place while messages come, change and are reacted to
   const number = Number(before.text.slice(5));
   for (const seq of [number - 3, number + 3]) await ben.say({ type: 'react', room: 'general', seq: seq - (seq % 2), emoji: '🎉' });
   await page.getByRole('button', { name: 'New messages' }).waitFor();
-  await page.waitForTimeout(300);
+  await until(async () => (await page.locator('#messages .chip').count()) === 2, () => 'no reactions');
+  await isAtRest(page);
   assert.deepEqual(await eye(page), before);
   await page.getByRole('button', { name: 'New messages' }).click();
   await until(async () => (await bodies(page)).at(-1) === 'new 119', () => 'not at the newest');
@@ -83,7 +93,7 @@ test('Home and End, and the top edge itself, keep the line, too', async () => {
   await page.locator('#log').focus();
   await page.keyboard.press('Home');
   await until(async () => (await bodies(page)).includes('line 101'), () => 'nothing older came');
-  await page.waitForTimeout(200);
+  await isAtRest(page);
   assert.notEqual((await eye(page)).text, 'line 200');
   assert.equal(await atBottom(page), false);
   await page.keyboard.press('End');

@@ -8,6 +8,7 @@
 # LOADGEN_BIN              the load generator; default: loadgen beside the server binary
 # SWITCHBOARD_EXAMPLES     the directory of the built examples; default: examples/ beside the binary
 # SWITCHBOARD_SCREENSHOTS  a directory for screenshots; none are taken without it
+# JOBS                     files of tests that run at a time; default: one per processor, at most 4
 # CHROMIUM                 the browser; default /usr/bin/chromium
 # FIREFOX                  the other browser; default /usr/bin/firefox-esr
 # NGINX                    the reverse proxy; default /usr/sbin/nginx
@@ -29,6 +30,8 @@ SWITCHBOARD_BIN=$(absolute "$SWITCHBOARD_BIN")
 SWITCHBOARD_EXAMPLES=$(absolute "${SWITCHBOARD_EXAMPLES:-$(dirname "$SWITCHBOARD_BIN")/examples}")
 LOADGEN_BIN=$(absolute "${LOADGEN_BIN:-$(dirname "$SWITCHBOARD_BIN")/loadgen}")
 export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES LOADGEN_BIN
+JOBS=${JOBS:-$(nproc)}
+[ "$JOBS" -le 4 ] || JOBS=4
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium} FIREFOX=${FIREFOX:-/usr/bin/firefox-esr} NGINX=${NGINX:-/usr/sbin/nginx}
 if [ -n "${SWITCHBOARD_SCREENSHOTS:-}" ]; then
   mkdir -p "$SWITCHBOARD_SCREENSHOTS"
@@ -60,4 +63,4 @@ need NGINX "$NGINX" nginx-light
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 npm ci --no-audit --no-fund --loglevel=error || stop "npm ci failed; it needs the npm registry"
-exec node --test --test-reporter=spec --test-concurrency=1 --test-timeout=900000 ./*.test.js
+exec node --test --test-reporter=spec --test-concurrency="$JOBS" --test-timeout=900000 ./*.test.js
