@@ -129,8 +129,12 @@ fn for_each_token<'a>(folded: &'a str, mut found: impl FnMut(&'a str)) {
     });
 }
 
-/// The tokens of a text with blanks between them, for an index that splits there and nowhere else.
-pub(crate) fn indexed(text: &str) -> String {
+/// The tokens of a text with blanks between them, for an index that splits ASCII text at what is no letter and no digit, folds
+/// its case, and splits nowhere else.
+pub(crate) fn indexed(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
     let folded = fold(text);
     let mut tokens = String::with_capacity(folded.len() + folded.len() / 8);
     for_each_token(&folded, |token| {
@@ -139,7 +143,7 @@ pub(crate) fn indexed(text: &str) -> String {
         }
         tokens.push_str(token);
     });
-    tokens
+    Cow::Owned(tokens)
 }
 
 /// A word that is looked for: tokens that follow each other.
