@@ -16,6 +16,8 @@ macro_rules! notices {
             $(#[$doc])*
             #[derive(Debug, Serialize)]
             #[serde(tag = "type", rename = $kind)]
+            #[expect(clippy::allow_attributes, reason = "not every notice needs it")]
+            #[allow(clippy::struct_field_names, reason = "the names are the protocol's")]
             pub(super) struct $name<'a> { $($(#[$serde])* pub(super) $field: $type),* }
         )*
     };

@@ -12,7 +12,7 @@ use super::row::{Head, Walk};
 use super::{Pair, PairPlace};
 
 /// Conversations of one user that are looked at in one question. Of a user who has more, the others are not listed.
-pub(super) const MAX_PAIRS: usize = 10_000;
+pub(super) const MAX_PAIRS: u32 = 10_000;
 /// Messages that are looked at for the names of those who wrote them.
 const WRITERS_AMONG: usize = 16;
 
@@ -68,7 +68,7 @@ fn candidates(
          ) r JOIN heads h ON h.room = r.id",
     )?;
     let bounds = (format!("@{user}\n"), format!("@{user}\x0b"));
-    let mut rows = select.query((&bounds.0, &bounds.1, user, MAX_PAIRS as i64))?;
+    let mut rows = select.query((&bounds.0, &bounds.1, user, MAX_PAIRS))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
