@@ -160,12 +160,17 @@ fn a_search_whose_assertion_breaks_exits_as_any_run_does() {
     let server = Honest::start(Echo);
     let url = format!("ws://{}/", server.address);
     let search = |assertion: &str| {
-        let words = ["search", "echo", &url, "--connections", "1", "--warmup", "0s", "--duration", "200ms"];
-        let more = ["--from", "20", "--to", "20", "--until", "lost==0", "--assert", assertion];
-        loadgen(&[&words[..], &more[..]].concat()).status.code()
+        let words = ["search", "echo", &url, "--connections", "1", "--warmup", "0s", "--duration", "300ms"];
+        let more = ["--from", "50", "--to", "50", "--until", "lost==0", "--assert", assertion];
+        // On a busy machine a rate may not be reached; then there is no report to be judged.
+        (0..20).find_map(|_| {
+            let output = loadgen(&[&words[..], &more[..]].concat());
+            let is_confirmed = String::from_utf8_lossy(&output.stdout).contains("confirmed by a second run");
+            is_confirmed.then(|| output.status.code())
+        })
     };
-    assert_eq!(search("lost==0"), Some(0));
-    assert_eq!(search("p50<1ns"), Some(3));
+    assert_eq!(search("lost==0"), Some(Some(0)));
+    assert_eq!(search("p50<1ns"), Some(Some(3)));
 }
 
 #[test]
