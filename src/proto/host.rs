@@ -1,7 +1,7 @@
 //! Which hosts a server answers for: against DNS rebinding, by which a page of a stranger reaches a server under the stranger's
 //! own name.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::authority::Authority;
 
@@ -79,7 +79,7 @@ impl HostPolicy {
 impl Pattern {
     fn parse(text: &str) -> Option<Self> {
         let bracketed;
-        let text = if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        let text = if text.parse::<Ipv6Addr>().is_ok() {
             bracketed = format!("[{text}]");
             &bracketed
         } else {
@@ -118,9 +118,10 @@ impl Pattern {
 pub fn is_loopback_authority(authority: &str) -> bool {
     let Some(authority) = Authority::parse(authority) else { return false };
     let host = authority.canonical_host();
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')?.parse::<Ipv6Addr>().ok());
     host == "localhost"
         || host.ends_with(".localhost")
-        || host == "[::1]"
+        || v6.is_some_and(|address| address.to_canonical().is_loopback())
         || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
@@ -210,6 +211,7 @@ mod tests {
             "127.0.0.1:8080",
             "127.9.9.9",
             "[::1]",
+            "[::ffff:127.0.0.1]:80",
         ] {
             assert!(is_loopback_authority(good), "{good}");
         }

@@ -228,3 +228,56 @@ fn lc_12_two_floods_starve_nobody() {
     });
     assert_below("the slowest echo", slowest, secs(1));
 }
+
+/// The next notice of a chat of this type.
+#[track_caller]
+fn notice(client: &mut Client, kind: &str) -> String {
+    loop {
+        let said = String::from_utf8(client.message().payload).unwrap();
+        if said.starts_with(&format!("{{\"type\":\"{kind}\"")) {
+            return said;
+        }
+    }
+}
+
+#[track_caller]
+fn guest(server: &Server, name: &str) -> Client {
+    let (mut client, _) = Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n");
+    client.send(&text(&format!(r#"{{"type":"hello","user":"{name}"}}"#)));
+    notice(&mut client, "welcome");
+    client.send(&text(r#"{"type":"join","room":"r","history":1}"#));
+    notice(&mut client, "joined");
+    client
+}
+
+#[test]
+fn rx_14_one_write_of_expensive_commands_holds_one_answer_and_delays_nobody() {
+    let mut server = Launch::serve().args(&["--posts-per-second", "0"]).start();
+    let mut ada = guest(&server, "Ada");
+    // Each octet of it is six in JSON.
+    let long = "\\u0001".repeat(4095);
+    for _ in 0..100 {
+        ada.send(&text(&format!(r#"{{"type":"post","room":"r","text":"{long}a"}}"#)));
+        notice(&mut ada, "ack");
+    }
+    let (mut greedy, mut other) = (guest(&server, "Eve"), guest(&server, "Bob"));
+    let rss = server.rss_kib();
+    greedy.send(&text(r#"{"type":"history","room":"r","limit":100}"#).repeat(380));
+    for _ in 0..20 {
+        other.send(&text(r#"{"type":"who","room":"r"}"#));
+        notice(&mut other, "members");
+        std::thread::sleep(millis(10));
+    }
+    assert_below("growth in KiB", server.rss_kib().saturating_sub(rss), 16 * 1024);
+    // It is closed for nothing: each command is answered, with what it asked for or with the limit of its rate.
+    let (mut answers, mut refused) = (0, 0);
+    while answers + refused < 380 {
+        let said = String::from_utf8(greedy.message().payload).unwrap();
+        answers += usize::from(said.starts_with(r#"{"type":"history""#));
+        let is_refusal = said.starts_with(r#"{"type":"error""#);
+        assert!(!is_refusal || said.contains(r#""code":"rate_limited""#), "{said}");
+        refused += usize::from(is_refusal);
+    }
+    assert!(answers > 0);
+    server.assert_alive();
+}
