@@ -114,19 +114,17 @@ fn cp_02_events_do_not_add_to_the_budget() {
 /// behind each.
 fn final_blocks(blocks: usize) -> Vec<u8> {
     let block = [&[0x01, 27, 0, !27, 0xFF][..], &[b'x'; 27]].concat();
-    let mut payload = block.repeat(blocks);
-    // RFC 7692 7.2.3.4: an empty block, of which the tail is left out.
-    payload.push(0);
-    let mut frame = vec![0xC2, 0xFE];
-    frame.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend(payload);
-    frame
+    compressed(block.repeat(blocks))
 }
 
 /// Blocks that bring nothing: each octet costs, whatever comes out.
 fn empty_blocks(count: usize) -> Vec<u8> {
-    let mut payload = [0, 0, 0, 0xFF, 0xFF].repeat(count);
+    compressed([0, 0, 0, 0xFF, 0xFF].repeat(count))
+}
+
+/// A message of these blocks, with a masking-key of zeros.
+fn compressed(mut payload: Vec<u8>) -> Vec<u8> {
+    // RFC 7692 7.2.3.4: an empty block, of which the tail is left out.
     payload.push(0);
     let mut frame = vec![0xC2, 0xFE];
     frame.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());

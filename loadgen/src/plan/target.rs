@@ -67,7 +67,7 @@ const SECRET_NAMES: [&str; 13] = [
     "code",
     "sid",
 ];
-/// A value of at least so many characters may be a secret, whatever its name.
+/// A value of at least N characters may be a secret, whatever its name.
 const SECRET_LEN: usize = 16;
 
 /// The URL as it may stand in reports that go from hand to hand: what may be a secret is left out.

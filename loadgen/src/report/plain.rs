@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What a server said is cut behind so many characters.
+/// Characters of a server's text that are kept; the rest is cut off.
 pub(crate) const MAX_CHARS: usize = 200;
 
 /// A text that a server may have chosen. Control characters, which a terminal obeys, and those that turn the direction of a line are
