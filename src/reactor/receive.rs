@@ -73,9 +73,19 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Takes the input of a connection that may be open. When much is queued it is written in between; when it cannot be
     /// written, or too much came of this input already, the rest is kept for a later tick.
     pub(super) fn input(&mut self, conn: ConnId, octets: &mut [u8]) {
+        self.limit_input(conn);
         let left = frames(&mut self.app, &mut self.core, conn, octets);
         if !left.is_empty() {
             self.go_on(conn, left);
+        }
+    }
+
+    /// Counts what waits for a connection among what its input may queue: both together are at most `high_water` and one answer.
+    fn limit_input(&mut self, conn: ConnId) {
+        let waiting = self.core.entry(conn).map_or(0, |entry| entry.backlog_len());
+        if waiting > 0 {
+            let room = self.core.config.high_water.saturating_sub(waiting).max(1);
+            self.core.input_until = self.core.input_until.min(room);
         }
     }
 
@@ -91,6 +101,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             if round == INPUT_ROUNDS || entry.backlog_len() > high_water {
                 return self.core.hold(conn.index, octets);
             }
+            self.limit_input(conn);
             octets = frames(&mut self.app, &mut self.core, conn, octets);
             if octets.is_empty() {
                 return;
