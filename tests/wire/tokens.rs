@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::ops::{Scratch, run};
-use crate::support::{CLOSE, Client, Launch, Server, secs, text, wait_until};
+use crate::ops::run;
+use crate::support::{CLOSE, Client, Launch, Scratch, Server, secs, text, wait_until};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef\n";
 
