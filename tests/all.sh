@@ -161,7 +161,7 @@ rivals() {
   "$CARGO_TARGET_DIR/release/rivals" instructions --ours "$ours" --servers switchboard,floor
 }
 
-# Ten minutes at 10,000 connections that come and go: memory stays flat, and no descriptor is lost.
+# PR-12: ten minutes at 10,000 connections that come and go: memory stays flat, and no descriptor is lost.
 soak() {
   local manifest=benches/rivals/Cargo.toml
   cargo build --release --bin switchboard

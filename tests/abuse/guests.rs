@@ -1,4 +1,4 @@
-//! RX-14, RX-15, AU-01, AU-02, CP-02 and FR-07 on the binary: what one guest can make the chat hold, do and show.
+//! AM-01, AM-02, AU-01, AU-02, CP-02 and MS-03 on the binary: what one guest can make the chat hold, do and show.
 
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ fn guest(server: &Server, name: &str) -> Client {
 }
 
 #[test]
-fn rx_14_one_write_of_expensive_commands_holds_one_answer_and_delays_nobody() {
+fn am_01_one_write_of_expensive_commands_holds_one_answer_and_delays_nobody() {
     let mut server = Launch::serve().args(&["--posts-per-second", "0"]).start();
     let mut ada = guest(&server, "Ada");
     // Each octet of it is six in JSON.
@@ -84,7 +84,7 @@ fn fill(client: &mut Client, room: &str, count: usize, words: &str) {
 }
 
 #[test]
-fn rx_14_one_who_resumes_eight_full_rooms_and_reads_is_not_cut_off() {
+fn am_01_one_who_resumes_eight_full_rooms_and_reads_is_not_cut_off() {
     let mut server = Launch::serve().args(&["--posts-per-second", "0"]).start();
     let mut ada = guest(&server, "Ada");
     let rooms: Vec<String> = (0..8).map(|room| format!("r{room}")).collect();
@@ -112,7 +112,7 @@ fn rx_14_one_who_resumes_eight_full_rooms_and_reads_is_not_cut_off() {
 }
 
 #[test]
-fn rx_15_searches_in_memory_let_others_in_between() {
+fn am_02_searches_in_memory_let_others_in_between() {
     let mut server = Launch::serve().args(&["--posts-per-second", "0"]).start();
     let mut ada = guest(&server, "Ada");
     fill(&mut ada, "r", 1000, &"needle ".repeat(550));
@@ -183,7 +183,7 @@ fn au_01_the_subprotocol_json_asks_for_the_token_that_the_other_one_asks_for() {
 }
 
 #[test]
-fn rx_15_logins_of_those_who_left_leave_nothing_behind() {
+fn am_02_logins_of_those_who_left_leave_nothing_behind() {
     let (server, key) = strict();
     let token = mint(&key, &["--user", "Ada", "--expires", "1h"]);
     let hello = text(&json!({"type": "hello", "token": token}).to_string());
@@ -248,7 +248,7 @@ fn cp_02_final_blocks_cost_their_sender_and_nobody_else() {
 }
 
 #[test]
-fn fr_07_a_million_empty_fragments_are_no_message() {
+fn ms_03_a_million_empty_fragments_are_no_message() {
     let server = Launch::echo().start();
     let mut client = Client::open(server.addr);
     let mut flood = frame(TEXT, b"");

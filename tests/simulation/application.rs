@@ -91,7 +91,7 @@ impl App {
         }
     }
 
-    /// RX-14: what waits for a connection after a tick in which it commanded is `high_water` and one answer, besides what
+    /// AM-01: what waits for a connection after a tick in which it commanded is `high_water` and one answer, besides what
     /// others sent to it.
     fn check_queues<C: Context>(&mut self, ctx: &mut C) {
         let foreign = std::mem::take(&mut self.foreign);

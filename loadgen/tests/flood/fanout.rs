@@ -95,7 +95,7 @@ fn a_publisher_that_hears_itself_where_it_should_not_is_named() {
 }
 
 #[test]
-fn each_lie_of_a_relay_is_named() {
+fn lg_01_each_lie_of_a_relay_is_named() {
     let options = "--messages 10 --pipeline 4";
     let dropped =
         relayed(

@@ -24,7 +24,7 @@ const DEFAULT_PORT: u16 = 8080;
 
 /// A WebSocket server on a single-threaded event loop, and the chat that stands on it.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "switchboard", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
