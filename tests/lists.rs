@@ -1,5 +1,5 @@
-//! The lists that the names of tests refer to: an id of a test has a row in `docs/attacks.md` or `docs/behaviours.md`, and a
-//! row has a test.
+//! The lists that the names of tests refer to: an id of a test has an entry in `docs/attacks.md` or
+//! `docs/behaviours.md`, and an entry has a test.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what is wrong by panicking")]
 
@@ -96,15 +96,14 @@ fn collect(path: &Path, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The rows of both lists: each with the ids that it stands for.
+/// The entries of both lists, `- **HS-01** …`: each with the ids that it is about.
 fn rows() -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for page in ["docs/attacks.md", "docs/behaviours.md"] {
         let text = fs::read_to_string(root().join(page)).unwrap();
         for line in text.lines() {
-            let Some((first, _)) = line.strip_prefix("| ").and_then(|line| line.split_once(" |")) else {
-                continue;
-            };
+            let entry = line.strip_prefix("- **").and_then(|line| line.split_once("**"));
+            let Some((first, _)) = entry else { continue };
             let ids = match first.split_once('–') {
                 Some((from, to)) => range(from, to),
                 None => ids_of_title(first),
