@@ -141,10 +141,10 @@ fn every_metric_is_explained_and_everything_explained_is_there() {
         }
     }
     assert!(shown.len() > 30, "{shown:?}");
-    // `_users` in a row that begins with `switchboard_chat_sessions` is `switchboard_chat_users`.
+    // `_users` in an entry that begins with `switchboard_chat_sessions` is `switchboard_chat_users`.
     let mut explained: Vec<String> = Vec::new();
     for name in
-        page.lines().filter_map(|line| line.strip_prefix("| `").map(|line| line.split(" | ").next().unwrap()))
+        page.lines().filter_map(|line| line.strip_prefix("- `").map(|line| line.split(": ").next().unwrap()))
     {
         for part in name.split("`, `") {
             let part = part.trim_end_matches('`');
