@@ -1,13 +1,12 @@
 //! Who may come in, by the address that they come from.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::Config;
+use crate::app::{AddressPrefix, Bucket, Rate};
 use crate::proto::Millis;
 
-/// What a second of connections may be ahead of an even flow, in microseconds.
-const BURST_US: u64 = 1_000_000;
 /// Addresses without a connection that are remembered before those with nothing to remember are forgotten.
 const MAX_IDLE: usize = 1024;
 
@@ -20,51 +19,31 @@ pub(super) enum Refusal {
     Hurried,
 }
 
-/// Lets so many pass in a second, evenly or all at its beginning (GCRA).
-#[derive(Debug, Clone, Copy, Default)]
-struct Rate {
-    /// When the next one would come if they came evenly, in microseconds.
-    next_us: u64,
-}
-
-impl Rate {
-    /// Whether there is room for another one; `per_second` 0: always.
-    fn admits(self, per_second: u32, now_us: u64) -> bool {
-        per_second == 0 || self.next_us.max(now_us) + 1_000_000 / u64::from(per_second) <= now_us + BURST_US
-    }
-
-    fn take(&mut self, per_second: u32, now_us: u64) {
-        if per_second > 0 {
-            self.next_us = self.next_us.max(now_us) + 1_000_000 / u64::from(per_second);
-        }
-    }
-}
-
-/// What is known of one address, or of one /64 of IPv6, which is what one customer has.
+/// What is known of one address.
 #[derive(Debug, Default)]
 struct Address {
     connections: usize,
-    rate: Rate,
+    rate: Bucket,
 }
 
 /// Counts connections by address. Without limits it remembers nothing.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
-    addresses: BTreeMap<u64, Address>,
+    addresses: BTreeMap<AddressPrefix, Address>,
     idle: usize,
-    rate: Rate,
+    rate: Bucket,
 }
 
 impl Admission {
     /// A connection came. One that is let in is counted until [`Self::left`].
     pub(super) fn arrived(&mut self, config: &Config, peer: SocketAddr, now: Millis) -> Option<Refusal> {
-        let now_us = now * 1000;
-        if !self.rate.admits(config.max_new_per_second, now_us) {
+        let from_all = per_second(config.max_new_per_second);
+        if self.rate.wait_ms(from_all, now) > 0 {
             return Some(Refusal::Hurried);
         }
         if is_per_address(config) {
-            let per_second = config.max_new_per_second_per_address;
-            let address = self.addresses.entry(key(peer)).or_insert_with(|| {
+            let from_one = per_second(config.max_new_per_second_per_address);
+            let address = self.addresses.entry(peer.ip().into()).or_insert_with(|| {
                 self.idle += 1;
                 Address::default()
             });
@@ -73,25 +52,24 @@ impl Admission {
             {
                 return Some(Refusal::Crowded);
             }
-            if !address.rate.admits(per_second, now_us) {
+            if !address.rate.try_take(from_one, now) {
                 return Some(Refusal::Hurried);
             }
             self.idle -= usize::from(address.connections == 0);
             address.connections += 1;
-            address.rate.take(per_second, now_us);
         }
-        self.rate.take(config.max_new_per_second, now_us);
+        self.rate.take(from_all, now);
         None
     }
 
     /// A connection that was let in is gone.
     pub(super) fn left(&mut self, peer: SocketAddr, now: Millis) {
-        if let Some(address) = self.addresses.get_mut(&key(peer)) {
+        if let Some(address) = self.addresses.get_mut(&peer.ip().into()) {
             address.connections -= 1;
             self.idle += usize::from(address.connections == 0);
         }
         if self.idle > MAX_IDLE.max(self.addresses.len() / 2) {
-            self.addresses.retain(|_, address| address.connections > 0 || address.rate.next_us > now * 1000);
+            self.addresses.retain(|_, address| address.connections > 0 || !address.rate.is_full(now));
             self.idle = self.addresses.values().filter(|address| address.connections == 0).count();
         }
     }
@@ -102,16 +80,15 @@ pub(super) fn is_per_address(config: &Config) -> bool {
     config.max_connections_per_address > 0 || config.max_new_per_second_per_address > 0
 }
 
-/// An IPv4 address, or the first half of an IPv6 address; `::ffff:a.b.c.d` is the former.
-fn key(peer: SocketAddr) -> u64 {
-    match peer.ip().to_canonical() {
-        IpAddr::V4(ip) => u64::from(u32::from(ip)),
-        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64 | 1 << 63,
-    }
+/// So many in a second, evenly or all at once.
+fn per_second(per_second: u32) -> Rate {
+    Rate { per_second, burst: per_second }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn from(ip: &str) -> SocketAddr {

@@ -297,7 +297,7 @@ impl Core {
             let reason = entry.local_reason.take().map_or(reason, |reason| *reason);
             let silent_ms = connection.silent_ms(self.now.monotonic_ms);
             self.open -= 1;
-            self.stats.closes.count(&reason);
+            self.stats.closes.count(reason.kind());
             let peer = self.peers.address(index);
             self.closed.push((conn, Closed { reason, peer, silent_ms, queued }));
         }

@@ -7,7 +7,9 @@ use super::admission::Refusal;
 use super::core::Core;
 use super::entry::{Awaited, Ending, HttpPhase, Phase};
 use super::{Reactor, Socket};
-use crate::app::{Acceptance, Application, CloseReason, ConnId, Entrance, Request, Response, Verdict};
+use crate::app::{
+    Acceptance, Application, CloseReason, ConnId, Entrance, Rejection, Request, Response, Verdict,
+};
 use crate::proto::handshake::{Upgrade, check_upgrade, wants_upgrade, write_accept};
 use crate::proto::head::{HeadScanner, RequestHead, with_request};
 use crate::proto::{Connection, HandshakeError};
@@ -93,7 +95,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             Ok(upgrade) => upgrade,
             Err(error) => {
                 self.core.stats.upgrades.invalid += 1;
-                self.app.on_refused(head, peer, error);
+                let reason = error.to_string();
+                let status = error.status();
+                self.app.on_turned_away(&Rejection { peer, status, reason: &reason, upgrade: Some(head) });
                 return self.refuse(index, &refusal(error), head.method == "HEAD");
             }
         };
@@ -145,7 +149,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             return None;
         };
         *count += 1;
-        self.app.on_rejected(peer, 503, text);
+        self.app.on_turned_away(&Rejection { peer, status: 503, reason: text, upgrade: None });
         Some(Response::text(503, text).field("Retry-After", "1"))
     }
 
@@ -188,7 +192,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let requests = &mut self.core.stats.requests;
         *if status == 408 { &mut requests.overdue } else { &mut requests.malformed } += 1;
         let reason = reason.to_string();
-        self.app.on_rejected(self.core.peers.address(index), status, &reason);
+        let peer = self.core.peers.address(index);
+        self.app.on_turned_away(&Rejection { peer, status, reason: &reason, upgrade: None });
         self.refuse(index, &Response::text(status, reason), false);
     }
 
@@ -203,7 +208,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             Refusal::Hurried => (&mut requests.hurried, "too many new connections; try again later"),
         };
         *count += 1;
-        self.app.on_rejected(self.core.peers.address(index), 503, reason);
+        let peer = self.core.peers.address(index);
+        self.app.on_turned_away(&Rejection { peer, status: 503, reason, upgrade: None });
         self.refuse(index, &Response::text(503, reason).field("Retry-After", "1"), false);
     }
 

@@ -274,7 +274,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     pub fn settle(&mut self) {
-        self.app.on_settle(&mut self.core);
+        self.app.on_tick_end(&mut self.core);
         self.flush();
         if self.core.rest > Rest::Nothing {
             self.settle_rest();
@@ -297,14 +297,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.core.break_off(index);
             }
             for (conn, closed) in std::mem::take(&mut self.core.closed) {
-                self.app.on_closed(&mut self.core, conn, &closed);
+                self.app.on_close(&mut self.core, conn, &closed);
             }
             for (conn, topic, dropped) in std::mem::take(&mut self.core.lagged) {
                 if self.core.entry(conn).is_some_and(|entry| matches!(entry.phase, Phase::Open(_))) {
                     self.app.on_lag(&mut self.core, conn, topic, dropped);
                 }
             }
-            self.app.on_settle(&mut self.core);
+            self.app.on_tick_end(&mut self.core);
             self.core.end_run();
             for index in std::mem::take(&mut self.core.ended) {
                 // What a callback or a failure queued is written first.

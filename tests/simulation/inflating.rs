@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use switchboard::app::{Acceptance, Application, CloseReason, ConnId, Context, Message, Request, Verdict};
+use switchboard::app::{
+    Acceptance, Application, CloseReason, Closed, ConnId, Context, Message, Request, Verdict,
+};
 use switchboard::proto::{DeflateConfig, ProtocolError};
 use switchboard::reactor::{Config, Readiness};
 
@@ -38,8 +40,8 @@ impl Application for Sink {
         *self.messages.entry(conn).or_default() += 1;
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, reason: &CloseReason) {
-        self.closed.insert(conn, reason.clone());
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
+        self.closed.insert(conn, closed.reason.clone());
     }
 }
 
