@@ -419,7 +419,7 @@ impl World {
             self.reactor.ready(self.seats[client.0].conn, readiness);
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
+        self.reactor.end_tick();
     }
 
     /// One turn of the loop.
@@ -443,7 +443,7 @@ impl World {
             self.reactor.mail(letter);
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
+        self.reactor.end_tick();
     }
 
     pub(crate) fn advance(&mut self, ms: u64) {
@@ -459,7 +459,7 @@ impl World {
 
     pub(crate) fn drain(&mut self) {
         self.reactor.begin_shutdown();
-        self.reactor.settle();
+        self.reactor.end_tick();
     }
 
     // ---- the store

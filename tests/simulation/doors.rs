@@ -141,7 +141,7 @@ fn an_application_may_ask_for_the_end() {
     let conn = few.connect();
     few.send(conn, &masked(0x82, b"stop"));
     few.tick();
-    assert!(few.reactor.is_drain_asked() && few.reactor.has_backlog(), "the loop is told");
+    assert!(few.reactor.is_drain_asked() && few.reactor.has_pending_work(), "the loop is told");
     few.reactor.begin_shutdown();
     assert!(!few.reactor.is_drain_asked());
     few.tick();

@@ -86,12 +86,12 @@ fn cp_02_a_turn_inflates_no_more_than_its_budget() {
             // The message that passes the budget is finished.
             assert_eq!(messages(&one, bomber) - before.0, 4 * tick, "round {round}");
             assert_eq!(messages(&one, other) - before.1, tick, "the other one is served meanwhile");
-            assert!(one.reactor.has_backlog(), "the next tick comes by itself");
+            assert!(one.reactor.has_pending_work(), "the next tick comes by itself");
         }
         one.tick();
         assert_eq!(messages(&one, bomber) - before.0, BOMBS + 1, "what was small comes behind, in order");
         one.tick();
-        assert!(!one.reactor.has_backlog());
+        assert!(!one.reactor.has_pending_work());
         assert_eq!(messages(&one, other) - before.1, ticks);
     }
 }
@@ -107,7 +107,7 @@ fn cp_02_events_do_not_add_to_the_budget() {
         let readiness = Readiness { readable: true, writable: true, read_closed: false };
         one.send(bomber, &bombs(1));
         one.reactor.ready(bomber, readiness);
-        one.reactor.settle();
+        one.reactor.end_tick();
         assert_eq!(messages(&one, bomber), 4 * tick);
     }
 }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::Config;
 use crate::app::{AddressPrefix, Bucket, Rate};
 use crate::proto::Millis;
+use crate::reactor::Config;
 
 /// Addresses without a connection that are remembered before those with nothing to remember are forgotten.
 const MAX_IDLE: usize = 1024;
 
 /// Why a connection is turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// There are enough from this address.
     Crowded,
     /// They come too fast, from this address or from all.
@@ -36,10 +36,13 @@ pub(super) struct Admission {
 
 impl Admission {
     /// A connection came. One that is let in is counted until [`Self::left`].
-    pub(super) fn arrived(&mut self, config: &Config, peer: SocketAddr, now: Millis) -> Option<Refusal> {
+    ///
+    /// # Errors
+    /// Why the connection is to be turned away.
+    pub(super) fn arrived(&mut self, config: &Config, peer: SocketAddr, now: Millis) -> Result<(), Refusal> {
         let from_all = per_second(config.max_new_per_second);
         if self.rate.wait_ms(from_all, now) > 0 {
-            return Some(Refusal::Hurried);
+            return Err(Refusal::Hurried);
         }
         if is_per_address(config) {
             let from_one = per_second(config.max_new_per_second_per_address);
@@ -50,16 +53,16 @@ impl Admission {
             if config.max_connections_per_address > 0
                 && address.connections >= config.max_connections_per_address
             {
-                return Some(Refusal::Crowded);
+                return Err(Refusal::Crowded);
             }
             if !address.rate.try_take(from_one, now) {
-                return Some(Refusal::Hurried);
+                return Err(Refusal::Hurried);
             }
             self.idle -= usize::from(address.connections == 0);
             address.connections += 1;
         }
         self.rate.take(from_all, now);
-        None
+        Ok(())
     }
 
     /// A connection that was let in is gone.
@@ -72,6 +75,21 @@ impl Admission {
             self.addresses.retain(|_, address| address.connections > 0 || !address.rate.is_full(now));
             self.idle = self.addresses.values().filter(|address| address.connections == 0).count();
         }
+    }
+
+    /// Whether connections are counted as they are; `counted` are the addresses of all that were let in.
+    pub(super) fn check(&self, counted: impl Iterator<Item = SocketAddr>) {
+        let mut connections: BTreeMap<AddressPrefix, usize> = BTreeMap::new();
+        for peer in counted {
+            *connections.entry(peer.ip().into()).or_default() += 1;
+        }
+        for (prefix, address) in &self.addresses {
+            let count = connections.remove(prefix).unwrap_or_default();
+            assert_eq!(address.connections, count, "connections of {prefix:?}");
+        }
+        assert!(connections.is_empty(), "connections of addresses that are forgotten: {connections:?}");
+        let idle = self.addresses.values().filter(|address| address.connections == 0).count();
+        assert_eq!(self.idle, idle, "addresses without a connection");
     }
 }
 
@@ -102,10 +120,10 @@ mod tests {
         let (one, other) = (from("10.0.0.1"), from("10.0.0.2"));
         for _ in 0..1000 {
             for _ in 0..3 {
-                assert_eq!(admission.arrived(&config, one, 0), None);
+                assert_eq!(admission.arrived(&config, one, 0), Ok(()));
             }
-            assert_eq!(admission.arrived(&config, one, 0), Some(Refusal::Crowded));
-            assert_eq!(admission.arrived(&config, other, 0), None);
+            assert_eq!(admission.arrived(&config, one, 0), Err(Refusal::Crowded));
+            assert_eq!(admission.arrived(&config, other, 0), Ok(()));
             admission.left(other, 0);
             for _ in 0..3 {
                 admission.left(one, 0);
@@ -120,13 +138,13 @@ mod tests {
         let mut admitted = 0;
         for ms in 0..10_000 {
             for _ in 0..5 {
-                admitted += u64::from(admission.arrived(&config, from("10.0.0.1"), ms).is_none());
+                admitted += u64::from(admission.arrived(&config, from("10.0.0.1"), ms).is_ok());
             }
         }
         assert!((100..=110).contains(&admitted), "{admitted} in 10 s");
         let config = Config { max_new_per_second: 10, ..Config::default() };
         let at_once =
-            (0..100).filter(|at| admission.arrived(&config, from(&format!("10.1.0.{at}")), 20_000).is_none());
+            (0..100).filter(|at| admission.arrived(&config, from(&format!("10.1.0.{at}")), 20_000).is_ok());
         assert_eq!(at_once.count(), 10);
     }
 
@@ -134,11 +152,11 @@ mod tests {
     fn neighbours_in_a_64_are_one_address() {
         let config = Config { max_connections_per_address: 1, ..Config::default() };
         let mut admission = Admission::default();
-        assert_eq!(admission.arrived(&config, from("2001:db8:1:2::1"), 0), None);
-        assert_eq!(admission.arrived(&config, from("2001:db8:1:2:3::9"), 0), Some(Refusal::Crowded));
-        assert_eq!(admission.arrived(&config, from("2001:db8:1:3::1"), 0), None);
-        assert_eq!(admission.arrived(&config, from("::ffff:10.0.0.1"), 0), None);
-        assert_eq!(admission.arrived(&config, from("10.0.0.1"), 0), Some(Refusal::Crowded));
+        assert_eq!(admission.arrived(&config, from("2001:db8:1:2::1"), 0), Ok(()));
+        assert_eq!(admission.arrived(&config, from("2001:db8:1:2:3::9"), 0), Err(Refusal::Crowded));
+        assert_eq!(admission.arrived(&config, from("2001:db8:1:3::1"), 0), Ok(()));
+        assert_eq!(admission.arrived(&config, from("::ffff:10.0.0.1"), 0), Ok(()));
+        assert_eq!(admission.arrived(&config, from("10.0.0.1"), 0), Err(Refusal::Crowded));
     }
 
     #[test]
@@ -147,7 +165,7 @@ mod tests {
         let mut admission = Admission::default();
         for at in 0..100_000_u32 {
             let peer = SocketAddr::new(IpAddr::V4(at.into()), 1);
-            assert_eq!(admission.arrived(&config, peer, u64::from(at)), None);
+            assert_eq!(admission.arrived(&config, peer, u64::from(at)), Ok(()));
             admission.left(peer, u64::from(at));
             assert!(admission.addresses.len() <= 2 * MAX_IDLE + 2, "{}", admission.addresses.len());
         }

@@ -5,8 +5,9 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use super::budget::{Budget, Charge, Kept};
-use crate::app::SlowPolicy;
+use crate::app::{SlowPolicy, TopicId};
 use crate::proto::{Buffer, Millis};
+use crate::reactor::slot::TopicSlot;
 
 /// Most pieces handed to one `writev`.
 const MAX_SLICES: usize = 64;
@@ -19,7 +20,7 @@ pub(super) struct Queued {
     pub(super) batch: Arc<Kept>,
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) topic: u32,
+    pub(super) topic: TopicSlot,
     /// Of messages with one key only the newest is worth keeping.
     pub(super) key: Option<u64>,
 }
@@ -29,7 +30,7 @@ enum Data {
     /// Whole frames for this connection alone.
     Owned(Vec<u8>, Charge),
     /// A long payload for this connection alone.
-    Long { payload: Buffer, _charge: Charge },
+    Long { payload: Buffer, charge: Charge },
     /// Part of a batch that other connections wait for too.
     Shared(Arc<Kept>, usize, usize),
     /// A message that the policy of its topic may drop.
@@ -74,11 +75,11 @@ pub(super) struct Backlog {
     /// Chunks that left the queue at its front; a chunk's number is this and its position.
     gone: u64,
     /// The numbers of the messages that have a key, by topic and key.
-    keyed: BTreeMap<(u32, u64), u64>,
+    keyed: BTreeMap<(TopicSlot, u64), u64>,
     /// Chunks that are outdated.
     outdated: usize,
     /// Messages that were dropped, by topic: what the application is still to be told.
-    lost: Vec<(u32, u64)>,
+    lost: Vec<(TopicId, u64)>,
 }
 
 impl Backlog {
@@ -115,7 +116,7 @@ impl Backlog {
             self.len += payload.len() - start;
             self.written += start;
             let charge = budget.charge(payload.capacity());
-            self.push(Data::Long { payload, _charge: charge }, now);
+            self.push(Data::Long { payload, charge }, now);
         }
     }
 
@@ -168,7 +169,7 @@ impl Backlog {
 
     /// Empties the message with a key, if one waits that is not begun. What is kept keeps its order, and outdated chunks
     /// never outnumber the others.
-    fn outdate(&mut self, place: &(u32, u64)) -> bool {
+    fn outdate(&mut self, place: &(TopicSlot, u64)) -> bool {
         let Some(number) = self.keyed.remove(place) else { return false };
         let Some(chunk) = self.chunks.get_mut((number - self.gone) as usize) else { return false };
         self.len -= chunk.data.as_bytes().len();
@@ -189,7 +190,7 @@ impl Backlog {
     }
 
     /// Takes the oldest message of a topic out of the queue, if there is one that is not begun.
-    fn drop_oldest(&mut self, topic: u32) -> bool {
+    fn drop_oldest(&mut self, topic: TopicSlot) -> bool {
         let first = usize::from(self.written > 0);
         let found = self
             .chunks
@@ -224,7 +225,8 @@ impl Backlog {
     }
 
     /// Notes messages of a topic that were dropped.
-    pub(super) fn note_lost(&mut self, topic: u32, count: u64) {
+    pub(super) fn note_lost(&mut self, topic: TopicSlot, count: u64) {
+        let topic = topic.id();
         match self.lost.iter_mut().find(|(other, _)| *other == topic) {
             Some((_, total)) => *total += count,
             None if count > 0 => self.lost.push((topic, count)),
@@ -233,7 +235,7 @@ impl Backlog {
     }
 
     /// Messages that were dropped and not told of, by topic.
-    pub(super) fn take_lost(&mut self) -> Vec<(u32, u64)> {
+    pub(super) fn take_lost(&mut self) -> Vec<(TopicId, u64)> {
         std::mem::take(&mut self.lost)
     }
 
@@ -276,6 +278,29 @@ impl Backlog {
         }
         buffer
     }
+
+    /// Whether the counters agree with the chunks. Adds to `charged` what is charged for them, for each batch once.
+    pub(super) fn check(&self, charged: &mut BTreeMap<usize, usize>) {
+        let len: usize = self.chunks.iter().map(|chunk| chunk.data.as_bytes().len()).sum();
+        assert_eq!(self.len + self.written, len, "bytes that wait");
+        let outdated = self.chunks.iter().filter(|chunk| matches!(chunk.data, Data::Outdated)).count();
+        assert_eq!(self.outdated, outdated, "outdated chunks");
+        for (place, number) in &self.keyed {
+            let chunk = &self.chunks[(number - self.gone) as usize];
+            let is_it = matches!(&chunk.data, Data::Message(message)
+                if message.topic == place.0 && message.key == Some(place.1));
+            assert!(is_it, "the message with key {place:?} is another one");
+        }
+        for chunk in &self.chunks {
+            let (key, bytes) = match &chunk.data {
+                Data::Owned(bytes, charge) => (bytes.as_ptr().addr(), charge.bytes()),
+                Data::Long { payload, charge } => (payload.as_ptr().addr(), charge.bytes()),
+                Data::Shared(batch, ..) | Data::Message(Queued { batch, .. }) => batch.charge_for_check(),
+                Data::Outdated => continue,
+            };
+            charged.insert(key, bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -283,12 +308,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TOPIC: u32 = 7;
+    fn topic() -> TopicSlot {
+        TopicSlot::new(7)
+    }
 
     /// A message of `len` octets, all of which are `mark`.
     fn message(mark: u8, len: usize, key: Option<u64>, budget: &Budget) -> Queued {
         let batch = Kept::new(Arc::new(vec![mark; len]), budget);
-        Queued { batch: Arc::new(batch), start: 0, end: len, topic: TOPIC, key }
+        Queued { batch: Arc::new(batch), start: 0, end: len, topic: topic(), key }
     }
 
     /// Reads everything, `step` octets at a time.

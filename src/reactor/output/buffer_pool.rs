@@ -7,18 +7,19 @@ use crate::proto::{Buffer, Millis};
 const MIN_LEN: usize = 128 * 1024;
 /// Bytes that are kept at most.
 const MAX_KEPT: usize = 16 * 1024 * 1024;
-/// Milliseconds without a use after which all are given back.
+/// Milliseconds without a use after which all are freed.
 const KEEP_MS: Millis = 500;
 
+/// Owns the buffers that are kept for their next use.
 #[derive(Debug, Default)]
-pub(super) struct Spare {
+pub(super) struct BufferPool {
     buffers: Vec<Buffer>,
     kept: usize,
     used_at: Millis,
 }
 
-impl Spare {
-    /// Keeps a buffer, or drops it. Gives when to call [`Self::expire`], if this is the first one.
+impl BufferPool {
+    /// Keeps a buffer, or drops it. Returns when to call [`Self::expire`], if this is the first one.
     pub(super) fn put(&mut self, buffer: Buffer, now: Millis) -> Option<Millis> {
         let len = buffer.capacity();
         if len < MIN_LEN || self.kept + len > MAX_KEPT {
@@ -41,12 +42,19 @@ impl Spare {
         Some(buffer)
     }
 
-    /// Gives everything back that has not been used for a while. Gives when to look again, if anything is kept.
+    /// Frees all buffers when none was used for a while. Returns when to look again, if any is kept.
     pub(super) fn expire(&mut self, now: Millis) -> Option<Millis> {
         if now >= self.used_at + KEEP_MS {
             *self = Self::default();
         }
         (!self.buffers.is_empty()).then_some(self.used_at + KEEP_MS)
+    }
+
+    /// Whether the count agrees with what is kept.
+    pub(super) fn check(&self) {
+        let kept: usize = self.buffers.iter().map(Buffer::capacity).sum();
+        assert_eq!(self.kept, kept, "bytes kept in the pool");
+        assert!(kept <= MAX_KEPT);
     }
 }
 
@@ -56,16 +64,16 @@ mod tests {
 
     #[test]
     fn buffers_are_used_again_within_bounds_and_given_back_after_a_while() {
-        let mut spare = Spare::default();
-        assert_eq!(spare.put(vec![1; 10].into(), 0), None);
-        assert!(spare.take(1, 0).is_none());
-        assert_eq!(spare.put(vec![1; MIN_LEN].into(), 5), Some(5 + KEEP_MS));
-        assert_eq!(spare.put(vec![1; MAX_KEPT].into(), 6), None, "too much");
-        assert_eq!(spare.put(vec![1; MIN_LEN].into(), 6), None, "the first one told when to look");
-        assert!(spare.take(MIN_LEN + 1, 7).is_none());
-        assert!(spare.take(MIN_LEN, 8).is_some_and(|buffer| buffer.is_empty()));
-        assert_eq!(spare.expire(5 + KEEP_MS), Some(8 + KEEP_MS));
-        assert_eq!(spare.expire(8 + KEEP_MS), None);
-        assert!(spare.take(MIN_LEN, 9 + KEEP_MS).is_none());
+        let mut pool = BufferPool::default();
+        assert_eq!(pool.put(vec![1; 10].into(), 0), None);
+        assert!(pool.take(1, 0).is_none());
+        assert_eq!(pool.put(vec![1; MIN_LEN].into(), 5), Some(5 + KEEP_MS));
+        assert_eq!(pool.put(vec![1; MAX_KEPT].into(), 6), None, "too much");
+        assert_eq!(pool.put(vec![1; MIN_LEN].into(), 6), None, "the first one told when to look");
+        assert!(pool.take(MIN_LEN + 1, 7).is_none());
+        assert!(pool.take(MIN_LEN, 8).is_some_and(|buffer| buffer.is_empty()));
+        assert_eq!(pool.expire(5 + KEEP_MS), Some(8 + KEEP_MS));
+        assert_eq!(pool.expire(8 + KEEP_MS), None);
+        assert!(pool.take(MIN_LEN, 9 + KEEP_MS).is_none());
     }
 }

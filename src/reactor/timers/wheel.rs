@@ -93,8 +93,8 @@ impl Wheel {
         self.links[index as usize] = UNARMED;
     }
 
-    /// Takes off everything armed until `now` and appends it to `fired`.
-    pub(super) fn advance(&mut self, now: Millis, fired: &mut Vec<u32>) {
+    /// Takes off everything armed until `now` and hands it to `fired`.
+    pub(super) fn advance(&mut self, now: Millis, mut fired: impl FnMut(u32)) {
         let target = u32::try_from(now / SLOT_MS).unwrap_or(NONE - 1 - SLOTS as u32);
         if target <= self.current || self.first_ms > now {
             return;
@@ -108,12 +108,48 @@ impl Wheel {
             self.occupied[bucket / 64] &= !(1 << (bucket % 64));
             let mut index = std::mem::replace(&mut self.heads[bucket], NONE);
             while index != NONE {
-                fired.push(index);
+                fired(index);
                 index = std::mem::replace(&mut self.links[index as usize], UNARMED).next;
             }
         }
         self.current = target;
         self.first_ms = self.first_occupied().map_or(NEVER, |slot| u64::from(slot) * SLOT_MS);
+    }
+
+    /// Whether `index` is armed for `deadline` or before, as far as the span of the wheel reaches.
+    pub(super) fn is_armed(&self, index: u32, deadline: Millis) -> bool {
+        let slot = self.links.get(index as usize).map_or(NONE, |link| link.slot);
+        slot != NONE && u64::from(slot) <= deadline.div_ceil(SLOT_MS).max(u64::from(self.current) + 1)
+    }
+
+    /// Whether the links, the bits and the first deadline agree.
+    pub(super) fn check(&self) {
+        let mut armed = 0;
+        for (bucket, &head) in self.heads.iter().enumerate() {
+            let is_occupied = self.occupied[bucket / 64] & 1 << (bucket % 64) != 0;
+            assert_eq!(is_occupied, head != NONE, "the bit of bucket {bucket}");
+            let (mut previous, mut index) = (NONE, head);
+            while index != NONE {
+                let link = self.links[index as usize];
+                assert_eq!(
+                    (link.prev, link.slot as usize % SLOTS),
+                    (previous, bucket),
+                    "the link of {index}"
+                );
+                assert!(link.slot > self.current, "{index} should have fired");
+                assert!(
+                    self.first_ms <= u64::from(link.slot) * SLOT_MS,
+                    "{index} fires before the first one"
+                );
+                armed += 1;
+                (previous, index) = (index, link.next);
+            }
+        }
+        assert_eq!(
+            self.links.iter().filter(|link| link.slot != NONE).count(),
+            armed,
+            "links that hang nowhere"
+        );
     }
 
     /// When the next slot fires, or before: when what was armed first is cancelled. [`Millis::MAX`]: nothing is armed.
@@ -147,7 +183,7 @@ mod tests {
 
     fn fired(wheel: &mut Wheel, now: Millis) -> Vec<u32> {
         let mut fired = Vec::new();
-        wheel.advance(now, &mut fired);
+        wheel.advance(now, |index| fired.push(index));
         fired.sort_unstable();
         fired
     }
@@ -197,6 +233,7 @@ mod tests {
                             let deadline = oracle[index as usize].take();
                             prop_assert!(deadline.is_some(), "{index} fired unarmed");
                         }
+                        wheel.check();
                         for deadline in oracle.iter().flatten() {
                             prop_assert!(*deadline + SLOT_MS > now, "{deadline} missed at {now}");
                             prop_assert!(wheel.next_deadline() < deadline + 2 * SLOT_MS);

@@ -28,6 +28,11 @@ pub(super) struct Charge {
 }
 
 impl Charge {
+    /// Bytes that are charged.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The share is `bytes` from now on.
     pub(super) fn set(&mut self, bytes: usize) {
         self.budget.0.fetch_add(bytes, Ordering::Relaxed);
@@ -41,16 +46,21 @@ impl Drop for Charge {
     }
 }
 
-/// A batch that outlives its tick because somebody waits for it.
+/// A batch that outlives its tick because a connection waits for it.
 #[derive(Debug)]
 pub(super) struct Kept {
     pub(super) bytes: Arc<Vec<u8>>,
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Kept {
     pub(super) fn new(bytes: Arc<Vec<u8>>, budget: &Budget) -> Self {
         let charge = budget.charge(bytes.capacity());
-        Self { bytes, _charge: charge }
+        Self { bytes, charge }
+    }
+
+    /// What is charged for it, under a number that tells batches apart.
+    pub(super) fn charge_for_check(&self) -> (usize, usize) {
+        (self.bytes.as_ptr().addr(), self.charge.bytes)
     }
 }
