@@ -1,16 +1,18 @@
 //! Requests: the page, and upgrades to either subprotocol.
 
 use super::identity::Claims;
-use super::session::{Address, Dialect};
+use super::session::Dialect;
 use super::{Chat, JSON, V1};
-use crate::app::{Acceptance, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict};
+use crate::app::{
+    Acceptance, AddressPrefix, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict,
+};
 
 /// An upgrade that was accepted, until its connection is open.
 #[derive(Debug)]
 pub(super) struct Arriving {
     pub(super) conn: ConnId,
     pub(super) dialect: Dialect,
-    pub(super) address: Address,
+    pub(super) address: AddressPrefix,
     pub(super) claims: Option<Box<Claims>>,
 }
 
@@ -74,7 +76,7 @@ impl Chat {
                 None => Response::text(401, refusal.message).field("WWW-Authenticate", "Bearer"),
             });
         }
-        let address = Address::of(request.peer.ip());
+        let address = AddressPrefix::from(request.peer.ip());
         self.arriving = Some(Arriving { conn: request.conn, dialect, address, claims });
         Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
     }

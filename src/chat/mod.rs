@@ -8,7 +8,6 @@ mod answers;
 mod api;
 mod ask;
 mod assets;
-mod bucket;
 pub mod command;
 mod conversations;
 mod direct;
@@ -47,11 +46,11 @@ use std::sync::Arc;
 
 pub use self::answers::{Answered, Asker};
 pub use self::api::{RoomInfo, stored_room, stored_user};
-pub use self::bucket::Rate;
 pub use self::limits::Limits;
 pub use self::listing::MAX_ROOMS_LISTED;
 pub use self::refusal::{Code, Refusal};
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
+pub use crate::app::Rate;
 
 use self::answers::Voice;
 use self::assets::Assets;
@@ -68,8 +67,8 @@ use self::room::table::Rooms;
 use self::session::{Dialect, People};
 use self::tutorial::Tutorial;
 use crate::app::{
-    Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, MessageKind, Millis,
-    OriginPolicy, Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
+    Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, Millis, OriginPolicy, Rejection,
+    Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use crate::store::{self, Start, Store};
 
@@ -276,8 +275,11 @@ impl Application for Chat {
         self.answer_request(request, ctx.now())
     }
 
-    fn on_refused(&mut self, head: &RequestHead<'_>, peer: std::net::SocketAddr, error: HandshakeError) {
-        tracing::debug!(%peer, path = ?head.path(), %error, "upgrade refused");
+    fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
+        if let Some(head) = rejection.upgrade {
+            let (peer, error) = (rejection.peer, rejection.reason);
+            tracing::debug!(%peer, path = ?head.path(), %error, "upgrade refused");
+        }
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
@@ -302,7 +304,8 @@ impl Application for Chat {
         }
     }
 
-    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
+        let reason = &closed.reason;
         tracing::debug!(conn = conn.index, code = reason.code().0, %reason, "closed");
         self.detach(ctx, conn);
         self.people.close(conn, ctx.now().monotonic_ms);
@@ -330,7 +333,7 @@ impl Application for Chat {
         }
     }
 
-    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+    fn on_tick_end<C: Context>(&mut self, ctx: &mut C) {
         self.settle(ctx);
     }
 

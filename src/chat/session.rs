@@ -1,13 +1,11 @@
 //! Connections that speak, and the users who they speak for.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use slab::Slab;
 
 use super::answers::Asker;
-use super::bucket::Bucket;
 use super::command::Command;
 use super::identity::Claims;
 use super::keys::Origin;
@@ -15,7 +13,7 @@ use super::lookalike::Lookalikes;
 use super::notice::Member;
 use super::pace::Paced;
 use super::shards::Shards;
-use crate::app::ConnId;
+use crate::app::{AddressPrefix, Bucket, ConnId};
 use crate::store::Who;
 
 /// Whose rules a connection follows.
@@ -68,7 +66,7 @@ pub(super) struct Session {
     /// Who speaks, once that is known.
     pub(super) user: Option<u32>,
     pub(super) claims: Option<Box<Claims>>,
-    pub(super) address: Address,
+    pub(super) address: AddressPrefix,
     pub(super) posts: Bucket,
     pub(super) commands: Bucket,
     pub(super) refusals: Bucket,
@@ -175,19 +173,6 @@ pub(super) struct Actor {
     pub(super) session: Option<u32>,
 }
 
-/// An IPv4 address, or an IPv6 /64: what one person is likely to have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Address(u64);
-
-impl Address {
-    pub(super) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self(u64::from(address.to_bits())),
-            IpAddr::V6(address) => Self((address.to_bits() >> 64) as u64 | 1 << 63),
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 struct AddressState {
     sessions: u32,
@@ -202,7 +187,7 @@ pub(super) struct People {
     count: usize,
     users: Slab<User>,
     by_name: Shards<u32>,
-    addresses: HashMap<Address, AddressState>,
+    addresses: HashMap<AddressPrefix, AddressState>,
     /// When tokens expire, by milliseconds since 1970 and slot.
     expiries: BTreeSet<(u64, u32)>,
     last_number: u64,
@@ -244,7 +229,7 @@ impl People {
     }
 
     /// A connection begins to speak.
-    pub(super) fn open(&mut self, conn: ConnId, dialect: Dialect, address: Address) -> &mut Session {
+    pub(super) fn open(&mut self, conn: ConnId, dialect: Dialect, address: AddressPrefix) -> &mut Session {
         self.last_number += 1;
         let number = self.last_number;
         self.addresses.entry(address).or_default().sessions += 1;
@@ -430,7 +415,7 @@ impl People {
         (at <= unix_ms).then(|| self.look(index).map(|session| session.conn))?
     }
 
-    pub(super) fn address_posts(&mut self, address: Address) -> Option<&mut Bucket> {
+    pub(super) fn address_posts(&mut self, address: AddressPrefix) -> Option<&mut Bucket> {
         self.addresses.get_mut(&address).map(|state| &mut state.posts)
     }
 }

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 
 use switchboard::app::{
-    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Entrance, Message, Outgoing, Request,
-    Response, TopicId, TopicOptions, Verdict,
+    Acceptance, Application, Chunk, CloseReason, Closed, ConnId, Context, Entrance, Message, Outgoing,
+    Request, Response, TopicId, TopicOptions, Verdict,
 };
 use switchboard::reactor::Config;
 
@@ -89,8 +89,8 @@ impl Application for Expensive {
         self.called(ctx, conn);
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, reason: &CloseReason) {
-        self.closed.push((conn, reason.clone()));
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
+        self.closed.push((conn, closed.reason.clone()));
     }
 }
 
@@ -239,8 +239,8 @@ impl Application for Flooder {
         }
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, reason: &CloseReason) {
-        self.closed.push((conn, reason.clone()));
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
+        self.closed.push((conn, closed.reason.clone()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use switchboard::app::{
-    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Deliveries, Message, Outgoing,
+    Acceptance, Application, Chunk, CloseReason, Closed, ConnId, Context, Deliveries, Message, Outgoing,
     OwnedMessage, Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use switchboard::proto::{CloseCode, MAX_FRAME_HEADER_LEN, SendError};
@@ -303,10 +303,10 @@ impl Application for App {
         }
     }
 
-    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
         self.leave_all(conn);
         let meant = self.meant.get_mut(&conn).expect("on_open came first");
-        assert!(meant.closed.replace(reason.clone()).is_none(), "on_close comes once");
+        assert!(meant.closed.replace(closed.reason.clone()).is_none(), "on_close comes once");
         self.publish(ctx, 0, 0, None);
     }
 

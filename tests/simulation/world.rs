@@ -263,7 +263,7 @@ impl World {
         let step = if self.random.one_in(40) && !is_quiet { 9_000 } else { self.random.below(40) as u64 };
         self.advance_time(step);
         self.reactor.begin(self.now);
-        self.leftovers += usize::from(self.reactor.has_backlog());
+        self.leftovers += usize::from(self.reactor.has_pending_work());
         self.reactor.resume();
         let mut happened = false;
         let first = self.random.below(self.clients.len().max(1));
@@ -285,14 +285,14 @@ impl World {
             self.stale += 1;
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
+        self.reactor.end_tick();
         self.reactor.mail(());
         for client in &self.clients {
             if client.wire.borrow().server_closed && !self.gone.contains(&client.conn) {
                 self.gone.push(client.conn);
             }
         }
-        happened || self.reactor.has_backlog()
+        happened || self.reactor.has_pending_work()
     }
 
     /// No new deeds: what is under way must arrive by itself. Checked before anything is poked.
