@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 return;
             }
         }
-        handle.shutdown();
+        let _ = handle.shutdown();
     });
     server.run()?;
     Ok(())
