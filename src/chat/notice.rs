@@ -63,6 +63,7 @@ notices! {
         messages: Messages<'a>,
         more: bool,
     }
+    #[expect(clippy::struct_field_names, reason = "the name is the protocol's")]
     "conversations" Conversations {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         conversations: &'a [Conversation],

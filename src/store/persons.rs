@@ -1,6 +1,6 @@
 //! People who have had several names: what was kept under each of them comes under the first one.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, Result, params};
@@ -15,7 +15,7 @@ use super::schema::checksum;
 /// conversations is taken. Where two names of a person have conversations with the same user, those of the other name stay
 /// where they are, for `export` only.
 pub(super) fn unite(conn: &Connection) -> Result<()> {
-    let mut names: HashMap<Arc<str>, Vec<Arc<str>>> = HashMap::new();
+    let mut names: BTreeMap<Arc<str>, Vec<Arc<str>>> = BTreeMap::new();
     for Holder { name, subject, .. } in load_holders(conn)? {
         names.entry(subject).or_default().push(name);
     }

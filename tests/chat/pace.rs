@@ -181,7 +181,9 @@ fn answers_of_the_store_that_wait_for_slow_readers_are_bounded() {
     // The first answer goes into the queue of the connection; the others find it full.
     let ask = |world: &mut World, client: Client, ids: &[u64]| {
         world.drip(client, 0);
-        ids.iter().for_each(|id| world.send(client, &page(*id)));
+        for id in ids {
+            world.send(client, &page(*id));
+        }
         world.tick();
         world.answer();
     };

@@ -40,7 +40,7 @@ impl ReadPositions {
         position.seq = position.seq.max(seq);
         self.order.remove(&std::mem::replace(&mut position.moved, moved));
         self.order.insert(moved, user.clone());
-        if self.by_user.len() > max
+        while self.by_user.len() > max
             && let Some((_, longest)) = self.order.pop_first()
         {
             self.by_user.remove(&longest);
