@@ -19,7 +19,7 @@ use crate::app::{
     Application, Body, ConnId, Context, Layer, MAX_CLOSE_REASON, Request, RequestHead, Response, Verdict,
 };
 use crate::chat::command::Command;
-use crate::chat::{Answered, Chat, MAX_ROOMS_LISTED, Refusal};
+use crate::chat::{Answered, Chat, MAX_LISTED, Refusal};
 use crate::store::Ban;
 
 /// Where the API is.
@@ -101,8 +101,10 @@ impl Api {
             Route::OpenApi => Done::Json(200, OPENAPI.to_owned()),
             Route::Rooms => return self.rooms(ctx, request.conn, query),
             Route::Bans => {
-                let bans: Vec<_> = self.chat.bans(ctx).iter().map(show_ban).collect();
-                Done::json(200, &json!({ "bans": bans }))
+                let (bans, more) =
+                    self.chat.bans(ctx, query.text("after").unwrap_or_default(), page_len(query)?);
+                let bans: Vec<_> = bans.into_iter().map(show_ban).collect();
+                Done::json(200, &json!({ "bans": bans, "more": more }))
             }
             Route::Ban => {
                 let ban = self.chat.find_ban(ctx, name).map_err(Problem::from)?;
@@ -183,15 +185,11 @@ impl Api {
         conn: ConnId,
         query: &Query<'_>,
     ) -> Result<Verdict, Problem> {
-        let most = MAX_ROOMS_LISTED as u64;
-        let limit = query.number("limit")?.unwrap_or(most);
-        if limit == 0 {
-            return Err(Problem::field("limit", "`limit` is at least 1"));
-        }
+        let limit = page_len(query)?;
         self.next += 1;
         self.asked.insert(self.next, Asked { conn, status: 200 });
         let after = query.text("after").unwrap_or_default();
-        self.chat.list_rooms(ctx, self.next, after, limit.min(most) as usize);
+        self.chat.list_rooms(ctx, self.next, after, limit);
         Ok(Verdict::Later)
     }
 
@@ -248,6 +246,14 @@ fn json_response(status: u16, content_type: &str, body: String) -> Response {
     Response { status, fields: Vec::new(), body: Body::Owned(body.into_bytes()) }
         .field("Content-Type", content_type)
         .field("Cache-Control", "no-store")
+}
+
+/// How many elements a page of a list has, at most.
+fn page_len(query: &Query<'_>) -> Result<usize, Problem> {
+    match query.number("limit")? {
+        Some(0) => Err(Problem::field("limit", "`limit` is at least 1")),
+        limit => Ok(limit.map_or(MAX_LISTED, |limit| limit.min(MAX_LISTED as u64) as usize)),
+    }
 }
 
 fn show_ban(ban: &Ban) -> serde_json::Value {

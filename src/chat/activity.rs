@@ -34,43 +34,35 @@ impl Chat {
         let state = &self.rooms[room];
         let seq = seq.min(state.seq);
         let identity = actor.identity();
-        if state.marks.by_user.get(&identity).is_some_and(|known| *known >= seq) || seq == 0 {
+        if state.reads.of(&identity).is_some_and(|known| known >= seq) || seq == 0 {
             return;
         }
         let name = Arc::clone(&state.name);
-        self.keep_mark(room, identity.clone(), seq);
-        self.rooms[room].marks.untold.insert(identity);
+        self.keep_read(room, &identity, seq);
+        self.rooms[room].reads.note_untold(identity);
         // A guest's name is anybody's the next day.
         if actor.is_verified {
-            self.durable.add_mark(&name, Arc::clone(&actor.folded), seq);
+            self.durable.add_mark(&name, Arc::clone(&actor.person), seq);
         }
         self.touch(room);
     }
 
     /// A guest's name is anybody's as soon as the guest has left.
     pub(super) fn forget_mark(&mut self, room: u32, user: &Identity, leaving: u32) {
-        let here = self.people.find(&user.folded).and_then(|user| self.people.user(user));
+        let here = self.people.find(&user.person).and_then(|user| self.people.user(user));
         let is_here = here.is_some_and(|user| {
             user.sessions.iter().any(|index| {
                 *index != leaving && self.people.look(*index).is_some_and(|session| session.is_in(room))
             })
         });
         if !user.is_verified && !is_here {
-            let marks = &mut self.rooms[room].marks;
-            marks.by_user.remove(user);
-            marks.untold.remove(user);
+            self.rooms[room].reads.forget(user);
         }
     }
 
-    pub(super) fn keep_mark(&mut self, room: u32, user: Identity, seq: u64) {
-        let marks = &mut self.rooms[room].marks.by_user;
-        let mark = marks.entry(user).or_default();
-        *mark = seq.max(*mark);
-        if marks.len() > self.options.limits.max_marks
-            && let Some((user, _)) = marks.pop_first()
-        {
-            self.rooms[room].marks.untold.remove(&user);
-        }
+    pub(super) fn keep_read(&mut self, room: u32, user: &Identity, seq: u64) {
+        let max = self.options.limits.max_marks;
+        self.rooms[room].reads.keep(user, seq, max);
     }
 
     /// A room is to be looked at when the tick ends.
@@ -144,29 +136,29 @@ impl Chat {
 
     fn tell_reads<C: Context>(&mut self, ctx: &mut C, room: u32) {
         let now = ctx.now().monotonic_ms;
-        let marks = &mut self.rooms[room].marks;
-        if marks.untold.is_empty() {
+        let reads = &mut self.rooms[room].reads;
+        if !reads.has_news() {
             return;
         }
-        if now < marks.next_at {
-            if !std::mem::replace(&mut marks.is_timed, true) {
-                ctx.set_timer(marks.next_at, timer::room(room));
+        if now < reads.next_at {
+            if !std::mem::replace(&mut reads.is_timed, true) {
+                ctx.set_timer(reads.next_at, timer::room(room));
             }
             return;
         }
-        marks.next_at = now + self.options.limits.reads_ms;
-        marks.is_timed = false;
-        let untold = std::mem::take(&mut marks.untold);
+        reads.next_at = now + self.options.limits.reads_ms;
+        reads.is_timed = false;
+        let untold = reads.take_untold();
         let Self { rooms, voice, people, options, .. } = self;
         let state = &rooms[room];
         let shown = |mark: &Identity| {
-            let user = people.find(&mark.folded).and_then(|user| people.user(user));
-            user.map_or_else(|| Arc::clone(&mark.folded), |user| Arc::clone(&user.name))
+            let user = people.find(&mark.person).and_then(|user| people.user(user));
+            user.map_or_else(|| Arc::clone(&mark.person), |user| Arc::clone(&user.name))
         };
         let marks: Vec<(Arc<str>, bool, u64)> = untold
             .iter()
             .take(options.limits.max_listed)
-            .filter_map(|user| Some((shown(user), user.is_verified, *state.marks.by_user.get(user)?)))
+            .map(|(user, seq)| (shown(user), user.is_verified, *seq))
             .collect();
         let reads: Vec<Mark<'_>> =
             marks.iter().map(|(user, verified, seq)| Mark { user, verified: *verified, seq: *seq }).collect();

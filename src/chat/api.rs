@@ -6,12 +6,17 @@ use std::sync::Arc;
 use super::answers::{Answered, Asker};
 use super::command::Command;
 use super::direct::pair_room;
+use super::listing::MAX_LISTED;
 use super::names;
+use super::notice::json_len;
 use super::room::Kind;
 use super::session::Actor;
 use super::{Chat, Code, Refusal, Stats};
 use crate::app::Context;
 use crate::store::Ban;
+
+/// Octets of a ban in a list besides its texts, at most.
+const BAN_OCTETS: usize = 64;
 
 /// A room that is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,11 +58,11 @@ impl Chat {
         let asker = Asker::Request(request);
         match names::user(user.unwrap_or("server"), "user") {
             Ok(name) => {
-                let folded = names::fold(&name).as_ref().into();
+                let person = self.holders.person_or(&names::fold(&name)).into();
                 let name = name.as_ref().into();
                 let actor = Actor {
                     name,
-                    folded,
+                    person,
                     is_verified: true,
                     client: Arc::clone(&self.server),
                     session: None,
@@ -84,10 +89,21 @@ impl Chat {
         list
     }
 
-    /// Who is banned now, by name.
+    /// The bans in force whose names come after `after`, by name: at most `limit` of them, and no more than fit into an
+    /// answer ([`Limits::max_answer`](super::Limits::max_answer)); and whether there are more.
     #[must_use]
-    pub fn bans<C: Context>(&self, ctx: &C) -> Vec<Ban> {
-        self.bans.list(ctx.now().unix_ms)
+    pub fn bans<C: Context>(&self, ctx: &C, after: &str, limit: usize) -> (Vec<&Ban>, bool) {
+        let mut left = self.options.limits.max_answer;
+        let mut page: Vec<&Ban> = Vec::new();
+        for ban in self.bans.after(after, ctx.now().unix_ms) {
+            let octets = BAN_OCTETS + json_len(&ban.user) + json_len(&ban.reason);
+            if page.len() >= limit.min(MAX_LISTED) || octets > left && !page.is_empty() {
+                return (page, true);
+            }
+            left = left.saturating_sub(octets);
+            page.push(ban);
+        }
+        (page, false)
     }
 
     /// The ban in force against a user, however the name is spelt.

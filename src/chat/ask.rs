@@ -2,6 +2,7 @@
 
 use super::answers::Asker;
 use super::command::{Command, Since};
+use super::history::octets_of;
 use super::pace::Paced;
 use super::session::Actor;
 use super::{Chat, Code, Refusal};
@@ -87,13 +88,27 @@ impl Chat {
         records: Result<Vec<Record>, String>,
     ) {
         let Some(ask) = self.durable.asks.remove(&number) else { return };
+        let records = records.map_err(|reason| failed(&reason));
         if let Ask::History { asker, .. } | Ask::Search { asker, .. } = &ask
             && self.must_hold(ctx, asker)
             && let Some(conn) = asker.conn().filter(|conn| self.people.session(*conn).is_some())
         {
-            return self.pace(conn, Paced::Answer(ask, records));
+            let held = records.as_deref().map_or(0, octets_of);
+            return match self.hold_answer(held) {
+                Ok(()) => self.pace(conn, Paced::Answer(ask, records)),
+                Err(refusal) => self.tell_answer(ctx, ask, Err(refusal)),
+            };
         }
         self.tell_answer(ctx, ask, records);
+    }
+
+    /// Whether so many octets of an answer may wait for a slow reader; they are counted if they may.
+    fn hold_answer(&mut self, octets: usize) -> Result<(), Refusal> {
+        if self.turn.held + octets > self.options.limits.max_held_answers {
+            return Err(Refusal::later(Code::RateLimited, 1000, "too many answers wait for slow readers"));
+        }
+        self.turn.held += octets;
+        Ok(())
     }
 
     /// Passes on what the store answered.
@@ -101,7 +116,7 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         ask: Ask,
-        records: Result<Vec<Record>, String>,
+        records: Result<Vec<Record>, Refusal>,
     ) {
         match ask {
             Ask::History { asker, room, limit, rev, end } => {
@@ -109,7 +124,7 @@ impl Chat {
                 match records {
                     _ if !self.is_present(&asker) => {}
                     Ok(records) => self.tell_history(ctx, &asker, room, records, (limit, rev, end)),
-                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(&reason)),
+                    Err(refusal) => self.voice.refuse(ctx, &asker, &refusal),
                 }
                 self.rest_room(ctx, room);
             }
@@ -121,7 +136,7 @@ impl Chat {
                         self.bring_up_to_date(room, rev, &mut records);
                         self.tell_found(ctx, &asker, room, &records);
                     }
-                    Err(reason) => self.voice.refuse(ctx, &asker, &failed(&reason)),
+                    Err(refusal) => self.voice.refuse(ctx, &asker, &refusal),
                 }
                 self.rest_room(ctx, room);
             }
@@ -131,7 +146,7 @@ impl Chat {
                 let done = match records {
                     Ok(_) if !is_here => Ok(()),
                     Ok(records) => self.change_old(ctx, &asker, &actor, room, command, &records),
-                    Err(reason) => Err(failed(&reason)),
+                    Err(refusal) => Err(refusal),
                 };
                 if let Err(refusal) = done {
                     self.voice.refuse(ctx, &asker, &refusal);
@@ -141,7 +156,7 @@ impl Chat {
             Ask::JoinPage(join) => {
                 if let Some(pending) = self.durable.joins.get_mut(&join) {
                     // Without them it is not recovered; that is the answer then.
-                    pending.older = records.map_err(|reason| failed(&reason)).unwrap_or_default();
+                    pending.older = records.unwrap_or_default();
                 }
                 self.join_goes_on(ctx, join);
             }
@@ -156,7 +171,7 @@ impl Chat {
         let Some(Ask::JoinMark(join)) = self.durable.asks.remove(&number) else { return };
         if let Some(pending) = self.durable.joins.get(&join) {
             let (room, user) = (pending.room, pending.actor.identity());
-            self.keep_mark(room, user, seq);
+            self.keep_read(room, &user, seq);
         }
         self.join_goes_on(ctx, join);
     }
@@ -174,18 +189,23 @@ impl Chat {
         if self.must_hold(ctx, &asker)
             && let Some(conn) = asker.conn().filter(|conn| self.people.session(*conn).is_some())
         {
-            return self.pace(conn, Paced::Join(join));
+            let held = self.durable.joins.get(&join).map_or(0, |pending| octets_of(&pending.older));
+            return match self.hold_answer(held) {
+                Ok(()) => self.pace(conn, Paced::Join(join)),
+                Err(refusal) => self.end_join(ctx, join, Err(refusal)),
+            };
         }
-        self.end_join(ctx, join);
+        self.end_join(ctx, join, Ok(()));
     }
 
-    /// Every answer that a join needs is there.
-    pub(super) fn end_join<C: Context>(&mut self, ctx: &mut C, join: u64) {
+    /// Every answer that a join needs is there, or it is refused.
+    pub(super) fn end_join<C: Context>(&mut self, ctx: &mut C, join: u64, may: Result<(), Refusal>) {
         let Some(pending) = self.durable.joins.remove(&join) else { return };
         let PendingJoin { asker, actor, room, since, history, mut older, rev, .. } = pending;
         if self.is_present(&asker) {
             self.bring_up_to_date(room, rev, &mut older);
-            let done = self.finish_join(ctx, &asker, &actor, room, since.as_ref(), history, &older);
+            let done = may
+                .and_then(|()| self.finish_join(ctx, &asker, &actor, room, since.as_ref(), history, &older));
             if let Err(refusal) = done {
                 self.voice.refuse(ctx, &asker, &refusal);
             }

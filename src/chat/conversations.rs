@@ -26,7 +26,7 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let after = page.map(read_page).transpose()?;
         let limit = self.page_len(limit).max(1);
-        let user = Arc::clone(&actor.folded);
+        let user = Arc::clone(&actor.person);
         if !actor.is_verified {
             self.tell_conversations(ctx, asker, actor, Vec::new(), limit);
             return Ok(());
@@ -74,8 +74,8 @@ impl Chat {
                     writers.push(Arc::clone(&record.post.user));
                 }
             }
-            let identity = Identity { folded: Arc::clone(user), is_verified: true };
-            let read = room.marks.by_user.get(&identity).copied().unwrap_or(0);
+            let identity = Identity { person: Arc::clone(user), is_verified: true };
+            let read = room.reads.of(&identity).unwrap_or(0);
             (room.seq >= self.visible_from(room, unix_ms).max(1)).then_some(Pair {
                 place,
                 seq: room.seq,
@@ -102,7 +102,7 @@ impl Chat {
         pairs.truncate(limit);
         let next = pairs.last().filter(|_| has_more).map(|pair| write_page(&pair.place));
         // Some of them the token may not permit to read.
-        pairs.retain(|pair| self.may(actor, Right::Join, &format!("@{}", pair.place.other)));
+        pairs.retain(|pair| self.may_pair(actor, Right::Join, &pair.place.other));
         let conversations: Vec<Conversation> =
             pairs.iter().map(|pair| self.conversation(actor, pair)).collect();
         let (id, next) = (asker.id(), next.as_deref());
@@ -111,12 +111,13 @@ impl Chat {
 
     fn conversation(&self, actor: &Actor, pair: &Pair) -> Conversation {
         let Pair { place: PairPlace { time, other }, seq, read, writers } = pair;
-        let here = self.people.find(other).and_then(|user| self.people.user(user));
-        let here = here.filter(|user| user.is_verified).map(|user| &*user.name);
-        let wrote = writers.iter().find(|name| *names::fold(name) == **other).map(|name| &**name);
+        let here = self.people.find_verified(other).and_then(|user| self.people.user(user));
+        let here = here.map(|user| &*user.name);
+        let is_theirs = |name: &&Arc<str>| *self.holders.person_or(&names::fold(name)) == **other;
+        let wrote = writers.iter().find(is_theirs).map(|name| &**name);
         // A mark may be in memory that is not on the disk yet.
-        let room = self.rooms.find(&pair_room([&actor.folded, other])).and_then(|room| self.rooms.get(room));
-        let marked = room.and_then(|room| room.marks.by_user.get(&actor.identity())).copied().unwrap_or(0);
+        let room = self.rooms.find(&pair_room([&actor.person, other])).and_then(|room| self.rooms.get(room));
+        let marked = room.and_then(|room| room.reads.of(&actor.identity())).unwrap_or(0);
         // On the disk a history is the same in every run of the server.
         let epoch = match room.filter(|_| !self.durable.is_on_disk()) {
             Some(room) => self.epoch_of(room),
@@ -141,7 +142,7 @@ fn other_of(room: &Room, user: &Arc<str>) -> Option<Arc<str>> {
     Some(Arc::clone(if a == user { b } else { a }))
 }
 
-/// A place in the list, as `page` names it: the time, a colon and the other user's folded name.
+/// A place in the list, as `page` names it: the time, a colon and what the other user is kept under.
 fn write_page(place: &PairPlace) -> String {
     format!("{}:{}", place.time, place.other)
 }

@@ -2,7 +2,7 @@
 
 use super::answers::Asker;
 use super::command::Command;
-use super::keys::{Known, Scope};
+use super::keys::Known;
 use super::names;
 use super::notice::{Ack, Direct};
 use super::permission::Right;
@@ -21,22 +21,25 @@ impl Chat {
         key: Option<&str>,
     ) -> Result<(), Refusal> {
         let to = names::user(to.strip_prefix('@').unwrap_or(to), "to")?;
-        let folded = names::fold(&to).into_owned();
-        self.require(actor, Right::Post, &format!("@{folded}"), "to")?;
-        let name = pair_room([&actor.folded, &folded]);
+        let folded = names::fold(&to);
+        let here = self.people.find_named(&folded, &self.holders);
+        let is_guest = here.and_then(|user| self.people.user(user)).is_some_and(|user| !user.is_verified);
+        let person = self.holders.owner(&folded, !is_guest).to_owned();
+        self.require_pair(actor, Right::Post, &person, "to")?;
+        let name = pair_room([&actor.person, &person]);
         if let Some(key) = key
             && self.is_repeated(ctx, asker, actor, &name, key)
         {
             return Ok(());
         }
         self.check_writable()?;
-        let other = self.people.hearing(&folded);
+        let other = self.people.hearing(here);
         let is_kept = actor.is_verified && other.is_none_or(|user| user.is_verified);
         if !is_kept {
-            return self.direct_unkept(ctx, asker, actor, &folded, text, key);
+            return self.direct_unkept(ctx, asker, actor, here, text, key);
         }
         let is_here = other.is_some();
-        let room = self.open_pair(ctx, [&actor.folded, &folded])?;
+        let room = self.open_pair(ctx, [&actor.person, &person])?;
         if !self.rooms[room].is_open() {
             let (to, text) = (to.into_owned().into(), text.to_owned().into());
             let command = Command::Direct { to, text, key: key.map(|key| key.to_owned().into()) };
@@ -57,7 +60,7 @@ impl Chat {
         ctx: &mut C,
         asker: &Asker,
         actor: &Actor,
-        to: &str,
+        to: Option<u32>,
         text: &str,
         key: Option<&str>,
     ) -> Result<(), Refusal> {
@@ -67,9 +70,8 @@ impl Chat {
             other.ok_or_else(|| Refusal::field(Code::NotFound, "to", "there is no such user here"))?;
         let room = format!("@{}", other.name);
         if let Some(key) = key {
-            let name = pair_room([&actor.folded, to]);
-            let scope = Scope { origin: actor.origin(), user: &actor.folded, room: &name, key };
-            self.keys.insert(scope, Known { seq: 0, time, is_pending: false }, now);
+            let name = pair_room([&actor.person, &other.person]);
+            self.keys.insert(&actor.scope(&name, key), Known { seq: 0, time, is_pending: false }, now);
         }
         let direct = Direct {
             from: &actor.name,
@@ -81,10 +83,9 @@ impl Chat {
             text,
             time,
         };
-        let mut conns = self.people.hearers_of(to);
-        if *actor.folded != *to {
-            conns.extend(self.people.hearers_of(&actor.folded));
-        }
+        let own =
+            actor.session.and_then(|index| self.people.look(index)?.user).filter(|own| Some(*own) != to);
+        let conns: Vec<_> = self.people.hearers_of(to).chain(self.people.hearers_of(own)).collect();
         let ack = Ack {
             id: asker.id(),
             room: Some(&room),

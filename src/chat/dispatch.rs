@@ -276,9 +276,9 @@ impl Chat {
             return Err(Refusal::field(Code::NotFound, "room", "conversations of guests are not kept"));
         }
         let other = names::user(other, "room")?;
-        let other = names::fold(&other);
-        self.require(actor, Right::Join, &format!("@{other}"), "room")?;
-        self.open_pair(ctx, [&actor.folded, &other])
+        let other = self.holders.person_or(&names::fold(&other)).to_owned();
+        self.require_pair(actor, Right::Join, &other, "room")?;
+        self.open_pair(ctx, [&actor.person, &other])
     }
 
     /// The room of two users, in whatever order.

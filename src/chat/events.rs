@@ -71,7 +71,7 @@ impl Chat {
         if let Action::Post(post) = &action {
             let known = Known { seq: post.seq, time: post.time, is_pending: false };
             let now_ms = ctx.now().monotonic_ms;
-            with_scope(post, &name, |scope| self.keys.insert(scope, known, now_ms));
+            with_scope(post, &name, &self.holders, |scope| self.keys.insert(scope, known, now_ms));
         }
         // Whoever opens the room later reads it from the disk.
         let Some(room) = self.rooms.find(&name) else { return };
@@ -163,7 +163,7 @@ impl Chat {
     pub(super) fn room_timer(&mut self, room: u32) {
         let Some(state) = self.rooms.get_mut(room) else { return };
         state.presence.is_timed = false;
-        state.marks.is_timed = false;
+        state.reads.is_timed = false;
         if !state.is_open() && state.is_pinned {
             let limit = self.options.limits.opened_messages;
             let request = Request::Open { room: Arc::clone(&state.name), recent: limit, changes: limit };

@@ -94,8 +94,8 @@ impl Chat {
 
     /// Whether a guest may have this name now.
     pub(super) fn check_name(&self, folded: &str, now: Now) -> Result<(), Refusal> {
-        let holder = self.people.find(folded).and_then(|user| self.people.user(user));
-        if holder.is_some_and(|user| user.is_verified) {
+        let person = self.holders.person(folded);
+        if person.is_some_and(|person| self.people.find_verified(person).is_some()) {
             return Err(Refusal::field(Code::Forbidden, "user", "this name is taken by a verified user"));
         }
         match self.ban_of(folded, now) {
@@ -112,10 +112,8 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let name = super::names::user(&claims.user, "token")?.into_owned();
         let folded: Arc<str> = super::names::fold(&name).as_ref().into();
-        self.hold_name(&folded, &claims.subject)?;
-        // A ban is the person's, not the name's.
-        let names = self.holders.all_names(&folded);
-        let ban = names.iter().find_map(|name| self.ban_of(name, ctx.now()));
+        let person = self.hold_name(&folded, &claims.subject)?;
+        let ban = self.ban_of(&person, ctx.now());
         if let Some(until) = ban.map(|ban| ban.until) {
             let refusal = Refusal::field(Code::Forbidden, "user", "banned");
             self.dismiss_banned(ctx, conn, until);
@@ -127,16 +125,20 @@ impl Chat {
             self.dismiss_expired(ctx, conn);
             return Err(Refusal::field(Code::Forbidden, "token", TOKEN_EXPIRED));
         }
-        let holder = self.people.find(&folded).and_then(|user| self.people.user(user));
-        if holder.is_some_and(|user| !user.is_verified) {
-            for other in self.people.conns_of(&folded) {
-                self.dismiss(ctx, other, Farewell::NameTaken, NAME_TAKEN, CloseCode(4001));
-            }
+        for other in self.guests_named(&person) {
+            self.dismiss(ctx, other, Farewell::NameTaken, NAME_TAKEN, CloseCode(4001));
         }
-        self.people.speak_as(conn.index, &name, &folded, Some(claims));
+        self.people.speak_as(conn.index, &name, &person, Some(claims));
         self.people.lookalikes.vouch(&name);
         self.time_expiry(ctx);
         Ok(())
+    }
+
+    /// The connections of guests who use one of a person's names.
+    fn guests_named(&self, person: &str) -> Vec<ConnId> {
+        let users = self.holders.names_of(person).filter_map(|name| self.people.find(name));
+        let guests = users.filter(|user| self.people.user(*user).is_some_and(|user| !user.is_verified));
+        guests.flat_map(|user| self.people.conns_of(Some(user))).collect()
     }
 
     /// Sees to it that a timer comes when the first token expires: one timer, however many tokens there are.

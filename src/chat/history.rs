@@ -10,7 +10,7 @@ use super::room::log::apply;
 use super::room::{Kind, Room};
 use super::{Chat, Refusal};
 use crate::app::Context;
-use crate::store::{PAGE_OCTETS, Record, Request};
+use crate::store::{Keep, PAGE_OCTETS, Record, Request};
 use crate::text::words::Query;
 
 /// What looking at a message costs besides its text.
@@ -93,7 +93,8 @@ impl Chat {
         }
         let (name, rev) = (Arc::clone(&state.name), state.rev);
         let ask = Ask::History { asker: asker.clone(), room, limit, rev, end };
-        self.ask_for(asker, room, ask, |ask| Request::Page { ask, room: name, before, limit })
+        let keep = if end.is_some() { Keep::Oldest } else { Keep::Newest };
+        self.ask_for(asker, room, ask, |ask| Request::Page { ask, room: name, before, limit, keep })
     }
 
     pub(super) fn page_len(&self, limit: Option<u64>) -> usize {
@@ -114,10 +115,13 @@ impl Chat {
         let lowest = self.lowest(state, ctx.now().unix_ms);
         let [older, newer] = state.log.between(after.max(lowest.saturating_sub(1)), before);
         let messages = Messages::new([&[], older, newer], &self.people.lookalikes);
-        let (messages, _, _) = messages.newest_within(self.options.limits.max_answer);
-        let more = match end {
-            None => messages.first_seq().unwrap_or(before) > lowest,
-            Some(end) => messages.last_seq().is_some_and(|last| last + 1 < end),
+        let most = self.options.limits.max_answer;
+        let (messages, more) = match end {
+            None => {
+                let (messages, _, _) = messages.newest_within(most);
+                (messages, messages.first_seq().unwrap_or(before) > lowest)
+            }
+            Some(end) => read_on(messages.oldest_within(most), end),
         };
         let history = History { id: asker.id(), room: &name, messages, more };
         let octets = self.voice.reply(ctx, asker, &history);
@@ -139,10 +143,14 @@ impl Chat {
         let lowest = self.lowest(&self.rooms[room], ctx.now().unix_ms);
         records.retain(|record| record.post.seq >= lowest);
         let messages = Messages::new([&[], &[], &records], &self.people.lookalikes);
-        let (messages, _, is_cut) = messages.newest_within(self.options.limits.max_answer);
-        let more = match end {
-            None => (is_cut || !is_whole) && messages.first_seq().is_some_and(|first| first > lowest),
-            Some(end) => messages.last_seq().is_some_and(|last| last + 1 < end),
+        let most = self.options.limits.max_answer;
+        let (messages, more) = match end {
+            None => {
+                let (messages, _, is_cut) = messages.newest_within(most);
+                let has_older = messages.first_seq().is_some_and(|first| first > lowest);
+                (messages, (is_cut || !is_whole) && has_older)
+            }
+            Some(end) => read_on(messages.oldest_within(most), end),
         };
         let history = History { id: asker.id(), room: &name, messages, more };
         let octets = self.voice.reply(ctx, asker, &history);
@@ -272,7 +280,7 @@ impl Chat {
     pub(super) fn shown_name(&self, asker: &Asker, room: u32) -> Arc<str> {
         let state = &self.rooms[room];
         let Kind::Pair([a, b]) = &state.kind else { return Arc::clone(&state.name) };
-        let own = asker.conn().and_then(|conn| self.people.actor(conn.index)).map(|actor| actor.folded);
+        let own = asker.conn().and_then(|conn| self.people.actor(conn.index)).map(|actor| actor.person);
         self.pair_name(if own.as_ref() == Some(a) { b } else { a })
     }
 
@@ -283,6 +291,12 @@ impl Chat {
     }
 }
 
-fn octets_of(records: &[Record]) -> usize {
+/// Messages that follow one that is known, and whether more follow them before the number where the history ends.
+fn read_on(messages: Messages<'_>, end: u64) -> (Messages<'_>, bool) {
+    (messages, messages.last_seq().is_some_and(|last| last + 1 < end))
+}
+
+/// Octets of the texts of messages.
+pub(super) fn octets_of(records: &[Record]) -> usize {
     records.iter().map(|record| record.post.text.len()).sum()
 }

@@ -11,7 +11,7 @@ use super::room::presence::Gone;
 use super::session::{Actor, Joining, Membership};
 use super::{Chat, Code, Refusal};
 use crate::app::{ConnId, Context};
-use crate::store::{Action, Record, Request};
+use crate::store::{Action, Keep, Record, Request};
 
 impl Chat {
     pub(super) fn join<C: Context>(
@@ -35,7 +35,7 @@ impl Chat {
         let first = state.log.first_seq().unwrap_or(state.seq + 1);
         let visible_from = self.visible_from(state, ctx.now().unix_ms);
         let needs_page = after + 1 < first && first > visible_from;
-        let needs_mark = actor.is_verified && !state.marks.by_user.contains_key(&actor.identity());
+        let needs_mark = actor.is_verified && state.reads.of(&actor.identity()).is_none();
         if !needs_page && !needs_mark {
             return self.finish_join(ctx, asker, actor, room, since.as_ref(), history, &[]);
         }
@@ -44,12 +44,12 @@ impl Chat {
         let mut awaits = 0;
         if needs_page {
             let (name, limit) = (Arc::clone(&state.name), (first - 1 - after) as usize);
-            let request = |ask| Request::Page { ask, room: name, before: first, limit };
+            let request = |ask| Request::Page { ask, room: name, before: first, limit, keep: Keep::Newest };
             self.ask_for(asker, room, Ask::JoinPage(join), request)?;
             awaits += 1;
         }
         if needs_mark {
-            let (name, user) = (Arc::clone(&self.rooms[room].name), Arc::clone(&actor.folded));
+            let (name, user) = (Arc::clone(&self.rooms[room].name), Arc::clone(&actor.person));
             let request = |ask| Request::Mark { ask, room: name, user };
             match self.ask_for(asker, room, Ask::JoinMark(join), request) {
                 Ok(()) => awaits += 1,
@@ -151,7 +151,7 @@ impl Chat {
             changes: Changes { parts: changes, visible_from },
             members: Members { people: &self.people, sessions: &state.members[..listed] },
             count: state.members.len(),
-            read: state.marks.by_user.get(&actor.identity()).copied().unwrap_or(0),
+            read: state.reads.of(&actor.identity()).unwrap_or(0),
         };
         let octets = voice.send(ctx, *conn, &joined);
         self.voice = voice;

@@ -1,10 +1,12 @@
 //! Keys of posts: posting twice posts once.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::SERVER;
+use super::holders::Holders;
 use super::shards::Shards;
 use crate::app::{Millis, Now};
 use crate::store::{self, Post};
@@ -33,11 +35,11 @@ impl Origin {
 }
 
 /// A key, and all that it is a key of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Scope<'a> {
     pub(super) origin: Origin,
-    /// The folded name.
-    pub(super) user: &'a str,
+    /// Whose it is: see [`Holders::owner`]. What the server posts in a user's name is kept under that name, folded.
+    pub(super) user: Cow<'a, str>,
     /// The room's name in its normal form.
     pub(super) room: &'a str,
     pub(super) key: &'a str,
@@ -76,8 +78,9 @@ impl Keys {
         self.known.len()
     }
 
-    fn name(&mut self, scope: Scope<'_>) {
+    fn name(&mut self, scope: &Scope<'_>) {
         let Scope { origin, user, room, key } = scope;
+        let origin = *origin;
         self.name.clear();
         // Neither writing to a string fails, nor has a user's name a line break in it. A room's name may have one, and a key
         // may: the length tells where the room ends.
@@ -85,31 +88,31 @@ impl Keys {
     }
 
     /// The post that was made with this key, unless it is longer ago than the window.
-    pub(super) fn find(&mut self, scope: Scope<'_>, now_ms: Millis) -> Option<Known> {
+    pub(super) fn find(&mut self, scope: &Scope<'_>, now_ms: Millis) -> Option<Known> {
         self.name(scope);
         let (known, until) = self.known.get(&self.name)?;
         (known.is_pending || *until > now_ms).then_some(*known)
     }
 
     /// What the store remembers, the oldest first.
-    pub(super) fn load(&mut self, keys: Vec<store::Key>, now: Now) {
+    pub(super) fn load(&mut self, keys: Vec<store::Key>, now: Now, holders: &Holders) {
         for store::Key { user, is_verified, client, key, room, seq, time } in keys {
             let age = now.unix_ms.saturating_sub(time);
             if age < self.window_ms {
                 let (user, origin) = (fold(&user), Origin::of(is_verified, &client));
-                let scope = Scope { origin, user: &user, room: &room, key: &key };
+                let scope = scope_of(&user, origin, holders, (&room, &key));
                 let until = now.monotonic_ms + (self.window_ms - age);
-                self.insert_until(scope, Known { seq, time, is_pending: false }, until, now.monotonic_ms);
+                self.insert_until(&scope, Known { seq, time, is_pending: false }, until, now.monotonic_ms);
             }
         }
     }
 
     /// Remembers a post; forgets what is too old or too much.
-    pub(super) fn insert(&mut self, scope: Scope<'_>, known: Known, now_ms: Millis) {
+    pub(super) fn insert(&mut self, scope: &Scope<'_>, known: Known, now_ms: Millis) {
         self.insert_until(scope, known, now_ms + self.window_ms, now_ms);
     }
 
-    fn insert_until(&mut self, scope: Scope<'_>, known: Known, until: Millis, now_ms: Millis) {
+    fn insert_until(&mut self, scope: &Scope<'_>, known: Known, until: Millis, now_ms: Millis) {
         self.name(scope);
         let name: Arc<str> = self.name.as_str().into();
         self.append(until, Arc::clone(&name));
@@ -145,7 +148,7 @@ impl Keys {
     }
 
     /// A post has become durable.
-    pub(super) fn commit(&mut self, scope: Scope<'_>) {
+    pub(super) fn commit(&mut self, scope: &Scope<'_>) {
         self.name(scope);
         if let Some((known, _)) = self.known.get_mut(&self.name) {
             known.is_pending = false;
@@ -153,17 +156,32 @@ impl Keys {
     }
 
     /// A post has come to nothing.
-    pub(super) fn forget(&mut self, scope: Scope<'_>) {
+    pub(super) fn forget(&mut self, scope: &Scope<'_>) {
         self.name(scope);
         self.known.remove(&self.name);
     }
 }
 
+fn scope_of<'a>(
+    user: &'a str,
+    origin: Origin,
+    holders: &'a Holders,
+    (room, key): (&'a str, &'a str),
+) -> Scope<'a> {
+    let user = Cow::Borrowed(holders.owner(user, origin == Origin::Verified));
+    Scope { origin, user, room, key }
+}
+
 /// Whose key a post has, if it has one.
-pub(super) fn with_scope<T>(post: &Post, room: &str, then: impl FnOnce(Scope<'_>) -> T) -> Option<T> {
+pub(super) fn with_scope<T>(
+    post: &Post,
+    room: &str,
+    holders: &Holders,
+    then: impl FnOnce(&Scope<'_>) -> T,
+) -> Option<T> {
     let key = post.key.as_deref()?;
-    let origin = Origin::of(post.is_verified, &post.client);
-    Some(then(Scope { origin, user: &fold(&post.user), room, key }))
+    let (user, origin) = (fold(&post.user), Origin::of(post.is_verified, &post.client));
+    Some(then(&scope_of(&user, origin, holders, (room, key))))
 }
 
 #[cfg(test)]
@@ -175,31 +193,31 @@ mod tests {
     }
 
     fn of<'a>(user: &'a str, key: &'a str) -> Scope<'a> {
-        Scope { origin: Origin::Guest, user, room: "r", key }
+        Scope { origin: Origin::Guest, user: user.into(), room: "r", key }
     }
 
     #[test]
     fn ch_10_a_key_is_known_for_the_window_and_to_its_user_only() {
         let mut keys = Keys::new(100, 10);
-        keys.insert(of("ada", "k"), known(1), 1000);
-        assert_eq!(keys.find(of("ada", "k"), 1099), Some(known(1)));
-        assert_eq!(keys.find(of("ada", "k"), 1100), None);
-        assert_eq!(keys.find(of("bob", "k"), 1000), None);
-        assert_eq!(keys.find(Scope { origin: Origin::Verified, ..of("ada", "k") }, 1000), None);
-        assert_eq!(keys.find(Scope { room: "s", ..of("ada", "k") }, 1000), None);
-        keys.insert(of("ada", "k"), known(2), 1101);
-        assert_eq!(keys.find(of("ada", "k"), 1102), Some(known(2)), "it is new again");
+        keys.insert(&of("ada", "k"), known(1), 1000);
+        assert_eq!(keys.find(&of("ada", "k"), 1099), Some(known(1)));
+        assert_eq!(keys.find(&of("ada", "k"), 1100), None);
+        assert_eq!(keys.find(&of("bob", "k"), 1000), None);
+        assert_eq!(keys.find(&Scope { origin: Origin::Verified, ..of("ada", "k") }, 1000), None);
+        assert_eq!(keys.find(&Scope { room: "s", ..of("ada", "k") }, 1000), None);
+        keys.insert(&of("ada", "k"), known(2), 1101);
+        assert_eq!(keys.find(&of("ada", "k"), 1102), Some(known(2)), "it is new again");
         assert_eq!(keys.len(), 1);
-        keys.forget(of("ada", "k"));
-        assert_eq!((keys.find(of("ada", "k"), 1102), keys.len()), (None, 0));
+        keys.forget(&of("ada", "k"));
+        assert_eq!((keys.find(&of("ada", "k"), 1102), keys.len()), (None, 0));
     }
 
     #[test]
     fn no_room_and_key_are_taken_for_another_room_and_key() {
         let mut keys = Keys::new(100, 10);
-        keys.insert(Scope { room: "@a\nb", ..of("a", "k") }, known(1), 0);
+        keys.insert(&Scope { room: "@a\nb", ..of("a", "k") }, known(1), 0);
         for (room, key) in [("@a\nbk", ""), ("@a", "\nbk"), ("@a\n", "bk")] {
-            assert_eq!(keys.find(Scope { room, ..of("a", key) }, 0), None, "{room:?} {key:?}");
+            assert_eq!(keys.find(&Scope { room, ..of("a", key) }, 0), None, "{room:?} {key:?}");
         }
     }
 
@@ -207,12 +225,12 @@ mod tests {
     fn no_more_keys_are_kept_than_may_be() {
         let mut keys = Keys::new(100, 10);
         for seq in 1..=1000 {
-            keys.insert(of("ada", &seq.to_string()), known(seq), 5);
+            keys.insert(&of("ada", &seq.to_string()), known(seq), 5);
         }
         assert_eq!((keys.len(), keys.ordered), (10, 10));
-        assert_eq!(keys.find(of("ada", "1000"), 5), Some(known(1000)));
-        assert_eq!(keys.find(of("ada", "990"), 5), None);
-        keys.insert(of("ada", "late"), known(2000), 500);
+        assert_eq!(keys.find(&of("ada", "1000"), 5), Some(known(1000)));
+        assert_eq!(keys.find(&of("ada", "990"), 5), None);
+        keys.insert(&of("ada", "late"), known(2000), 500);
         assert_eq!((keys.len(), keys.ordered), (1, 1), "all others were too old");
     }
 
@@ -229,9 +247,9 @@ mod tests {
             time,
         };
         let mut keys = Keys::new(100, 10);
-        keys.load(vec![key("old", 900), key("young", 960), key("ahead", 10_000)], now);
+        keys.load(vec![key("old", 900), key("young", 960), key("ahead", 10_000)], now, &Holders::default());
         let found = |keys: &mut Keys, key, now| {
-            keys.find(Scope { origin: Origin::Verified, ..of("ada", key) }, now).is_some()
+            keys.find(&Scope { origin: Origin::Verified, ..of("ada", key) }, now).is_some()
         };
         assert_eq!(["old", "young", "ahead"].map(|key| found(&mut keys, key, 50)), [false, true, true]);
         assert_eq!(["young", "ahead"].map(|key| found(&mut keys, key, 110)), [false, true]);

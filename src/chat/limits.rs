@@ -56,13 +56,16 @@ pub struct Limits {
     pub max_keys: usize,
     /// Users banned at a time: `unavailable`.
     pub max_bans: usize,
-    /// Users of a room whose read marks are kept in memory; of more the mark of the first in the alphabet is forgotten.
+    /// Users of a room whose read positions are kept in memory; above it the one that was not moved for the longest is forgotten.
     pub max_marks: usize,
     /// Octets of one answer, about: `joined`, `history`, `found`, and the list of `json`. What does not fit is left out, and the
     /// answer says `more`; one message is always in it.
     pub max_answer: usize,
     /// Octets that wait for a connection, above which it is given no further answer of these.
     pub answer_queue: usize,
+    /// Octets of messages that the store has answered with and slow readers have no room for yet, of all connections, about:
+    /// `rate_limited`.
+    pub max_held_answers: usize,
     /// Octets of answers above 16 KiB in one turn of the loop, of all connections, about; what is left waits for the next.
     pub turn_answers: usize,
     /// Octets of messages that searches in memory look through in one turn of the loop; what is left waits for the next.
@@ -123,6 +126,7 @@ impl Default for Limits {
             max_marks: 10_000,
             max_answer: 512 * 1024,
             answer_queue: 64 * 1024,
+            max_held_answers: 64 << 20,
             turn_answers: 4 << 20,
             turn_scan: 256 * 1024,
             turn_expiries: 512,

@@ -6,12 +6,15 @@ use serde::Serialize;
 
 use super::answers::Asker;
 use super::ask::Ask;
+use super::notice::json_len;
 use super::{Chat, Refusal};
 use crate::app::Context;
 use crate::store::{Request, RoomHead};
 
-/// Rooms of one page.
-pub const MAX_ROOMS_LISTED: usize = 1000;
+/// Rooms, and bans, of one page.
+pub const MAX_LISTED: usize = 1000;
+/// Octets of a room in a list besides its name, at most.
+const ROOM_OCTETS: usize = 80;
 
 #[derive(Debug, Serialize)]
 struct RoomList<'a> {
@@ -28,9 +31,9 @@ struct Listed<'a> {
 }
 
 impl Chat {
-    /// Lists at most `limit` rooms whose names come after `after`. The answer is among those of [`Self::take_answered`].
+    /// Lists at most `limit` rooms whose names come after `after`, and no more than fit into an answer. The answer is among those of [`Self::take_answered`].
     pub fn list_rooms<C: Context>(&mut self, ctx: &mut C, request: u64, after: &str, limit: usize) {
-        let limit = limit.min(MAX_ROOMS_LISTED);
+        let limit = limit.min(MAX_LISTED);
         if !self.durable.is_on_disk() {
             return self.answer_rooms(ctx, request, after, limit, Vec::new());
         }
@@ -74,8 +77,17 @@ impl Chat {
         // Of a room that is in both places the state in memory comes first, and stays.
         rooms.sort_by(|a, b| a.0.cmp(&b.0));
         rooms.dedup_by(|later, earlier| later.0 == earlier.0);
-        let more = rooms.len() > limit;
-        rooms.truncate(limit);
+        let mut left = self.options.limits.max_answer;
+        let fits = |(room, ..): &&(Arc<str>, usize, u64)| {
+            let octets = ROOM_OCTETS + json_len(room);
+            let fits = octets <= left;
+            left = left.saturating_sub(octets);
+            fits
+        };
+        let count = rooms.iter().take(limit).take_while(fits).count();
+        let count = count.max(1).min(rooms.len());
+        let more = rooms.len() > count;
+        rooms.truncate(count);
         let rooms =
             rooms.iter().map(|(room, members, seq)| Listed { room, members: *members, seq: *seq }).collect();
         self.voice.reply(ctx, &Asker::Request(request), &RoomList { rooms, more });

@@ -47,7 +47,7 @@ use std::sync::Arc;
 pub use self::answers::{Answered, Asker};
 pub use self::api::{RoomInfo, stored_room, stored_user};
 pub use self::limits::Limits;
-pub use self::listing::MAX_ROOMS_LISTED;
+pub use self::listing::MAX_LISTED;
 pub use self::refusal::{Code, Refusal};
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 pub use crate::app::Rate;
@@ -266,7 +266,7 @@ impl Application for Chat {
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         // Ids of clients are told from those of earlier runs, which the history has.
         self.people.number_from(ctx.random());
-        self.keys.load(std::mem::take(&mut self.used_keys), ctx.now());
+        self.keys.load(std::mem::take(&mut self.used_keys), ctx.now(), &self.holders);
         self.open_tutorial(ctx);
         self.open_general(ctx);
     }

@@ -1,10 +1,12 @@
 //! Kicks and bans.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::answers::Asker;
 use super::command::NUMBER_END;
+use super::identity::Claims;
 use super::names;
 use super::notice::{Ack, Farewell, Kicked};
 use super::session::Actor;
@@ -19,7 +21,7 @@ pub(super) const DISCONNECTED: CloseCode = CloseCode(4004);
 
 /// Who is banned, by folded name.
 #[derive(Debug, Default)]
-pub(super) struct Bans(HashMap<Arc<str>, Ban>);
+pub(super) struct Bans(BTreeMap<Arc<str>, Ban>);
 
 impl Bans {
     pub(super) fn new(bans: Vec<Ban>) -> Self {
@@ -31,19 +33,24 @@ impl Bans {
         self.0.get(folded).filter(|ban| ban.until.is_none_or(|until| until > unix_ms))
     }
 
-    /// All that are in force, by name.
-    pub(super) fn list(&self, unix_ms: u64) -> Vec<Ban> {
-        let mut list: Vec<Ban> =
-            self.0.values().filter(|ban| ban.until.is_none_or(|until| until > unix_ms)).cloned().collect();
-        list.sort_by(|a, b| a.user.cmp(&b.user));
-        list
+    /// Those in force whose names come after one, by name.
+    pub(super) fn after(&self, name: &str, unix_ms: u64) -> impl Iterator<Item = &Ban> {
+        let bans = self.0.range::<str, _>((Bound::Excluded(name), Bound::Unbounded)).map(|(_, ban)| ban);
+        bans.filter(move |ban| ban.until.is_none_or(|until| until > unix_ms))
     }
 }
 
 impl Chat {
-    /// The ban that is in force against a name.
+    /// The ban that is in force against a name. A ban is the person's: it holds under every name of theirs.
     pub(super) fn ban_of(&self, folded: &str, now: Now) -> Option<&Ban> {
-        self.bans.find(folded, now.unix_ms)
+        self.holders.names_of(folded).find_map(|name| self.bans.find(name, now.unix_ms))
+    }
+
+    /// The ban that is in force against whoever has a token.
+    pub(super) fn ban_of_claims(&self, claims: &Claims, now: Now) -> Option<&Ban> {
+        let name = names::fold(&claims.user);
+        let person = self.holders.person_with(&claims.subject, &name).map_or(&*name, |person| person);
+        self.ban_of(person, now).or_else(|| self.ban_of(&name, now))
     }
 
     /// Ends a banned session, and tells it when the ban ends, if it does.
@@ -62,7 +69,7 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let name = Arc::clone(&self.rooms[room].name);
         let user = names::user(user, "user")?;
-        let conns = self.people.conns_of(&names::fold(&user));
+        let conns = self.people.conns_of(self.people.find_named(&names::fold(&user), &self.holders));
         let there = |people: &super::session::People, conn: &ConnId| {
             people.look(conn.index).is_some_and(|session| session.is_in(room))
         };
@@ -110,6 +117,8 @@ impl Chat {
             }
         }
         let until = seconds.map(|seconds| until(now, seconds)).transpose()?;
+        // A person has one ban, whatever they were called when it began.
+        let user = self.ban_of(&user, ctx.now()).map_or(user, |ban| Arc::clone(&ban.user));
         let ban = Ban { user, until, reason: reason.unwrap_or_default().into() };
         self.submit_ban(ctx, BanChange::Set(ban), asker);
         Ok(())
@@ -126,10 +135,17 @@ impl Chat {
         self.check_writable()?;
         let user = names::user(user, "user")?;
         let folded = names::fold(&user);
-        if self.ban_of(&folded, ctx.now()).is_none() {
+        let banned = |name: &&str| self.bans.find(name, ctx.now().unix_ms).is_some();
+        let mut banned: Vec<Arc<str>> =
+            self.holders.names_of(&folded).filter(banned).map(Into::into).collect();
+        let Some(last) = banned.pop() else {
             return Err(Refusal::field(Code::NotFound, "user", "this user is not banned"));
+        };
+        // Several names may have been banned before they were one person's.
+        for name in banned {
+            self.submit_ban(ctx, BanChange::Lift(name), &Asker::Nobody);
         }
-        self.submit_ban(ctx, BanChange::Lift(folded.as_ref().into()), asker);
+        self.submit_ban(ctx, BanChange::Lift(last), asker);
         Ok(())
     }
 
@@ -164,10 +180,12 @@ impl Chat {
             BanChange::Set(ban) => {
                 let (user, until) = (Arc::clone(&ban.user), ban.until);
                 self.bans.0.insert(Arc::clone(&user), ban);
-                for name in self.holders.all_names(&user) {
-                    for conn in self.people.conns_of(&name) {
-                        self.dismiss_banned(ctx, conn, until);
-                    }
+                let people = &self.people;
+                let users = self.holders.names_of(&user).map(|name| people.find_named(name, &self.holders));
+                let guests = self.holders.names_of(&user).map(|name| people.find(name));
+                let conns: Vec<ConnId> = users.chain(guests).flat_map(|user| people.conns_of(user)).collect();
+                for conn in conns {
+                    self.dismiss_banned(ctx, conn, until);
                 }
             }
             BanChange::Lift(user) => {

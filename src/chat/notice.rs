@@ -16,8 +16,6 @@ macro_rules! notices {
             $(#[$doc])*
             #[derive(Debug, Serialize)]
             #[serde(tag = "type", rename = $kind)]
-            #[expect(clippy::allow_attributes, reason = "not every notice needs it")]
-            #[allow(clippy::struct_field_names, reason = "the names are the protocol's")]
             pub(super) struct $name<'a> { $($(#[$serde])* pub(super) $field: $type),* }
         )*
     };
@@ -65,6 +63,7 @@ notices! {
         messages: Messages<'a>,
         more: bool,
     }
+    #[expect(clippy::struct_field_names, reason = "the name is the protocol's")]
     "conversations" Conversations {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         conversations: &'a [Conversation],
@@ -225,6 +224,23 @@ impl<'a> Messages<'a> {
             *part = &part[start..];
         }
         (Self { parts, lookalikes }, used, is_cut)
+    }
+
+    /// The oldest of them, as many as fit into so many octets, and one at least.
+    pub(super) fn oldest_within(self, octets: usize) -> Self {
+        let Self { mut parts, lookalikes } = self;
+        let mut used = 0;
+        let mut is_cut = false;
+        for part in &mut parts {
+            let fits = |record: &&Record| {
+                let len = Shown { record, lookalikes }.octets();
+                is_cut |= used > 0 && used + len > octets;
+                used += len;
+                !is_cut
+            };
+            *part = &part[..part.iter().take_while(fits).count()];
+        }
+        Self { parts, lookalikes }
     }
 
     pub(super) fn last_seq(&self) -> Option<u64> {

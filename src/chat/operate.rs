@@ -72,7 +72,7 @@ impl Chat {
     ) -> Result<usize, Refusal> {
         check_reason(reason)?;
         let name = names::user(user, "user")?;
-        let conns = self.people.conns_of(&names::fold(&name));
+        let conns = self.people.conns_of(self.people.find_named(&names::fold(&name), &self.holders));
         for conn in &conns {
             self.dismiss(ctx, *conn, Farewell::Disconnected, reason, DISCONNECTED);
         }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use super::answers::Asker;
 use super::ask::Ask;
 use super::command::Command;
-use super::history::Scan;
+use super::history::{Scan, octets_of};
 use super::session::{Actor, Waiting};
 use super::{Chat, Code, Refusal, timer};
 use crate::app::{ConnId, Context, Millis};
@@ -29,7 +29,7 @@ const SHORT: usize = 16 * 1024;
 pub(super) enum Paced {
     Command(Waiting),
     /// What the store answered.
-    Answer(Ask, Result<Vec<Record>, String>),
+    Answer(Ask, Result<Vec<Record>, Refusal>),
     /// A join for which every answer is there.
     Join(u64),
     /// A search that is under way.
@@ -44,6 +44,8 @@ pub(super) struct Turn {
     pub(super) answered: usize,
     /// Octets of texts that were looked through.
     pub(super) scanned: usize,
+    /// Octets of messages that the store has answered with and that wait, in whatever turn.
+    pub(super) held: usize,
     /// Connections for which something waits.
     queue: VecDeque<ConnId>,
     pub(super) is_timed: bool,
@@ -187,8 +189,7 @@ impl Chat {
                     self.no_longer_waits(&asker);
                     self.execute_now(ctx, &asker, &actor, command);
                 }
-                Some(Paced::Answer(ask, records)) => self.tell_answer(ctx, ask, records),
-                Some(Paced::Join(join)) => self.end_join(ctx, join),
+                Some(paced @ (Paced::Answer(..) | Paced::Join(_))) => self.tell_held(ctx, paced),
                 Some(Paced::Scan(scan)) => {
                     if let Some(scan) = self.scan(ctx, scan, self.options.limits.turn_scan / 2) {
                         self.pace_first(conn, Paced::Scan(scan));
@@ -199,13 +200,28 @@ impl Chat {
         }
     }
 
+    /// An answer of the store waits no longer.
+    fn tell_held<C: Context>(&mut self, ctx: &mut C, paced: Paced) {
+        match paced {
+            Paced::Answer(ask, records) => {
+                self.turn.held -= records.as_deref().map_or(0, octets_of);
+                self.tell_answer(ctx, ask, records);
+            }
+            Paced::Join(join) => {
+                self.turn.held -=
+                    self.durable.joins.get(&join).map_or(0, |pending| octets_of(&pending.older));
+                self.end_join(ctx, join, Ok(()));
+            }
+            Paced::Command(_) | Paced::Scan(_) => {}
+        }
+    }
+
     /// Lets go of what waited for a connection that is gone.
     pub(super) fn drop_paced<C: Context>(&mut self, ctx: &mut C, paced: VecDeque<Paced>) {
         for paced in paced {
             match paced {
                 Paced::Command(_) => self.waiting -= 1,
-                Paced::Answer(ask, records) => self.tell_answer(ctx, ask, records),
-                Paced::Join(join) => self.end_join(ctx, join),
+                paced @ (Paced::Answer(..) | Paced::Join(_)) => self.tell_held(ctx, paced),
                 Paced::Scan(scan) => self.end_scan(ctx, scan.room),
             }
         }

@@ -103,8 +103,8 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let state = &self.rooms[room];
         if let Kind::Pair([a, b]) = &state.kind {
-            let other = if *a == actor.folded { b } else { a };
-            return self.require(actor, Right::Join, &format!("@{other}"), "room");
+            let other = if *a == actor.person { b } else { a };
+            return self.require_pair(actor, Right::Join, other, "room");
         }
         let is_in = match (actor.session, asker) {
             // What `json` sees is the room `general`, for those who may join it.
@@ -127,6 +127,11 @@ impl Chat {
         session.is_some_and(|session| permits(session.claims.as_deref(), right, room))
     }
 
+    /// The same in the conversation with a user: a token may name any of their names.
+    pub(super) fn may_pair(&self, actor: &Actor, right: Right, other: &str) -> bool {
+        self.holders.names_of(other).any(|name| self.may(actor, right, &format!("@{name}")))
+    }
+
     /// Whether somebody moderates every room there may be.
     pub(super) fn moderates_all(&self, actor: &Actor) -> bool {
         let Some(index) = actor.session else { return true };
@@ -141,11 +146,22 @@ impl Chat {
         room: &str,
         field: &'static str,
     ) -> Result<(), Refusal> {
-        if self.may(actor, right, room) {
-            return Ok(());
-        }
-        Err(Refusal::field(Code::Forbidden, field, "your token does not permit this in this room"))
+        if self.may(actor, right, room) { Ok(()) } else { Err(not_permitted(field)) }
     }
+
+    pub(super) fn require_pair(
+        &self,
+        actor: &Actor,
+        right: Right,
+        other: &str,
+        field: &'static str,
+    ) -> Result<(), Refusal> {
+        if self.may_pair(actor, right, other) { Ok(()) } else { Err(not_permitted(field)) }
+    }
+}
+
+fn not_permitted(field: &'static str) -> Refusal {
+    Refusal::field(Code::Forbidden, field, "your token does not permit this in this room")
 }
 
 #[cfg(test)]

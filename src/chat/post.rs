@@ -6,14 +6,15 @@ use super::answers::Asker;
 use super::ask::Ask;
 use super::command::Command;
 use super::durable::Matter;
-use super::keys::{Known, Scope, with_scope};
+use super::holders::Holders;
+use super::keys::{Known, with_scope};
 use super::names;
 use super::notice::Ack;
 use super::session::Actor;
 use super::stamp::stamp;
-use super::{Chat, Code, Refusal};
+use super::{Chat, Code, Refusal, SERVER};
 use crate::app::Context;
-use crate::store::{Action, Post, Record, Request, Who};
+use crate::store::{Action, Keep, Post, Record, Request, Who};
 
 /// What is to be known of a message that is to be changed.
 #[derive(Debug, Clone)]
@@ -70,10 +71,9 @@ impl Chat {
             key: key.map(Into::into),
         };
         if let Some(key) = key {
-            let scope =
-                Scope { origin: actor.origin(), user: &actor.folded, room: &self.rooms[room].name, key };
+            let scope = actor.scope(&self.rooms[room].name, key);
             let known = Known { seq: post.seq, time: post.time, is_pending: self.durable.is_on_disk() };
-            self.keys.insert(scope, known, ctx.now().monotonic_ms);
+            self.keys.insert(&scope, known, ctx.now().monotonic_ms);
         }
         self.submit(ctx, room, Action::Post(post), asker.clone());
     }
@@ -87,10 +87,11 @@ impl Chat {
         room: &str,
         key: &str,
     ) -> bool {
-        let scope = Scope { origin: actor.origin(), user: &actor.folded, room, key };
-        let Some(known) = self.keys.find(scope, ctx.now().monotonic_ms) else { return false };
+        let Some(known) = self.keys.find(&actor.scope(room, key), ctx.now().monotonic_ms) else {
+            return false;
+        };
         let Known { seq, time, is_pending } = known;
-        let room = self.told_name(&actor.folded, room);
+        let room = self.told_name(&actor.person, room);
         if is_pending {
             self.durable.add_echo(room, seq, time, asker.clone());
         } else {
@@ -157,7 +158,7 @@ impl Chat {
             return Err(Refusal::no_message());
         }
         if let Some(record) = state.log.find(seq) {
-            let facts = facts(record, actor, &command)?;
+            let facts = facts(record, actor, &command, &self.holders)?;
             return self.change_message(ctx, asker, actor, room, command, facts);
         }
         if !self.durable.is_on_disk() {
@@ -166,7 +167,7 @@ impl Chat {
         let name = Arc::clone(&state.name);
         let ask =
             Ask::Change { asker: asker.clone(), actor: actor.clone(), room, command: command.into_owned() };
-        let request = |ask| Request::Page { ask, room: name, before: seq + 1, limit: 1 };
+        let request = |ask| Request::Page { ask, room: name, before: seq + 1, limit: 1, keep: Keep::Newest };
         self.ask_for(asker, room, ask, request)
     }
 
@@ -186,7 +187,7 @@ impl Chat {
         if self.rooms[room].deleting.contains(&seq) {
             return Err(Refusal::no_message());
         }
-        let facts = facts(record, actor, &command)?;
+        let facts = facts(record, actor, &command, &self.holders)?;
         self.change_message(ctx, asker, actor, room, command, facts)
     }
 
@@ -289,7 +290,7 @@ impl Chat {
             state.deleting.clear();
             (state.given_seq, state.given_rev) = (state.seq, state.rev);
             if let Action::Post(post) = action {
-                with_scope(post, &state.name, |scope| self.keys.forget(scope));
+                with_scope(post, &state.name, &self.holders, |scope| self.keys.forget(scope));
             }
         }
         self.voice.refuse(ctx, asker, &Refusal::unavailable());
@@ -306,21 +307,23 @@ fn seq_of(command: &Command<'_>) -> u64 {
     }
 }
 
-fn facts(record: &Record, actor: &Actor, command: &Command<'_>) -> Result<Facts, Refusal> {
+fn facts(record: &Record, actor: &Actor, command: &Command<'_>, holders: &Holders) -> Result<Facts, Refusal> {
     if record.is_deleted {
         return Err(Refusal::no_message());
     }
     let post = &record.post;
-    let is_own = |name: &str, is_verified| {
-        is_verified == actor.is_verified && (*name == *actor.name || names::fold(name) == *actor.folded)
+    let is_actor = |name: &str, is_verified| {
+        is_verified == actor.is_verified && *holders.owner(&names::fold(name), is_verified) == *actor.person
     };
+    // What the server posts in a user's name is the server's.
+    let is_of_server = post.is_verified && *post.client == *SERVER;
     let reacted_as = |emoji: &str| {
         let users = record.reactions.iter().find(|(other, _)| **other == *emoji).map(|(_, users)| users)?;
-        users.iter().find(|who| is_own(&who.name, who.is_verified)).cloned()
+        users.iter().find(|who| is_actor(&who.name, who.is_verified)).cloned()
     };
     Ok(Facts {
-        // A guest has nothing but the name; a verified user's messages are theirs alone.
-        is_own: is_own(&post.user, post.is_verified),
+        // A guest has nothing but the name; a verified user's messages are theirs alone, whatever they are called today.
+        is_own: is_of_server == actor.session.is_none() && is_actor(&post.user, post.is_verified),
         reactions: record.reactions.iter().map(|(_, users)| users.len()).sum(),
         reacted_as: if let Command::React { emoji, .. } = command { reacted_as(emoji) } else { None },
     })

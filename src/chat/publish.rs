@@ -15,7 +15,7 @@ impl Chat {
         match action {
             Action::Post(post) => {
                 self.posts += 1;
-                with_scope(post, &self.rooms[room].name, |scope| self.keys.commit(scope));
+                with_scope(post, &self.rooms[room].name, &self.holders, |scope| self.keys.commit(scope));
                 let state = &mut self.rooms[room];
                 let prev = std::mem::replace(&mut state.seq, post.seq);
                 state.given_seq = state.given_seq.max(post.seq);
@@ -44,7 +44,7 @@ impl Chat {
     }
 
     fn tell_post<C: Context>(&mut self, ctx: &mut C, room: u32, post: &Post, prev: u64) {
-        let Self { rooms, voice, people, .. } = self;
+        let Self { rooms, voice, people, holders, .. } = self;
         let state = &rooms[room];
         let (user, client, text) = (&*post.user, &*post.client, &*post.text);
         let (seq, time, verified) = (post.seq, post.time, post.is_verified);
@@ -56,13 +56,14 @@ impl Chat {
         }
         if let Kind::Pair(pair) = &state.kind {
             let from = names::fold(user);
-            let to = if *pair[0] == *from { &pair[1] } else { &pair[0] };
-            let shown = people.find(to).and_then(|user| people.user(user)).map_or(to, |user| &user.name);
+            let to = if *pair[0] == *holders.person_or(&from) { &pair[1] } else { &pair[0] };
+            let shown = people.find_verified(to).and_then(|user| people.user(user));
+            let shown = shown.map_or(to, |user| &user.name);
             let direct =
                 Direct { from: user, to: shown, verified, lookalike, seq: Some(seq), client, text, time };
             let direct = voice.encode(&direct);
             let only_once = if pair[0] == pair[1] { &pair[..1] } else { &pair[..] };
-            for conn in only_once.iter().flat_map(|name| people.hearers_of(name)) {
+            for conn in only_once.iter().flat_map(|person| people.hearers_of(people.find_verified(person))) {
                 // A connection that has ended has no use for it.
                 let _ = ctx.send(conn, Outgoing::text(direct));
             }

@@ -1,5 +1,6 @@
 //! Connections that speak, and the users who they speak for.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -7,14 +8,16 @@ use slab::Slab;
 
 use super::answers::Asker;
 use super::command::Command;
+use super::holders::Holders;
 use super::identity::Claims;
-use super::keys::Origin;
+use super::keys::{Origin, Scope};
 use super::lookalike::Lookalikes;
 use super::notice::Member;
 use super::pace::Paced;
 use super::shards::Shards;
 use crate::app::{AddressPrefix, Bucket, ConnId};
 use crate::store::Who;
+use crate::text::fold;
 
 /// Whose rules a connection follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,8 +101,10 @@ impl Session {
 /// Somebody with a name and at least one connection.
 #[derive(Debug)]
 pub(super) struct User {
+    /// As it is shown: the name of the token that came last.
     pub(super) name: Arc<str>,
-    pub(super) folded: Arc<str>,
+    /// What is theirs is kept under this: of guests the folded name, of a verified person the first one that they had.
+    pub(super) person: Arc<str>,
     pub(super) is_verified: bool,
     pub(super) sessions: Vec<u32>,
     pub(super) posts: Bucket,
@@ -108,23 +113,30 @@ pub(super) struct User {
 /// Guests and verified users of one name are different users.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Identity {
-    pub(super) folded: Arc<str>,
+    /// See [`User::person`].
+    pub(super) person: Arc<str>,
     pub(super) is_verified: bool,
 }
 
 impl User {
     fn identity(&self) -> Identity {
-        Identity { folded: Arc::clone(&self.folded), is_verified: self.is_verified }
+        Identity { person: Arc::clone(&self.person), is_verified: self.is_verified }
     }
 }
 
 impl Actor {
     pub(super) fn identity(&self) -> Identity {
-        Identity { folded: Arc::clone(&self.folded), is_verified: self.is_verified }
+        Identity { person: Arc::clone(&self.person), is_verified: self.is_verified }
     }
 
-    pub(super) fn origin(&self) -> Origin {
+    fn origin(&self) -> Origin {
         if self.session.is_none() { Origin::Server } else { Origin::of(self.is_verified, "") }
+    }
+
+    /// Whose key a `key` of theirs is. What the server posts in somebody's name has keys of its own.
+    pub(super) fn scope<'a>(&'a self, room: &'a str, key: &'a str) -> Scope<'a> {
+        let user = if self.session.is_none() { fold(&self.name) } else { Cow::Borrowed(&*self.person) };
+        Scope { origin: self.origin(), user, room, key }
     }
 
     pub(super) fn who(&self) -> Who {
@@ -166,7 +178,8 @@ impl Resting {
 #[derive(Debug, Clone)]
 pub(super) struct Actor {
     pub(super) name: Arc<str>,
-    pub(super) folded: Arc<str>,
+    /// See [`User::person`].
+    pub(super) person: Arc<str>,
     pub(super) is_verified: bool,
     pub(super) client: Arc<str>,
     /// The session; the server itself has none and may do everything.
@@ -186,7 +199,7 @@ pub(super) struct People {
     sessions: Vec<Option<Box<Session>>>,
     count: usize,
     users: Slab<User>,
-    by_name: Shards<u32>,
+    by_person: Shards<u32>,
     addresses: HashMap<AddressPrefix, AddressState>,
     /// When tokens expire, by milliseconds since 1970 and slot.
     expiries: BTreeSet<(u64, u32)>,
@@ -311,9 +324,20 @@ impl People {
         self.users.get_mut(user as usize)
     }
 
-    /// The user with this folded name.
-    pub(super) fn find(&self, folded: &str) -> Option<u32> {
-        self.by_name.get(folded).copied()
+    /// The user who is kept under this ([`User::person`]).
+    pub(super) fn find(&self, person: &str) -> Option<u32> {
+        self.by_person.get(person).copied()
+    }
+
+    /// The same, if it is a verified user.
+    pub(super) fn find_verified(&self, person: &str) -> Option<u32> {
+        self.find(person).filter(|user| self.user(*user).is_some_and(|user| user.is_verified))
+    }
+
+    /// The user whom somebody means by a name: the verified person who has it, or the guests who use it.
+    pub(super) fn find_named(&self, folded: &str, holders: &Holders) -> Option<u32> {
+        let person = holders.person(folded).and_then(|person| self.find_verified(person));
+        person.or_else(|| self.find(folded))
     }
 
     /// How a name is shown.
@@ -322,42 +346,49 @@ impl People {
         Member { client: "", user: name, verified: is_verified, lookalike }
     }
 
-    /// The user with this folded name, if a connection of theirs can be told of anything.
-    pub(super) fn hearing(&self, folded: &str) -> Option<&User> {
-        let user = self.find(folded).and_then(|user| self.user(user))?;
+    /// The user, if a connection of theirs can be told of anything.
+    pub(super) fn hearing(&self, user: Option<u32>) -> Option<&User> {
+        let user = self.user(user?)?;
         let hears = |index: &u32| self.look(*index).is_some_and(|session| session.dialect == Dialect::V1);
         user.sessions.iter().any(hears).then_some(user)
     }
 
     /// The handles of those connections of a user that speak `chat.v1.json`.
-    pub(super) fn hearers_of(&self, folded: &str) -> Vec<ConnId> {
-        let user = self.find(folded).and_then(|user| self.user(user));
-        let sessions = user.map(|user| user.sessions.as_slice()).unwrap_or_default();
-        let sessions = sessions.iter().filter_map(|index| self.look(*index));
-        sessions.filter(|session| session.dialect == Dialect::V1).map(|session| session.conn).collect()
+    pub(super) fn hearers_of(&self, user: Option<u32>) -> impl Iterator<Item = ConnId> {
+        let sessions = self.sessions_of(user).filter(|session| session.dialect == Dialect::V1);
+        sessions.map(|session| session.conn)
     }
 
     /// The handles of a user's connections.
-    pub(super) fn conns_of(&self, folded: &str) -> Vec<ConnId> {
-        let user = self.find(folded).and_then(|user| self.user(user));
-        let sessions = user.map(|user| user.sessions.as_slice()).unwrap_or_default();
-        sessions.iter().filter_map(|index| self.look(*index)).map(|session| session.conn).collect()
+    pub(super) fn conns_of(&self, user: Option<u32>) -> Vec<ConnId> {
+        self.sessions_of(user).map(|session| session.conn).collect()
     }
 
-    /// A session speaks for a user from now on.
-    pub(super) fn speak_as(&mut self, index: u32, name: &str, folded: &str, claims: Option<Box<Claims>>) {
-        let user = self.find(folded).unwrap_or_else(|| {
-            let folded: Arc<str> = folded.into();
-            let name = if *folded == *name { Arc::clone(&folded) } else { name.into() };
+    fn sessions_of(&self, user: Option<u32>) -> impl Iterator<Item = &Session> {
+        let user = user.and_then(|user| self.user(user));
+        let sessions = user.map(|user| user.sessions.as_slice()).unwrap_or_default();
+        sessions.iter().filter_map(|index| self.look(*index))
+    }
+
+    /// A session speaks for a user from now on. A verified person who is here under another name is called by the new one.
+    pub(super) fn speak_as(&mut self, index: u32, name: &str, person: &str, claims: Option<Box<Claims>>) {
+        let user = self.find(person).unwrap_or_else(|| {
+            let person: Arc<str> = person.into();
+            let name = if *person == *name { Arc::clone(&person) } else { name.into() };
             let is_verified = claims.is_some();
-            let posts = self.resting.came(&Identity { folded: Arc::clone(&folded), is_verified });
+            let posts = self.resting.came(&Identity { person: Arc::clone(&person), is_verified });
             let sessions = Vec::with_capacity(1);
-            let user = User { name, folded: Arc::clone(&folded), is_verified, sessions, posts };
+            let user = User { name, person: Arc::clone(&person), is_verified, sessions, posts };
             let user = self.users.insert(user) as u32;
-            self.by_name.insert(folded, user);
+            self.by_person.insert(person, user);
             user
         });
-        self.users[user as usize].sessions.push(index);
+        let state = &mut self.users[user as usize];
+        debug_assert_eq!(state.is_verified, claims.is_some(), "guests and verified users are not one user");
+        if state.is_verified && *state.name != *name {
+            state.name = name.into();
+        }
+        state.sessions.push(index);
         if let Some(claims) = &claims {
             self.expiries.insert((claims.expires_unix_s.saturating_mul(1000), index));
         }
@@ -386,7 +417,7 @@ impl People {
         state.sessions.retain(|other| *other != index);
         if state.sessions.is_empty() {
             let user = self.users.remove(user as usize);
-            self.by_name.remove(&user.folded);
+            self.by_person.remove(&user.person);
             self.resting.left(user.identity(), user.posts, self.max_resting, now_ms);
         }
     }
@@ -397,7 +428,7 @@ impl People {
         let user = self.user(session.user?)?;
         Some(Actor {
             name: Arc::clone(&user.name),
-            folded: Arc::clone(&user.folded),
+            person: Arc::clone(&user.person),
             is_verified: user.is_verified,
             client: Arc::clone(&session.client),
             session: Some(index),

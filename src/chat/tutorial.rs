@@ -7,6 +7,7 @@ use super::command::Command;
 use super::identity::Claims;
 use super::notice::json_len;
 use super::permission::{Right, permits};
+use super::session::User;
 use super::{Chat, Code, GENERAL, Refusal, json, names};
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
 use crate::store::Record;
@@ -78,7 +79,7 @@ impl Chat {
     pub(super) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
         match claims {
             None if !self.options.guests => Some(Refusal::no_token()),
-            Some(claims) if self.ban_of(&names::fold(&claims.user), now).is_some() => {
+            Some(claims) if self.ban_of_claims(claims, now).is_some() => {
                 Some(Refusal::field(Code::Forbidden, "user", "banned"))
             }
             claims if !permits(claims, Right::Join, GENERAL) => {
@@ -163,7 +164,8 @@ impl Chat {
         let Some(session) = self.people.session(conn) else { return Ok(()) };
         let (spoken, is_verified) = (session.user, session.claims.is_some());
         let spoken = spoken.and_then(|user| self.people.user(user));
-        if spoken.is_some_and(|user| *user.folded == *folded) {
+        let is_spoken = |user: &User| *user.person == *self.holders.owner(&folded, user.is_verified);
+        if spoken.is_some_and(is_spoken) {
             return Ok(());
         }
         if is_verified {

@@ -238,6 +238,7 @@ impl Place {
             match format {
                 1 => return self.write(conn, schema::convert_first),
                 2 => return self.write(conn, schema::convert_second),
+                3 => return self.write(conn, schema::convert_third),
                 _ => {}
             }
         }
@@ -462,27 +463,40 @@ pub(super) fn load_meta(conn: &Connection, name: &str) -> rusqlite::Result<Optio
     Ok(is_sound.then_some(value))
 }
 
-/// What the entries of `meta` for verified names begin with.
-pub(super) const HOLDER: &str = "name:";
+/// What the entries of `meta` for verified names begin with: the first name of a person, and every other one.
+const FIRST_NAME: &str = "name:";
+const OTHER_NAME: &str = "alias:";
 
-fn load_holders(conn: &Connection) -> rusqlite::Result<Vec<Holder>> {
-    let mut select =
-        conn.prepare("SELECT name, value, crc FROM meta WHERE name >= 'name:' AND name < 'name;'")?;
-    let mut rows = select.query([])?;
+/// The first names come before the others.
+pub(super) fn load_holders(conn: &Connection) -> rusqlite::Result<Vec<Holder>> {
+    let mut select = conn
+        .prepare("SELECT name, value, crc FROM meta WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")?;
     let mut holders = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (Ok(name), Ok(subject)) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str()) else { continue };
-        if row.get::<_, i64>(2)? != checksum(&[], &[name.as_bytes(), subject.as_bytes()]) {
-            tracing::error!("a damaged entry of the list of verified names is passed over");
-            continue;
+    for (prefix, is_first) in [(FIRST_NAME, true), (OTHER_NAME, false)] {
+        let mut rows = select.query([prefix])?;
+        while let Some(row) = rows.next()? {
+            let (Ok(name), Ok(subject)) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str()) else {
+                continue;
+            };
+            if row.get::<_, i64>(2)? != checksum(&[], &[name.as_bytes(), subject.as_bytes()]) {
+                tracing::error!("a damaged entry of the list of verified names is passed over");
+                continue;
+            }
+            holders.push(Holder { name: name[prefix.len()..].into(), subject: subject.into(), is_first });
         }
-        holders.push(Holder { name: name[HOLDER.len()..].into(), subject: subject.into() });
     }
     Ok(holders)
 }
 
 pub(super) fn store_holder(conn: &Connection, holder: &Holder) -> rusqlite::Result<()> {
-    store_meta(conn, &format!("{HOLDER}{}", holder.name), &holder.subject)
+    let prefix = if holder.is_first { FIRST_NAME } else { OTHER_NAME };
+    store_meta(conn, &format!("{prefix}{}", holder.name), &holder.subject)
+}
+
+pub(super) fn forget_holder(conn: &Connection, holder: &Holder) -> rusqlite::Result<()> {
+    let prefix = if holder.is_first { FIRST_NAME } else { OTHER_NAME };
+    conn.execute("DELETE FROM meta WHERE name = ?1", [format!("{prefix}{}", holder.name)])?;
+    Ok(())
 }
 
 pub(super) fn store_meta(conn: &Connection, name: &str, value: &str) -> rusqlite::Result<()> {

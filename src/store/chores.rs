@@ -94,18 +94,22 @@ pub(super) struct Chores {
 }
 
 impl Chores {
-    /// `has_log`: a log from the last run is there, with what may be deleted by now.
+    /// `has_log`: a log from the last run is there, with what may be deleted by now. What that run did not come to erase is
+    /// erased by this one. `may_rewrite`: the database was not found to be impossible to write anew.
     pub(super) fn load(
         session: &Session<'_>,
         words: Arc<Words>,
         options: &Options,
         has_log: bool,
+        may_rewrite: bool,
     ) -> Result<Self> {
+        let is_moved = may_rewrite && session.is_erasing();
+        let erase_in = if has_log { Some(Duration::ZERO) } else { is_moved.then_some(ERASE_AFTER) };
         Ok(Self {
             evenness: Evenness::new((options.now)(), steady_ms()),
-            erase_at: has_log.then(instant),
+            erase_at: erase_in.map(|pause| instant() + pause),
             not_before: instant(),
-            is_moved: false,
+            is_moved,
             posts: Sweep::load(Table::Posts, session)?,
             changes: Sweep::load(Table::Changes, session)?,
             words,
@@ -170,13 +174,14 @@ impl Chores {
         &mut self,
         checkpointer: &Checkpointer,
         pages: &AtomicI32,
-        session: &Session<'_>,
+        session: &mut Session<'_>,
     ) -> Result<()> {
         let began = instant();
         if self.erase_at.is_none_or(|at| at > began) {
             return Ok(());
         }
         if self.is_moved && rewrite(session.conn, REWRITTEN)? {
+            session.end_erasing()?;
             self.is_moved = false;
         }
         let is_done = checkpointer.empty(pages, session.conn)?;

@@ -13,6 +13,7 @@ mod clock;
 mod erasure;
 mod lineage;
 mod pairs;
+mod persons;
 mod reader;
 mod retention;
 mod row;
@@ -186,6 +187,15 @@ pub struct Record {
     pub reactions: Vec<(Box<str>, Vec<Who>)>,
 }
 
+/// Which end of a page stays where not all of it fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The newest messages: the page is one of those that are read backwards.
+    Newest,
+    /// The oldest messages: the page follows one that is known.
+    Oldest,
+}
+
 /// What the loop asks for.
 #[derive(Debug)]
 pub enum Request {
@@ -212,6 +222,8 @@ pub enum Request {
         before: u64,
         /// How many at most; fewer above [`PAGE_OCTETS`].
         limit: usize,
+        /// Which of them stay then.
+        keep: Keep,
     },
     /// The newest messages with all words of the query, answered with [`Event::Page`]. Messages can be found moments after
     /// their commit, and later where no core is free.
@@ -389,7 +401,7 @@ pub struct Start {
     pub keys: Vec<Key>,
     /// Who is banned.
     pub bans: Vec<Ban>,
-    /// Whom verified names belong to.
+    /// Who verified names belong to; of each person the first name comes before the others.
     pub holders: Vec<Holder>,
 }
 
@@ -400,6 +412,8 @@ pub struct Holder {
     pub name: Arc<str>,
     /// The subject of their tokens.
     pub subject: Arc<str>,
+    /// It is the first name that they had, under which all that is theirs is kept.
+    pub is_first: bool,
 }
 
 /// A key that was used.

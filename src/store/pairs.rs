@@ -94,7 +94,8 @@ fn writers(conn: &Connection, room: i64, head: &Head) -> Result<Vec<Arc<str>>> {
         if !writers.contains(&user) {
             writers.push(user);
         }
-        if writers.len() > 1 {
+        // Each of the two may have had several names.
+        if writers.len() > 3 {
             break;
         }
     }

@@ -1,6 +1,6 @@
 //! The thread that reads. It waits for no fsync and holds up no commit; what was committed before a question is in its answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +13,7 @@ use super::schema::{self, checksum};
 use super::search::find;
 use super::words::Words;
 use super::worker::Notify;
-use super::{Action, Event, PAGE_OCTETS, Pair, PairPlace, Record, Request, RoomHead, RoomState};
+use super::{Action, Event, Keep, PAGE_OCTETS, Pair, PairPlace, Record, Request, RoomHead, RoomState};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -78,9 +78,11 @@ impl Reader {
                     .read(&room, |conn, room, head| open_room(conn, options, room, head, recent, changes));
                 Event::Opened { room, state }
             }
-            Request::Page { ask, room, before, limit } => {
-                let records =
-                    self.read(&room, |conn, room, head| page(conn, options, room, head, before, limit));
+            Request::Page { ask, room, before, limit, keep } => {
+                let page = |conn: &_, room, head| {
+                    page(conn, options, Walk::new(conn, room, &head, before)?, (limit, keep))
+                };
+                let records = self.read(&room, page);
                 Event::Page { ask, records }
             }
             Request::Search { ask, room, query, limit } => {
@@ -278,27 +280,32 @@ fn newest_changes(conn: &Connection, room: i64, head: &Head, limit: usize) -> ru
 fn page(
     conn: &Connection,
     options: &Options,
-    room: i64,
-    head: Head,
-    before: u64,
-    limit: usize,
+    mut walk: Walk,
+    (limit, keep): (usize, Keep),
 ) -> rusqlite::Result<Vec<Record>> {
-    let mut walk = Walk::new(conn, room, &head, before)?;
-    let mut records = Vec::new();
+    // The newest first.
+    let mut records: VecDeque<Record> = VecDeque::new();
     let mut octets = 0;
-    while records.len() < limit
-        && octets < PAGE_OCTETS
-        && let Some(stored) = walk.next(conn)?
-    {
-        if is_expired(options, stored.record.post.time) {
+    for _ in 0..limit {
+        if keep == Keep::Newest && octets >= PAGE_OCTETS {
             break;
         }
+        let Some(stored) = walk.next(conn)?.filter(|stored| !is_expired(options, stored.record.post.time))
+        else {
+            break;
+        };
         octets += stored.record.post.text.len();
         let reactions = load_reactions(conn, stored.id)?;
-        records.push(Record { reactions, ..stored.record });
+        records.push_back(Record { reactions, ..stored.record });
+        while keep == Keep::Oldest
+            && records.len() > 1
+            && octets > PAGE_OCTETS
+            && let Some(newest) = records.pop_front()
+        {
+            octets -= newest.post.text.len();
+        }
     }
-    records.reverse();
-    Ok(records)
+    Ok(records.into_iter().rev().collect())
 }
 
 pub(super) fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 /// `application_id` of the file: "SWBD".
 pub(super) const APPLICATION: i32 = 0x5357_4244;
 /// `user_version` of the file; a newer one is not opened.
-pub(super) const FORMAT: i32 = 3;
+pub(super) const FORMAT: i32 = 4;
 /// Every so many posts of a room one is found without a walk.
 pub(super) const MARK_EVERY: u64 = 64;
 /// How long a connection waits for another one's lock; only other processes ever hold one for long.
@@ -111,7 +111,15 @@ pub(super) fn convert_first(conn: &Connection) -> Result<()> {
 
 /// Makes a file of the second format one of this format, within a transaction. The second had no index of conversations.
 pub(super) fn convert_second(conn: &Connection) -> Result<()> {
-    conn.execute_batch(&format!("{PAIRS}; PRAGMA user_version = {FORMAT};"))
+    conn.execute_batch(&format!("{PAIRS};"))?;
+    convert_third(conn)
+}
+
+/// Makes a file of the third format one of this format, within a transaction. The third kept what is a person's under each of
+/// their names.
+pub(super) fn convert_third(conn: &Connection) -> Result<()> {
+    super::persons::unite(conn)?;
+    conn.execute_batch(&format!("PRAGMA user_version = {FORMAT};"))
 }
 
 /// Whether the tables are as [`make`] makes them.

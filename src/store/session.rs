@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use super::archive::{load_meta, store_meta};
 use super::row::{
     Head, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
     post_checksum, signed,
@@ -81,7 +82,12 @@ pub(super) struct Session<'c> {
     replaced_bans: Vec<BanChange>,
     /// Something was removed or overwritten that is to be gone from every file.
     has_erased: bool,
+    /// The database says so itself ([`ERASING`]), for the case that this process does not get so far.
+    is_erasing: bool,
 }
+
+/// The entry of `meta` that is there from a deletion until nothing of what was deleted is in the file any more.
+const ERASING: &str = "erasing";
 
 impl<'c> Session<'c> {
     pub(super) fn new(conn: &'c Connection) -> Result<Self> {
@@ -113,6 +119,7 @@ impl<'c> Session<'c> {
             trace: Trace::default(),
             replaced_bans: Vec::new(),
             has_erased: false,
+            is_erasing: load_meta(conn, ERASING)?.is_some(),
         })
     }
 
@@ -141,6 +148,10 @@ impl<'c> Session<'c> {
         self.begin.execute([])?;
         work(self)?;
         self.write_heads()?;
+        if self.has_erased && !self.is_erasing {
+            store_meta(self.conn, ERASING, "1")?;
+            self.is_erasing = true;
+        }
         self.commit.execute([])?;
         Ok(())
     }
@@ -148,6 +159,18 @@ impl<'c> Session<'c> {
     /// Whether something was erased since the last time.
     pub(super) fn take_erased(&mut self) -> bool {
         std::mem::take(&mut self.has_erased)
+    }
+
+    /// Whether something that was deleted, in this run or before, may still be in the file.
+    pub(super) fn is_erasing(&self) -> bool {
+        self.is_erasing
+    }
+
+    /// Nothing that was deleted is in the file any more.
+    pub(super) fn end_erasing(&mut self) -> Result<()> {
+        end_erasing(self.conn)?;
+        self.is_erasing = false;
+        Ok(())
     }
 
     /// What was removed is to be gone from every file.
@@ -179,6 +202,8 @@ impl<'c> Session<'c> {
 
     /// Forgets what is kept of the rooms: a transaction was undone.
     pub(super) fn reload(&mut self) {
+        // The entry may have been undone, too; it is written again with the next deletion.
+        self.is_erasing = false;
         self.rooms = Vec::new();
         self.by_name = HashMap::new();
         self.by_id = HashMap::new();
@@ -482,6 +507,12 @@ impl<'c> Session<'c> {
         }
         Ok(())
     }
+}
+
+/// See [`Session::end_erasing`].
+pub(super) fn end_erasing(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute("DELETE FROM meta WHERE name = ?1", [ERASING])?;
+    Ok(())
 }
 
 fn load_ban(conn: &Connection, user: &str) -> rusqlite::Result<Option<Ban>> {

@@ -19,7 +19,7 @@ use super::checkpoint::{Checkpointer, LogSize, checkpoint};
 use super::chores::{Chores, REWRITTEN_AT_THE_END, rewrite};
 use super::clock::instant;
 use super::reader::{Doubt, Slot};
-use super::session::{Error, Session, Trace};
+use super::session::{Error, Session, Trace, end_erasing};
 use super::words::{Index, Indexer, Words};
 use super::worker::Notify;
 use super::{Action, BanChange, Batch, Change, Event, Holder, schema};
@@ -83,8 +83,10 @@ pub(super) struct Writer {
     holders: Vec<Holder>,
     /// How much of the log is in use.
     log: LogSize,
-    /// Something was deleted in this run.
+    /// Something was deleted in this run, or in one before that did not come to erase it.
     has_erased: bool,
+    /// Writing the database anew has not failed.
+    may_rewrite: bool,
     /// How long to wait before the next attempt to recover; 0 as long as commits succeed.
     retry_ms: u64,
 }
@@ -116,6 +118,7 @@ impl Writer {
             holders: Vec::new(),
             log,
             has_erased: false,
+            may_rewrite: true,
             retry_ms: 0,
         })
     }
@@ -157,7 +160,9 @@ impl Writer {
 
     fn serve_session(&mut self, session: &mut Session<'_>, pages: &AtomicI32) -> Result<(), Box<Failure>> {
         let options = self.place.options.clone();
-        let mut chores = Chores::load(session, Arc::clone(&self.words), &options, self.place.has_log())?;
+        let (words, has_log) = (Arc::clone(&self.words), self.place.has_log());
+        let mut chores = Chores::load(session, words, &options, has_log, self.may_rewrite)?;
+        self.has_erased |= chores.is_moved();
         loop {
             if !self.holders.is_empty() {
                 session.transact(|session| {
@@ -168,7 +173,9 @@ impl Writer {
             match self.next_order(chores.pause(session, &options)) {
                 None => {
                     chores.step(session, &options)?;
-                    chores.erase(&self.checkpointer, pages, session)?;
+                    let erased = chores.erase(&self.checkpointer, pages, session);
+                    // It is tried again after the next deletion, and by the next run.
+                    erased.inspect_err(|_| self.may_rewrite = false)?;
                     self.has_erased |= chores.is_moved();
                 }
                 Some(Order::Stop) => return Ok(()),
@@ -369,7 +376,10 @@ fn has_row(conn: &Connection, table: &str, id: Option<i64>) -> rusqlite::Result<
 
 /// Leaves one file that needs nothing read back, and nothing that was deleted.
 fn close(conn: Connection, has_erased: bool) -> Result<(), String> {
-    if has_erased && let Err(error) = rewrite(&conn, REWRITTEN_AT_THE_END) {
+    if has_erased
+        && let Err(error) = rewrite(&conn, REWRITTEN_AT_THE_END)
+            .and_then(|is_done| if is_done { Ok(end_erasing(&conn)?) } else { Ok(()) })
+    {
         tracing::warn!(%error, "the history could not be written anew without what was deleted");
     }
     if let Err(error) = checkpoint(&conn, "TRUNCATE") {

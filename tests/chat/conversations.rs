@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use switchboard::chat::Limits;
+use switchboard::chat::{Limits, Options};
+use switchboard::reactor::Config;
 
-use crate::world::{Client, World, list, options, seqs};
+use crate::disk::Disk;
+use crate::world::{Client, World, fill, list, options, seqs};
 
 /// A direct message that has arrived.
 fn tell(world: &mut World, from: Client, to: &str, text: &str) {
@@ -214,6 +216,97 @@ fn a_history_is_read_on_after_a_message() {
             assert_eq!(page(json!({"after": 10, "before": before})).0, Vec::<u64>::new(), "{before}");
         }
         assert_eq!(page(json!({"before": 13, "limit": 3})), (vec![10, 11, 12], json!(true)));
+    }
+}
+
+#[test]
+fn reading_on_after_an_answer_that_was_cut_loses_and_doubles_nothing() {
+    for on_disk in [false, true] {
+        let limits = Limits { max_answer: 5000, opened_messages: 2, ..options().limits };
+        let disk = on_disk.then(Disk::new);
+        let mut world = World::with(Options { limits, ..options() }, disk, Config::default());
+        world.answer();
+        let ada = world.member("Ada", "r");
+        let texts: Vec<String> = (0..40).map(|nth| "x".repeat(100 + 37 * nth)).collect();
+        fill(&mut world, ada, "r", &texts);
+        // On the disk all but the newest two have to be asked for.
+        let mut world = if on_disk { world.restart() } else { world };
+        let ada = world.member("Ada", "r");
+        for before in [None, Some(31)] {
+            let (mut seen, mut after) = (Vec::new(), 0);
+            loop {
+                let ask = json!({"type": "history", "room": "r", "after": after, "before": before});
+                let answer = world.ask(ada, &ask);
+                let part = seqs(&list(&answer, "messages"));
+                assert!(!part.is_empty() && part.len() < 30, "{part:?} after {seen:?}: {answer}");
+                after = *part.last().unwrap();
+                seen.extend(part);
+                if answer["more"] == false {
+                    break;
+                }
+            }
+            assert_eq!(seen, (1..before.unwrap_or(41)).collect::<Vec<u64>>(), "{on_disk}");
+        }
+    }
+}
+
+#[test]
+fn conversations_are_those_that_the_token_permits_to_read() {
+    for on_disk in [false, true] {
+        let mut world = if on_disk { World::on_disk() } else { World::in_memory() };
+        let ada = world.verified("Ada");
+        for name in ["Bob", "Cleo", "Team"] {
+            let other = world.verified(name);
+            tell(&mut world, other, "Ada", "hi");
+        }
+        world.cut(ada);
+        world.tick();
+        for (rights, expected) in [
+            ("", vec!["Team", "Cleo", "Bob"]),
+            (":*=jpm", vec!["Team", "Cleo", "Bob"]),
+            (":*=j", vec!["Team", "Cleo", "Bob"]),
+            (":@*=j", vec!["Team", "Cleo", "Bob"]),
+            (":@bob=j", vec!["Bob"]),
+            (":@Bob=jp+@cleo=p", vec!["Bob"]),
+            (":@cleo=j+@team=jp", vec!["Team", "Cleo"]),
+            (":*=p", vec![]),
+            (":*=m", vec![]),
+            (":team=jp", vec![]),
+            (":general=jpm", vec![]),
+        ] {
+            let ada = world.verified(&format!("Ada{rights}"));
+            let names: Vec<String> =
+                conversations(&mut world, ada).into_iter().map(|(name, ..)| name).collect();
+            assert_eq!(names, expected, "{rights}");
+            // Pages go on over those that are left out.
+            let mut seen = Vec::new();
+            let mut page = Value::Null;
+            loop {
+                let answer = world.ask(ada, &json!({"type": "conversations", "limit": 1, "page": page}));
+                let part = list(&answer, "conversations");
+                seen.extend(part.iter().map(|one| one["user"].as_str().unwrap().to_owned()));
+                page = answer["next"].clone();
+                if page.is_null() {
+                    break;
+                }
+            }
+            assert_eq!(seen, expected, "{rights}");
+            world.cut(ada);
+            world.tick();
+        }
+        // Without a token there is nothing, and where one is asked for there is a refusal.
+        let guest = world.person("Ada");
+        assert_eq!(conversations(&mut world, guest), []);
+        let mut strict = World::with(Options { guests: false, ..options() }, None, Config::default());
+        let nobody = strict.connect();
+        assert_eq!(strict.ask(nobody, &json!({"type": "conversations"}))["code"], "forbidden");
+        // A token that has expired lists nothing any more.
+        let expires = world.unix_ms() / 1000 + 60;
+        let ada = world.verified(&format!("Ada@{expires}"));
+        world.jump(61_000);
+        world.send(ada, &json!({"type": "conversations"}));
+        world.tick();
+        assert_eq!(world.take_type(ada, "conversations").len(), 0);
     }
 }
 

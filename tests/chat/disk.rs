@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use switchboard::store::{
-    Action, Ban, BanChange, Batch, Change, Event, Pair, PairPlace, Record, Request, RoomState, Start, Store,
-    Who,
+    Action, Ban, BanChange, Batch, Change, Event, Holder, Pair, PairPlace, Record, Request, RoomState, Start,
+    Store, Who,
 };
 
 /// What the chat has asked for and the test has not looked at.
@@ -44,6 +44,7 @@ struct Room {
 pub(crate) struct Disk {
     rooms: BTreeMap<Arc<str>, Room>,
     bans: BTreeMap<Arc<str>, Ban>,
+    holders: Vec<Holder>,
     pub(crate) epoch: String,
     term: u32,
 }
@@ -69,8 +70,12 @@ impl Disk {
             epoch: self.epoch.clone(),
             keys: keys.collect(),
             bans: self.bans.values().cloned().collect(),
-            holders: Vec::new(),
+            holders: self.holders.clone(),
         }
+    }
+
+    pub(crate) fn hold(&mut self, holder: Holder) {
+        self.holders.push(holder);
     }
 
     /// The texts of a room, as they are.
@@ -167,7 +172,7 @@ impl Disk {
                 };
                 Event::Opened { room, state: Ok(state) }
             }
-            Request::Page { ask, room, before, limit } => {
+            Request::Page { ask, room, before, limit, .. } => {
                 let place = self.rooms.get(&room).cloned().unwrap_or_default();
                 let end = (before.saturating_sub(1) as usize).min(place.records.len());
                 let records = place.records[end.saturating_sub(limit)..end].to_vec();

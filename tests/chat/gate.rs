@@ -5,6 +5,7 @@ use switchboard::chat::Options;
 use switchboard::chat::command::Command;
 use switchboard::reactor::Config;
 
+use crate::http::{Served, TOKEN};
 use crate::world::{Call, Client, World, list, options, texts};
 
 /// A kind of token: what it says, and whether it may enter the room `general`, post there, moderate it, moderate everything, and
@@ -96,6 +97,88 @@ fn the_same_rights_hold_for_json() {
         world.tick();
         let got = world.next(client);
         assert_eq!(got["error"].is_null(), may_post, "{kind}: {got}");
+    }
+}
+
+/// Every route of the HTTP API with a request that can be done, and the statuses of a good answer, of one that names a user who
+/// is banned and of one that names a room that nobody has.
+fn routes() -> Vec<(&'static str, Value, [u16; 3])> {
+    let post = json!({"user": "USER", "text": "x"});
+    vec![
+        ("GET /api/v1/openapi.json", Value::Null, [200, 200, 200]),
+        ("GET /api/v1/rooms", Value::Null, [200, 200, 200]),
+        // The server speaks in whose name it likes, and a room begins with its first post.
+        ("POST /api/v1/rooms/ROOM/posts", post, [201, 201, 201]),
+        ("GET /api/v1/rooms/ROOM/history", Value::Null, [200, 200, 200]),
+        ("GET /api/v1/rooms/ROOM/members", Value::Null, [200, 200, 200]),
+        ("POST /api/v1/broadcast", json!({"text": "x", "rooms": ["ROOM"]}), [200, 200, 404]),
+        ("POST /api/v1/disconnect", json!({"user": "USER"}), [404, 404, 404]),
+        ("GET /api/v1/bans", Value::Null, [200, 200, 200]),
+        ("GET /api/v1/bans/USER", Value::Null, [404, 200, 404]),
+        ("PUT /api/v1/bans/USER", json!({}), [204, 204, 204]),
+        ("DELETE /api/v1/bans/USER", Value::Null, [204, 204, 204]),
+        ("POST /api/v1/drain", Value::Null, [202, 202, 202]),
+    ]
+}
+
+#[test]
+fn the_http_api_takes_its_own_token_and_no_other() {
+    let strict = Options { guests: false, ..options() };
+    let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
+    let expired = 1_700_000_000 - 1;
+    // Whoever moderates everything in the chat is nobody here; the API's token never expires, and is good only in its place.
+    let wrong = [
+        String::new(),
+        bearer("wrong"),
+        bearer(""),
+        bearer(&TOKEN[1..]),
+        bearer(&format!("{TOKEN}x")),
+        bearer("good-Boss:*=jpm"),
+        bearer(&format!("good-Boss@{expired}:*=jpm")),
+        format!("Authorization: Basic {TOKEN}\r\n"),
+        format!("Authorization: {TOKEN}\r\n"),
+        format!("X-Token: {TOKEN}\r\n"),
+        format!("{0}{0}", bearer(TOKEN)),
+    ];
+    for (request, body, _) in routes() {
+        let mut served = Served::new(strict.clone());
+        let named = |text: &str| text.replace("USER", "Eve").replace("ROOM", "general");
+        let (request, body) = (named(request), serde_json::from_str(&named(&body.to_string())).unwrap());
+        for fields in &wrong {
+            assert_eq!(served.ask(&request, fields, &body).0, 401, "{request} {fields:?}");
+        }
+        let target = format!("{request}?token={TOKEN}");
+        assert_eq!(served.ask(&target, "", &body).0, 401, "{target}");
+        // Nothing of all that was done.
+        let (_, history) = served.call("GET /api/v1/rooms/general/history", &Value::Null);
+        assert_eq!(history["messages"], json!([]), "{request}");
+        assert_eq!(served.call("GET /api/v1/bans", &Value::Null).1["bans"], json!([]), "{request}");
+    }
+}
+
+#[test]
+fn every_route_of_the_http_api_does_what_it_may() {
+    for (request, body, statuses) in routes() {
+        for (kind, status) in
+            ["as usual", "a banned user", "a room that nobody has"].into_iter().zip(statuses)
+        {
+            let mut served = Served::new(Options { guests: false, ..options() });
+            let room = if kind == "a room that nobody has" { "nowhere" } else { "general" };
+            if kind == "a banned user" || request.starts_with("DELETE") {
+                assert_eq!(served.call("PUT /api/v1/bans/eve", &json!({})).0, 204);
+            }
+            let named = |text: &str| text.replace("USER", "Eve").replace("ROOM", room);
+            let body = serde_json::from_str(&named(&body.to_string())).unwrap();
+            let got = served.call(&named(request), &body);
+            assert_eq!(got.0, status, "{kind}: {request}: {}", got.1);
+        }
+    }
+    // Names that no room can have, and conversations of two, which are nobody else's.
+    let mut served = Served::new(options());
+    for room in ["a%20b", "%E2%80%8B", "@ada", "@ada%0Abob"] {
+        let post = json!({"user": "Ada", "text": "x"});
+        assert_eq!(served.call(&format!("POST /api/v1/rooms/{room}/posts"), &post).0, 422, "{room}");
+        assert_eq!(served.call(&format!("GET /api/v1/rooms/{room}/members"), &Value::Null).0, 422, "{room}");
     }
 }
 

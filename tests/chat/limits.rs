@@ -5,6 +5,7 @@ use switchboard::chat::{Limits, Options, Rate};
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
+use crate::http::Served;
 use crate::world::{Client, World, list, options, seqs};
 
 fn world(change: impl FnOnce(&mut Limits)) -> World {
@@ -316,6 +317,68 @@ fn read_marks_in_memory_are_bounded() {
     }
     let reads: Vec<Value> = people.iter().map(|person| world.join(*person, "r")["read"].clone()).collect();
     assert_eq!(reads, [0, 0, 1, 1]);
+    // The newcomer stays, whatever the name; of the others whoever has read on last.
+    world.post(people[0], "r", "y");
+    world.tick();
+    let newcomer = world.member("Ada", "r");
+    for person in [people[2], newcomer] {
+        world.send(person, &json!({"type": "read", "room": "r", "seq": 2}));
+    }
+    world.tick();
+    for person in &people {
+        world.take(*person);
+    }
+    world.take(newcomer);
+    let last = [people[2], people[3], newcomer];
+    let reads: Vec<Value> = last.iter().map(|person| world.join(*person, "r")["read"].clone()).collect();
+    assert_eq!(reads, [2, 0, 2]);
+}
+
+/// The elements of a list of the HTTP API, page by page; each page is no longer than the limit.
+fn pages(served: &mut Served, path: &str, list: &str, key: &str) -> Vec<String> {
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let request = format!("GET {path}?after={}", after.replace('"', "%22"));
+        let (status, page) = served.call(&request, &Value::Null);
+        assert_eq!(status, 200);
+        assert!(page.to_string().len() < 2500, "{} octets", page.to_string().len());
+        let part = page[list].as_array().unwrap();
+        seen.extend(part.iter().map(|one| one[key].as_str().unwrap().to_owned()));
+        after.clone_from(seen.last().unwrap());
+        if page["more"] == false {
+            return seen;
+        }
+        assert!((2..50).contains(&part.len()), "{}", part.len());
+    }
+}
+
+#[test]
+fn lists_of_the_http_api_are_bounded_in_octets_and_go_on() {
+    let limits = Limits { max_answer: 2400, ..options().limits };
+    let mut served = Served::new(Options { limits, ..options() });
+    // Quotes take two octets each.
+    let names: Vec<String> = (0..60).map(|nth| format!("{nth:02}{}", "\"".repeat(nth % 20))).collect();
+    for name in &names {
+        let name = name.replace('"', "%22");
+        let post = json!({"user": "Robot", "text": "x"});
+        assert_eq!(served.call(&format!("POST /api/v1/rooms/{name}/posts"), &post).0, 201);
+        let ban = json!({"reason": "\"".repeat(90)});
+        assert_eq!(served.call(&format!("PUT /api/v1/bans/{name}"), &ban).0, 204);
+    }
+    assert_eq!(pages(&mut served, "/api/v1/bans", "bans", "user"), names);
+    let rooms: Vec<String> = names.iter().cloned().chain(["general".to_owned()]).collect();
+    assert_eq!(pages(&mut served, "/api/v1/rooms", "rooms", "room"), rooms);
+    // One element is in a page however long it is.
+    let limits = Limits { max_answer: 10, ..options().limits };
+    let mut served = Served::new(Options { limits, ..options() });
+    served.call("PUT /api/v1/bans/ada", &json!({}));
+    served.call("PUT /api/v1/bans/eve", &json!({}));
+    for (path, list) in [("/api/v1/bans", "bans"), ("/api/v1/rooms", "rooms")] {
+        let (_, page) = served.call(&format!("GET {path}"), &Value::Null);
+        assert_eq!(page[list].as_array().unwrap().len(), 1, "{page}");
+    }
+    let (_, page) = served.call("GET /api/v1/bans?limit=1&after=ada", &Value::Null);
+    assert_eq!((&page["bans"][0]["user"], &page["more"]), (&json!("eve"), &json!(false)));
 }
 
 #[test]

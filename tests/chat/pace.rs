@@ -5,26 +5,17 @@ use switchboard::chat::{Limits, Options};
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
-use crate::world::{Client, World, list, options, seqs};
+use crate::world::{Client, World, fill, list, options, seqs};
 
 const ROOMS: usize = 8;
 
 /// Rooms with so many messages of four kilobytes.
-fn full_rooms(world: &mut World, messages: usize, on_disk: bool) {
+fn full_rooms(world: &mut World, messages: usize) {
     let writer = world.person("Writer");
     for room in 0..ROOMS {
         let room = format!("r{room}");
         world.join(writer, &room);
-        for _ in 0..messages {
-            world.send(writer, &json!({"type": "post", "room": room, "text": "x".repeat(4000)}));
-        }
-        for _ in 0..20 {
-            world.tick();
-            if on_disk {
-                world.commit();
-            }
-            world.take(writer);
-        }
+        fill(world, writer, &room, &vec!["x".repeat(4000); messages]);
     }
 }
 
@@ -43,7 +34,7 @@ fn read_all(world: &mut World, client: Client, turns: usize) -> Vec<Value> {
 fn resuming_many_full_rooms_does_not_close_a_reader_that_reads() {
     for on_disk in [false, true] {
         let mut world = if on_disk { World::on_disk() } else { World::in_memory() };
-        full_rooms(&mut world, 300, on_disk);
+        full_rooms(&mut world, 300);
         let ada = world.person("Ada");
         let epochs: Vec<Value> =
             (0..ROOMS).map(|room| world.join(ada, &format!("r{room}"))["epoch"].clone()).collect();
@@ -82,14 +73,7 @@ fn an_answer_that_does_not_fit_is_cut_and_says_so() {
         let mut world = World::with(Options { limits, ..options() }, disk, Config::default());
         world.answer();
         let ada = world.member("Ada", "r");
-        for _ in 0..10 {
-            world.send(ada, &json!({"type": "post", "room": "r", "text": "word ".repeat(800)}));
-        }
-        world.tick();
-        if on_disk {
-            world.commit();
-        }
-        world.take(ada);
+        fill(&mut world, ada, "r", &vec!["word ".repeat(800); 10]);
         let got = world.ask(ada, &json!({"type": "history", "room": "r"}));
         assert_eq!((seqs(&list(&got, "messages")), &got["more"]), (vec![7, 8, 9, 10], &json!(true)));
         let got = world.ask(ada, &json!({"type": "history", "room": "r", "before": 5}));
@@ -118,11 +102,7 @@ fn one_message_is_in_an_answer_however_long_it_is() {
     let limits = Limits { max_answer: 100, ..options().limits };
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
-    for _ in 0..3 {
-        world.send(ada, &json!({"type": "post", "room": "r", "text": "\u{1}a".repeat(2000)}));
-    }
-    world.tick();
-    world.take(ada);
+    fill(&mut world, ada, "r", &vec!["\u{1}a".repeat(2000); 3]);
     let got = world.ask(ada, &json!({"type": "history", "room": "r"}));
     assert_eq!((seqs(&list(&got, "messages")), &got["more"]), (vec![3], &json!(true)));
 }
@@ -132,10 +112,7 @@ fn answers_of_one_turn_are_bounded_and_the_others_come_in_their_order() {
     let limits = Limits { turn_answers: 100_000, ..options().limits };
     let mut world = World::in_memory_with(limits);
     let writer = world.member("Writer", "r");
-    for _ in 0..20 {
-        world.send(writer, &json!({"type": "post", "room": "r", "text": "x".repeat(4000)}));
-    }
-    world.tick();
+    fill(&mut world, writer, "r", &vec!["x".repeat(4000); 20]);
     let people: Vec<Client> = (0..10).map(|i| world.member(&format!("user {i}"), "r")).collect();
     world.advance(1000);
     for person in &people {
@@ -161,7 +138,7 @@ fn answers_of_one_turn_are_bounded_and_the_others_come_in_their_order() {
 fn what_waits_for_a_reader_goes_with_it() {
     for on_disk in [false, true] {
         let mut world = if on_disk { World::on_disk() } else { World::in_memory() };
-        full_rooms(&mut world, 50, on_disk);
+        full_rooms(&mut world, 50);
         let ada = world.person("Ada");
         for room in 0..ROOMS {
             world.join(ada, &format!("r{room}"));
@@ -188,6 +165,62 @@ fn what_waits_for_a_reader_goes_with_it() {
             assert_eq!(world.join(bob, &format!("r{room}"))["type"], "joined");
         }
     }
+}
+
+#[test]
+fn answers_of_the_store_that_wait_for_slow_readers_are_bounded() {
+    // Room for the texts of one page of twenty.
+    let limits = Limits { max_held_answers: 100_000, opened_messages: 1, ..options().limits };
+    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let writer = world.member("Writer", "r");
+    fill(&mut world, writer, "r", &vec!["x".repeat(4000); 40]);
+    let mut world = world.restart();
+    let (slow, other) = (world.member("Slow", "r"), world.member("Other", "r"));
+    let bob = world.verified("Bob");
+    let page = |id: u64| json!({"type": "history", "id": id, "room": "r", "before": 30, "limit": 20});
+    // The first answer goes into the queue of the connection; the others find it full.
+    let ask = |world: &mut World, client: Client, ids: &[u64]| {
+        world.drip(client, 0);
+        for id in ids {
+            world.send(client, &page(*id));
+        }
+        world.tick();
+        world.answer();
+    };
+    ask(&mut world, slow, &[1, 2, 3]);
+    ask(&mut world, other, &[1, 4]);
+    // Nobody else is disturbed: what does not wait is not counted.
+    assert_eq!(
+        seqs(&list(&world.ask(bob, &json!({"type": "join", "room": "r", "history": 40})), "messages")).len(),
+        40
+    );
+    for (client, ids) in
+        [(slow, vec![(1, ""), (2, ""), (3, "rate_limited")]), (other, vec![(1, ""), (4, "rate_limited")])]
+    {
+        world.stall(client, false);
+        let got = read_all(&mut world, client, 20);
+        let mut answers: Vec<(u64, &str)> = got
+            .iter()
+            .filter_map(|value| Some((value["id"].as_u64()?, value["code"].as_str().unwrap_or_default())))
+            .collect();
+        answers.sort_unstable();
+        assert_eq!(answers, ids);
+    }
+    // What was told is not counted any more.
+    for client in [slow, other] {
+        assert_eq!(list(&world.ask(client, &page(5)), "messages").len(), 20);
+        ask(&mut world, client, &[6, 7]);
+        world.cut(client);
+        world.tick();
+    }
+    // They read nothing any more, and their queues grow too old.
+    for _ in 0..4 {
+        world.advance(11_000);
+    }
+    let third = world.member("Third", "r");
+    ask(&mut world, third, &[8, 9]);
+    world.stall(third, false);
+    assert!(read_all(&mut world, third, 20).iter().all(|value| value["type"] != "error"));
 }
 
 #[test]

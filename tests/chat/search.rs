@@ -3,19 +3,15 @@
 use serde_json::json;
 use switchboard::chat::Limits;
 
-use crate::world::{World, list, options, seqs};
+use crate::world::{World, fill, list, options, seqs};
 
 #[test]
 fn words_are_found_in_every_script_and_the_last_may_go_on() {
     let mut world = World::in_memory();
     let ada = world.member("Ada", "r");
-    for text in
-        ["今天下午三点开会，请准备好会议材料", "Die Straße zum Café", "three messages 🚀", "ＡＢＣ１２３"]
-    {
-        world.send(ada, &json!({"type": "post", "room": "r", "text": text}));
-    }
-    world.tick();
-    world.take(ada);
+    let texts =
+        ["今天下午三点开会，请准备好会议材料", "Die Straße zum Café", "three messages 🚀", "ＡＢＣ１２３"];
+    fill(&mut world, ada, "r", &texts);
     for (query, expected) in [
         ("会议", vec![1]),
         ("strasse", vec![2]),
@@ -36,12 +32,7 @@ fn searches_share_what_a_turn_may_look_through() {
     let limits = Limits { turn_scan: 50_000, ..options().limits };
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
-    for _ in 0..100 {
-        world.send(ada, &json!({"type": "post", "room": "r", "text": "needle ".repeat(500)}));
-    }
-    for _ in 0..20 {
-        world.tick();
-    }
+    fill(&mut world, ada, "r", &vec!["needle ".repeat(500); 100]);
     let people: Vec<_> = (0..4).map(|i| world.member(&format!("user {i}"), "r")).collect();
     for person in &people {
         world.take(*person);
@@ -72,12 +63,7 @@ fn a_search_that_nobody_waits_for_ends() {
     let limits = Limits { turn_scan: 10_000, ..options().limits };
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
-    for _ in 0..100 {
-        world.send(ada, &json!({"type": "post", "room": "r", "text": "needle ".repeat(500)}));
-    }
-    for _ in 0..20 {
-        world.tick();
-    }
+    fill(&mut world, ada, "r", &vec!["needle ".repeat(500); 100]);
     world.send(ada, &json!({"type": "search", "room": "r", "query": "hay"}));
     world.tick();
     world.cut(ada);

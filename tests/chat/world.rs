@@ -82,6 +82,22 @@ struct Pipe {
 #[derive(Clone)]
 pub(crate) struct Wire(Rc<RefCell<Pipe>>);
 
+impl Wire {
+    pub(crate) fn new() -> Self {
+        Self(Rc::new(RefCell::new(Pipe { room: usize::MAX, ..Pipe::default() })))
+    }
+
+    /// The client sends something.
+    pub(crate) fn send(&self, octets: &[u8]) {
+        self.0.borrow_mut().to_server.extend(octets);
+    }
+
+    /// What the client got since the last time.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.borrow_mut().from_server)
+    }
+}
+
 impl Socket for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut pipe = self.0.borrow_mut();
@@ -129,9 +145,9 @@ struct Seat {
     is_gone: bool,
 }
 
-/// A token is `user`, or `user@expiry`, or `user:pattern` of a moderator, signed by being here.
+/// A token is `user`, `subject/user`, or either with `@expiry` or `:pattern` of a moderator; signed by being here.
 #[derive(Debug)]
-struct Stamp;
+pub(crate) struct Stamp;
 
 impl Verify for Stamp {
     fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, String> {
@@ -148,7 +164,8 @@ impl Verify for Stamp {
             Grant { pattern: pattern.to_owned(), join: has('j'), post: has('p'), moderate: has('m') }
         };
         let rooms = pattern.map(|patterns| patterns.split('+').map(grant).collect()).unwrap_or_default();
-        Ok(Claims { subject: user.to_owned(), user: user.to_owned(), expires_unix_s, rooms })
+        let (subject, user) = user.split_once('/').unwrap_or((user, user));
+        Ok(Claims { subject: subject.to_owned(), user: user.to_owned(), expires_unix_s, rooms })
     }
 }
 
@@ -227,6 +244,10 @@ impl World {
         &self.reactor.app().chat
     }
 
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.inbox.is_some()
+    }
+
     pub(crate) fn unix_ms(&self) -> u64 {
         self.now.unix_ms
     }
@@ -234,7 +255,7 @@ impl World {
     // ---- clients
 
     pub(crate) fn open(&mut self, target: &str, subprotocol: &str, address: &str) -> Client {
-        let wire = Wire(Rc::new(RefCell::new(Pipe { room: usize::MAX, ..Pipe::default() })));
+        let wire = Wire::new();
         let peer: SocketAddr = address.parse().unwrap();
         let conn = self.reactor.accepted(wire.clone(), peer, Entrance::default());
         let offer = if subprotocol.is_empty() {
@@ -246,7 +267,7 @@ impl World {
             "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{offer}\r\n"
         );
-        wire.0.borrow_mut().to_server.extend(request.bytes());
+        wire.send(request.as_bytes());
         self.seats.push(Seat { conn, wire, status: None, close: None, is_gone: false });
         Client(self.seats.len() - 1)
     }
@@ -494,8 +515,7 @@ impl World {
     /// Answers questions until there are none.
     pub(crate) fn answer(&mut self) {
         loop {
-            // Names are kept, and nothing is said of it.
-            self.collect(|request| matches!(request, store::Request::Hold(_)));
+            self.hold();
             let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
             if questions.is_empty() {
                 break;
@@ -508,8 +528,18 @@ impl World {
         }
     }
 
+    /// Names are kept, and nothing is said of it.
+    fn hold(&mut self) {
+        for request in self.collect(|request| matches!(request, store::Request::Hold(_))) {
+            if let store::Request::Hold(holder) = request {
+                self.disk.hold(holder);
+            }
+        }
+    }
+
     /// What the store answers to the questions so far, on its way.
     pub(crate) fn answer_later(&mut self) -> Vec<store::Event> {
+        self.hold();
         let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
         questions.into_iter().map(|question| self.disk.answer(question)).collect()
     }
@@ -528,6 +558,7 @@ impl World {
 
     /// Makes everything durable that was handed over.
     pub(crate) fn commit(&mut self) {
+        self.hold();
         let batches = self.batches();
         for batch in &batches {
             self.disk.commit(batch);
@@ -573,6 +604,19 @@ impl World {
         // The answers lie in the application, which the loop owns; they are read, never taken.
         let answered = &self.reactor.app().answered;
         answered.iter().map(|answer| (answer.request, serde_json::from_str(&answer.body).unwrap())).collect()
+    }
+}
+
+/// Somebody posts these texts in a room, all of which become history.
+pub(crate) fn fill<T: AsRef<str>>(world: &mut World, writer: Client, room: &str, texts: &[T]) {
+    for text in texts {
+        world.send(writer, &json!({"type": "post", "room": room, "text": text.as_ref()}));
+    }
+    let before = world.chat().stats().posts;
+    while world.chat().stats().posts - before < texts.len() as u64 {
+        world.tick();
+        world.commit();
+        world.take(writer);
     }
 }
 

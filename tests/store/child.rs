@@ -12,7 +12,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use switchboard::store::{Action, BanChange, Change, Event, Options, Request, Store};
+use switchboard::store::{Action, BanChange, Change, Event, Keep, Options, Request, Store};
 
 use crate::support::{Dice, History, ban, keyed, wait_until};
 
@@ -34,6 +34,17 @@ fn child() {
     let options = Options { keep_posts, ..Options::default() };
     match History::try_open(Path::new(&dir), options) {
         Ok(history) if std::env::var("STORE_SLOW").is_ok() => slow(history),
+        Ok(mut history) if std::env::var("STORE_CHURN").is_ok() => {
+            // So many at once that it is over before anything is erased.
+            for changes in crate::erasing::churn().0.chunks(50) {
+                history.commit(changes.to_vec());
+            }
+            say("\nchurned\n");
+            while !is_stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            history.close();
+        }
         Ok(history) => Chat::new(history, seed).run(&is_stopped),
         Err(error) => say(&format!("unusable {error}\n")),
     }
@@ -42,7 +53,7 @@ fn child() {
 /// Tells in which order things come while a commit is under way.
 fn slow(mut history: History) {
     history.hand_over(vec![keyed("a", 1, "slow", None, 1)], Vec::new());
-    let ask = Request::Page { ask: 1, room: "a".into(), before: 9, limit: 9 };
+    let ask = Request::Page { ask: 1, room: "a".into(), before: 9, limit: 9, keep: Keep::Newest };
     history.client.ask(ask).unwrap();
     history.client.ask(Request::Open { room: "b".into(), recent: 9, changes: 9 }).unwrap();
     say("\nslow handed over\n");
@@ -93,7 +104,13 @@ impl Chat {
             if let Ok(event) = self.history.events.recv_timeout(std::time::Duration::from_millis(20)) {
                 self.take(event);
             } else if self.is_down {
-                let ask = Request::Page { ask: 0, room: name(0).into(), before: u64::MAX, limit: 1 };
+                let ask = Request::Page {
+                    ask: 0,
+                    room: name(0).into(),
+                    before: u64::MAX,
+                    limit: 1,
+                    keep: Keep::Newest,
+                };
                 self.history.client.ask(ask).unwrap();
             }
         }

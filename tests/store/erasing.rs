@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use switchboard::store::Options;
+use switchboard::store::{Change, Options};
 
+use crate::child::Keeper;
 use crate::support::{Dir, History, SOON, ban, delete, edit, post, seqs, wait_until};
 
 /// The files of a directory in which any six octets of the word stand: parts of a word are left where terms are stored as
@@ -142,13 +143,11 @@ fn who_resumes_gets_the_newest_text_of_a_message_that_was_edited_twice() {
     history.close();
 }
 
-/// A thousand edits, deletions and posts in random order leave nothing behind.
-#[test]
-fn no_page_keeps_what_once_stood_on_it() {
-    let dir = Dir::new("erasing-random");
-    let mut history = History::open(&dir.data());
+/// Edits, deletions and posts in random order: what is to be committed, the words that are gone then, and those that stay.
+pub(crate) fn churn() -> (Vec<Change>, Vec<String>, Vec<String>) {
     let mut dice = crate::support::Dice::new(11);
-    let (mut seq, mut rev, mut gone) = (0, 0, Vec::new());
+    let (mut changes, mut gone) = (Vec::new(), Vec::new());
+    let (mut seq, mut rev) = (0, 0);
     let mut said: Vec<(u64, String)> = Vec::new();
     let word = |n: u64| format!("{}w{n:05}zq", ["kxv", "qjw", "zvx", "wqk"][n as usize % 4]);
     for n in 0..1500 {
@@ -157,7 +156,7 @@ fn no_page_keeps_what_once_stood_on_it() {
             seq += 1;
             said.push((seq, word(n)));
             let text = text(&mut dice);
-            history.commit(vec![post("general", seq, &text)]);
+            changes.push(post("general", seq, &text));
             continue;
         }
         let at = dice.below(said.len());
@@ -166,20 +165,58 @@ fn no_page_keeps_what_once_stood_on_it() {
         gone.push(old);
         if dice.below(2) == 0 {
             let text = text(&mut dice);
-            history.commit(vec![edit("general", rev, of, &text)]);
+            changes.push(edit("general", rev, of, &text));
             said[at].1 = word(n);
         } else {
-            history.commit(vec![delete("general", rev, of)]);
+            changes.push(delete("general", rev, of));
             said.swap_remove(at);
         }
     }
-    history.close();
+    (changes, gone, said.into_iter().map(|(_, word)| word).collect())
+}
+
+/// Which of these words stand in any file of a directory.
+fn left_of(dir: &Path, words: &[String]) -> Vec<String> {
     let mut octets = Vec::new();
-    for file in fs::read_dir(dir.data()).unwrap() {
-        octets.extend(fs::read(file.unwrap().path()).unwrap());
+    for file in fs::read_dir(dir).unwrap() {
+        octets.extend(fs::read(file.unwrap().path()).unwrap_or_default());
     }
-    let text = String::from_utf8_lossy(&octets);
-    let left: Vec<&String> = gone.iter().filter(|word| text.contains(&word[3..])).collect();
+    // Every word ends with its number: `w00017zq`.
+    let ends = octets.windows(8).filter(|end| end[0] == b'w' && end.ends_with(b"zq"));
+    let found: std::collections::HashSet<&[u8]> = ends.collect();
+    words.iter().filter(|word| found.contains(&word.as_bytes()[3..])).cloned().collect()
+}
+
+#[test]
+fn no_page_keeps_what_once_stood_on_it() {
+    let dir = Dir::new("erasing-random");
+    let mut history = History::open(&dir.data());
+    let (changes, gone, said) = churn();
+    for change in changes {
+        history.commit(vec![change]);
+    }
+    history.close();
+    let left = left_of(&dir.data(), &gone);
     assert!(left.is_empty(), "{} of {} are left: {left:?}", left.len(), gone.len());
-    assert!(said.iter().all(|(_, word)| text.contains(word.as_str())), "what is said stays");
+    assert_eq!(left_of(&dir.data(), &said), said, "what is said stays");
+}
+
+#[test]
+fn what_a_killed_process_did_not_come_to_erase_is_erased_by_the_next() {
+    let dir = Dir::new("erasing-killed");
+    let (_, gone, said) = churn();
+    let keeper = Keeper::start(&dir.data(), 0, &[], &[("STORE_CHURN", "1")]);
+    keeper.wait_for("churned", 1);
+    keeper.kill();
+    assert!(!left_of(&dir.data(), &gone).is_empty(), "it was killed before it had erased anything");
+    // What is in the log comes into the file, and the log is gone, as after a start that is killed again. Now the words stand in
+    // the gaps of the file alone, and nothing is deleted any more that would ask for it to be written anew.
+    let conn = rusqlite::Connection::open(dir.database()).unwrap();
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(conn);
+    assert!(!left_of(&dir.data(), &gone).is_empty());
+    let history = History::open(&dir.data());
+    wait_until("it is erased", || left_of(&dir.data(), &gone).is_empty());
+    assert_eq!(left_of(&dir.data(), &said), said, "what is said stays");
+    history.close();
 }

@@ -13,6 +13,7 @@ mod faults;
 mod lineage;
 mod model;
 mod pairs;
+mod persons;
 mod retention;
 mod search;
 mod support;

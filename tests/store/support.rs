@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use switchboard::store::{
-    self, Action, Ban, BanChange, Batch, Change, Client, Event, Options, Post, Record, Request, RoomState,
-    Running, Start, Store, Who,
+    self, Action, Ban, BanChange, Batch, Change, Client, Event, Keep, Options, Post, Record, Request,
+    RoomState, Running, Start, Store, Who,
 };
 
 /// How long a test waits for something that should happen at once; slow disks are slow.
@@ -154,9 +154,20 @@ impl History {
 
     #[track_caller]
     pub(crate) fn page(&mut self, room: &str, before: u64, limit: usize) -> Vec<Record> {
+        self.page_that_keeps(Keep::Newest, room, before, limit)
+    }
+
+    #[track_caller]
+    pub(crate) fn page_that_keeps(
+        &mut self,
+        keep: Keep,
+        room: &str,
+        before: u64,
+        limit: usize,
+    ) -> Vec<Record> {
         self.ask += 1;
         let ask = self.ask;
-        match self.ask_for(Request::Page { ask, room: room.into(), before, limit }) {
+        match self.ask_for(Request::Page { ask, room: room.into(), before, limit, keep }) {
             Event::Page { ask: answered, records } if answered == ask => records.unwrap(),
             other => panic!("{other:?}"),
         }

@@ -338,7 +338,12 @@ fn bans(api: &mut Api) {
     assert!(ban.body["until"].is_u64());
     assert_eq!(api.ask("PUT", BAN, "/bans/Trudy", Some("{}")).status, 204);
     let all = api.ask("GET", "/bans", "/bans", None);
-    assert_eq!(all.body["bans"].as_array().unwrap().len(), 2);
+    assert_eq!((all.body["bans"].as_array().unwrap().len(), &all.body["more"]), (2, &json!(false)));
+    let page = api.ask("GET", "/bans", "/bans?limit=1&after=mallory", None);
+    assert_eq!((&page.body["bans"][0]["user"], &page.body["more"]), (&json!("trudy"), &json!(false)));
+    for (query, status) in [("limit=0", 422), ("after=a&after=b", 400)] {
+        assert_eq!(api.ask("GET", "/bans", &format!("/bans?{query}"), None).status, status, "{query}");
+    }
     let (mut back, _) = Client::upgrade(api.server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n");
     back.send(&text(r#"{"type":"hello","user":"mallory"}"#));
     let mut told = String::new();

@@ -2,14 +2,16 @@
 
 pub(super) mod log;
 pub(super) mod presence;
+pub(super) mod reads;
 pub(super) mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::log::Log;
 use self::presence::Presence;
-use super::session::{Identity, Waiting};
+use self::reads::ReadPositions;
+use super::session::Waiting;
 use crate::app::{Millis, TopicId};
 use crate::store::Action;
 
@@ -18,7 +20,7 @@ use crate::store::Action;
 pub(super) enum Kind {
     /// Whoever joins.
     Group,
-    /// Two verified users, by their folded names.
+    /// Two verified users: what they are kept under, in order.
     Pair([Arc<str>; 2]),
 }
 
@@ -28,16 +30,6 @@ pub(super) enum Phase {
     /// The store was asked; these commands wait.
     Opening(Vec<Waiting>),
     Open,
-}
-
-/// How far users have read.
-#[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub(super) by_user: BTreeMap<Identity, u64>,
-    /// Of these the room has not been told.
-    pub(super) untold: BTreeSet<Identity>,
-    pub(super) next_at: Millis,
-    pub(super) is_timed: bool,
 }
 
 /// One room.
@@ -72,7 +64,7 @@ pub(super) struct Room {
     pub(super) presence: Presence,
     /// When users were last seen typing.
     pub(super) typing: BTreeMap<u32, Millis>,
-    pub(super) marks: Marks,
+    pub(super) reads: ReadPositions,
     /// Its place among the rooms that nobody is in; 0: it is none of them.
     pub(super) idle_since: u64,
     /// Changes that turned out to be on the disk while it was being opened.
@@ -104,7 +96,7 @@ impl Room {
             members: Vec::new(),
             presence: Presence::default(),
             typing: BTreeMap::new(),
-            marks: Marks::default(),
+            reads: ReadPositions::default(),
             idle_since: 0,
             landed: Vec::new(),
             is_dirty: false,

@@ -18,7 +18,7 @@ pub(in crate::chat) struct Rooms {
     slab: Slab<Box<Room>>,
     by_name: Shards<u32>,
     by_topic: BTreeMap<TopicId, u32>,
-    /// Conversations of two, by each of their folded names.
+    /// Conversations of two, by what each of them is kept under.
     by_user: BTreeMap<Arc<str>, BTreeSet<u32>>,
     /// Rooms that nobody is in, the longest forgotten first.
     idle: BTreeMap<u64, u32>,
