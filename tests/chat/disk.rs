@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use switchboard::history::{
-    Action, Ban, BanChange, Batch, Change, Event, Holder, Pair, PairPlace, Record, Request, RoomState, Start,
-    Store, Who,
+    Action, Ban, BanChange, Batch, Change, Event, History, Holder, Pair, PairPlace, Query, Record, RoomState,
+    Start, Who,
 };
 
 /// What the chat asks for.
 #[derive(Debug)]
-pub(crate) enum Request {
+pub(crate) enum Asked {
     Commit(Batch),
     Hold(Holder),
     Query(Query),
@@ -19,7 +19,7 @@ pub(crate) enum Request {
 /// What the chat has asked for and the test has not looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    pub(crate) requests: VecDeque<Request>,
+    pub(crate) requests: VecDeque<Asked>,
     /// Nothing more is taken.
     pub(crate) is_full: bool,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Inbox {
 pub(crate) struct TestStore(pub(crate) Arc<Mutex<Inbox>>);
 
 impl TestStore {
-    fn take<T>(&self, asked: T, request: impl FnOnce(T) -> Request) -> Result<(), T> {
+    fn take<T>(&self, asked: T, request: impl FnOnce(T) -> Asked) -> Result<(), T> {
         let mut inbox = self.0.lock().unwrap();
         if inbox.is_full {
             return Err(asked);
@@ -41,15 +41,15 @@ impl TestStore {
 
 impl History for TestStore {
     fn commit(&mut self, batch: Batch) -> Result<(), Batch> {
-        self.take(batch, Request::Commit)
+        self.take(batch, Asked::Commit)
     }
 
     fn hold(&mut self, holder: Holder) -> Result<(), Holder> {
-        self.take(holder, Request::Hold)
+        self.take(holder, Asked::Hold)
     }
 
     fn query(&mut self, query: Query) -> Result<(), Query> {
-        self.take(query, Request::Query)
+        self.take(query, Asked::Query)
     }
 }
 

@@ -19,7 +19,7 @@ use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
 
-use crate::disk::{Disk, Inbox, Request, TestStore};
+use crate::disk::{Asked, Disk, Inbox, TestStore};
 
 const START_UNIX_MS: u64 = 1_700_000_000_000;
 
@@ -529,7 +529,7 @@ impl World {
     }
 
     /// Takes what the chat asked and `wants` takes; the rest is given back by it, and stays.
-    fn collect<T>(&mut self, wants: fn(Request) -> Result<T, Request>) -> Vec<T> {
+    fn collect<T>(&mut self, wants: fn(Asked) -> Result<T, Asked>) -> Vec<T> {
         let Some(inbox) = &self.inbox else { return Vec::new() };
         let mut inbox = inbox.lock().unwrap();
         let mut taken = Vec::new();
@@ -544,14 +544,14 @@ impl World {
 
     fn queries(&mut self) -> Vec<Query> {
         self.collect(|request| match request {
-            Request::Query(query) => Ok(query),
+            Asked::Query(query) => Ok(query),
             other => Err(other),
         })
     }
 
     fn batches(&mut self) -> Vec<Batch> {
         let batches = self.collect(|request| match request {
-            Request::Commit(batch) => Ok(batch),
+            Asked::Commit(batch) => Ok(batch),
             other => Err(other),
         });
         batches.into_iter().filter(|batch| self.disk.is_of_this_term(batch)).collect()
@@ -576,7 +576,7 @@ impl World {
     /// Names are kept, and nothing is said of it.
     fn hold(&mut self) {
         let held = self.collect(|request| match request {
-            Request::Hold(holder) => Ok(holder),
+            Asked::Hold(holder) => Ok(holder),
             other => Err(other),
         });
         held.into_iter().for_each(|holder| self.disk.hold(holder));
@@ -597,7 +597,7 @@ impl World {
     /// Whether the chat waits for a commit.
     pub(crate) fn has_batches(&self) -> bool {
         let inbox = self.inbox.as_ref().unwrap().lock().unwrap();
-        inbox.requests.iter().any(|request| matches!(request, Request::Commit(_)))
+        inbox.requests.iter().any(|request| matches!(request, Asked::Commit(_)))
     }
 
     /// Makes everything durable that was handed over.

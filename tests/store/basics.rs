@@ -182,7 +182,7 @@ fn the_client_never_takes_more_than_its_bounds() {
         bans: Vec::new(),
     };
     let long = "x".repeat(1 << 20);
-    while client.query(Request::Commit(batch(taken + 1, &long))).is_ok() {
+    while client.commit(batch(taken + 1, &long)).is_ok() {
         taken += 1;
     }
     assert!((60..=64).contains(&taken), "{taken} batches of 1 MiB");
@@ -194,7 +194,7 @@ fn the_client_never_takes_more_than_its_bounds() {
     assert_eq!(asked, 4096);
     let (sender, events) = std::sync::mpsc::channel();
     let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
-    wait_until("there is room again", || client.query(Request::Commit(batch(taken + 1, &long))).is_ok());
+    wait_until("there is room again", || client.commit(batch(taken + 1, &long)).is_ok());
     taken += 1;
     drop(client);
     running.finish().unwrap();
@@ -213,7 +213,7 @@ fn many_batches_come_into_one_commit() {
     for ticket in 1..=1000 {
         let changes = vec![post("general", ticket, "one of many")];
         let batch = switchboard::history::Batch { ticket, term: 0, changes, bans: Vec::new() };
-        client.query(Request::Commit(batch)).unwrap();
+        client.commit(batch).unwrap();
     }
     let (sender, events) = std::sync::mpsc::channel();
     let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();

@@ -1,6 +1,6 @@
 //! Names of verified people: which was the first, and what older files kept under each of them.
 
-use switchboard::history::{Action, History as _, Holder, Post, Query};
+use switchboard::history::{Action, History as _, Holder, Post};
 
 use crate::support::{Dir, History, change, post};
 

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use switchboard::history::sqlite;
 use switchboard::history::sqlite::{Client, Options, Running};
 use switchboard::history::{
-    self, Action, Ban, BanChange, Batch, Change, Event, History as _, Keep, Post, Query, Record, RoomState,
-    Start, Who,
+    Action, Ban, BanChange, Batch, Change, Event, History as _, Keep, Post, Query, Record, RoomState, Start,
+    Who,
 };
 
 /// How long a test waits for something that should happen at once; slow disks are slow.
