@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use switchboard::store::{self, Action, Batch, Change, Event, Options, Post, Request, Store};
+use switchboard::history::sqlite;
+use switchboard::history::sqlite::Options;
+use switchboard::history::{Action, Batch, Change, Event, History as _, Post};
 
 fn main() {
     // `cargo test --benches` only wants to see that it works.
@@ -90,7 +92,7 @@ fn percentiles(times: &mut [Duration]) -> String {
 }
 
 fn flood(dir: &Path, plan: &Plan) {
-    let (mut client, worker, _) = store::open(dir, Options::default()).expect("a new history");
+    let (mut client, worker, _) = sqlite::open(dir, Options::default()).expect("a new history");
     let (events, inbox) = channel();
     let running = worker.start(move |event| events.send(event).is_ok()).expect("threads");
     let mut feed = Feed::new(plan);
@@ -102,7 +104,7 @@ fn flood(dir: &Path, plan: &Plan) {
     // One batch at a time, so that no two come into one commit; the next is made ready meanwhile.
     while Instant::now() < end {
         let begin = Instant::now();
-        client.ask(Request::Commit(batch)).expect("room for a batch");
+        client.commit(batch).expect("room for a batch");
         ticket += 1;
         batch = feed.batch(ticket, plan);
         wait_for(ticket - 1, &inbox);
@@ -125,7 +127,7 @@ fn flood(dir: &Path, plan: &Plan) {
 
 /// An open loop.
 fn keep_pace(dir: &Path, plan: Plan) {
-    let (mut client, worker, _) = store::open(dir, Options::default()).expect("a new history");
+    let (mut client, worker, _) = sqlite::open(dir, Options::default()).expect("a new history");
     let (events, inbox) = channel();
     let running = worker.start(move |event| events.send((event, Instant::now())).is_ok()).expect("threads");
     let mut feed = Feed::new(&plan);
@@ -135,7 +137,7 @@ fn keep_pace(dir: &Path, plan: Plan) {
         let instant = start + Duration::from_millis(ticket);
         let batch = feed.batch(ticket, &plan);
         std::thread::sleep(instant.saturating_duration_since(Instant::now()));
-        client.ask(Request::Commit(batch)).expect("room for a batch");
+        client.commit(batch).expect("room for a batch");
         instants.push(instant);
     }
     drop(client);
@@ -200,7 +202,7 @@ impl Feed {
         text.truncate(bytes as usize);
         let post = Post {
             seq: *seq,
-            time: store::now_ms(),
+            time: sqlite::now_ms(),
             user: Arc::clone(&self.users[self.next % self.users.len()]),
             is_verified: false,
             client: "c1234".into(),

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use switchboard::app::{Application, Context, Layer, Request, Response, Verdict};
 use switchboard::chat::{self, Chat};
 use switchboard::net::{Options, Server};
-use switchboard::store::Start;
+use switchboard::history::Start;
 
 struct Site {
     chat: Chat,

@@ -7,7 +7,7 @@
 //! | `app` | 2 | the seam: what a server on the loop implements, and what it may do |
 //! | `reactor` | 3 | connections, output, topics and timers, generic over the socket |
 //! | `net` | 4 | the mio event loop |
-//! | `store` | | durable history, on a thread of its own |
+//! | `history` | | what is durable: the seam, and SQLite behind it on threads of its own |
 //! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
 //! | `auth` | 5 | tokens that say who somebody is |
 //! | `api` | 6 | the HTTP API of the chat |
@@ -37,6 +37,8 @@ pub mod apps;
 pub mod auth;
 #[cfg(feature = "chat")]
 pub mod chat;
+#[cfg(feature = "chat")]
+pub mod history;
 #[cfg(feature = "net")]
 pub mod net;
 #[cfg(feature = "ops")]
@@ -45,8 +47,6 @@ pub mod proto;
 #[cfg(feature = "net")]
 pub mod reactor;
 pub mod simd;
-#[cfg(feature = "chat")]
-pub mod store;
 #[cfg(feature = "chat")]
 mod text;
 #[cfg(feature = "net")]

@@ -14,11 +14,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("net", &["app", "proto", "reactor", "wall"]),
     ("apps", &["app"]),
     ("text", &[]),
-    ("chat", &["app", "store", "text"]),
-    ("store", &["text", "wall"]),
+    ("chat", &["app", "history", "text"]),
+    ("history", &["text", "wall"]),
     ("wall", &[]),
     ("auth", &["chat"]),
-    ("api", &["app", "chat", "store"]),
+    ("api", &["app", "chat", "history"]),
     ("ops", &["api", "app", "apps", "chat", "proto"]),
 ];
 
@@ -34,6 +34,12 @@ const FENCES: &[Fence] = &[
         words: &["mio", "signal_hook_mio"],
         within: &["src/net/", "loadgen/"],
         why: "mio stays under src/net",
+    },
+    Fence { words: &["rusqlite"], within: &["src/history/sqlite/"], why: "what a history is knows no SQL" },
+    Fence {
+        words: &["sqlite"],
+        within: &["src/history/", "src/cli/", "src/serve.rs"],
+        why: "the chat knows the seam, not what is behind it",
     },
     Fence { words: &["unsafe"], within: &["src/simd/"], why: "only the SIMD kernels are unsafe" },
     Fence {
@@ -116,6 +122,8 @@ fn a_planted_violation_is_found() {
         ("loadgen/src/main.rs", "use switchboard::reactor::Reactor;", "loadgen must not name reactor"),
         ("src/reactor/mod.rs", "impl Source for mio::net::TcpStream {}", "mio stays under src/net"),
         ("src/chat/mod.rs", "use std::net::{TcpStream};", "only src/net knows sockets"),
+        ("src/history/mod.rs", "fn f(e: rusqlite::Error) {}", "knows no SQL"),
+        ("src/chat/mod.rs", "use crate::history::sqlite::Client;", "the chat knows the seam"),
         ("src/net/mod.rs", "fn f() { unsafe { g() } }", "only the SIMD kernels are unsafe"),
         ("src/proto/mod.rs", "let v = serde_json::json!(1);", "know no JSON"),
         (

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 use switchboard::api::Api;
 use switchboard::auth;
 use switchboard::chat::{self, Chat, Limits, Mail};
+use switchboard::history::Start;
+use switchboard::history::sqlite;
 use switchboard::proto::{HostPolicy, OriginPolicy};
-use switchboard::store::{self, Start};
 
 use crate::cli::ServeArgs;
 use crate::{Failure, bind, finish, random};
@@ -38,12 +39,12 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let chat = with_doors(Chat::new(options, None, start));
         return finish(bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?);
     }
-    let keep = store::Options {
+    let keep = sqlite::Options {
         window_ms: options.limits.key_window_ms,
         max_keys: options.limits.max_keys,
         ..args.retention.options()
     };
-    let (client, worker, start) = store::open(&args.data, keep)?;
+    let (client, worker, start) = sqlite::open(&args.data, keep)?;
     let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
     let server = bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?;
     let handle = server.handle();

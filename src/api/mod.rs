@@ -20,7 +20,7 @@ use crate::app::{
 };
 use crate::chat::command::Command;
 use crate::chat::{Answered, Chat, MAX_LISTED, Refusal};
-use crate::store::Ban;
+use crate::history::Ban;
 
 /// Where the API is.
 const ROOT: &str = "/api/v1/";

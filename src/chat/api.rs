@@ -13,7 +13,7 @@ use super::room::Kind;
 use super::session::Actor;
 use super::{Chat, Code, Refusal, Stats};
 use crate::app::Context;
-use crate::store::Ban;
+use crate::history::Ban;
 
 /// Octets of a ban in a list besides its texts, at most.
 const BAN_OCTETS: usize = 64;

@@ -2,12 +2,12 @@
 
 use super::answers::Asker;
 use super::command::{Command, Since};
-use super::history::octets_of;
 use super::pace::Paced;
+use super::read_back::octets_of;
 use super::session::Actor;
 use super::{Chat, Code, Refusal};
 use crate::app::Context;
-use crate::store::{Record, Request};
+use crate::history::{Query, Record};
 
 /// What an answer is for.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Chat {
         asker: &Asker,
         room: u32,
         ask: Ask,
-        request: impl FnOnce(u64) -> Request,
+        request: impl FnOnce(u64) -> Query,
     ) -> Result<(), Refusal> {
         self.check_asks(asker)?;
         self.durable.ask(ask, request)?;

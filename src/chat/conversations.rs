@@ -12,7 +12,7 @@ use super::room::{Kind, Room};
 use super::session::{Actor, Identity};
 use super::{Chat, Code, Refusal};
 use crate::app::Context;
-use crate::store::{Pair, PairPlace, Request};
+use crate::history::{Pair, PairPlace, Query};
 
 impl Chat {
     /// `conversations`: those that are kept, the newest first. Nothing is kept of the conversations of guests.
@@ -39,7 +39,7 @@ impl Chat {
         self.check_asks(asker)?;
         let ask = Ask::Pairs { asker: asker.clone(), actor: actor.clone(), limit };
         // One more than is told shows whether there are more.
-        self.durable.ask(ask, |ask| Request::Pairs { ask, user, after, limit: limit + 1 })?;
+        self.durable.ask(ask, |ask| Query::Pairs { ask, user, after, limit: limit + 1 })?;
         if let Some(session) = asker.conn().and_then(|conn| self.people.session(conn)) {
             session.asks += 1;
         }

@@ -3,15 +3,15 @@
 use super::answers::Asker;
 use super::command::{Command, Id};
 use super::direct::pair_room;
-use super::history::Range;
 use super::names;
 use super::notice::{Farewell, Pong};
 use super::permission::Right;
+use super::read_back::Range;
 use super::room::{Kind, Phase};
 use super::session::{Actor, Joining, Waiting};
 use super::{Chat, Code, FLOODED, Refusal};
 use crate::app::{CloseCode, ConnId, Context};
-use crate::store::Request;
+use crate::history::Query;
 
 impl Chat {
     /// A text message on a connection of `chat.v1.json`.
@@ -306,7 +306,7 @@ impl Chat {
         let has_topic = kind == Kind::Group;
         if self.durable.is_on_disk() {
             let limit = self.options.limits.opened_messages;
-            self.durable.send(Request::Open { room: name.into(), recent: limit, changes: limit })?;
+            self.durable.send(Query::Open { room: name.into(), recent: limit, changes: limit })?;
         }
         let room = self.rooms.insert(name, kind, phase);
         if has_topic {

@@ -7,7 +7,7 @@ use super::answers::Asker;
 use super::ask::{Ask, PendingJoin};
 use super::refusal::Refusal;
 use crate::app::Millis;
-use crate::store::{Action, BanChange, Batch, Change, Request, Store, Ticket};
+use crate::history::{Action, BanChange, Batch, Change, History, Holder, Query, Ticket};
 
 /// What waits for a commit.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub(super) struct Handed {
 /// The chat's side of the store.
 #[derive(Debug, Default)]
 pub(super) struct Durable {
-    store: Option<Box<dyn Store + Send>>,
+    history: Option<Box<dyn History + Send>>,
     term: u32,
     last_ticket: Ticket,
     /// Of this tick, with what the store is to be told of it.
@@ -58,13 +58,13 @@ pub(super) struct Durable {
 }
 
 impl Durable {
-    pub(super) fn new(store: Option<Box<dyn Store + Send>>) -> Self {
-        Self { store, ..Self::default() }
+    pub(super) fn new(history: Option<Box<dyn History + Send>>) -> Self {
+        Self { history, ..Self::default() }
     }
 
     /// History is kept on the disk.
     pub(super) fn is_on_disk(&self) -> bool {
-        self.store.is_some()
+        self.history.is_some()
     }
 
     /// What an `ack` means.
@@ -102,7 +102,7 @@ impl Durable {
 
     /// Bytes of the store's log that are in use.
     pub(super) fn log_bytes(&self) -> u64 {
-        self.store.as_ref().map_or(0, |store| store.log_bytes())
+        self.history.as_ref().map_or(0, |history| history.log_bytes())
     }
 
     /// Hands over what the tick brought. `false`: the store is too busy, so it is to be tried again later.
@@ -110,26 +110,25 @@ impl Durable {
         if self.changes.is_empty() && self.bans.is_empty() {
             return true;
         }
-        let Some(store) = &mut self.store else { return true };
+        let Some(history) = &mut self.history else { return true };
         let batch = Batch {
             ticket: self.last_ticket + 1,
             term: self.term,
             changes: std::mem::take(&mut self.changes),
             bans: std::mem::take(&mut self.bans),
         };
-        match store.ask(Request::Commit(batch)) {
+        match history.commit(batch) {
             Ok(()) => {
                 self.last_ticket += 1;
                 let items = std::mem::take(&mut self.items);
                 self.handed.push_back(Handed { ticket: self.last_ticket, at: now, items });
                 true
             }
-            Err(Request::Commit(batch)) => {
+            Err(batch) => {
                 self.changes = batch.changes;
                 self.bans = batch.bans;
                 false
             }
-            Err(_) => false,
         }
     }
 
@@ -155,7 +154,7 @@ impl Durable {
     }
 
     /// Asks the store something; `request` gets the number of the question.
-    pub(super) fn ask(&mut self, ask: Ask, request: impl FnOnce(u64) -> Request) -> Result<(), Refusal> {
+    pub(super) fn ask(&mut self, ask: Ask, request: impl FnOnce(u64) -> Query) -> Result<(), Refusal> {
         let number = self.last_ask + 1;
         self.send(request(number))?;
         self.last_ask = number;
@@ -169,8 +168,14 @@ impl Durable {
     }
 
     /// Asks something that is not answered by number.
-    pub(super) fn send(&mut self, request: Request) -> Result<(), Refusal> {
-        let store = self.store.as_mut().ok_or_else(Refusal::unavailable)?;
-        store.ask(request).map_err(|_| Refusal::unavailable())
+    pub(super) fn send(&mut self, query: Query) -> Result<(), Refusal> {
+        let history = self.history.as_mut().ok_or_else(Refusal::unavailable)?;
+        history.query(query).map_err(|_| Refusal::unavailable())
+    }
+
+    /// A name belongs to somebody from now on.
+    pub(super) fn hold(&mut self, holder: Holder) -> Result<(), Refusal> {
+        let history = self.history.as_mut().ok_or_else(Refusal::unavailable)?;
+        history.hold(holder).map_err(|_| Refusal::unavailable())
     }
 }

@@ -9,7 +9,7 @@ use super::room::{Kind, Phase};
 use super::session::Waiting;
 use super::{Chat, Refusal, timer};
 use crate::app::{Context, Millis};
-use crate::store::{Action, Change, Event, Request, RoomState};
+use crate::history::{Action, Change, Event, Query, RoomState};
 
 /// Milliseconds after which a store that was too busy, or could not read, is asked again.
 const RETRY_MS: [Millis; 2] = [10, 1000];
@@ -166,7 +166,7 @@ impl Chat {
         state.reads.is_timed = false;
         if !state.is_open() && state.is_pinned {
             let limit = self.options.limits.opened_messages;
-            let request = Request::Open { room: Arc::clone(&state.name), recent: limit, changes: limit };
+            let request = Query::Open { room: Arc::clone(&state.name), recent: limit, changes: limit };
             // Where that fails, too, its clients hear of it with their next command.
             let _ = self.durable.send(request);
         }

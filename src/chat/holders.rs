@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Chat, Code, Refusal, names};
-use crate::store::{Holder, Request};
+use crate::history::Holder;
 
 /// Names that are remembered, about 200 bytes each; above it no new ones are taken.
 pub(super) const MAX_NAMES: usize = 1 << 20;
@@ -123,7 +123,7 @@ impl Chat {
                 if is_new && self.durable.is_on_disk() {
                     let is_first = person == *name;
                     let holder = Holder { name: Arc::clone(name), subject: (*subject).into(), is_first };
-                    let sent = self.durable.send(Request::Hold(holder));
+                    let sent = self.durable.hold(holder);
                     sent.inspect_err(|_| self.holders.forget(name, &subject))?;
                 }
                 Ok(person)

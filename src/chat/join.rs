@@ -11,7 +11,7 @@ use super::room::presence::Gone;
 use super::session::{Actor, Joining, Membership};
 use super::{Chat, Code, Refusal};
 use crate::app::{ConnId, Context};
-use crate::store::{Action, Keep, Record, Request};
+use crate::history::{Action, Keep, Query, Record};
 
 impl Chat {
     pub(super) fn join<C: Context>(
@@ -44,13 +44,13 @@ impl Chat {
         let mut awaits = 0;
         if needs_page {
             let (name, limit) = (Arc::clone(&state.name), (first - 1 - after) as usize);
-            let request = |ask| Request::Page { ask, room: name, before: first, limit, keep: Keep::Newest };
+            let request = |ask| Query::Page { ask, room: name, before: first, limit, keep: Keep::Newest };
             self.ask_for(asker, room, Ask::JoinPage(join), request)?;
             awaits += 1;
         }
         if needs_mark {
             let (name, user) = (Arc::clone(&self.rooms[room].name), Arc::clone(&actor.person));
-            let request = |ask| Request::Mark { ask, room: name, user };
+            let request = |ask| Query::Mark { ask, room: name, user };
             match self.ask_for(asker, room, Ask::JoinMark(join), request) {
                 Ok(()) => awaits += 1,
                 // The page is asked for already; the mark is not worth a refusal.

@@ -9,7 +9,7 @@ use super::SERVER;
 use super::holders::Holders;
 use super::shards::Shards;
 use crate::app::{Millis, Now};
-use crate::store::{self, Post};
+use crate::history::{self, Post};
 use crate::text::fold;
 
 /// Keys in a piece of their order.
@@ -95,8 +95,8 @@ impl Keys {
     }
 
     /// What the store remembers, the oldest first.
-    pub(super) fn load(&mut self, keys: Vec<store::Key>, now: Now, holders: &Holders) {
-        for store::Key { user, is_verified, client, key, room, seq, time } in keys {
+    pub(super) fn load(&mut self, keys: Vec<history::Key>, now: Now, holders: &Holders) {
+        for history::Key { user, is_verified, client, key, room, seq, time } in keys {
             let age = now.unix_ms.saturating_sub(time);
             if age < self.window_ms {
                 let (user, origin) = (fold(&user), Origin::of(is_verified, &client));
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn keys_of_the_store_end_with_their_window_and_no_later() {
         let now = Now { monotonic_ms: 50, unix_ms: 1000 };
-        let key = |key: &str, time| store::Key {
+        let key = |key: &str, time| history::Key {
             user: "Ada".into(),
             is_verified: true,
             client: "c".into(),

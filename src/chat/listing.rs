@@ -9,7 +9,7 @@ use super::ask::Ask;
 use super::notice::json_len;
 use super::{Chat, Refusal};
 use crate::app::Context;
-use crate::store::{Request, RoomHead};
+use crate::history::{Query, RoomHead};
 
 /// Rooms, and bans, of one page.
 pub const MAX_LISTED: usize = 1000;
@@ -38,8 +38,7 @@ impl Chat {
             return self.answer_rooms(ctx, request, after, limit, Vec::new());
         }
         let ask = Ask::Rooms { request, after: after.into(), limit };
-        let asked =
-            self.durable.ask(ask, |ask| Request::Rooms { ask, after: after.into(), limit: limit + 1 });
+        let asked = self.durable.ask(ask, |ask| Query::Rooms { ask, after: after.into(), limit: limit + 1 });
         if let Err(refusal) = asked {
             self.voice.refuse(ctx, &Asker::Request(request), &refusal);
         }

@@ -15,7 +15,7 @@ mod dispatch;
 mod durable;
 mod events;
 mod hello;
-mod history;
+
 mod holders;
 mod http;
 pub mod identity;
@@ -33,6 +33,7 @@ mod pace;
 mod permission;
 mod post;
 mod publish;
+mod read_back;
 mod refusal;
 mod room;
 mod session;
@@ -70,7 +71,7 @@ use crate::app::{
     Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, Millis, OriginPolicy, Rejection,
     Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
-use crate::store::{self, Start, Store};
+use crate::history::{self, History, Start};
 
 /// The chat's own subprotocol; also spoken with clients that offer none.
 const V1: &str = "chat.v1.json";
@@ -151,7 +152,7 @@ impl Default for Options {
 #[derive(Debug)]
 pub enum Mail {
     /// What the store tells.
-    Store(store::Event),
+    Store(history::Event),
 }
 
 /// The chat server.
@@ -163,7 +164,7 @@ pub struct Chat {
     /// Names one unbroken history.
     epoch: String,
     /// Keys that the store remembers, until the clock is known.
-    used_keys: Vec<store::Key>,
+    used_keys: Vec<history::Key>,
     parser: Parser,
     voice: Voice,
     people: People,
@@ -203,7 +204,7 @@ impl Chat {
     /// A chat that keeps its history in the store, or without one in memory. `start` is what the store knows; in memory
     /// its epoch must be another one each time.
     #[must_use]
-    pub fn new(options: Options, store: Option<Box<dyn Store + Send>>, start: Start) -> Self {
+    pub fn new(options: Options, history: Option<Box<dyn History + Send>>, start: Start) -> Self {
         let Start { epoch, keys: used_keys, bans, holders } = start;
         let limits = &options.limits;
         let keys = Keys::new(limits.key_window_ms, limits.max_keys);
@@ -217,7 +218,7 @@ impl Chat {
             voice: Voice::default(),
             people,
             rooms: Rooms::default(),
-            durable: Durable::new(store),
+            durable: Durable::new(history),
             keys,
             bans: Bans::new(bans),
             holders: Holders::new(holders),

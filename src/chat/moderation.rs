@@ -12,7 +12,7 @@ use super::notice::{Ack, Farewell, Kicked};
 use super::session::Actor;
 use super::{Chat, Code, Refusal};
 use crate::app::{CloseCode, ConnId, Context, Now};
-use crate::store::{Ban, BanChange};
+use crate::history::{Ban, BanChange};
 
 /// What somebody who is banned is closed with.
 const BANNED: CloseCode = CloseCode(4002);

@@ -8,7 +8,7 @@ use super::limits::Limits;
 use super::lookalike::Lookalikes;
 use super::refusal::Code;
 use super::session::People;
-use crate::store::{Action, Post, Record, Who};
+use crate::history::{Action, Post, Record, Who};
 
 macro_rules! notices {
     ($($(#[$doc:meta])* $kind:literal $name:ident { $($(#[$serde:meta])* $field:ident: $type:ty),* $(,)? })*) => {

@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 use super::answers::Asker;
 use super::ask::Ask;
 use super::command::Command;
-use super::history::{Scan, octets_of};
+use super::read_back::{Scan, octets_of};
 use super::session::{Actor, Waiting};
 use super::{Chat, Code, Refusal, timer};
 use crate::app::{ConnId, Context, Millis};
-use crate::store::Record;
+use crate::history::Record;
 
 /// Milliseconds until what waits is looked at again: where the turn was too short, and where readers are slow.
 const AGAIN_MS: [Millis; 2] = [1, 10];

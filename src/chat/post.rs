@@ -14,7 +14,7 @@ use super::session::Actor;
 use super::stamp::stamp;
 use super::{Chat, Code, Refusal, SERVER};
 use crate::app::Context;
-use crate::store::{Action, Keep, Post, Record, Request, Who};
+use crate::history::{Action, Keep, Post, Query, Record, Who};
 
 /// What is to be known of a message that is to be changed.
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ impl Chat {
         let name = Arc::clone(&state.name);
         let ask =
             Ask::Change { asker: asker.clone(), actor: actor.clone(), room, command: command.into_owned() };
-        let request = |ask| Request::Page { ask, room: name, before: seq + 1, limit: 1, keep: Keep::Newest };
+        let request = |ask| Query::Page { ask, room: name, before: seq + 1, limit: 1, keep: Keep::Newest };
         self.ask_for(asker, room, ask, request)
     }
 

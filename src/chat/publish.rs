@@ -6,7 +6,7 @@ use super::names;
 use super::notice::{ChangeNotice, Direct, Message};
 use super::room::Kind;
 use crate::app::{Context, Outgoing};
-use crate::store::{Action, Post};
+use crate::history::{Action, Post};
 
 impl Chat {
     /// A change becomes part of a room's history, and everybody there is told.

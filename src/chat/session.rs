@@ -16,7 +16,7 @@ use super::notice::Member;
 use super::pace::Paced;
 use super::shards::Shards;
 use crate::app::{AddressPrefix, Bucket, ConnId};
-use crate::store::Who;
+use crate::history::Who;
 use crate::text::fold;
 
 /// Whose rules a connection follows.

@@ -10,7 +10,7 @@ use super::permission::{Right, permits};
 use super::session::User;
 use super::{Chat, Code, GENERAL, Refusal, json, names};
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
-use crate::store::Record;
+use crate::history::Record;
 
 /// Octets of a line besides its texts.
 const LINE_OCTETS: usize = 64;

@@ -3,15 +3,23 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use switchboard::store::{
-    Action, Ban, BanChange, Batch, Change, Event, Holder, Pair, PairPlace, Record, Request, RoomState, Start,
-    Store, Who,
+use switchboard::history::{
+    Action, Ban, BanChange, Batch, Change, Event, History, Holder, Pair, PairPlace, Query, Record, RoomState,
+    Start, Who,
 };
+
+/// What the chat asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Commit(Batch),
+    Hold(Holder),
+    Query(Query),
+}
 
 /// What the chat has asked for and the test has not looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    pub(crate) requests: VecDeque<Request>,
+    pub(crate) requests: VecDeque<Asked>,
     /// Nothing more is taken.
     pub(crate) is_full: bool,
 }
@@ -20,14 +28,28 @@ pub(crate) struct Inbox {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TestStore(pub(crate) Arc<Mutex<Inbox>>);
 
-impl Store for TestStore {
-    fn ask(&mut self, request: Request) -> Result<(), Request> {
+impl TestStore {
+    fn take<T>(&self, asked: T, request: impl FnOnce(T) -> Asked) -> Result<(), T> {
         let mut inbox = self.0.lock().unwrap();
         if inbox.is_full {
-            return Err(request);
+            return Err(asked);
         }
-        inbox.requests.push_back(request);
+        inbox.requests.push_back(request(asked));
         Ok(())
+    }
+}
+
+impl History for TestStore {
+    fn commit(&mut self, batch: Batch) -> Result<(), Batch> {
+        self.take(batch, Asked::Commit)
+    }
+
+    fn hold(&mut self, holder: Holder) -> Result<(), Holder> {
+        self.take(holder, Asked::Hold)
+    }
+
+    fn query(&mut self, query: Query) -> Result<(), Query> {
+        self.take(query, Asked::Query)
     }
 }
 
@@ -63,7 +85,7 @@ impl Disk {
                 let (user, room) = (post.user.clone(), name.clone());
                 let (is_verified, client) = (post.is_verified, post.client.clone());
                 let (seq, time) = (post.seq, post.time);
-                Some(switchboard::store::Key { user, is_verified, client, key, room, seq, time })
+                Some(switchboard::history::Key { user, is_verified, client, key, room, seq, time })
             })
         });
         Start {
@@ -157,9 +179,9 @@ impl Disk {
     }
 
     /// The answer to what is no commit.
-    pub(crate) fn answer(&mut self, request: Request) -> Event {
-        match request {
-            Request::Open { room, recent, changes } => {
+    pub(crate) fn answer(&mut self, query: Query) -> Event {
+        match query {
+            Query::Open { room, recent, changes } => {
                 let place = self.rooms.get(&room).cloned().unwrap_or_default();
                 let newest = |len: usize, count: usize| len.saturating_sub(count);
                 let state = RoomState {
@@ -172,24 +194,24 @@ impl Disk {
                 };
                 Event::Opened { room, state: Ok(state) }
             }
-            Request::Page { ask, room, before, limit, .. } => {
+            Query::Page { ask, room, before, limit, .. } => {
                 let place = self.rooms.get(&room).cloned().unwrap_or_default();
                 let end = (before.saturating_sub(1) as usize).min(place.records.len());
                 let records = place.records[end.saturating_sub(limit)..end].to_vec();
                 Event::Page { ask, records: Ok(records) }
             }
-            Request::Search { ask, room, query, limit } => {
+            Query::Search { ask, room, query, limit } => {
                 let place = self.rooms.get(&room).cloned().unwrap_or_default();
                 let has = |record: &&Record| record.post.text.contains(&*query);
                 let records = place.records.iter().rev().filter(has).take(limit).cloned().collect();
                 Event::Page { ask, records: Ok(records) }
             }
-            Request::Mark { ask, room, user } => {
+            Query::Mark { ask, room, user } => {
                 let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
                 Event::Mark { ask, seq: seq.unwrap_or(0) }
             }
-            Request::Rooms { ask, .. } => Event::Rooms { ask, rooms: Ok(Vec::new()) },
-            Request::Pairs { ask, user, after, limit } => {
+            Query::Rooms { ask, .. } => Event::Rooms { ask, rooms: Ok(Vec::new()) },
+            Query::Pairs { ask, user, after, limit } => {
                 let pair = |(name, room): (&Arc<str>, &Room)| {
                     let (first, second) = name.strip_prefix('@')?.split_once('\n')?;
                     let other = if first == &*user { second } else { first };
@@ -205,7 +227,6 @@ impl Disk {
                 pairs.truncate(limit);
                 Event::Pairs { ask, pairs: Ok(pairs) }
             }
-            Request::Hold(_) | Request::Commit(_) => panic!("this is no question"),
         }
     }
 }

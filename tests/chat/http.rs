@@ -6,8 +6,8 @@ use serde_json::Value;
 use switchboard::api::Api;
 use switchboard::app::{Entrance, Now};
 use switchboard::chat::{Chat, Options};
+use switchboard::history::Start;
 use switchboard::reactor::{Config, Reactor, Readiness};
-use switchboard::store::Start;
 
 use crate::world::{Stamp, Wire};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use switchboard::chat::{Limits, Options};
-use switchboard::store::Event;
+use switchboard::history::Event;
 
 use crate::disk::Disk;
 use crate::world::{World, list, options, seqs, texts};
@@ -86,7 +86,7 @@ fn what_landed_while_its_room_was_being_opened_is_not_overwritten() {
     world.tick();
     world.take(ada);
     world.recover();
-    world.tell(Event::Opened { room: "r".into(), state: Ok(switchboard::store::RoomState::default()) });
+    world.tell(Event::Opened { room: "r".into(), state: Ok(switchboard::history::RoomState::default()) });
     let joined = world.take_type(ada, "joined").remove(0);
     world.post(ada, "r", "two");
     world.tick();

@@ -12,11 +12,11 @@ use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now};
 use switchboard::chat::command::Command;
 use switchboard::chat::identity::{Claims, Grant, Verify};
 use switchboard::chat::{Answered, Chat, Limits, Mail, Options};
+use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
-use switchboard::store::{self, Batch, Change, Start};
 
-use crate::disk::{Disk, Inbox, TestStore};
+use crate::disk::{Asked, Disk, Inbox, TestStore};
 
 const START_UNIX_MS: u64 = 1_700_000_000_000;
 
@@ -223,7 +223,7 @@ impl World {
             Some(_) => disk.start(),
             None => Start { epoch: "memory".to_owned(), ..Start::default() },
         };
-        let store = store.map(|store| Box::new(store) as Box<dyn store::Store + Send>);
+        let store = store.map(|store| Box::new(store) as Box<dyn history::History + Send>);
         let chat = Chat::new(options.clone(), store, start).with_verifier(Box::new(Stamp));
         let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
         let house = House { chat, answered: Vec::new() };
@@ -485,7 +485,7 @@ impl World {
 
     // ---- the store
 
-    pub(crate) fn tell(&mut self, event: store::Event) {
+    pub(crate) fn tell(&mut self, event: history::Event) {
         self.mail.push_back(Letter::Chat(Mail::Store(event)));
         self.tick();
     }
@@ -494,34 +494,45 @@ impl World {
         self.inbox.as_ref().unwrap().lock().unwrap().is_full = is_full;
     }
 
-    /// Takes what the chat asked: questions, and batches that are valid.
-    fn collect(&mut self, wants: fn(&store::Request) -> bool) -> Vec<store::Request> {
+    /// Takes what the chat asked and `wants` takes; the rest is given back by it, and stays.
+    fn collect<T>(&mut self, wants: fn(Asked) -> Result<T, Asked>) -> Vec<T> {
         let Some(inbox) = &self.inbox else { return Vec::new() };
         let mut inbox = inbox.lock().unwrap();
-        let (taken, left) = inbox.requests.drain(..).partition(wants);
-        inbox.requests = left;
-        Vec::from(taken)
+        let mut taken = Vec::new();
+        for request in std::mem::take(&mut inbox.requests) {
+            match wants(request) {
+                Ok(wanted) => taken.push(wanted),
+                Err(request) => inbox.requests.push_back(request),
+            }
+        }
+        taken
+    }
+
+    fn queries(&mut self) -> Vec<Query> {
+        self.collect(|request| match request {
+            Asked::Query(query) => Ok(query),
+            other => Err(other),
+        })
     }
 
     fn batches(&mut self) -> Vec<Batch> {
-        let requests = self.collect(|request| matches!(request, store::Request::Commit(_)));
-        let batches = requests.into_iter().filter_map(|request| match request {
-            store::Request::Commit(batch) => Some(batch),
-            _ => None,
+        let batches = self.collect(|request| match request {
+            Asked::Commit(batch) => Ok(batch),
+            other => Err(other),
         });
-        batches.filter(|batch| self.disk.is_of_this_term(batch)).collect()
+        batches.into_iter().filter(|batch| self.disk.is_of_this_term(batch)).collect()
     }
 
-    /// Answers questions until there are none.
+    /// Answers queries until there are none.
     pub(crate) fn answer(&mut self) {
         loop {
             self.hold();
-            let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
-            if questions.is_empty() {
+            let queries = self.queries();
+            if queries.is_empty() {
                 break;
             }
-            for question in questions {
-                let event = self.disk.answer(question);
+            for query in queries {
+                let event = self.disk.answer(query);
                 self.mail.push_back(Letter::Chat(Mail::Store(event)));
             }
             self.tick();
@@ -530,21 +541,20 @@ impl World {
 
     /// Names are kept, and nothing is said of it.
     fn hold(&mut self) {
-        for request in self.collect(|request| matches!(request, store::Request::Hold(_))) {
-            if let store::Request::Hold(holder) = request {
-                self.disk.hold(holder);
-            }
-        }
+        let held = self.collect(|request| match request {
+            Asked::Hold(holder) => Ok(holder),
+            other => Err(other),
+        });
+        held.into_iter().for_each(|holder| self.disk.hold(holder));
     }
 
-    /// What the store answers to the questions so far, on its way.
-    pub(crate) fn answer_later(&mut self) -> Vec<store::Event> {
+    /// What the store answers to the queries so far, on its way.
+    pub(crate) fn answer_later(&mut self) -> Vec<history::Event> {
         self.hold();
-        let questions = self.collect(|request| !matches!(request, store::Request::Commit(_)));
-        questions.into_iter().map(|question| self.disk.answer(question)).collect()
+        self.queries().into_iter().map(|query| self.disk.answer(query)).collect()
     }
 
-    pub(crate) fn deliver(&mut self, events: Vec<store::Event>) {
+    pub(crate) fn deliver(&mut self, events: Vec<history::Event>) {
         for event in events {
             self.tell(event);
         }
@@ -553,7 +563,7 @@ impl World {
     /// Whether the chat waits for a commit.
     pub(crate) fn has_batches(&self) -> bool {
         let inbox = self.inbox.as_ref().unwrap().lock().unwrap();
-        inbox.requests.iter().any(|request| matches!(request, store::Request::Commit(_)))
+        inbox.requests.iter().any(|request| matches!(request, Asked::Commit(_)))
     }
 
     /// Makes everything durable that was handed over.
@@ -564,7 +574,7 @@ impl World {
             self.disk.commit(batch);
         }
         if let Some(last) = batches.last() {
-            self.tell(store::Event::Committed { ticket: last.ticket });
+            self.tell(history::Event::Committed { ticket: last.ticket });
         }
     }
 
@@ -577,12 +587,12 @@ impl World {
             self.landed.extend(batch.changes.iter().cloned());
         }
         self.disk.failed();
-        self.tell(store::Event::Failed { ticket: first.ticket, reason: "the test says so".to_owned() });
+        self.tell(history::Event::Failed { ticket: first.ticket, reason: "the test says so".to_owned() });
     }
 
     pub(crate) fn recover(&mut self) {
         let landed = std::mem::take(&mut self.landed);
-        self.tell(store::Event::Recovered { landed });
+        self.tell(history::Event::Recovered { landed });
     }
 
     /// The server is killed and starts again on what is on the disk; clients are gone.

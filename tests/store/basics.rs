@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use switchboard::store::{Action, BanChange, Options, Request, RoomState, Store, now_ms};
+use switchboard::history::sqlite::{Options, now_ms};
+use switchboard::history::{Action, BanChange, History as _, Query, RoomState};
 
 use crate::support::{
     Dir, History, ban, change, delete, edit, keyed, names, post, react, seqs, texts, wait_until,
@@ -145,7 +146,7 @@ fn a_verified_user_and_a_guest_of_one_name_react_apart() {
         react("general", 3, 1, "Ada", "👍", true),
     ]);
     let room = history.room("general", 9);
-    let ada = switchboard::store::Who { name: "Ada".into(), is_verified: true };
+    let ada = switchboard::history::Who { name: "Ada".into(), is_verified: true };
     assert_eq!(room.recent[0].reactions, [("👍".into(), vec![ada])]);
     history.close();
 }
@@ -170,34 +171,35 @@ fn files_are_private() {
 #[test]
 fn the_client_never_takes_more_than_its_bounds() {
     let dir = Dir::new("bounds");
-    let (mut client, worker, _) = switchboard::store::open(&dir.data(), Options::default()).unwrap();
+    let (mut client, worker, _) =
+        switchboard::history::sqlite::open(&dir.data(), Options::default()).unwrap();
     // The threads do not run yet, so nothing is taken away.
     let mut taken = 0;
-    let batch = |ticket, text: &str| switchboard::store::Batch {
+    let batch = |ticket, text: &str| switchboard::history::Batch {
         ticket,
         term: 0,
         changes: vec![post("general", ticket, text)],
         bans: Vec::new(),
     };
     let long = "x".repeat(1 << 20);
-    while client.ask(Request::Commit(batch(taken + 1, &long))).is_ok() {
+    while client.commit(batch(taken + 1, &long)).is_ok() {
         taken += 1;
     }
     assert!((60..=64).contains(&taken), "{taken} batches of 1 MiB");
     let mut asked = 0;
-    let open = || Request::Open { room: "general".into(), recent: 1, changes: 1 };
-    while client.ask(open()).is_ok() {
+    let open = || Query::Open { room: "general".into(), recent: 1, changes: 1 };
+    while client.query(open()).is_ok() {
         asked += 1;
     }
     assert_eq!(asked, 4096);
     let (sender, events) = std::sync::mpsc::channel();
     let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
-    wait_until("there is room again", || client.ask(Request::Commit(batch(taken + 1, &long))).is_ok());
+    wait_until("there is room again", || client.commit(batch(taken + 1, &long)).is_ok());
     taken += 1;
     drop(client);
     running.finish().unwrap();
     let last = events.iter().filter_map(|event| match event {
-        switchboard::store::Event::Committed { ticket } => Some(ticket),
+        switchboard::history::Event::Committed { ticket } => Some(ticket),
         _ => None,
     });
     assert_eq!(last.max(), Some(taken), "what was handed over is committed before the end");
@@ -206,11 +208,12 @@ fn the_client_never_takes_more_than_its_bounds() {
 #[test]
 fn many_batches_come_into_one_commit() {
     let dir = Dir::new("group");
-    let (mut client, worker, _) = switchboard::store::open(&dir.data(), Options::default()).unwrap();
+    let (mut client, worker, _) =
+        switchboard::history::sqlite::open(&dir.data(), Options::default()).unwrap();
     for ticket in 1..=1000 {
         let changes = vec![post("general", ticket, "one of many")];
-        let batch = switchboard::store::Batch { ticket, term: 0, changes, bans: Vec::new() };
-        client.ask(Request::Commit(batch)).unwrap();
+        let batch = switchboard::history::Batch { ticket, term: 0, changes, bans: Vec::new() };
+        client.commit(batch).unwrap();
     }
     let (sender, events) = std::sync::mpsc::channel();
     let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
@@ -218,7 +221,7 @@ fn many_batches_come_into_one_commit() {
     running.finish().unwrap();
     let tickets: Vec<_> = events.iter().collect();
     assert!(
-        matches!(tickets[..], [switchboard::store::Event::Committed { ticket: 1000 }]),
+        matches!(tickets[..], [switchboard::history::Event::Committed { ticket: 1000 }]),
         "one commit for all: {tickets:?}"
     );
 }

@@ -2,15 +2,16 @@
 
 use std::sync::mpsc::channel;
 
-use switchboard::store::{Batch, Event, Options, Request, Store, open};
+use switchboard::history::sqlite::{Options, open};
+use switchboard::history::{Batch, Event, History as _};
 
 use crate::support::{Dir, History, post, seqs, wait_until};
 
 /// Hands everything over before the threads run, so that it all waits, and gives the tickets of the commits.
-fn commits(dir: &Dir, batches: impl Iterator<Item = Vec<switchboard::store::Change>>) -> Vec<u64> {
+fn commits(dir: &Dir, batches: impl Iterator<Item = Vec<switchboard::history::Change>>) -> Vec<u64> {
     let (mut client, worker, _) = open(&dir.data(), Options::default()).unwrap();
     for (ticket, changes) in (1..).zip(batches) {
-        client.ask(Request::Commit(Batch { ticket, term: 0, changes, bans: Vec::new() })).unwrap();
+        client.commit(Batch { ticket, term: 0, changes, bans: Vec::new() }).unwrap();
     }
     let (sender, events) = channel();
     let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
@@ -30,10 +31,10 @@ fn so_many_batches_may_wait() {
     let batch =
         |ticket| Batch { ticket, term: 0, changes: vec![post("general", ticket, "")], bans: Vec::new() };
     for ticket in 1..=4096 {
-        client.ask(Request::Commit(batch(ticket))).unwrap();
+        client.commit(batch(ticket)).unwrap();
     }
-    match client.ask(Request::Commit(batch(4097))) {
-        Err(Request::Commit(back)) => assert_eq!(back.ticket, 4097),
+    match client.commit(batch(4097)) {
+        Err(back) => assert_eq!(back.ticket, 4097),
         other => panic!("{other:?}"),
     }
     drop((client, worker));

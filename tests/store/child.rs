@@ -12,7 +12,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use switchboard::store::{Action, BanChange, Change, Event, Keep, Options, Request, Store};
+use switchboard::history::sqlite::Options;
+use switchboard::history::{Action, BanChange, Change, Event, History as _, Keep, Query};
 
 use crate::support::{Dice, History, ban, keyed, wait_until};
 
@@ -53,9 +54,9 @@ fn child() {
 /// Tells in which order things come while a commit is under way.
 fn slow(mut history: History) {
     history.hand_over(vec![keyed("a", 1, "slow", None, 1)], Vec::new());
-    let ask = Request::Page { ask: 1, room: "a".into(), before: 9, limit: 9, keep: Keep::Newest };
-    history.client.ask(ask).unwrap();
-    history.client.ask(Request::Open { room: "b".into(), recent: 9, changes: 9 }).unwrap();
+    let ask = Query::Page { ask: 1, room: "a".into(), before: 9, limit: 9, keep: Keep::Newest };
+    history.client.query(ask).unwrap();
+    history.client.query(Query::Open { room: "b".into(), recent: 9, changes: 9 }).unwrap();
     say("\nslow handed over\n");
     for _ in 0..3 {
         say(match history.event() {
@@ -104,14 +105,14 @@ impl Chat {
             if let Ok(event) = self.history.events.recv_timeout(std::time::Duration::from_millis(20)) {
                 self.take(event);
             } else if self.is_down {
-                let ask = Request::Page {
+                let ask = Query::Page {
                     ask: 0,
                     room: name(0).into(),
                     before: u64::MAX,
                     limit: 1,
                     keep: Keep::Newest,
                 };
-                self.history.client.ask(ask).unwrap();
+                self.history.client.query(ask).unwrap();
             }
         }
         while !self.pending.is_empty() {
@@ -131,7 +132,7 @@ impl Chat {
             let nonce = format!("{}-{}", self.seed, self.posted);
             let padding = "p".repeat(1 << self.dice.below(13));
             let text = format!("{nonce} {padding}");
-            let time = switchboard::store::now_ms();
+            let time = switchboard::history::sqlite::now_ms();
             changes.push(keyed(&name(room), self.ahead[room], &text, Some(&nonce), time));
         }
         let ban = BanChange::Set(ban(&format!("{}-{}", self.seed, self.posted), "spam"));

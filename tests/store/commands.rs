@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use switchboard::store::{Options, open};
+use switchboard::history::sqlite::{Options, open};
 
 use crate::child::{Keeper, Ledger, faults};
 use crate::support::{Dir, History, delete, edit, keyed, post, react, seqs, texts};

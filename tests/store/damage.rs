@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
-use switchboard::store::{OpenError, Options};
+use switchboard::history::sqlite::{OpenError, Options};
 
 use crate::child::{Keeper, Ledger, as_words, faults};
 use crate::support::{Dice, Dir, History, delete, edit, post, react, seqs, texts};
@@ -99,13 +99,13 @@ fn st_04_no_flipped_bit_gives_a_text_that_nobody_wrote() {
             }
         };
         for room in ["general", "other"] {
-            let state = match history.ask_for(switchboard::store::Request::Open {
+            let state = match history.ask_for(switchboard::history::Query::Open {
                 room: room.into(),
                 recent: 1000,
                 changes: 10,
             }) {
-                switchboard::store::Event::Opened { state: Ok(state), .. } => state,
-                switchboard::store::Event::Opened { state: Err(_), .. } => continue,
+                switchboard::history::Event::Opened { state: Ok(state), .. } => state,
+                switchboard::history::Event::Opened { state: Err(_), .. } => continue,
                 other => panic!("{other:?}"),
             };
             assert_eq!(state.seq, 400, "bit of byte {at}: numbers would be given twice");

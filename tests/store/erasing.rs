@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use switchboard::store::{Change, Options};
+use switchboard::history::Change;
+use switchboard::history::sqlite::Options;
 
 use crate::child::Keeper;
 use crate::support::{Dir, History, SOON, ban, delete, edit, post, seqs, wait_until};
@@ -111,7 +112,7 @@ fn what_retention_removes_is_gone_as_well() {
 
 #[test]
 fn reasons_of_bans_that_were_lifted_are_gone() {
-    use switchboard::store::BanChange;
+    use switchboard::history::BanChange;
     let dir = Dir::new("erasing-bans");
     let mut history = History::open(&dir.data());
     history.commit_bans(vec![BanChange::Set(ban("eve", "for qwzxvjkfpb"))]);
@@ -135,7 +136,7 @@ fn who_resumes_gets_the_newest_text_of_a_message_that_was_edited_twice() {
     let texts: Vec<Option<&str>> = changes
         .iter()
         .map(|change| match change {
-            switchboard::store::Action::Edit { text, .. } => Some(&**text),
+            switchboard::history::Action::Edit { text, .. } => Some(&**text),
             _ => None,
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use switchboard::store::{BanChange, Event};
+use switchboard::history::{BanChange, Event};
 
 use crate::child::{Keeper, Ledger, as_words, faults};
 use crate::support::{Dir, History, ban, edit, post, seqs};
@@ -81,7 +81,7 @@ fn st_01_killed_while_the_disk_is_full() {
 fn fail_next(
     history: &mut History,
     dir: &Dir,
-    changes: Vec<switchboard::store::Change>,
+    changes: Vec<switchboard::history::Change>,
     bans: Vec<BanChange>,
 ) -> u64 {
     let blocker = rusqlite::Connection::open(dir.database()).unwrap();
@@ -99,7 +99,7 @@ fn fail_next(
 }
 
 #[track_caller]
-fn recovered(history: &History) -> Vec<switchboard::store::Change> {
+fn recovered(history: &History) -> Vec<switchboard::history::Change> {
     loop {
         match history.event() {
             Event::Recovered { landed } => return landed,

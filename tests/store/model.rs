@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use switchboard::store::{Action, Options, Record, Who};
+use switchboard::history::sqlite::Options;
+use switchboard::history::{Action, Record, Who};
 
 use crate::support::{Dir, History, change, delete, edit, keyed, react};
 
@@ -46,7 +47,7 @@ struct Room {
 #[derive(Default)]
 struct Model {
     rooms: BTreeMap<String, Room>,
-    batch: Vec<switchboard::store::Change>,
+    batch: Vec<switchboard::history::Change>,
 }
 
 impl Model {
@@ -134,7 +135,7 @@ impl Model {
         &mut self,
         name: &str,
         seq: u64,
-        apply: impl FnOnce(&str, u64, u64, &mut Record) -> Option<switchboard::store::Change>,
+        apply: impl FnOnce(&str, u64, u64, &mut Record) -> Option<switchboard::history::Change>,
     ) -> Option<u64> {
         let room = self.rooms.get_mut(name)?;
         let at = (seq % room.records.len().max(1) as u64) as usize;

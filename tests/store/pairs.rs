@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use switchboard::store::{Action, Change, Event, Options, Pair, PairPlace, Request};
+use switchboard::history::sqlite::Options;
+use switchboard::history::{Action, Change, Event, Pair, PairPlace, Query};
 
 use crate::support::{Dir, History, change, post};
 
 fn pairs(history: &mut History, user: &str, after: Option<PairPlace>, limit: usize) -> Vec<Pair> {
-    match history.ask_for(Request::Pairs { ask: 9, user: user.into(), after, limit }) {
+    match history.ask_for(Query::Pairs { ask: 9, user: user.into(), after, limit }) {
         Event::Pairs { ask: 9, pairs } => pairs.unwrap(),
         other => panic!("{other:?}"),
     }
@@ -21,7 +22,7 @@ fn others(pairs: &[Pair]) -> Vec<&str> {
 fn told(room: &str, seq: u64, time: u64, user: &str) -> Change {
     let Change { room, action } = post(room, seq, "hi");
     let Action::Post(said) = action else { unreachable!("a post is a post") };
-    Change { room, action: Action::Post(switchboard::store::Post { time, user: user.into(), ..said }) }
+    Change { room, action: Action::Post(switchboard::history::Post { time, user: user.into(), ..said }) }
 }
 
 fn filled(dir: &Dir) -> History {

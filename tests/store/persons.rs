@@ -1,6 +1,6 @@
 //! Names of verified people: which was the first, and what older files kept under each of them.
 
-use switchboard::store::{Action, Holder, Post, Request, Store as _};
+use switchboard::history::{Action, History as _, Holder, Post};
 
 use crate::support::{Dir, History, change, post};
 
@@ -9,7 +9,7 @@ fn holder(name: &str, subject: &str, is_first: bool) -> Holder {
 }
 
 fn hold(history: &mut History, holder: Holder) {
-    history.client.ask(Request::Hold(holder)).unwrap();
+    history.client.hold(holder).unwrap();
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn the_first_name_of_a_person_is_known_after_a_restart_and_in_a_backup() {
     assert_eq!(history.start.holders, expected);
     history.close();
     let copy = dir.path().join("copy");
-    switchboard::store::backup(&dir.data(), &copy).unwrap();
+    switchboard::history::sqlite::backup(&dir.data(), &copy).unwrap();
     let history = History::open(&copy);
     assert_eq!(history.start.holders, expected);
     history.close();

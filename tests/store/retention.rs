@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use switchboard::store::Options;
+use switchboard::history::sqlite::Options;
 
 use crate::support::{Busy, Dir, History, edit, keyed, post, react, seqs, wait_until};
 

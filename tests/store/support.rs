@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use switchboard::store::{
-    self, Action, Ban, BanChange, Batch, Change, Client, Event, Keep, Options, Post, Record, Request,
-    RoomState, Running, Start, Store, Who,
+use switchboard::history::sqlite;
+use switchboard::history::sqlite::{Client, Options, Running};
+use switchboard::history::{
+    Action, Ban, BanChange, Batch, Change, Event, History as _, Keep, Post, Query, Record, RoomState, Start,
+    Who,
 };
 
 /// How long a test waits for something that should happen at once; slow disks are slow.
@@ -88,8 +90,8 @@ impl History {
         Self::try_open(dir, options).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    pub(crate) fn try_open(dir: &Path, options: Options) -> Result<Self, store::OpenError> {
-        let (client, worker, start) = store::open(dir, options)?;
+    pub(crate) fn try_open(dir: &Path, options: Options) -> Result<Self, sqlite::OpenError> {
+        let (client, worker, start) = sqlite::open(dir, options)?;
         let (sender, events) = channel();
         let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
         Ok(Self { client, start, events, running, ticket: 0, term: 0, ask: 0 })
@@ -106,7 +108,7 @@ impl History {
     pub(crate) fn hand_over(&mut self, changes: Vec<Change>, bans: Vec<BanChange>) -> u64 {
         self.ticket += 1;
         let batch = Batch { ticket: self.ticket, term: self.term, changes, bans };
-        self.client.ask(Request::Commit(batch)).expect("room for a batch");
+        self.client.commit(batch).expect("room for a batch");
         self.ticket
     }
 
@@ -139,14 +141,14 @@ impl History {
     }
 
     #[track_caller]
-    pub(crate) fn ask_for(&mut self, request: Request) -> Event {
-        self.client.ask(request).expect("room for a question");
+    pub(crate) fn ask_for(&mut self, query: Query) -> Event {
+        self.client.query(query).expect("room for a question");
         self.event()
     }
 
     #[track_caller]
     pub(crate) fn room(&mut self, room: &str, recent: usize) -> RoomState {
-        match self.ask_for(Request::Open { room: room.into(), recent, changes: recent }) {
+        match self.ask_for(Query::Open { room: room.into(), recent, changes: recent }) {
             Event::Opened { state, .. } => state.unwrap(),
             other => panic!("{other:?}"),
         }
@@ -167,7 +169,7 @@ impl History {
     ) -> Vec<Record> {
         self.ask += 1;
         let ask = self.ask;
-        match self.ask_for(Request::Page { ask, room: room.into(), before, limit, keep }) {
+        match self.ask_for(Query::Page { ask, room: room.into(), before, limit, keep }) {
             Event::Page { ask: answered, records } if answered == ask => records.unwrap(),
             other => panic!("{other:?}"),
         }
@@ -177,7 +179,7 @@ impl History {
     pub(crate) fn search(&mut self, room: &str, query: &str, limit: usize) -> Result<Vec<Record>, String> {
         self.ask += 1;
         let ask = self.ask;
-        match self.ask_for(Request::Search { ask, room: room.into(), query: query.into(), limit }) {
+        match self.ask_for(Query::Search { ask, room: room.into(), query: query.into(), limit }) {
             Event::Page { ask: answered, records } if answered == ask => records,
             other => panic!("{other:?}"),
         }
@@ -185,7 +187,7 @@ impl History {
 
     #[track_caller]
     pub(crate) fn mark(&mut self, room: &str, user: &str) -> u64 {
-        match self.ask_for(Request::Mark { ask: 7, room: room.into(), user: user.into() }) {
+        match self.ask_for(Query::Mark { ask: 7, room: room.into(), user: user.into() }) {
             Event::Mark { ask: 7, seq } => seq,
             other => panic!("{other:?}"),
         }
@@ -299,8 +301,8 @@ impl<F: FnMut(u64) -> Vec<Change>> Busy<F> {
 
     /// How many messages are found, in the midst of it.
     pub(crate) fn search(&mut self, history: &mut History, room: &str, query: &str) -> usize {
-        let request = Request::Search { ask: 0, room: room.into(), query: query.into(), limit: 50 };
-        history.client.ask(request).expect("room for a question");
+        let request = Query::Search { ask: 0, room: room.into(), query: query.into(), limit: 50 };
+        history.client.query(request).expect("room for a question");
         loop {
             if let Some(found) = self.hear(history) {
                 return found.len();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use switchboard::chat::{Chat, Limits, Options};
+use switchboard::history::Start;
 use switchboard::proto::MessageKind;
-use switchboard::store::Start;
 
 use crate::hub::{Club, Letters, hub};
 use crate::support::{Honest, Run, Scratch, flood};

@@ -12,7 +12,9 @@ use clap::Args;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use switchboard::chat::{Refusal, stored_room, stored_user};
-use switchboard::store::{self, Post, Record, TransferError, Who};
+use switchboard::history::sqlite;
+use switchboard::history::sqlite::TransferError;
+use switchboard::history::{Post, Record, Who};
 
 use super::SettingsArgs;
 
@@ -206,7 +208,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), TransferError> {
     check_output(&args.data.data)
         .map_err(|error| TransferError::Io { doing: "write the messages".into(), error })?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let written = store::export(&args.data.data, args.room.as_deref(), |room, record| {
+    let written = sqlite::export(&args.data.data, args.room.as_deref(), |room, record| {
         serde_json::to_writer(&mut out, &Line::new(room, record))?;
         out.write_all(b"\n")
     });
@@ -239,7 +241,7 @@ fn check_output(data: &Path) -> io::Result<()> {
 
 /// Lines of JSON from stdin.
 pub(crate) fn import(args: &ImportArgs) -> Result<(), TransferError> {
-    let counts = store::import(&args.data.data, Lines(io::stdin().lock()))?;
+    let counts = sqlite::import(&args.data.data, Lines(io::stdin().lock()))?;
     tracing::info!("{} messages imported, {} were there already", counts.messages, counts.known);
     Ok(())
 }
@@ -270,7 +272,7 @@ impl<R: BufRead> Iterator for Lines<R> {
 }
 
 pub(crate) fn backup(args: &BackupArgs) -> Result<(), TransferError> {
-    store::backup(&args.data.data, &args.to)?;
+    sqlite::backup(&args.data.data, &args.to)?;
     tracing::info!("{} is a copy of {}", args.to.display(), args.data.data.display());
     Ok(())
 }

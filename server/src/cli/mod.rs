@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use switchboard::history::sqlite;
 use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
-use switchboard::store;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
 use self::settings::Settings;
@@ -172,9 +172,9 @@ pub(crate) struct RetentionArgs {
 
 impl RetentionArgs {
     /// The defaults of a store, with what the command line says of how much it keeps.
-    pub(crate) fn options(&self) -> store::Options {
+    pub(crate) fn options(&self) -> sqlite::Options {
         let keep_ms = self.keep_for.map_or(0, |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
-        store::Options { keep_posts: self.keep_posts, keep_ms, ..store::Options::default() }
+        sqlite::Options { keep_posts: self.keep_posts, keep_ms, ..sqlite::Options::default() }
     }
 }
 

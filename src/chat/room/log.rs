@@ -1,7 +1,7 @@
 //! The recent history of a room: its newest messages and changes, each without a gap.
 
 use crate::chat::limits::Limits;
-use crate::store::{Action, Post, Record, Who};
+use crate::history::{Action, Post, Record, Who};
 use std::collections::VecDeque;
 
 /// What a message or change takes besides its text, in bytes, about.

@@ -13,7 +13,7 @@ use self::presence::Presence;
 use self::reads::ReadPositions;
 use super::session::Waiting;
 use crate::app::{Millis, TopicId};
-use crate::store::Action;
+use crate::history::Action;
 
 /// Who a room is for.
 #[derive(Debug, Clone, PartialEq, Eq)]

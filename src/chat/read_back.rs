@@ -10,8 +10,8 @@ use super::room::log::apply;
 use super::room::{Kind, Room};
 use super::{Chat, Refusal};
 use crate::app::Context;
-use crate::store::{Keep, PAGE_OCTETS, Record, Request};
-use crate::text::words::Query;
+use crate::history::{Keep, PAGE_OCTETS, Query, Record};
+use crate::text::words;
 
 /// What looking at a message costs besides its text.
 const LOOK: usize = 64;
@@ -21,7 +21,7 @@ const LOOK: usize = 64;
 pub(super) struct Scan {
     pub(super) asker: Asker,
     pub(super) room: u32,
-    query: Query,
+    query: words::Query,
     limit: usize,
     /// Messages below are to be looked at.
     before: u64,
@@ -94,7 +94,7 @@ impl Chat {
         let (name, rev) = (Arc::clone(&state.name), state.rev);
         let ask = Ask::History { asker: asker.clone(), room, limit, rev, end };
         let keep = if end.is_some() { Keep::Oldest } else { Keep::Newest };
-        self.ask_for(asker, room, ask, |ask| Request::Page { ask, room: name, before, limit, keep })
+        self.ask_for(asker, room, ask, |ask| Query::Page { ask, room: name, before, limit, keep })
     }
 
     pub(super) fn page_len(&self, limit: Option<u64>) -> usize {
@@ -189,10 +189,10 @@ impl Chat {
             let (name, rev) = (Arc::clone(&state.name), state.rev);
             let query = query.to_owned();
             let ask = Ask::Search { asker: asker.clone(), room, rev };
-            return self.ask_for(asker, room, ask, |ask| Request::Search { ask, room: name, query, limit });
+            return self.ask_for(asker, room, ask, |ask| Query::Search { ask, room: name, query, limit });
         }
         let before = state.seq + 1;
-        let Some(query) = Query::parse(query) else {
+        let Some(query) = words::Query::parse(query) else {
             self.tell_found(ctx, asker, room, &[]);
             return Ok(());
         };

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::archive::{database, private, random_epoch, store_meta};
-use super::row::find_post;
+use super::data_dir::{database, private, random_epoch, store_meta};
+use super::rows::find_post;
 use super::schema::{self, MARK_EVERY};
 use super::transfer::{Result, TransferError, connect, head_of};
 
@@ -127,7 +127,7 @@ fn copy_rows(source: &Connection, target: &mut Connection) -> rusqlite::Result<(
         "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE",
     )?;
     schema::make(target)?;
-    let mut place = Place::default();
+    let mut place = DataDir::default();
     loop {
         // Rows that were changed are found by the list of changes. Where retention took a part of it between two slices, the
         // copy begins anew.
@@ -154,7 +154,7 @@ type Row = Vec<Value>;
 
 /// How far the copy has come.
 #[derive(Debug, Default)]
-struct Place {
+struct DataDir {
     room: i64,
     post: i64,
     /// The last row of `changes` that was looked at; `None` at the beginning.
@@ -181,7 +181,7 @@ const POSTS: &str =
 const REACTIONS: &str = "SELECT post, emoji, user, rev, crc FROM reactions";
 
 impl Slice {
-    fn read(source: &Connection, place: &mut Place) -> rusqlite::Result<Self> {
+    fn read(source: &Connection, place: &mut DataDir) -> rusqlite::Result<Self> {
         let mut slice = Self::default();
         let newest_change = source.query_row(
             "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))",
@@ -191,7 +191,7 @@ impl Slice {
         let seen = *place.changes.get_or_insert(newest_change);
         let mut is_full = false;
         if !slice.add_changed(source, place, seen, newest_change, &mut is_full)? {
-            *place = Place::default();
+            *place = DataDir::default();
             return Ok(slice);
         }
         slice.rooms = rows(
@@ -221,7 +221,7 @@ impl Slice {
     fn add_changed(
         &mut self,
         source: &Connection,
-        place: &mut Place,
+        place: &mut DataDir,
         seen: i64,
         newest: i64,
         is_full: &mut bool,

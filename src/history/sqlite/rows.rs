@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Result, Row};
 
 use super::schema::{DELETED, VERIFIED, checksum};
-use super::{Action, Post, Record, Who};
+use crate::history::{Action, Post, Record, Who};
 
 /// The newest of a room, from where everything else of it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

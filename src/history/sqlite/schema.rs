@@ -56,7 +56,7 @@ CREATE TABLE bans(user TEXT PRIMARY KEY, until INTEGER, reason TEXT NOT NULL, cr
 pub(super) const PAIRS: &str =
     "CREATE INDEX pairs ON rooms(substr(name, instr(name, char(10)) + 1)) WHERE substr(name, 1, 1) = '@'";
 
-/// Posts that changed since they came in, for the index of words ([`super::words`]).
+/// Posts that changed since they came in, for the index of words ([`super::search_index`]).
 pub(super) const REINDEX: &str =
     "CREATE TABLE reindex(id INTEGER PRIMARY KEY AUTOINCREMENT, post INTEGER NOT NULL) STRICT";
 

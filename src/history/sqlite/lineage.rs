@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 
 use rusqlite::Connection;
 
-use super::archive::private;
+use super::data_dir::private;
 use super::schema::checksum;
 
 /// The name of the file.
@@ -33,7 +33,7 @@ impl Lineage {
         let changes = "SELECT max(ifnull((SELECT max(id) FROM changes), 0), ifnull((SELECT max(change) FROM heads), 0))";
         Ok(Self {
             epoch: epoch.to_owned(),
-            posts: super::row::newest_post(conn)?,
+            posts: super::rows::newest_post(conn)?,
             changes: conn.query_row(changes, [], |row| row.get(0))?,
         })
     }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::archive::Options;
 use super::checkpoint::Checkpointer;
 use super::clock::{instant, steady_ms};
+use super::data_dir::Options;
 use super::retention::{Sweep, Table};
-use super::row::is_damage;
-use super::session::{Error, Result, Session};
-use super::words::Words;
+use super::rows::is_damage;
+use super::search_index::SearchIndex;
+use super::transaction::{Error, Result, Transactions};
 use crate::wall::LEAP_MS;
 
 /// Nothing was handed over for so long: time for a step.
@@ -75,7 +75,7 @@ impl Evenness {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Chores {
+pub(super) struct Maintenance {
     evenness: Evenness,
     /// When the log is to be emptied of what was deleted.
     erase_at: Option<Instant>,
@@ -84,7 +84,7 @@ pub(super) struct Chores {
     is_moved: bool,
     posts: Sweep,
     changes: Sweep,
-    words: Arc<Words>,
+    words: Arc<SearchIndex>,
     /// Rows of `reindex` up to this one are gone.
     trimmed: i64,
     /// Changes that were committed since something is due, less those that steps have made up for.
@@ -93,12 +93,12 @@ pub(super) struct Chores {
     is_damaged: bool,
 }
 
-impl Chores {
+impl Maintenance {
     /// `has_log`: a log from the last run is there, with what may be deleted by now. What that run did not come to erase is
     /// erased by this one. `may_rewrite`: the database was not found to be impossible to write anew.
     pub(super) fn load(
-        session: &Session<'_>,
-        words: Arc<Words>,
+        session: &Transactions<'_>,
+        words: Arc<SearchIndex>,
         options: &Options,
         has_log: bool,
         may_rewrite: bool,
@@ -142,7 +142,7 @@ impl Chores {
     }
 
     /// After what pause the next step is due; `None`: only after something was committed.
-    pub(super) fn pause(&mut self, session: &Session<'_>, options: &Options) -> Option<Duration> {
+    pub(super) fn pause(&mut self, session: &Transactions<'_>, options: &Options) -> Option<Duration> {
         let erase_in = self.erase_at.map(|at| at.saturating_duration_since(instant()));
         if erase_in == Some(Duration::ZERO) {
             return erase_in;
@@ -174,7 +174,7 @@ impl Chores {
         &mut self,
         checkpointer: &Checkpointer,
         pages: &AtomicI32,
-        session: &mut Session<'_>,
+        session: &mut Transactions<'_>,
     ) -> Result<()> {
         let began = instant();
         if self.erase_at.is_none_or(|at| at > began) {
@@ -192,7 +192,7 @@ impl Chores {
 
     /// One step of what is due. It need not be on the disk when it is done: the next commit brings it there, and what a
     /// crash takes away is done again.
-    pub(super) fn step(&mut self, session: &mut Session<'_>, options: &Options) -> Result<()> {
+    pub(super) fn step(&mut self, session: &mut Transactions<'_>, options: &Options) -> Result<()> {
         if self.is_damaged {
             return Ok(());
         }
@@ -215,7 +215,7 @@ impl Chores {
         Ok(session.conn.execute_batch("PRAGMA synchronous = FULL")?)
     }
 
-    fn step_unsynced(&mut self, session: &mut Session<'_>, options: &Options) -> Result<()> {
+    fn step_unsynced(&mut self, session: &mut Transactions<'_>, options: &Options) -> Result<()> {
         let reindexed = self.words.reindexed();
         if reindexed > self.trimmed {
             session.conn.prepare_cached("DELETE FROM reindex WHERE id <= ?1")?.execute([reindexed])?;

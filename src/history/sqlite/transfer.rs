@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::archive::{OpenError, Options, Place, database};
-use super::row::{Head, Walk, find_post, load_head, load_reactions};
-use super::session::{Error, Session};
-use super::{Record, schema};
+use super::data_dir::{DataDir, OpenError, Options, database};
+use super::rows::{Head, Walk, find_post, load_head, load_reactions};
+use super::schema;
+use super::transaction::{Error, Transactions};
+use crate::history::Record;
 
 /// Messages of a room that an export reads at once and holds in memory, and their bytes, about.
 const BLOCK: u64 = 1024;
@@ -192,9 +193,9 @@ pub fn import(
     dir: &Path,
     messages: impl IntoIterator<Item = std::result::Result<(Arc<str>, Record), String>>,
 ) -> Result<Counts> {
-    let place = Place::take(dir, Options::default()).map_err(TransferError::Open)?;
+    let place = DataDir::take(dir, Options::default()).map_err(TransferError::Open)?;
     let (conn, _) = place.open().map_err(TransferError::Open)?;
-    let mut session = Session::new(&conn).map_err(failed)?;
+    let mut session = Transactions::new(&conn).map_err(failed)?;
     let mut counts = Counts::default();
     let mut messages = (1..).zip(messages);
     let mut refusal = None;
@@ -238,9 +239,9 @@ fn failed(error: Error) -> TransferError {
     }
 }
 
-impl Session<'_> {
+impl Transactions<'_> {
     /// Takes a message in; `false` when it is there already.
-    fn import(&mut self, name: &Arc<str>, record: &Record) -> super::session::Result<bool> {
+    fn import(&mut self, name: &Arc<str>, record: &Record) -> super::transaction::Result<bool> {
         let post = &record.post;
         let at = self.room(name)?;
         let (room, head) = (self.id(at), *self.head(at));

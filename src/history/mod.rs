@@ -1,39 +1,15 @@
 //! Durable history: what the chat hands over, and what comes back. The loop never waits for it.
 //!
-//! The loop hands over a [`Batch`] at the end of a tick; the store commits what has been handed over while the commit
+//! The loop hands over a [`Batch`] at the end of a tick; the history commits what has been handed over while the commit
 //! before was under way, all at once (group commit), and tells with [`Event::Committed`] how far everything is on the disk.
 //! What cannot be committed is refused as a whole, with everything behind it, until the loop has taken note
 //! ([`Batch::term`]): then nothing is acked out of order and no number of the room's order is used twice.
 
-mod archive;
-mod backup;
-mod checkpoint;
-mod chores;
-mod clock;
-mod erasure;
-mod lineage;
-mod pairs;
-mod persons;
-mod reader;
-mod retention;
-mod row;
-mod schema;
-mod search;
-mod session;
-mod transfer;
-mod words;
-mod worker;
-mod writer;
+pub mod sqlite;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
-
-pub use archive::{OpenError, Options};
-pub use backup::backup;
-pub use clock::now_ms;
-pub use transfer::{Counts, TransferError, export, import};
-pub use worker::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
 pub const PAGE_OCTETS: usize = 512 * 1024;
@@ -196,11 +172,9 @@ pub enum Keep {
     Oldest,
 }
 
-/// What the loop asks for.
+/// What the loop asks a history for.
 #[derive(Debug)]
-pub enum Request {
-    /// To be made durable.
-    Commit(Batch),
+pub enum Query {
     /// The state of a room that the loop does not know (any more), and of which nothing is handed over and not committed;
     /// answered with [`Event::Opened`].
     Open {
@@ -246,8 +220,6 @@ pub enum Request {
         /// How many at most.
         limit: usize,
     },
-    /// A verified name belongs to somebody. On the disk before whatever is handed over later; never answered.
-    Hold(Holder),
     /// The conversations of two that a user has, the newest first, answered with [`Event::Pairs`].
     Pairs {
         /// Comes back in the answer.
@@ -270,7 +242,7 @@ pub enum Request {
     },
 }
 
-/// What the store tells the loop.
+/// What a history tells the loop.
 #[derive(Debug)]
 pub enum Event {
     /// Everything up to this ticket that was not refused is on the disk.
@@ -446,13 +418,25 @@ pub struct Ban {
     pub reason: Box<str>,
 }
 
-/// Where the chat's requests go. Never blocks.
-pub trait Store: std::fmt::Debug {
-    /// Hands over a request; what comes of it arrives as an [`Event`] in a later tick.
+/// A durable history. No call blocks: what comes of it arrives as an [`Event`] in a later tick.
+pub trait History: std::fmt::Debug {
+    /// Hands over what a tick changed; [`Event::Committed`] or [`Event::Failed`] says what became of it.
     ///
     /// # Errors
-    /// Gives the request back when too much is under way already.
-    fn ask(&mut self, request: Request) -> Result<(), Request>;
+    /// Gives the batch back when too much waits for a commit already.
+    fn commit(&mut self, batch: Batch) -> Result<(), Batch>;
+
+    /// A verified name belongs to somebody. It is on the disk before whatever is handed over later, and nothing is told of it.
+    ///
+    /// # Errors
+    /// Gives the name back when too much waits for a commit already.
+    fn hold(&mut self, holder: Holder) -> Result<(), Holder>;
+
+    /// Asks for something; each query names the event that answers it.
+    ///
+    /// # Errors
+    /// Gives the query back when too many wait for their answers already.
+    fn query(&mut self, query: Query) -> Result<(), Query>;
 
     /// Bytes of the log that are in use: what was committed and is not in the database yet.
     fn log_bytes(&self) -> u64 {

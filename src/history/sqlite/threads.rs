@@ -10,18 +10,18 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
-use super::archive::{OpenError, Options, Place};
 use super::checkpoint::LogSize;
+use super::data_dir::{DataDir, OpenError, Options};
 use super::reader::{Ask, Reader, Slot};
-use super::words::{Index, State, Words};
+use super::search_index::{IndexFile, SearchIndex, State};
 use super::writer::{Order, Writer};
-use super::{Action, BanChange, Batch, Event, Holder, Request, Start, Store};
+use crate::history::{Action, BanChange, Batch, Event, History, Holder, Query, Start};
 
-/// Batches that may be handed over and not yet be committed; above it [`Store::ask`] refuses.
+/// Batches that may be handed over and not yet be committed; above it [`History::commit`] refuses.
 pub const MAX_ORDERS: usize = 4096;
 /// What they may take in memory together.
 pub const MAX_ORDER_BYTES: usize = 64 << 20;
-/// Questions that may wait for their answers; above it [`Store::ask`] refuses.
+/// Queries that may wait for their answers; above it [`History::query`] refuses.
 pub const MAX_ASKS: usize = 4096;
 
 /// Opens the data directory `dir`, and makes it when it is missing (its parent must be there).
@@ -29,9 +29,9 @@ pub const MAX_ASKS: usize = 4096;
 /// # Errors
 /// When the directory is in use, not writable, damaged, or not ours; the message says what to do.
 pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), OpenError> {
-    let place = Arc::new(Place::take(dir, options)?);
+    let place = Arc::new(DataDir::take(dir, options)?);
     let (conn, start) = place.open()?;
-    let words = Arc::new(Words::new(&place));
+    let words = Arc::new(SearchIndex::new(&place));
     let index = State::read(&conn).and_then(|state| words.open(&state, false));
     let index = index.inspect_err(|error| tracing::error!(%error, "the index of words cannot be used")).ok();
     let (orders, order_inbox) = sync_channel(MAX_ORDERS);
@@ -55,27 +55,20 @@ pub struct Client {
     log_bytes: Arc<AtomicU64>,
 }
 
-impl Store for Client {
-    fn ask(&mut self, request: Request) -> Result<(), Request> {
-        match request {
-            Request::Commit(batch) => self.commit(batch).map_err(Request::Commit),
-            Request::Hold(holder) => self.hold(holder).map_err(Request::Hold),
-            question => self.asks.try_send(Ask::Question(question)).map_err(|refused| match refused {
-                TrySendError::Full(Ask::Question(question))
-                | TrySendError::Disconnected(Ask::Question(question)) => question,
-                TrySendError::Full(Ask::Stop) | TrySendError::Disconnected(Ask::Stop) => {
-                    unreachable!("a question was sent")
-                }
-            }),
-        }
+impl History for Client {
+    fn query(&mut self, query: Query) -> Result<(), Query> {
+        self.asks.try_send(Ask::Query(query)).map_err(|refused| match refused {
+            TrySendError::Full(Ask::Query(query)) | TrySendError::Disconnected(Ask::Query(query)) => query,
+            TrySendError::Full(Ask::Stop) | TrySendError::Disconnected(Ask::Stop) => {
+                unreachable!("a query was sent")
+            }
+        })
     }
 
     fn log_bytes(&self) -> u64 {
         self.log_bytes.load(Ordering::Relaxed)
     }
-}
 
-impl Client {
     fn hold(&mut self, holder: Holder) -> Result<(), Holder> {
         self.orders.try_send(Order::Hold(holder)).map_err(|refused| match refused {
             TrySendError::Full(Order::Hold(holder)) | TrySendError::Disconnected(Order::Hold(holder)) => {
@@ -144,10 +137,10 @@ impl Notify {
 /// An opened history whose threads do not run yet.
 #[derive(Debug)]
 pub struct Worker {
-    place: Arc<Place>,
+    place: Arc<DataDir>,
     conn: Connection,
-    words: Arc<Words>,
-    index: Option<Index>,
+    words: Arc<SearchIndex>,
+    index: Option<IndexFile>,
     orders: SyncSender<Order>,
     order_inbox: Receiver<Order>,
     asks: SyncSender<Ask>,

@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
 
-use super::archive::{Options, Place};
+use super::data_dir::{DataDir, Options};
 use super::pairs;
-use super::row::{Head, Walk, load_change, load_head, load_reactions, rev_of, signed};
+use super::rows::{Head, Walk, load_change, load_head, load_reactions, rev_of, signed};
 use super::schema::{self, checksum};
 use super::search::find;
-use super::words::Words;
-use super::worker::Notify;
-use super::{Action, Event, Keep, PAGE_OCTETS, Pair, PairPlace, Record, Request, RoomHead, RoomState};
+use super::search_index::SearchIndex;
+use super::threads::Notify;
+use crate::history::{Action, Event, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState};
 
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Question(Request),
+    Query(Query),
     Stop,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct Slot {
     /// The connection that reads; opened when it is needed. Whoever recovers closes it.
     pub(super) conn: Option<Connection>,
     /// Rooms of a failed commit that may or may not be on the disk.
-    pub(super) doubts: HashMap<Arc<str>, Doubt>,
+    pub(super) uncertain: HashMap<Arc<str>, Uncertain>,
 }
 
 /// What of a room must not be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Doubt {
+pub(super) enum Uncertain {
     /// Messages with this number and above.
     From(u64),
     /// Anything: messages from before may have changed.
@@ -43,71 +43,68 @@ pub(super) enum Doubt {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reader {
-    place: Arc<Place>,
+    place: Arc<DataDir>,
     inbox: Receiver<Ask>,
     notify: Notify,
     slot: Arc<Mutex<Slot>>,
-    words: Arc<Words>,
+    words: Arc<SearchIndex>,
 }
 
 impl Reader {
     pub(super) fn new(
-        place: Arc<Place>,
+        place: Arc<DataDir>,
         inbox: Receiver<Ask>,
         notify: Notify,
         slot: Arc<Mutex<Slot>>,
-        words: Arc<Words>,
+        words: Arc<SearchIndex>,
     ) -> Self {
         Self { place, inbox, notify, slot, words }
     }
 
     /// Answers until it is told to stop, or nobody is left who could ask.
     pub(super) fn run(self) {
-        while let Ok(Ask::Question(request)) = self.inbox.recv() {
-            if let Some(event) = self.answer(request) {
-                self.notify.tell(event);
-            }
+        while let Ok(Ask::Query(query)) = self.inbox.recv() {
+            let event = self.answer(query);
+            self.notify.tell(event);
         }
     }
 
-    fn answer(&self, request: Request) -> Option<Event> {
+    fn answer(&self, query: Query) -> Event {
         let options = &self.place.options;
-        Some(match request {
-            Request::Open { room, recent, changes } => {
+        match query {
+            Query::Open { room, recent, changes } => {
                 let state = self
                     .read(&room, |conn, room, head| open_room(conn, options, room, head, recent, changes));
                 Event::Opened { room, state }
             }
-            Request::Page { ask, room, before, limit, keep } => {
+            Query::Page { ask, room, before, limit, keep } => {
                 let page = |conn: &_, room, head| {
                     page(conn, options, Walk::new(conn, room, &head, before)?, (limit, keep))
                 };
                 let records = self.read(&room, page);
                 Event::Page { ask, records }
             }
-            Request::Search { ask, room, query, limit } => {
+            Query::Search { ask, room, query, limit } => {
                 let records = self.read(&room, |conn, room, head| {
                     let search = |words: &_| find(words, conn, options, room, head, &query, limit);
                     self.words.search(search)
                 });
                 Event::Page { ask, records }
             }
-            Request::Rooms { ask, after, limit } => {
+            Query::Rooms { ask, after, limit } => {
                 let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
                 let rooms = self.ask_database(&mut slot, |conn| rooms(conn, &after, limit));
                 Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(&error, "")) }
             }
-            Request::Pairs { ask, user, after, limit } => {
+            Query::Pairs { ask, user, after, limit } => {
                 let pairs = self.pairs(&user, after.as_ref(), limit);
                 Event::Pairs { ask, pairs }
             }
-            Request::Mark { ask, room, user } => {
+            Query::Mark { ask, room, user } => {
                 let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
                 Event::Mark { ask, seq }
             }
-            // Those go to the other thread.
-            Request::Commit(_) | Request::Hold(_) => return None,
-        })
+        }
     }
 
     /// Reads one state of the database: a room's number and head, and whatever hangs on them. Of a room that nobody knows
@@ -118,8 +115,8 @@ impl Reader {
         question: impl FnOnce(&Connection, i64, Head) -> rusqlite::Result<T>,
     ) -> Result<T, String> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let doubt = slot.doubts.get(name).copied();
-        if doubt == Some(Doubt::All) {
+        let uncertain = slot.uncertain.get(name).copied();
+        if uncertain == Some(Uncertain::All) {
             return Err(
                 "the last changes of this room could not be written; they are being looked after".into()
             );
@@ -127,8 +124,8 @@ impl Reader {
         let answer = self.ask_database(&mut slot, |conn| match load_head(conn, name)? {
             None => Ok(T::default()),
             Some((room, mut head)) => {
-                if let Some(Doubt::From(seq)) = doubt {
-                    head = before_doubt(conn, room, head, seq)?;
+                if let Some(Uncertain::From(seq)) = uncertain {
+                    head = before_uncertain(conn, room, head, seq)?;
                 }
                 question(conn, room, visible(&self.place.options, head))
             }
@@ -136,11 +133,11 @@ impl Reader {
         answer.map_err(|error| read_failed(&error, name))
     }
 
-    /// The conversations of a user. What is in doubt is left out of them.
+    /// The conversations of a user. What is in uncertain is left out of them.
     fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, String> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let doubts = std::mem::take(&mut slot.doubts);
-        let is_sure = |name: &str| !doubts.contains_key(name);
+        let uncertain = std::mem::take(&mut slot.uncertain);
+        let is_sure = |name: &str| !uncertain.contains_key(name);
         let options = &self.place.options;
         let shown = |head: Head| {
             let head = visible(options, head);
@@ -149,7 +146,7 @@ impl Reader {
         let pairs = self.ask_database(&mut slot, |conn| {
             pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
         });
-        slot.doubts = doubts;
+        slot.uncertain = uncertain;
         pairs.map_err(|error| read_failed(&error, ""))
     }
 
@@ -195,7 +192,7 @@ fn rooms(conn: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<R
 }
 
 /// The room as it was before the message `seq`.
-fn before_doubt(conn: &Connection, room: i64, mut head: Head, seq: u64) -> rusqlite::Result<Head> {
+fn before_uncertain(conn: &Connection, room: i64, mut head: Head, seq: u64) -> rusqlite::Result<Head> {
     if head.seq >= seq {
         let newest = Walk::new(conn, room, &head, seq)?.next(conn)?;
         head.seq = seq - 1;

@@ -19,13 +19,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, params};
 
-use super::archive::{CHECKED_BYTES, Place, load_meta, private, store_meta};
 use super::checkpoint::truncate;
 use super::clock::instant;
+use super::data_dir::{CHECKED_BYTES, DataDir, load_meta, private, store_meta};
 use super::erasure::Erasure;
-use super::row::{Stored, load_post, read_post};
+use super::rows;
+use super::rows::{Stored, load_post, read_post};
 use super::schema::{self, META};
-use super::{Record, row};
+use crate::history::Record;
 use crate::text::words::indexed;
 
 /// Posts that are indexed in one transaction.
@@ -52,7 +53,7 @@ pub(super) const FOUND: &str = "CREATE VIRTUAL TABLE found USING fts5(
 
 /// What the threads of the store share of the index.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct SearchIndex {
     path: PathBuf,
     /// How the thread reads the history.
     history: Mutex<History>,
@@ -69,8 +70,8 @@ struct History {
     is_closed: bool,
 }
 
-impl Words {
-    pub(super) fn new(place: &Place) -> Self {
+impl SearchIndex {
+    pub(super) fn new(place: &DataDir) -> Self {
         let (history, searcher) = (Mutex::default(), Mutex::default());
         Self { path: path(&place.dir), history, searcher, reindexed: AtomicI64::new(0) }
     }
@@ -102,18 +103,22 @@ impl Words {
 
 /// The thread that writes the index; it ends with the value.
 #[derive(Debug)]
-pub(super) struct Indexer {
+pub(super) struct IndexThread {
     bell: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<Work>>,
+    thread: Option<JoinHandle<IndexWriter>>,
     /// Something was committed in this run.
     has_news: Cell<bool>,
 }
 
-impl Indexer {
-    pub(super) fn start(place: Arc<Place>, words: Arc<Words>, index: Option<Index>) -> io::Result<Self> {
+impl IndexThread {
+    pub(super) fn start(
+        place: Arc<DataDir>,
+        words: Arc<SearchIndex>,
+        index: Option<IndexFile>,
+    ) -> io::Result<Self> {
         let (bell, rung) = sync_channel(1);
         let erasure = Erasure::default();
-        let mut work = Work { place, words, index, erasure, is_suspect: false, has_failed: false };
+        let mut work = IndexWriter { place, words, index, erasure, is_suspect: false, has_failed: false };
         let run = move || {
             work.run(&rung);
             work
@@ -130,7 +135,7 @@ impl Indexer {
     }
 }
 
-impl Drop for Indexer {
+impl Drop for IndexThread {
     fn drop(&mut self) {
         self.bell = None;
         if let Some(thread) = self.thread.take() {
@@ -146,10 +151,10 @@ impl Drop for Indexer {
 }
 
 #[derive(Debug)]
-struct Work {
-    place: Arc<Place>,
-    words: Arc<Words>,
-    index: Option<Index>,
+struct IndexWriter {
+    place: Arc<DataDir>,
+    words: Arc<SearchIndex>,
+    index: Option<IndexFile>,
     erasure: Erasure,
     /// What is on the disk is not to be trusted.
     is_suspect: bool,
@@ -157,7 +162,7 @@ struct Work {
     has_failed: bool,
 }
 
-impl Work {
+impl IndexWriter {
     fn run(&mut self, rung: &Receiver<()>) {
         step_back();
         loop {
@@ -322,15 +327,15 @@ impl State {
         let epoch = load_meta(history, "epoch")?.unwrap_or_default();
         let sql = "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'reindex'), 0)";
         let noted = history.query_row(sql, [], |row| row.get(0))?;
-        Ok(Self { epoch, newest: row::newest_post(history)?, noted })
+        Ok(Self { epoch, newest: rows::newest_post(history)?, noted })
     }
 }
 
-impl Words {
+impl SearchIndex {
     /// The index of the history in this state, as far as it goes; made anew when there is no sound one.
-    pub(super) fn open(&self, state: &State, is_suspect: bool) -> Result<Index> {
+    pub(super) fn open(&self, state: &State, is_suspect: bool) -> Result<IndexFile> {
         if !is_suspect
-            && let Ok(index) = Index::load(&self.path)
+            && let Ok(index) = IndexFile::load(&self.path)
             && index.is_of(state)
             && is_sound(&index.conn, &self.path).unwrap_or(false)
         {
@@ -339,13 +344,13 @@ impl Words {
         // Nobody searches meanwhile, and then in the new file.
         let mut searcher = lock(&self.searcher);
         *searcher = None;
-        Index::make(&self.path, &state.epoch)
+        IndexFile::make(&self.path, &state.epoch)
     }
 }
 
 /// The index, and where it stands.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct IndexFile {
     conn: Connection,
     /// Whose words it holds.
     epoch: String,
@@ -353,11 +358,11 @@ pub(super) struct Index {
     position: i64,
     /// Up to this row of `reindex` it has taken note.
     reindexed: i64,
-    /// Words are struck out that the file still holds.
+    /// SearchIndex are struck out that the file still holds.
     has_struck: bool,
 }
 
-impl Index {
+impl IndexFile {
     fn load(path: &Path) -> Result<Self> {
         let conn = connect(path)?;
         let format: i32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
@@ -450,8 +455,8 @@ struct News {
 }
 
 impl News {
-    fn read(history: &Connection, index: &Index, newest: i64) -> Result<Option<Self>> {
-        let Index { position, reindexed, .. } = *index;
+    fn read(history: &Connection, index: &IndexFile, newest: i64) -> Result<Option<Self>> {
+        let IndexFile { position, reindexed, .. } = *index;
         let mut news = Self { stale: Vec::new(), texts: Vec::new(), position, reindexed, is_more: false };
         news.add_stale(history)?;
         if position < newest {

@@ -14,15 +14,16 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::archive::{Place, store_holder};
 use super::checkpoint::{Checkpointer, LogSize, checkpoint};
-use super::chores::{Chores, REWRITTEN_AT_THE_END, rewrite};
 use super::clock::instant;
-use super::reader::{Doubt, Slot};
-use super::session::{Error, Session, Trace, end_erasing};
-use super::words::{Index, Indexer, Words};
-use super::worker::Notify;
-use super::{Action, BanChange, Batch, Change, Event, Holder, schema};
+use super::data_dir::{DataDir, store_holder};
+use super::maintenance::{Maintenance, REWRITTEN_AT_THE_END, rewrite};
+use super::reader::{Slot, Uncertain};
+use super::schema;
+use super::search_index::{IndexFile, IndexThread, SearchIndex};
+use super::threads::Notify;
+use super::transaction::{Error, Trace, Transactions, end_erasing};
+use crate::history::{Action, BanChange, Batch, Change, Event, Holder};
 
 /// Changes of one commit; the batch that reaches it is the last.
 pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
@@ -65,15 +66,15 @@ enum Ended {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Writer {
-    place: Arc<Place>,
+    place: Arc<DataDir>,
     inbox: Receiver<Order>,
     /// Was taken from the inbox and is next.
     carried: Option<Order>,
     notify: Notify,
     slot: Arc<Mutex<Slot>>,
     checkpointer: Checkpointer,
-    words: Arc<Words>,
-    indexer: Indexer,
+    words: Arc<SearchIndex>,
+    indexer: IndexThread,
     load: Arc<AtomicUsize>,
     /// Failures told so far; batches of an earlier term are refused without a word.
     term: u32,
@@ -93,16 +94,16 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        place: Arc<Place>,
+        place: Arc<DataDir>,
         inbox: Receiver<Order>,
         notify: Notify,
         slot: Arc<Mutex<Slot>>,
-        (words, index): (Arc<Words>, Option<Index>),
+        (words, index): (Arc<SearchIndex>, Option<IndexFile>),
         load: Arc<AtomicUsize>,
         log: LogSize,
     ) -> io::Result<Self> {
         let checkpointer = Checkpointer::start(Arc::clone(&place))?;
-        let indexer = Indexer::start(Arc::clone(&place), Arc::clone(&words), index)?;
+        let indexer = IndexThread::start(Arc::clone(&place), Arc::clone(&words), index)?;
         Ok(Self {
             place,
             inbox,
@@ -151,18 +152,22 @@ impl Writer {
             Ok(())
         }));
         let served =
-            hooked.map_err(Error::from).and_then(|()| Session::new(conn)).map_err(Box::<Failure>::from);
+            hooked.map_err(Error::from).and_then(|()| Transactions::new(conn)).map_err(Box::<Failure>::from);
         match served.and_then(|mut session| self.serve_session(&mut session, &pages)) {
             Ok(()) => Ended::Stopped,
             Err(failure) => Ended::Failed(failure),
         }
     }
 
-    fn serve_session(&mut self, session: &mut Session<'_>, pages: &AtomicI32) -> Result<(), Box<Failure>> {
+    fn serve_session(
+        &mut self,
+        session: &mut Transactions<'_>,
+        pages: &AtomicI32,
+    ) -> Result<(), Box<Failure>> {
         let options = self.place.options.clone();
         let (words, has_log) = (Arc::clone(&self.words), self.place.has_log());
-        let mut chores = Chores::load(session, words, &options, has_log, self.may_rewrite)?;
-        self.has_erased |= chores.is_moved();
+        let mut maintenance = Maintenance::load(session, words, &options, has_log, self.may_rewrite)?;
+        self.has_erased |= maintenance.is_moved();
         loop {
             if !self.holders.is_empty() {
                 session.transact(|session| {
@@ -170,20 +175,20 @@ impl Writer {
                 })?;
                 self.holders.clear();
             }
-            match self.next_order(chores.pause(session, &options)) {
+            match self.next_order(maintenance.pause(session, &options)) {
                 None => {
-                    chores.step(session, &options)?;
-                    let erased = chores.erase(&self.checkpointer, pages, session);
+                    maintenance.step(session, &options)?;
+                    let erased = maintenance.erase(&self.checkpointer, pages, session);
                     // It is tried again after the next deletion, and by the next run.
                     erased.inspect_err(|_| self.may_rewrite = false)?;
-                    self.has_erased |= chores.is_moved();
+                    self.has_erased |= maintenance.is_moved();
                 }
                 Some(Order::Stop) => return Ok(()),
                 Some(Order::Hold(holder)) => self.holders.push(holder),
                 Some(Order::Commit { batch, cost }) => {
-                    chores.note(self.commit(session, batch, cost)?);
+                    maintenance.note(self.commit(session, batch, cost)?);
                     if session.take_erased() {
-                        chores.note_erased();
+                        maintenance.note_erased();
                         self.has_erased = true;
                     }
                     self.indexer.ring();
@@ -216,7 +221,7 @@ impl Writer {
     /// Commits the batch with all that wait behind it, up to the bounds of a commit; gives the number of changes.
     fn commit(
         &mut self,
-        session: &mut Session<'_>,
+        session: &mut Transactions<'_>,
         first: Batch,
         cost: usize,
     ) -> Result<usize, Box<Failure>> {
@@ -259,7 +264,7 @@ impl Writer {
     /// Tells of a failure. From here on nothing is told of the rooms whose refused changes may be on the disk, until it is
     /// known whether they are.
     fn refuse(&mut self, failure: &Failure) {
-        self.slot().doubts = doubts(&failure.batches);
+        self.slot().uncertain = uncertain(&failure.batches);
         let ticket = failure.batches.first().map_or(self.ticket + 1, |batch| batch.ticket);
         tracing::error!(error = %failure.error, ticket, "a commit failed; nothing is accepted until it is mended");
         self.refuse_from(ticket, failure.error.to_string());
@@ -288,7 +293,7 @@ impl Writer {
                     };
                     tracing::info!(landed = landed.len(), "commits are possible again");
                     self.notify.tell(Event::Recovered { landed });
-                    self.slot().doubts.clear();
+                    self.slot().uncertain.clear();
                     return Some(conn);
                 }
                 Err(again) => {
@@ -301,7 +306,7 @@ impl Writer {
 
     /// Opens anew, which reads the log back, brings all of it into the database, and finds out whether the failed commit
     /// is there.
-    fn reopen(&self, trace: Trace, undo: &[BanChange]) -> super::session::Result<(Connection, bool)> {
+    fn reopen(&self, trace: Trace, undo: &[BanChange]) -> super::transaction::Result<(Connection, bool)> {
         // No connection of this process is left, so what the log really holds is read again.
         let mut slot = self.slot();
         slot.conn = None;
@@ -312,7 +317,7 @@ impl Writer {
         checkpoint(&conn, "TRUNCATE")?;
         drop(slot);
         let has_landed = has_row(&conn, "posts", trace.post)? || has_row(&conn, "changes", trace.change)?;
-        let mut session = Session::new(&conn)?;
+        let mut session = Transactions::new(&conn)?;
         session.transact(|session| undo.iter().try_for_each(|ban| session.change_ban(ban)))?;
         drop(session);
         self.words.reopen();
@@ -353,20 +358,20 @@ impl Writer {
 }
 
 /// What of each room may or may not be on the disk.
-fn doubts(batches: &[Batch]) -> HashMap<Arc<str>, Doubt> {
-    let mut doubts = HashMap::new();
+fn uncertain(batches: &[Batch]) -> HashMap<Arc<str>, Uncertain> {
+    let mut uncertain = HashMap::new();
     for Change { room, action } in batches.iter().flat_map(|batch| &batch.changes) {
         match action {
             Action::Read { .. } => {}
             Action::Post(post) => {
-                doubts.entry(Arc::clone(room)).or_insert(Doubt::From(post.seq));
+                uncertain.entry(Arc::clone(room)).or_insert(Uncertain::From(post.seq));
             }
             Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
-                doubts.insert(Arc::clone(room), Doubt::All);
+                uncertain.insert(Arc::clone(room), Uncertain::All);
             }
         }
     }
-    doubts
+    uncertain
 }
 
 fn has_row(conn: &Connection, table: &str, id: Option<i64>) -> rusqlite::Result<bool> {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
-use super::archive::{load_meta, store_meta};
-use super::row::{
+use super::data_dir::{load_meta, store_meta};
+use super::rows::{
     Head, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
     post_checksum, signed,
 };
 use super::schema::{MARK_EVERY, checksum};
-use super::{Action, Ban, BanChange, Batch, Change, Post};
+use crate::history::{Action, Ban, BanChange, Batch, Change, Post};
 
 /// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
 pub(super) const ROOMS_KEPT: usize = 65_536;
@@ -61,7 +61,7 @@ struct Room {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Session<'c> {
+pub(super) struct Transactions<'c> {
     pub(super) conn: &'c Connection,
     begin: Statement<'c>,
     commit: Statement<'c>,
@@ -89,7 +89,7 @@ pub(super) struct Session<'c> {
 /// The entry of `meta` that is there from a deletion until nothing of what was deleted is in the file any more.
 const ERASING: &str = "erasing";
 
-impl<'c> Session<'c> {
+impl<'c> Transactions<'c> {
     pub(super) fn new(conn: &'c Connection) -> Result<Self> {
         let top = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
         Ok(Self {
@@ -391,7 +391,7 @@ impl<'c> Session<'c> {
     /// Gives a post another text, and has it indexed anew.
     fn rewrite(
         &mut self,
-        stored: &super::row::Stored,
+        stored: &super::rows::Stored,
         text: Box<str>,
         is_deleted: bool,
         edited: Option<u64>,
@@ -436,7 +436,7 @@ impl<'c> Session<'c> {
     }
 
     fn blank_edit(&self, room: i64, id: i64) -> Result<()> {
-        let Some(mut change) = super::row::load_change(self.conn, id)? else { return Ok(()) };
+        let Some(mut change) = super::rows::load_change(self.conn, id)? else { return Ok(()) };
         if let Action::Edit { text, .. } = &mut change.action {
             *text = "".into();
         }
@@ -509,7 +509,7 @@ impl<'c> Session<'c> {
     }
 }
 
-/// See [`Session::end_erasing`].
+/// See [`Transactions::end_erasing`].
 pub(super) fn end_erasing(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM meta WHERE name = ?1", [ERASING])?;
     Ok(())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Result, params};
 
-use super::Holder;
-use super::archive::{forget_holder, load_holders, store_holder};
-use super::row::signed;
+use super::data_dir::{forget_holder, load_holders, store_holder};
+use super::rows::signed;
 use super::schema::checksum;
+use crate::history::Holder;
 
 /// Of each person with several names in a file of the third format makes one the first, within a transaction: read positions
 /// and conversations come under it. The third format does not say which name was the first; the one with the most

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::archive::Place;
+use super::data_dir::DataDir;
 use super::schema;
-use super::session::{Error, Result};
+use super::transaction::{Error, Result};
 
 /// Pages of the log from which on it is brought into the database.
 pub(super) const CHECKPOINT_PAGES: i32 = 4096;
@@ -44,7 +44,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    pub(super) fn start(place: Arc<Place>) -> io::Result<Self> {
+    pub(super) fn start(place: Arc<DataDir>) -> io::Result<Self> {
         let shared = Arc::new(Shared { state: AtomicU8::new(IDLE), conn: Mutex::new(None) });
         let (bell, rung) = sync_channel(1);
         let theirs = Arc::clone(&shared);
@@ -127,7 +127,7 @@ impl Shared {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, place: &Place, rung: &Receiver<()>) {
+    fn run(&self, place: &DataDir, rung: &Receiver<()>) {
         while rung.recv().is_ok() {
             let mut slot = self.lock();
             let conn = match slot.take() {

@@ -5,12 +5,12 @@
 //! the next sweep through the table. A sweep begins when a quarter of what it would read is new: so each post costs the
 //! same few rows, however many there are.
 
-use super::Action;
-use super::archive::{Options, load_meta, store_meta};
+use super::data_dir::{Options, load_meta, store_meta};
 use super::reader::is_expired;
-use super::row::{load_change, read_post};
+use super::rows::{load_change, read_post};
 use super::schema::MARK_EVERY;
-use super::session::{Result, Session};
+use super::transaction::{Result, Transactions};
+use crate::history::Action;
 use crate::wall::LEAP_MS;
 
 /// Rows that are looked at in one step; a commit that comes up waits for no more than that.
@@ -43,7 +43,7 @@ pub(super) struct Sweep {
 }
 
 impl Sweep {
-    pub(super) fn load(table: Table, session: &Session<'_>) -> Result<Self> {
+    pub(super) fn load(table: Table, session: &Transactions<'_>) -> Result<Self> {
         let known = load_meta(session.conn, name(table))?.unwrap_or_default();
         let mut numbers = known.split(' ').map(|number| number.parse().unwrap_or(0));
         let mut number = || numbers.next().unwrap_or(0);
@@ -52,7 +52,7 @@ impl Sweep {
     }
 
     /// Whether there is something to do now.
-    pub(super) fn is_due(&self, session: &Session<'_>, options: &Options) -> bool {
+    pub(super) fn is_due(&self, session: &Transactions<'_>, options: &Options) -> bool {
         if self.cursor != 0 {
             return true;
         }
@@ -71,7 +71,7 @@ impl Sweep {
     }
 
     /// Looks at the next few rows, within a transaction.
-    pub(super) fn step(&mut self, session: &mut Session<'_>, options: &Options) -> Result<()> {
+    pub(super) fn step(&mut self, session: &mut Transactions<'_>, options: &Options) -> Result<()> {
         let (seen, removed, is_ahead) = match self.table {
             Table::Posts => self.sweep_posts(session, options)?,
             Table::Changes => {
@@ -98,7 +98,7 @@ impl Sweep {
     }
 
     /// How many rows were looked at and how many of them removed, and whether any is of a time to come.
-    fn sweep_posts(&mut self, session: &mut Session<'_>, options: &Options) -> Result<(i64, i64, bool)> {
+    fn sweep_posts(&mut self, session: &mut Transactions<'_>, options: &Options) -> Result<(i64, i64, bool)> {
         let conn = session.conn;
         let mut found = Vec::new();
         let mut seen = 0;
@@ -143,7 +143,7 @@ impl Sweep {
         Ok((seen, removed, is_ahead))
     }
 
-    fn sweep_changes(&mut self, session: &mut Session<'_>, options: &Options) -> Result<(i64, i64)> {
+    fn sweep_changes(&mut self, session: &mut Transactions<'_>, options: &Options) -> Result<(i64, i64)> {
         let conn = session.conn;
         let ids: Vec<i64> = {
             let mut select =

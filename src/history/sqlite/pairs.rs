@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, Result};
 
 use super::reader::mark;
-use super::row::{Head, Walk};
-use super::{Pair, PairPlace};
+use super::rows::{Head, Walk};
+use crate::history::{Pair, PairPlace};
 
 /// Conversations of one user that are looked at in one question. Of a user who has more, the others are not listed.
 pub(super) const MAX_PAIRS: u32 = 10_000;

@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::clock;
 use super::lineage::{Lineage, identity};
-use super::row::{Head, read_post};
+use super::rows::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
-use super::{Ban, Holder, Key, Post, Start, clock};
+use crate::history::{Ban, Holder, Key, Post, Start};
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
@@ -147,7 +148,7 @@ type Result<T> = std::result::Result<T, OpenError>;
 
 /// A data directory that this process holds the lock of.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct DataDir {
     pub(super) dir: PathBuf,
     /// The database.
     pub(super) path: PathBuf,
@@ -156,7 +157,7 @@ pub(super) struct Place {
     _lock: File,
 }
 
-impl Place {
+impl DataDir {
     /// Makes the directory when it is missing, and takes its lock.
     pub(super) fn take(dir: &Path, options: Options) -> Result<Self> {
         let io = |path: &Path| {

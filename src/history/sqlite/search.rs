@@ -2,10 +2,10 @@
 
 use rusqlite::{Connection, params};
 
-use super::archive::Options;
+use super::data_dir::Options;
 use super::reader::is_expired;
-use super::row::{Head, load_post, load_reactions};
-use super::{PAGE_OCTETS, Record};
+use super::rows::{Head, load_post, load_reactions};
+use crate::history::{PAGE_OCTETS, Record};
 use crate::text::words::Query;
 
 /// Hits that are looked at to answer a query: those that are deleted or past retention meanwhile do not count as answers.
@@ -58,7 +58,7 @@ mod tests {
 
     fn index() -> rusqlite::Connection {
         let conn = rusqlite::Connection::open_in_memory().unwrap();
-        conn.execute_batch(crate::store::words::FOUND).unwrap();
+        conn.execute_batch(crate::history::sqlite::search_index::FOUND).unwrap();
         conn
     }
 
