@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use switchboard::app::{Application, Context, Layer, Request, Response, Verdict};
 use switchboard::chat::{self, Chat};
-use switchboard::net::{Options, Server};
 use switchboard::history::Start;
+use switchboard::net::{Options, Server};
 
 struct Site {
     chat: Chat,

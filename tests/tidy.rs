@@ -38,7 +38,7 @@ const FENCES: &[Fence] = &[
     Fence { words: &["rusqlite"], within: &["src/history/sqlite/"], why: "what a history is knows no SQL" },
     Fence {
         words: &["sqlite"],
-        within: &["src/history/", "src/cli/", "src/serve.rs"],
+        within: &["src/history/", "server/src/"],
         why: "the chat knows the seam, not what is behind it",
     },
     Fence { words: &["unsafe"], within: &["src/simd/"], why: "only the SIMD kernels are unsafe" },

@@ -183,7 +183,7 @@ fn plain(server: &Server, request: &str) -> (u16, String) {
         request.replace(" HTTP/1.1\r\n", " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n").as_bytes(),
     );
     let (head, body) = client.response();
-    (head.status, String::from_utf8(body).unwrap())
+    (head.status, String::from_utf8(body).unwrap().trim_end().to_owned())
 }
 
 fn started(name: &str, announcement: &'static str) -> Server {

@@ -100,7 +100,9 @@ impl<S: Socket> Flush<'_, S> {
         if backlog.len() > 0 {
             outbound.backlog = Some(backlog);
         } else {
+            // The last of what waited was dropped: no write comes that would end a pause.
             self.pending.owe_lag(self.table.conn(slot), backlog.take_lost());
+            self.after_backlog(slot);
         }
     }
 
