@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::http::HttpPhase;
+use super::http::phase::HttpPhase;
 use super::table::{Ending, Entry, LocalReason};
 use super::{Reactor, Socket};
 use crate::app::{Application, CloseReason, ConnId};

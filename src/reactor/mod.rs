@@ -39,7 +39,7 @@ use self::output::{Flush, Scratch};
 use self::slot::Slot;
 use self::socket::Sockets;
 pub use self::socket::{Readiness, Socket};
-use self::table::{Ending, Phase};
+use self::table::{Ending, Entry, Phase};
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{Millis, ProtocolError, Timeout};
 
@@ -49,6 +49,7 @@ const BULK_READS: usize = 4;
 const END_ROUNDS: usize = 8;
 /// Debug builds check everything that must hold between ticks at the end of each tick of a loop with up to so many
 /// connections, and of every 64th tick of a larger one.
+#[cfg(debug_assertions)]
 const CHECKED_CONNECTIONS: usize = 64;
 
 /// The loop without its event queue.
@@ -164,8 +165,20 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     fn flush(&mut self) {
-        match self.core.output.sole_run() {
-            Some(slot) => self.flusher().sole_run(slot),
+        let Self { core, sockets, .. } = self;
+        let Some(slot) = core.output.sole_run() else { return self.flush_all() };
+        debug_assert!(!core.table[slot].outbound.has_backlog(), "{slot:?} was on the fast path");
+        let Some(socket) = sockets.get_mut(slot) else { return self.flush_all() };
+        if let Err(count) = core.output.write_sole_run(socket) {
+            self.flush_left(slot, count);
+        }
+    }
+
+    /// A socket took the first `count` octets of a sole run; or none, and the usual way tells why.
+    #[cold]
+    fn flush_left(&mut self, slot: Slot, count: Option<usize>) {
+        match count {
+            Some(count) => self.flusher().sole_run_left(slot, count),
             None => self.flush_all(),
         }
     }
@@ -220,7 +233,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.app.on_close(&mut self.core, conn, &closed);
             }
             for (conn, topic, dropped) in self.core.pending.take_lagged() {
-                if self.core.table.get(conn).is_some_and(|entry| entry.is_open()) {
+                if self.core.table.get(conn).is_some_and(Entry::is_open) {
                     self.app.on_lag(&mut self.core, conn, topic, dropped);
                 }
             }

@@ -24,7 +24,7 @@ pub(crate) enum Arrived<'b> {
 const INFLATED_AT_ONCE: usize = 1024;
 
 impl Connection {
-    /// [`Self::next_event`] for everything that is not taken the quick way.
+    /// [`Self::next_event`] for everything that is not taken on the fast path.
     #[inline(never)]
     pub(super) fn any_event<'i>(
         &mut self,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::budget::{Budget, Kept};
-use crate::app::{Deliveries, SlowPolicy, TopicOptions};
+use crate::app::{Deliveries, TopicOptions};
 use crate::proto::Encoding;
 use crate::reactor::slot::{Slot, TopicSlot};
 use crate::reactor::table::Table;
@@ -20,34 +20,6 @@ pub(super) struct Piece {
     /// The slot of the connection that must not get it.
     pub(super) except: Option<Slot>,
     pub(super) key: Option<u64>,
-}
-
-/// A connection's place in a topic.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Membership {
-    pub(super) topic: TopicSlot,
-    /// Where the connection stands among the members.
-    pub(super) position: u32,
-    /// In the tick in which it joined: the first piece that it gets.
-    pub(super) joined: Option<Joined>,
-    pub(super) policy: SlowPolicy,
-}
-
-impl Membership {
-    /// The first piece of tick `tick` that the connection gets.
-    pub(super) fn first_piece(&self, tick: u32) -> usize {
-        match self.joined {
-            Some(joined) if joined.tick == tick => joined.piece as usize,
-            _ => 0,
-        }
-    }
-}
-
-/// When a subscription began, within one tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Joined {
-    pub(super) tick: u32,
-    pub(super) piece: u32,
 }
 
 /// A set of connections and what this tick brought them.
