@@ -5,8 +5,11 @@
 use std::fs;
 use std::path::Path;
 
+/// A room and those that it may name.
+type Row = (&'static str, &'static [&'static str]);
+
 /// Each room of `src/` and the rooms it may name. A new room gets a row here, and ARCHITECTURE.md says why.
-const ROOMS: &[(&str, &[&str])] = &[
+const ROOMS: &[Row] = &[
     ("simd", &[]),
     ("proto", &["simd"]),
     ("app", &["proto"]),
@@ -25,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// The sub-rooms of rooms, by the folder or the file below the room, and which of them each may name. A sub-room names only
 /// those above it in the table, so there is no circle. Where a file has a row of its own, it is no part of its folder's row.
 /// The front file of the room puts the sub-rooms together and may name all of them.
-const SUB_ROOMS: &[(&str, &[(&str, &[&str])])] = &[(
+const SUB_ROOMS: &[(&str, &[Row])] = &[(
     "reactor",
     &[
         ("config", &[]),
@@ -263,7 +266,7 @@ fn check_directions(file: &File, words: &[Word<'_>], found: &mut Vec<String>) {
 }
 
 /// The sub-room that a path below a room belongs to: a file with a row of its own, or the folder.
-fn sub_room_of<'r>(rows: &'r [(&str, &[&str])], path: &str) -> Option<(usize, &'r str)> {
+fn sub_room_of(rows: &[Row], path: &str) -> Option<(usize, &'static str)> {
     let path = path.trim_end_matches(".rs");
     let is_in =
         |row: &str| path.strip_prefix(row).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -47,7 +47,7 @@ use crate::proto::{Millis, ProtocolError, Timeout};
 const BULK_READS: usize = 4;
 /// Times that connections are flushed and ended in one tick; what is left makes the next tick wait for nothing.
 const END_ROUNDS: usize = 8;
-/// Debug builds check everything that must hold between ticks at the end of each tick of a loop with up to so many
+/// Debug builds check everything that must hold between ticks at the end of each tick of a loop with up to this many
 /// connections, and of every 64th tick of a larger one.
 #[cfg(debug_assertions)]
 const CHECKED_CONNECTIONS: usize = 64;
@@ -193,7 +193,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.shed();
     }
 
-    /// Does what is due.
+    /// Handles the deadlines and the timers that are due.
     #[inline]
     pub fn fire_timers(&mut self) {
         if self.core.timers.next() <= self.core.now.monotonic_ms {
@@ -201,7 +201,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// Writes what the tick queued and ends what is to be ended.
+    /// Writes what the tick queued, and ends connections.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     pub fn end_tick(&mut self) {
@@ -220,11 +220,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     fn end_tick_with_work(&mut self) {
         self.core.pending.renew_http_turns();
         if self.core.pending.is_unsettled() {
-            self.see_to_ends();
+            self.end_connections();
         }
     }
 
-    fn see_to_ends(&mut self) {
+    fn end_connections(&mut self) {
         for _ in 0..END_ROUNDS {
             while let Some(slot) = self.core.pending.pop_broken() {
                 self.core.break_off(slot);
@@ -269,7 +269,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.pending.note_work();
     }
 
-    /// All is done that there was to do at the end of the tick, but for [`Self::has_pending_work`].
+    /// The caller has done its part of the tick's end; [`Self::has_pending_work`] stays as it is.
     pub fn work_done(&mut self) {
         self.core.pending.work_done();
     }

@@ -255,7 +255,7 @@ impl Connection {
         self.control(Content::Assembled(payload.into()), out).map(Some)
     }
 
-    /// Appends a piece of a data frame to its message and gives the message when it is whole; or hands the piece on.
+    /// Appends a piece of a data frame to its message and returns the message when it is whole; or hands the piece on.
     fn data_piece<'b>(&mut self, piece: &'b mut [u8]) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let kind = if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
         let partial = self.partial.get_or_insert_default();

@@ -50,7 +50,7 @@ impl std::fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// Where a connection stands after the opening handshake; the names are those of the browser API.
+/// The state of a connection after the opening handshake; the names are those of the browser API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadyState {
     /// Messages go both ways.
@@ -179,7 +179,7 @@ impl Connection {
         self.deflate.as_ref().map_or(Encoding::Plain, |deflate| deflate.encoding())
     }
 
-    /// Where the connection stands.
+    /// The state of the connection.
     #[must_use]
     pub fn ready_state(&self) -> ReadyState {
         self.state

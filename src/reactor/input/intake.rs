@@ -1,5 +1,5 @@
-//! What is kept of messages that are unfinished, and parked input: input that waits for a later tick because what came before
-//! it was enough for one turn, or its answers are not read.
+//! Unfinished messages, and parked input: input that waits for a later tick, because the input before it was enough for one
+//! turn or the peer does not read the answers.
 
 use std::collections::BTreeMap;
 

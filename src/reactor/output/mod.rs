@@ -210,13 +210,13 @@ impl Output {
         None
     }
 
-    /// Gives the octets from `start` on to a connection.
+    /// Adds the octets from `start` on to a connection's chain.
     fn attach_from(&mut self, outbound: &mut Outbound, slot: Slot, start: usize) {
         self.attach(outbound, slot, start..self.outbox.len());
         self.outbox.appended();
     }
 
-    /// Gives octets of the outbox to a connection.
+    /// Adds octets of the outbox to a connection's chain.
     fn attach(&mut self, outbound: &mut Outbound, slot: Slot, octets: Range<usize>) {
         if octets.is_empty() {
             return;
@@ -324,7 +324,7 @@ impl Output {
         self.has_published = false;
     }
 
-    /// Writes down what was counted.
+    /// Adds what was counted to `stats`.
     pub(super) fn count_into(&self, stats: &mut Stats) {
         stats.messages_out = self.counts.messages;
         stats.bytes_out = self.counts.bytes;

@@ -79,7 +79,7 @@ impl Outbound {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Membership {
     pub(super) topic: TopicSlot,
-    /// Where the connection stands among the members.
+    /// The connection's place among the members.
     pub(super) position: u32,
     /// In the tick in which it joined: the first piece that it gets.
     pub(super) joined: Option<Joined>,

@@ -124,7 +124,7 @@ impl Outbox {
         self.bytes.len()
     }
 
-    /// From now on what this connection appends needs no further notice; or nobody's does. There is no run.
+    /// Puts a connection on the fast path: what it appends is its run. `None`: no connection. There is no run.
     #[inline]
     pub(super) fn enter_fast_path(&mut self, conn: Option<ConnId>) {
         debug_assert!(!self.has_run(), "octets of another connection would be taken for its own");
@@ -314,7 +314,7 @@ impl Outbox {
         self.keeps_runs = true;
     }
 
-    /// A buffer that a large message blew up gives its memory back.
+    /// Frees the memory that a large message made the buffer grow by.
     #[cold]
     fn shrink(&mut self) {
         self.bytes.shrink_to(KEPT_CAPACITY);

@@ -35,7 +35,7 @@ pub(super) struct Topic {
     /// The batch, once a connection has to wait for it.
     kept: Option<Arc<Kept>>,
     pub(super) pieces: Vec<Piece>,
-    /// Some of the pieces are not for everyone.
+    /// Some of the pieces are not for all members.
     pub(super) has_exceptions: bool,
     pub(super) is_removed: bool,
     /// The variants, by encoding; at most nine.
@@ -92,12 +92,12 @@ impl Topic {
         self.variants.iter().find(|(other, _)| *other == encoding).map(|(_, variant)| *variant)
     }
 
-    /// The batch, to be appended to. Within a tick nobody else holds it.
+    /// The batch, to be appended to. Within a tick nothing else refers to it.
     pub(super) fn batch_mut(&mut self) -> &mut Vec<u8> {
         Arc::make_mut(&mut self.batch)
     }
 
-    /// Forgets the tick. A batch that some backlog still holds is left to it.
+    /// Forgets the tick. A batch that a backlog refers to is left to the backlog.
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
         self.has_exceptions = false;

@@ -109,7 +109,7 @@ impl<S: Socket> Flush<'_, S> {
         }
     }
 
-    /// Gives the batch to every subscriber that gets all of it and nothing else: one system call, no copy.
+    /// Writes the batch to every subscriber that gets all of it and nothing else: one system call, no copy.
     fn topic(&mut self, topic: TopicSlot) {
         let state = &mut self.output.topics[topic];
         let batch = Arc::clone(&state.batch);
