@@ -244,7 +244,7 @@ impl Deflate {
         self.inflated > 0
     }
 
-    /// Whether it is time for a pause; then the count begins anew.
+    /// Whether it is time for a pause; then the count begins again.
     pub(super) fn is_to_pause(&mut self) -> bool {
         let is_to_pause = self.inflated >= self.pause_after.max(1);
         if is_to_pause {
@@ -331,7 +331,7 @@ impl Deflate {
         Ok(())
     }
 
-    /// Gives back what can be made anew. The peer never notices: a message need not refer to earlier ones.
+    /// Frees what can be rebuilt. The peer never notices: a message need not refer to earlier ones.
     pub(super) fn rest(&mut self) {
         self.compressor = None;
     }
