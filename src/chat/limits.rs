@@ -1,6 +1,6 @@
 //! What anybody may make the chat do or keep; everything has a bound.
 
-use super::bucket::Rate;
+use crate::chat::people::rate::Rate;
 
 /// The limits of the chat. What is above one is refused with the error that stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::answers::Asker;
-use super::ask::Ask;
-use super::notice::json_len;
-use super::{Chat, Refusal};
 use crate::app::Context;
+use crate::chat::pending::queries::PendingQuery;
+use crate::chat::wire::notices::json_len;
+use crate::chat::wire::responder::ReplyTo;
+use crate::chat::{Chat, Refusal};
 use crate::history::{Query, RoomHead};
 
 /// Rooms, and bans, of one page.
@@ -34,27 +34,29 @@ impl Chat {
     /// Lists at most `limit` rooms whose names come after `after`, and no more than fit into an answer. The answer is among those of [`Self::take_answered`].
     pub fn list_rooms<C: Context>(&mut self, ctx: &mut C, request: u64, after: &str, limit: usize) {
         let limit = limit.min(MAX_LISTED);
-        if !self.durable.is_on_disk() {
+        if !self.pending.is_on_disk() {
             return self.answer_rooms(ctx, request, after, limit, Vec::new());
         }
-        let ask = Ask::Rooms { request, after: after.into(), limit };
-        let asked = self.durable.ask(ask, |ask| Query::Rooms { ask, after: after.into(), limit: limit + 1 });
+        let ask = PendingQuery::Rooms { request, after: after.into(), limit };
+        let asked = self.pending.ask(ask, |ask| Query::Rooms { ask, after: after.into(), limit: limit + 1 });
         if let Err(refusal) = asked {
-            self.voice.refuse(ctx, &Asker::Request(request), &refusal);
+            self.responder.refuse(ctx, &ReplyTo::Request(request), &refusal);
         }
     }
 
     /// The rooms on the disk.
-    pub(super) fn rooms_came<C: Context>(
+    pub(in crate::chat) fn rooms_came<C: Context>(
         &mut self,
         ctx: &mut C,
         number: u64,
         rooms: Result<Vec<RoomHead>, String>,
     ) {
-        let Some(Ask::Rooms { request, after, limit }) = self.durable.asks.remove(&number) else { return };
+        let Some(PendingQuery::Rooms { request, after, limit }) = self.pending.asks.remove(&number) else {
+            return;
+        };
         match rooms {
             Ok(rooms) => self.answer_rooms(ctx, request, &after, limit, rooms),
-            Err(_) => self.voice.refuse(ctx, &Asker::Request(request), &Refusal::unavailable()),
+            Err(_) => self.responder.refuse(ctx, &ReplyTo::Request(request), &Refusal::unavailable()),
         }
     }
 
@@ -89,6 +91,6 @@ impl Chat {
         rooms.truncate(count);
         let rooms =
             rooms.iter().map(|(room, members, seq)| Listed { room, members: *members, seq: *seq }).collect();
-        self.voice.reply(ctx, &Asker::Request(request), &RoomList { rooms, more });
+        self.responder.reply(ctx, &ReplyTo::Request(request), &RoomList { rooms, more });
     }
 }

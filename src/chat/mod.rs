@@ -3,71 +3,51 @@
 //! A pure state machine: time, randomness and what the store says come in as arguments. `docs/chat-protocol.md` is its
 //! contract.
 
-mod activity;
-mod answers;
 mod api;
-mod ask;
 mod assets;
-mod bucket;
-pub mod command;
-mod conversations;
-mod direct;
-mod dispatch;
-mod durable;
-mod events;
-mod hello;
-
-mod holders;
+mod commands;
 mod http;
 pub mod identity;
-mod join;
-mod json;
-mod keys;
 mod limits;
 mod listing;
-mod lookalike;
-mod moderation;
-mod names;
-mod notice;
 mod operate;
-mod pace;
-mod permission;
-mod post;
+mod pending;
+mod people;
 mod publish;
-mod read_back;
-mod refusal;
-mod room;
-mod session;
+mod rooms;
 mod shards;
-mod stamp;
 mod stats;
 pub mod strict;
 mod tutorial;
+mod wire;
 
 use std::sync::Arc;
 
-pub use self::answers::{Answered, Asker};
 pub use self::api::{RoomInfo, stored_room, stored_user};
-pub use self::bucket::Rate;
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
-pub use self::refusal::{Code, Refusal};
+pub use self::people::rate::Rate;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
+pub use self::wire::command;
+pub use self::wire::refusal::{Code, Refusal};
+pub use self::wire::responder::{Answered, ReplyTo};
 
-use self::answers::Voice;
 use self::assets::Assets;
 use self::command::Parser;
-use self::durable::Durable;
-use self::holders::Holders;
+use self::commands::pace::Turn;
 use self::http::Arriving;
 use self::identity::Verify;
-use self::keys::Keys;
-use self::moderation::Bans;
-use self::notice::{Farewell, Lagged};
-use self::pace::Turn;
-use self::room::table::Rooms;
-use self::session::{Dialect, People};
+use self::pending::Pending;
+use self::pending::keys::Keys;
+use self::people::People;
+use self::people::bans::Bans;
+use self::people::holders::Holders;
+use self::people::permission;
+use self::people::session::Dialect;
+use self::rooms::Rooms;
 use self::tutorial::Tutorial;
+use self::wire::notices::{Farewell, Lagged};
+use self::wire::responder::Responder;
 use crate::app::{
     Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, MessageKind, Millis,
     OriginPolicy, Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
@@ -167,10 +147,10 @@ pub struct Chat {
     /// Keys that the store remembers, until the clock is known.
     used_keys: Vec<history::Key>,
     parser: Parser,
-    voice: Voice,
+    responder: Responder,
     people: People,
     rooms: Rooms,
-    durable: Durable,
+    pending: Pending,
     keys: Keys,
     bans: Bans,
     holders: Holders,
@@ -216,10 +196,10 @@ impl Chat {
             epoch,
             used_keys,
             parser: Parser::default(),
-            voice: Voice::default(),
+            responder: Responder::default(),
             people,
             rooms: Rooms::default(),
-            durable: Durable::new(history),
+            pending: Pending::new(history),
             keys,
             bans: Bans::new(bans),
             holders: Holders::new(holders),
@@ -312,7 +292,7 @@ impl Application for Chat {
     fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
         self.lagged += dropped;
         if let Some(room) = self.rooms.of_topic(topic) {
-            self.voice.send(ctx, conn, &Lagged { room: &self.rooms[room].name, dropped });
+            self.responder.send(ctx, conn, &Lagged { room: &self.rooms[room].name, dropped });
         }
     }
 
@@ -338,11 +318,11 @@ impl Application for Chat {
     fn on_drain<C: Context>(&mut self, ctx: &mut C) {
         self.is_draining = true;
         let (least, most) = self.options.retry_after_ms;
-        let Self { people, voice, .. } = self;
+        let Self { people, responder, .. } = self;
         for session in people.iter().filter(|session| session.dialect == Dialect::V1) {
             // Spread, so that they do not all come back at once.
             let retry_after_ms = least + ctx.random() % (most.saturating_sub(least) + 1);
-            voice.bye(ctx, session.conn, Farewell::ShuttingDown, "", Some(retry_after_ms));
+            responder.bye(ctx, session.conn, Farewell::ShuttingDown, "", Some(retry_after_ms));
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What whoever runs the chat may do besides what clients do.
 
-use super::moderation::DISCONNECTED;
-use super::names;
-use super::notice::{Broadcast, Farewell};
-use super::session::{Dialect, Session};
-use super::{Chat, Code, Limits, Refusal};
 use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Outgoing};
+use crate::chat::commands::moderate::DISCONNECTED;
+use crate::chat::people::names;
+use crate::chat::people::session::{Dialect, Session};
+use crate::chat::wire::notices::{Broadcast, Farewell};
+use crate::chat::{Chat, Code, Limits, Refusal};
 use crate::text::is_blank;
 
 impl Chat {
@@ -39,8 +39,8 @@ impl Chat {
             return Err(Refusal::field(Code::TooLong, "text", "`text` is too long"));
         }
         let wanted = rooms.map(|rooms| self.open_rooms(rooms)).transpose()?;
-        let Self { people, voice, options, .. } = self;
-        let notice = voice.encode(&Broadcast { text, time: ctx.now().unix_ms });
+        let Self { people, responder, options, .. } = self;
+        let notice = responder.encode(&Broadcast { text, time: ctx.now().unix_ms });
         let mut told = 0;
         // Where a token is asked for, whoever has shown none is told nothing.
         let is_known = |session: &&Session| session.user.is_some() || options.guests;

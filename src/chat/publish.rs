@@ -1,16 +1,16 @@
 //! What has become history reaches those whom it concerns.
 
-use super::Chat;
-use super::keys::with_scope;
-use super::names;
-use super::notice::{ChangeNotice, Direct, Message};
-use super::room::Kind;
 use crate::app::{Context, Outgoing};
+use crate::chat::Chat;
+use crate::chat::pending::keys::with_scope;
+use crate::chat::people::names;
+use crate::chat::rooms::Kind;
+use crate::chat::wire::notices::{ChangeNotice, Direct, Message};
 use crate::history::{Action, Post};
 
 impl Chat {
     /// A change becomes part of a room's history, and everybody there is told.
-    pub(super) fn happened<C: Context>(&mut self, ctx: &mut C, room: u32, action: &Action) {
+    pub(in crate::chat) fn happened<C: Context>(&mut self, ctx: &mut C, room: u32, action: &Action) {
         let before = self.rooms[room].log.bytes();
         match action {
             Action::Post(post) => {
@@ -31,7 +31,7 @@ impl Chat {
                 state.log.change(action);
                 let notice = ChangeNotice { room: Some(&self.rooms[room].name), action, is_visible: true };
                 if let Some(topic) = self.rooms[room].topic {
-                    self.voice.publish(ctx, topic, &notice, None);
+                    self.responder.publish(ctx, topic, &notice, None);
                 }
             }
             Action::Read { .. } => {}
@@ -44,7 +44,7 @@ impl Chat {
     }
 
     fn tell_post<C: Context>(&mut self, ctx: &mut C, room: u32, post: &Post, prev: u64) {
-        let Self { rooms, voice, people, holders, .. } = self;
+        let Self { rooms, responder, people, holders, .. } = self;
         let state = &rooms[room];
         let (user, client, text) = (&*post.user, &*post.client, &*post.text);
         let (seq, time, verified) = (post.seq, post.time, post.is_verified);
@@ -52,7 +52,7 @@ impl Chat {
         if let Some(topic) = state.topic {
             let message =
                 Message { room: &state.name, seq, prev, user, verified, lookalike, client, text, time };
-            voice.publish(ctx, topic, &message, None);
+            responder.publish(ctx, topic, &message, None);
         }
         if let Kind::Pair(pair) = &state.kind {
             let from = names::fold(user);
@@ -61,7 +61,7 @@ impl Chat {
             let shown = shown.map_or(to, |user| &user.name);
             let direct =
                 Direct { from: user, to: shown, verified, lookalike, seq: Some(seq), client, text, time };
-            let direct = voice.encode(&direct);
+            let direct = responder.encode(&direct);
             let only_once = if pair[0] == pair[1] { &pair[..1] } else { &pair[..] };
             for conn in only_once.iter().flat_map(|person| people.hearers_of(people.find_verified(person))) {
                 // A connection that has ended has no use for it.
@@ -81,14 +81,14 @@ impl Chat {
     }
 
     /// Puts a room away that nobody is in.
-    pub(super) fn forget_room<C: Context>(&mut self, ctx: &mut C, room: u32) {
+    pub(in crate::chat) fn forget_room<C: Context>(&mut self, ctx: &mut C, room: u32) {
         if let Some(topic) = self.rooms.remove(room) {
             ctx.remove_topic(topic);
         }
     }
 
     /// A room may not be needed any more.
-    pub(super) fn rest_room<C: Context>(&mut self, ctx: &mut C, room: u32) {
+    pub(in crate::chat) fn rest_room<C: Context>(&mut self, ctx: &mut C, room: u32) {
         if self.rooms.get(room).is_some() && self.rooms.rest(room) {
             self.forget_room(ctx, room);
         }

@@ -2,14 +2,16 @@
 
 use serde::{Serialize, Serializer};
 
-use super::answers::Asker;
-use super::command::Command;
-use super::identity::Claims;
-use super::notice::json_len;
-use super::permission::{Right, permits};
-use super::session::User;
-use super::{Chat, Code, GENERAL, Refusal, json, names};
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
+use crate::chat::identity::Claims;
+use crate::chat::people::names;
+use crate::chat::people::permission::{Right, permits};
+use crate::chat::people::user::User;
+use crate::chat::wire::command::Command;
+use crate::chat::wire::json;
+use crate::chat::wire::notices::json_len;
+use crate::chat::wire::responder::ReplyTo;
+use crate::chat::{Chat, Code, GENERAL, Refusal};
 use crate::history::Record;
 
 /// Octets of a line besides its texts.
@@ -17,12 +19,12 @@ const LINE_OCTETS: usize = 64;
 
 /// Who sees the list.
 #[derive(Debug, Default)]
-pub(super) struct Tutorial {
+pub(in crate::chat) struct Tutorial {
     topic: Option<TopicId>,
     /// `general`.
-    pub(super) room: u32,
+    pub(in crate::chat) room: u32,
     /// The list is another one than the last that went out.
-    pub(super) is_dirty: bool,
+    pub(in crate::chat) is_dirty: bool,
 }
 
 /// `{"msg":[…]}`, newest first (S9, S13).
@@ -71,12 +73,12 @@ impl<'a> Listed<'a> {
 }
 
 impl Chat {
-    pub(super) fn open_tutorial<C: Context>(&mut self, ctx: &mut C) {
+    pub(in crate::chat) fn open_tutorial<C: Context>(&mut self, ctx: &mut C) {
         self.tutorial.topic = Some(ctx.create_topic(TopicOptions::default()));
     }
 
     /// Why somebody with these claims may not see the list.
-    pub(super) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
+    pub(in crate::chat) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
         match claims {
             None if !self.options.guests => Some(Refusal::no_token()),
             Some(claims) if self.ban_of_claims(claims, now).is_some() => {
@@ -90,7 +92,7 @@ impl Chat {
     }
 
     /// Somebody comes; they see the list as soon as there is one.
-    pub(super) fn tutorial_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+    pub(in crate::chat) fn tutorial_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(topic) = self.tutorial.topic else { return };
         let Some(session) = self.people.session(conn) else { return };
         let claims = session.claims.clone();
@@ -101,7 +103,7 @@ impl Chat {
             (None, None) => Ok(()),
         };
         if let Err(refusal) = spoken {
-            self.voice.refuse(ctx, &Asker::Tutorial(conn), &refusal);
+            self.responder.refuse(ctx, &ReplyTo::Tutorial(conn), &refusal);
             self.detach(ctx, conn);
             return ctx.close(conn, CloseCode::POLICY_VIOLATION, &refusal.message);
         }
@@ -118,14 +120,14 @@ impl Chat {
 
     fn listing(&mut self, now: Now) -> &str {
         let visible = self.visible_from(&self.rooms[self.tutorial.room], now.unix_ms);
-        let Self { rooms, voice, options, tutorial, .. } = self;
+        let Self { rooms, responder, options, tutorial, .. } = self;
         let newest = rooms[tutorial.room].log.between(visible.saturating_sub(1), u64::MAX);
         let (count, most) = (options.history, options.limits.max_answer);
-        voice.encode(&Listing { msg: Listed { newest, count, most } })
+        responder.encode(&Listing { msg: Listed { newest, count, most } })
     }
 
     /// Everybody gets the whole list.
-    pub(super) fn tell_tutorial<C: Context>(&mut self, ctx: &mut C) {
+    pub(in crate::chat) fn tell_tutorial<C: Context>(&mut self, ctx: &mut C) {
         let Some(topic) = self.tutorial.topic else { return };
         if self.rooms[self.tutorial.room].is_open() {
             let now = ctx.now();
@@ -136,8 +138,8 @@ impl Chat {
     }
 
     /// A text message on a connection of `json`.
-    pub(super) fn tutorial_said<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
-        let asker = Asker::Tutorial(conn);
+    pub(in crate::chat) fn tutorial_said<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
+        let reply_to = ReplyTo::Tutorial(conn);
         let said = json::parse_post(text).map_err(|error| Refusal::new(Code::BadJson, error));
         let said = said.and_then(|post| {
             self.speak_in_tutorial(ctx, conn, &post.user)?;
@@ -145,13 +147,13 @@ impl Chat {
         });
         if let Err(wait_ms) = self.take_token(ctx, conn, said.is_ok()) {
             let refusal = Refusal::later(Code::RateLimited, wait_ms, "too fast; wait a moment");
-            return self.refuse_fast(ctx, &asker, &refusal);
+            return self.refuse_fast(ctx, &reply_to, &refusal);
         }
         match (said, self.people.actor(conn.index)) {
-            (Err(refusal), _) => self.voice.refuse(ctx, &asker, &refusal),
+            (Err(refusal), _) => self.responder.refuse(ctx, &reply_to, &refusal),
             (Ok(post), Some(actor)) => {
                 let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
-                self.execute(ctx, &asker, &actor, command);
+                self.execute(ctx, &reply_to, &actor, command);
             }
             (Ok(_), None) => {}
         }
