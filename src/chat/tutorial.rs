@@ -3,10 +3,13 @@
 use serde::{Serialize, Serializer};
 
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
+use crate::chat::commands::call::Call;
 use crate::chat::identity::Claims;
 use crate::chat::people::names;
 use crate::chat::people::permission::{Right, permits};
+use crate::chat::people::session::SessionId;
 use crate::chat::people::user::User;
+use crate::chat::rooms::RoomId;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::json;
 use crate::chat::wire::notices::json_len;
@@ -21,10 +24,27 @@ const LINE_OCTETS: usize = 64;
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Tutorial {
     topic: Option<TopicId>,
-    /// `general`.
-    pub(in crate::chat) room: u32,
+    /// `general`, once it is there.
+    room: Option<RoomId>,
     /// The list is another one than the last that went out.
-    pub(in crate::chat) is_dirty: bool,
+    is_dirty: bool,
+}
+
+impl Tutorial {
+    /// This is `general`.
+    pub(in crate::chat) fn set_room(&mut self, room: RoomId) {
+        self.room = Some(room);
+    }
+
+    /// Something has happened in a room.
+    pub(in crate::chat) fn note_change(&mut self, room: RoomId) {
+        self.is_dirty |= self.room == Some(room);
+    }
+
+    /// The list is another one than the last that went out.
+    pub(in crate::chat) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
 }
 
 /// `{"msg":[…]}`, newest first (S9, S13).
@@ -81,7 +101,7 @@ impl Chat {
     pub(in crate::chat) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
         match claims {
             None if !self.options.guests => Some(Refusal::no_token()),
-            Some(claims) if self.ban_of_claims(claims, now).is_some() => {
+            Some(claims) if self.people.ban_of_claims(claims, now).is_some() => {
                 Some(Refusal::field(Code::Forbidden, "user", "banned"))
             }
             claims if !permits(claims, Right::Join, GENERAL) => {
@@ -95,11 +115,11 @@ impl Chat {
     pub(in crate::chat) fn tutorial_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(topic) = self.tutorial.topic else { return };
         let Some(session) = self.people.session(conn) else { return };
-        let claims = session.claims.clone();
-        let refused = self.refuse_tutorial(claims.as_deref(), ctx.now());
+        let claims = session.claims().cloned();
+        let refused = self.refuse_tutorial(claims.as_ref(), ctx.now());
         let spoken = match (refused, claims) {
             (Some(refusal), _) => Err(refusal),
-            (None, Some(claims)) => self.speak_verified(ctx, conn, claims),
+            (None, Some(claims)) => self.speak_verified(ctx, conn, Box::new(claims)),
             (None, None) => Ok(()),
         };
         if let Err(refusal) = spoken {
@@ -107,31 +127,32 @@ impl Chat {
             self.detach(ctx, conn);
             return ctx.close(conn, CloseCode::POLICY_VIOLATION, &refusal.message);
         }
-        let is_open = self.rooms[self.tutorial.room].is_open();
         // A list that has changed goes to all of them when the tick ends.
-        if is_open && !self.tutorial.is_dirty {
-            let now = ctx.now();
-            let list = self.listing(now);
+        if !self.tutorial.is_dirty
+            && let Some(list) = self.listing(ctx.now())
+        {
             let _ = ctx.send(conn, Outgoing::text(list));
         }
         // Neither can fail: the connection has just been opened.
         let _ = ctx.subscribe(conn, topic);
     }
 
-    fn listing(&mut self, now: Now) -> &str {
-        let visible = self.visible_from(&self.rooms[self.tutorial.room], now.unix_ms);
-        let Self { rooms, responder, options, tutorial, .. } = self;
-        let newest = rooms[tutorial.room].log.between(visible.saturating_sub(1), u64::MAX);
-        let (count, most) = (options.history, options.limits.max_answer);
-        responder.encode(&Listing { msg: Listed { newest, count, most } })
+    /// The list, as soon as there is one.
+    fn listing(&mut self, now: Now) -> Option<&str> {
+        let room = &self.rooms[self.tutorial.room?];
+        if !room.is_open() {
+            return None;
+        }
+        let visible = self.visible_from(room, now.unix_ms);
+        let newest = room.order.log().between(visible.saturating_sub(1), u64::MAX);
+        let (count, most) = (self.options.history, self.options.limits.max_answer);
+        Some(self.responder.encode(&Listing { msg: Listed { newest, count, most } }))
     }
 
     /// Everybody gets the whole list.
     pub(in crate::chat) fn tell_tutorial<C: Context>(&mut self, ctx: &mut C) {
         let Some(topic) = self.tutorial.topic else { return };
-        if self.rooms[self.tutorial.room].is_open() {
-            let now = ctx.now();
-            let list = self.listing(now);
+        if let Some(list) = self.listing(ctx.now()) {
             ctx.publish(topic, Outgoing::text(list), None);
             self.tutorial.is_dirty = false;
         }
@@ -149,11 +170,11 @@ impl Chat {
             let refusal = Refusal::later(Code::RateLimited, wait_ms, "too fast; wait a moment");
             return self.refuse_fast(ctx, &reply_to, &refusal);
         }
-        match (said, self.people.actor(conn.index)) {
+        match (said, self.people.actor(SessionId::of(conn))) {
             (Err(refusal), _) => self.responder.refuse(ctx, &reply_to, &refusal),
             (Ok(post), Some(actor)) => {
                 let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
-                self.execute(ctx, &reply_to, &actor, command);
+                self.execute(&mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
             }
             (Ok(_), None) => {}
         }
@@ -164,9 +185,10 @@ impl Chat {
         let name = names::user(user, "user")?;
         let folded = names::fold(&name);
         let Some(session) = self.people.session(conn) else { return Ok(()) };
-        let (spoken, is_verified) = (session.user, session.claims.is_some());
+        let (spoken, is_verified) = (session.user(), session.claims().is_some());
         let spoken = spoken.and_then(|user| self.people.user(user));
-        let is_spoken = |user: &User| *user.person == *self.holders.owner(&folded, user.is_verified);
+        let is_spoken =
+            |user: &User| **user.person() == *self.people.holders().owner(&folded, user.is_verified());
         if spoken.is_some_and(is_spoken) {
             return Ok(());
         }
@@ -177,8 +199,8 @@ impl Chat {
             return Err(Refusal::no_token());
         }
         self.check_name(&folded, ctx.now())?;
-        self.people.speak_for_nobody(conn.index, ctx.now().monotonic_ms);
-        self.people.speak_as(conn.index, &name, &folded, None);
+        self.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
+        self.people.speak_as(SessionId::of(conn), &name, &folded, None);
         Ok(())
     }
 }

@@ -1,82 +1,80 @@
 //! Messages from one user to another.
 
 use crate::app::{Context, Outgoing};
+use crate::chat::commands::call::Call;
 use crate::chat::pending::keys::Known;
-use crate::chat::people::actor::Actor;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
 use crate::chat::people::session::Waiting;
+use crate::chat::people::user::{User, UserId};
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::{Ack, Direct};
-use crate::chat::wire::responder::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 
 impl Chat {
     pub(in crate::chat) fn direct<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
+        call: &mut Call<'_, C>,
         to: &str,
         text: &str,
         key: Option<&str>,
     ) -> Result<(), Refusal> {
         let to = names::user(to.strip_prefix('@').unwrap_or(to), "to")?;
         let folded = names::fold(&to);
-        let here = self.people.find_named(&folded, &self.holders);
-        let is_guest = here.and_then(|user| self.people.user(user)).is_some_and(|user| !user.is_verified);
-        let person = self.holders.owner(&folded, !is_guest).to_owned();
-        self.require_pair(actor, Right::Post, &person, "to")?;
-        let name = pair_room([&actor.person, &person]);
+        let here = self.people.find_named(&folded);
+        let is_guest = here.and_then(|user| self.people.user(user)).is_some_and(|user| !user.is_verified());
+        let person = self.people.holders().owner(&folded, !is_guest).to_owned();
+        self.people.require_pair(call.actor, Right::Post, &person, "to")?;
+        let name = pair_room([&call.actor.person, &person]);
         if let Some(key) = key
-            && self.is_repeated(ctx, reply_to, actor, &name, key)
+            && self.is_repeated(call, &name, key)
         {
             return Ok(());
         }
         self.check_writable()?;
         let other = self.people.hearing(here);
-        let is_kept = actor.is_verified && other.is_none_or(|user| user.is_verified);
+        let is_kept = call.actor.is_verified && other.is_none_or(User::is_verified);
         if !is_kept {
-            return self.direct_unkept(ctx, reply_to, actor, here, text, key);
+            return self.direct_unkept(call, here, text, key);
         }
         let is_here = other.is_some();
-        let room = self.open_pair(ctx, [&actor.person, &person])?;
+        let room = self.open_pair(call.ctx, [&call.actor.person, &person])?;
         if !self.rooms[room].is_open() {
             let (to, text) = (to.into_owned().into(), text.to_owned().into());
             let command = Command::Direct { to, text, key: key.map(|key| key.to_owned().into()) };
-            return self.wait(room, Waiting { reply_to: reply_to.clone(), actor: actor.clone(), command });
+            let (reply_to, actor) = (call.reply_to.clone(), call.actor.clone());
+            return self.wait(room, Waiting { reply_to, actor, command });
         }
-        if !is_here && self.rooms[room].is_blank() {
+        if !is_here && self.rooms[room].order.is_blank() {
             // Nobody has ever heard of them.
-            self.rest_room(ctx, room);
+            self.rest_room(call.ctx, room);
             return Err(Refusal::field(Code::NotFound, "to", "there is no such user here"));
         }
-        self.say(ctx, reply_to, actor, room, text, key);
+        self.say(call, room, text, key);
         Ok(())
     }
 
     /// With a guest at either end nothing is kept.
     fn direct_unkept<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
-        to: Option<u32>,
+        call: &mut Call<'_, C>,
+        to: Option<UserId>,
         text: &str,
         key: Option<&str>,
     ) -> Result<(), Refusal> {
+        let Call { ctx, reply_to, actor } = call;
         let (now, time) = (ctx.now().monotonic_ms, ctx.now().unix_ms);
         let other = self.people.hearing(to);
         let other =
             other.ok_or_else(|| Refusal::field(Code::NotFound, "to", "there is no such user here"))?;
-        let room = format!("@{}", other.name);
+        let room = format!("@{}", other.name());
         if let Some(key) = key {
-            let name = pair_room([&actor.person, &other.person]);
+            let name = pair_room([&actor.person, other.person()]);
             self.keys.insert(&actor.scope(&name, key), Known { seq: 0, time, is_pending: false }, now);
         }
         let direct = Direct {
             from: &actor.name,
-            to: &other.name,
+            to: other.name(),
             verified: actor.is_verified,
             lookalike: self.people.shown(&actor.name, actor.is_verified).lookalike,
             seq: None,
@@ -84,19 +82,11 @@ impl Chat {
             text,
             time,
         };
-        let own =
-            actor.session.and_then(|index| self.people.look(index)?.user).filter(|own| Some(*own) != to);
+        let own = actor.session.and_then(|session| self.people.look(session)?.user());
+        let own = own.filter(|own| Some(*own) != to);
         let conns: Vec<_> = self.people.hearers_of(to).chain(self.people.hearers_of(own)).collect();
-        let ack = Ack {
-            id: reply_to.id(),
-            room: Some(&room),
-            seq: None,
-            rev: None,
-            time: Some(time),
-            durable: Some("memory"),
-            duplicate: false,
-        };
-        self.responder.acknowledge(ctx, reply_to, &ack);
+        let ack = Ack { time: Some(time), durable: Some("memory"), ..Ack::new(reply_to.id(), Some(&room)) };
+        self.responder.acknowledge(*ctx, reply_to, &ack);
         let direct = self.responder.encode(&direct);
         for conn in conns {
             // A connection that has ended has no use for it.

@@ -2,34 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::app::{CloseCode, ConnId, Context, Now};
-use crate::chat::identity::Claims;
-use crate::chat::people::actor::Actor;
+use crate::app::{ConnId, Context};
+use crate::chat::commands::call::Call;
 use crate::chat::people::names;
+use crate::chat::people::session::SessionId;
+use crate::chat::rooms::RoomId;
 use crate::chat::wire::command::NUMBER_END;
-use crate::chat::wire::notices::{Ack, Farewell, Kicked};
+use crate::chat::wire::notices::{Ack, Ending, Farewell, Kicked};
 use crate::chat::wire::responder::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::{Ban, BanChange};
 
-/// What somebody who is banned is closed with.
-const BANNED: CloseCode = CloseCode(4002);
-/// What somebody whom an operator disconnects is closed with.
-pub(in crate::chat) const DISCONNECTED: CloseCode = CloseCode(4004);
-
 impl Chat {
-    /// The ban that is in force against a name. A ban is the person's: it holds under every name of theirs.
-    pub(in crate::chat) fn ban_of(&self, folded: &str, now: Now) -> Option<&Ban> {
-        self.holders.names_of(folded).find_map(|name| self.bans.find(name, now.unix_ms))
-    }
-
-    /// The ban that is in force against whoever has a token.
-    pub(in crate::chat) fn ban_of_claims(&self, claims: &Claims, now: Now) -> Option<&Ban> {
-        let name = names::fold(&claims.user);
-        let person = self.holders.person_with(&claims.subject, &name).map_or(&*name, |person| person);
-        self.ban_of(person, now).or_else(|| self.ban_of(&name, now))
-    }
-
     /// Ends a banned session, and tells it when the ban ends, if it does.
     pub(in crate::chat) fn dismiss_banned<C: Context>(
         &mut self,
@@ -37,99 +21,87 @@ impl Chat {
         conn: ConnId,
         until: Option<u64>,
     ) {
-        let wait = until.map(|until| until.saturating_sub(ctx.now().unix_ms));
-        self.dismiss_until(ctx, conn, (Farewell::Banned, "banned", BANNED), wait);
+        let reason = Farewell::Banned;
+        let retry_after_ms = until.map(|until| until.saturating_sub(ctx.now().unix_ms));
+        self.dismiss_with(ctx, conn, Ending { reason, message: reason.message(), retry_after_ms });
     }
 
     pub(in crate::chat) fn kick<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         user: &str,
         reason: Option<&str>,
     ) -> Result<(), Refusal> {
-        let name = Arc::clone(&self.rooms[room].name);
+        let Call { ctx, reply_to, .. } = call;
+        let name = Arc::clone(self.rooms[room].name());
         let user = names::user(user, "user")?;
-        let conns = self.people.conns_of(self.people.find_named(&names::fold(&user), &self.holders));
-        let there = |people: &crate::chat::people::People, conn: &ConnId| {
-            people.look(conn.index).is_some_and(|session| session.is_in(room))
-        };
-        let conns: Vec<ConnId> = conns.into_iter().filter(|conn| there(&self.people, conn)).collect();
+        let mut conns = self.people.conns_of(self.people.find_named(&names::fold(&user)));
+        let is_in =
+            |conn: &ConnId| self.people.look(SessionId::of(*conn)).is_some_and(|session| session.is_in(room));
+        conns.retain(is_in);
         if conns.is_empty() {
             return Err(Refusal::field(Code::NotFound, "user", "there is no such user in the room"));
         }
         // The room lives until the answer is written.
-        self.rooms[room].asks += 1;
+        let hold = self.rooms.hold(room);
         for conn in conns {
-            self.expel(ctx, conn, conn.index, room);
-            self.responder.send(ctx, conn, &Kicked { room: &name, reason: reason.unwrap_or_default() });
+            self.expel(*ctx, conn, room);
+            self.responder.send(*ctx, conn, &Kicked { room: &name, reason: reason.unwrap_or_default() });
         }
-        self.rooms[room].asks -= 1;
-        let ack = Ack {
-            id: reply_to.id(),
-            room: Some(&name),
-            seq: None,
-            rev: None,
-            time: None,
-            durable: None,
-            duplicate: false,
-        };
-        self.responder.acknowledge(ctx, reply_to, &ack);
+        self.responder.acknowledge(*ctx, reply_to, &Ack::new(reply_to.id(), Some(&name)));
+        self.rooms.release(hold);
         Ok(())
     }
 
     pub(in crate::chat) fn ban<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
+        call: &mut Call<'_, C>,
         user: &str,
         seconds: Option<u64>,
         reason: Option<&str>,
     ) -> Result<(), Refusal> {
-        self.require_everywhere(actor)?;
+        self.require_everywhere(call)?;
         self.check_writable()?;
-        let now = ctx.now().unix_ms;
+        let now = call.ctx.now();
         let user: Arc<str> = names::fold(&names::user(user, "user")?).as_ref().into();
-        if !self.bans.has_place(self.options.limits.max_bans, now) {
+        if !self.people.bans_mut().has_place(self.options.limits.max_bans, now.unix_ms) {
             return Err(Refusal::new(Code::Unavailable, "as many users as may be are banned already"));
         }
-        let until = seconds.map(|seconds| until(now, seconds)).transpose()?;
+        let until = seconds.map(|seconds| until(now.unix_ms, seconds)).transpose()?;
         // A person has one ban, whatever they were called when it began.
-        let user = self.ban_of(&user, ctx.now()).map_or(user, |ban| Arc::clone(&ban.user));
+        let user = self.people.ban_of(&user, now).map_or(user, |ban| Arc::clone(&ban.user));
         let ban = Ban { user, until, reason: reason.unwrap_or_default().into() };
-        self.submit_ban(ctx, BanChange::Set(ban), reply_to);
+        self.submit_ban(call.ctx, BanChange::Set(ban), call.reply_to);
         Ok(())
     }
 
     pub(in crate::chat) fn unban<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
+        call: &mut Call<'_, C>,
         user: &str,
     ) -> Result<(), Refusal> {
-        self.require_everywhere(actor)?;
+        self.require_everywhere(call)?;
         self.check_writable()?;
         let user = names::user(user, "user")?;
         let folded = names::fold(&user);
-        let banned = |name: &&str| self.bans.find(name, ctx.now().unix_ms).is_some();
-        let mut banned: Vec<Arc<str>> =
-            self.holders.names_of(&folded).filter(banned).map(Into::into).collect();
+        let (people, now) = (&self.people, call.ctx.now().unix_ms);
+        let banned =
+            people.holders().names_of(&folded).filter(|name| people.bans().find(name, now).is_some());
+        let mut banned: Vec<Arc<str>> = banned.map(Into::into).collect();
         let Some(last) = banned.pop() else {
             return Err(Refusal::field(Code::NotFound, "user", "this user is not banned"));
         };
         // Several names may have been banned before they were one person's.
         for name in banned {
-            self.submit_ban(ctx, BanChange::Lift(name), &ReplyTo::Nobody);
+            self.submit_ban(call.ctx, BanChange::Lift(name), &ReplyTo::Nobody);
         }
-        self.submit_ban(ctx, BanChange::Lift(last), reply_to);
+        self.submit_ban(call.ctx, BanChange::Lift(last), call.reply_to);
         Ok(())
     }
 
-    fn require_everywhere(&self, actor: &Actor) -> Result<(), Refusal> {
-        if self.moderates_all(actor) {
+    fn require_everywhere<C>(&self, call: &Call<'_, C>) -> Result<(), Refusal> {
+        if self.people.moderates_all(call.actor) {
             return Ok(());
         }
         Err(Refusal::new(Code::Forbidden, "this takes a moderator of every room"))
@@ -139,42 +111,28 @@ impl Chat {
         if self.pending.is_on_disk() {
             self.pending.add_ban(change, reply_to.clone());
         } else {
-            self.ban_settled(ctx, change, reply_to);
+            self.ban_committed(ctx, change, reply_to);
         }
     }
 
     /// A change of the bans is as durable as promised.
-    pub(in crate::chat) fn ban_settled<C: Context>(
+    pub(in crate::chat) fn ban_committed<C: Context>(
         &mut self,
         ctx: &mut C,
         change: BanChange,
         reply_to: &ReplyTo,
     ) {
-        let ack = Ack {
-            id: reply_to.id(),
-            room: None,
-            seq: None,
-            rev: None,
-            time: None,
-            durable: Some(self.pending.level()),
-            duplicate: false,
-        };
+        let ack = Ack { durable: Some(self.pending.level()), ..Ack::new(reply_to.id(), None) };
         self.responder.acknowledge(ctx, reply_to, &ack);
         match change {
             BanChange::Set(ban) => {
                 let (user, until) = (Arc::clone(&ban.user), ban.until);
-                self.bans.set(ban);
-                let people = &self.people;
-                let users = self.holders.names_of(&user).map(|name| people.find_named(name, &self.holders));
-                let guests = self.holders.names_of(&user).map(|name| people.find(name));
-                let conns: Vec<ConnId> = users.chain(guests).flat_map(|user| people.conns_of(user)).collect();
-                for conn in conns {
+                self.people.bans_mut().set(ban);
+                for conn in self.people.conns_named(&user) {
                     self.dismiss_banned(ctx, conn, until);
                 }
             }
-            BanChange::Lift(user) => {
-                self.bans.lift(&user);
-            }
+            BanChange::Lift(user) => self.people.bans_mut().lift(&user),
         }
     }
 }

@@ -10,13 +10,13 @@
 use std::collections::VecDeque;
 
 use crate::app::{ConnId, Context, Millis};
+use crate::chat::commands::call::Call;
 use crate::chat::commands::read_back::{Scan, octets_of};
 use crate::chat::pending::queries::PendingQuery;
-use crate::chat::people::actor::Actor;
-use crate::chat::people::session::Waiting;
+use crate::chat::people::session::{Session, SessionId, Waiting};
 use crate::chat::wire::command::Command;
 use crate::chat::wire::responder::ReplyTo;
-use crate::chat::{Chat, Code, Refusal, timer};
+use crate::chat::{Chat, Refusal, timer};
 use crate::history::Record;
 
 /// Milliseconds until what waits is looked at again: where the turn was too short, and where readers are slow.
@@ -52,6 +52,14 @@ pub(in crate::chat) struct Turn {
     pub(in crate::chat) is_timed: bool,
 }
 
+impl Turn {
+    /// Whether the counters of a large chat are checked in this turn.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn is_checked(&self) -> bool {
+        self.number.is_multiple_of(64)
+    }
+}
+
 impl Command<'_> {
     /// Whether its answer may be long.
     fn reads(&self) -> bool {
@@ -68,79 +76,52 @@ impl Chat {
 
     /// Whether so much waits for a connection that it is given no further answer.
     fn is_full<C: Context>(&self, ctx: &C, conn: ConnId) -> bool {
-        let Some(session) = self.people.look(conn.index) else { return false };
-        let (turn, octets) = session.answered;
-        let given = if turn == self.turn.number { octets as usize } else { 0 };
-        ctx.backlog(conn) + given > self.options.limits.answer_queue
+        let Some(session) = self.people.look(SessionId::of(conn)) else { return false };
+        ctx.backlog(conn) + session.answered_in(self.turn.number) > self.options.limits.answer_queue
+    }
+
+    /// Whether something of a connection waits for its turn.
+    fn is_behind(&self, conn: ConnId) -> bool {
+        self.people.look(SessionId::of(conn)).is_some_and(Session::is_paced)
     }
 
     /// Whether a command has to wait for its turn.
-    pub(in crate::chat) fn must_pace<C: Context>(
-        &self,
-        ctx: &C,
-        reply_to: &ReplyTo,
-        command: &Command<'_>,
-    ) -> bool {
-        let ReplyTo::Connection(conn, _) = reply_to else { return false };
-        let is_behind = self.people.look(conn.index).is_some_and(|session| session.paced.is_some());
-        is_behind && command.room().is_some()
-            || command.reads() && (self.is_spent(1) || self.is_full(ctx, *conn))
+    pub(in crate::chat) fn must_pace<C: Context>(&self, call: &Call<'_, C>, command: &Command<'_>) -> bool {
+        let ReplyTo::Connection(conn, _) = call.reply_to else { return false };
+        self.is_behind(*conn) && command.room().is_some()
+            || command.reads() && (self.is_spent(1) || self.is_full(call.ctx, *conn))
     }
 
     /// Whether a long answer to somebody has to wait.
     pub(in crate::chat) fn must_hold<C: Context>(&self, ctx: &C, reply_to: &ReplyTo) -> bool {
         let ReplyTo::Connection(conn, _) = reply_to else { return false };
-        let is_behind = self.people.look(conn.index).is_some_and(|session| session.paced.is_some());
-        is_behind || self.is_spent(1) || self.is_full(ctx, *conn)
+        self.is_behind(*conn) || self.is_spent(1) || self.is_full(ctx, *conn)
     }
 
     /// Lets something wait.
     pub(in crate::chat) fn pace(&mut self, conn: ConnId, paced: Paced) {
-        let Some(session) = self.people.session(conn) else { return };
-        let is_first = session.paced.is_none();
-        session.paced.get_or_insert_default().push_back(paced);
-        if is_first {
+        if self.people.session(conn).is_some_and(|session| session.pace(paced)) {
             self.turn.queue.push_back(conn);
         }
     }
 
     /// Lets something that has begun wait, before all that came later.
     pub(in crate::chat) fn pace_first(&mut self, conn: ConnId, paced: Paced) {
-        self.pace(conn, paced);
-        if let Some(queue) = self.people.session(conn).and_then(|session| session.paced.as_mut()) {
-            queue.rotate_right(1);
+        if self.people.session(conn).is_some_and(|session| session.pace_first(paced)) {
+            self.turn.queue.push_back(conn);
         }
     }
 
     /// Lets a command wait for its turn.
-    pub(in crate::chat) fn pace_command(
+    pub(in crate::chat) fn pace_command<C>(
         &mut self,
-        reply_to: &ReplyTo,
-        actor: &Actor,
+        call: &Call<'_, C>,
         command: Command<'_>,
     ) -> Result<(), Refusal> {
-        let Some(conn) = reply_to.conn() else { return Ok(()) };
-        self.count_waiting(actor)?;
-        let waiting =
-            Waiting { reply_to: reply_to.clone(), actor: actor.clone(), command: command.into_owned() };
-        self.pace(conn, Paced::Command(waiting));
-        Ok(())
-    }
-
-    /// One more command waits.
-    pub(in crate::chat) fn count_waiting(&mut self, actor: &Actor) -> Result<(), Refusal> {
-        let limits = &self.options.limits;
-        if self.waiting >= limits.max_pending {
-            return Err(Refusal::unavailable());
-        }
-        if let Some(session) = actor.session.and_then(|index| self.people.at(index)) {
-            if usize::from(session.waiting) >= limits.max_waiting {
-                let message = "too many commands wait for their answers";
-                return Err(Refusal::later(Code::RateLimited, 100, message));
-            }
-            session.waiting += 1;
-        }
-        self.waiting += 1;
+        let Some(conn) = call.reply_to.conn() else { return Ok(()) };
+        self.people.begin_waiting(call.actor.session, &self.options.limits)?;
+        let (reply_to, actor) = (call.reply_to.clone(), call.actor.clone());
+        self.pace(conn, Paced::Command(Waiting { reply_to, actor, command: command.into_owned() }));
         Ok(())
     }
 
@@ -150,11 +131,8 @@ impl Chat {
         if octets > SHORT {
             self.turn.answered += octets;
         }
-        let number = self.turn.number;
         if let Some(session) = reply_to.conn().and_then(|conn| self.people.session(conn)) {
-            let (turn, given) = &mut session.answered;
-            *given = if *turn == number { *given } else { 0 }.saturating_add(octets as u32);
-            *turn = number;
+            session.note_answer(self.turn.number, octets);
         }
     }
 
@@ -183,18 +161,16 @@ impl Chat {
         loop {
             let is_over = self.is_spent(2) || self.is_full(ctx, conn);
             let Some(session) = self.people.session(conn) else { return false };
-            let Some(queue) = &mut session.paced else { return false };
-            if queue.is_empty() {
-                session.paced = None;
+            if !session.has_paced() {
                 return false;
             }
             if is_over {
                 return true;
             }
-            match queue.pop_front() {
+            match session.next_paced() {
                 Some(Paced::Command(Waiting { reply_to, actor, command })) => {
-                    self.no_longer_waits(&reply_to);
-                    self.execute_now(ctx, &reply_to, &actor, command);
+                    self.people.end_waiting(reply_to.conn());
+                    self.execute_now(&mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
                 }
                 Some(paced @ (Paced::Answer(..) | Paced::Join(_))) => self.tell_held(ctx, paced),
                 Some(Paced::Scan(scan)) => {
@@ -215,8 +191,7 @@ impl Chat {
                 self.tell_answer(ctx, ask, records);
             }
             Paced::Join(join) => {
-                self.turn.held -=
-                    self.pending.joins.get(&join).map_or(0, |pending| octets_of(&pending.older));
+                self.turn.held -= self.pending.join(join).map_or(0, |pending| pending.octets());
                 self.end_join(ctx, join, Ok(()));
             }
             Paced::Command(_) | Paced::Scan(_) => {}
@@ -227,10 +202,36 @@ impl Chat {
     pub(in crate::chat) fn drop_paced<C: Context>(&mut self, ctx: &mut C, paced: VecDeque<Paced>) {
         for paced in paced {
             match paced {
-                Paced::Command(_) => self.waiting -= 1,
+                Paced::Command(_) => self.people.end_waiting(None),
                 paced @ (Paced::Answer(..) | Paced::Join(_)) => self.tell_held(ctx, paced),
-                Paced::Scan(scan) => self.end_scan(ctx, scan.room),
+                Paced::Scan(scan) => self.release(ctx, scan.hold),
             }
         }
+    }
+
+    /// How many rooms are held by what waits for its turn, and whether what it counts is right.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn check_paced(&mut self) -> usize {
+        let (mut held, mut holds) = (0, 0);
+        let sessions: Vec<ConnId> = self.people.iter().map(Session::conn).collect();
+        for conn in sessions {
+            let Some(session) = self.people.look(SessionId::of(conn)) else { continue };
+            assert!(!session.is_paced() || self.turn.queue.contains(&conn), "whoever waits has a turn");
+            for paced in session.paced() {
+                match paced {
+                    Paced::Command(_) => {}
+                    Paced::Answer(query, records) => {
+                        held += records.as_deref().map_or(0, octets_of);
+                        holds += usize::from(query.hold.is_some());
+                    }
+                    Paced::Join(join) => {
+                        held += self.pending.join(*join).map_or(0, |pending| pending.octets())
+                    }
+                    Paced::Scan(_) => holds += 1,
+                }
+            }
+        }
+        assert_eq!(self.turn.held, held, "octets of answers that wait");
+        holds
     }
 }

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::app::Context;
-use crate::chat::pending::PendingChange;
+use crate::chat::commands::call::Call;
 use crate::chat::pending::keys::{Known, with_scope};
-use crate::chat::pending::queries::PendingQuery;
+use crate::chat::pending::queries::Purpose;
+use crate::chat::pending::{PendingChange, PendingItem};
 use crate::chat::people::actor::Actor;
 use crate::chat::people::holders::Holders;
 use crate::chat::people::names;
-use crate::chat::rooms::stamp::stamp;
+use crate::chat::people::permission::Right;
+use crate::chat::rooms::{Hold, RoomId};
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::Ack;
 use crate::chat::wire::responder::ReplyTo;
@@ -22,48 +24,43 @@ struct Facts {
     is_own: bool,
     /// Reactions of everybody.
     reactions: usize,
-    /// The reply_to has reacted in this way, under this name.
+    /// Whoever asks has reacted in this way, under this name.
     reacted_as: Option<Who>,
 }
 
 impl Chat {
     pub(in crate::chat) fn post<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         text: &str,
         key: Option<&str>,
     ) -> Result<(), Refusal> {
-        let name = Arc::clone(&self.rooms[room].name);
+        let name = Arc::clone(self.rooms[room].name());
         if let Some(key) = key
-            && self.is_repeated(ctx, reply_to, actor, &name, key)
+            && self.is_repeated(call, &name, key)
         {
             return Ok(());
         }
         self.check_writable()?;
-        self.say(ctx, reply_to, actor, room, text, key);
+        self.say(call, room, text, key);
         Ok(())
     }
 
     /// Gives a post its place in the order of a room.
     pub(in crate::chat) fn say<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         text: &str,
         key: Option<&str>,
     ) {
-        let state = &mut self.rooms[room];
-        state.given_seq += 1;
-        // Never falling within a room.
-        state.time = stamp(state.time, ctx.now().unix_ms);
+        let Call { ctx, reply_to, actor } = call;
+        let now = ctx.now();
+        let (seq, time) = self.rooms[room].order.give_seq(now.unix_ms);
         let post = Post {
-            seq: state.given_seq,
-            time: state.time,
+            seq,
+            time,
             user: Arc::clone(&actor.name),
             is_verified: actor.is_verified,
             client: Arc::clone(&actor.client),
@@ -71,31 +68,29 @@ impl Chat {
             key: key.map(Into::into),
         };
         if let Some(key) = key {
-            let scope = actor.scope(&self.rooms[room].name, key);
-            let known = Known { seq: post.seq, time: post.time, is_pending: self.pending.is_on_disk() };
-            self.keys.insert(&scope, known, ctx.now().monotonic_ms);
+            let known = Known { seq, time, is_pending: self.pending.is_on_disk() };
+            self.keys.insert(&actor.scope(self.rooms[room].name(), key), known, now.monotonic_ms);
         }
-        self.submit(ctx, room, Action::Post(post), reply_to.clone());
+        self.submit(*ctx, room, Action::Post(post), (*reply_to).clone());
     }
 
     /// Whether this was posted before; then the answer is that of the first time.
     pub(in crate::chat) fn is_repeated<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
+        call: &mut Call<'_, C>,
         room: &str,
         key: &str,
     ) -> bool {
+        let Call { ctx, reply_to, actor } = call;
         let Some(known) = self.keys.find(&actor.scope(room, key), ctx.now().monotonic_ms) else {
             return false;
         };
         let Known { seq, time, is_pending } = known;
         let room = self.told_name(&actor.person, room);
         if is_pending {
-            self.pending.add_echo(room, seq, time, reply_to.clone());
+            self.pending.add_echo(room, seq, time, (*reply_to).clone());
         } else {
-            self.acknowledge_again(ctx, reply_to, &room, seq, time);
+            self.acknowledge_again(*ctx, reply_to, &room, (seq, time));
         }
         true
     }
@@ -113,126 +108,98 @@ impl Chat {
         ctx: &mut C,
         reply_to: &ReplyTo,
         room: &str,
-        seq: u64,
-        time: u64,
+        (seq, time): (u64, u64),
     ) {
         self.duplicates += 1;
         let is_kept = seq > 0;
         let ack = Ack {
-            id: reply_to.id(),
-            room: Some(room),
             seq: is_kept.then_some(seq),
-            rev: None,
             time: Some(time),
             durable: Some(if is_kept { self.pending.level() } else { "memory" }),
             duplicate: true,
+            ..Ack::new(reply_to.id(), Some(room))
         };
         self.responder.acknowledge(ctx, reply_to, &ack);
-    }
-
-    /// Whether anything can be added to any history now.
-    pub(in crate::chat) fn check_writable(&self) -> Result<(), Refusal> {
-        if self.is_draining {
-            return Err(Refusal::new(Code::ShuttingDown, "the server stops; send it to the next one"));
-        }
-        if self.pending.is_failed || self.pending.pending >= self.options.limits.max_pending {
-            return Err(Refusal::unavailable());
-        }
-        Ok(())
     }
 
     /// `edit`, `delete` and `react`.
     pub(in crate::chat) fn change<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         command: Command<'_>,
     ) -> Result<(), Refusal> {
         let seq = seq_of(&command);
         let state = &self.rooms[room];
         self.check_writable()?;
-        let oldest = self.visible_from(state, ctx.now().unix_ms);
-        if seq == 0 || seq > state.seq || seq < oldest || state.deleting.contains(&seq) {
+        let oldest = self.visible_from(state, call.ctx.now().unix_ms);
+        if seq == 0 || seq > state.order.seq() || seq < oldest || state.order.is_deleting(seq) {
             return Err(Refusal::no_message());
         }
-        if let Some(record) = state.log.find(seq) {
-            let facts = facts(record, actor, &command, &self.holders)?;
-            return self.change_message(ctx, reply_to, actor, room, command, facts);
+        if let Some(record) = state.order.log().find(seq) {
+            let facts = facts(record, call.actor, &command, self.people.holders())?;
+            return self.change_message(call, room, command, facts);
         }
         if !self.pending.is_on_disk() {
             return Err(Refusal::no_message());
         }
-        let name = Arc::clone(&state.name);
-        let ask = PendingQuery::Change {
-            reply_to: reply_to.clone(),
-            actor: actor.clone(),
-            room,
-            command: command.into_owned(),
-        };
+        let name = Arc::clone(state.name());
+        let purpose = Purpose::Change { actor: call.actor.clone(), command: command.into_owned() };
         let request = |ask| Query::Page { ask, room: name, before: seq + 1, limit: 1, keep: Keep::Newest };
-        self.ask_for(reply_to, room, ask, request)
+        self.ask_for(call.reply_to, Some(room), purpose, request)
     }
 
-    /// [`Self::change`], once the store has told of the message.
+    /// [`Self::change`], once the history has told of the message.
     pub(in crate::chat) fn change_old<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         command: Command<'_>,
         records: &[Record],
     ) -> Result<(), Refusal> {
         let seq = seq_of(&command);
         self.check_writable()?;
         let record = records.iter().find(|record| record.post.seq == seq).ok_or_else(Refusal::no_message)?;
-        if self.rooms[room].deleting.contains(&seq) {
+        if self.rooms[room].order.is_deleting(seq) {
             return Err(Refusal::no_message());
         }
-        let facts = facts(record, actor, &command, &self.holders)?;
-        self.change_message(ctx, reply_to, actor, room, command, facts)
+        let facts = facts(record, call.actor, &command, self.people.holders())?;
+        self.change_message(call, room, command, facts)
     }
 
     fn change_message<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        actor: &Actor,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         command: Command<'_>,
         facts: Facts,
     ) -> Result<(), Refusal> {
-        let is_permitted = facts.is_own
-            || self.may(actor, crate::chat::people::permission::Right::Moderate, &self.rooms[room].name);
+        let Call { ctx, reply_to, actor } = call;
         let state = &mut self.rooms[room];
-        let rev = state.given_rev + 1;
-        let time = stamp(state.time, ctx.now().unix_ms);
+        let is_permitted = facts.is_own || self.people.may(actor, Right::Moderate, state.name());
+        let now = ctx.now().unix_ms;
+        let order = &mut state.order;
         let action = match command {
             Command::Edit { .. } | Command::Delete { .. } if !is_permitted => {
                 return Err(Refusal::field(Code::Forbidden, "seq", "this message is somebody else's"));
             }
-            Command::Edit { seq, text, .. } => Action::Edit { rev, seq, text: text.into(), time },
+            Command::Edit { seq, text, .. } => {
+                let (rev, time) = order.give_rev(now);
+                Action::Edit { rev, seq, text: text.into(), time }
+            }
             Command::Delete { seq, .. } => {
-                state.deleting.push(seq);
+                order.begin_delete(seq);
+                let (rev, time) = order.give_rev(now);
                 Action::Delete { rev, seq, time }
             }
             Command::React { seq, remove, .. }
-                if facts.reacted_as.is_some() != remove && state.pending == 0 =>
+                if facts.reacted_as.is_some() != remove && !order.has_pending() =>
             {
                 // Nothing changes.
-                let (name, rev) = (Arc::clone(&state.name), state.rev);
-                let ack = Ack {
-                    id: reply_to.id(),
-                    room: Some(&name),
-                    seq: Some(seq),
-                    rev: Some(rev),
-                    time: None,
-                    durable: Some(self.pending.level()),
-                    duplicate: false,
-                };
-                self.responder.acknowledge(ctx, reply_to, &ack);
+                let (rev, durable) = (Some(order.rev()), Some(self.pending.level()));
+                let name = Arc::clone(state.name());
+                let ack = Ack { seq: Some(seq), rev, durable, ..Ack::new(reply_to.id(), Some(&name)) };
+                self.responder.acknowledge(*ctx, reply_to, &ack);
                 return Ok(());
             }
             Command::React { remove: false, .. } if facts.reactions >= self.options.limits.max_reactions => {
@@ -240,84 +207,65 @@ impl Chat {
             }
             Command::React { seq, emoji, remove, .. } => {
                 let user = facts.reacted_as.unwrap_or_else(|| actor.who());
+                let (rev, _) = order.give_rev(now);
                 Action::React { rev, seq, user, emoji: emoji.into(), is_removed: remove }
             }
             _ => return Ok(()),
         };
-        state.given_rev = rev;
-        state.time = time;
-        self.submit(ctx, room, action, reply_to.clone());
+        self.submit(*ctx, room, action, (*reply_to).clone());
         Ok(())
     }
 
     /// Makes a change durable, if that is promised; then it is history.
-    fn submit<C: Context>(&mut self, ctx: &mut C, room: u32, action: Action, reply_to: ReplyTo) {
-        self.rooms.wake(room);
-        let state = &mut self.rooms[room];
-        state.pending += 1;
+    fn submit<C: Context>(&mut self, ctx: &mut C, room: RoomId, action: Action, reply_to: ReplyTo) {
+        let hold = self.rooms.hold(room);
         if self.pending.is_on_disk() {
-            self.pending.add(&state.name, room, action, reply_to);
+            self.pending.add(self.rooms[room].name(), hold, action, reply_to);
         } else {
-            self.settled(ctx, room, &action, &reply_to);
+            self.committed_change(ctx, hold, &action, &reply_to);
         }
     }
 
     /// A change is as durable as promised: whoever waits is told, and everybody sees it.
-    pub(in crate::chat) fn settled<C: Context>(
+    pub(in crate::chat) fn committed_change<C: Context>(
         &mut self,
         ctx: &mut C,
-        room: u32,
+        hold: Hold,
         action: &Action,
         reply_to: &ReplyTo,
     ) {
+        let room = hold.room();
         let name = self.shown_name(reply_to, room);
-        let state = &mut self.rooms[room];
-        state.pending -= 1;
+        self.rooms[room].order.committed(action);
         let (seq, rev, time) = match action {
-            Action::Post(post) => (post.seq, None, Some(post.time)),
+            Action::Post(post) => (Some(post.seq), None, Some(post.time)),
             Action::Edit { seq, rev, time, .. } | Action::Delete { seq, rev, time } => {
-                (*seq, Some(*rev), Some(*time))
+                (Some(*seq), Some(*rev), Some(*time))
             }
-            Action::React { seq, rev, .. } => (*seq, Some(*rev), None),
-            Action::Read { .. } => return,
+            Action::React { seq, rev, .. } => (Some(*seq), Some(*rev), None),
+            // Nobody waits for those.
+            Action::Read { .. } => (None, None, None),
         };
-        if let Action::Delete { seq, .. } = action {
-            state.deleting.retain(|other| other != seq);
-        }
         let durable = Some(self.pending.level());
-        let ack = Ack {
-            id: reply_to.id(),
-            room: Some(&name),
-            seq: Some(seq),
-            rev,
-            time,
-            durable,
-            duplicate: false,
-        };
+        let ack = Ack { seq, rev, time, durable, ..Ack::new(reply_to.id(), Some(&name)) };
         self.responder.acknowledge(ctx, reply_to, &ack);
         self.happened(ctx, room, action);
-        self.rest_room(ctx, room);
+        self.release(ctx, hold);
     }
 
     /// A change comes to nothing: it could not be made durable.
-    pub(in crate::chat) fn undone<C: Context>(
-        &mut self,
-        ctx: &mut C,
-        change: &PendingChange,
-        reply_to: &ReplyTo,
-    ) {
-        if let PendingChange::Change(room, action) = change {
-            let state = &mut self.rooms[*room];
-            state.pending -= 1;
-            state.deleting.clear();
-            (state.given_seq, state.given_rev) = (state.seq, state.rev);
+    pub(in crate::chat) fn undone<C: Context>(&mut self, ctx: &mut C, item: PendingItem) {
+        let PendingItem { change, reply_to } = item;
+        if let PendingChange::Change(hold, action) = &change {
+            let state = &mut self.rooms[hold.room()];
+            state.order.undone();
             if let Action::Post(post) = action {
-                with_scope(post, &state.name, &self.holders, |scope| self.keys.forget(scope));
+                with_scope(post, state.name(), self.people.holders(), |scope| self.keys.forget(scope));
             }
         }
-        self.responder.refuse(ctx, reply_to, &Refusal::unavailable());
-        if let PendingChange::Change(room, _) = change {
-            self.rest_room(ctx, *room);
+        self.responder.refuse(ctx, &reply_to, &Refusal::unavailable());
+        if let PendingChange::Change(hold, _) = change {
+            self.release(ctx, hold);
         }
     }
 }

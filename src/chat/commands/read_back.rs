@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::app::Context;
+use crate::chat::commands::call::Call;
 use crate::chat::commands::pace::Paced;
-use crate::chat::pending::queries::PendingQuery;
+use crate::chat::pending::queries::Purpose;
+use crate::chat::people::session::SessionId;
 use crate::chat::rooms::log::apply;
-use crate::chat::rooms::{Kind, Room};
+use crate::chat::rooms::{Hold, Kind, Room, RoomId};
 use crate::chat::wire::notices::{Found, History, Messages, Shown};
 use crate::chat::wire::responder::ReplyTo;
 use crate::chat::{Chat, Refusal};
@@ -19,8 +21,8 @@ const LOOK: usize = 64;
 /// A search through a history in memory that is under way.
 #[derive(Debug)]
 pub(in crate::chat) struct Scan {
-    pub(in crate::chat) reply_to: ReplyTo,
-    pub(in crate::chat) room: u32,
+    reply_to: ReplyTo,
+    pub(in crate::chat) hold: Hold,
     query: words::Query,
     limit: usize,
     /// Messages below are to be looked at.
@@ -33,6 +35,16 @@ pub(in crate::chat) struct Scan {
 pub(in crate::chat) struct Range {
     pub(in crate::chat) before: Option<u64>,
     pub(in crate::chat) after: Option<u64>,
+}
+
+/// What is to be known of a part of the history when it comes.
+#[derive(Debug)]
+pub(in crate::chat) struct StoredRange {
+    limit: usize,
+    /// The newest change when it was asked.
+    rev: u64,
+    /// Where it reads on: the number before which there may be more.
+    end: Option<u64>,
 }
 
 impl Range {
@@ -49,52 +61,40 @@ impl Range {
 }
 
 impl Chat {
-    /// The oldest message that may be shown. The rule about ages is asked anew each time: a clock that is wrong for a moment
-    /// hides messages for that moment only.
+    /// The oldest message that may be shown.
     pub(in crate::chat) fn visible_from(&self, room: &Room, unix_ms: u64) -> u64 {
-        let (posts, ms) = (self.options.keep_posts, self.options.keep_ms);
-        let mut oldest = room.oldest;
-        if posts > 0 {
-            oldest = oldest.max((room.seq + 1).saturating_sub(posts));
-        }
-        if ms > 0 {
-            oldest = oldest.max(room.log.first_after(unix_ms.saturating_sub(ms)));
-        }
-        oldest
+        room.order.visible_from(self.options.keep_posts, self.options.keep_ms, unix_ms)
     }
 
     /// The oldest message of a room that can still be read.
     fn lowest(&self, room: &Room, unix_ms: u64) -> u64 {
         let visible = self.visible_from(room, unix_ms);
-        if self.pending.is_on_disk() {
-            return visible;
-        }
         // In memory nothing is older than what is there.
-        visible.max(room.log.first_seq().unwrap_or(room.seq + 1))
+        if self.pending.is_on_disk() { visible } else { visible.max(room.order.first_in_memory()) }
     }
 
     pub(in crate::chat) fn history<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         range: &Range,
         limit: Option<u64>,
     ) -> Result<(), Refusal> {
         let state = &self.rooms[room];
-        let lowest = self.lowest(state, ctx.now().unix_ms);
-        let (before, limit, end) = range.page(lowest, state.seq, self.page_len(limit));
+        let lowest = self.lowest(state, call.ctx.now().unix_ms);
+        let (before, limit, end) = range.page(lowest, state.order.seq(), self.page_len(limit));
         let after = before.saturating_sub(limit as u64 + 1);
-        let first = state.log.first_seq().unwrap_or(state.seq + 1);
+        let first = state.order.first_in_memory();
         let is_here = after + 1 >= first || first <= lowest || before <= lowest || limit == 0;
         if is_here || !self.pending.is_on_disk() {
-            self.tell_recent(ctx, reply_to, room, [after, before], end);
+            self.tell_recent(call, room, [after, before], end);
             return Ok(());
         }
-        let (name, rev) = (Arc::clone(&state.name), state.rev);
-        let ask = PendingQuery::History { reply_to: reply_to.clone(), room, limit, rev, end };
+        let (room_name, rev) = (Arc::clone(state.name()), state.order.rev());
+        let purpose = Purpose::History(StoredRange { limit, rev, end });
         let keep = if end.is_some() { Keep::Oldest } else { Keep::Newest };
-        self.ask_for(reply_to, room, ask, |ask| Query::Page { ask, room: name, before, limit, keep })
+        let request = |ask| Query::Page { ask, room: room_name, before, limit, keep };
+        self.ask_for(call.reply_to, Some(room), purpose, request)
     }
 
     pub(in crate::chat) fn page_len(&self, limit: Option<u64>) -> usize {
@@ -104,17 +104,16 @@ impl Chat {
 
     fn tell_recent<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         [after, before]: [u64; 2],
         end: Option<u64>,
     ) {
-        let name = self.shown_name(reply_to, room);
+        let name = self.shown_name(call.reply_to, room);
         let state = &self.rooms[room];
-        let lowest = self.lowest(state, ctx.now().unix_ms);
-        let [older, newer] = state.log.between(after.max(lowest.saturating_sub(1)), before);
-        let messages = Messages::new([&[], older, newer], &self.people.lookalikes);
+        let lowest = self.lowest(state, call.ctx.now().unix_ms);
+        let [older, newer] = state.order.log().between(after.max(lowest.saturating_sub(1)), before);
+        let messages = Messages::new([&[], older, newer], self.people.lookalikes());
         let most = self.options.limits.max_answer;
         let (messages, more) = match end {
             None => {
@@ -123,26 +122,26 @@ impl Chat {
             }
             Some(end) => read_on(messages.oldest_within(most), end),
         };
-        let history = History { id: reply_to.id(), room: &name, messages, more };
-        let octets = self.responder.reply(ctx, reply_to, &history);
-        self.note_answer(reply_to, octets);
+        let history = History { id: call.reply_to.id(), room: &name, messages, more };
+        let octets = self.responder.reply(call.ctx, call.reply_to, &history);
+        self.note_answer(call.reply_to, octets);
     }
 
-    /// Messages of the store, oldest first; `rev` is the newest change when they were asked for.
+    /// Messages of the history, oldest first.
     pub(in crate::chat) fn tell_history<C: Context>(
         &mut self,
         ctx: &mut C,
         reply_to: &ReplyTo,
-        room: u32,
-        mut records: Vec<Record>,
-        (limit, rev, end): (usize, u64, Option<u64>),
+        room: RoomId,
+        (range, mut records): (StoredRange, Vec<Record>),
     ) {
+        let StoredRange { limit, rev, end } = range;
         let is_whole = records.len() < limit && octets_of(&records) < PAGE_OCTETS;
         self.bring_up_to_date(room, rev, &mut records);
         let name = self.shown_name(reply_to, room);
         let lowest = self.lowest(&self.rooms[room], ctx.now().unix_ms);
         records.retain(|record| record.post.seq >= lowest);
-        let messages = Messages::new([&[], &[], &records], &self.people.lookalikes);
+        let messages = Messages::new([&[], &[], &records], self.people.lookalikes());
         let most = self.options.limits.max_answer;
         let (messages, more) = match end {
             None => {
@@ -157,15 +156,12 @@ impl Chat {
         self.note_answer(reply_to, octets);
     }
 
-    /// What the store read may be older than what the room has been told since.
-    pub(in crate::chat) fn bring_up_to_date(&mut self, room: u32, rev: u64, records: &mut [Record]) {
-        for record in &*records {
-            if record.post.is_verified {
-                self.people.lookalikes.vouch(&record.post.user);
-            }
-        }
-        let state = &self.rooms[room];
-        let Some(changes) = state.log.changes_after(rev, state.rev) else { return };
+    /// What the history read may be older than what the room has been told since.
+    pub(in crate::chat) fn bring_up_to_date(&mut self, room: RoomId, rev: u64, records: &mut [Record]) {
+        let verified = records.iter().filter(|record| record.post.is_verified);
+        self.people.vouch(verified.map(|record| &*record.post.user));
+        let order = &self.rooms[room].order;
+        let Some(changes) = order.log().changes_after(rev, order.rev()) else { return };
         for action in changes.into_iter().flatten() {
             if let Some(seq) = action.target()
                 && let Some(record) = records.iter_mut().find(|record| record.post.seq == seq)
@@ -177,30 +173,28 @@ impl Chat {
 
     pub(in crate::chat) fn search<C: Context>(
         &mut self,
-        ctx: &mut C,
-        reply_to: &ReplyTo,
-        room: u32,
+        call: &mut Call<'_, C>,
+        room: RoomId,
         query: &str,
         limit: Option<u64>,
     ) -> Result<(), Refusal> {
         let limit = self.page_len(limit);
         let state = &self.rooms[room];
         if self.pending.is_on_disk() {
-            let (name, rev) = (Arc::clone(&state.name), state.rev);
+            let (room_name, rev) = (Arc::clone(state.name()), state.order.rev());
             let query = query.to_owned();
-            let ask = PendingQuery::Search { reply_to: reply_to.clone(), room, rev };
-            return self.ask_for(reply_to, room, ask, |ask| Query::Search { ask, room: name, query, limit });
+            let request = |ask| Query::Search { ask, room: room_name, query, limit };
+            return self.ask_for(call.reply_to, Some(room), Purpose::Search { rev }, request);
         }
-        let before = state.seq + 1;
+        let before = state.order.seq() + 1;
         let Some(query) = words::Query::parse(query) else {
-            self.tell_found(ctx, reply_to, room, &[]);
+            self.tell_found(call.ctx, call.reply_to, room, &[]);
             return Ok(());
         };
-        self.rooms.wake(room);
-        self.rooms[room].asks += 1;
-        let scan = Scan { reply_to: reply_to.clone(), room, query, limit, before, found: Vec::new() };
-        if let Some(scan) = self.scan(ctx, Box::new(scan), self.options.limits.turn_scan)
-            && let Some(conn) = reply_to.conn()
+        let hold = self.rooms.hold(room);
+        let scan = Scan { reply_to: call.reply_to.clone(), hold, query, limit, before, found: Vec::new() };
+        if let Some(scan) = self.scan(call.ctx, Box::new(scan), self.options.limits.turn_scan)
+            && let Some(conn) = call.reply_to.conn()
         {
             self.pace_first(conn, Paced::Scan(scan));
         }
@@ -214,9 +208,9 @@ impl Chat {
         mut scan: Box<Scan>,
         budget: usize,
     ) -> Option<Box<Scan>> {
-        let state = &self.rooms[scan.room];
+        let state = &self.rooms[scan.hold.room()];
         let lowest = self.lowest(state, ctx.now().unix_ms);
-        let [older, newer] = state.log.between(lowest.saturating_sub(1), scan.before);
+        let [older, newer] = state.order.log().between(lowest.saturating_sub(1), scan.before);
         let begun = self.turn.scanned;
         for record in newer.iter().rev().chain(older.iter().rev()) {
             if scan.found.len() >= scan.limit {
@@ -233,19 +227,13 @@ impl Chat {
             }
         }
         self.scanned_octets += (self.turn.scanned - begun) as u64;
-        let Scan { reply_to, room, found, .. } = *scan;
-        let log = &self.rooms[room].log;
+        let Scan { reply_to, hold, found, .. } = *scan;
+        let log = self.rooms[hold.room()].order.log();
         // Some may have gone in the meantime.
         let records: Vec<Record> = found.iter().filter_map(|seq| log.find(*seq).cloned()).collect();
-        self.tell_found(ctx, &reply_to, room, &records);
-        self.end_scan(ctx, room);
+        self.tell_found(ctx, &reply_to, hold.room(), &records);
+        self.release(ctx, hold);
         None
-    }
-
-    /// A search does not need the room any more.
-    pub(in crate::chat) fn end_scan<C: Context>(&mut self, ctx: &mut C, room: u32) {
-        self.rooms[room].asks -= 1;
-        self.rest_room(ctx, room);
     }
 
     /// Messages that were found, newest first.
@@ -253,11 +241,11 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         reply_to: &ReplyTo,
-        room: u32,
+        room: RoomId,
         records: &[Record],
     ) {
         let name = self.shown_name(reply_to, room);
-        let lookalikes = &self.people.lookalikes;
+        let lookalikes = self.people.lookalikes();
         let mut left = self.options.limits.max_answer;
         let mut found: Vec<Shown<'_>> = Vec::new();
         let mut more = false;
@@ -277,17 +265,17 @@ impl Chat {
     }
 
     /// What the reply_to calls a room: the conversation of two is called after the other.
-    pub(in crate::chat) fn shown_name(&self, reply_to: &ReplyTo, room: u32) -> Arc<str> {
+    pub(in crate::chat) fn shown_name(&self, reply_to: &ReplyTo, room: RoomId) -> Arc<str> {
         let state = &self.rooms[room];
-        let Kind::Pair([a, b]) = &state.kind else { return Arc::clone(&state.name) };
-        let own = reply_to.conn().and_then(|conn| self.people.actor(conn.index)).map(|actor| actor.person);
+        let Kind::Pair([a, b]) = state.kind() else { return Arc::clone(state.name()) };
+        let own =
+            reply_to.conn().and_then(|conn| self.people.actor(SessionId::of(conn))).map(|actor| actor.person);
         self.pair_name(if own.as_ref() == Some(a) { b } else { a })
     }
 
     /// What a conversation with this user is called.
     pub(in crate::chat) fn pair_name(&self, other: &str) -> Arc<str> {
-        let shown = self.people.find(other).and_then(|user| self.people.user(user));
-        format!("@{}", shown.map_or(other, |user| &user.name)).into()
+        format!("@{}", self.people.name_of(other).map_or(other, |name| name)).into()
     }
 }
 

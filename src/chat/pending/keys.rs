@@ -147,6 +147,13 @@ impl Keys {
         }
     }
 
+    /// Every key that is remembered has its place in the order.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn check(&self) {
+        assert_eq!(self.ordered, self.order.iter().map(VecDeque::len).sum::<usize>(), "keys in order");
+        assert!(self.known.len() <= self.ordered, "a key that is known is in the order");
+    }
+
     /// A post has become durable.
     pub(in crate::chat) fn commit(&mut self, scope: &Scope<'_>) {
         self.name(scope);

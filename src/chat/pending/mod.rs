@@ -7,8 +7,9 @@ pub(in crate::chat) mod queries;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use self::queries::{PendingJoin, PendingQuery};
 use crate::app::Millis;
-use crate::chat::pending::queries::{PendingJoin, PendingQuery};
+use crate::chat::rooms::{Hold, Room};
 use crate::chat::wire::refusal::Refusal;
 use crate::chat::wire::responder::ReplyTo;
 use crate::history::{Action, BanChange, Batch, Change, History, Holder, Query, Ticket};
@@ -17,7 +18,7 @@ use crate::history::{Action, BanChange, Batch, Change, History, Holder, Query, T
 #[derive(Debug)]
 pub(in crate::chat) enum PendingChange {
     /// A change of this room.
-    Change(u32, Action),
+    Change(Hold, Action),
     /// A post that is a pending one over again: where, which and when.
     Echo { room: Arc<str>, seq: u64, time: u64 },
     /// A change of the bans.
@@ -40,25 +41,25 @@ pub(in crate::chat) struct PendingBatch {
     pub(in crate::chat) items: Vec<PendingItem>,
 }
 
-/// The chat's side of the store.
+/// The chat's side of the history: what was handed over and asked, until the answers come.
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Pending {
     history: Option<Box<dyn History + Send>>,
     term: u32,
     last_ticket: Ticket,
-    /// Of this tick, with what the store is to be told of it.
+    /// Of this tick, with what the history is to be told of it.
     items: Vec<PendingItem>,
     changes: Vec<Change>,
     bans: Vec<BanChange>,
     handed: VecDeque<PendingBatch>,
-    /// Since the store failed, until it has recovered.
-    pub(in crate::chat) is_failed: bool,
-    /// Changes that are not durable yet.
-    pub(in crate::chat) pending: usize,
-    last_ask: u64,
-    pub(in crate::chat) asks: BTreeMap<u64, PendingQuery>,
+    /// Since the history failed, until it has recovered.
+    is_failed: bool,
+    /// Changes of rooms that are not durable yet.
+    len: usize,
+    last_query: u64,
+    queries: BTreeMap<u64, PendingQuery>,
     /// Joins that wait for answers.
-    pub(in crate::chat) joins: BTreeMap<u64, PendingJoin>,
+    joins: BTreeMap<u64, PendingJoin>,
 }
 
 impl Pending {
@@ -76,17 +77,39 @@ impl Pending {
         if self.is_on_disk() { "disk" } else { "memory" }
     }
 
-    /// Adds a change to what this tick hands over.
-    pub(in crate::chat) fn add(&mut self, name: &Arc<str>, room: u32, action: Action, reply_to: ReplyTo) {
-        self.changes.push(Change { room: Arc::clone(name), action: action.clone() });
-        self.pending += 1;
-        self.items.push(PendingItem { change: PendingChange::Change(room, action), reply_to });
+    /// Since the history failed, until it has recovered.
+    pub(in crate::chat) fn is_failed(&self) -> bool {
+        self.is_failed
     }
 
-    /// Adds a mark, for which nobody waits.
-    pub(in crate::chat) fn add_mark(&mut self, name: &Arc<str>, user: Arc<str>, seq: u64) {
+    /// Changes of rooms that are not durable yet.
+    pub(in crate::chat) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Queries that are not answered yet.
+    pub(in crate::chat) fn queries(&self) -> usize {
+        self.queries.len()
+    }
+
+    /// Bytes of the history's log that are in use.
+    pub(in crate::chat) fn log_bytes(&self) -> u64 {
+        self.history.as_ref().map_or(0, |history| history.log_bytes())
+    }
+
+    // ---- changes
+
+    /// Adds a change to what this tick hands over.
+    pub(in crate::chat) fn add(&mut self, name: &Arc<str>, hold: Hold, action: Action, reply_to: ReplyTo) {
+        self.changes.push(Change { room: Arc::clone(name), action: action.clone() });
+        self.len += 1;
+        self.items.push(PendingItem { change: PendingChange::Change(hold, action), reply_to });
+    }
+
+    /// Adds a read position, for which nobody waits.
+    pub(in crate::chat) fn add_read(&mut self, room: &Room, user: Arc<str>, seq: u64) {
         if self.is_on_disk() && !self.is_failed {
-            self.changes.push(Change { room: Arc::clone(name), action: Action::Read { user, seq } });
+            self.changes.push(Change { room: Arc::clone(room.name()), action: Action::Read { user, seq } });
         }
     }
 
@@ -104,12 +127,7 @@ impl Pending {
         }
     }
 
-    /// Bytes of the store's log that are in use.
-    pub(in crate::chat) fn log_bytes(&self) -> u64 {
-        self.history.as_ref().map_or(0, |history| history.log_bytes())
-    }
-
-    /// Hands over what the tick brought. `false`: the store is too busy, so it is to be tried again later.
+    /// Hands over what the tick brought. `false`: the history is too busy, so it is to be tried again later.
     pub(in crate::chat) fn hand_over(&mut self, now: Millis) -> bool {
         if self.changes.is_empty() && self.bans.is_empty() {
             return true;
@@ -138,41 +156,50 @@ impl Pending {
 
     /// The next batch that is on the disk when everything up to this ticket is.
     pub(in crate::chat) fn next_committed(&mut self, ticket: Ticket) -> Option<PendingBatch> {
-        self.handed.pop_front_if(|handed| handed.ticket <= ticket)
+        let batch = self.handed.pop_front_if(|handed| handed.ticket <= ticket)?;
+        self.len -= changes_in(&batch.items);
+        Some(batch)
     }
 
-    /// Takes note of a failure: gives everything that is not durable.
-    pub(in crate::chat) fn fail(&mut self) -> Vec<PendingItem> {
+    /// Takes note of a failure. Returns everything that is not durable; `None` when it was refused before.
+    pub(in crate::chat) fn fail(&mut self, ticket: Ticket) -> Option<Vec<PendingItem>> {
+        if self.is_failed || ticket > self.last_ticket {
+            return None;
+        }
         self.is_failed = true;
         self.term += 1;
-        self.pending = 0;
+        self.len = 0;
         self.changes.clear();
         self.bans.clear();
-        let handed = std::mem::take(&mut self.handed);
-        handed.into_iter().flat_map(|handed| handed.items).chain(std::mem::take(&mut self.items)).collect()
+        let handed = std::mem::take(&mut self.handed).into_iter().flat_map(|handed| handed.items);
+        Some(handed.chain(std::mem::take(&mut self.items)).collect())
     }
 
-    /// Whether a failure with this ticket concerns what has not been refused yet.
-    pub(in crate::chat) fn concerns(&self, ticket: Ticket) -> bool {
-        !self.is_failed && ticket <= self.last_ticket
+    /// Commits are possible again.
+    pub(in crate::chat) fn recovered(&mut self) {
+        self.is_failed = false;
     }
 
-    /// Asks the store something; `request` gets the number of the question.
+    // ---- queries
+
+    /// Asks the history something; `request` gets the number of the query. Gives the query back where it cannot be asked.
     pub(in crate::chat) fn ask(
         &mut self,
-        ask: PendingQuery,
+        query: PendingQuery,
         request: impl FnOnce(u64) -> Query,
-    ) -> Result<(), Refusal> {
-        let number = self.last_ask + 1;
-        self.send(request(number))?;
-        self.last_ask = number;
-        self.asks.insert(number, ask);
+    ) -> Result<(), (Refusal, PendingQuery)> {
+        let number = self.last_query + 1;
+        if let Err(refusal) = self.send(request(number)) {
+            return Err((refusal, query));
+        }
+        self.last_query = number;
+        self.queries.insert(number, query);
         Ok(())
     }
 
-    /// A number for a join.
-    pub(in crate::chat) fn next_join(&self) -> u64 {
-        self.last_ask + 1
+    /// The query with this number is answered.
+    pub(in crate::chat) fn answered(&mut self, number: u64) -> Option<PendingQuery> {
+        self.queries.remove(&number)
     }
 
     /// Asks something that is not answered by number.
@@ -182,8 +209,45 @@ impl Pending {
     }
 
     /// A name belongs to somebody from now on.
-    pub(in crate::chat) fn hold(&mut self, holder: Holder) -> Result<(), Refusal> {
+    pub(in crate::chat) fn hold_name(&mut self, holder: Holder) -> Result<(), Refusal> {
         let history = self.history.as_mut().ok_or_else(Refusal::unavailable)?;
         history.hold(holder).map_err(|_| Refusal::unavailable())
     }
+
+    // ---- joins
+
+    /// A number for a join.
+    pub(in crate::chat) fn next_join(&self) -> u64 {
+        self.last_query + 1
+    }
+
+    /// A join waits for answers.
+    pub(in crate::chat) fn begin_join(&mut self, number: u64, join: PendingJoin) {
+        self.joins.insert(number, join);
+    }
+
+    pub(in crate::chat) fn join(&mut self, number: u64) -> Option<&mut PendingJoin> {
+        self.joins.get_mut(&number)
+    }
+
+    /// A join waits no longer.
+    pub(in crate::chat) fn end_join(&mut self, number: u64) -> Option<PendingJoin> {
+        self.joins.remove(&number)
+    }
+
+    /// Every counter counts what it says. Returns how many rooms are held by what waits here.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn check(&self) -> usize {
+        let handed: usize = self.handed.iter().map(|batch| changes_in(&batch.items)).sum();
+        assert_eq!(self.len, handed + changes_in(&self.items), "changes that are not durable");
+        let awaited: usize = self.joins.values().map(|join| usize::from(join.awaits())).sum();
+        let asked = self.queries.values().filter(|query| query.is_for_join()).count();
+        assert_eq!(awaited, asked, "joins wait for what was asked for them");
+        let queries = self.queries.values().filter(|query| query.hold.is_some()).count();
+        self.len + queries + self.joins.len()
+    }
+}
+
+fn changes_in(items: &[PendingItem]) -> usize {
+    items.iter().filter(|item| matches!(item.change, PendingChange::Change(..))).count()
 }

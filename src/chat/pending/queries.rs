@@ -1,83 +1,118 @@
-//! Questions to the store, and what is done with the answers.
+//! What the history was asked, and what is done with the answers.
 
 use crate::app::Context;
+use crate::chat::commands::call::Call;
+use crate::chat::commands::join::JoinRange;
 use crate::chat::commands::pace::Paced;
-use crate::chat::commands::read_back::octets_of;
+use crate::chat::commands::read_back::{StoredRange, octets_of};
 use crate::chat::people::actor::Actor;
-use crate::chat::wire::command::{Command, Since};
+use crate::chat::rooms::{Hold, RoomId};
+use crate::chat::wire::command::Command;
 use crate::chat::wire::responder::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::{Query, Record};
 
+/// A query that the history has not answered.
+#[derive(Debug)]
+pub(in crate::chat) struct PendingQuery {
+    pub(in crate::chat) reply_to: ReplyTo,
+    /// The room that it is about.
+    pub(in crate::chat) hold: Option<Hold>,
+    pub(in crate::chat) purpose: Purpose,
+}
+
 /// What an answer is for.
 #[derive(Debug)]
-pub(in crate::chat) enum PendingQuery {
+pub(in crate::chat) enum Purpose {
     /// `history`.
-    History { reply_to: ReplyTo, room: u32, limit: usize, rev: u64, end: Option<u64> },
-    /// `search`.
-    Search { reply_to: ReplyTo, room: u32, rev: u64 },
+    History(StoredRange),
+    /// `search`; with the newest change when it was asked.
+    Search { rev: u64 },
     /// The message that is to be changed.
-    Change { reply_to: ReplyTo, actor: Actor, room: u32, command: Command<'static> },
+    Change { actor: Actor, command: Command<'static> },
     /// `conversations`.
-    Pairs { reply_to: ReplyTo, actor: Actor, limit: usize },
+    Pairs { actor: Actor, limit: usize },
     /// The older part of what a join tells.
     JoinPage(u64),
     /// How far the one who joins has read.
-    JoinMark(u64),
+    JoinRead(u64),
     /// The list of rooms, for another part of the server.
-    Rooms { request: u64, after: Box<str>, limit: usize },
+    Rooms { after: Box<str>, limit: usize },
+}
+
+impl PendingQuery {
+    #[cfg(debug_assertions)]
+    pub(in crate::chat::pending) fn is_for_join(&self) -> bool {
+        matches!(self.purpose, Purpose::JoinPage(_) | Purpose::JoinRead(_))
+    }
 }
 
 /// A join that waits for answers.
 #[derive(Debug)]
 pub(in crate::chat) struct PendingJoin {
-    pub(in crate::chat) reply_to: ReplyTo,
-    pub(in crate::chat) actor: Actor,
-    pub(in crate::chat) room: u32,
-    pub(in crate::chat) since: Option<Since<'static>>,
-    pub(in crate::chat) history: Option<u64>,
-    pub(in crate::chat) older: Vec<Record>,
+    reply_to: ReplyTo,
+    actor: Actor,
+    hold: Hold,
+    range: JoinRange<'static>,
+    older: Vec<Record>,
     /// The newest change when it was asked.
-    pub(in crate::chat) rev: u64,
-    pub(in crate::chat) awaits: u8,
+    rev: u64,
+    awaits: u8,
+}
+
+impl PendingJoin {
+    /// A join for which `awaits` queries are asked.
+    pub(in crate::chat) fn new<C>(
+        call: &Call<'_, C>,
+        hold: Hold,
+        range: JoinRange<'static>,
+        rev: u64,
+        awaits: u8,
+    ) -> Self {
+        let (reply_to, actor) = (call.reply_to.clone(), call.actor.clone());
+        Self { reply_to, actor, hold, range, older: Vec::new(), rev, awaits }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(in crate::chat::pending) fn awaits(&self) -> u8 {
+        self.awaits
+    }
+
+    /// Octets of what the history has answered with.
+    pub(in crate::chat) fn octets(&self) -> usize {
+        octets_of(&self.older)
+    }
 }
 
 impl Chat {
-    /// Asks the store on behalf of somebody, who waits for a bounded number of answers.
+    /// Asks the history on behalf of somebody, who waits for a bounded number of answers.
     pub(in crate::chat) fn ask_for(
         &mut self,
         reply_to: &ReplyTo,
-        room: u32,
-        ask: PendingQuery,
+        room: Option<RoomId>,
+        purpose: Purpose,
         request: impl FnOnce(u64) -> Query,
     ) -> Result<(), Refusal> {
-        self.check_asks(reply_to)?;
-        self.pending.ask(ask, request)?;
-        if let Some(session) = reply_to.conn().and_then(|conn| self.people.session(conn)) {
-            session.asks += 1;
-        }
-        self.rooms.wake(room);
-        self.rooms[room].asks += 1;
-        Ok(())
-    }
-
-    /// Whether somebody may ask the store one question more.
-    pub(in crate::chat) fn check_asks(&mut self, reply_to: &ReplyTo) -> Result<(), Refusal> {
-        let most = self.options.limits.max_asks;
-        match reply_to.conn().and_then(|conn| self.people.session(conn)) {
-            Some(session) if usize::from(session.asks) >= most => {
-                Err(Refusal::later(Code::RateLimited, 100, "wait for the answers to earlier questions"))
+        self.people.may_query(reply_to.conn(), &self.options.limits)?;
+        let hold = room.map(|room| self.rooms.hold(room));
+        let query = PendingQuery { reply_to: reply_to.clone(), hold, purpose };
+        match self.pending.ask(query, request) {
+            Ok(()) => {
+                self.people.begin_query(reply_to.conn());
+                Ok(())
             }
-            _ => Ok(()),
+            Err((refusal, query)) => {
+                // Whoever does the command lets the room rest.
+                query.hold.map(|hold| self.rooms.release(hold));
+                Err(refusal)
+            }
         }
     }
 
-    /// An answer came.
-    fn answered(&mut self, reply_to: &ReplyTo, room: u32) {
-        self.rooms[room].asks -= 1;
-        if let Some(session) = reply_to.conn().and_then(|conn| self.people.session(conn)) {
-            session.asks -= 1;
-        }
+    /// Somebody needs a room no more.
+    pub(in crate::chat) fn release<C: Context>(&mut self, ctx: &mut C, hold: Hold) {
+        let room = self.rooms.release(hold);
+        self.rest_room(ctx, room);
     }
 
     /// Messages that were asked for.
@@ -87,19 +122,19 @@ impl Chat {
         number: u64,
         records: Result<Vec<Record>, String>,
     ) {
-        let Some(ask) = self.pending.asks.remove(&number) else { return };
+        let Some(query) = self.pending.answered(number) else { return };
         let records = records.map_err(|reason| failed(&reason));
-        if let PendingQuery::History { reply_to, .. } | PendingQuery::Search { reply_to, .. } = &ask
-            && self.must_hold(ctx, reply_to)
-            && let Some(conn) = reply_to.conn().filter(|conn| self.people.session(*conn).is_some())
+        if matches!(query.purpose, Purpose::History(_) | Purpose::Search { .. })
+            && self.must_hold(ctx, &query.reply_to)
+            && let Some(conn) = query.reply_to.conn().filter(|conn| self.people.session(*conn).is_some())
         {
             let held = records.as_deref().map_or(0, octets_of);
             return match self.hold_answer(held) {
-                Ok(()) => self.pace(conn, Paced::Answer(ask, records)),
-                Err(refusal) => self.tell_answer(ctx, ask, Err(refusal)),
+                Ok(()) => self.pace(conn, Paced::Answer(query, records)),
+                Err(refusal) => self.tell_answer(ctx, query, Err(refusal)),
             };
         }
-        self.tell_answer(ctx, ask, records);
+        self.tell_answer(ctx, query, records);
     }
 
     /// Whether so many octets of an answer may wait for a slow reader; they are counted if they may.
@@ -111,85 +146,85 @@ impl Chat {
         Ok(())
     }
 
-    /// Passes on what the store answered.
+    /// Passes on what the history answered.
     pub(in crate::chat) fn tell_answer<C: Context>(
         &mut self,
         ctx: &mut C,
-        ask: PendingQuery,
+        query: PendingQuery,
         records: Result<Vec<Record>, Refusal>,
     ) {
-        match ask {
-            PendingQuery::History { reply_to, room, limit, rev, end } => {
-                self.answered(&reply_to, room);
-                match records {
-                    _ if !self.is_present(&reply_to) => {}
-                    Ok(records) => self.tell_history(ctx, &reply_to, room, records, (limit, rev, end)),
-                    Err(refusal) => self.responder.refuse(ctx, &reply_to, &refusal),
-                }
-                self.rest_room(ctx, room);
-            }
-            PendingQuery::Search { reply_to, room, rev } => {
-                self.answered(&reply_to, room);
-                match records {
-                    _ if !self.is_present(&reply_to) => {}
-                    Ok(mut records) => {
-                        self.bring_up_to_date(room, rev, &mut records);
-                        self.tell_found(ctx, &reply_to, room, &records);
-                    }
-                    Err(refusal) => self.responder.refuse(ctx, &reply_to, &refusal),
-                }
-                self.rest_room(ctx, room);
-            }
-            PendingQuery::Change { reply_to, actor, room, command } => {
-                self.answered(&reply_to, room);
-                let is_here = self.is_present(&reply_to);
-                let done = match records {
-                    Ok(_) if !is_here => Ok(()),
-                    Ok(records) => self.change_old(ctx, &reply_to, &actor, room, command, &records),
-                    Err(refusal) => Err(refusal),
-                };
-                if let Err(refusal) = done {
-                    self.responder.refuse(ctx, &reply_to, &refusal);
-                }
-                self.rest_room(ctx, room);
-            }
-            PendingQuery::JoinPage(join) => {
-                if let Some(pending) = self.pending.joins.get_mut(&join) {
+        let PendingQuery { reply_to, hold, purpose } = query;
+        self.people.end_query(reply_to.conn());
+        match purpose {
+            Purpose::JoinPage(join) => {
+                if let Some(pending) = self.pending.join(join) {
                     // Without them it is not recovered; that is the answer then.
                     pending.older = records.unwrap_or_default();
                 }
                 self.join_goes_on(ctx, join);
             }
-            PendingQuery::JoinMark(join) => self.join_goes_on(ctx, join),
+            Purpose::JoinRead(join) => self.join_goes_on(ctx, join),
             // Answered by events of their own.
-            PendingQuery::Rooms { .. } | PendingQuery::Pairs { .. } => {}
+            Purpose::Rooms { .. } | Purpose::Pairs { .. } => {}
+            Purpose::History(_) | Purpose::Search { .. } | Purpose::Change { .. } => {
+                let Some(hold) = hold else { return };
+                if self.is_present(&reply_to) {
+                    let told = records.and_then(|records| {
+                        self.tell_records(ctx, &reply_to, hold.room(), (purpose, records))
+                    });
+                    if let Err(refusal) = told {
+                        self.responder.refuse(ctx, &reply_to, &refusal);
+                    }
+                }
+                self.release(ctx, hold);
+            }
         }
+    }
+
+    fn tell_records<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        reply_to: &ReplyTo,
+        room: RoomId,
+        (purpose, mut records): (Purpose, Vec<Record>),
+    ) -> Result<(), Refusal> {
+        match purpose {
+            Purpose::History(range) => self.tell_history(ctx, reply_to, room, (range, records)),
+            Purpose::Search { rev } => {
+                self.bring_up_to_date(room, rev, &mut records);
+                self.tell_found(ctx, reply_to, room, &records);
+            }
+            Purpose::Change { actor, command } => {
+                let mut call = Call { ctx, reply_to, actor: &actor };
+                return self.change_old(&mut call, room, command, &records);
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// How far somebody has read.
-    pub(in crate::chat) fn mark_came<C: Context>(&mut self, ctx: &mut C, number: u64, seq: u64) {
-        let Some(PendingQuery::JoinMark(join)) = self.pending.asks.remove(&number) else { return };
-        if let Some(pending) = self.pending.joins.get(&join) {
-            let (room, user) = (pending.room, pending.actor.identity());
+    pub(in crate::chat) fn read_came<C: Context>(&mut self, ctx: &mut C, number: u64, seq: u64) {
+        let Some(query) = self.pending.answered(number) else { return };
+        if let Purpose::JoinRead(join) = query.purpose
+            && let Some(pending) = self.pending.join(join)
+        {
+            let (room, user) = (pending.hold.room(), pending.actor.identity());
             self.keep_read(room, &user, seq);
         }
-        self.join_goes_on(ctx, join);
+        self.tell_answer(ctx, query, Ok(Vec::new()));
     }
 
     fn join_goes_on<C: Context>(&mut self, ctx: &mut C, join: u64) {
-        let Some(pending) = self.pending.joins.get_mut(&join) else { return };
+        let Some(pending) = self.pending.join(join) else { return };
         pending.awaits -= 1;
-        let (reply_to, room, is_last) = (pending.reply_to.clone(), pending.room, pending.awaits == 0);
-        self.answered(&reply_to, room);
-        if !is_last {
+        if pending.awaits > 0 {
             return;
         }
-        // The room lives until the join has ended.
-        self.rooms[room].asks += 1;
+        let (reply_to, held) = (pending.reply_to.clone(), pending.octets());
         if self.must_hold(ctx, &reply_to)
             && let Some(conn) = reply_to.conn().filter(|conn| self.people.session(*conn).is_some())
         {
-            let held = self.pending.joins.get(&join).map_or(0, |pending| octets_of(&pending.older));
             return match self.hold_answer(held) {
                 Ok(()) => self.pace(conn, Paced::Join(join)),
                 Err(refusal) => self.end_join(ctx, join, Err(refusal)),
@@ -200,40 +235,38 @@ impl Chat {
 
     /// Every answer that a join needs is there, or it is refused.
     pub(in crate::chat) fn end_join<C: Context>(&mut self, ctx: &mut C, join: u64, may: Result<(), Refusal>) {
-        let Some(pending) = self.pending.joins.remove(&join) else { return };
-        let PendingJoin { reply_to, actor, room, since, history, mut older, rev, .. } = pending;
+        let Some(pending) = self.pending.end_join(join) else { return };
+        let PendingJoin { reply_to, actor, hold, range, mut older, rev, .. } = pending;
+        let room = hold.room();
         if self.is_present(&reply_to) {
             self.bring_up_to_date(room, rev, &mut older);
-            let done = may.and_then(|()| {
-                self.finish_join(ctx, &reply_to, &actor, room, since.as_ref(), history, &older)
-            });
+            let mut call = Call { ctx, reply_to: &reply_to, actor: &actor };
+            let done = may.and_then(|()| self.finish_join(&mut call, room, &range, &older));
             if let Err(refusal) = done {
                 self.responder.refuse(ctx, &reply_to, &refusal);
             }
             self.joined_or_not(ctx, &reply_to, room);
         }
-        self.rooms[room].asks -= 1;
-        self.rest_room(ctx, room);
+        self.release(ctx, hold);
     }
 
     /// What waited behind a join goes on.
-    fn joined_or_not<C: Context>(&mut self, ctx: &mut C, reply_to: &ReplyTo, room: u32) {
+    fn joined_or_not<C: Context>(&mut self, ctx: &mut C, reply_to: &ReplyTo, room: RoomId) {
         let Some(session) = reply_to.conn().and_then(|conn| self.people.session(conn)) else { return };
-        let Some(joining) = &mut session.joining else { return };
-        let Some(at) = joining.iter().position(|joining| joining.room == room) else { return };
-        let behind = joining.swap_remove(at).behind;
-        if joining.is_empty() {
-            session.joining = None;
-        }
-        if let Some(paced) = &mut session.paced {
+        let behind = session.end_joining(room);
+        if session.is_paced() {
             // They came before what waits there.
-            behind.into_iter().rev().for_each(|waiting| paced.push_front(Paced::Command(waiting)));
+            for waiting in behind.into_iter().rev() {
+                session.pace_first(Paced::Command(waiting));
+            }
             return;
         }
-        session.waiting -= behind.len() as u16;
-        self.waiting -= behind.len();
+        for waiting in &behind {
+            self.people.end_waiting(waiting.reply_to.conn());
+        }
         for waiting in behind {
-            self.execute(ctx, &waiting.reply_to, &waiting.actor, waiting.command);
+            let mut call = Call { ctx, reply_to: &waiting.reply_to, actor: &waiting.actor };
+            self.execute(&mut call, waiting.command);
         }
     }
 

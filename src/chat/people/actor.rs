@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::chat::pending::keys::{Origin, Scope};
+use crate::chat::people::session::SessionId;
 use crate::chat::people::user::Identity;
 use crate::history::Who;
 use crate::text::fold;
@@ -12,12 +13,12 @@ use crate::text::fold;
 #[derive(Debug, Clone)]
 pub(in crate::chat) struct Actor {
     pub(in crate::chat) name: Arc<str>,
-    /// See [`User::person`].
+    /// See [`User::person`](super::user::User::person).
     pub(in crate::chat) person: Arc<str>,
     pub(in crate::chat) is_verified: bool,
     pub(in crate::chat) client: Arc<str>,
     /// The session; the server itself has none and may do everything.
-    pub(in crate::chat) session: Option<u32>,
+    pub(in crate::chat) session: Option<SessionId>,
 }
 
 impl Actor {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::chat::people::names;
-use crate::chat::{Chat, Code, Refusal};
+use crate::chat::{Code, Refusal};
 use crate::history::Holder;
 
 /// Names that are remembered, about 200 bytes each; above it no new ones are taken.
@@ -27,7 +27,7 @@ pub(in crate::chat) struct Holders {
 
 /// Why somebody cannot have a name.
 #[derive(Debug, PartialEq, Eq)]
-enum Denied {
+pub(in crate::chat) enum Denied {
     /// It is somebody else's.
     Taken,
     /// There are as many as may be.
@@ -64,7 +64,7 @@ impl Holders {
     }
 
     /// The person who has this name from now on, and whether it was nobody's before.
-    fn claim(&mut self, name: &Arc<str>, subject: &str) -> Result<(Arc<str>, bool), Denied> {
+    fn claim_as(&mut self, name: &Arc<str>, subject: &str) -> Result<(Arc<str>, bool), Denied> {
         let person = self.by_subject.get(subject);
         match (self.by_name.get(name), person) {
             (Some(holder), Some(person)) if holder == person => Ok((Arc::clone(person), false)),
@@ -74,14 +74,29 @@ impl Holders {
         }
     }
 
+    /// Gives a name to the person with a subject. Returns what the person is known by, and what is to be put on the disk where
+    /// the name was nobody's before.
+    pub(in crate::chat) fn claim(
+        &mut self,
+        name: &Arc<str>,
+        subject: &str,
+    ) -> Result<(Arc<str>, Option<Holder>), Denied> {
+        let subject = self.subject(subject, name);
+        let (person, is_new) = self.claim_as(name, &subject)?;
+        let is_first = person == *name;
+        let holder = is_new.then(|| Holder { name: Arc::clone(name), subject: (*subject).into(), is_first });
+        Ok((person, holder))
+    }
+
     /// The newest name of a person is nobody's again.
-    fn forget(&mut self, name: &str, subject: &str) {
-        let Some(person) = self.by_name.remove(name) else { return };
+    pub(in crate::chat) fn forget(&mut self, holder: &Holder) {
+        let Holder { name, subject, .. } = holder;
+        let Some(person) = self.by_name.remove(&**name) else { return };
         let Some(names) = self.names.get_mut(&person) else { return };
-        names.retain(|other| **other != *name);
+        names.retain(|other| other != name);
         if names.is_empty() {
             self.names.remove(&person);
-            self.by_subject.remove(subject);
+            self.by_subject.remove(&**subject);
         }
     }
 
@@ -114,26 +129,15 @@ impl Holders {
     }
 }
 
-impl Chat {
-    /// Gives a name to a person, or refuses it: somebody else has it. On the disk before anything that is said under it.
-    /// Returns what the person is known by.
-    pub(in crate::chat) fn hold_name(&mut self, name: &Arc<str>, subject: &str) -> Result<Arc<str>, Refusal> {
-        let subject = self.holders.subject(subject, name);
-        match self.holders.claim(name, &subject) {
-            Ok((person, is_new)) => {
-                if is_new && self.pending.is_on_disk() {
-                    let is_first = person == *name;
-                    let holder = Holder { name: Arc::clone(name), subject: (*subject).into(), is_first };
-                    let sent = self.pending.hold(holder);
-                    sent.inspect_err(|_| self.holders.forget(name, &subject))?;
-                }
-                Ok(person)
-            }
-            Err(Denied::Taken) => {
+impl Denied {
+    /// What whoever has the token is told.
+    pub(in crate::chat) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Taken => {
                 let why = "another person has the name in this token; it must carry another one";
-                Err(Refusal::field(Code::Forbidden, "token", why))
+                Refusal::field(Code::Forbidden, "token", why)
             }
-            Err(Denied::Full) => Err(Refusal::new(Code::Unavailable, "as many names as may be are taken")),
+            Self::Full => Refusal::new(Code::Unavailable, "as many names as may be are taken"),
         }
     }
 }
@@ -143,9 +147,12 @@ mod tests {
     use super::*;
 
     fn claim(holders: &mut Holders, name: &str, sub: &str) -> Result<(String, bool), Denied> {
-        let subject = holders.subject(sub, name);
-        let claimed = holders.claim(&name.into(), &subject);
-        claimed.map(|(person, is_new)| (person.to_string(), is_new))
+        let claimed = holders.claim(&name.into(), sub);
+        claimed.map(|(person, holder)| (person.to_string(), holder.is_some()))
+    }
+
+    fn forget(holders: &mut Holders, name: &str, subject: &str, is_first: bool) {
+        holders.forget(&Holder { name: name.into(), subject: subject.into(), is_first });
     }
 
     fn is(person: &str, is_new: bool) -> (String, bool) {
@@ -166,10 +173,10 @@ mod tests {
         assert_eq!(holders.names_of("ada l").collect::<Vec<_>>(), ["ada", "ada l"]);
         assert_eq!(holders.names_of("eve").collect::<Vec<_>>(), ["eve"]);
         assert_eq!((holders.person_or("ada l"), holders.person_or("eve")), ("ada", "eve"));
-        holders.forget("ada l", "auth0|1");
+        forget(&mut holders, "ada l", "auth0|1", false);
         assert_eq!(claim(&mut holders, "ada l", "auth0|3"), Ok(is("ada l", true)));
         assert_eq!(claim(&mut holders, "ada", "auth0|1"), Ok(is("ada", false)));
-        holders.forget("bob", "auth0|2");
+        forget(&mut holders, "bob", "auth0|2", true);
         assert_eq!(claim(&mut holders, "bob", "auth0|3"), Ok(is("ada l", true)));
     }
 

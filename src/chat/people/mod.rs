@@ -4,7 +4,6 @@ pub(in crate::chat) mod actor;
 pub(in crate::chat) mod address;
 pub(in crate::chat) mod bans;
 pub(in crate::chat) mod holders;
-mod login;
 pub(in crate::chat) mod lookalike;
 pub(in crate::chat) mod names;
 pub(in crate::chat) mod permission;
@@ -19,37 +18,45 @@ use slab::Slab;
 
 use self::actor::Actor;
 use self::address::Address;
+use self::bans::Bans;
 use self::holders::Holders;
 use self::lookalike::Lookalikes;
 use self::rate::Bucket;
-use self::session::{Dialect, Session};
-use self::user::{Identity, Resting, User};
-use crate::app::ConnId;
+use self::session::{Dialect, Left, Session, SessionId};
+use self::user::{Identity, Resting, User, UserId};
+use crate::app::{ConnId, Now};
 use crate::chat::identity::Claims;
 use crate::chat::shards::Shards;
 use crate::chat::wire::notices::Member;
+use crate::chat::{Code, Limits, Refusal};
+use crate::history::Ban;
 
+/// What connections from one address share.
 #[derive(Debug, Default)]
 struct AddressState {
     sessions: u32,
     posts: Bucket,
 }
 
-/// All sessions and users.
+/// All sessions and users, the names of verified people, and who is banned.
 #[derive(Debug, Default)]
 pub(in crate::chat) struct People {
     /// By the slot of the connection.
     sessions: Vec<Option<Box<Session>>>,
     count: usize,
     users: Slab<User>,
-    by_person: Shards<u32>,
+    by_person: Shards<UserId>,
     addresses: HashMap<Address, AddressState>,
-    /// When tokens expire, by milliseconds since 1970 and slot.
-    expiries: BTreeSet<(u64, u32)>,
+    /// When tokens expire, by milliseconds since 1970.
+    expiries: BTreeSet<(u64, SessionId)>,
     last_number: u64,
     resting: Resting,
     max_resting: usize,
-    pub(in crate::chat) lookalikes: Lookalikes,
+    /// Commands that wait, of all sessions and of those that have ended.
+    waiting: usize,
+    lookalikes: Lookalikes,
+    holders: Holders,
+    bans: Bans,
 }
 
 /// A number in base 36: every message carries one.
@@ -66,9 +73,10 @@ fn client_id(mut number: u64) -> String {
 const MAX_IDLE_ADDRESSES: usize = 1024;
 
 impl People {
-    /// Nobody, with tables for so many users who have left and so many names of verified users.
-    pub(in crate::chat) fn new(max_resting: usize, max_names: usize) -> Self {
-        Self { max_resting, lookalikes: Lookalikes::new(max_names), ..Self::default() }
+    /// Nobody is here; with what the history knows of names and bans.
+    pub(in crate::chat) fn new(limits: &Limits, holders: Holders, bans: Bans) -> Self {
+        let lookalikes = Lookalikes::new(limits.max_known_names);
+        Self { max_resting: limits.max_resting, lookalikes, holders, bans, ..Self::default() }
     }
 
     /// Clients are numbered from here on. Eleven digits, which are never those of [`SERVER`](super::SERVER).
@@ -84,46 +92,31 @@ impl People {
         self.users.len()
     }
 
+    // ---- sessions
+
     /// A connection begins to speak.
     pub(in crate::chat) fn open(&mut self, conn: ConnId, dialect: Dialect, address: Address) -> &mut Session {
         self.last_number += 1;
         let number = self.last_number;
         self.addresses.entry(address).or_default().sessions += 1;
         self.count += 1;
-        let at = conn.index as usize;
+        let at = SessionId::of(conn).slot();
         if at >= self.sessions.len() {
             self.sessions.resize_with(at + 1, || None);
         }
-        self.sessions[at].insert(Box::new(Session {
-            conn,
-            number,
-            dialect,
-            is_live: true,
-            client: client_id(number).into(),
-            user: None,
-            claims: None,
-            address,
-            posts: Bucket::default(),
-            commands: Bucket::default(),
-            refusals: Bucket::default(),
-            rooms: Vec::new(),
-            joining: None,
-            waiting: 0,
-            asks: 0,
-            paced: None,
-            answered: (0, 0),
-        }))
+        let client = client_id(number).into();
+        self.sessions[at].insert(Box::new(Session::new(conn, number, client, dialect, address)))
     }
 
     /// A connection is gone; it is in no room any more.
     pub(in crate::chat) fn close(&mut self, conn: ConnId, now_ms: u64) {
-        let Some(place) = self.sessions.get_mut(conn.index as usize) else { return };
-        let Some(session) = place.take_if(|session| session.conn == conn) else { return };
+        let Some(place) = self.sessions.get_mut(SessionId::of(conn).slot()) else { return };
+        let Some(session) = place.take_if(|session| session.conn() == conn) else { return };
         self.count -= 1;
-        if let Some(state) = self.addresses.get_mut(&session.address) {
+        if let Some(state) = self.addresses.get_mut(&session.address()) {
             state.sessions -= 1;
             if state.sessions == 0 && state.posts.is_full(now_ms) {
-                self.addresses.remove(&session.address);
+                self.addresses.remove(&session.address());
             }
         }
         if self.addresses.len() > MAX_IDLE_ADDRESSES + 2 * self.count {
@@ -133,54 +126,56 @@ impl People {
 
     /// The live session of a connection.
     pub(in crate::chat) fn session(&mut self, conn: ConnId) -> Option<&mut Session> {
-        let session = self.sessions.get_mut(conn.index as usize)?.as_deref_mut()?;
-        (session.conn == conn && session.is_live).then_some(session)
+        self.at(SessionId::of(conn)).filter(|session| session.conn() == conn && session.is_live())
     }
 
-    /// The session in a slot, live or not.
-    pub(in crate::chat) fn at(&mut self, index: u32) -> Option<&mut Session> {
-        self.sessions.get_mut(index as usize)?.as_deref_mut()
+    /// The session in a place, live or not.
+    pub(in crate::chat) fn at(&mut self, session: SessionId) -> Option<&mut Session> {
+        self.sessions.get_mut(session.slot())?.as_deref_mut()
     }
 
-    pub(in crate::chat) fn look(&self, index: u32) -> Option<&Session> {
-        self.sessions.get(index as usize)?.as_deref()
+    /// The session in a place, live or not.
+    pub(in crate::chat) fn look(&self, session: SessionId) -> Option<&Session> {
+        self.sessions.get(session.slot())?.as_deref()
     }
 
     /// All live sessions.
     pub(in crate::chat) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.iter().filter_map(Option::as_deref).filter(|session| session.is_live)
+        self.sessions.iter().filter_map(Option::as_deref).filter(|session| session.is_live())
     }
+
+    // ---- users
 
     /// How somebody in a room is shown.
-    pub(in crate::chat) fn member(&self, index: u32) -> Option<Member<'_>> {
-        let session = self.look(index)?;
-        let user = self.users.get(session.user? as usize)?;
-        let (name, is_verified) = (&*user.name, user.is_verified);
-        Some(Member { client: &session.client, user: name, ..self.shown(name, is_verified) })
+    pub(in crate::chat) fn member(&self, session: SessionId) -> Option<Member<'_>> {
+        let session = self.look(session)?;
+        let user = self.user(session.user()?)?;
+        Some(Member { client: session.client(), ..self.shown(user.name(), user.is_verified()) })
     }
 
-    pub(in crate::chat) fn user(&self, user: u32) -> Option<&User> {
-        self.users.get(user as usize)
-    }
-
-    pub(in crate::chat) fn user_mut(&mut self, user: u32) -> Option<&mut User> {
-        self.users.get_mut(user as usize)
+    pub(in crate::chat) fn user(&self, user: UserId) -> Option<&User> {
+        self.users.get(user.slot())
     }
 
     /// The user who is kept under this ([`User::person`]).
-    pub(in crate::chat) fn find(&self, person: &str) -> Option<u32> {
+    pub(in crate::chat) fn find(&self, person: &str) -> Option<UserId> {
         self.by_person.get(person).copied()
     }
 
     /// The same, if it is a verified user.
-    pub(in crate::chat) fn find_verified(&self, person: &str) -> Option<u32> {
-        self.find(person).filter(|user| self.user(*user).is_some_and(|user| user.is_verified))
+    pub(in crate::chat) fn find_verified(&self, person: &str) -> Option<UserId> {
+        self.find(person).filter(|user| self.user(*user).is_some_and(User::is_verified))
     }
 
     /// The user whom somebody means by a name: the verified person who has it, or the guests who use it.
-    pub(in crate::chat) fn find_named(&self, folded: &str, holders: &Holders) -> Option<u32> {
-        let person = holders.person(folded).and_then(|person| self.find_verified(person));
+    pub(in crate::chat) fn find_named(&self, folded: &str) -> Option<UserId> {
+        let person = self.holders.person(folded).and_then(|person| self.find_verified(person));
         person.or_else(|| self.find(folded))
+    }
+
+    /// How the user who is kept under this is called, if they are here.
+    pub(in crate::chat) fn name_of(&self, person: &str) -> Option<&Arc<str>> {
+        self.find(person).and_then(|user| self.user(user)).map(User::name)
     }
 
     /// How a name is shown.
@@ -190,99 +185,112 @@ impl People {
     }
 
     /// The user, if a connection of theirs can be told of anything.
-    pub(in crate::chat) fn hearing(&self, user: Option<u32>) -> Option<&User> {
-        let user = self.user(user?)?;
-        let hears = |index: &u32| self.look(*index).is_some_and(|session| session.dialect == Dialect::V1);
-        user.sessions.iter().any(hears).then_some(user)
+    pub(in crate::chat) fn hearing(&self, user: Option<UserId>) -> Option<&User> {
+        self.hearers_of(user).next()?;
+        self.user(user?)
     }
 
     /// The handles of those connections of a user that speak `chat.v1.json`.
-    pub(in crate::chat) fn hearers_of(&self, user: Option<u32>) -> impl Iterator<Item = ConnId> {
-        let sessions = self.sessions_of(user).filter(|session| session.dialect == Dialect::V1);
-        sessions.map(|session| session.conn)
+    pub(in crate::chat) fn hearers_of(&self, user: Option<UserId>) -> impl Iterator<Item = ConnId> {
+        let sessions = self.sessions_of(user).filter(|session| session.dialect() == Dialect::V1);
+        sessions.map(Session::conn)
     }
 
     /// The handles of a user's connections.
-    pub(in crate::chat) fn conns_of(&self, user: Option<u32>) -> Vec<ConnId> {
-        self.sessions_of(user).map(|session| session.conn).collect()
+    pub(in crate::chat) fn conns_of(&self, user: Option<UserId>) -> Vec<ConnId> {
+        self.sessions_of(user).map(Session::conn).collect()
     }
 
-    fn sessions_of(&self, user: Option<u32>) -> impl Iterator<Item = &Session> {
+    /// The handles of the connections of guests who use one of a person's names.
+    pub(in crate::chat) fn guests_named(&self, person: &str) -> Vec<ConnId> {
+        let users = self.holders.names_of(person).filter_map(|name| self.find(name));
+        let guests = users.filter(|user| self.user(*user).is_some_and(|user| !user.is_verified()));
+        guests.flat_map(|user| self.conns_of(Some(user))).collect()
+    }
+
+    /// The handles of all connections that a ban of this name concerns.
+    pub(in crate::chat) fn conns_named(&self, folded: &str) -> Vec<ConnId> {
+        let users = self.holders.names_of(folded).map(|name| self.find_named(name));
+        let guests = self.holders.names_of(folded).map(|name| self.find(name));
+        users.chain(guests).flat_map(|user| self.conns_of(user)).collect()
+    }
+
+    fn sessions_of(&self, user: Option<UserId>) -> impl Iterator<Item = &Session> {
         let user = user.and_then(|user| self.user(user));
-        let sessions = user.map(|user| user.sessions.as_slice()).unwrap_or_default();
-        sessions.iter().filter_map(|index| self.look(*index))
+        let sessions = user.map(User::sessions).unwrap_or_default();
+        sessions.iter().filter_map(|session| self.look(*session))
     }
 
     /// A session speaks for a user from now on. A verified person who is here under another name is called by the new one.
     pub(in crate::chat) fn speak_as(
         &mut self,
-        index: u32,
+        session: SessionId,
         name: &str,
         person: &str,
         claims: Option<Box<Claims>>,
     ) {
         let user = self.find(person).unwrap_or_else(|| {
-            let person: Arc<str> = person.into();
-            let name = if *person == *name { Arc::clone(&person) } else { name.into() };
-            let is_verified = claims.is_some();
-            let posts = self.resting.came(&Identity { person: Arc::clone(&person), is_verified });
-            let sessions = Vec::with_capacity(1);
-            let user = User { name, person: Arc::clone(&person), is_verified, sessions, posts };
-            let user = self.users.insert(user) as u32;
+            let identity = Identity { person: person.into(), is_verified: claims.is_some() };
+            let posts = self.resting.came(&identity);
+            let person = Arc::clone(&identity.person);
+            let user = UserId::of_slot(self.users.insert(User::new(name, identity, posts)));
             self.by_person.insert(person, user);
             user
         });
-        let state = &mut self.users[user as usize];
-        debug_assert_eq!(state.is_verified, claims.is_some(), "guests and verified users are not one user");
-        if state.is_verified && *state.name != *name {
+        let state = &mut self.users[user.slot()];
+        debug_assert_eq!(state.is_verified(), claims.is_some(), "guests and verified users are not one user");
+        if state.is_verified() && **state.name() != *name {
             state.name = name.into();
         }
-        state.sessions.push(index);
+        state.sessions.push(session);
         if let Some(claims) = &claims {
-            self.expiries.insert((claims.expires_unix_s.saturating_mul(1000), index));
+            self.expiries.insert((claims.expires_unix_s.saturating_mul(1000), session));
+            self.lookalikes.vouch(name);
         }
-        if let Some(session) = self.at(index) {
+        if let Some(session) = self.at(session) {
             session.user = Some(user);
             session.claims = claims;
         }
     }
 
-    /// A session speaks for nobody any more.
-    pub(in crate::chat) fn fall_silent(&mut self, index: u32, now_ms: u64) {
-        let Some(session) = self.at(index) else { return };
-        session.is_live = false;
-        session.joining = None;
-        let claims = session.claims.take();
-        if let Some(claims) = claims {
-            self.expiries.remove(&(claims.expires_unix_s.saturating_mul(1000), index));
+    /// A session ends. Returns what it leaves; it speaks for its user until [`Self::speak_for_nobody`].
+    pub(in crate::chat) fn end_session(&mut self, conn: ConnId) -> Option<Left> {
+        let session = self.session(conn)?;
+        let (id, waiting) = (session.id(), session.waiting_behind());
+        let left = session.end();
+        if let Some(claims) = session.claims.take() {
+            self.expiries.remove(&(claims.expires_unix_s.saturating_mul(1000), id));
         }
-        self.speak_for_nobody(index, now_ms);
+        self.waiting -= waiting;
+        Some(left)
     }
 
     /// A session lets go of its name.
-    pub(in crate::chat) fn speak_for_nobody(&mut self, index: u32, now_ms: u64) {
-        let Some(user) = self.at(index).and_then(|session| session.user.take()) else { return };
-        let state = &mut self.users[user as usize];
-        state.sessions.retain(|other| *other != index);
+    pub(in crate::chat) fn speak_for_nobody(&mut self, session: SessionId, now_ms: u64) {
+        let Some(user) = self.at(session).and_then(|session| session.user.take()) else { return };
+        let state = &mut self.users[user.slot()];
+        state.sessions.retain(|other| *other != session);
         if state.sessions.is_empty() {
-            let user = self.users.remove(user as usize);
-            self.by_person.remove(&user.person);
+            let user = self.users.remove(user.slot());
+            self.by_person.remove(user.person());
             self.resting.left(user.identity(), user.posts, self.max_resting, now_ms);
         }
     }
 
     /// In whose name a session acts.
-    pub(in crate::chat) fn actor(&self, index: u32) -> Option<Actor> {
-        let session = self.look(index)?;
-        let user = self.user(session.user?)?;
+    pub(in crate::chat) fn actor(&self, session: SessionId) -> Option<Actor> {
+        let state = self.look(session)?;
+        let user = self.user(state.user()?)?;
         Some(Actor {
-            name: Arc::clone(&user.name),
-            person: Arc::clone(&user.person),
-            is_verified: user.is_verified,
-            client: Arc::clone(&session.client),
-            session: Some(index),
+            name: Arc::clone(user.name()),
+            person: Arc::clone(user.person()),
+            is_verified: user.is_verified(),
+            client: Arc::clone(state.client()),
+            session: Some(session),
         })
     }
+
+    // ---- tokens
 
     /// When the first token expires, in milliseconds since 1970.
     pub(in crate::chat) fn first_expiry(&self) -> Option<u64> {
@@ -291,11 +299,194 @@ impl People {
 
     /// The connection of a token that has expired.
     pub(in crate::chat) fn expired(&self, unix_ms: u64) -> Option<ConnId> {
-        let (at, index) = *self.expiries.first()?;
-        (at <= unix_ms).then(|| self.look(index).map(|session| session.conn))?
+        let (at, session) = *self.expiries.first()?;
+        (at <= unix_ms).then(|| self.look(session).map(Session::conn))?
     }
 
-    pub(in crate::chat) fn address_posts(&mut self, address: Address) -> Option<&mut Bucket> {
-        self.addresses.get_mut(&address).map(|state| &mut state.posts)
+    // ---- names
+
+    /// Who verified names belong to.
+    pub(in crate::chat) fn holders(&self) -> &Holders {
+        &self.holders
+    }
+
+    pub(in crate::chat) fn holders_mut(&mut self) -> &mut Holders {
+        &mut self.holders
+    }
+
+    /// The names of verified users that others look like.
+    pub(in crate::chat) fn lookalikes(&self) -> &Lookalikes {
+        &self.lookalikes
+    }
+
+    /// The history tells of verified users.
+    pub(in crate::chat) fn vouch<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        names.for_each(|name| self.lookalikes.vouch(name));
+    }
+
+    // ---- bans
+
+    /// Those who are banned.
+    pub(in crate::chat) fn bans(&self) -> &Bans {
+        &self.bans
+    }
+
+    pub(in crate::chat) fn bans_mut(&mut self) -> &mut Bans {
+        &mut self.bans
+    }
+
+    /// The ban that is in force against a name. A ban is the person's: it holds under every name of theirs.
+    pub(in crate::chat) fn ban_of(&self, folded: &str, now: Now) -> Option<&Ban> {
+        self.holders.names_of(folded).find_map(|name| self.bans.find(name, now.unix_ms))
+    }
+
+    /// The ban that is in force against whoever has a token.
+    pub(in crate::chat) fn ban_of_claims(&self, claims: &Claims, now: Now) -> Option<&Ban> {
+        let name = names::fold(&claims.user);
+        let person = self.holders.person_with(&claims.subject, &name).map_or(&*name, |person| person);
+        self.ban_of(person, now).or_else(|| self.ban_of(&name, now))
+    }
+
+    // ---- rates
+
+    /// A token for a command, or the milliseconds until there is one.
+    pub(in crate::chat) fn take_token(
+        &mut self,
+        conn: ConnId,
+        is_post: bool,
+        limits: &Limits,
+        now_ms: u64,
+    ) -> Result<(), u64> {
+        let id = SessionId::of(conn);
+        let Some(session) = self.session(conn) else { return Err(0) };
+        if !is_post {
+            return session.commands.take_if_there(limits.commands, now_ms);
+        }
+        let Self { sessions, users, addresses, .. } = self;
+        let Some(session) = sessions[id.slot()].as_deref_mut() else { return Err(0) };
+        let mut buckets = [
+            (session.user.map(|user| &mut users[user.slot()].posts), limits.posts),
+            (addresses.get_mut(&session.address()).map(|state| &mut state.posts), limits.address_posts),
+            (Some(&mut session.posts), limits.posts),
+        ];
+        let waits = buckets
+            .iter()
+            .map(|(bucket, rate)| bucket.as_ref().map_or(0, |bucket| bucket.wait_ms(*rate, now_ms)));
+        let wait = waits.max().unwrap_or(0);
+        if wait > 0 {
+            return Err(wait);
+        }
+        for (bucket, rate) in &mut buckets {
+            if let Some(bucket) = bucket {
+                bucket.take(*rate, now_ms);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a connection may be told once more that it is too fast.
+    pub(in crate::chat) fn may_refuse(&mut self, conn: ConnId, limits: &Limits, now_ms: u64) -> bool {
+        let session = self.session(conn);
+        session.is_some_and(|session| session.refusals.take_if_there(limits.refusals, now_ms).is_ok())
+    }
+
+    // ---- what waits
+
+    /// One more command of somebody waits.
+    pub(in crate::chat) fn begin_waiting(
+        &mut self,
+        session: Option<SessionId>,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        if self.waiting >= limits.max_pending {
+            return Err(Refusal::unavailable());
+        }
+        if let Some(session) = session.and_then(|session| self.at(session)) {
+            if usize::from(session.waiting) >= limits.max_waiting {
+                let message = "too many commands wait for their answers";
+                return Err(Refusal::later(Code::RateLimited, 100, message));
+            }
+            session.waiting += 1;
+        }
+        self.waiting += 1;
+        Ok(())
+    }
+
+    /// A command waits no longer.
+    pub(in crate::chat) fn end_waiting(&mut self, conn: Option<ConnId>) {
+        self.waiting -= 1;
+        if let Some(session) = conn.and_then(|conn| self.session(conn)) {
+            session.waiting -= 1;
+        }
+    }
+
+    /// Whether somebody may ask the history one thing more.
+    pub(in crate::chat) fn may_query(
+        &mut self,
+        conn: Option<ConnId>,
+        limits: &Limits,
+    ) -> Result<(), Refusal> {
+        match conn.and_then(|conn| self.session(conn)) {
+            Some(session) if usize::from(session.queries) >= limits.max_asks => {
+                Err(Refusal::later(Code::RateLimited, 100, "wait for the answers to earlier questions"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The history was asked something.
+    pub(in crate::chat) fn begin_query(&mut self, conn: Option<ConnId>) {
+        if let Some(session) = conn.and_then(|conn| self.session(conn)) {
+            session.queries += 1;
+        }
+    }
+
+    /// The answer has come, or is not wanted any more.
+    pub(in crate::chat) fn end_query(&mut self, conn: Option<ConnId>) {
+        if let Some(session) = conn.and_then(|conn| self.session(conn)) {
+            session.queries -= 1;
+        }
+    }
+
+    /// Every counter counts what it says, and every table has what another one has. `opening`: commands that wait for rooms.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn check(&self, opening: usize) {
+        use crate::chat::commands::pace::Paced;
+        let sessions = || self.sessions.iter().filter_map(Option::as_deref);
+        assert_eq!(self.count, sessions().count(), "sessions");
+        let mut waiting = opening;
+        for session in sessions() {
+            let user = session.user().and_then(|user| self.user(user));
+            assert_eq!(session.user().is_some(), user.is_some(), "who speaks is here");
+            assert!(
+                user.is_none_or(|user| user.sessions().contains(&session.id())),
+                "a user has their sessions"
+            );
+            assert!(
+                session.is_live() || session.user().is_none(),
+                "who has been told to go speaks for nobody"
+            );
+            let of_session = session.paced().filter(|paced| matches!(paced, Paced::Command(_))).count();
+            waiting += of_session + session.waiting_behind();
+            assert!(
+                session.waiting_behind() + of_session <= usize::from(session.waiting),
+                "commands of a session wait"
+            );
+            let expiry =
+                session.user().and(session.claims()).map(|claims| claims.expires_unix_s.saturating_mul(1000));
+            assert!(
+                expiry.is_none_or(|at| self.expiries.contains(&(at, session.id()))),
+                "a token's end is known"
+            );
+        }
+        assert_eq!(self.waiting, waiting, "commands that wait");
+        for (slot, user) in &self.users {
+            assert_eq!(self.find(user.person()), Some(UserId::of_slot(slot)), "a user is found");
+            assert!(!user.sessions().is_empty(), "a user has a session");
+        }
+        assert_eq!(self.by_person.len(), self.users.len(), "users");
+        let of_addresses: u32 = self.addresses.values().map(|state| state.sessions).sum();
+        assert_eq!(of_addresses as usize, self.count, "sessions of addresses");
+        self.resting.check();
     }
 }

@@ -1,13 +1,10 @@
 //! What somebody may do where.
 
-use crate::app::Context;
 use crate::chat::identity::{Claims, Grant};
 use crate::chat::people::actor::Actor;
-use crate::chat::people::names;
-use crate::chat::rooms::Kind;
+use crate::chat::people::{People, names};
 use crate::chat::wire::command::Command;
-use crate::chat::wire::responder::ReplyTo;
-use crate::chat::{Chat, Code, Refusal};
+use crate::chat::{Code, Refusal};
 
 /// Something that a token may permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +47,7 @@ pub(in crate::chat) fn permits(claims: Option<&Claims>, right: Right, room: &str
 }
 
 /// The right that a command about a room takes; `None`: leaving takes none.
-fn right_to(command: &Command<'_>) -> Option<Right> {
+pub(in crate::chat) fn right_to(command: &Command<'_>) -> Option<Right> {
     match command {
         Command::Join { .. }
         | Command::History { .. }
@@ -73,72 +70,26 @@ fn right_to(command: &Command<'_>) -> Option<Right> {
     }
 }
 
-/// Who may do what. Whatever way a command comes in, at once or after it has waited, it goes through [`Chat::admit`] first and
-/// through [`Chat::gate`] where it is about a room.
-impl Chat {
-    /// Whether somebody may do anything at all now. `false`: the session has ended.
-    pub(in crate::chat) fn admit<C: Context>(&mut self, ctx: &mut C, actor: &Actor) -> Result<bool, Refusal> {
-        let Some(index) = actor.session else { return Ok(true) };
-        let Some(session) = self.people.look(index).filter(|session| session.is_live) else {
-            return Ok(false);
-        };
-        let conn = session.conn;
-        match &session.claims {
-            Some(claims) if claims.expires_unix_s.saturating_mul(1000) <= ctx.now().unix_ms => {
-                self.dismiss_expired(ctx, conn);
-                Ok(false)
-            }
-            None if !self.options.guests => Err(Refusal::no_token()),
-            _ => Ok(true),
-        }
-    }
-
-    /// Whether somebody may do this in an open room.
-    pub(in crate::chat) fn gate(
-        &self,
-        reply_to: &ReplyTo,
-        actor: &Actor,
-        room: u32,
-        command: &Command<'_>,
-    ) -> Result<(), Refusal> {
-        let state = &self.rooms[room];
-        if let Kind::Pair([a, b]) = &state.kind {
-            let other = if *a == actor.person { b } else { a };
-            return self.require_pair(actor, Right::Join, other, "room");
-        }
-        let is_in = match (actor.session, reply_to) {
-            // What `json` sees is the room `general`, for those who may join it.
-            (None, _) | (_, ReplyTo::Tutorial(_)) => true,
-            (Some(index), _) => self.people.look(index).is_some_and(|session| session.is_in(room)),
-        };
-        if !is_in && !matches!(command, Command::Join { .. }) {
-            return Err(Refusal::not_joined());
-        }
-        match right_to(command) {
-            Some(right) => self.require(actor, right, &state.name, "room"),
-            None => Ok(()),
-        }
-    }
-
-    /// The server itself may do everything.
+impl People {
+    /// Whether a token permits something in a room. The server itself may do everything.
     pub(in crate::chat) fn may(&self, actor: &Actor, right: Right, room: &str) -> bool {
-        let Some(index) = actor.session else { return true };
-        let session = self.people.look(index);
-        session.is_some_and(|session| permits(session.claims.as_deref(), right, room))
+        let Some(session) = actor.session else { return true };
+        self.look(session).is_some_and(|session| permits(session.claims(), right, room))
     }
 
     /// The same in the conversation with a user: a token may name any of their names.
     pub(in crate::chat) fn may_pair(&self, actor: &Actor, right: Right, other: &str) -> bool {
-        self.holders.names_of(other).any(|name| self.may(actor, right, &format!("@{name}")))
+        self.holders().names_of(other).any(|name| self.may(actor, right, &format!("@{name}")))
     }
 
     /// Whether somebody moderates every room there may be.
     pub(in crate::chat) fn moderates_all(&self, actor: &Actor) -> bool {
-        let Some(index) = actor.session else { return true };
-        let claims = self.people.look(index).and_then(|session| session.claims.as_deref());
+        let Some(session) = actor.session else { return true };
+        let claims = self.look(session).and_then(|session| session.claims());
         claims.is_some_and(|claims| claims.rooms.iter().any(|grant| grant.moderate && grant.pattern == "*"))
     }
 
+    /// The refusal where [`Self::may`] says no.
     pub(in crate::chat) fn require(
         &self,
         actor: &Actor,
@@ -149,6 +100,7 @@ impl Chat {
         if self.may(actor, right, room) { Ok(()) } else { Err(not_permitted(field)) }
     }
 
+    /// The refusal where [`Self::may_pair`] says no.
     pub(in crate::chat) fn require_pair(
         &self,
         actor: &Actor,

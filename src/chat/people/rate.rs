@@ -30,6 +30,17 @@ impl Bucket {
         }
     }
 
+    /// Takes a token, or returns the milliseconds until there is one.
+    pub(in crate::chat) fn take_if_there(&mut self, rate: Rate, now_ms: u64) -> Result<(), u64> {
+        match self.wait_ms(rate, now_ms) {
+            0 => {
+                self.take(rate, now_ms);
+                Ok(())
+            }
+            wait_ms => Err(wait_ms),
+        }
+    }
+
     /// Whether it is full, so that a new one is the same.
     pub(in crate::chat) fn is_full(self, now_ms: u64) -> bool {
         self.0 <= now_ms * 1000

@@ -66,6 +66,13 @@ impl Log {
         self.bytes
     }
 
+    /// The same, counted.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn counted_bytes(&self) -> usize {
+        self.records.iter().map(record_len).sum::<usize>()
+            + self.changes.iter().map(change_len).sum::<usize>()
+    }
+
     /// The oldest message in memory.
     pub(in crate::chat) fn first_seq(&self) -> Option<u64> {
         self.records.front().map(|record| record.post.seq)

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::app::Millis;
 use crate::chat::people::user::Identity;
+use crate::chat::rooms::notice_pace::NoticePace;
 
 /// A read position, and when it was last moved.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +21,8 @@ pub(in crate::chat) struct ReadPositions {
     moves: u64,
     /// Of these the room has not been told.
     untold: BTreeSet<Identity>,
-    /// The next notice comes no sooner.
-    pub(in crate::chat) next_at: Millis,
-    pub(in crate::chat) is_timed: bool,
+    /// When the next notice may come.
+    pub(in crate::chat) pace: NoticePace,
 }
 
 impl ReadPositions {

@@ -3,9 +3,11 @@
 use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 
+use crate::app::CloseCode;
 use crate::chat::limits::Limits;
 use crate::chat::people::People;
 use crate::chat::people::lookalike::Lookalikes;
+use crate::chat::people::session::SessionId;
 use crate::chat::wire::command::Id;
 use crate::chat::wire::refusal::Code;
 use crate::history::{Action, Post, Record, Who};
@@ -133,6 +135,13 @@ notices! {
     }
 }
 
+impl<'a> Ack<'a> {
+    /// That a command was done, and nothing more.
+    pub(in crate::chat) fn new(id: &'a Id<'a>, room: Option<&'a str>) -> Self {
+        Self { id, room, seq: None, rev: None, time: None, durable: None, duplicate: false }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn is_false(flag: &bool) -> bool {
     !*flag
@@ -161,6 +170,41 @@ pub(in crate::chat) enum Farewell {
     Flooding,
 }
 
+impl Farewell {
+    /// What the connection is closed with.
+    pub(in crate::chat) fn code(self) -> CloseCode {
+        match self {
+            Self::ShuttingDown => CloseCode::SERVICE_RESTART,
+            Self::Flooding => CloseCode::POLICY_VIOLATION,
+            Self::NameTaken => CloseCode(4001),
+            Self::Banned => CloseCode(4002),
+            Self::TokenExpired => CloseCode(4003),
+            Self::Disconnected => CloseCode(4004),
+        }
+    }
+
+    /// The reason of the Close, where nobody says another one.
+    pub(in crate::chat) fn message(self) -> &'static str {
+        match self {
+            Self::ShuttingDown => "",
+            Self::Flooding => "flooding",
+            Self::NameTaken => "name taken",
+            Self::Banned => "banned",
+            Self::TokenExpired => "token expired",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
+/// How a session ends.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::chat) struct Ending<'a> {
+    pub(in crate::chat) reason: Farewell,
+    pub(in crate::chat) message: &'a str,
+    /// When it may come back.
+    pub(in crate::chat) retry_after_ms: Option<u64>,
+}
+
 /// Somebody in a room.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(in crate::chat) struct Member<'a> {
@@ -184,7 +228,7 @@ pub(in crate::chat) struct Mark<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::chat) struct Members<'a> {
     pub(in crate::chat) people: &'a People,
-    pub(in crate::chat) sessions: &'a [u32],
+    pub(in crate::chat) sessions: &'a [SessionId],
 }
 
 impl Serialize for Members<'_> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::app::{ConnId, Context, Outgoing, TopicId};
 use crate::chat::wire::command::Id;
-use crate::chat::wire::notices::{self, Bye, Farewell};
+use crate::chat::wire::notices::{self, Bye, Ending};
 use crate::chat::wire::refusal::{Code, Refusal};
 
 /// Who asked. An answer may come in a later tick: what is to be durable is acknowledged once it is.
@@ -150,14 +150,8 @@ impl Responder {
         self.send(ctx, conn, &TutorialError { error: message });
     }
 
-    pub(in crate::chat) fn bye<C: Context>(
-        &mut self,
-        ctx: &mut C,
-        conn: ConnId,
-        reason: Farewell,
-        message: &str,
-        retry_after_ms: Option<u64>,
-    ) {
+    pub(in crate::chat) fn bye<C: Context>(&mut self, ctx: &mut C, conn: ConnId, ending: &Ending<'_>) {
+        let Ending { reason, message, retry_after_ms } = *ending;
         self.send(ctx, conn, &Bye { reason, message, retry_after_ms });
     }
 }

@@ -2,34 +2,30 @@
 
 use std::sync::Arc;
 
-use crate::app::{CloseCode, ConnId, Context, Now};
+use crate::app::{ConnId, Context, Now};
 use crate::chat::identity::Claims;
-use crate::chat::people::session::{Dialect, Membership};
-use crate::chat::wire::command::Id;
-use crate::chat::wire::notices::{Farewell, LimitsShown, Welcome};
+use crate::chat::people::names;
+use crate::chat::people::session::{Dialect, SessionId};
+use crate::chat::wire::notices::{Ending, Farewell, LimitsShown, Welcome};
 use crate::chat::wire::responder::ReplyTo;
-use crate::chat::{Chat, Code, NAME_TAKEN, Refusal, TOKEN_EXPIRED, timer};
+use crate::chat::{Chat, Code, Refusal, timer};
 
 impl Chat {
     pub(in crate::chat) fn hello<C: Context>(
         &mut self,
         ctx: &mut C,
-        conn: ConnId,
-        id: Id<'static>,
-        user: Option<&str>,
-        token: Option<&str>,
+        reply_to: &ReplyTo,
+        credentials: Credentials<'_>,
     ) {
-        let reply_to = ReplyTo::Connection(conn, id);
-        match self.try_hello(ctx, conn, user, token) {
-            Ok(()) => self.welcome(ctx, &reply_to),
+        let Some(conn) = reply_to.conn() else { return };
+        match self.try_hello(ctx, conn, credentials) {
+            Ok(()) => self.welcome(ctx, reply_to),
             Err(refusal) => {
-                self.responder.refuse(ctx, &reply_to, &refusal);
-                let is_nobody = self.people.session(conn).is_some_and(|session| session.user.is_none());
-                let name = user
-                    .filter(|_| is_nobody)
-                    .and_then(|user| crate::chat::people::names::user(user, "user").ok());
-                let ban =
-                    name.and_then(|name| self.ban_of(&crate::chat::people::names::fold(&name), ctx.now()));
+                self.responder.refuse(ctx, reply_to, &refusal);
+                let is_nobody = self.people.session(conn).is_some_and(|session| session.user().is_none());
+                let name =
+                    credentials.user.filter(|_| is_nobody).and_then(|user| names::user(user, "user").ok());
+                let ban = name.and_then(|name| self.people.ban_of(&names::fold(&name), ctx.now()));
                 if let Some(until) = ban.map(|ban| ban.until) {
                     self.dismiss_banned(ctx, conn, until);
                 }
@@ -41,27 +37,26 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         conn: ConnId,
-        user: Option<&str>,
-        token: Option<&str>,
+        Credentials { user, token }: Credentials<'_>,
     ) -> Result<(), Refusal> {
         let Some(session) = self.people.session(conn) else { return Ok(()) };
-        if session.user.is_some() {
+        if session.user().is_some() {
             return Err(Refusal::field(Code::BadField, "type", "`hello` comes once, and first"));
         }
         let claims = match token {
             Some(token) => {
                 let claims = self.check_token(token, ctx.now());
-                Some(Box::new(claims.map_err(|why| Refusal::field(Code::Forbidden, "token", why))?))
+                Some(claims.map_err(|why| Refusal::field(Code::Forbidden, "token", why))?)
             }
-            None => session.claims.clone(),
+            None => session.claims().cloned(),
         };
         match (claims, user) {
             (Some(claims), user) => {
-                let own = crate::chat::people::names::fold(&claims.user).into_owned();
-                if user.is_some_and(|user| crate::chat::people::names::fold(user) != own) {
+                let own = names::fold(&claims.user).into_owned();
+                if user.is_some_and(|user| names::fold(user) != own) {
                     return Err(Refusal::field(Code::Forbidden, "user", "the token is somebody else's"));
                 }
-                self.speak_verified(ctx, conn, claims)
+                self.speak_verified(ctx, conn, Box::new(claims))
             }
             (None, Some(user)) => self.speak_unverified(ctx, conn, user),
             (None, None) => Err(Refusal::field(Code::BadField, "user", "`user` or `token` must be there")),
@@ -77,10 +72,10 @@ impl Chat {
     /// Whoever begins with another command than `hello`.
     pub(in crate::chat) fn be_guest<C: Context>(&mut self, ctx: &mut C, conn: ConnId) -> Result<(), Refusal> {
         let Some(session) = self.people.session(conn) else { return Ok(()) };
-        if let Some(claims) = session.claims.clone() {
-            return self.speak_verified(ctx, conn, claims);
+        if let Some(claims) = session.claims().cloned() {
+            return self.speak_verified(ctx, conn, Box::new(claims));
         }
-        let name = format!("guest-{}", session.client);
+        let name = format!("guest-{}", session.client());
         self.speak_unverified(ctx, conn, &name)
     }
 
@@ -88,20 +83,20 @@ impl Chat {
         if !self.options.guests {
             return Err(Refusal::no_token());
         }
-        let name = crate::chat::people::names::user(user, "user")?;
-        let folded = crate::chat::people::names::fold(&name);
+        let name = names::user(user, "user")?;
+        let folded = names::fold(&name);
         self.check_name(&folded, ctx.now())?;
-        self.people.speak_as(conn.index, &name, &folded, None);
+        self.people.speak_as(SessionId::of(conn), &name, &folded, None);
         Ok(())
     }
 
     /// Whether a guest may have this name now.
     pub(in crate::chat) fn check_name(&self, folded: &str, now: Now) -> Result<(), Refusal> {
-        let person = self.holders.person(folded);
+        let person = self.people.holders().person(folded);
         if person.is_some_and(|person| self.people.find_verified(person).is_some()) {
             return Err(Refusal::field(Code::Forbidden, "user", "this name is taken by a verified user"));
         }
-        match self.ban_of(folded, now) {
+        match self.people.ban_of(folded, now) {
             Some(ban) => Err(Refusal::field(Code::Forbidden, "user", format!("banned: {}", ban.reason))),
             None => Ok(()),
         }
@@ -113,10 +108,10 @@ impl Chat {
         conn: ConnId,
         claims: Box<Claims>,
     ) -> Result<(), Refusal> {
-        let name = crate::chat::people::names::user(&claims.user, "token")?.into_owned();
-        let folded: Arc<str> = crate::chat::people::names::fold(&name).as_ref().into();
+        let name = names::user(&claims.user, "token")?.into_owned();
+        let folded: Arc<str> = names::fold(&name).as_ref().into();
         let person = self.hold_name(&folded, &claims.subject)?;
-        let ban = self.ban_of(&person, ctx.now());
+        let ban = self.people.ban_of(&person, ctx.now());
         if let Some(until) = ban.map(|ban| ban.until) {
             let refusal = Refusal::field(Code::Forbidden, "user", "banned");
             self.dismiss_banned(ctx, conn, until);
@@ -125,23 +120,28 @@ impl Chat {
         let now = ctx.now();
         let expires_ms = claims.expires_unix_s.saturating_mul(1000);
         if expires_ms <= now.unix_ms {
-            self.dismiss_expired(ctx, conn);
-            return Err(Refusal::field(Code::Forbidden, "token", TOKEN_EXPIRED));
+            self.dismiss(ctx, conn, Farewell::TokenExpired);
+            return Err(Refusal::field(Code::Forbidden, "token", Farewell::TokenExpired.message()));
         }
-        for other in self.guests_named(&person) {
-            self.dismiss(ctx, other, Farewell::NameTaken, NAME_TAKEN, CloseCode(4001));
+        for other in self.people.guests_named(&person) {
+            self.dismiss(ctx, other, Farewell::NameTaken);
         }
-        self.people.speak_as(conn.index, &name, &person, Some(claims));
-        self.people.lookalikes.vouch(&name);
+        self.people.speak_as(SessionId::of(conn), &name, &person, Some(claims));
         self.time_expiry(ctx);
         Ok(())
     }
 
-    /// The connections of guests who use one of a person's names.
-    fn guests_named(&self, person: &str) -> Vec<ConnId> {
-        let users = self.holders.names_of(person).filter_map(|name| self.people.find(name));
-        let guests = users.filter(|user| self.people.user(*user).is_some_and(|user| !user.is_verified));
-        guests.flat_map(|user| self.people.conns_of(Some(user))).collect()
+    /// Gives a name to a person, or refuses it. On the disk before anything that is said under it. Returns what the person is
+    /// known by.
+    fn hold_name(&mut self, name: &Arc<str>, subject: &str) -> Result<Arc<str>, Refusal> {
+        let claimed = self.people.holders_mut().claim(name, subject);
+        let (person, holder) = claimed.map_err(|denied| denied.refusal())?;
+        if let Some(holder) = holder.filter(|_| self.pending.is_on_disk()) {
+            self.pending
+                .hold_name(holder.clone())
+                .inspect_err(|_| self.people.holders_mut().forget(&holder))?;
+        }
+        Ok(person)
     }
 
     /// Sees to it that a timer comes when the first token expires: one timer, however many tokens there are.
@@ -165,19 +165,15 @@ impl Chat {
         self.expiry_timer.take_if(|timed| *timed <= now.monotonic_ms);
         for _ in 0..self.options.limits.turn_expiries {
             let Some(conn) = self.people.expired(now.unix_ms) else { break };
-            self.dismiss_expired(ctx, conn);
+            self.dismiss(ctx, conn, Farewell::TokenExpired);
         }
         self.time_expiry(ctx);
-    }
-
-    pub(in crate::chat) fn dismiss_expired<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        self.dismiss(ctx, conn, Farewell::TokenExpired, TOKEN_EXPIRED, CloseCode(4003));
     }
 
     fn welcome<C: Context>(&mut self, ctx: &mut C, reply_to: &ReplyTo) {
         let Some(conn) = reply_to.conn() else { return };
         let Self { people, responder, options, .. } = self;
-        let Some(member) = people.member(conn.index) else { return };
+        let Some(member) = people.member(SessionId::of(conn)) else { return };
         let welcome = Welcome {
             id: reply_to.id(),
             client: member.client,
@@ -190,66 +186,41 @@ impl Chat {
     }
 
     /// Ends a session: a `bye`, then the closing handshake. It is in no room and holds no name from now on.
-    pub(in crate::chat) fn dismiss<C: Context>(
-        &mut self,
-        ctx: &mut C,
-        conn: ConnId,
-        reason: Farewell,
-        message: &str,
-        code: CloseCode,
-    ) {
-        self.dismiss_until(ctx, conn, (reason, message, code), None);
+    pub(in crate::chat) fn dismiss<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: Farewell) {
+        self.dismiss_with(ctx, conn, Ending { reason, message: reason.message(), retry_after_ms: None });
     }
 
-    /// The same; with the milliseconds after which it may come back.
-    pub(in crate::chat) fn dismiss_until<C: Context>(
+    /// The same, with what else is told.
+    pub(in crate::chat) fn dismiss_with<C: Context>(
         &mut self,
         ctx: &mut C,
         conn: ConnId,
-        (reason, message, code): (Farewell, &str, CloseCode),
-        retry_after_ms: Option<u64>,
+        ending: Ending<'_>,
     ) {
+        let Ending { reason, message, .. } = ending;
         let Some(session) = self.people.session(conn) else { return };
-        match session.dialect {
-            Dialect::V1 => self.responder.bye(ctx, conn, reason, message, retry_after_ms),
+        match session.dialect() {
+            Dialect::V1 => self.responder.bye(ctx, conn, &ending),
             Dialect::Tutorial => self.responder.farewell(ctx, conn, message),
         }
         self.detach(ctx, conn);
-        ctx.close(conn, code, message);
+        ctx.close(conn, reason.code(), message);
     }
 
     /// Takes a session out of all that it is in.
     pub(in crate::chat) fn detach<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        let Some(session) = self.people.session(conn) else { return };
-        let rooms = std::mem::take(&mut session.rooms);
-        let paced = session.paced.take();
-        self.waiting -= session
-            .joining
-            .iter()
-            .flat_map(|list| list.iter())
-            .map(|joining| joining.behind.len())
-            .sum::<usize>();
-        for membership in rooms {
+        let Some(left) = self.people.end_session(conn) else { return };
+        for membership in left.rooms {
             self.take_out(ctx, conn, &membership);
         }
-        self.people.fall_silent(conn.index, ctx.now().monotonic_ms);
-        if let Some(paced) = paced {
-            self.drop_paced(ctx, *paced);
-        }
+        self.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
+        self.drop_paced(ctx, left.paced);
     }
+}
 
-    /// Takes a session out of a room; it does not count it among its own any more.
-    pub(in crate::chat) fn take_out<C: Context>(
-        &mut self,
-        ctx: &mut C,
-        conn: ConnId,
-        membership: &Membership,
-    ) {
-        let room = membership.room;
-        self.forget_member(conn.index, membership);
-        if let Some(topic) = self.rooms[room].topic {
-            ctx.unsubscribe(conn, topic);
-        }
-        self.rest_room(ctx, room);
-    }
+/// What a `hello` says of who speaks.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::chat) struct Credentials<'a> {
+    pub(in crate::chat) user: Option<&'a str>,
+    pub(in crate::chat) token: Option<&'a str>,
 }
