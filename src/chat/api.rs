@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::answers::{Answered, Asker};
-use super::command::Command;
-use super::direct::pair_room;
-use super::listing::MAX_LISTED;
-use super::names;
-use super::notice::json_len;
-use super::room::Kind;
-use super::session::Actor;
-use super::{Chat, Code, Refusal, Stats};
 use crate::app::Context;
+use crate::chat::commands::call::Call;
+use crate::chat::commands::direct::pair_room;
+use crate::chat::listing::MAX_LISTED;
+use crate::chat::people::actor::Actor;
+use crate::chat::people::names;
+use crate::chat::rooms::Kind;
+use crate::chat::wire::command::Command;
+use crate::chat::wire::notices::json_len;
+use crate::chat::wire::responder::{Answered, ReplyTo};
+use crate::chat::{Chat, Code, Refusal, Stats};
 use crate::history::Ban;
 
 /// Octets of a ban in a list besides its texts, at most.
@@ -55,10 +56,10 @@ impl Chat {
     /// Does a command in the name of a user, or of the server where none is given. The answer is among those of
     /// [`Self::take_answered`], at once or once the store has committed; it is that of `chat.v1.json`.
     pub fn call<C: Context>(&mut self, ctx: &mut C, request: u64, user: Option<&str>, command: Command<'_>) {
-        let asker = Asker::Request(request);
+        let reply_to = ReplyTo::Request(request);
         match names::user(user.unwrap_or("server"), "user") {
             Ok(name) => {
-                let person = self.holders.person_or(&names::fold(&name)).into();
+                let person = self.people.holders().person_or(&names::fold(&name)).into();
                 let name = name.as_ref().into();
                 let actor = Actor {
                     name,
@@ -67,23 +68,27 @@ impl Chat {
                     client: Arc::clone(&self.server),
                     session: None,
                 };
-                self.execute(ctx, &asker, &actor, command);
+                self.execute(&mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
             }
-            Err(refusal) => self.voice.refuse(ctx, &asker, &refusal),
+            Err(refusal) => self.responder.refuse(ctx, &reply_to, &refusal),
         }
     }
 
     /// The answers to [`Self::call`] since the last time, in the order in which they were given.
     pub fn take_answered(&mut self) -> Vec<Answered> {
-        std::mem::take(&mut self.voice.answered)
+        std::mem::take(&mut self.responder.answered)
     }
 
     /// The rooms in memory, by name.
     #[must_use]
     pub fn rooms(&self) -> Vec<RoomInfo> {
-        let groups = self.rooms.iter().filter(|room| room.kind == Kind::Group && room.is_open());
+        let groups = self.rooms.iter().filter(|room| *room.kind() == Kind::Group && room.is_open());
         let mut list: Vec<RoomInfo> = groups
-            .map(|room| RoomInfo { name: Arc::clone(&room.name), members: room.members.len(), seq: room.seq })
+            .map(|room| RoomInfo {
+                name: Arc::clone(room.name()),
+                members: room.members().len(),
+                seq: room.order.seq(),
+            })
             .collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));
         list
@@ -95,7 +100,7 @@ impl Chat {
     pub fn bans<C: Context>(&self, ctx: &C, after: &str, limit: usize) -> (Vec<&Ban>, bool) {
         let mut left = self.options.limits.max_answer;
         let mut page: Vec<&Ban> = Vec::new();
-        for ban in self.bans.after(after, ctx.now().unix_ms) {
+        for ban in self.people.bans().after(after, ctx.now().unix_ms) {
             let octets = BAN_OCTETS + json_len(&ban.user) + json_len(&ban.reason);
             if page.len() >= limit.min(MAX_LISTED) || octets > left && !page.is_empty() {
                 return (page, true);
@@ -112,7 +117,7 @@ impl Chat {
     /// It is no name of a user.
     pub fn find_ban<C: Context>(&self, ctx: &C, user: &str) -> Result<Option<&Ban>, Refusal> {
         let name = names::user(user, "user")?;
-        Ok(self.ban_of(&names::fold(&name), ctx.now()))
+        Ok(self.people.ban_of(&names::fold(&name), ctx.now()))
     }
 
     /// What was counted.
@@ -122,8 +127,8 @@ impl Chat {
             posts: self.posts,
             changes: self.changes,
             duplicates: self.duplicates,
-            acks: self.voice.acks,
-            refused: self.voice.refused,
+            acks: self.responder.acks,
+            refused: self.responder.refused,
             flooded: self.flooded,
             recovered: self.recovered,
             unrecovered: self.unrecovered,
@@ -131,14 +136,14 @@ impl Chat {
             sessions: self.people.len() as u64,
             users: self.people.users() as u64,
             rooms: self.rooms.len() as u64,
-            members: self.rooms.members as u64,
-            recent_bytes: self.rooms.bytes as u64,
+            members: self.rooms.members() as u64,
+            recent_bytes: self.rooms.bytes() as u64,
             keys: self.keys.len() as u64,
-            store_pending: self.durable.pending as u64,
-            store_asks: self.durable.asks.len() as u64,
-            store_log_bytes: self.durable.log_bytes(),
+            store_pending: self.pending.len() as u64,
+            store_asks: self.pending.queries() as u64,
+            store_log_bytes: self.pending.log_bytes(),
             store_failures: self.store_failures,
-            store_unavailable: u64::from(self.durable.is_failed),
+            store_unavailable: u64::from(self.pending.is_failed()),
             answer_octets: self.answer_octets,
             scanned_octets: self.scanned_octets,
             ..self.commits.clone()

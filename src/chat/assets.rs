@@ -10,7 +10,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 
 /// A file of the page.
 #[derive(Debug)]
-pub(super) struct Asset {
+pub(in crate::chat) struct Asset {
     path: &'static str,
     content_type: &'static str,
     body: &'static [u8],
@@ -19,10 +19,10 @@ pub(super) struct Asset {
 
 /// All files of the page; nothing else is ever served.
 #[derive(Debug)]
-pub(super) struct Assets([Asset; 32]);
+pub(in crate::chat) struct Assets([Asset; 32]);
 
 impl Assets {
-    pub(super) fn new() -> Self {
+    pub(in crate::chat) fn new() -> Self {
         Self([
             Asset::new("/", "text/html; charset=utf-8", include_bytes!("page/index.html")),
             Asset::script("/app.js", include_bytes!("page/app.js")),
@@ -60,7 +60,7 @@ impl Assets {
     }
 
     /// The file at exactly this path.
-    pub(super) fn find(&self, path: &str) -> Option<&Asset> {
+    pub(in crate::chat) fn find(&self, path: &str) -> Option<&Asset> {
         self.0.iter().find(|asset| asset.path == path)
     }
 }
@@ -81,7 +81,7 @@ impl Asset {
     }
 
     /// 200, or 304 when the client has it already (RFC 9110 13.1.2).
-    pub(super) fn response(&self, request: &Fields<'_>) -> Response {
+    pub(in crate::chat) fn response(&self, request: &Fields<'_>) -> Response {
         let is_known = request
             .all("if-none-match")
             .flat_map(list_elements)

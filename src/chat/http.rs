@@ -1,23 +1,23 @@
 //! Requests: the page, and upgrades to either subprotocol.
 
-use super::identity::Claims;
-use super::session::Dialect;
-use super::{Chat, JSON, V1};
 use crate::app::{
     Acceptance, AddressPrefix, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict,
 };
+use crate::chat::identity::Claims;
+use crate::chat::people::session::Dialect;
+use crate::chat::{Chat, JSON, V1};
 
 /// An upgrade that was accepted, until its connection is open.
 #[derive(Debug)]
-pub(super) struct Arriving {
-    pub(super) conn: ConnId,
-    pub(super) dialect: Dialect,
-    pub(super) address: AddressPrefix,
-    pub(super) claims: Option<Box<Claims>>,
+pub(in crate::chat) struct Arriving {
+    pub(in crate::chat) conn: ConnId,
+    pub(in crate::chat) dialect: Dialect,
+    pub(in crate::chat) address: AddressPrefix,
+    pub(in crate::chat) claims: Option<Box<Claims>>,
 }
 
 impl Chat {
-    pub(super) fn answer_request(&mut self, request: &Request<'_>, now: Now) -> Verdict {
+    pub(in crate::chat) fn answer_request(&mut self, request: &Request<'_>, now: Now) -> Verdict {
         let head = request.head;
         if request.upgrade.is_some() {
             log_upgrade(request);

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::answers::Asker;
-use super::ask::Ask;
-use super::notice::json_len;
-use super::{Chat, Refusal};
 use crate::app::Context;
+use crate::chat::pending::queries::{PendingQuery, Purpose};
+use crate::chat::wire::notices::json_len;
+use crate::chat::wire::responder::ReplyTo;
+use crate::chat::{Chat, Refusal};
 use crate::history::{Query, RoomHead};
 
 /// Rooms, and bans, of one page.
@@ -34,36 +34,37 @@ impl Chat {
     /// Lists at most `limit` rooms whose names come after `after`, and no more than fit into an answer. The answer is among those of [`Self::take_answered`].
     pub fn list_rooms<C: Context>(&mut self, ctx: &mut C, request: u64, after: &str, limit: usize) {
         let limit = limit.min(MAX_LISTED);
-        if !self.durable.is_on_disk() {
-            return self.answer_rooms(ctx, request, after, limit, Vec::new());
+        if !self.pending.is_on_disk() {
+            return self.answer_rooms(ctx, &ReplyTo::Request(request), (after, limit), Vec::new());
         }
-        let ask = Ask::Rooms { request, after: after.into(), limit };
-        let asked = self.durable.ask(ask, |ask| Query::Rooms { ask, after: after.into(), limit: limit + 1 });
-        if let Err(refusal) = asked {
-            self.voice.refuse(ctx, &Asker::Request(request), &refusal);
+        let reply_to = ReplyTo::Request(request);
+        let purpose = Purpose::Rooms { after: after.into(), limit };
+        let query = |ask| Query::Rooms { ask, after: after.into(), limit: limit + 1 };
+        if let Err(refusal) = self.ask_for(&reply_to, None, purpose, query) {
+            self.responder.refuse(ctx, &reply_to, &refusal);
         }
     }
 
     /// The rooms on the disk.
-    pub(super) fn rooms_came<C: Context>(
+    pub(in crate::chat) fn rooms_came<C: Context>(
         &mut self,
         ctx: &mut C,
         number: u64,
         rooms: Result<Vec<RoomHead>, String>,
     ) {
-        let Some(Ask::Rooms { request, after, limit }) = self.durable.asks.remove(&number) else { return };
+        let Some(PendingQuery { reply_to, purpose, .. }) = self.pending.answered(number) else { return };
+        let Purpose::Rooms { after, limit } = purpose else { return };
         match rooms {
-            Ok(rooms) => self.answer_rooms(ctx, request, &after, limit, rooms),
-            Err(_) => self.voice.refuse(ctx, &Asker::Request(request), &Refusal::unavailable()),
+            Ok(rooms) => self.answer_rooms(ctx, &reply_to, (&after, limit), rooms),
+            Err(_) => self.responder.refuse(ctx, &reply_to, &Refusal::unavailable()),
         }
     }
 
     fn answer_rooms<C: Context>(
         &mut self,
         ctx: &mut C,
-        request: u64,
-        after: &str,
-        limit: usize,
+        reply_to: &ReplyTo,
+        (after, limit): (&str, usize),
         stored: Vec<RoomHead>,
     ) {
         // Behind the last one of a full page there may be others on the disk.
@@ -89,6 +90,6 @@ impl Chat {
         rooms.truncate(count);
         let rooms =
             rooms.iter().map(|(room, members, seq)| Listed { room, members: *members, seq: *seq }).collect();
-        self.voice.reply(ctx, &Asker::Request(request), &RoomList { rooms, more });
+        self.responder.reply(ctx, reply_to, &RoomList { rooms, more });
     }
 }

@@ -3,70 +3,51 @@
 //! A pure state machine: time, randomness and what the store says come in as arguments. `docs/chat-protocol.md` is its
 //! contract.
 
-mod activity;
-mod answers;
 mod api;
-mod ask;
 mod assets;
-pub mod command;
-mod conversations;
-mod direct;
-mod dispatch;
-mod durable;
-mod events;
-mod hello;
-
-mod holders;
+mod commands;
 mod http;
 pub mod identity;
-mod join;
-mod json;
-mod keys;
 mod limits;
 mod listing;
-mod lookalike;
-mod moderation;
-mod names;
-mod notice;
 mod operate;
-mod pace;
-mod permission;
-mod post;
+mod pending;
+mod people;
 mod publish;
-mod read_back;
-mod refusal;
-mod room;
-mod session;
+mod rooms;
 mod shards;
-mod stamp;
 mod stats;
 pub mod strict;
 mod tutorial;
+mod wire;
 
 use std::sync::Arc;
 
-pub use self::answers::{Answered, Asker};
 pub use self::api::{RoomInfo, stored_room, stored_user};
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
-pub use self::refusal::{Code, Refusal};
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
+pub use self::wire::command;
+pub use self::wire::refusal::{Code, Refusal};
+pub use self::wire::responder::{Answered, ReplyTo};
 pub use crate::app::Rate;
 
-use self::answers::Voice;
 use self::assets::Assets;
 use self::command::Parser;
-use self::durable::Durable;
-use self::holders::Holders;
+use self::commands::pace::Turn;
 use self::http::Arriving;
 use self::identity::Verify;
-use self::keys::Keys;
-use self::moderation::Bans;
-use self::notice::{Farewell, Lagged};
-use self::pace::Turn;
-use self::room::table::Rooms;
-use self::session::{Dialect, People};
+use self::pending::Pending;
+use self::pending::keys::Keys;
+use self::people::People;
+use self::people::bans::Bans;
+use self::people::holders::Holders;
+use self::people::permission;
+use self::people::session::Dialect;
+use self::rooms::Rooms;
 use self::tutorial::Tutorial;
+use self::wire::notices::{Ending, Farewell, Lagged};
+use self::wire::responder::Responder;
 use crate::app::{
     Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, Millis, OriginPolicy, Rejection,
     Request, SlowPolicy, TopicId, TopicOptions, Verdict,
@@ -82,23 +63,21 @@ const SERVER: &str = "server";
 /// The room that both subprotocols see.
 const GENERAL: &str = "general";
 
-const FLOODED: &str = "flooding";
-const NAME_TAKEN: &str = "name taken";
-const TOKEN_EXPIRED: &str = "token expired";
-
 /// What timers are for.
 mod timer {
+    use super::rooms::RoomId;
+
     const ROOM: u64 = 1 << 56;
     pub(super) const EXPIRY: u64 = 2 << 56;
     pub(super) const RETRY: u64 = 3 << 56;
     pub(super) const PACE: u64 = 4 << 56;
 
-    pub(super) fn room(room: u32) -> u64 {
-        ROOM | u64::from(room)
+    pub(super) fn room(room: RoomId) -> u64 {
+        ROOM | u64::from(room.number())
     }
 
-    pub(super) fn room_of(token: u64) -> Option<u32> {
-        (token & !u64::from(u32::MAX) == ROOM).then_some(token as u32)
+    pub(super) fn room_of(token: u64) -> Option<RoomId> {
+        (token & !u64::from(u32::MAX) == ROOM).then_some(RoomId::of_number(token as u32))
     }
 }
 
@@ -166,21 +145,15 @@ pub struct Chat {
     /// Keys that the store remembers, until the clock is known.
     used_keys: Vec<history::Key>,
     parser: Parser,
-    voice: Voice,
+    responder: Responder,
     people: People,
     rooms: Rooms,
-    durable: Durable,
+    pending: Pending,
     keys: Keys,
-    bans: Bans,
-    holders: Holders,
     tutorial: Tutorial,
     arriving: Option<Arriving>,
     /// The client id of what the server does itself.
     server: Arc<str>,
-    /// Rooms to be looked at when the tick ends.
-    dirty: Vec<u32>,
-    /// Commands that wait for rooms and joins.
-    waiting: usize,
     is_draining: bool,
     is_retry_timed: bool,
     /// When the timer for expired tokens comes.
@@ -208,25 +181,21 @@ impl Chat {
         let Start { epoch, keys: used_keys, bans, holders } = start;
         let limits = &options.limits;
         let keys = Keys::new(limits.key_window_ms, limits.max_keys);
-        let people = People::new(limits.max_resting, limits.max_known_names);
+        let people = People::new(limits, Holders::new(holders), Bans::new(bans));
         Self {
             assets: Assets::new(),
             verifier: None,
             epoch,
             used_keys,
             parser: Parser::default(),
-            voice: Voice::default(),
+            responder: Responder::default(),
             people,
             rooms: Rooms::default(),
-            durable: Durable::new(history),
+            pending: Pending::new(history),
             keys,
-            bans: Bans::new(bans),
-            holders: Holders::new(holders),
             tutorial: Tutorial::default(),
             arriving: None,
             server: SERVER.into(),
-            dirty: Vec::new(),
-            waiting: 0,
             is_draining: false,
             is_retry_timed: false,
             expiry_timer: None,
@@ -253,6 +222,32 @@ impl Chat {
         self
     }
 
+    /// Every counter of every owner counts what it says; asked at the end of each tick where debug assertions are on, of large
+    /// chats less often.
+    #[cfg(debug_assertions)]
+    fn check(&mut self) {
+        const SMALL: usize = 64 * 1024;
+        if self.rooms.bytes() + self.people.len() * 256 + self.rooms.len() * 256 > SMALL
+            && !self.turn.is_checked()
+        {
+            return;
+        }
+        self.rooms.check();
+        self.people.check(self.rooms.iter().map(rooms::Room::waiting).sum());
+        self.keys.check();
+        let holds = self.pending.check() + self.check_paced();
+        assert_eq!(self.rooms.holds(), holds, "rooms are held by what waits, and by nothing else");
+        for session in self.people.iter() {
+            for membership in session.memberships() {
+                let members = self.rooms[membership.room].members();
+                let here = members.get(membership.position as usize);
+                assert_eq!(here, Some(&session.id()), "a member stands where it says");
+            }
+        }
+        let memberships: usize = self.people.iter().map(|session| session.memberships().len()).sum();
+        assert_eq!(self.rooms.members(), memberships, "every member is a session");
+    }
+
     /// How a room treats members that read too slowly.
     fn topic_options(&self, room: &str) -> TopicOptions {
         let policy = self.options.slow_policies.iter().find(|(pattern, _)| permission::covers(pattern, room));
@@ -267,7 +262,7 @@ impl Application for Chat {
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         // Ids of clients are told from those of earlier runs, which the history has.
         self.people.number_from(ctx.random());
-        self.keys.load(std::mem::take(&mut self.used_keys), ctx.now(), &self.holders);
+        self.keys.load(std::mem::take(&mut self.used_keys), ctx.now(), self.people.holders());
         self.open_tutorial(ctx);
         self.open_general(ctx);
     }
@@ -286,7 +281,7 @@ impl Application for Chat {
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(arriving) = self.arriving.take_if(|arriving| arriving.conn == conn) else { return };
         let session = self.people.open(conn, arriving.dialect, arriving.address);
-        session.claims = arriving.claims;
+        session.set_claims(arriving.claims);
         if arriving.dialect == Dialect::Tutorial {
             self.tutorial_came(ctx, conn);
         }
@@ -294,7 +289,7 @@ impl Application for Chat {
 
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
         let Some(session) = self.people.session(conn) else { return };
-        match (message.kind, session.dialect) {
+        match (message.kind, session.dialect()) {
             (MessageKind::Binary, _) => ctx.close(conn, CloseCode::UNSUPPORTED_DATA, "the chat speaks text"),
             (MessageKind::Text, Dialect::V1) => self.command_came(ctx, conn, message.payload),
             (MessageKind::Text, Dialect::Tutorial) => {
@@ -315,7 +310,7 @@ impl Application for Chat {
     fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
         self.lagged += dropped;
         if let Some(room) = self.rooms.of_topic(topic) {
-            self.voice.send(ctx, conn, &Lagged { room: &self.rooms[room].name, dropped });
+            self.responder.send(ctx, conn, &Lagged { room: self.rooms[room].name(), dropped });
         }
     }
 
@@ -335,17 +330,19 @@ impl Application for Chat {
     }
 
     fn on_tick_end<C: Context>(&mut self, ctx: &mut C) {
-        self.settle(ctx);
+        self.end_tick(ctx);
     }
 
     fn on_drain<C: Context>(&mut self, ctx: &mut C) {
         self.is_draining = true;
         let (least, most) = self.options.retry_after_ms;
-        let Self { people, voice, .. } = self;
-        for session in people.iter().filter(|session| session.dialect == Dialect::V1) {
+        let Self { people, responder, .. } = self;
+        for session in people.iter().filter(|session| session.dialect() == Dialect::V1) {
             // Spread, so that they do not all come back at once.
             let retry_after_ms = least + ctx.random() % (most.saturating_sub(least) + 1);
-            voice.bye(ctx, session.conn, Farewell::ShuttingDown, "", Some(retry_after_ms));
+            let reason = Farewell::ShuttingDown;
+            let ending = Ending { reason, message: reason.message(), retry_after_ms: Some(retry_after_ms) };
+            responder.bye(ctx, session.conn(), &ending);
         }
     }
 }

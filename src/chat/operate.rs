@@ -1,11 +1,11 @@
 //! What whoever runs the chat may do besides what clients do.
 
-use super::moderation::DISCONNECTED;
-use super::names;
-use super::notice::{Broadcast, Farewell};
-use super::session::{Dialect, Session};
-use super::{Chat, Code, Limits, Refusal};
 use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Outgoing};
+use crate::chat::people::names;
+use crate::chat::people::session::{Dialect, Session, SessionId};
+use crate::chat::rooms::RoomId;
+use crate::chat::wire::notices::{Broadcast, Ending, Farewell};
+use crate::chat::{Chat, Code, Limits, Refusal};
 use crate::text::is_blank;
 
 impl Chat {
@@ -18,8 +18,9 @@ impl Chat {
     /// Who speaks on a connection.
     #[must_use]
     pub fn user(&self, conn: ConnId) -> Option<&str> {
-        self.people.look(conn.index).filter(|session| session.conn == conn)?;
-        self.people.member(conn.index).map(|member| member.user)
+        let session = SessionId::of(conn);
+        self.people.look(session).filter(|session| session.conn() == conn)?;
+        self.people.member(session).map(|member| member.user)
     }
 
     /// Tells every connection of `chat.v1.json`, or those in one of these open rooms; gives their number.
@@ -39,20 +40,20 @@ impl Chat {
             return Err(Refusal::field(Code::TooLong, "text", "`text` is too long"));
         }
         let wanted = rooms.map(|rooms| self.open_rooms(rooms)).transpose()?;
-        let Self { people, voice, options, .. } = self;
-        let notice = voice.encode(&Broadcast { text, time: ctx.now().unix_ms });
+        let Self { people, responder, options, .. } = self;
+        let notice = responder.encode(&Broadcast { text, time: ctx.now().unix_ms });
         let mut told = 0;
         // Where a token is asked for, whoever has shown none is told nothing.
-        let is_known = |session: &&Session| session.user.is_some() || options.guests;
-        for session in people.iter().filter(|session| session.dialect == Dialect::V1).filter(is_known) {
+        let is_known = |session: &&Session| session.user().is_some() || options.guests;
+        for session in people.iter().filter(|session| session.dialect() == Dialect::V1).filter(is_known) {
             if wanted.as_ref().is_none_or(|rooms| rooms.iter().any(|room| session.is_in(*room))) {
-                told += usize::from(ctx.send(session.conn, Outgoing::text(notice)).is_ok());
+                told += usize::from(ctx.send(session.conn(), Outgoing::text(notice)).is_ok());
             }
         }
         Ok(told)
     }
 
-    fn open_rooms(&self, names: &[String]) -> Result<Vec<u32>, Refusal> {
+    fn open_rooms(&self, names: &[String]) -> Result<Vec<RoomId>, Refusal> {
         let find = |raw: &String| {
             let found = self.rooms.find(&names::room(raw)?);
             found.ok_or_else(|| Refusal::field(Code::NotFound, "rooms", "there is no such room"))
@@ -72,9 +73,9 @@ impl Chat {
     ) -> Result<usize, Refusal> {
         check_reason(reason)?;
         let name = names::user(user, "user")?;
-        let conns = self.people.conns_of(self.people.find_named(&names::fold(&name), &self.holders));
+        let conns = self.people.conns_of(self.people.find_named(&names::fold(&name)));
         for conn in &conns {
-            self.dismiss(ctx, *conn, Farewell::Disconnected, reason, DISCONNECTED);
+            self.dismiss_with(ctx, *conn, disconnected(reason));
         }
         Ok(conns.len())
     }
@@ -90,12 +91,17 @@ impl Chat {
         reason: &str,
     ) -> Result<bool, Refusal> {
         check_reason(reason)?;
-        let found = self.people.iter().find(|session| *session.client == *client).map(|session| session.conn);
+        let found = self.people.iter().find(|session| **session.client() == *client).map(Session::conn);
         if let Some(conn) = found {
-            self.dismiss(ctx, conn, Farewell::Disconnected, reason, DISCONNECTED);
+            self.dismiss_with(ctx, conn, disconnected(reason));
         }
         Ok(found.is_some())
     }
+}
+
+/// How a session ends that an operator ends.
+fn disconnected(message: &str) -> Ending<'_> {
+    Ending { reason: Farewell::Disconnected, message, retry_after_ms: None }
 }
 
 fn check_reason(reason: &str) -> Result<(), Refusal> {

@@ -13,7 +13,7 @@ const SHARDS: usize = 256;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Shards<V> {
+pub(in crate::chat) struct Shards<V> {
     /// Not that of the tables, in which all names would look alike then.
     hasher: RandomState,
     tables: Vec<HashMap<Arc<str>, V>>,
@@ -32,25 +32,25 @@ impl<V> Shards<V> {
         self.hasher.hash_one(name) as usize % SHARDS
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::chat) fn len(&self) -> usize {
         self.len
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&V> {
+    pub(in crate::chat) fn get(&self, name: &str) -> Option<&V> {
         self.tables[self.shard(name)].get(name)
     }
 
-    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut V> {
+    pub(in crate::chat) fn get_mut(&mut self, name: &str) -> Option<&mut V> {
         let shard = self.shard(name);
         self.tables[shard].get_mut(name)
     }
 
-    pub(super) fn insert(&mut self, name: Arc<str>, value: V) {
+    pub(in crate::chat) fn insert(&mut self, name: Arc<str>, value: V) {
         let shard = self.shard(&name);
         self.len += usize::from(self.tables[shard].insert(name, value).is_none());
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
+    pub(in crate::chat) fn remove(&mut self, name: &str) {
         let shard = self.shard(name);
         self.len -= usize::from(self.tables[shard].remove(name).is_some());
     }

@@ -1,6 +1,6 @@
 //! What the chat counts.
 
-use super::refusal::Code;
+use crate::chat::wire::refusal::Code;
 
 /// Upper bounds of [`Stats::commit_ms`] in milliseconds; the last bucket has none.
 pub const COMMIT_BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
@@ -59,7 +59,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn committed(&mut self, ms: u64) {
+    pub(in crate::chat) fn committed(&mut self, ms: u64) {
         let bucket = COMMIT_BUCKETS_MS.partition_point(|bound| *bound < ms);
         self.commit_ms[bucket] += 1;
         self.commit_ms_sum += ms;

@@ -2,14 +2,19 @@
 
 use serde::{Serialize, Serializer};
 
-use super::answers::Asker;
-use super::command::Command;
-use super::identity::Claims;
-use super::notice::json_len;
-use super::permission::{Right, permits};
-use super::session::User;
-use super::{Chat, Code, GENERAL, Refusal, json, names};
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
+use crate::chat::commands::call::Call;
+use crate::chat::identity::Claims;
+use crate::chat::people::names;
+use crate::chat::people::permission::{Right, permits};
+use crate::chat::people::session::SessionId;
+use crate::chat::people::user::User;
+use crate::chat::rooms::RoomId;
+use crate::chat::wire::command::Command;
+use crate::chat::wire::json;
+use crate::chat::wire::notices::json_len;
+use crate::chat::wire::responder::ReplyTo;
+use crate::chat::{Chat, Code, GENERAL, Refusal};
 use crate::history::Record;
 
 /// Octets of a line besides its texts.
@@ -17,12 +22,29 @@ const LINE_OCTETS: usize = 64;
 
 /// Who sees the list.
 #[derive(Debug, Default)]
-pub(super) struct Tutorial {
+pub(in crate::chat) struct Tutorial {
     topic: Option<TopicId>,
-    /// `general`.
-    pub(super) room: u32,
+    /// `general`, once it is there.
+    room: Option<RoomId>,
     /// The list is another one than the last that went out.
-    pub(super) is_dirty: bool,
+    is_dirty: bool,
+}
+
+impl Tutorial {
+    /// This is `general`.
+    pub(in crate::chat) fn set_room(&mut self, room: RoomId) {
+        self.room = Some(room);
+    }
+
+    /// Something has happened in a room.
+    pub(in crate::chat) fn note_change(&mut self, room: RoomId) {
+        self.is_dirty |= self.room == Some(room);
+    }
+
+    /// The list is another one than the last that went out.
+    pub(in crate::chat) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
 }
 
 /// `{"msg":[…]}`, newest first (S9, S13).
@@ -71,15 +93,15 @@ impl<'a> Listed<'a> {
 }
 
 impl Chat {
-    pub(super) fn open_tutorial<C: Context>(&mut self, ctx: &mut C) {
+    pub(in crate::chat) fn open_tutorial<C: Context>(&mut self, ctx: &mut C) {
         self.tutorial.topic = Some(ctx.create_topic(TopicOptions::default()));
     }
 
     /// Why somebody with these claims may not see the list.
-    pub(super) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
+    pub(in crate::chat) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
         match claims {
             None if !self.options.guests => Some(Refusal::no_token()),
-            Some(claims) if self.ban_of_claims(claims, now).is_some() => {
+            Some(claims) if self.people.ban_of_claims(claims, now).is_some() => {
                 Some(Refusal::field(Code::Forbidden, "user", "banned"))
             }
             claims if !permits(claims, Right::Join, GENERAL) => {
@@ -90,54 +112,55 @@ impl Chat {
     }
 
     /// Somebody comes; they see the list as soon as there is one.
-    pub(super) fn tutorial_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+    pub(in crate::chat) fn tutorial_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(topic) = self.tutorial.topic else { return };
         let Some(session) = self.people.session(conn) else { return };
-        let claims = session.claims.clone();
-        let refused = self.refuse_tutorial(claims.as_deref(), ctx.now());
+        let claims = session.claims().cloned();
+        let refused = self.refuse_tutorial(claims.as_ref(), ctx.now());
         let spoken = match (refused, claims) {
             (Some(refusal), _) => Err(refusal),
-            (None, Some(claims)) => self.speak_verified(ctx, conn, claims),
+            (None, Some(claims)) => self.speak_verified(ctx, conn, Box::new(claims)),
             (None, None) => Ok(()),
         };
         if let Err(refusal) = spoken {
-            self.voice.refuse(ctx, &Asker::Tutorial(conn), &refusal);
+            self.responder.refuse(ctx, &ReplyTo::Tutorial(conn), &refusal);
             self.detach(ctx, conn);
             return ctx.close(conn, CloseCode::POLICY_VIOLATION, &refusal.message);
         }
-        let is_open = self.rooms[self.tutorial.room].is_open();
         // A list that has changed goes to all of them when the tick ends.
-        if is_open && !self.tutorial.is_dirty {
-            let now = ctx.now();
-            let list = self.listing(now);
+        if !self.tutorial.is_dirty
+            && let Some(list) = self.listing(ctx.now())
+        {
             let _ = ctx.send(conn, Outgoing::text(list));
         }
         // Neither can fail: the connection has just been opened.
         let _ = ctx.subscribe(conn, topic);
     }
 
-    fn listing(&mut self, now: Now) -> &str {
-        let visible = self.visible_from(&self.rooms[self.tutorial.room], now.unix_ms);
-        let Self { rooms, voice, options, tutorial, .. } = self;
-        let newest = rooms[tutorial.room].log.between(visible.saturating_sub(1), u64::MAX);
-        let (count, most) = (options.history, options.limits.max_answer);
-        voice.encode(&Listing { msg: Listed { newest, count, most } })
+    /// The list, as soon as there is one.
+    fn listing(&mut self, now: Now) -> Option<&str> {
+        let room = &self.rooms[self.tutorial.room?];
+        if !room.is_open() {
+            return None;
+        }
+        let visible = self.visible_from(room, now.unix_ms);
+        let newest = room.order.log().between(visible.saturating_sub(1), u64::MAX);
+        let (count, most) = (self.options.history, self.options.limits.max_answer);
+        Some(self.responder.encode(&Listing { msg: Listed { newest, count, most } }))
     }
 
     /// Everybody gets the whole list.
-    pub(super) fn tell_tutorial<C: Context>(&mut self, ctx: &mut C) {
+    pub(in crate::chat) fn tell_tutorial<C: Context>(&mut self, ctx: &mut C) {
         let Some(topic) = self.tutorial.topic else { return };
-        if self.rooms[self.tutorial.room].is_open() {
-            let now = ctx.now();
-            let list = self.listing(now);
+        if let Some(list) = self.listing(ctx.now()) {
             ctx.publish(topic, Outgoing::text(list), None);
             self.tutorial.is_dirty = false;
         }
     }
 
     /// A text message on a connection of `json`.
-    pub(super) fn tutorial_said<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
-        let asker = Asker::Tutorial(conn);
+    pub(in crate::chat) fn tutorial_said<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
+        let reply_to = ReplyTo::Tutorial(conn);
         let said = json::parse_post(text).map_err(|error| Refusal::new(Code::BadJson, error));
         let said = said.and_then(|post| {
             self.speak_in_tutorial(ctx, conn, &post.user)?;
@@ -145,13 +168,13 @@ impl Chat {
         });
         if let Err(wait_ms) = self.take_token(ctx, conn, said.is_ok()) {
             let refusal = Refusal::later(Code::RateLimited, wait_ms, "too fast; wait a moment");
-            return self.refuse_fast(ctx, &asker, &refusal);
+            return self.refuse_fast(ctx, &reply_to, &refusal);
         }
-        match (said, self.people.actor(conn.index)) {
-            (Err(refusal), _) => self.voice.refuse(ctx, &asker, &refusal),
+        match (said, self.people.actor(SessionId::of(conn))) {
+            (Err(refusal), _) => self.responder.refuse(ctx, &reply_to, &refusal),
             (Ok(post), Some(actor)) => {
                 let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
-                self.execute(ctx, &asker, &actor, command);
+                self.execute(&mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
             }
             (Ok(_), None) => {}
         }
@@ -162,9 +185,10 @@ impl Chat {
         let name = names::user(user, "user")?;
         let folded = names::fold(&name);
         let Some(session) = self.people.session(conn) else { return Ok(()) };
-        let (spoken, is_verified) = (session.user, session.claims.is_some());
+        let (spoken, is_verified) = (session.user(), session.claims().is_some());
         let spoken = spoken.and_then(|user| self.people.user(user));
-        let is_spoken = |user: &User| *user.person == *self.holders.owner(&folded, user.is_verified);
+        let is_spoken =
+            |user: &User| **user.person() == *self.people.holders().owner(&folded, user.is_verified());
         if spoken.is_some_and(is_spoken) {
             return Ok(());
         }
@@ -175,8 +199,8 @@ impl Chat {
             return Err(Refusal::no_token());
         }
         self.check_name(&folded, ctx.now())?;
-        self.people.speak_for_nobody(conn.index, ctx.now().monotonic_ms);
-        self.people.speak_as(conn.index, &name, &folded, None);
+        self.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
+        self.people.speak_as(SessionId::of(conn), &name, &folded, None);
         Ok(())
     }
 }

@@ -1,0 +1,12 @@
+//! What every command gets.
+
+use crate::chat::people::actor::Actor;
+use crate::chat::wire::responder::ReplyTo;
+
+/// A command that is being done: on which loop, for whom, and in whose name.
+#[derive(Debug)]
+pub(in crate::chat) struct Call<'a, C> {
+    pub(in crate::chat) ctx: &'a mut C,
+    pub(in crate::chat) reply_to: &'a ReplyTo,
+    pub(in crate::chat) actor: &'a Actor,
+}

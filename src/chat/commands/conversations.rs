@@ -1,0 +1,150 @@
+//! The conversations of two that a user has: who with, how far they go, how far they were read.
+
+use std::sync::Arc;
+
+use crate::app::Context;
+use crate::chat::commands::call::Call;
+use crate::chat::commands::direct::pair_room;
+use crate::chat::pending::queries::{PendingQuery, Purpose};
+use crate::chat::people::actor::Actor;
+use crate::chat::people::names;
+use crate::chat::people::permission::Right;
+use crate::chat::people::user::Identity;
+use crate::chat::rooms::{Kind, Room};
+use crate::chat::wire::notices::{Conversation, Conversations};
+use crate::chat::{Chat, Code, Refusal};
+use crate::history::{Pair, PairPlace, Query};
+
+impl Chat {
+    /// `conversations`: those that are kept, the newest first. Nothing is kept of the conversations of guests.
+    pub(in crate::chat) fn conversations<C: Context>(
+        &mut self,
+        call: &mut Call<'_, C>,
+        page: Option<&str>,
+        limit: Option<u64>,
+    ) -> Result<(), Refusal> {
+        let after = page.map(read_page).transpose()?;
+        let limit = self.page_len(limit).max(1);
+        let user = Arc::clone(&call.actor.person);
+        if !call.actor.is_verified {
+            self.tell_conversations(call, Vec::new(), limit);
+            return Ok(());
+        }
+        if !self.pending.is_on_disk() {
+            let pairs = self.pairs_in_memory(&user, after.as_ref(), call.ctx.now().unix_ms);
+            self.tell_conversations(call, pairs, limit);
+            return Ok(());
+        }
+        let purpose = Purpose::Pairs { actor: call.actor.clone(), limit };
+        // One more than is told shows whether there are more.
+        self.ask_for(call.reply_to, None, purpose, |ask| Query::Pairs { ask, user, after, limit: limit + 1 })
+    }
+
+    /// The answer of the history.
+    pub(in crate::chat) fn pairs_came<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        number: u64,
+        pairs: Result<Vec<Pair>, String>,
+    ) {
+        let Some(PendingQuery { reply_to, purpose, .. }) = self.pending.answered(number) else { return };
+        let Purpose::Pairs { actor, limit } = purpose else { return };
+        self.people.end_query(reply_to.conn());
+        match pairs {
+            Ok(_) if !self.is_present(&reply_to) => {}
+            Ok(pairs) => {
+                let mut call = Call { ctx, reply_to: &reply_to, actor: &actor };
+                self.tell_conversations(&mut call, pairs, limit);
+            }
+            Err(_) => self.responder.refuse(ctx, &reply_to, &Refusal::unavailable()),
+        }
+    }
+
+    fn pairs_in_memory(&self, user: &Arc<str>, after: Option<&PairPlace>, unix_ms: u64) -> Vec<Pair> {
+        let pair = |room: &Room| {
+            let (order, other) = (&room.order, other_of(room, user)?);
+            let place = PairPlace { time: order.time(), other };
+            let mut writers: Vec<Arc<str>> = Vec::new();
+            let [older, newer] =
+                order.log().between(order.seq().saturating_sub(WRITERS_AMONG), order.seq() + 1);
+            for record in newer.iter().rev().chain(older.iter().rev()) {
+                if !writers.contains(&record.post.user) {
+                    writers.push(Arc::clone(&record.post.user));
+                }
+            }
+            let identity = Identity { person: Arc::clone(user), is_verified: true };
+            let read = room.reads.of(&identity).unwrap_or(0);
+            (order.seq() >= self.visible_from(room, unix_ms).max(1)).then_some(Pair {
+                place,
+                seq: order.seq(),
+                read,
+                writers,
+            })
+        };
+        let is_wanted = |pair: &Pair| after.is_none_or(|after| pair.place.is_after(after));
+        let mut pairs: Vec<Pair> = self.rooms.pairs_of(user).filter_map(pair).filter(is_wanted).collect();
+        pairs.sort_unstable_by(|a, b| a.place.order().cmp(&b.place.order()));
+        pairs
+    }
+
+    /// Tells at most `limit` of the conversations, and whether there are more.
+    fn tell_conversations<C: Context>(&mut self, call: &mut Call<'_, C>, mut pairs: Vec<Pair>, limit: usize) {
+        let Call { ctx, reply_to, actor } = call;
+        let has_more = pairs.len() > limit;
+        pairs.truncate(limit);
+        let next = pairs.last().filter(|_| has_more).map(|pair| write_page(&pair.place));
+        // Some of them the token may not permit to read.
+        pairs.retain(|pair| self.people.may_pair(actor, Right::Join, &pair.place.other));
+        let conversations: Vec<Conversation> =
+            pairs.iter().map(|pair| self.conversation(actor, pair)).collect();
+        let (id, next) = (reply_to.id(), next.as_deref());
+        self.responder.reply(*ctx, reply_to, &Conversations { id, conversations: &conversations, next });
+    }
+
+    fn conversation(&self, actor: &Actor, pair: &Pair) -> Conversation {
+        let Pair { place: PairPlace { time, other }, seq, read, writers } = pair;
+        let here = self.people.find_verified(other).and_then(|user| self.people.user(user));
+        let here = here.map(|user| &**user.name());
+        let is_theirs = |name: &&Arc<str>| *self.people.holders().person_or(&names::fold(name)) == **other;
+        let wrote = writers.iter().find(is_theirs).map(|name| &**name);
+        // A mark may be in memory that is not on the disk yet.
+        let room = self.rooms.find(&pair_room([&actor.person, other])).and_then(|room| self.rooms.get(room));
+        let marked = room.and_then(|room| room.reads.of(&actor.identity())).unwrap_or(0);
+        // On the disk a history is the same in every run of the server.
+        let epoch = match room.filter(|_| !self.pending.is_on_disk()) {
+            Some(room) => self.epoch_of(room),
+            None => self.epoch.clone(),
+        };
+        Conversation {
+            user: here.or(wrote).unwrap_or(other).to_owned(),
+            verified: true,
+            epoch,
+            seq: *seq,
+            time: *time,
+            read: (*read).max(marked).min(*seq),
+        }
+    }
+}
+
+/// Messages that are looked at for the names of those who wrote them.
+const WRITERS_AMONG: u64 = 16;
+
+fn other_of(room: &Room, user: &Arc<str>) -> Option<Arc<str>> {
+    let Kind::Pair([a, b]) = room.kind() else { return None };
+    Some(Arc::clone(if a == user { b } else { a }))
+}
+
+/// A place in the list, as `page` names it: the time, a colon and what the other user is kept under.
+fn write_page(place: &PairPlace) -> String {
+    format!("{}:{}", place.time, place.other)
+}
+
+fn read_page(page: &str) -> Result<PairPlace, Refusal> {
+    let place = page.split_once(':').and_then(|(time, other)| {
+        let other = other.into();
+        Some(PairPlace { time: time.parse().ok()?, other })
+    });
+    place.ok_or_else(|| {
+        Refusal::field(Code::BadField, "page", "`page` must be the `next` of an earlier answer")
+    })
+}

@@ -1,0 +1,323 @@
+//! All rooms: found by name, kept while somebody needs them, put away when their place is needed.
+
+pub(in crate::chat) mod log;
+mod notice_pace;
+mod order;
+pub(in crate::chat) mod presence;
+pub(in crate::chat) mod reads;
+pub(in crate::chat) mod room;
+mod stamp;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use slab::Slab;
+
+pub(in crate::chat) use self::room::{Kind, Phase, Room};
+use crate::app::TopicId;
+use crate::chat::limits::Limits;
+use crate::chat::people::session::SessionId;
+use crate::chat::shards::Shards;
+use crate::history::{Action, RoomState};
+
+/// A room that is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::chat) struct RoomId(u32);
+
+impl RoomId {
+    /// For the tokens of timers. A timer may outlive its room: see [`Rooms::get`].
+    pub(in crate::chat) const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// See [`Self::number`].
+    pub(in crate::chat) const fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
+    fn slot(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Somebody needs a room: it is not put away before this is given back ([`Rooms::release`]).
+#[derive(Debug)]
+#[must_use = "a hold that is not released keeps its room for good"]
+pub(in crate::chat) struct Hold(RoomId);
+
+impl Hold {
+    pub(in crate::chat) fn room(&self) -> RoomId {
+        self.0
+    }
+}
+
+/// The rooms that are in memory.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct Rooms {
+    /// Boxed: a slab that grows moves all that it holds.
+    slab: Slab<Box<Room>>,
+    by_name: Shards<RoomId>,
+    by_topic: BTreeMap<TopicId, RoomId>,
+    /// Conversations of two, by what each of them is kept under.
+    by_user: BTreeMap<Arc<str>, BTreeSet<RoomId>>,
+    /// Rooms that nobody needs, the longest forgotten first.
+    idle: BTreeMap<u64, RoomId>,
+    idle_clock: u64,
+    lives: u64,
+    /// Bytes of all logs.
+    bytes: usize,
+    /// Members of all rooms.
+    members: usize,
+    /// Rooms to be looked at when the tick ends.
+    dirty: Vec<RoomId>,
+}
+
+impl Rooms {
+    pub(in crate::chat) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Bytes of messages and changes in memory, about.
+    pub(in crate::chat) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Members of all rooms.
+    pub(in crate::chat) fn members(&self) -> usize {
+        self.members
+    }
+
+    pub(in crate::chat) fn find(&self, name: &str) -> Option<RoomId> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(in crate::chat) fn of_topic(&self, topic: TopicId) -> Option<RoomId> {
+        self.by_topic.get(&topic).copied()
+    }
+
+    pub(in crate::chat) fn get(&self, room: RoomId) -> Option<&Room> {
+        self.slab.get(room.slot()).map(|room| &**room)
+    }
+
+    pub(in crate::chat) fn get_mut(&mut self, room: RoomId) -> Option<&mut Room> {
+        self.slab.get_mut(room.slot()).map(|room| &mut **room)
+    }
+
+    pub(in crate::chat) fn iter(&self) -> impl Iterator<Item = &Room> {
+        self.slab.iter().map(|(_, room)| &**room)
+    }
+
+    pub(in crate::chat) fn insert(&mut self, name: &str, kind: Kind, phase: Phase) -> RoomId {
+        self.lives += 1;
+        let name: Arc<str> = name.into();
+        let users = users_of(&kind);
+        let room = Room::new(Arc::clone(&name), kind, phase, self.lives);
+        let room = RoomId(self.slab.insert(Box::new(room)) as u32);
+        self.by_name.insert(name, room);
+        for user in users {
+            self.by_user.entry(user).or_default().insert(room);
+        }
+        room
+    }
+
+    /// The conversations of a user that are in memory.
+    pub(in crate::chat) fn pairs_of(&self, user: &str) -> impl Iterator<Item = &Room> {
+        self.by_user.get(user).into_iter().flatten().filter_map(|room| self.get(*room))
+    }
+
+    pub(in crate::chat) fn set_topic(&mut self, room: RoomId, topic: TopicId) {
+        self[room].topic = Some(topic);
+        self.by_topic.insert(topic, room);
+    }
+
+    /// Forgets a room that nobody needs. Returns its topic, which is to be removed.
+    pub(in crate::chat) fn remove(&mut self, room: RoomId) -> Option<TopicId> {
+        debug_assert!(self[room].is_idle(), "nobody needs it");
+        let gone = self.slab.remove(room.slot());
+        self.idle.remove(&gone.idle_since);
+        self.by_name.remove(gone.name());
+        for user in users_of(gone.kind()) {
+            if let Some(rooms) = self.by_user.get_mut(&user) {
+                rooms.remove(&room);
+                if rooms.is_empty() {
+                    self.by_user.remove(&user);
+                }
+            }
+        }
+        self.bytes -= gone.order.log().bytes();
+        if let Some(topic) = gone.topic {
+            self.by_topic.remove(&topic);
+        }
+        gone.topic
+    }
+
+    /// Somebody needs a room from now on.
+    pub(in crate::chat) fn hold(&mut self, room: RoomId) -> Hold {
+        self.wake(room);
+        self[room].holds += 1;
+        Hold(room)
+    }
+
+    /// Somebody needs a room no more: see [`Self::rest`].
+    pub(in crate::chat) fn release(&mut self, hold: Hold) -> RoomId {
+        let Hold(room) = hold;
+        self[room].holds -= 1;
+        room
+    }
+
+    fn wake(&mut self, room: RoomId) {
+        let since = std::mem::take(&mut self[room].idle_since);
+        if since > 0 {
+            self.idle.remove(&since);
+        }
+    }
+
+    /// A room may not be needed any more. `true`: it can be forgotten at once, for nothing is in it.
+    pub(in crate::chat) fn rest(&mut self, room: RoomId) -> bool {
+        if !self[room].is_idle() || self[room].idle_since > 0 {
+            return false;
+        }
+        if self[room].order.is_blank() {
+            return true;
+        }
+        self.idle_clock += 1;
+        self[room].idle_since = self.idle_clock;
+        self.idle.insert(self.idle_clock, room);
+        false
+    }
+
+    /// The room that was left first, of those that nobody needs.
+    pub(in crate::chat) fn longest_idle(&self) -> Option<RoomId> {
+        self.idle.values().next().copied()
+    }
+
+    /// A session becomes a member. Returns its place among the members.
+    pub(in crate::chat) fn enter(&mut self, room: RoomId, session: SessionId) -> u32 {
+        self.wake(room);
+        self.members += 1;
+        let members = &mut self[room].members;
+        members.push(session);
+        members.len() as u32 - 1
+    }
+
+    /// The member in this place goes. Returns the one who has the place now, if anybody has.
+    pub(in crate::chat) fn leave(&mut self, room: RoomId, position: u32) -> Option<SessionId> {
+        self.members -= 1;
+        let members = &mut self[room].members;
+        members.swap_remove(position as usize);
+        members.get(position as usize).copied()
+    }
+
+    /// A room is to be looked at when the tick ends.
+    pub(in crate::chat) fn touch(&mut self, room: RoomId) {
+        if self.get_mut(room).is_some_and(Room::mark_dirty) {
+            self.dirty.push(room);
+        }
+    }
+
+    /// The rooms that are to be looked at, now that the tick ends.
+    pub(in crate::chat) fn take_dirty(&mut self) -> Vec<RoomId> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.retain(|room| self.get_mut(*room).map(Room::mark_clean).is_some());
+        dirty
+    }
+
+    /// A change becomes history. Returns the message that was the newest before it.
+    pub(in crate::chat) fn happened(&mut self, room: RoomId, action: &Action) -> u64 {
+        let order = &mut self.slab[room.slot()].order;
+        let before = order.log().bytes();
+        let prev = order.happened(action);
+        self.bytes = self.bytes - before + order.log().bytes();
+        prev
+    }
+
+    /// Forgets messages below this one, and what of the log is above its limits.
+    pub(in crate::chat) fn trim(&mut self, room: RoomId, below: u64, limits: &Limits) {
+        let order = &mut self.slab[room.slot()].order;
+        let before = order.log().bytes();
+        order.trim(below, limits);
+        self.bytes = self.bytes - before + order.log().bytes();
+    }
+
+    /// A room's state is known.
+    pub(in crate::chat) fn load(&mut self, room: RoomId, state: RoomState, limits: &Limits) {
+        let place = &mut self.slab[room.slot()];
+        let before = place.order.log().bytes();
+        place.order.load(state);
+        place.open();
+        self.bytes = self.bytes - before + place.order.log().bytes();
+        self.trim(room, 0, limits);
+    }
+
+    /// Whether there is more in memory than may be.
+    pub(in crate::chat) fn is_above(&self, limits: &Limits) -> bool {
+        self.bytes > limits.all_recent_bytes
+    }
+
+    /// Keeps the newest message of a room only.
+    pub(in crate::chat) fn shrink(&mut self, room: RoomId) {
+        let order = &mut self.slab[room.slot()].order;
+        self.bytes -= order.log().bytes();
+        order.shrink();
+        self.bytes += order.log().bytes();
+    }
+
+    /// Every counter counts what it says, and every table has what another one has.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn check(&self) {
+        let mut idle = 0;
+        for (slot, room) in &self.slab {
+            room.check();
+            let id = RoomId(slot as u32);
+            assert_eq!(self.find(room.name()), Some(id), "a room is found by its name");
+            assert!(room.topic.is_none_or(|topic| self.of_topic(topic) == Some(id)), "and by its topic");
+            for user in users_of(room.kind()) {
+                assert!(self.by_user.get(&user).is_some_and(|rooms| rooms.contains(&id)), "and by its users");
+            }
+            idle += usize::from(room.idle_since > 0);
+            assert!(room.idle_since == 0 || self.idle.get(&room.idle_since) == Some(&id));
+            assert!(room.idle_since > 0 || !room.is_idle(), "a room that nobody needs can be put away");
+            assert!(!room.is_dirty() || self.dirty.contains(&id), "a dirty room is looked at");
+        }
+        assert_eq!(idle, self.idle.len(), "idle rooms");
+        assert_eq!(self.by_name.len(), self.slab.len(), "names of rooms");
+        assert_eq!(
+            self.bytes,
+            self.iter().map(|room| room.order.log().bytes()).sum::<usize>(),
+            "bytes of all logs"
+        );
+        assert_eq!(
+            self.members,
+            self.iter().map(|room| room.members.len()).sum::<usize>(),
+            "members of all rooms"
+        );
+    }
+
+    /// How many hold any room.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn holds(&self) -> usize {
+        self.iter().map(|room| room.holds as usize).sum()
+    }
+}
+
+fn users_of(kind: &Kind) -> Vec<Arc<str>> {
+    match kind {
+        Kind::Group => Vec::new(),
+        Kind::Pair(users) => users.to_vec(),
+    }
+}
+
+impl Index<RoomId> for Rooms {
+    type Output = Room;
+
+    fn index(&self, room: RoomId) -> &Room {
+        &self.slab[room.slot()]
+    }
+}
+
+impl IndexMut<RoomId> for Rooms {
+    fn index_mut(&mut self, room: RoomId) -> &mut Room {
+        &mut self.slab[room.slot()]
+    }
+}

@@ -1,0 +1,29 @@
+//! How often a room is told of something that is collected.
+
+use crate::app::Millis;
+
+/// When the next notice of a kind may come.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct NoticePace {
+    next_at: Millis,
+    is_timed: bool,
+}
+
+impl NoticePace {
+    /// Whether a notice may come now, and then none for so many milliseconds. Else the time at which it may, for which a timer
+    /// must be set, unless one is set already.
+    pub(in crate::chat) fn take(&mut self, now: Millis, every: Millis) -> Result<(), Option<Millis>> {
+        if now < self.next_at {
+            let is_timed = std::mem::replace(&mut self.is_timed, true);
+            return Err((!is_timed).then_some(self.next_at));
+        }
+        self.next_at = now + every;
+        self.is_timed = false;
+        Ok(())
+    }
+
+    /// The timer came.
+    pub(in crate::chat) fn timer_fired(&mut self) {
+        self.is_timed = false;
+    }
+}

@@ -1,0 +1,84 @@
+//! Who came and went since the room was last told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::chat::people::session::SessionId;
+use crate::chat::rooms::notice_pace::NoticePace;
+
+/// Somebody who is not here any more.
+#[derive(Debug, Clone)]
+pub(in crate::chat) struct Gone {
+    pub(in crate::chat) client: Arc<str>,
+    pub(in crate::chat) user: Arc<str>,
+    pub(in crate::chat) is_verified: bool,
+}
+
+/// What the room knows of a member.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::chat) struct Announced {
+    /// The others have been told.
+    pub(in crate::chat) is_announced: bool,
+    /// Where it is the number of lists that the room has given out, nobody has heard of the member.
+    since: u32,
+}
+
+/// Somebody who went, and whether the room had been told that they came; else only those had who were given a list meanwhile.
+#[derive(Debug)]
+struct Left {
+    gone: Gone,
+    was_announced: bool,
+    /// The lists that had been given out then.
+    at: u32,
+}
+
+/// What the next notice will say. Who came and went in between is not in it, whatever the order.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct Presence {
+    /// Sessions that came, with their numbers; those that went again are still among them.
+    came: Vec<(SessionId, u64)>,
+    /// By the number of the session.
+    went: BTreeMap<u64, Left>,
+    /// How many lists of members were given out. Who came and went between two of them nobody has heard of.
+    lists: u32,
+    /// When the next notice may come.
+    pub(in crate::chat) pace: NoticePace,
+}
+
+impl Presence {
+    /// A session comes, and is given a list. Returns what the room knows of it: where nobody has missed it there is nothing to
+    /// tell.
+    pub(in crate::chat) fn came(&mut self, session: SessionId, number: u64) -> Announced {
+        let gone = self.went.remove(&number);
+        let was_heard_of = gone.is_some();
+        let is_announced = gone.is_some_and(|gone| gone.was_announced && gone.at == self.lists);
+        if !is_announced {
+            self.came.push((session, number));
+        }
+        self.listed();
+        Announced { is_announced, since: self.lists.wrapping_sub(u32::from(was_heard_of)) }
+    }
+
+    /// Somebody is given a list of the members.
+    pub(in crate::chat) fn listed(&mut self) {
+        self.lists = self.lists.wrapping_add(1);
+    }
+
+    /// A session goes. The room is told if anybody has heard of it.
+    pub(in crate::chat) fn went(&mut self, number: u64, known: Announced, gone: Gone) {
+        let at = self.lists;
+        if known.is_announced || known.since != at {
+            self.went.insert(number, Left { gone, was_announced: known.is_announced, at });
+        }
+    }
+
+    pub(in crate::chat) fn has_news(&self) -> bool {
+        !(self.came.is_empty() && self.went.is_empty())
+    }
+
+    /// What the room is told now: the sessions that came, with their numbers, and those who went.
+    pub(in crate::chat) fn take_news(&mut self) -> (Vec<(SessionId, u64)>, Vec<Gone>) {
+        let went = std::mem::take(&mut self.went);
+        (std::mem::take(&mut self.came), went.into_values().map(|left| left.gone).collect())
+    }
+}

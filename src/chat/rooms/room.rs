@@ -1,0 +1,205 @@
+//! A room: its order and recent history, who is in it, and whether anybody needs it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::app::{Millis, TopicId};
+use crate::chat::people::session::{SessionId, Waiting};
+use crate::chat::people::user::UserId;
+use crate::chat::rooms::order::Order;
+use crate::chat::rooms::presence::Presence;
+use crate::chat::rooms::reads::ReadPositions;
+use crate::history::Action;
+
+/// Who a room is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::chat) enum Kind {
+    /// Whoever joins.
+    Group,
+    /// Two verified users: what they are kept under, in order.
+    Pair([Arc<str>; 2]),
+}
+
+/// Whether a room's state is known.
+#[derive(Debug)]
+pub(in crate::chat) enum Phase {
+    /// The history was asked; these commands wait.
+    Opening(Vec<Waiting>),
+    Open,
+}
+
+/// When users were last seen typing.
+#[derive(Debug, Default)]
+struct Typing(BTreeMap<UserId, Millis>);
+
+/// One room. It stays for as long as it has members, somebody holds it ([`Rooms::hold`](super::Rooms::hold)), it is pinned, or
+/// it is being opened; after that it may be put away.
+#[derive(Debug)]
+pub(in crate::chat) struct Room {
+    name: Arc<str>,
+    kind: Kind,
+    phase: Phase,
+    /// In memory a room that was forgotten is another one when it comes back.
+    life: u64,
+    pub(in crate::chat::rooms) topic: Option<TopicId>,
+    pub(in crate::chat) order: Order,
+    /// How many hold it.
+    pub(in crate::chat::rooms) holds: u32,
+    pub(in crate::chat::rooms) members: Vec<SessionId>,
+    pub(in crate::chat) presence: Presence,
+    typing: Typing,
+    pub(in crate::chat) reads: ReadPositions,
+    /// Its place among the rooms that nobody needs; 0: it is none of them.
+    pub(in crate::chat::rooms) idle_since: u64,
+    /// Changes that turned out to be on the disk while it was being opened.
+    landed: Vec<Action>,
+    /// It is to be looked at when the tick ends.
+    is_dirty: bool,
+    /// It always exists.
+    is_pinned: bool,
+}
+
+impl Room {
+    pub(in crate::chat::rooms) fn new(name: Arc<str>, kind: Kind, phase: Phase, life: u64) -> Self {
+        Self {
+            name,
+            kind,
+            phase,
+            life,
+            topic: None,
+            order: Order::default(),
+            holds: 0,
+            members: Vec::new(),
+            presence: Presence::default(),
+            typing: Typing::default(),
+            reads: ReadPositions::default(),
+            idle_since: 0,
+            landed: Vec::new(),
+            is_dirty: false,
+            is_pinned: false,
+        }
+    }
+
+    /// Its name in the normal form.
+    pub(in crate::chat) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(in crate::chat) fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Tells a room in memory from those of the same name before it.
+    pub(in crate::chat) fn life(&self) -> u64 {
+        self.life
+    }
+
+    /// What its members are subscribed to.
+    pub(in crate::chat) fn topic(&self) -> Option<TopicId> {
+        self.topic
+    }
+
+    /// Who is in it.
+    pub(in crate::chat) fn members(&self) -> &[SessionId] {
+        &self.members
+    }
+
+    pub(in crate::chat) fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open)
+    }
+
+    pub(in crate::chat) fn is_pinned(&self) -> bool {
+        self.is_pinned
+    }
+
+    /// It always exists from now on.
+    pub(in crate::chat) fn pin(&mut self) {
+        self.is_pinned = true;
+    }
+
+    /// A command waits until the room is open. Gives it back when the room is open already.
+    pub(in crate::chat) fn wait(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+        match &mut self.phase {
+            Phase::Opening(list) => {
+                list.push(waiting);
+                Ok(())
+            }
+            Phase::Open => Err(waiting),
+        }
+    }
+
+    /// The commands that wait for the room, which wait no longer; `None` when it is open.
+    pub(in crate::chat) fn take_waiting(&mut self) -> Option<Vec<Waiting>> {
+        match &mut self.phase {
+            Phase::Opening(list) => Some(std::mem::take(list)),
+            Phase::Open => None,
+        }
+    }
+
+    /// Its state is known, or there is none to be known.
+    pub(in crate::chat) fn open(&mut self) {
+        debug_assert!(
+            !matches!(&self.phase, Phase::Opening(list) if !list.is_empty()),
+            "nobody waits any more"
+        );
+        self.phase = Phase::Open;
+    }
+
+    /// Something was found on the disk while the room was being opened.
+    pub(in crate::chat) fn note_landed(&mut self, action: Action) {
+        self.landed.push(action);
+    }
+
+    /// See [`Self::note_landed`].
+    pub(in crate::chat) fn take_landed(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.landed)
+    }
+
+    /// It is to be looked at when the tick ends; `true`: it was not before.
+    pub(in crate::chat::rooms) fn mark_dirty(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_dirty, true)
+    }
+
+    /// It is looked at now.
+    pub(in crate::chat::rooms) fn mark_clean(&mut self) {
+        self.is_dirty = false;
+    }
+
+    /// Whether others are to see that a user types: once in so many milliseconds.
+    pub(in crate::chat) fn types(&mut self, user: UserId, now: Millis, every: Millis) -> bool {
+        let Typing(seen) = &mut self.typing;
+        if seen.get(&user).is_some_and(|at| now < at + every) {
+            return false;
+        }
+        // As many are left as typed within the time.
+        seen.retain(|_, at| now < *at + every);
+        seen.insert(user, now);
+        true
+    }
+
+    /// Nobody needs it now.
+    pub(in crate::chat::rooms) fn is_idle(&self) -> bool {
+        self.members.is_empty() && self.holds == 0 && !self.is_pinned && self.is_open()
+    }
+
+    /// How many commands wait for it.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn waiting(&self) -> usize {
+        if let Phase::Opening(list) = &self.phase { list.len() } else { 0 }
+    }
+
+    #[cfg(debug_assertions)]
+    pub(in crate::chat::rooms) fn check(&self) {
+        self.order.check();
+        assert_eq!(
+            self.idle_since > 0,
+            self.is_idle() && self.idle_since > 0,
+            "a room that is needed is not idle"
+        );
+    }
+
+    #[cfg(debug_assertions)]
+    pub(in crate::chat::rooms) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+}

@@ -1,0 +1,157 @@
+//! Who waits for an answer, and how it reaches them.
+
+use serde::Serialize;
+
+use crate::app::{ConnId, Context, Outgoing, TopicId};
+use crate::chat::wire::command::Id;
+use crate::chat::wire::notices::{self, Bye, Ending};
+use crate::chat::wire::refusal::{Code, Refusal};
+
+/// Who asked. An answer may come in a later tick: what is to be durable is acknowledged once it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyTo {
+    /// A client of `chat.v1.json`.
+    Connection(ConnId, Id<'static>),
+    /// A client of `json`, who is told of errors only.
+    Tutorial(ConnId),
+    /// Another part of the server, by a number of its choice; see [`Chat::take_answered`](super::Chat::take_answered).
+    Request(u64),
+    /// Nobody waits.
+    Nobody,
+}
+
+impl ReplyTo {
+    pub(in crate::chat) fn id(&self) -> &Id<'static> {
+        match self {
+            Self::Connection(_, id) => id,
+            _ => &Id::None,
+        }
+    }
+
+    pub(in crate::chat) fn conn(&self) -> Option<ConnId> {
+        match self {
+            Self::Connection(conn, _) | Self::Tutorial(conn) => Some(*conn),
+            Self::Request(_) | Self::Nobody => None,
+        }
+    }
+}
+
+/// The answer to an [`ReplyTo::Request`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The number of the request.
+    pub request: u64,
+    /// The error, if it is one.
+    pub refused: Option<Code>,
+    /// The answer of `chat.v1.json`, without `id`.
+    pub body: String,
+}
+
+/// Writes what goes out, into one buffer.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct Responder {
+    buffer: Vec<u8>,
+    pub(in crate::chat) answered: Vec<Answered>,
+    pub(in crate::chat) acks: u64,
+    pub(in crate::chat) refused: [u64; Code::ALL.len()],
+}
+
+/// What a client of `json` is told.
+#[derive(Serialize)]
+struct TutorialError<'a> {
+    error: &'a str,
+}
+
+impl Responder {
+    /// The JSON of a notice.
+    pub(in crate::chat) fn encode(&mut self, notice: &impl Serialize) -> &str {
+        self.buffer.clear();
+        // Strings and numbers always have a JSON form, and JSON is UTF-8.
+        let _ = serde_json::to_writer(&mut self.buffer, notice);
+        simdutf8::basic::from_utf8(&self.buffer).unwrap_or_default()
+    }
+
+    /// Gives the octets of the notice.
+    pub(in crate::chat) fn send<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        notice: &impl Serialize,
+    ) -> usize {
+        let text = self.encode(notice);
+        // A connection that has ended has no use for it.
+        let _ = ctx.send(conn, Outgoing::text(text));
+        text.len()
+    }
+
+    pub(in crate::chat) fn publish<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        topic: TopicId,
+        notice: &impl Serialize,
+        except: Option<ConnId>,
+    ) {
+        ctx.publish(topic, Outgoing::text(self.encode(notice)), except);
+    }
+
+    /// Answers that it was done; gives the octets of the answer.
+    pub(in crate::chat) fn reply<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        reply_to: &ReplyTo,
+        answer: &impl Serialize,
+    ) -> usize {
+        match reply_to {
+            ReplyTo::Connection(conn, _) => self.send(ctx, *conn, answer),
+            ReplyTo::Request(request) => {
+                let body = self.encode(answer).to_owned();
+                let octets = body.len();
+                self.answered.push(Answered { request: *request, refused: None, body });
+                octets
+            }
+            ReplyTo::Tutorial(_) | ReplyTo::Nobody => 0,
+        }
+    }
+
+    /// [`Self::reply`], for what counts.
+    pub(in crate::chat) fn acknowledge<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        reply_to: &ReplyTo,
+        ack: &notices::Ack<'_>,
+    ) {
+        self.acks += 1;
+        self.reply(ctx, reply_to, ack);
+    }
+
+    /// Answers that it was not done.
+    pub(in crate::chat) fn refuse<C: Context>(&mut self, ctx: &mut C, reply_to: &ReplyTo, refusal: &Refusal) {
+        self.refused[refusal.code as usize] += 1;
+        let Refusal { code, field, message, retry_after_ms } = refusal;
+        let (code, retry_after_ms) = (*code, *retry_after_ms);
+        let error = notices::Error { id: reply_to.id(), code, field: *field, message, retry_after_ms };
+        match reply_to {
+            ReplyTo::Connection(conn, _) => {
+                self.send(ctx, *conn, &error);
+            }
+            ReplyTo::Tutorial(conn) => {
+                self.send(ctx, *conn, &TutorialError { error: message });
+            }
+            ReplyTo::Request(request) => {
+                let body = self.encode(&error).to_owned();
+                self.answered.push(Answered { request: *request, refused: Some(code), body });
+            }
+            ReplyTo::Nobody => {}
+        }
+    }
+
+    /// Tells a client of `json` why its connection ends.
+    pub(in crate::chat) fn farewell<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: &str) {
+        self.send(ctx, conn, &TutorialError { error: message });
+    }
+
+    pub(in crate::chat) fn bye<C: Context>(&mut self, ctx: &mut C, conn: ConnId, ending: &Ending<'_>) {
+        let Ending { reason, message, retry_after_ms } = *ending;
+        self.send(ctx, conn, &Bye { reason, message, retry_after_ms });
+    }
+}
