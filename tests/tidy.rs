@@ -62,6 +62,7 @@ const METHODS_ELSEWHERE: &[(&str, &str, &str)] = &[
     ),
     ("Grant", "src/chat/", "claims carry grants, permissions read them"),
     ("Command", "src/chat/", "the parser makes commands, the pace weighs them"),
+    ("Report", "loadgen/src/output/", "each form of a report has a file of its own"),
     ("Transactions", "src/history/sqlite/", "an import is a transaction of its own"),
 ];
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::app::{ConnId, Context, Now};
-use crate::chat::identity::Claims;
+use crate::chat::identity::{Claims, TokenError};
 use crate::chat::people::names;
 use crate::chat::people::session::{Dialect, SessionId};
 use crate::chat::wire::notices::{Ending, Farewell, LimitsShown, Welcome};
@@ -46,7 +46,7 @@ impl Chat {
         let claims = match token {
             Some(token) => {
                 let claims = self.check_token(token, ctx.now());
-                Some(claims.map_err(|why| Refusal::field(Code::Forbidden, "token", why))?)
+                Some(claims.map_err(|why| Refusal::field(Code::Forbidden, "token", why.to_string()))?)
             }
             None => session.claims().cloned(),
         };
@@ -64,8 +64,8 @@ impl Chat {
     }
 
     /// What a token says.
-    pub(in crate::chat) fn check_token(&self, token: &str, now: Now) -> Result<Claims, String> {
-        let Some(verifier) = &self.verifier else { return Err("this server takes no tokens".to_owned()) };
+    pub(in crate::chat) fn check_token(&self, token: &str, now: Now) -> Result<Claims, TokenError> {
+        let Some(verifier) = &self.verifier else { return Err(TokenError::NotTaken) };
         verifier.verify(token, now.unix_ms / 1000)
     }
 
