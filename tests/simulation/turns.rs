@@ -127,6 +127,33 @@ fn what_a_socket_holds_is_read_without_an_event_and_what_it_owes_is_passed_on() 
 }
 
 #[test]
+fn what_several_turns_in_one_tick_bring_goes_out_in_order() {
+    let mut few = Few::new(Counter::default(), Config::default());
+    let conns = [(); 3].map(|()| few.connect());
+    for conn in conns {
+        few.read(conn);
+        few.wires[&conn].borrow_mut().capacity = 150;
+    }
+    for len in [b"100", b"101", b"102"] {
+        for conn in conns {
+            few.send(conn, &masked(0x82, len));
+            let edges = few.wires[&conn].borrow_mut().take_edges().unwrap();
+            few.reactor.ready(conn, edges);
+        }
+    }
+    few.reactor.end_tick();
+    for conn in conns {
+        let mut said = Vec::new();
+        for _ in 0..5 {
+            said.extend(few.wires[&conn].borrow_mut().client_takes(usize::MAX));
+            few.tick();
+        }
+        let answer = |len: u8| [vec![0x82, len], vec![0; len.into()]].concat();
+        assert_eq!(said, [answer(100), answer(101), answer(102)].concat());
+    }
+}
+
+#[test]
 fn no_fin_goes_out_before_what_a_socket_owes() {
     let mut few = Few::new(Counter::default(), Config::default());
     let conn = few.connect();

@@ -266,7 +266,10 @@ impl Connection {
         let content = match &mut self.deflate {
             Some(deflate) if message.compressed_len.is_some() => {
                 let limit = self.config.limits.max_message;
-                message.append_compressed(piece, self.frame.key, deflate, limit, is_last)?;
+                if let Some(key) = self.frame.key {
+                    simd::xor_mask(piece, key, 0);
+                }
+                message.append_compressed(piece, deflate, limit, is_last)?;
                 if self.streams { message.take_inflated() } else { Content::Assembled(Buffer::default()) }
             }
             _ if self.streams => {

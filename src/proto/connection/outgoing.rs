@@ -18,13 +18,7 @@ impl Connection {
             message.write_plain(out);
             return Ok(());
         }
-        self.encode_any(
-            message.kind().opcode(),
-            message.kind(),
-            message.payload(),
-            message.may_compress(),
-            out,
-        )
+        self.encode_any(message.kind(), message.payload(), message.may_compress(), out)
     }
 
     /// Appends the header of a message's only frame to `out`, so that its payload can be written from where it lies. `false`:
@@ -42,7 +36,6 @@ impl Connection {
     #[inline(never)]
     fn encode_any(
         &mut self,
-        opcode: Opcode,
         kind: MessageKind,
         payload: &[u8],
         may_compress: bool,
@@ -56,9 +49,9 @@ impl Connection {
         }
         if let Some(deflate) = &mut self.deflate {
             let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
-            deflate.write_message(opcode, Outgoing::new(kind, payload, may_compress), key, out);
+            deflate.write_message(Outgoing::new(kind, payload, may_compress), key, out);
         } else {
-            self.write(opcode, payload, out);
+            self.write(kind.opcode(), payload, out);
         }
         Ok(())
     }
