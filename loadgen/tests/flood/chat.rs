@@ -13,7 +13,7 @@ use crate::support::{Honest, Run, Scratch, flood};
 
 /// The real server, with its history in memory and no limit of rates.
 fn chat() -> Chat {
-    let options = Options { limits: Limits::default().with_posts_per_second(0), ..Options::default() };
+    let options = Options::default().with(|it| it.limits = Limits::default().with_posts_per_second(0));
     Chat::new(options, None, Start { epoch: "one".into(), ..Start::default() })
 }
 

@@ -109,7 +109,10 @@ impl<'p, W: Workload> Fleet<'p, W> {
         let answers = (plan.sizes.max + 14).saturating_mul(in_flight);
         // An answer that is too long must be reported as corrupted, not as a violation of the protocol's limits.
         let limits = Limits::default().with_max_message((plan.sizes.max as u64 * 2).max(1024 * 1024));
-        let config = ProtoConfig { limits, deflate: request.deflate.cloned(), ..ProtoConfig::default() };
+        let config = ProtoConfig::default().with(|it| {
+            it.limits = limits;
+            it.deflate = request.deflate.cloned();
+        });
         let lanes = (0..plan.share(thread)).map(|place| workload.lane(thread + place * plan.threads));
         let slots = lanes.map(|lane| Slot { lane, member: None }).collect();
         Ok(Self {
