@@ -343,6 +343,13 @@ impl<'p, W: Workload> Fleet<'p, W> {
                 self.workload.end(lane, &End::Failed(never), now, &mut self.record);
             }
         }
+        if self.workload.unready() > 0 {
+            self.each(|fleet, place| {
+                if let Some(failure) = fleet.workload.overdue(&fleet.slots[place as usize].lane, now) {
+                    fleet.end(place, &End::Failed(failure));
+                }
+            });
+        }
         if self.dialer.under_way() == 0 {
             return;
         }
