@@ -6,8 +6,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use switchboard::app::{
-    Acceptance, Application, CloseReason, ConnId, Context, Escaped, Message, Outgoing, Request, Response,
-    Verdict,
+    Acceptance, Application, Closed, ConnId, Context, Escaped, Message, Outgoing, Request, Response, Verdict,
 };
 use switchboard::net::{Options, Server};
 
@@ -64,7 +63,7 @@ impl Application for Demo {
         }
     }
 
-    fn on_close<C: Context>(&mut self, _ctx: &mut C, conn: ConnId, _reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, _ctx: &mut C, conn: ConnId, _closed: &Closed) {
         if let Some(peer) = self.peers.remove(&conn) {
             println!("{peer} has been disconnected.");
         }

@@ -85,20 +85,25 @@ doc() {
   RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 }
 
-# The protocol core builds without mio, with compression and without, and its tree names none.
+# Each promised set of features builds, and brings no more than it must: the protocol core no mio, an embedded echo neither the
+# options of the binary nor a database nor cryptography.
 layers() {
-  cargo build -p switchboard --no-default-features --lib
-  cargo build -p switchboard --no-default-features --features deflate --lib
-  absent mio -p switchboard --no-default-features --features deflate
+  local features
+  for features in '' deflate mmap net deflate,mmap,net chat ops; do
+    cargo check -p switchboard --lib --no-default-features --features "$features"
+  done
+  absent mio -p switchboard --no-default-features --features deflate,mmap
+  for crate in clap libsqlite3-sys aws-lc-sys serde; do
+    absent "$crate" -p switchboard
+  done
+  cargo package --workspace --no-verify --allow-dirty
 }
 
+# cargo-deny comes from the registry, once for a target directory.
 dependencies() {
   absent tokio --workspace
-  if command -v cargo-deny >/dev/null; then
-    cargo deny check bans licenses sources
-  else
-    echo 'cargo-deny is not installed: deny.toml was not checked (cargo install cargo-deny --locked)'
-  fi
+  [ -x "$target/tools/bin/cargo-deny" ] || cargo install cargo-deny --version 0.19.0 --locked --debug --root "$target/tools"
+  "$target/tools/bin/cargo-deny" check bans licenses sources
 }
 
 absent() {
@@ -161,7 +166,7 @@ rivals() {
   "$CARGO_TARGET_DIR/release/rivals" instructions --ours "$ours" --servers switchboard,floor
 }
 
-# Ten minutes at 10,000 connections that come and go: memory stays flat, and no descriptor is lost.
+# PR-12: ten minutes at 10,000 connections that come and go: memory stays flat, and no descriptor is lost.
 soak() {
   local manifest=benches/rivals/Cargo.toml
   cargo build --release --bin switchboard

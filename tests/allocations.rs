@@ -138,11 +138,11 @@ impl<A: Application> World<A> {
             self.reactor.ready(*conn, READABLE);
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
-        while self.reactor.has_backlog() {
+        self.reactor.end_tick();
+        while self.reactor.has_pending_work() {
             self.reactor.begin(self.now);
             self.reactor.resume();
-            self.reactor.settle();
+            self.reactor.end_tick();
         }
     }
 

@@ -1,6 +1,6 @@
 //! The clocks: the only place that reads them.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -26,6 +26,12 @@ impl Clock {
     pub(crate) fn now(&self) -> Nanos {
         nanos(self.origin.elapsed())
     }
+}
+
+/// The time of day, for the start of a run.
+#[expect(clippy::disallowed_methods, reason = "this is where the generator reads the clock")]
+pub(crate) fn time_of_day() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Processor time that this thread has used, in user space and in the kernel.

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What a message costs the generator: instructions (at most 250) and allocations (none), each as the difference of two
-# counts of messages under valgrind, in a closed loop of 100 connections with 16 in flight and 20 bytes.
+# The cost of a message in the generator: instructions (at most 250) and allocations (none). Each is the difference between
+# two numbers of messages under valgrind, in a closed loop of 100 connections with 16 messages of 20 bytes in flight.
 #
 #   loadgen/tests/cost.sh [DIRECTORY]
 #
-# DIRECTORY  where the release builds of switchboard and loadgen are: target/release
+# DIRECTORY  directory of the release builds of switchboard and loadgen [default: target/release]
 set -euo pipefail
 bin=${1:-target/release}
 few=200
@@ -42,5 +42,5 @@ spent=$((($(instructions $many) - $(instructions $few)) / messages))
 allocated=$(($(allocations $many) - $(allocations $few)))
 echo "instructions per message: $spent (at most 250)"
 echo "allocations for $messages more messages: $allocated"
-# What is recorded of latencies may differ by a few entries from run to run.
+# The records of latencies may differ by a few entries between runs.
 [ "$spent" -le 250 ] && [ "$allocated" -lt 200 ]

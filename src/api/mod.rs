@@ -8,7 +8,6 @@ mod problem;
 mod route;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use serde_json::json;
 use subtle::ConstantTimeEq;
@@ -17,8 +16,7 @@ use self::body::Fields;
 use self::problem::Problem;
 use self::route::{Query, Route, Target};
 use crate::app::{
-    Application, Body, Chunk, Closed, ConnId, Context, HandshakeError, MAX_CLOSE_REASON, Message,
-    OwnedMessage, Request, RequestHead, Response, TopicId, Verdict,
+    Application, Body, ConnId, Context, Layer, MAX_CLOSE_REASON, Request, RequestHead, Response, Verdict,
 };
 use crate::chat::command::Command;
 use crate::chat::{Answered, Chat, MAX_LISTED, Refusal};
@@ -276,15 +274,20 @@ impl From<Refusal> for Problem {
     }
 }
 
-impl Application for Api {
+impl Layer for Api {
+    type Inner = Chat;
     type Mail = <Chat as Application>::Mail;
 
-    fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.chat.on_start(ctx);
+    fn inner(&mut self) -> &mut Chat {
+        &mut self.chat
+    }
+
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
+        self.chat.on_mail(ctx, mail);
     }
 
     fn wants_body(&mut self, head: &RequestHead<'_>) -> bool {
-        // Whoever has no token is not listened to.
+        // A client without a token is not listened to.
         self.is_for_us(head) && self.is_authorized(head) || self.chat.wants_body(head)
     }
 
@@ -295,56 +298,11 @@ impl Application for Api {
         self.chat.on_request(ctx, request)
     }
 
-    fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {
-        self.chat.on_rejected(peer, status, reason);
-    }
-
-    fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
-        self.chat.on_refused(request, peer, error);
-    }
-
-    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        self.chat.on_open(ctx, conn);
-    }
-
     #[inline]
-    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
-        self.chat.on_message(ctx, conn, message);
-    }
-
-    fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: OwnedMessage) {
-        self.chat.on_owned(ctx, conn, message);
-    }
-
-    fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {
-        self.chat.on_chunk(ctx, conn, chunk);
-    }
-
-    fn on_closed<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
-        self.chat.on_closed(ctx, conn, closed);
-    }
-
-    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
-        self.chat.on_lag(ctx, conn, topic, dropped);
-    }
-
-    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
-        self.chat.on_timer(ctx, token);
-    }
-
-    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
-        self.chat.on_mail(ctx, mail);
-    }
-
-    #[inline]
-    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
-        self.chat.on_settle(ctx);
+    fn on_tick_end<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_tick_end(ctx);
         if !self.asked.is_empty() {
             self.deliver(ctx);
         }
-    }
-
-    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
-        self.chat.on_drain(ctx);
     }
 }

@@ -1,6 +1,6 @@
 //! What a loop counts. Plain numbers that only grow, but for the few that say what is at the moment.
 
-use super::{CloseReason, Refused, SlowPolicy};
+use super::{CloseKind, Refused, SlowPolicy};
 
 /// What a loop has done since it began, and what it holds now; from [`Context::stats`](super::Context::stats).
 #[derive(Debug, Clone, Default)]
@@ -74,23 +74,20 @@ pub struct Requests {
     pub hurried: u64,
 }
 
-/// Ends of upgraded connections, by reason; see [`CloseReason`].
+/// Ends of upgraded connections, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Closes {
-    /// [`CloseReason::Peer`].
-    pub peer: u64,
-    /// [`CloseReason::Application`].
-    pub application: u64,
-    /// [`CloseReason::Protocol`].
-    pub protocol: u64,
-    /// [`CloseReason::PongTimeout`].
-    pub ping_timeout: u64,
-    /// [`CloseReason::SlowConsumer`].
-    pub slow_consumer: u64,
-    /// [`CloseReason::Shutdown`].
-    pub shutdown: u64,
-    /// [`CloseReason::Disconnected`].
-    pub disconnected: u64,
+pub struct Closes([u64; CloseKind::ALL.len()]);
+
+impl Closes {
+    /// Ends of one kind.
+    #[must_use]
+    pub fn of(&self, kind: CloseKind) -> u64 {
+        self.0[kind as usize]
+    }
+
+    pub(crate) fn count(&mut self, kind: CloseKind) {
+        self.0[kind as usize] += 1;
+    }
 }
 
 /// Messages that were dropped, once for each receiver.
@@ -106,44 +103,19 @@ pub struct Dropped {
     pub conflate: u64,
 }
 
-impl Closes {
-    pub(crate) fn count(&mut self, reason: &CloseReason) {
-        *match reason {
-            CloseReason::Peer(_) => &mut self.peer,
-            CloseReason::Application(_) => &mut self.application,
-            CloseReason::Protocol(_) => &mut self.protocol,
-            CloseReason::PongTimeout => &mut self.ping_timeout,
-            CloseReason::SlowConsumer => &mut self.slow_consumer,
-            CloseReason::Shutdown(_) => &mut self.shutdown,
-            CloseReason::Disconnected => &mut self.disconnected,
-        } += 1;
-    }
-}
-
-/// Requests that the application turned away, upgrades and others, by reason; see [`Refused`].
+/// Requests that the application turned away, upgrades and others, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Refusals {
-    /// [`Refused::Origin`].
-    pub origin: u64,
-    /// [`Refused::Host`].
-    pub host: u64,
-    /// [`Refused::Path`].
-    pub path: u64,
-    /// [`Refused::Token`].
-    pub token: u64,
-    /// [`Refused::Subprotocol`].
-    pub subprotocol: u64,
-}
+pub struct Refusals([u64; Refused::ALL.len()]);
 
 impl Refusals {
+    /// Requests that were turned away for one reason.
+    #[must_use]
+    pub fn of(&self, reason: Refused) -> u64 {
+        self.0[reason as usize]
+    }
+
     pub(crate) fn count(&mut self, reason: Refused) {
-        *match reason {
-            Refused::Origin => &mut self.origin,
-            Refused::Host => &mut self.host,
-            Refused::Path => &mut self.path,
-            Refused::Token => &mut self.token,
-            Refused::Subprotocol => &mut self.subprotocol,
-        } += 1;
+        self.0[reason as usize] += 1;
     }
 }
 

@@ -1,8 +1,9 @@
 //! Requests: the page, and upgrades to either subprotocol.
 
-use crate::app::{Acceptance, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict};
+use crate::app::{
+    Acceptance, AddressPrefix, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict,
+};
 use crate::chat::identity::Claims;
-use crate::chat::people::address::Address;
 use crate::chat::people::session::Dialect;
 use crate::chat::{Chat, JSON, V1};
 
@@ -11,7 +12,7 @@ use crate::chat::{Chat, JSON, V1};
 pub(in crate::chat) struct Arriving {
     pub(in crate::chat) conn: ConnId,
     pub(in crate::chat) dialect: Dialect,
-    pub(in crate::chat) address: Address,
+    pub(in crate::chat) address: AddressPrefix,
     pub(in crate::chat) claims: Option<Box<Claims>>,
 }
 
@@ -75,7 +76,7 @@ impl Chat {
                 None => Response::text(401, refusal.message).field("WWW-Authenticate", "Bearer"),
             });
         }
-        let address = Address::of(request.peer.ip());
+        let address = AddressPrefix::from(request.peer.ip());
         self.arriving = Some(Arriving { conn: request.conn, dialect, address, claims });
         Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
     }

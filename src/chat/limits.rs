@@ -1,6 +1,6 @@
 //! What anybody may make the chat do or keep; everything has a bound.
 
-use crate::chat::people::rate::Rate;
+use crate::app::Rate;
 
 /// The limits of the chat. What is above one is refused with the error that stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]

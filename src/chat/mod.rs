@@ -26,11 +26,11 @@ use std::sync::Arc;
 pub use self::api::{RoomInfo, stored_room, stored_user};
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
-pub use self::people::rate::Rate;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 pub use self::wire::command;
 pub use self::wire::refusal::{Code, Refusal};
 pub use self::wire::responder::{Answered, ReplyTo};
+pub use crate::app::Rate;
 
 use self::assets::Assets;
 use self::command::Parser;
@@ -49,8 +49,8 @@ use self::tutorial::Tutorial;
 use self::wire::notices::{Ending, Farewell, Lagged};
 use self::wire::responder::Responder;
 use crate::app::{
-    Application, CloseCode, CloseReason, ConnId, Context, HandshakeError, Message, MessageKind, Millis,
-    OriginPolicy, Request, RequestHead, SlowPolicy, TopicId, TopicOptions, Verdict,
+    Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, Millis, OriginPolicy, Rejection,
+    Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use crate::history::{self, History, Start};
 
@@ -271,8 +271,11 @@ impl Application for Chat {
         self.answer_request(request, ctx.now())
     }
 
-    fn on_refused(&mut self, head: &RequestHead<'_>, peer: std::net::SocketAddr, error: HandshakeError) {
-        tracing::debug!(%peer, path = ?head.path(), %error, "upgrade refused");
+    fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
+        if let Some(head) = rejection.upgrade {
+            let (peer, error) = (rejection.peer, rejection.reason);
+            tracing::debug!(%peer, path = ?head.path(), %error, "upgrade refused");
+        }
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
@@ -297,7 +300,8 @@ impl Application for Chat {
         }
     }
 
-    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
+        let reason = &closed.reason;
         tracing::debug!(conn = conn.index, code = reason.code().0, %reason, "closed");
         self.detach(ctx, conn);
         self.people.close(conn, ctx.now().monotonic_ms);

@@ -283,13 +283,13 @@ impl<A: Application> Server<A> {
                 self.reactor.ready(conn, readiness(event));
             }
         }
-        self.reactor.settle();
-        if self.reactor.is_calm() { ControlFlow::Continue(()) } else { self.end_tick() }
+        self.reactor.end_tick();
+        if self.reactor.needs_more() { self.finish_tick() } else { ControlFlow::Continue(()) }
     }
 
     /// The end of a tick that has more to do than to read and to write.
     #[inline(never)]
-    fn end_tick(&mut self) -> ControlFlow<()> {
+    fn finish_tick(&mut self) -> ControlFlow<()> {
         if self.alarm.take_ring() {
             self.alarm_rang();
         }
@@ -298,14 +298,14 @@ impl<A: Application> Server<A> {
         } else {
             self.catching_up -= 1;
         }
-        self.reactor.settle();
+        self.reactor.end_tick();
         let flow = if self.has_chores { self.chores() } else { ControlFlow::Continue(()) };
         if let Some(from_us) = self.measured_from_us.take() {
             self.reactor.note_tick(Clock::precise_us() - from_us);
         }
         self.timeout = self.next_timeout();
         if !self.has_chores && self.catching_up == 0 {
-            self.reactor.calm_down();
+            self.reactor.work_done();
         }
         flow
     }
@@ -316,12 +316,12 @@ impl<A: Application> Server<A> {
         let mut now = self.clock.now();
         if self.alarm.is_due(now.monotonic_ms) {
             self.alarm.ring();
-            self.reactor.attend();
+            self.reactor.note_work();
             now = self.after_sleep(now);
         }
         self.reactor.begin(now);
         if !alarm::RINGS {
-            self.reactor.attend();
+            self.reactor.note_work();
         }
     }
 
@@ -329,7 +329,7 @@ impl<A: Application> Server<A> {
     #[cold]
     fn begin_measured(&mut self) {
         self.reactor.begin_measured();
-        self.reactor.attend();
+        self.reactor.note_work();
         self.measured_from_us = Some(Clock::precise_us());
     }
 
@@ -365,7 +365,7 @@ impl<A: Application> Server<A> {
 
     #[cold]
     fn rare_event(&mut self, token: Token) {
-        self.reactor.attend();
+        self.reactor.note_work();
         match token {
             ALARM => self.alarm.ring(),
             WAKER => self.read_mailbox(),
@@ -444,10 +444,10 @@ impl<A: Application> Server<A> {
 
     /// How long to wait for events: not at all while work is left over.
     fn next_timeout(&mut self) -> Option<Duration> {
-        if self.reactor.has_backlog() && self.reactor.is_drain_asked() {
+        if self.reactor.has_pending_work() && self.reactor.is_drain_asked() {
             self.begin_shutdown();
         }
-        if self.reactor.has_backlog() || self.has_chores && self.has_work() || self.busy_poll {
+        if self.reactor.has_pending_work() || self.has_chores && self.has_work() || self.busy_poll {
             return Some(Duration::ZERO);
         }
         let now = self.reactor.now().monotonic_ms;

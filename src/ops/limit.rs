@@ -1,44 +1,40 @@
 //! Keeps bad peers from flooding the log: so many lines for each cause, and then one for many.
 
+use crate::app::{Bucket, CloseKind, Pace};
 use crate::proto::Millis;
 
-/// Lines about one cause that may follow each other at once.
-const BURST: u32 = 8;
-/// After those, one line in so many milliseconds.
-const EVERY_MS: Millis = 5_000;
+/// Eight lines about one cause may follow each other at once; after them, one line in 5 s.
+const PACE: Pace = Pace { interval_us: 5_000_000, burst: 8 };
 
 /// What lines are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// An upgrade breaks the rules.
     Refused,
-    /// What came is no request, or there is no room.
+    /// The input is no request, or there is no room.
     Rejected,
     /// The application turns a request away.
     TurnedAway,
-    /// The peer closed.
-    ByPeer,
-    /// The application closed.
-    ByApplication,
-    /// The peer broke the protocol.
-    Protocol,
-    /// No Pong came.
-    PingTimeout,
-    /// The peer reads too slowly.
-    Slow,
-    /// The server stops.
-    Shutdown,
-    /// The TCP connection ended.
-    Disconnected,
+    /// A connection was closed.
+    Closed(CloseKind),
 }
 
-const CAUSES: usize = Cause::Disconnected as usize + 1;
+const CAUSES: usize = 3 + CloseKind::ALL.len();
+
+impl Cause {
+    fn index(self) -> usize {
+        match self {
+            Self::Refused => 0,
+            Self::Rejected => 1,
+            Self::TurnedAway => 2,
+            Self::Closed(kind) => 3 + kind as usize,
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Allowance {
-    /// Lines used of the burst, as of `since`.
-    used: u32,
-    since: Millis,
+    lines: Bucket,
     suppressed: u64,
 }
 
@@ -50,18 +46,10 @@ pub(super) struct LogLimit {
 }
 
 impl LogLimit {
-    /// Whether a line is written; if so, how many about the same cause were not, since the last one that was.
+    /// `Some`: the line is written. The number is that of the lines about the same cause that were left out since the last one.
     pub(super) fn admits(&mut self, cause: Cause, now: Millis) -> Option<u64> {
-        let allowance = &mut self.causes[cause as usize];
-        let regained = now.saturating_sub(allowance.since) / EVERY_MS;
-        if allowance.used == 0 {
-            allowance.since = now;
-        } else if regained > 0 {
-            allowance.used = allowance.used.saturating_sub(u32::try_from(regained).unwrap_or(u32::MAX));
-            allowance.since += regained * EVERY_MS;
-        }
-        if allowance.used < BURST {
-            allowance.used += 1;
+        let allowance = &mut self.causes[cause.index()];
+        if allowance.lines.try_take(PACE, now) {
             return Some(std::mem::take(&mut allowance.suppressed));
         }
         allowance.suppressed += 1;
@@ -89,12 +77,16 @@ mod tests {
                 told += suppressed;
             }
         }
-        assert_eq!(written, u64::from(BURST) + 3, "20 s");
+        assert_eq!(written, u64::from(PACE.burst) + 3, "20 s");
         assert_eq!(written + limit.suppressed(), 10_000);
         assert!(told > 0 && told <= limit.suppressed());
-        assert_eq!(limit.admits(Cause::Protocol, 20_000), Some(0), "another cause has its own lines");
+        assert_eq!(
+            limit.admits(Cause::Closed(CloseKind::Protocol), 20_000),
+            Some(0),
+            "another cause has its own lines"
+        );
         assert_eq!(limit.admits(Cause::Refused, 60_000), Some(limit.suppressed() - told));
         let quiet = (0..20).filter(|_| limit.admits(Cause::Refused, 1_000_000).is_some()).count();
-        assert_eq!(quiet, BURST as usize, "no more than a burst after a long silence");
+        assert_eq!(quiet, PACE.burst as usize, "no more than a burst after a long silence");
     }
 }

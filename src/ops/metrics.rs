@@ -12,7 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Figures;
-use crate::app::{Durations, Stats};
+use crate::app::{CloseKind, Durations, Refused, Stats};
 
 /// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,19 +152,13 @@ fn connections(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
             ("draining", upgrades.draining),
         ],
     )?;
-    let refusals = &stats.refusals;
+    let refusals = Refused::ALL.map(|reason| (reason.name(), stats.refusals.of(reason)));
     counters(
         out,
         "switchboard_refusals",
         "Upgrades and plain requests that were turned away by reason",
         "reason",
-        &[
-            ("origin", refusals.origin),
-            ("host", refusals.host),
-            ("path", refusals.path),
-            ("token", refusals.token),
-            ("subprotocol", refusals.subprotocol),
-        ],
+        &refusals,
     )?;
     let requests = &stats.requests;
     counters(
@@ -181,22 +175,8 @@ fn connections(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
             ("hurried", requests.hurried),
         ],
     )?;
-    let closes = &stats.closes;
-    counters(
-        out,
-        "switchboard_closes",
-        "Ends of upgraded connections by reason",
-        "reason",
-        &[
-            ("peer", closes.peer),
-            ("application", closes.application),
-            ("protocol", closes.protocol),
-            ("ping_timeout", closes.ping_timeout),
-            ("slow_consumer", closes.slow_consumer),
-            ("shutdown", closes.shutdown),
-            ("disconnected", closes.disconnected),
-        ],
-    )
+    let closes = CloseKind::ALL.map(|kind| (kind.name(), stats.closes.of(kind)));
+    counters(out, "switchboard_closes", "Ends of upgraded connections by reason", "reason", &closes)
 }
 
 fn traffic(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {

@@ -6,16 +6,14 @@ mod hosts;
 mod limit;
 pub mod metrics;
 
-use std::net::SocketAddr;
-
 use prometheus_client::encoding::DescriptorEncoder;
 
 pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
 use self::metrics::{Format, Snapshot};
 use crate::app::{
-    Application, Body, Chunk, CloseReason, Closed, ConnId, Context, Escaped, HandshakeError, Message,
-    OwnedMessage, Refused, Request, RequestHead, Response, TopicId, Verdict,
+    Application, Body, Closed, ConnId, Context, Escaped, Layer, Refused, Rejection, Request, RequestHead,
+    Response, Verdict,
 };
 use crate::apps::{Echo, Fanout};
 use crate::proto::Millis;
@@ -159,13 +157,31 @@ impl<A: Watched> Ops<A> {
         }
     }
 
+    /// Writes a line about a peer that is turned away before the application sees a request.
+    fn log_rejection(&mut self, rejection: &Rejection<'_>) {
+        let Rejection { peer, status, reason, upgrade } = *rejection;
+        let reason = Escaped(reason);
+        if let Some(request) = upgrade {
+            let path = Escaped(request.path());
+            if let Some(suppressed) = self.limit.admits(Cause::Refused, self.now) {
+                tracing::info!(%peer, %path, error = %reason, suppressed, "upgrade refused");
+            } else {
+                tracing::debug!(%peer, %path, error = %reason, "upgrade refused");
+            }
+        } else if let Some(suppressed) = self.limit.admits(Cause::Rejected, self.now) {
+            tracing::info!(%peer, status, %reason, suppressed, "rejected");
+        } else {
+            tracing::debug!(%peer, status, %reason, "rejected");
+        }
+    }
+
     /// Writes a line about the end of a connection, at level `info` as far as its cause has lines left, else `debug`.
     fn log_end(&mut self, conn: ConnId, closed: &Closed) {
         let Closed { reason, peer, silent_ms, queued } = closed;
         let user = self.app.user(conn).map(|user| tracing::field::display(Escaped(user)));
         let (code, why) = (reason.code().0, reason.to_string());
         let reason = Escaped(&why);
-        if let Some(suppressed) = self.limit.admits(cause(&closed.reason), self.now) {
+        if let Some(suppressed) = self.limit.admits(Cause::Closed(closed.reason.kind()), self.now) {
             tracing::info!(%peer, user, code, %reason, silent_ms, queued, suppressed, "closed");
         } else {
             tracing::debug!(%peer, user, code, %reason, silent_ms, queued, "closed");
@@ -173,27 +189,16 @@ impl<A: Watched> Ops<A> {
     }
 }
 
-fn cause(reason: &CloseReason) -> Cause {
-    match reason {
-        CloseReason::Peer(_) => Cause::ByPeer,
-        CloseReason::Application(_) => Cause::ByApplication,
-        CloseReason::Protocol(_) => Cause::Protocol,
-        CloseReason::PongTimeout => Cause::PingTimeout,
-        CloseReason::SlowConsumer => Cause::Slow,
-        CloseReason::Shutdown(_) => Cause::Shutdown,
-        CloseReason::Disconnected => Cause::Disconnected,
-    }
-}
-
-impl<A: Watched> Application for Ops<A> {
+impl<A: Watched> Layer for Ops<A> {
+    type Inner = A;
     type Mail = A::Mail;
 
-    fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.app.on_start(ctx);
+    fn inner(&mut self) -> &mut A {
+        &mut self.app
     }
 
-    fn wants_body(&mut self, head: &RequestHead<'_>) -> bool {
-        self.app.wants_body(head)
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
+        self.app.on_mail(ctx, mail);
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
@@ -216,68 +221,19 @@ impl<A: Watched> Application for Ops<A> {
         verdict
     }
 
-    fn on_rejected(&mut self, peer: SocketAddr, status: u16, reason: &str) {
-        let why = Escaped(reason);
-        if let Some(suppressed) = self.limit.admits(Cause::Rejected, self.now) {
-            tracing::info!(%peer, status, reason = %why, suppressed, "rejected");
-        } else {
-            tracing::debug!(%peer, status, reason = %why, "rejected");
-        }
-        self.app.on_rejected(peer, status, reason);
+    fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
+        self.log_rejection(rejection);
+        self.app.on_turned_away(rejection);
     }
 
-    fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
-        let path = Escaped(request.path());
-        if let Some(suppressed) = self.limit.admits(Cause::Refused, self.now) {
-            tracing::info!(%peer, %path, %error, suppressed, "upgrade refused");
-        } else {
-            tracing::debug!(%peer, %path, %error, "upgrade refused");
-        }
-        self.app.on_refused(request, peer, error);
-    }
-
-    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        self.app.on_open(ctx, conn);
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "nothing is added to a message")]
-    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
-        self.app.on_message(ctx, conn, message);
-    }
-
-    fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: OwnedMessage) {
-        self.app.on_owned(ctx, conn, message);
-    }
-
-    fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {
-        self.app.on_chunk(ctx, conn, chunk);
-    }
-
-    fn on_closed<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
         self.log_end(conn, closed);
-        self.app.on_closed(ctx, conn, closed);
-    }
-
-    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
-        self.app.on_lag(ctx, conn, topic, dropped);
-    }
-
-    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
-        self.app.on_timer(ctx, token);
-    }
-
-    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
-        self.app.on_mail(ctx, mail);
+        self.app.on_close(ctx, conn, closed);
     }
 
     #[inline]
-    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
+    fn on_tick_end<C: Context>(&mut self, ctx: &mut C) {
         self.now = ctx.now().monotonic_ms;
-        self.app.on_settle(ctx);
-    }
-
-    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
-        self.app.on_drain(ctx);
+        self.app.on_tick_end(ctx);
     }
 }

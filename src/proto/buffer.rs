@@ -4,12 +4,12 @@ use std::collections::TryReserveError;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-#[cfg(feature = "net")]
+#[cfg(feature = "mmap")]
 use memmap2::MmapMut;
 
 /// From this length on, in bytes, a buffer is a mapping of its own. An allocator would keep such memory for later, and one
 /// small block above it would keep all of it from going back to the system.
-#[cfg(feature = "net")]
+#[cfg(feature = "mmap")]
 const MAPPED_LEN: usize = 128 * 1024;
 
 /// Octets of a long payload. With the feature `net` 128 KiB and more of them are a mapping of their own, which goes back to the
@@ -20,7 +20,7 @@ pub struct Buffer(Memory);
 #[derive(Debug)]
 enum Memory {
     Heap(Vec<u8>),
-    #[cfg(feature = "net")]
+    #[cfg(feature = "mmap")]
     Mapped {
         map: MmapMut,
         len: usize,
@@ -73,7 +73,7 @@ impl Buffer {
     pub fn capacity(&self) -> usize {
         match &self.0 {
             Memory::Heap(bytes) => bytes.capacity(),
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { map, .. } => map.len(),
         }
     }
@@ -84,7 +84,7 @@ impl Buffer {
             return Ok(());
         }
         match &mut self.0 {
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             _ if capacity >= MAPPED_LEN => {
                 let len = self.len();
                 // Pages that nobody writes to cost nothing, so there is room for what may come, unless that is too much.
@@ -95,7 +95,7 @@ impl Buffer {
                 Ok(())
             }
             Memory::Heap(bytes) => Ok(bytes.try_reserve_exact(capacity - bytes.len())?),
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { .. } => Err(OutOfMemory),
         }
     }
@@ -104,7 +104,7 @@ impl Buffer {
     pub(super) fn append(&mut self, octets: &[u8]) {
         match &mut self.0 {
             Memory::Heap(bytes) => bytes.extend_from_slice(octets),
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { map, len } => {
                 map[*len..][..octets.len()].copy_from_slice(octets);
                 *len += octets.len();
@@ -120,7 +120,7 @@ impl Buffer {
                 bytes.resize(start + count, 0);
                 &mut bytes[start..]
             }
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { map, len } => {
                 *len += count;
                 &mut map[*len - count..*len]
@@ -132,20 +132,20 @@ impl Buffer {
     pub(crate) fn truncate(&mut self, count: usize) {
         match &mut self.0 {
             Memory::Heap(bytes) => bytes.truncate(count),
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { len, .. } => *len = count.min(*len),
         }
     }
 
     /// The octets as a vector; those of a mapping are copied into one first.
     pub(super) fn as_vec(&mut self) -> &mut Vec<u8> {
-        #[cfg(feature = "net")]
+        #[cfg(feature = "mmap")]
         if let Memory::Mapped { .. } = &self.0 {
             self.0 = Memory::Heap(self.to_vec());
         }
         match &mut self.0 {
             Memory::Heap(bytes) => bytes,
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { .. } => unreachable!("it was copied to the heap"),
         }
     }
@@ -158,7 +158,7 @@ impl Deref for Buffer {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Memory::Heap(bytes) => bytes,
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { map, len } => &map[..*len],
         }
     }
@@ -169,13 +169,13 @@ impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         match &mut self.0 {
             Memory::Heap(bytes) => bytes,
-            #[cfg(feature = "net")]
+            #[cfg(feature = "mmap")]
             Memory::Mapped { map, len } => &mut map[..*len],
         }
     }
 }
 
-#[cfg(all(test, feature = "net"))]
+#[cfg(all(test, feature = "mmap"))]
 mod tests {
     use super::*;
 

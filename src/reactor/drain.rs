@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::entry::{Ending, Phase};
+use super::http::HttpPhase;
+use super::table::{Ending, Entry, LocalReason};
 use super::{Reactor, Socket};
 use crate::app::{Application, CloseReason, ConnId};
 use crate::proto::Millis;
@@ -51,18 +52,18 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if self.core.drain.is_some() {
             return;
         }
-        let waiting: VecDeque<ConnId> = self.handles(|phase| matches!(phase, Phase::Open(_))).collect();
+        let waiting: VecDeque<ConnId> = self.handles(Entry::is_open).collect();
         let total = waiting.len();
         let spread_ms = if total <= AT_ONCE { 0 } else { self.core.config.drain_spread_ms };
         self.core.drain = Some(Drain { waiting, total, began: self.core.now.monotonic_ms, spread_ms });
-        self.core.is_drain_asked = false;
+        self.core.pending.drain_begins();
         self.app.on_drain(&mut self.core);
-        let idle: Vec<ConnId> = self.handles(|phase| matches!(phase, Phase::Http(_))).collect();
+        let idle: Vec<ConnId> = self.handles(|entry| entry.http().is_some()).collect();
         for conn in idle {
             // What was sent before the end is a request under way.
-            self.read_turn(conn);
-            if self.core.entry(conn).is_some_and(|entry| is_idle(&entry.phase)) {
-                self.core.finish(conn.index, CloseReason::Disconnected, Ending::HalfClose);
+            self.read_turn(conn.into());
+            if self.core.table.get(conn).is_some_and(is_idle) {
+                self.core.finish(conn.into(), CloseReason::Disconnected, Ending::HalfClose);
             }
         }
         self.drain_some();
@@ -76,33 +77,33 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let next: Vec<ConnId> = drain.waiting.drain(..due).collect();
         let code = self.core.config.shutdown_code;
         for conn in next {
-            self.core.close_for(conn, CloseReason::Shutdown(code), "server going away");
+            self.core.close_for(conn, LocalReason::Shutdown(code), "server going away");
         }
-        self.core.reset_wake();
+        self.core.reset_timers();
     }
 
     /// Whether a shutdown is complete: nobody is left but those who have sent no whole request.
     pub fn is_drained(&self) -> bool {
         self.core.drain.is_some()
-            && self.core.open == 0
-            && self.core.table.iter().all(|(_, entry)| is_idle(&entry.phase))
+            && self.core.table.open() == 0
+            && self.core.table.iter().all(|(_, entry)| is_idle(entry))
     }
 
     /// Whether the application asked for a shutdown that has not begun.
     #[inline]
     pub fn is_drain_asked(&self) -> bool {
-        self.core.is_drain_asked
+        self.core.pending.is_drain_asked()
     }
 
-    fn handles(&self, is_meant: impl Fn(&Phase) -> bool) -> impl Iterator<Item = ConnId> {
-        let meant = self.core.table.iter().filter(move |(_, entry)| is_meant(&entry.phase));
-        meant.map(|(index, entry)| ConnId { index: index as u32, generation: entry.generation })
+    fn handles(&self, is_meant: impl Fn(&Entry) -> bool) -> impl Iterator<Item = ConnId> {
+        let meant = self.core.table.iter().filter(move |(_, entry)| is_meant(entry));
+        meant.map(|(slot, entry)| slot.conn(entry.generation()))
     }
 }
 
 /// Not upgraded, and no request is under way.
-fn is_idle(phase: &Phase) -> bool {
-    matches!(phase, Phase::Http(http) if http.awaited.is_none() && http.pending.is_none() && http.buffer.is_empty())
+fn is_idle(entry: &Entry) -> bool {
+    entry.http().is_some_and(HttpPhase::is_idle)
 }
 
 #[cfg(test)]

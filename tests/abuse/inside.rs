@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use switchboard::app::{Application, CloseReason, ConnId, Context, Message, Outgoing};
+use switchboard::app::{Application, Closed, ConnId, Context, Message, Outgoing};
 use switchboard::net::{Handle, Options, Server};
 use switchboard::reactor::Config;
 
@@ -23,9 +23,9 @@ impl Application for Teller {
         let _ = ctx.send(conn, message.as_outgoing());
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, _: ConnId, reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, _: &mut C, _: ConnId, closed: &Closed) {
         // The test may have seen enough.
-        let _ = self.ends.send(format!("{} {reason}", reason.code().0));
+        let _ = self.ends.send(format!("{} {}", closed.reason.code().0, closed.reason));
     }
 }
 

@@ -282,7 +282,7 @@ fn s39_a_peer_that_never_reads_cannot_hold_up_the_exit() {
 }
 
 #[test]
-fn s39_a_second_signal_during_the_drain_ends_at_once() {
+fn pr_02_s39_a_second_signal_during_the_drain_ends_at_once() {
     for signal in ["TERM", "INT"] {
         let (mut server, _deaf) = draining();
         std::thread::sleep(millis(300));

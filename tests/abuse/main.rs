@@ -9,6 +9,7 @@
 mod deadlines;
 mod disk;
 mod floods;
+mod guests;
 mod inside;
 mod lifecycle;
 mod policies;

@@ -320,7 +320,7 @@ fn pr_13_a_low_limit_of_descriptors_is_raised_or_told_of() {
 /// An embedding process may have left SIGPIPE at its default action, which ends it. `writev` has no flag against that, so the
 /// backlog must not go out by it: here the call is deadly.
 #[test]
-fn pr_16_what_waits_for_a_peer_that_is_gone_is_written_without_sigpipe() {
+fn rx_06_what_waits_for_a_peer_that_is_gone_is_written_without_sigpipe() {
     let mut server = Launch::echo().with_faults(&["writev:signal=SIGKILL"]).start();
     let long = "x".repeat(900_000);
     let mut slow = Client::open(server.addr);

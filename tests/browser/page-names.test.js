@@ -134,16 +134,11 @@ test('a name that looks like that of a verified person is told apart, wherever i
   chat = await Chat.start(browser);
   const ada = await chat.signedIn('Ada');
   await say(ada, 'real');
-  // The server says so; here it is said for every name in Cyrillic.
+  // The first letter is Cyrillic.
   const cyrillic = 'Аda';
   const fake = await chat.guest(cyrillic);
   await say(fake, 'fake');
   const page = await chat.guest('Ben');
-  await page.routeWebSocket('**/ws', (socket) => {
-    const server = socket.connectToServer();
-    server.onMessage((text) => socket.send(text.replaceAll(`"user":"${cyrillic}"`, `"lookalike":true,"user":"${cyrillic}"`)));
-  });
-  await page.reload();
   await sees(page, 'real', 'fake');
   const warnings = (list) => page.locator(`${list} li`, { hasText: cyrillic }).locator('.tag.warning');
   for (const list of ['#messages', '#people']) {

@@ -11,9 +11,10 @@
 # JOBS                     files of tests that run at a time; default: one per processor, at most 4
 # CHROMIUM                 the browser; default /usr/bin/chromium
 # FIREFOX                  the other browser; default /usr/bin/firefox-esr
-# NGINX                    the reverse proxy; default /usr/sbin/nginx
+# NGINX, HAPROXY, VARNISHD the reverse proxies; default /usr/sbin/nginx, /usr/sbin/haproxy, /usr/sbin/varnishd
+# CURL, JAVA               clients of other makes; default /usr/bin/curl, /usr/bin/java (with a compiler)
 #
-# Of the last three what is missing is installed with apt-get when root runs this.
+# Of the last seven what is missing is installed with apt-get when root runs this.
 set -euo pipefail
 
 stop() {
@@ -32,7 +33,9 @@ LOADGEN_BIN=$(absolute "${LOADGEN_BIN:-$(dirname "$SWITCHBOARD_BIN")/loadgen}")
 export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES LOADGEN_BIN
 JOBS=${JOBS:-$(nproc)}
 [ "$JOBS" -le 4 ] || JOBS=4
-export CHROMIUM=${CHROMIUM:-/usr/bin/chromium} FIREFOX=${FIREFOX:-/usr/bin/firefox-esr} NGINX=${NGINX:-/usr/sbin/nginx}
+export CHROMIUM=${CHROMIUM:-/usr/bin/chromium} FIREFOX=${FIREFOX:-/usr/bin/firefox-esr}
+export NGINX=${NGINX:-/usr/sbin/nginx} HAPROXY=${HAPROXY:-/usr/sbin/haproxy} VARNISHD=${VARNISHD:-/usr/sbin/varnishd}
+export CURL=${CURL:-/usr/bin/curl} JAVA=${JAVA:-/usr/bin/java}
 if [ -n "${SWITCHBOARD_SCREENSHOTS:-}" ]; then
   mkdir -p "$SWITCHBOARD_SCREENSHOTS"
   SWITCHBOARD_SCREENSHOTS=$(absolute "$SWITCHBOARD_SCREENSHOTS")
@@ -60,6 +63,10 @@ need() {
 need CHROMIUM "$CHROMIUM" chromium fonts-dejavu-core
 need FIREFOX "$FIREFOX" firefox-esr
 need NGINX "$NGINX" nginx-light
+need HAPROXY "$HAPROXY" haproxy
+need VARNISHD "$VARNISHD" varnish
+need CURL "$CURL" curl
+need JAVA "$JAVA" default-jdk-headless
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 npm ci --no-audit --no-fund --loglevel=error || stop "npm ci failed; it needs the npm registry"

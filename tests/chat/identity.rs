@@ -288,7 +288,7 @@ fn invisible_characters_make_no_other_name() {
 }
 
 #[test]
-fn a_forged_position_concerns_nobody_else() {
+fn au_03_a_forged_position_concerns_nobody_else() {
     let mut world = World::on_disk();
     let ada = world.member("Ada", "r");
     world.post(ada, "r", "one");

@@ -166,7 +166,7 @@ fn a_room_is_full() {
 }
 
 #[test]
-fn what_is_too_long_is_named() {
+fn ch_15_what_is_too_long_is_named() {
     let mut world = World::in_memory();
     let ada = world.member("Ada", "r");
     let x = |len: usize| "x".repeat(len);

@@ -8,10 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use switchboard::app::{
-    Application, CloseReason, ConnId, Context, Entrance, HandshakeError, Message, Now, Request, RequestHead,
-    TopicId, Verdict,
-};
+use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now};
 use switchboard::chat::command::Command;
 use switchboard::chat::identity::{Claims, Grant, Verify};
 use switchboard::chat::{Answered, Chat, Limits, Mail, Options};
@@ -42,39 +39,12 @@ pub(crate) struct House {
     answered: Vec<Answered>,
 }
 
-impl Application for House {
+impl Layer for House {
+    type Inner = Chat;
     type Mail = Letter;
 
-    fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.chat.on_start(ctx);
-    }
-
-    fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
-        self.chat.on_request(ctx, request)
-    }
-
-    fn on_refused(&mut self, request: &RequestHead<'_>, peer: SocketAddr, error: HandshakeError) {
-        self.chat.on_refused(request, peer, error);
-    }
-
-    fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        self.chat.on_open(ctx, conn);
-    }
-
-    fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
-        self.chat.on_message(ctx, conn, message);
-    }
-
-    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
-        self.chat.on_close(ctx, conn, reason);
-    }
-
-    fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
-        self.chat.on_lag(ctx, conn, topic, dropped);
-    }
-
-    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
-        self.chat.on_timer(ctx, token);
+    fn inner(&mut self) -> &mut Chat {
+        &mut self.chat
     }
 
     fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Letter) {
@@ -94,13 +64,9 @@ impl Application for House {
         self.answered.extend(self.chat.take_answered());
     }
 
-    fn on_settle<C: Context>(&mut self, ctx: &mut C) {
-        self.chat.on_settle(ctx);
+    fn on_tick_end<C: Context>(&mut self, ctx: &mut C) {
+        self.chat.on_tick_end(ctx);
         self.answered.extend(self.chat.take_answered());
-    }
-
-    fn on_drain<C: Context>(&mut self, ctx: &mut C) {
-        self.chat.on_drain(ctx);
     }
 }
 
@@ -474,7 +440,7 @@ impl World {
             self.reactor.ready(self.seats[client.0].conn, readiness);
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
+        self.reactor.end_tick();
     }
 
     /// One turn of the loop.
@@ -498,7 +464,7 @@ impl World {
             self.reactor.mail(letter);
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
+        self.reactor.end_tick();
     }
 
     pub(crate) fn advance(&mut self, ms: u64) {
@@ -514,7 +480,7 @@ impl World {
 
     pub(crate) fn drain(&mut self) {
         self.reactor.begin_shutdown();
-        self.reactor.settle();
+        self.reactor.end_tick();
     }
 
     // ---- the store

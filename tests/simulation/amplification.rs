@@ -1,10 +1,10 @@
-//! RX-14: what a few octets of input can make the loop hold and do, however expensive the commands are that fill a read.
+//! AM-01: what a few octets of input can make the loop hold and do, however expensive the commands are that fill a read.
 
 use std::convert::Infallible;
 
 use switchboard::app::{
-    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Entrance, Message, Outgoing, Request,
-    Response, TopicId, TopicOptions, Verdict,
+    Acceptance, Application, Chunk, CloseReason, Closed, ConnId, Context, Entrance, Message, Outgoing,
+    Request, Response, TopicId, TopicOptions, Verdict,
 };
 use switchboard::reactor::Config;
 
@@ -89,8 +89,8 @@ impl Application for Expensive {
         self.called(ctx, conn);
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, reason: &CloseReason) {
-        self.closed.push((conn, reason.clone()));
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
+        self.closed.push((conn, closed.reason.clone()));
     }
 }
 
@@ -108,7 +108,7 @@ fn expensive_input(way: Way, count: usize) -> Vec<u8> {
 const SOCKET: usize = 1 << 20;
 
 #[test]
-fn rx_14_what_waits_for_a_peer_that_does_not_read_is_high_water_and_one_answer() {
+fn am_01_what_waits_for_a_peer_that_does_not_read_is_high_water_and_one_answer() {
     for way in [Way::Send, Way::Publish, Way::Stream] {
         let config = Config::default();
         let high_water = config.high_water;
@@ -137,7 +137,7 @@ fn rx_14_what_waits_for_a_peer_that_does_not_read_is_high_water_and_one_answer()
 }
 
 #[test]
-fn rx_14_a_turn_of_a_peer_that_reads_everything_is_bounded_and_a_bystander_has_its_own() {
+fn am_01_a_turn_of_a_peer_that_reads_everything_is_bounded_and_a_bystander_has_its_own() {
     for way in [Way::Send, Way::Publish, Way::Stream] {
         let mut few = Few::new(Expensive::new(way), Config::default());
         let (greedy, other) = (few.connect(), few.connect());
@@ -167,7 +167,7 @@ fn rx_14_a_turn_of_a_peer_that_reads_everything_is_bounded_and_a_bystander_has_i
 }
 
 #[test]
-fn rx_14_pipelined_requests_wait_for_their_answers_to_be_read() {
+fn am_01_pipelined_requests_wait_for_their_answers_to_be_read() {
     const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: sim\r\n\r\n";
     let config = Config::default();
     let high_water = config.high_water;
@@ -187,7 +187,7 @@ fn rx_14_pipelined_requests_wait_for_their_answers_to_be_read() {
 }
 
 #[test]
-fn rx_14_frames_behind_an_upgrade_wait_with_the_requests_before_it() {
+fn am_01_frames_behind_an_upgrade_wait_with_the_requests_before_it() {
     let mut few = Few::new(Expensive::new(Way::Send), Config::default());
     let conn = few.accept([127, 0, 0, 1], Entrance::default());
     let mut input = b"GET / HTTP/1.1\r\nHost: sim\r\n\r\n".repeat(11);
@@ -239,13 +239,13 @@ impl Application for Flooder {
         }
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, reason: &CloseReason) {
-        self.closed.push((conn, reason.clone()));
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
+        self.closed.push((conn, closed.reason.clone()));
     }
 }
 
 #[test]
-fn rx_14_what_one_tick_may_queue_is_bounded_and_what_goes_out_is_whole() {
+fn am_01_what_one_tick_may_queue_is_bounded_and_what_goes_out_is_whole() {
     for command in [&b"send"[..], b"publish"] {
         let config = Config { max_tick_output: 1 << 20, max_backlog: usize::MAX, ..Config::default() };
         let mut few = Few::new(Flooder::default(), config);

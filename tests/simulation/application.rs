@@ -1,17 +1,22 @@
 //! The application under simulation. It notes what it means each connection to get: that is the oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::convert::Infallible;
 
 use switchboard::app::{
-    Acceptance, Application, Chunk, CloseReason, ConnId, Context, Deliveries, Message, Outgoing,
+    Acceptance, Application, Chunk, CloseReason, Closed, ConnId, Context, Deliveries, Message, Outgoing,
     OwnedMessage, Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
-use switchboard::proto::{CloseCode, SendError};
+use switchboard::proto::{CloseCode, MAX_FRAME_HEADER_LEN, SendError};
 
 /// Topics that close slow consumers; behind them stands one for each policy that drops.
 pub const TOPICS: usize = 3;
 pub const DROPPING: [SlowPolicy; 3] = [SlowPolicy::DropOldest, SlowPolicy::DropNewest, SlowPolicy::Conflate];
+
+/// What compression may add to what cannot be compressed.
+const DEFLATE_GROWTH: usize = 64;
+
+/// Octets of a Ping, of a Pong and of a Close, which no limit holds back.
+const CONTROL_LEN: usize = 3 * (MAX_FRAME_HEADER_LEN + 125);
 
 /// A message that is meant for a connection.
 pub struct Expected {
@@ -48,15 +53,56 @@ pub struct App {
     pub chunked: usize,
     pub fragmented: usize,
     pub forwarded: usize,
-    /// Bytes that the topics that drop let wait.
+    /// Octets that the topics that drop let wait.
     pub max_queue: usize,
+    /// Octets above which no more of a connection's input is taken.
+    high_water: usize,
+    /// The connections whose commands came in this tick, and the longest answer of each.
+    commanded: BTreeMap<ConnId, usize>,
+    /// Whose command is obeyed now, or was last.
+    commander: Option<ConnId>,
+    /// Octets that others queued for a connection in this tick.
+    foreign: BTreeMap<ConnId, usize>,
+    /// Commands after which something waited at the end of the tick.
+    pub commands_beside_output: usize,
     /// What the topics that drop said last.
     pub totals: [Deliveries; 3],
 }
 
 impl App {
-    pub fn new(max_queue: usize) -> Self {
-        Self { max_queue, ..Self::default() }
+    pub fn new(max_queue: usize, high_water: usize) -> Self {
+        Self { max_queue, high_water, ..Self::default() }
+    }
+
+    /// A command of a connection comes. What waits for it then is at most `high_water`, whatever came in the same read.
+    fn commanded<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        let waiting = ctx.backlog(conn);
+        assert!(waiting <= self.high_water, "{conn:?}: a command came while {waiting} octets waited");
+        self.commander = Some(conn);
+        self.commanded.entry(conn).or_default();
+    }
+
+    /// Notes octets that are queued for a connection: as an answer to a command of its own, or because of somebody else.
+    fn queued(&mut self, conn: ConnId, len: usize) {
+        let len = len + MAX_FRAME_HEADER_LEN + DEFLATE_GROWTH;
+        match self.commanded.get_mut(&conn) {
+            Some(longest) if self.commander == Some(conn) => *longest = len.max(*longest),
+            _ => *self.foreign.entry(conn).or_default() += len,
+        }
+    }
+
+    /// AM-01: what waits for a connection after a tick in which it commanded is `high_water` and one answer, besides what
+    /// others sent to it.
+    fn check_queues<C: Context>(&mut self, ctx: &mut C) {
+        let foreign = std::mem::take(&mut self.foreign);
+        for (conn, longest) in std::mem::take(&mut self.commanded) {
+            let waiting = ctx.backlog(conn);
+            let most =
+                self.high_water + longest + CONTROL_LEN + foreign.get(&conn).copied().unwrap_or_default();
+            assert!(waiting <= most, "{conn:?}: {waiting} octets wait, at most {most} may");
+            self.commands_beside_output += usize::from(waiting > 0);
+        }
+        self.commander = None;
     }
 
     fn next(&mut self, kind: &str, size: usize) -> String {
@@ -69,7 +115,9 @@ impl App {
         let Some(meant) = self.meant.get_mut(&conn) else { return assert!(!is_sent) };
         assert!(!is_sent || meant.closed.is_none() && !meant.is_closing, "sent to a closed connection");
         if is_sent {
+            let len = text.len();
             meant.messages.push(Expected { text, loss: None });
+            self.queued(conn, len);
         }
     }
 
@@ -86,11 +134,16 @@ impl App {
         };
         let loss = (topic >= TOPICS).then_some((topic, size as u64 % 3));
         let mut expected = 0;
+        let mut receivers = Vec::new();
         for (conn, meant) in &mut self.meant {
             if meant.topics.contains(&topic) && Some(*conn) != except {
                 meant.messages.push(Expected { text: text.clone(), loss });
                 expected += 1;
+                receivers.push(*conn);
             }
+        }
+        for conn in receivers {
+            *self.foreign.entry(conn).or_default() += text.len() + MAX_FRAME_HEADER_LEN + DEFLATE_GROWTH;
         }
         // A connection that ended in this tick is no receiver any more, though `on_close` is still to come.
         assert!(published.receivers <= expected, "more receivers than members");
@@ -147,6 +200,7 @@ impl App {
                     assert!(ctx.send(conn, Outgoing::text("between")).is_err());
                     assert!(ctx.subscribe(conn, self.topics[topic]).is_err());
                     ctx.send_fragment(conn, Outgoing::text(second), true).expect("begun");
+                    self.queued(conn, text.len() + MAX_FRAME_HEADER_LEN + DEFLATE_GROWTH);
                     self.meant.get_mut(&conn).expect("known").messages.push(Expected { text, loss: None });
                     self.fragmented += 1;
                 }
@@ -190,7 +244,7 @@ impl App {
 }
 
 impl Application for App {
-    type Mail = Infallible;
+    type Mail = ();
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         self.topics = (0..TOPICS).map(|_| ctx.create_topic(TopicOptions::default())).collect();
@@ -215,11 +269,13 @@ impl Application for App {
     }
 
     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+        self.commanded(ctx, conn);
         let text = message.text().expect("clients send text").to_owned();
         self.obey(ctx, conn, &text);
     }
 
     fn on_owned<C: Context>(&mut self, ctx: &mut C, conn: ConnId, mut message: OwnedMessage) {
+        self.commanded(ctx, conn);
         let text = message.as_message().text().expect("clients send text").to_owned();
         if !text.starts_with("long ") {
             return self.obey(ctx, conn, &text);
@@ -228,12 +284,15 @@ impl Application for App {
         let meant = self.meant.get_mut(&conn).expect("known");
         assert!(!is_sent || meant.closed.is_none() && !meant.is_closing, "sent to a closed connection");
         if is_sent {
+            self.queued(conn, text.len());
+            let meant = self.meant.get_mut(&conn).expect("known");
             meant.messages.push(Expected { text, loss: None });
             self.forwarded += 1;
         }
     }
 
     fn on_chunk<C: Context>(&mut self, ctx: &mut C, conn: ConnId, chunk: Chunk<'_>) {
+        self.commanded(ctx, conn);
         let mut text = self.pieces.remove(&conn).unwrap_or_default();
         text.extend_from_slice(chunk.payload);
         if chunk.is_last {
@@ -244,11 +303,16 @@ impl Application for App {
         }
     }
 
-    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
         self.leave_all(conn);
         let meant = self.meant.get_mut(&conn).expect("on_open came first");
-        assert!(meant.closed.replace(reason.clone()).is_none(), "on_close comes once");
+        assert!(meant.closed.replace(closed.reason.clone()).is_none(), "on_close comes once");
         self.publish(ctx, 0, 0, None);
+    }
+
+    /// The simulation asks, after a tick.
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, (): ()) {
+        self.check_queues(ctx);
     }
 
     fn on_lag<C: Context>(&mut self, _ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {

@@ -41,6 +41,8 @@ pub struct Client {
     pub messages: Vec<String>,
     pub end: Option<End>,
     pub reads_nothing: bool,
+    /// It fills each of its writes with the commands that bring the longest answers.
+    pub is_greedy: bool,
     /// It began the closing handshake.
     pub is_leaving: bool,
     pub pings: usize,
@@ -80,6 +82,7 @@ impl Client {
             messages: Vec::new(),
             end: None,
             reads_nothing: false,
+            is_greedy: random.one_in(10),
             is_leaving: false,
             pings: 0,
         }
@@ -92,6 +95,16 @@ impl Client {
     pub fn say(&mut self, command: &str) {
         if self.connection.ready_state() == ReadyState::Open {
             self.connection.encode(Outgoing::text(command), &mut self.outgoing).unwrap();
+        }
+    }
+
+    /// Many expensive commands in one write, once the ones before are under way.
+    pub fn demand(&mut self, random: &mut Random) {
+        if self.outgoing.is_empty() {
+            let (count, size) = (1 + random.below(50), random.below(5_000));
+            for _ in 0..count {
+                self.say(&format!("echo {size}"));
+            }
         }
     }
 

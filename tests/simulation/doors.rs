@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use switchboard::app::{Application, Closed, ConnId, Context, Entrance, Message};
+use switchboard::app::{Application, CloseKind, Closed, ConnId, Context, Entrance, Message, Rejection};
 use switchboard::proto::CloseCode;
 use switchboard::reactor::Config;
 
@@ -25,12 +25,12 @@ impl Application for Door {
         }
     }
 
-    fn on_closed<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
         self.ends.insert(conn, closed.clone());
     }
 
-    fn on_rejected(&mut self, _: std::net::SocketAddr, status: u16, _: &str) {
-        self.rejected.push(status);
+    fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
+        self.rejected.push(rejection.status);
     }
 }
 
@@ -121,7 +121,7 @@ fn pr_01_many_are_closed_over_a_while_and_few_at_once() {
         few.tick();
         few.tick();
         assert!(few.reactor.is_drained());
-        assert_eq!(few.reactor.stats().closes.shutdown, count as u64);
+        assert_eq!(few.reactor.stats().closes.of(CloseKind::Shutdown), count as u64);
     }
 }
 
@@ -141,7 +141,7 @@ fn an_application_may_ask_for_the_end() {
     let conn = few.connect();
     few.send(conn, &masked(0x82, b"stop"));
     few.tick();
-    assert!(few.reactor.is_drain_asked() && few.reactor.has_backlog(), "the loop is told");
+    assert!(few.reactor.is_drain_asked() && few.reactor.has_pending_work(), "the loop is told");
     few.reactor.begin_shutdown();
     assert!(!few.reactor.is_drain_asked());
     few.tick();
@@ -169,6 +169,6 @@ fn promise_10_the_end_of_a_connection_says_who_why_and_what_was_left() {
     }
     let closed = &few.reactor.app().ends[&silent];
     assert!((35_000..37_000).contains(&closed.silent_ms), "{} ms without a Pong", closed.silent_ms);
-    assert_eq!(few.reactor.stats().closes.ping_timeout, 1);
-    assert_eq!(few.reactor.stats().closes.protocol, 1);
+    assert_eq!(few.reactor.stats().closes.of(CloseKind::PongTimeout), 1);
+    assert_eq!(few.reactor.stats().closes.of(CloseKind::Protocol), 1);
 }

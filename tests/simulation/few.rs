@@ -77,7 +77,7 @@ impl<A: Application> Few<A> {
             }
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
+        self.reactor.end_tick();
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use switchboard::app::{Acceptance, Application, CloseReason, ConnId, Context, Message, Request, Verdict};
+use switchboard::app::{
+    Acceptance, Application, CloseReason, Closed, ConnId, Context, Message, Request, Verdict,
+};
 use switchboard::proto::{CloseCode, ProtocolError};
 use switchboard::reactor::Config;
 
@@ -42,9 +44,9 @@ impl Application for Impatient {
         ctx.set_timer(now + 1000, 0);
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, reason: &CloseReason) {
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
         self.heard.remove(&conn);
-        self.closed.insert(conn, reason.clone());
+        self.closed.insert(conn, closed.reason.clone());
     }
 }
 

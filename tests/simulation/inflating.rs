@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-use switchboard::app::{Acceptance, Application, CloseReason, ConnId, Context, Message, Request, Verdict};
+use switchboard::app::{
+    Acceptance, Application, CloseReason, Closed, ConnId, Context, Message, Request, Verdict,
+};
 use switchboard::proto::{DeflateConfig, ProtocolError};
 use switchboard::reactor::{Config, Readiness};
 
@@ -38,8 +40,8 @@ impl Application for Sink {
         *self.messages.entry(conn).or_default() += 1;
     }
 
-    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, reason: &CloseReason) {
-        self.closed.insert(conn, reason.clone());
+    fn on_close<C: Context>(&mut self, _: &mut C, conn: ConnId, closed: &Closed) {
+        self.closed.insert(conn, closed.reason.clone());
     }
 }
 
@@ -84,12 +86,12 @@ fn cp_02_a_turn_inflates_no_more_than_its_budget() {
             // The message that passes the budget is finished.
             assert_eq!(messages(&one, bomber) - before.0, 4 * tick, "round {round}");
             assert_eq!(messages(&one, other) - before.1, tick, "the other one is served meanwhile");
-            assert!(one.reactor.has_backlog(), "the next tick comes by itself");
+            assert!(one.reactor.has_pending_work(), "the next tick comes by itself");
         }
         one.tick();
         assert_eq!(messages(&one, bomber) - before.0, BOMBS + 1, "what was small comes behind, in order");
         one.tick();
-        assert!(!one.reactor.has_backlog());
+        assert!(!one.reactor.has_pending_work());
         assert_eq!(messages(&one, other) - before.1, ticks);
     }
 }
@@ -105,7 +107,7 @@ fn cp_02_events_do_not_add_to_the_budget() {
         let readiness = Readiness { readable: true, writable: true, read_closed: false };
         one.send(bomber, &bombs(1));
         one.reactor.ready(bomber, readiness);
-        one.reactor.settle();
+        one.reactor.end_tick();
         assert_eq!(messages(&one, bomber), 4 * tick);
     }
 }

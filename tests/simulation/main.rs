@@ -15,6 +15,7 @@ mod idle;
 mod inflating;
 mod later;
 mod network;
+mod pauses;
 mod turns;
 mod world;
 

@@ -52,10 +52,12 @@ pub struct Coverage {
     pub conflated: usize,
     pub refused: usize,
     pub queued: usize,
+    pub demands: usize,
+    pub commands_beside_output: usize,
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 36] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 38] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -95,7 +97,9 @@ impl Coverage {
             dropped_newest,
             conflated,
             refused,
-            queued
+            queued,
+            demands,
+            commands_beside_output
         )
     }
 
@@ -124,6 +128,7 @@ pub struct World {
     spurious: usize,
     leftovers: usize,
     broken_handshakes: usize,
+    demands: usize,
     verbose: bool,
 }
 
@@ -141,7 +146,7 @@ impl World {
         // In some runs all queues together are so limited that there is no room for everyone.
         config.max_queued = if seed % 8 == 3 { 20_000 } else { 1 << 28 };
         config.max_connections = if seed % 8 == 5 { 4 } else { 0 };
-        let app = App::new(if seed.is_multiple_of(2) { 1 << 20 } else { 1500 });
+        let app = App::new(if seed.is_multiple_of(2) { 1 << 20 } else { 1500 }, config.high_water);
         config.proto.deflate = (!random.one_in(4)).then(|| random_deflate(&mut random));
         let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
         Self {
@@ -155,6 +160,7 @@ impl World {
             spurious: 0,
             leftovers: 0,
             broken_handshakes: 0,
+            demands: 0,
             verbose,
         }
     }
@@ -197,7 +203,11 @@ impl World {
     fn act(&mut self, at: usize) {
         let random = &mut self.random;
         let client = &mut self.clients[at];
-        if client.is_open() {
+        if client.is_open() && client.is_greedy && random.one_in(12) {
+            client.demand(random);
+            client.deliver(random, true);
+            self.demands += 1;
+        } else if client.is_open() {
             let magnitude = random.below(11);
             let number = random.below(1 << magnitude);
             match random.below(60) {
@@ -253,7 +263,7 @@ impl World {
         let step = if self.random.one_in(40) && !is_quiet { 9_000 } else { self.random.below(40) as u64 };
         self.advance_time(step);
         self.reactor.begin(self.now);
-        self.leftovers += usize::from(self.reactor.has_backlog());
+        self.leftovers += usize::from(self.reactor.has_pending_work());
         self.reactor.resume();
         let mut happened = false;
         let first = self.random.below(self.clients.len().max(1));
@@ -275,13 +285,14 @@ impl World {
             self.stale += 1;
         }
         self.reactor.fire_timers();
-        self.reactor.settle();
+        self.reactor.end_tick();
+        self.reactor.mail(());
         for client in &self.clients {
             if client.wire.borrow().server_closed && !self.gone.contains(&client.conn) {
                 self.gone.push(client.conn);
             }
         }
-        happened || self.reactor.has_backlog()
+        happened || self.reactor.has_pending_work()
     }
 
     /// No new deeds: what is under way must arrive by itself. Checked before anything is poked.
@@ -409,6 +420,8 @@ impl World {
         coverage.spurious_events += self.spurious;
         coverage.leftovers += self.leftovers;
         coverage.broken_handshakes += self.broken_handshakes;
+        coverage.demands += self.demands;
+        coverage.commands_beside_output += app.commands_beside_output;
         for meant in app.meant.values() {
             *(match meant.closed.as_ref().expect("closed") {
                 CloseReason::Peer(_) => &mut coverage.closed_by_peer,

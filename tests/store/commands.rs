@@ -310,7 +310,7 @@ fn a_backup_onto_a_full_disk_leaves_nothing() {
 }
 
 #[test]
-fn a_backup_touches_nothing_that_it_did_not_make() {
+fn op_01_a_backup_touches_nothing_that_it_did_not_make() {
     let dir = Dir::new("backup-names");
     fill(&dir).close();
     let base = dir.path();
@@ -355,7 +355,7 @@ fn a_backup_touches_nothing_that_it_did_not_make() {
 }
 
 #[test]
-fn an_export_does_not_write_into_its_own_history() {
+fn op_01_an_export_does_not_write_into_its_own_history() {
     let dir = Dir::new("export-into");
     fill(&dir).close();
     let before = fs::read(dir.database()).unwrap();

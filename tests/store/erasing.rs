@@ -59,7 +59,7 @@ fn fill(history: &mut History) {
 const GONE: &[&str] = &["qzvkwxjfpq", "jqxzvwkbfq", "xwqzjkvpzf", "wvxjqzkfpx", "zkqjxvwpfz"];
 
 #[test]
-fn deleted_and_edited_words_are_gone_while_the_server_runs() {
+fn rt_01_deleted_and_edited_words_are_gone_while_the_server_runs() {
     let dir = Dir::new("erasing");
     let mut history = History::open(&dir.data());
     fill(&mut history);

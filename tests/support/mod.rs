@@ -1,6 +1,7 @@
 //! What every test here stands on: a server process of its own, and a client that speaks raw bytes.
 
 mod client;
+mod scratch;
 mod server;
 
 use std::time::{Duration, Instant};
@@ -8,12 +9,14 @@ use std::time::{Duration, Instant};
 pub(crate) use client::{
     Client, End, Frame, Head, frame, head_of, masked, text, upgrade_request, upgrade_with,
 };
+pub(crate) use scratch::Scratch;
 pub(crate) use server::{Launch, Server, assert_below, example};
 
 /// The key of the example in RFC 6455 1.3, and the accept value that belongs to it.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+pub(crate) const CONTINUATION: u8 = 0x0;
 pub(crate) const TEXT: u8 = 0x1;
 pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::ops::Scratch;
-use crate::support::{CLOSE, Client, Launch, SOON, Server, millis, text, wait_until};
+use crate::support::{CLOSE, Client, Launch, SOON, Scratch, Server, millis, text, wait_until};
 
 const TOKEN: &str = "a-token-of-some-length-0123456789";
 

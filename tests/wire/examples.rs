@@ -1,5 +1,8 @@
 //! The examples, end to end: what the tutorials' own servers say and log.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Command, Stdio};
+
 use crate::support::{
     BINARY, CLOSE, Client, FIN, Head, Launch, SOON, Server, example, frame, head_of, text, upgrade_request,
     wait_until,
@@ -171,4 +174,101 @@ fn s19_the_echo_example_echoes() {
     client.expect(BINARY, &[0, 159, 146, 150]);
     client.send(&frame(FIN | CLOSE, &1000_u16.to_be_bytes()));
     client.expect_close(1000);
+}
+
+/// A plain request on a connection of its own: status and body.
+fn plain(server: &Server, request: &str) -> (u16, String) {
+    let mut client = Client::connect(server.addr);
+    client.send(
+        request.replace(" HTTP/1.1\r\n", " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n").as_bytes(),
+    );
+    let (head, body) = client.response();
+    (head.status, String::from_utf8(body).unwrap().trim_end().to_owned())
+}
+
+fn started(name: &str, announcement: &'static str) -> Server {
+    Launch::program(example(name), announcement).args(&["127.0.0.1:0"]).start()
+}
+
+#[test]
+fn topics_keeps_paths_apart_and_answers_nobody_with_their_own_words() {
+    let server = started("topics", "rooms on ws://");
+    let enter = |path: &str| Client::upgrade(server.addr, path, "").0;
+    let (mut ada, mut ben, mut eve) = (enter("/tea"), enter("/tea"), enter("/coffee"));
+    let mut other = enter("/coffee");
+    ben.send(&text("from Ben"));
+    ada.expect_text("from Ben");
+    ada.send(&text("from Ada"));
+    ben.expect_text("from Ada");
+    // It is the first that anybody hears in that room.
+    eve.send(&text("from Eve"));
+    other.expect_text("from Eve");
+    ada.send(&frame(FIN | CLOSE, &[0x03, 0xE8]));
+    ada.expect_close(1000);
+    assert_eq!(plain(&server, "GET /tea HTTP/1.1\r\n\r\n").0, 404);
+}
+
+#[test]
+fn timers_tells_the_time() {
+    let server = started("timers", "clock on ws://");
+    let mut client = Client::open(server.addr);
+    let mut tick = || String::from_utf8(client.message().payload).unwrap().parse::<u64>().unwrap();
+    let first = tick();
+    assert!(first > 1_700_000_000_000 && tick() > first);
+}
+
+#[test]
+fn http_answers_at_once_with_a_body_and_later() {
+    let server = started("http", "site on http://");
+    assert_eq!(plain(&server, "GET / HTTP/1.1\r\n\r\n"), (200, "hello".into()));
+    let shout = "POST /shout HTTP/1.1\r\nContent-Length: 3\r\n\r\nhey";
+    assert_eq!(plain(&server, shout), (200, "HEY".into()));
+    assert_eq!(plain(&server, "GET /slow HTTP/1.1\r\n\r\n"), (200, "done".into()));
+    assert_eq!(plain(&server, "GET /nothing HTTP/1.1\r\n\r\n").0, 404);
+    Client::open(server.addr).echo("beside it");
+}
+
+#[test]
+fn mail_brings_lines_of_the_input_to_everybody() {
+    let mut child = Command::new(example("mail"))
+        .arg("127.0.0.1:0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let address = said.trim().strip_prefix("announcements on ws://").unwrap().parse().unwrap();
+    let (mut ada, mut ben) = (Client::open(address), Client::open(address));
+    let mut input = child.stdin.take().unwrap();
+    // Who was let in is subscribed by the time that the next line is read.
+    writeln!(input, "hello").unwrap();
+    for client in [&mut ada, &mut ben] {
+        client.expect_text("hello");
+    }
+    drop(input);
+    ada.expect_close(1001);
+    ben.expect_close(1001);
+    drop((ada, ben));
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn embedded_chat_has_a_route_of_its_own_and_the_chat_behind_it() {
+    let server = started("embedded_chat", "chat on http://");
+    assert_eq!(plain(&server, "GET /about HTTP/1.1\r\n\r\n"), (200, "a chat in another program".into()));
+    assert!(plain(&server, "GET / HTTP/1.1\r\n\r\n").1.contains("<!doctype html>"));
+    let (mut client, _) = Client::upgrade(server.addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json\r\n");
+    client.send(&text(r#"{"type":"hello","user":"Ada"}"#));
+    let welcome = String::from_utf8(client.message().payload).unwrap();
+    assert!(welcome.starts_with(r#"{"type":"welcome""#), "{welcome}");
+}
+
+#[test]
+fn sans_io_takes_two_ends_from_the_handshake_to_the_close() {
+    let output = Command::new(example("sans_io")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.lines().filter(|line| line.starts_with("client got Text")).count(), 1, "{said}");
+    assert!(said.ends_with("closed\n"), "{said}");
 }

@@ -2,13 +2,12 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use prometheus_parse::{Scrape, Value};
 
 use crate::support::{
-    BINARY, CLOSE, Client, FIN, Head, KEY, Launch, SOON, Server, TEXT, frame, head_of, millis, text,
+    BINARY, CLOSE, Client, FIN, Head, KEY, Launch, SOON, Scratch, Server, TEXT, frame, head_of, millis, text,
     upgrade_request, upgrade_with, wait_until,
 };
 
@@ -142,10 +141,10 @@ fn every_metric_is_explained_and_everything_explained_is_there() {
         }
     }
     assert!(shown.len() > 30, "{shown:?}");
-    // `_users` in a row that begins with `switchboard_chat_sessions` is `switchboard_chat_users`.
+    // `_users` in an entry that begins with `switchboard_chat_sessions` is `switchboard_chat_users`.
     let mut explained: Vec<String> = Vec::new();
     for name in
-        page.lines().filter_map(|line| line.strip_prefix("| `").map(|line| line.split(" | ").next().unwrap()))
+        page.lines().filter_map(|line| line.strip_prefix("- `").map(|line| line.split(": ").next().unwrap()))
     {
         for part in name.split("`, `") {
             let part = part.trim_end_matches('`');
@@ -264,31 +263,6 @@ fn ch_13_what_peers_write_cannot_forge_lines() {
                 assert!(line.starts_with("20"), "a line of ours begins with its time: {line}");
             }
         }
-    }
-}
-
-/// A file in a directory of its own, which goes with the value.
-pub(crate) struct Scratch(PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str, content: &[u8]) -> Self {
-        static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("switchboard-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let path = directory.join(name);
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-
-    pub(crate) fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
     }
 }
 

@@ -168,7 +168,7 @@ fn host_status(addr: SocketAddr, path: &str, host: &str) -> Option<u16> {
 }
 
 #[test]
-fn a_listed_host_is_understood_in_every_form_and_asked_for_on_every_path() {
+fn op_02_a_listed_host_is_understood_in_every_form_and_asked_for_on_every_path() {
     for (listed, good, bad) in [
         ("chat.example", "chat.example:8080", "evil.example"),
         ("chat.example:8443", "chat.example:8443", "chat.example:8444"),
@@ -218,7 +218,7 @@ fn hosts_and_origins_that_can_never_match_are_refused_at_the_start() {
 }
 
 #[test]
-fn a_loopback_listener_answers_for_loopback_names_alone() {
+fn op_02_a_loopback_listener_answers_for_loopback_names_alone() {
     let server = Launch::serve().args(&["--internal-listen", "127.0.0.1:0"]).start();
     let operator = server.wait_for_log("Metrics and health at");
     let operator: SocketAddr =

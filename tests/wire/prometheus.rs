@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::ops::{Scratch, get, get_with};
-use crate::support::{Client, Launch, Server, text, wait_until};
+use crate::ops::{get, get_with};
+use crate::support::{Client, Launch, Scratch, Server, text, wait_until};
 
 const OPEN_METRICS: &str = "Accept: application/openmetrics-text; version=1.0.0\r\n";
 

@@ -1,7 +1,7 @@
 //! Where settings come from: flags, the environment and a file, for every command.
 
-use crate::ops::{Scratch, fresh, get, run_with};
-use crate::support::{Launch, SOON, head_of, upgrade_request, wait_until};
+use crate::ops::{fresh, get, run_with};
+use crate::support::{Launch, SOON, Scratch, head_of, upgrade_request, wait_until};
 
 const MESSAGE: &str = r#"{"room":"general","seq":1,"time":5,"user":"Ada","text":"hello"}"#;
 

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::ops::{Scratch, run};
-use crate::support::{CLOSE, Client, Launch, Server, secs, text, wait_until};
+use crate::ops::run;
+use crate::support::{CLOSE, Client, Launch, Scratch, Server, secs, text, wait_until};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef\n";
 
@@ -92,7 +92,7 @@ fn ch_17_every_other_token_is_refused() {
 }
 
 #[test]
-fn ch_17_a_public_key_is_never_a_secret() {
+fn au_04_a_public_key_is_never_a_secret() {
     let (private, public) = pair(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
     // Whoever knows the public key signs with it as if it were a secret.
     let pem = std::fs::read(public.path()).unwrap();
@@ -119,7 +119,7 @@ fn ch_17_a_public_key_is_never_a_secret() {
 }
 
 #[test]
-fn ch_17_nothing_that_others_know_is_ever_a_secret() {
+fn au_04_nothing_that_others_know_is_ever_a_secret() {
     let (private, public) = pair(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
     let (ed_private, ed_public) = pair(&["-algorithm", "ed25519"]);
     let ec = pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
@@ -191,7 +191,7 @@ fn ch_17_nothing_that_others_know_is_ever_a_secret() {
 }
 
 #[test]
-fn ch_17_a_public_key_in_a_set_is_no_secret_either() {
+fn au_04_a_public_key_in_a_set_is_no_secret_either() {
     let (_, public) = pair(&["-algorithm", "ed25519"]);
     let pem = std::fs::read(public.path()).unwrap();
     let set = format!(r#"{{"keys":[{{"kty":"oct","k":"{}"}}]}}"#, base64(&pem));
@@ -369,7 +369,7 @@ fn base64(octets: &[u8]) -> String {
 }
 
 #[test]
-fn a_person_is_their_subject_and_shown_by_their_name() {
+fn au_05_a_person_is_their_subject_and_shown_by_their_name() {
     let key = Scratch::new("secret", SECRET);
     let data = Scratch::new("data", b"");
     std::fs::remove_file(data.path()).unwrap();

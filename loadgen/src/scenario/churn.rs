@@ -1,55 +1,112 @@
-//! The scenario `churn`: connect, talk, close, and again.
+//! The scenario `churn`: each connection is opened, exchanges messages, closes, and is opened again.
 
 use std::ops::Range;
 
+use clap::Args;
 use switchboard::proto::{Connection, MaskingKeys, Message};
 
-use super::masking_keys;
+use super::args::ScenarioArgs;
 use crate::clock::Nanos;
-use crate::fleet::{End, Scenario, Step, Turn};
-use crate::payload::Payloads;
-use crate::plan::Plan;
-use crate::record::Record;
+use crate::input::error::{Failure, PlanError};
+use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
+use crate::input::plan::{Outline, Paced, Plan, within};
+use crate::input::values::Sizes;
+use crate::output::record::Record;
+use crate::output::report::Outcome;
+use crate::run::Launch;
+use crate::run::payload::{Payloads, masking_keys};
+use crate::run::workload::{End, Step, Turn, Workload};
 
-/// A place that holds one connection after the other.
+/// Connect, exchange messages, close, and again: handshakes per second and their latency
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChurnArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    time: TimeArgs,
+    /// Open loop: new connections per second, with at most --connections at the same time [default: as fast as
+    /// connections end]
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Messages that each connection sends and receives before it closes
+    #[arg(long, value_name = "M", default_value_t = 1)]
+    messages: u64,
+    /// Payload of each message in bytes, or a range from which each size is drawn
+    #[arg(long, value_name = "B[-B]", default_value = "20")]
+    size: Sizes,
+    /// Text messages (letters) instead of binary ones
+    #[arg(long)]
+    text: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl ScenarioArgs for ChurnArgs {
+    fn connect(&self) -> &ConnectArgs {
+        &self.connect
+    }
+
+    fn output(&self) -> &OutputArgs {
+        &self.output
+    }
+
+    fn rate(&mut self) -> Option<&mut Option<f64>> {
+        Some(&mut self.rate)
+    }
+
+    fn outline(&self) -> Result<Outline, PlanError> {
+        within("--messages", self.messages, 0, u32::MAX.into())?;
+        let traffic =
+            TrafficArgs { rate: self.rate, size: self.size, text: self.text, ..TrafficArgs::default() };
+        let outline = Outline::new("churn", &self.time, &traffic).with("messages", self.messages);
+        Ok(Outline { paced: Paced::Connections, answered: "echoed", ..outline })
+    }
+
+    fn run(&self, launch: Launch<'_>) -> Result<Outcome, Failure> {
+        let plan = launch.plan;
+        launch.run(|_| |thread| Churn::new(plan, thread, self.messages))
+    }
+}
+
+/// A place for one connection after another.
 #[derive(Debug)]
-pub(crate) struct Lane {
+struct Lane {
     number: u32,
     is_open: bool,
-    /// Messages over all connections of the lane.
+    /// Messages of all connections of the lane.
     sent: u64,
     answered: u64,
-    /// Messages after which the present connection closes.
+    /// Number of messages after which the present connection closes.
     until: u64,
     sent_at: Nanos,
 }
 
-/// All lanes of a thread together.
+/// The workload of one thread.
 #[derive(Debug)]
-pub(crate) struct Churn {
-    /// Connections begun per second on this thread; infinite: as fast as they end.
+struct Churn {
+    /// New connections per second on this thread; infinite: as fast as connections end.
     rate: f64,
     /// Messages of each connection.
     messages: u64,
     payloads: Payloads,
     keys: MaskingKeys,
-    /// Connections that talk.
+    /// Open connections.
     open: u64,
 }
 
 impl Churn {
-    pub(crate) fn new(plan: &Plan, thread: u32, messages: u64) -> Self {
+    fn new(plan: &Plan, thread: u32, messages: u64) -> Self {
         Self {
             rate: plan.pacing.rate.map_or(f64::INFINITY, |rate| rate / f64::from(plan.threads)),
             messages,
-            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed, plan.mask),
+            payloads: Payloads::of(plan),
             keys: masking_keys(plan, thread),
             open: 0,
         }
     }
 }
 
-impl Scenario for Churn {
+impl Workload for Churn {
     type Lane = Lane;
 
     fn lane(&mut self, number: u32) -> Lane {
@@ -87,29 +144,22 @@ impl Scenario for Churn {
             record.count.duplicated += 1;
         } else {
             record.count.corrupted += 1;
-            // It stands in the place of the answer that was expected.
+            // It counts as the expected answer.
             lane.answered = lane.sent;
         }
     }
 
-    fn compose(
-        &mut self,
-        lane: &mut Lane,
-        _connection: &mut Connection,
-        turn: Turn,
-        record: &mut Record,
-        out: &mut Vec<u8>,
-    ) -> Step {
+    fn compose(&mut self, lane: &mut Lane, _connection: &mut Connection, turn: &mut Turn<'_>) -> Step {
         if lane.answered < lane.sent {
             return Step::Rest;
         }
         if lane.sent == lane.until {
             return Step::Close;
         }
-        self.payloads.write_frames(lane.number, lane.sent, 1, &mut self.keys, out);
+        self.payloads.write_frames(lane.number, lane.sent..lane.sent + 1, &mut self.keys, turn.out);
         lane.sent += 1;
         lane.sent_at = turn.now;
-        record.count.sent += 1;
+        turn.record.count.sent += 1;
         Step::Rest
     }
 
@@ -136,34 +186,33 @@ impl Scenario for Churn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::plan_of;
+    use crate::scenario::tests::plan_of;
     use switchboard::proto::MessageKind;
 
     #[test]
-    fn each_connection_says_what_it_has_to_say_and_closes() {
+    fn each_connection_sends_its_messages_and_closes() {
         let plan = plan_of("churn --messages 2", "127.0.0.1:1").unwrap();
         let mut churn = Churn::new(&plan, 0, 2);
         let mut record = Record::new(plan.primary()).unwrap();
         let mut lane = churn.lane(0);
         let mut connection = Connection::client(&std::sync::Arc::default(), MaskingKeys::Seeded(1), 0);
-        let turn = Turn { now: 5, sends: false, was_blocked: false };
+        let mut compose = |churn: &mut Churn, lane: &mut Lane, record: &mut Record| {
+            let mut turn = Turn { now: 5, sends: false, was_blocked: false, record, out: &mut Vec::new() };
+            churn.compose(lane, &mut connection, &mut turn)
+        };
         for round in 0..3 {
             churn.opened(&mut lane, None, 0, &mut record).unwrap();
             for seq in 0..2 {
-                let compose = |churn: &mut Churn, lane: &mut Lane, record: &mut Record| {
-                    churn.compose(lane, &mut connection, turn, record, &mut Vec::new())
-                };
-                let mut compose = compose;
-                assert_eq!(compose(&mut churn, &mut lane, &mut record), Step::Rest);
-                assert_eq!(compose(&mut churn, &mut lane, &mut record), Step::Rest);
+                for _ in 0..2 {
+                    assert_eq!(compose(&mut churn, &mut lane, &mut record), Step::Rest);
+                }
                 let mut payload = Vec::new();
                 churn.payloads.render(0, round * 2 + seq, &mut payload);
                 let message = Message { kind: MessageKind::Binary, payload: &mut payload };
                 churn.receive(&mut lane, &message, 9, &mut record);
             }
             assert_eq!(churn.unanswered(), 1);
-            let step = churn.compose(&mut lane, &mut connection, turn, &mut record, &mut Vec::new());
-            assert_eq!(step, Step::Close);
+            assert_eq!(compose(&mut churn, &mut lane, &mut record), Step::Close);
             assert!(churn.end(&mut lane, &End::Clean, 9, &mut record));
         }
         assert_eq!((record.count.sent, record.count.answered, record.count.lost), (6, 6, 0));

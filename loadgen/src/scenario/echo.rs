@@ -1,49 +1,88 @@
-//! The scenarios `echo` and `slow`: every message comes back, once, unchanged and in order.
+//! The scenario `echo`: the server answers every message once, unchanged and in order.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use clap::Args;
 use switchboard::proto::{
     Connection, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, Message, MessageKind, Outgoing,
 };
 
+use super::args::ScenarioArgs;
 use super::flights::{Flight, Flights};
-use super::{masking_keys, planned_in_window};
+use super::slow_readers::SlowReaders;
 use crate::clock::Nanos;
-use crate::fleet::{End, Scenario, Step, Turn};
-use crate::payload::Payloads;
-use crate::plan::{Kind, MAX_IN_FLIGHT, Pacing, Plan};
-use crate::record::Record;
-use crate::schedule::{Cursor, OpenLoop};
+use crate::input::error::{Failure, PlanError};
+use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
+use crate::input::plan::{MAX_IN_FLIGHT, Outline, Pacing, Plan};
+use crate::output::record::Record;
+use crate::output::report::Outcome;
+use crate::run::Launch;
+use crate::run::payload::{Payloads, masking_keys};
+use crate::run::schedule::{Cursor, OpenLoop};
+use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
-/// One write holds frames up to this many bytes, and one frame at least.
-pub(super) const MAX_WRITE: usize = 256 * 1024;
-
-/// What a slow connection has in flight at most, and all of them together, in bytes.
+/// Limit on the bytes that a slow connection has in flight, and that all of them have together.
 const MAX_SLOW_BYTES: u64 = 4 << 20;
 const MAX_ALL_SLOW_BYTES: u64 = 1 << 30;
 
-/// One connection's messages: `sent` of them went out, the answer to `expected` comes next.
+/// Send messages to an echo server and compare every answer octet for octet
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EchoArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    #[command(flatten)]
+    time: TimeArgs,
+    #[command(flatten)]
+    traffic: TrafficArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl ScenarioArgs for EchoArgs {
+    fn connect(&self) -> &ConnectArgs {
+        &self.connect
+    }
+
+    fn output(&self) -> &OutputArgs {
+        &self.output
+    }
+
+    fn rate(&mut self) -> Option<&mut Option<f64>> {
+        Some(&mut self.traffic.rate)
+    }
+
+    fn outline(&self) -> Result<Outline, PlanError> {
+        Ok(Outline { answered: "echoed", ..Outline::new("echo", &self.time, &self.traffic) })
+    }
+
+    fn run(&self, launch: Launch<'_>) -> Result<Outcome, Failure> {
+        let plan = launch.plan;
+        launch.run(|_| |thread| Echo::new(plan, thread, SlowReaders::none()))
+    }
+}
+
+/// The messages of one connection: `sent` went out, and the answer to `expected` comes next.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(super) struct Lane {
     number: u32,
-    /// The next send was held up by the bound on what is unanswered, or by a full socket.
+    /// A full socket or `--pipeline` delays the next message.
     is_held: bool,
     is_slow: bool,
     sent: u64,
     expected: u64,
-    /// The answers before this one are in the record.
+    /// The record has the answers before this one.
     recorded: u64,
-    /// The messages in flight, by the write they went out with.
+    /// The messages in flight, by write.
     flight: Flight,
-    /// Messages whose answer was overtaken; only a server that errs makes this grow.
-    #[expect(clippy::box_collection, reason = "8 bytes where there are no gaps")]
+    /// Messages whose answer was overtaken. Only a faulty server makes this grow.
+    #[expect(clippy::box_collection, reason = "8 bytes if there are no gaps")]
     missing: Option<Box<BTreeSet<u64>>>,
 }
 
-/// All lanes of a thread together.
+/// The workload of one thread.
 #[derive(Debug)]
-pub(crate) struct Echo {
+pub(super) struct Echo {
     pacing: Pacing,
     messages: Option<u64>,
     connections: u32,
@@ -51,49 +90,42 @@ pub(crate) struct Echo {
     keys: MaskingKeys,
     flights: Flights,
     cursor: Cursor,
-    /// Set when messages begin to go out, in an open loop.
+    /// The planned instants of an open loop; set when messages begin.
     plan: Option<OpenLoop>,
     unanswered: u64,
-    /// Messages that the lanes still owe, when each has a number of them to send.
+    /// Messages that the lanes still have to send, if each has a number of them.
     owed: u64,
-    /// Lanes from this number on read slowly, at so many bytes per second.
-    first_slow: u32,
-    slow_bytes: Option<u64>,
-    /// Messages that a slow connection keeps unanswered: it sends as long as the server takes what it sends.
+    slow: SlowReaders,
+    /// Limit on the unanswered messages of a slow connection, which sends as long as the server reads.
     slow_pipeline: u64,
-    /// Messages of one write at most.
+    /// Limit on the messages of one write.
     at_once: u64,
     scratch: Vec<u8>,
 }
 
 impl Echo {
-    pub(crate) fn new(plan: &Plan, thread: u32) -> Self {
-        let (slow, slow_bytes) = match plan.kind {
-            Kind::Slow { slow, bytes_per_second, .. } => (slow, Some(bytes_per_second)),
-            _ => (0, None),
-        };
-        let slow_bytes_each = MAX_SLOW_BYTES.min(MAX_ALL_SLOW_BYTES / u64::from(slow.max(1)));
+    pub(super) fn new(plan: &Plan, thread: u32, slow: SlowReaders) -> Self {
+        let slow_bytes_each = MAX_SLOW_BYTES.min(MAX_ALL_SLOW_BYTES / u64::from(slow.count.max(1)));
         let slow_pipeline = (slow_bytes_each / plan.sizes.max.max(1) as u64).clamp(1, MAX_IN_FLIGHT);
         Self {
             pacing: plan.pacing,
             messages: plan.messages,
             connections: plan.connections,
-            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed, plan.mask),
+            payloads: Payloads::of(plan),
             keys: masking_keys(plan, thread),
             flights: Flights::new(),
             cursor: Cursor::new(thread, plan.threads),
             plan: None,
             unanswered: 0,
             owed: 0,
-            first_slow: plan.connections - slow,
-            slow_bytes,
+            slow,
             slow_pipeline: slow_pipeline.max(plan.pacing.pipeline),
             at_once: (MAX_WRITE / (plan.sizes.max + MAX_FRAME_HEADER_LEN)).max(1) as u64,
             scratch: Vec::new(),
         }
     }
 
-    /// How many messages of `lane` may go out at `now`, and whether more of them are due.
+    /// Number of messages of `lane` that may go out at `now`, and whether more are due.
     #[inline]
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
         let bound = if lane.is_slow { self.slow_pipeline } else { self.pacing.pipeline };
@@ -107,10 +139,10 @@ impl Echo {
         (due.min(free), due > free)
     }
 
-    /// Nobody waits for the answers before `seq` any more.
+    /// The run no longer waits for the answers before `seq`.
     fn skip_to(&mut self, lane: &mut Lane, seq: u64) {
         self.forget(lane, seq - lane.expected);
-        self.flights.land(&mut lane.flight, lane.expected, seq, |_, _| {});
+        self.flights.remove(&mut lane.flight, lane.expected, seq, |_, _| {});
         lane.expected = seq;
         lane.recorded = seq;
     }
@@ -132,7 +164,7 @@ impl Echo {
         lane.recorded = to;
         self.forget(lane, to - from);
         let is_slow = lane.is_slow;
-        self.flights.land(&mut lane.flight, from, to, |at, count| {
+        self.flights.remove(&mut lane.flight, from, to, |at, count| {
             if !is_slow {
                 record.answers(at, now, count);
             }
@@ -144,7 +176,7 @@ impl Echo {
         }
     }
 
-    /// Something came that is not the next answer: says what it is instead.
+    /// Judges a message that is not the next answer.
     #[cold]
     fn judge(&mut self, lane: &mut Lane, payload: Option<&[u8]>, now: Nanos, record: &mut Record) {
         self.record_answers(lane, now, record);
@@ -157,14 +189,14 @@ impl Echo {
                 if was_missing { record.count.reordered += 1 } else { record.count.duplicated += 1 }
             }
             Some(seq) if seq < lane.sent => {
-                // Overtaken or dropped: which of them is known when it comes, or does not.
+                // Overtaken or lost: a late answer decides.
                 lane.missing.get_or_insert_default().extend(lane.expected..seq);
                 self.skip_to(lane, seq);
                 lane.expected += 1;
             }
             _ => {
                 record.count.corrupted += 1;
-                // It stands in the place of the answer that was expected.
+                // It counts as the expected answer.
                 if lane.expected < lane.sent {
                     self.skip_to(lane, lane.expected + 1);
                 }
@@ -172,17 +204,18 @@ impl Echo {
         }
     }
 
-    /// Frames with `count` messages, compressed where that was agreed.
+    /// Appends frames with `count` messages, compressed if the server agreed.
     #[inline]
     fn write_frames(&mut self, lane: &Lane, count: u64, connection: &mut Connection, out: &mut Vec<u8>) {
         if connection.encoding() == Encoding::Plain {
-            return self.payloads.write_frames(lane.number, lane.sent, count, &mut self.keys, out);
+            let seqs = lane.sent..lane.sent + count;
+            return self.payloads.write_frames(lane.number, seqs, &mut self.keys, out);
         }
         for seq in lane.sent..lane.sent + count {
             self.scratch.clear();
             self.payloads.render(lane.number, seq, &mut self.scratch);
             let message = match self.payloads.kind {
-                // Letters.
+                // Text payloads are ASCII letters.
                 MessageKind::Text => Outgoing::text(std::str::from_utf8(&self.scratch).unwrap_or_default()),
                 MessageKind::Binary => Outgoing::binary(&self.scratch),
             };
@@ -192,11 +225,11 @@ impl Echo {
     }
 }
 
-impl Scenario for Echo {
+impl Workload for Echo {
     type Lane = Lane;
 
     fn lane(&mut self, number: u32) -> Lane {
-        let is_slow = number >= self.first_slow;
+        let is_slow = self.slow.contains(number);
         if !is_slow {
             self.owed += self.messages.unwrap_or(0);
         }
@@ -213,7 +246,7 @@ impl Scenario for Echo {
     }
 
     fn read_rate(&self, number: u32) -> Option<u64> {
-        self.slow_bytes.filter(|_| number >= self.first_slow)
+        self.slow.read_rate(number)
     }
 
     fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<f64> {
@@ -235,19 +268,12 @@ impl Scenario for Echo {
     }
 
     #[inline]
-    fn settle(&mut self, lane: &mut Lane, now: Nanos, record: &mut Record) {
+    fn read_ended(&mut self, lane: &mut Lane, now: Nanos, record: &mut Record) {
         self.record_answers(lane, now, record);
     }
 
     #[inline]
-    fn compose(
-        &mut self,
-        lane: &mut Lane,
-        connection: &mut Connection,
-        turn: Turn,
-        record: &mut Record,
-        out: &mut Vec<u8>,
-    ) -> Step {
+    fn compose(&mut self, lane: &mut Lane, connection: &mut Connection, turn: &mut Turn<'_>) -> Step {
         if !turn.sends {
             return Step::Rest;
         }
@@ -259,16 +285,16 @@ impl Scenario for Echo {
         let count = allowed.min(self.at_once);
         if let (Some(plan), false) = (&self.plan, lane.is_slow) {
             for seq in lane.sent..lane.sent + count {
-                record.departed(plan.planned(lane.number, seq), turn.now, was_held);
+                turn.record.departed(plan.planned(lane.number, seq), turn.now, was_held);
             }
         }
-        self.write_frames(lane, count, connection, out);
+        self.write_frames(lane, count, connection, turn.out);
         lane.sent += count;
         self.flights.push(&mut lane.flight, lane.sent, turn.now);
         if !lane.is_slow {
             self.owed = self.owed.saturating_sub(count);
             self.unanswered += count;
-            record.count.sent += count;
+            turn.record.count.sent += count;
         }
         if count < allowed { Step::More } else { Step::Rest }
     }
@@ -298,7 +324,7 @@ impl Scenario for Echo {
         };
         let missing = lane.missing.as_ref().map_or(0, |missing| missing.len() as u64);
         record.count.lost += missing;
-        self.flights.land(&mut lane.flight, lane.expected, lane.sent, |_, _| {});
+        self.flights.remove(&mut lane.flight, lane.expected, lane.sent, |_, _| {});
         if lane.is_slow {
             record.count.slow_unanswered += in_flight;
             match end {
@@ -325,7 +351,7 @@ impl Scenario for Echo {
 
     fn finish(&mut self, record: &mut Record) {
         if let Some(plan) = &self.plan {
-            record.count.planned_in_window = planned_in_window(plan, record, &self.cursor);
+            record.count.planned_in_window = self.cursor.planned_within(plan, &record.window);
         }
     }
 }
@@ -333,7 +359,7 @@ impl Scenario for Echo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::tests::plan_of;
+    use crate::scenario::tests::plan_of;
 
     struct Bench {
         echo: Echo,
@@ -344,7 +370,7 @@ mod tests {
 
     fn bench(options: &str) -> Bench {
         let plan = plan_of(&format!("echo --mask fixed {options}"), "127.0.0.1:1").unwrap();
-        let mut echo = Echo::new(&plan, 0);
+        let mut echo = Echo::new(&plan, 0, SlowReaders::none());
         let lane = echo.lane(0);
         let mut record = Record::new(plan.primary()).unwrap();
         record.begin(0..20_000_000);
@@ -355,9 +381,9 @@ mod tests {
     impl Bench {
         fn send(&mut self, now: Nanos) -> u64 {
             let before = self.lane.sent;
-            let turn = Turn { now, sends: true, was_blocked: false };
-            let (lane, record) = (&mut self.lane, &mut self.record);
-            self.echo.compose(lane, &mut self.connection, turn, record, &mut Vec::new());
+            let (record, out) = (&mut self.record, &mut Vec::new());
+            let mut turn = Turn { now, sends: true, was_blocked: false, record, out };
+            self.echo.compose(&mut self.lane, &mut self.connection, &mut turn);
             self.lane.sent - before
         }
 
@@ -370,7 +396,7 @@ mod tests {
         fn deliver(&mut self, kind: MessageKind, payload: &mut [u8]) {
             let message = Message { kind, payload };
             self.echo.receive(&mut self.lane, &message, 500, &mut self.record);
-            self.echo.settle(&mut self.lane, 500, &mut self.record);
+            self.echo.read_ended(&mut self.lane, 500, &mut self.record);
         }
 
         /// Lost, duplicated, reordered, corrupted.

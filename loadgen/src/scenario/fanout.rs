@@ -1,36 +1,117 @@
-//! The scenario `fanout`, and `slow --fanout`: what one publishes, everyone gets, once and in order.
+//! The scenario `fanout`: every connection receives every published message once, and those of a publisher in order.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use clap::Args;
 use switchboard::proto::{Connection, Encoding, MaskingKeys, Message, MessageKind, Outgoing};
 
-use super::echo::MAX_WRITE;
+use super::args::ScenarioArgs;
 use super::sequence::{Arrival, Sequence};
-use super::{masking_keys, planned_in_window};
+use super::slow_readers::SlowReaders;
 use crate::clock::Nanos;
-use crate::fleet::{End, Scenario, Shared, Step, Turn};
-use crate::payload::Payloads;
-use crate::plan::{Kind, Pacing, Plan};
-use crate::record::Record;
-use crate::schedule::{Cursor, OpenLoop};
+use crate::input::error::{Failure, PlanError};
+use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
+use crate::input::plan::{MAX_SIZE, Outline, Pacing, Plan, within};
+use crate::output::record::Record;
+use crate::output::report::Outcome;
+use crate::run::Launch;
+use crate::run::payload::{Payloads, masking_keys};
+use crate::run::schedule::{Cursor, OpenLoop};
+use crate::run::shared::Shared;
+use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
-/// Publishes that are not yet everywhere, over all publishers: 16 bytes each.
-const MAX_SLOTS: u64 = 1 << 21;
+/// Limit on the publishes in flight, over all publishers; each takes 16 bytes.
+const MAX_PUBLISHES: u64 = 1 << 21;
+/// Limit on publishers times subscribers: each pair has a sequence of 8 bytes.
+const MAX_PAIRS: u64 = 1 << 25;
+/// Note for a run in which only the publisher received each message.
+const ECHO: &str = "only its publisher received each message: this is an echo server; use loadgen echo";
 
-/// What is said where each message came back to its sender alone.
-const ECHO: &str = "every message came back to its publisher and went to nobody else: this is an echo server; use loadgen echo";
+/// Publish to a server that sends every message to every connection; time each delivery and the last one of each message
+#[derive(Debug, Clone, Args)]
+pub(crate) struct FanoutArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Number of connections that publish; all connections subscribe
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    publishers: u32,
+    /// The server does not send a message back to its publisher
+    #[arg(long)]
+    exclude_self: bool,
+    #[command(flatten)]
+    time: TimeArgs,
+    #[command(flatten)]
+    traffic: TrafficArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
 
-/// What the threads know in common: who has published what, and how far it has come.
+impl FanoutArgs {
+    fn publishing(&self) -> Publishing {
+        Publishing { publishers: self.publishers, excludes_self: self.exclude_self }
+    }
+}
+
+impl ScenarioArgs for FanoutArgs {
+    fn connect(&self) -> &ConnectArgs {
+        &self.connect
+    }
+
+    fn output(&self) -> &OutputArgs {
+        &self.output
+    }
+
+    fn rate(&mut self) -> Option<&mut Option<f64>> {
+        Some(&mut self.traffic.rate)
+    }
+
+    fn outline(&self) -> Result<Outline, PlanError> {
+        within("--publishers", self.publishers.into(), 1, self.connect.connections.into())?;
+        self.publishing().check(&self.connect, &self.traffic)?;
+        let outline = Outline::new("fanout", &self.time, &self.traffic);
+        Ok(Outline { answered: "delivered", ..outline.with("publishers", self.publishers.into()) })
+    }
+
+    fn run(&self, launch: Launch<'_>) -> Result<Outcome, Failure> {
+        let plan = launch.plan;
+        launch.run(|shared| {
+            let state = FanoutState::new(plan, self.publishing(), shared);
+            move |thread| Fanout::new(plan, thread, SlowReaders::none(), &state)
+        })
+    }
+}
+
+/// Which connections publish, and whether they receive their own messages.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Publishing {
+    /// Number of the first connections that publish.
+    pub(super) publishers: u32,
+    /// A publisher does not receive its own messages.
+    pub(super) excludes_self: bool,
+}
+
+impl Publishing {
+    /// Checks the memory of the sequences, and that a payload has room for the numbers of publisher and message.
+    pub(super) fn check(self, connect: &ConnectArgs, traffic: &TrafficArgs) -> Result<(), PlanError> {
+        let pairs = u64::from(self.publishers) * u64::from(connect.connections);
+        within("publishers x connections", pairs, 1, MAX_PAIRS)?;
+        let least = if traffic.text { 16 } else { 8 };
+        within("--size of a published message", traffic.size.min as u64, least, MAX_SIZE as u64)
+    }
+}
+
+/// State that the threads share: the publishes, and how far each has come.
 #[derive(Debug)]
-pub(crate) struct Hall {
+pub(super) struct FanoutState {
+    publishing: Publishing,
     publishers: Vec<Publisher>,
-    /// Publishes that are not yet everywhere.
+    /// Publishes that have not reached every receiver.
     outstanding: AtomicU64,
-    /// Messages that the publishers still owe, when each has a number of them to send.
+    /// Messages that the publishers still have to send, if each has a number of them.
     owed: AtomicU64,
-    /// For each thread the publishers of its own that may go on.
+    /// For each thread those of its publishers that may send again.
     woken: Vec<Mutex<Vec<u32>>>,
     shared: Arc<Shared>,
 }
@@ -39,29 +120,30 @@ pub(crate) struct Hall {
 struct Publisher {
     sent: AtomicU64,
     completed: AtomicU64,
-    /// A message has the slot of its number, modulo their count, which is a power of two.
-    slots: Vec<Slot>,
+    /// The publishes in flight. A message has the entry of its number modulo their count, a power of two.
+    in_flight: Vec<InFlight>,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
+struct InFlight {
     sent_at: AtomicU64,
-    /// Threads with receivers that do not have it yet; 0: the slot is free.
+    /// Threads with receivers that have not received the message; 0: the entry is free.
     threads_left: AtomicU32,
 }
 
-impl Hall {
-    pub(crate) fn new(plan: &Plan, shared: &Arc<Shared>) -> Arc<Self> {
-        let publishers = publishers_of(plan);
-        // A power of two, so that no delivery costs a division.
-        let most = 1 << (MAX_SLOTS / u64::from(publishers)).max(1).ilog2();
+impl FanoutState {
+    pub(super) fn new(plan: &Plan, publishing: Publishing, shared: &Arc<Shared>) -> Arc<Self> {
+        let publishers = publishing.publishers;
+        // A power of two, so that a delivery needs no division.
+        let most = 1 << (MAX_PUBLISHES / u64::from(publishers)).max(1).ilog2();
         let slots = plan.pacing.pipeline.next_power_of_two().min(most) as usize;
         let publisher = || Publisher {
             sent: AtomicU64::new(0),
             completed: AtomicU64::new(0),
-            slots: (0..slots).map(|_| Slot::default()).collect(),
+            in_flight: (0..slots).map(|_| InFlight::default()).collect(),
         };
         Arc::new(Self {
+            publishing,
             publishers: (0..publishers).map(|_| publisher()).collect(),
             outstanding: AtomicU64::new(0),
             owed: AtomicU64::new(plan.messages.unwrap_or(0) * u64::from(publishers)),
@@ -72,11 +154,11 @@ impl Hall {
 
     fn no_longer_owed(&self, count: u64) {
         let less = |owed: u64| Some(owed.saturating_sub(count));
-        // It always gives a value.
+        // Cannot fail: the function always returns a value.
         let _ = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
-    /// The last receiver has a message of `publisher`.
+    /// A message of `publisher` has reached its last receiver.
     fn complete(&self, publisher: u32, thread: u32) {
         self.publishers[publisher as usize].completed.fetch_add(1, Ordering::AcqRel);
         self.outstanding.fetch_sub(1, Ordering::AcqRel);
@@ -92,43 +174,37 @@ impl Hall {
     }
 }
 
-fn publishers_of(plan: &Plan) -> u32 {
-    match plan.kind {
-        Kind::Fanout { publishers, .. } | Kind::Slow { publishers: Some(publishers), .. } => publishers,
-        _ => 1,
-    }
-}
-
-/// One subscriber, which may be a publisher, too.
+/// One subscriber, which may also publish.
 #[derive(Debug)]
-pub(crate) struct Lane {
+pub(super) struct Lane {
     number: u32,
     is_slow: bool,
     is_held: bool,
     is_open: bool,
     /// Messages published.
     sent: u64,
-    /// What came of each publisher.
+    /// Arrivals of each publisher's messages.
     heard: Box<[Sequence]>,
 }
 
-/// Deliveries of one read that went out together.
+/// Deliveries of one read whose messages left in one write.
 #[derive(Debug, Clone, Copy, Default)]
 struct Batch {
     sent_at: Nanos,
     count: u64,
 }
 
-/// All lanes of a thread together.
+/// The workload of one thread.
 #[derive(Debug)]
-pub(crate) struct Fanout {
-    hall: Arc<Hall>,
+pub(super) struct Fanout {
+    state: Arc<FanoutState>,
     thread: u32,
     threads: u32,
     excludes_self: bool,
     publishers: u32,
-    first_slow: u32,
-    slow_bytes: Option<u64>,
+    slow: SlowReaders,
+    /// Connections that count as receivers: those that do not read slowly.
+    fast: u32,
     pacing: Pacing,
     messages: Option<u64>,
     payloads: Payloads,
@@ -137,36 +213,32 @@ pub(crate) struct Fanout {
     cursor: Cursor,
     /// Receivers of this thread.
     receivers: u32,
-    /// Receivers of this thread that do not have the message in a slot yet; 0: it is not under way.
+    /// For each entry in flight, the receivers of this thread that have not received the message; 0: none was counted yet.
     left: Vec<u32>,
     slots: usize,
     batch: Batch,
     woken: Vec<u32>,
     scratch: Vec<u8>,
-    /// Deliveries to connections of this thread, and those that were due to them, from other connections than themselves.
+    /// Deliveries to connections of this thread from other connections, and those that were due.
     from_others: u64,
     due_from_others: u64,
     from_themselves: u64,
 }
 
 impl Fanout {
-    pub(crate) fn new(plan: &Plan, thread: u32, hall: Arc<Hall>) -> Self {
-        let (slow, slow_bytes) = match plan.kind {
-            Kind::Slow { slow, bytes_per_second, .. } => (slow, Some(bytes_per_second)),
-            _ => (0, None),
-        };
-        let publishers = publishers_of(plan);
-        let slots = hall.publishers[0].slots.len();
+    pub(super) fn new(plan: &Plan, thread: u32, slow: SlowReaders, state: &Arc<FanoutState>) -> Self {
+        let Publishing { publishers, excludes_self } = state.publishing;
+        let slots = state.publishers[0].in_flight.len();
         Self {
             thread,
             threads: plan.threads,
-            excludes_self: matches!(plan.kind, Kind::Fanout { excludes_self: true, .. }),
+            excludes_self,
             publishers,
-            first_slow: plan.connections - slow,
-            slow_bytes,
+            slow,
+            fast: plan.connections - slow.count,
             pacing: plan.pacing,
             messages: plan.messages,
-            payloads: Payloads::new(plan.message_kind, plan.sizes, plan.seed, plan.mask),
+            payloads: Payloads::of(plan),
             keys: masking_keys(plan, thread),
             plan: None,
             cursor: Cursor::new(thread, plan.threads),
@@ -179,13 +251,13 @@ impl Fanout {
             from_others: 0,
             due_from_others: 0,
             from_themselves: 0,
-            hall,
+            state: Arc::clone(state),
         }
     }
 
-    /// Receivers of `publisher` on `thread`, when everyone is there.
+    /// Receivers of `publisher` on `thread` if all connections are open.
     fn receivers_on(&self, thread: u32, publisher: u32) -> u32 {
-        let all = (self.first_slow + self.threads - 1).saturating_sub(thread) / self.threads;
+        let all = (self.fast + self.threads - 1).saturating_sub(thread) / self.threads;
         all - u32::from(self.excludes_self && publisher % self.threads == thread)
     }
 
@@ -194,7 +266,13 @@ impl Fanout {
         (0..self.threads).filter(|&thread| self.receivers_on(thread, publisher) > 0).count() as u32
     }
 
-    /// One receiver of this thread has message `seq`, or will never have it.
+    /// The entry of a publish in flight.
+    #[inline]
+    fn in_flight(&self, publisher: u32, seq: u64) -> &InFlight {
+        &self.state.publishers[publisher as usize].in_flight[seq as usize & (self.slots - 1)]
+    }
+
+    /// One receiver of this thread has received message `seq`, or never will.
     #[inline]
     fn done(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
         let slot = seq as usize & (self.slots - 1);
@@ -205,16 +283,16 @@ impl Fanout {
         }
         *left -= 1;
         if *left == 0 {
-            self.thread_has_it(publisher, seq, slot, now, record);
+            self.reached_thread(publisher, seq, now, record);
         }
     }
 
     #[inline(never)]
-    fn thread_has_it(&self, publisher: u32, seq: u64, slot: usize, now: Nanos, record: &mut Record) {
-        let slot = &self.hall.publishers[publisher as usize].slots[slot];
-        let sent_at = slot.sent_at.load(Ordering::Acquire);
+    fn reached_thread(&self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
+        let publish = self.in_flight(publisher, seq);
+        let sent_at = publish.sent_at.load(Ordering::Acquire);
         let less = |left: u32| left.checked_sub(1);
-        if slot.threads_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less) != Ok(1) {
+        if publish.threads_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less) != Ok(1) {
             return;
         }
         let since = self.plan.as_ref().map_or(sent_at, |plan| plan.planned(publisher, seq));
@@ -222,14 +300,13 @@ impl Fanout {
             record.to_last.saturating_record(now.saturating_sub(since));
         }
         record.count.completed += 1;
-        self.hall.complete(publisher, self.thread);
+        self.state.complete(publisher, self.thread);
     }
 
-    /// A delivery that was right.
+    /// Records a correct delivery.
     #[inline]
     fn deliver(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
-        let slot = seq as usize & (self.slots - 1);
-        let sent_at = self.hall.publishers[publisher as usize].slots[slot].sent_at.load(Ordering::Acquire);
+        let sent_at = self.in_flight(publisher, seq).sent_at.load(Ordering::Acquire);
         if sent_at != self.batch.sent_at {
             self.flush(now, record);
             self.batch = Batch { sent_at, count: 0 };
@@ -249,7 +326,7 @@ impl Fanout {
         }
     }
 
-    /// Something came that is not the next message of its publisher: says what it is instead.
+    /// Judges a message that is not the next one of its publisher.
     #[cold]
     fn judge(&mut self, lane: &mut Lane, payload: &[u8], now: Nanos, record: &mut Record) {
         let publisher = self.payloads.claimed_lane(payload).filter(|publisher| *publisher < self.publishers);
@@ -261,7 +338,7 @@ impl Fanout {
         let heard = &mut lane.heard[publisher as usize];
         let first = heard.next();
         let seq = self.payloads.claimed(payload, first);
-        let was_sent = seq < self.hall.publishers[publisher as usize].sent.load(Ordering::Acquire);
+        let was_sent = seq < self.state.publishers[publisher as usize].sent.load(Ordering::Acquire);
         if !was_sent || !self.payloads.matches(publisher, seq, payload) {
             record.count.corrupted += 1;
             return;
@@ -269,7 +346,7 @@ impl Fanout {
         match heard.arrived(seq) {
             Arrival::Next => self.deliver(publisher, seq, now, record),
             Arrival::Ahead(_) => {
-                // Nobody waits for those that were left out.
+                // The run no longer waits for the messages before it.
                 (first..seq).for_each(|seq| self.done(publisher, seq, now, record));
                 self.deliver(publisher, seq, now, record);
             }
@@ -278,9 +355,9 @@ impl Fanout {
         }
     }
 
-    /// How many messages of a publisher may go out at `now`, and whether more of them are due.
+    /// Number of messages of a publisher that may go out at `now`, and whether more are due.
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
-        let completed = self.hall.publishers[lane.number as usize].completed.load(Ordering::Acquire);
+        let completed = self.state.publishers[lane.number as usize].completed.load(Ordering::Acquire);
         let bound = self.pacing.pipeline.min(self.slots as u64);
         let free = bound.saturating_sub(lane.sent - completed);
         let due = match (self.pacing.rate, &self.plan) {
@@ -294,12 +371,13 @@ impl Fanout {
 
     fn write_frame(&mut self, lane: &Lane, connection: &mut Connection, out: &mut Vec<u8>) {
         if connection.encoding() == Encoding::Plain {
-            return self.payloads.write_frames(lane.number, lane.sent, 1, &mut self.keys, out);
+            let seqs = lane.sent..lane.sent + 1;
+            return self.payloads.write_frames(lane.number, seqs, &mut self.keys, out);
         }
         self.scratch.clear();
         self.payloads.render(lane.number, lane.sent, &mut self.scratch);
         let message = match self.payloads.kind {
-            // Letters.
+            // Text payloads are ASCII letters.
             MessageKind::Text => Outgoing::text(std::str::from_utf8(&self.scratch).unwrap_or_default()),
             MessageKind::Binary => Outgoing::binary(&self.scratch),
         };
@@ -308,11 +386,11 @@ impl Fanout {
     }
 }
 
-impl Scenario for Fanout {
+impl Workload for Fanout {
     type Lane = Lane;
 
     fn lane(&mut self, number: u32) -> Lane {
-        let is_slow = number >= self.first_slow;
+        let is_slow = self.slow.contains(number);
         let heard = if is_slow { 0 } else { self.publishers };
         Lane {
             number,
@@ -325,7 +403,7 @@ impl Scenario for Fanout {
     }
 
     fn read_rate(&self, number: u32) -> Option<u64> {
-        self.slow_bytes.filter(|_| number >= self.first_slow)
+        self.slow.read_rate(number)
     }
 
     fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<f64> {
@@ -354,7 +432,7 @@ impl Scenario for Fanout {
             && let Some(publisher) = self.payloads.claimed_lane(message.payload)
             && let Some(heard) = lane.heard.get_mut(publisher as usize)
             && (!self.excludes_self || publisher != lane.number)
-            && heard.next() < self.hall.publishers[publisher as usize].sent.load(Ordering::Acquire)
+            && heard.next() < self.state.publishers[publisher as usize].sent.load(Ordering::Acquire)
             && self.payloads.matches(publisher, heard.next(), message.payload)
         {
             let seq = heard.next();
@@ -366,18 +444,11 @@ impl Scenario for Fanout {
     }
 
     #[inline]
-    fn settle(&mut self, _lane: &mut Lane, now: Nanos, record: &mut Record) {
+    fn read_ended(&mut self, _lane: &mut Lane, now: Nanos, record: &mut Record) {
         self.flush(now, record);
     }
 
-    fn compose(
-        &mut self,
-        lane: &mut Lane,
-        connection: &mut Connection,
-        turn: Turn,
-        record: &mut Record,
-        out: &mut Vec<u8>,
-    ) -> Step {
+    fn compose(&mut self, lane: &mut Lane, connection: &mut Connection, turn: &mut Turn<'_>) -> Step {
         if !turn.sends || lane.number >= self.publishers {
             return Step::Rest;
         }
@@ -385,39 +456,39 @@ impl Scenario for Fanout {
         let was_held = std::mem::replace(&mut lane.is_held, is_more) || turn.was_blocked;
         let (first, until) = (lane.sent, lane.sent + allowed);
         let threads = self.threads_with_receivers(lane.number);
-        let hall = Arc::clone(&self.hall);
-        let publisher = &hall.publishers[lane.number as usize];
-        while lane.sent < until && (out.len() < MAX_WRITE || lane.sent == first) {
-            let slot = &publisher.slots[lane.sent as usize & (self.slots - 1)];
-            if slot.threads_left.load(Ordering::Acquire) != 0 {
-                // A message of long ago is not everywhere yet.
+        let state = Arc::clone(&self.state);
+        let publisher = &state.publishers[lane.number as usize];
+        while lane.sent < until && (turn.out.len() < MAX_WRITE || lane.sent == first) {
+            let publish = &publisher.in_flight[lane.sent as usize & (self.slots - 1)];
+            if publish.threads_left.load(Ordering::Acquire) != 0 {
+                // The message that had this entry before has not reached every receiver.
                 lane.is_held = true;
                 break;
             }
             if let Some(plan) = &self.plan {
-                record.departed(plan.planned(lane.number, lane.sent), turn.now, was_held);
+                turn.record.departed(plan.planned(lane.number, lane.sent), turn.now, was_held);
             }
-            slot.sent_at.store(turn.now, Ordering::Release);
-            slot.threads_left.store(threads, Ordering::Release);
-            self.write_frame(lane, connection, out);
+            publish.sent_at.store(turn.now, Ordering::Release);
+            publish.threads_left.store(threads, Ordering::Release);
+            self.write_frame(lane, connection, turn.out);
             lane.sent += 1;
             publisher.sent.store(lane.sent, Ordering::Release);
-            hall.outstanding.fetch_add(1, Ordering::AcqRel);
+            state.outstanding.fetch_add(1, Ordering::AcqRel);
             if threads == 0 {
-                slot.threads_left.store(0, Ordering::Release);
-                hall.complete(lane.number, self.thread);
+                publish.threads_left.store(0, Ordering::Release);
+                state.complete(lane.number, self.thread);
             }
         }
         let count = lane.sent - first;
-        self.hall.no_longer_owed(count);
-        record.count.sent += count;
+        self.state.no_longer_owed(count);
+        turn.record.count.sent += count;
         if lane.sent < until && !lane.is_held { Step::More } else { Step::Rest }
     }
 
     fn next_due(&mut self, now: Nanos) -> Option<u32> {
         if self.woken.is_empty() {
             let mut woken =
-                self.hall.woken[self.thread as usize].lock().unwrap_or_else(PoisonError::into_inner);
+                self.state.woken[self.thread as usize].lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::swap(&mut self.woken, &mut woken);
         }
         if let Some(place) = self.woken.pop() {
@@ -431,11 +502,11 @@ impl Scenario for Fanout {
     }
 
     fn unanswered(&self) -> u64 {
-        self.hall.outstanding.load(Ordering::Acquire)
+        self.state.outstanding.load(Ordering::Acquire)
     }
 
     fn all_sent(&self) -> bool {
-        self.messages.is_some() && self.hall.owed.load(Ordering::Acquire) == 0
+        self.messages.is_some() && self.state.owed.load(Ordering::Acquire) == 0
     }
 
     fn end(&mut self, lane: &mut Lane, end: &End, now: Nanos, record: &mut Record) -> bool {
@@ -454,7 +525,7 @@ impl Scenario for Fanout {
         } else if lane.number < self.publishers
             && let Some(messages) = self.messages
         {
-            self.hall.no_longer_owed(messages - lane.sent);
+            self.state.no_longer_owed(messages - lane.sent);
             record.count.unsent += if *end == End::CutOff { 0 } else { messages - lane.sent };
         }
         if was_open {
@@ -463,7 +534,7 @@ impl Scenario for Fanout {
                     continue;
                 }
                 let heard = &lane.heard[publisher as usize];
-                let sent = self.hall.publishers[publisher as usize].sent.load(Ordering::Acquire);
+                let sent = self.state.publishers[publisher as usize].sent.load(Ordering::Acquire);
                 let under_way = sent - heard.next();
                 if publisher == lane.number {
                     self.from_themselves += heard.next();
@@ -489,7 +560,7 @@ impl Scenario for Fanout {
 
     fn finish(&mut self, record: &mut Record) {
         if let Some(plan) = &self.plan {
-            record.count.planned_in_window = planned_in_window(plan, record, &self.cursor);
+            record.count.planned_in_window = self.cursor.planned_within(plan, &record.window);
         }
         if self.due_from_others > 0 && self.from_others == 0 && self.from_themselves > 0 {
             record.note(ECHO);

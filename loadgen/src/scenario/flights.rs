@@ -1,11 +1,11 @@
-//! When the messages in flight went out: one entry for each write, in one pool for all lanes.
+//! The instants at which messages in flight left: one entry for each write, in one pool for all lanes.
 
 use crate::clock::Nanos;
 
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-/// Messages before `until`, and not of an earlier write.
+/// The messages before `until` that no earlier write holds.
 #[derive(Debug, Clone, Copy)]
 struct Write {
     until: u64,
@@ -13,7 +13,7 @@ struct Write {
     next: u32,
 }
 
-/// The writes of all lanes. It grows to the most that were ever in flight, and allocates nothing beyond that.
+/// The writes of all lanes. The pool grows to the largest number of writes in flight, and then allocates nothing.
 #[derive(Debug)]
 pub(super) struct Flights {
     writes: Vec<Write>,
@@ -38,7 +38,7 @@ impl Flights {
         Self { writes: Vec::new(), free: NONE }
     }
 
-    /// The messages before `until` that are not in an earlier write went out at `at`.
+    /// Adds a write at `at`: the messages before `until` that no earlier write holds.
     #[inline]
     pub(super) fn push(&mut self, flight: &mut Flight, until: u64, at: Nanos) {
         let write = Write { until, at, next: NONE };
@@ -59,22 +59,21 @@ impl Flights {
         flight.last = place;
     }
 
-    /// Takes the messages from `from` to `to` out, which are answered: calls `landed` with the instant and the number of
-    /// those of each write.
+    /// Removes the messages from `from` to `to`. Calls `removed` for each write, with its instant and the number of messages.
     #[inline]
-    pub(super) fn land(
+    pub(super) fn remove(
         &mut self,
         flight: &mut Flight,
         mut from: u64,
         to: u64,
-        mut landed: impl FnMut(Nanos, u64),
+        mut removed: impl FnMut(Nanos, u64),
     ) {
         while from < to && flight.first != NONE {
             let place = flight.first;
             let Write { until, at, next } = self.writes[place as usize];
             let end = until.min(to);
             if end > from {
-                landed(at, end - from);
+                removed(at, end - from);
                 from = end;
             }
             if end == until {
@@ -91,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_told_the_instant_of_their_write_and_entries_are_used_again() {
+    fn each_answer_has_the_instant_of_its_write_and_entries_are_reused() {
         let mut flights = Flights::new();
         let (mut one, mut two) = (Flight::default(), Flight::default());
         for round in 0..100 {
@@ -99,13 +98,13 @@ mod tests {
             flights.push(&mut one, base + 4, 11);
             flights.push(&mut two, base + 10, 12);
             flights.push(&mut one, base + 10, 13);
-            let mut landed = Vec::new();
-            flights.land(&mut one, base, base + 6, |at, count| landed.push((at, count)));
-            flights.land(&mut two, base, base + 10, |at, count| landed.push((at, count)));
-            flights.land(&mut one, base + 6, base + 10, |at, count| landed.push((at, count)));
-            assert_eq!(landed, [(11, 4), (13, 2), (12, 10), (13, 4)]);
-            flights.land(&mut one, base + 10, base + 12, |at, count| landed.push((at, count)));
-            assert_eq!(landed.len(), 4);
+            let mut removed = Vec::new();
+            flights.remove(&mut one, base, base + 6, |at, count| removed.push((at, count)));
+            flights.remove(&mut two, base, base + 10, |at, count| removed.push((at, count)));
+            flights.remove(&mut one, base + 6, base + 10, |at, count| removed.push((at, count)));
+            assert_eq!(removed, [(11, 4), (13, 2), (12, 10), (13, 4)]);
+            flights.remove(&mut one, base + 10, base + 12, |at, count| removed.push((at, count)));
+            assert_eq!(removed.len(), 4);
         }
         assert_eq!(flights.writes.len(), 3);
     }

@@ -1,33 +1,51 @@
-//! What connections can do: one file for each scenario. They know neither sockets nor clocks.
+//! The scenarios: one file for each, with its options and its workload. A new scenario is a new file and a line in
+//! [`scenarios!`], beside its `mod`.
 
-pub(crate) mod chat;
-pub(crate) mod churn;
-pub(crate) mod echo;
-pub(crate) mod fanout;
+pub(crate) mod args;
+mod chat;
+mod churn;
+mod echo;
+mod fanout;
 mod flights;
-pub(crate) mod idle;
+mod idle;
 mod sequence;
-pub(crate) mod storm;
+mod slow;
+mod slow_readers;
+mod storm;
+#[cfg(test)]
+pub(crate) mod tests;
 
-use switchboard::proto::MaskingKeys;
+use clap::Subcommand;
 
-use crate::cli::Mask;
-use crate::plan::Plan;
-use crate::record::Record;
-use crate::schedule::{Cursor, OpenLoop};
+use self::args::ScenarioArgs;
 
-/// The masking-key of `--mask fixed`.
-const FIXED_KEY: [u8; 4] = [0x37, 0xFA, 0x21, 0x3D];
+/// Declares the subcommands that run a scenario, each by its name and its options.
+macro_rules! scenarios {
+    ($($name:ident($args:ty),)*) => {
+        /// A scenario with its options.
+        #[derive(Debug, Clone, Subcommand)]
+        pub(crate) enum Scenario { $($name($args),)* }
 
-/// The masking-keys of a thread's frames.
-fn masking_keys(plan: &Plan, thread: u32) -> MaskingKeys {
-    match plan.mask {
-        Mask::Fixed | Mask::None => MaskingKeys::Fixed(FIXED_KEY),
-        Mask::Random => MaskingKeys::Seeded(plan.seed.wrapping_add(u64::from(thread) << 32)),
-    }
+        impl Scenario {
+            /// The options of the scenario.
+            pub(crate) fn args(&self) -> &dyn ScenarioArgs {
+                match self { $(Self::$name(args) => args,)* }
+            }
+
+            /// The options of the scenario, to change them.
+            pub(crate) fn args_mut(&mut self) -> &mut dyn ScenarioArgs {
+                match self { $(Self::$name(args) => args,)* }
+            }
+        }
+    };
 }
 
-/// Messages planned in the window. All threads have one plan: the first one counts it.
-fn planned_in_window(plan: &OpenLoop, record: &Record, cursor: &Cursor) -> u64 {
-    if cursor.is_first() { plan.planned_within(&record.window) } else { 0 }
+scenarios! {
+    Echo(echo::EchoArgs),
+    Fanout(fanout::FanoutArgs),
+    Chat(chat::ChatArgs),
+    Idle(idle::IdleArgs),
+    Churn(churn::ChurnArgs),
+    Slow(slow::SlowArgs),
+    Storm(storm::StormArgs),
 }

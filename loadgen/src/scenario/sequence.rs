@@ -1,31 +1,31 @@
-//! Numbers that should come one after the other.
+//! Numbers that should arrive in order.
 
 use std::collections::BTreeMap;
 
 /// What the arrival of a number means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Arrival {
-    /// It is the next one.
+    /// The number is the next one.
     Next,
-    /// So many before it have not come: they are lost, or late.
+    /// This many numbers before it have not arrived: they are lost or late.
     Ahead(u64),
-    /// It was overtaken.
+    /// The number was overtaken.
     Late,
-    /// It had come before.
+    /// The number had arrived before.
     Again,
 }
 
-/// Which numbers have come. Only gaps make it grow, by one entry each, however long they are: a server may name any number.
+/// The numbers that have arrived. Each gap takes one entry, however long it is: a server may send any number.
 #[derive(Debug, Default)]
 pub(super) struct Sequence {
     next: u64,
     missing: Option<Box<Missing>>,
 }
 
-/// Numbers below the next one that have not come.
+/// Numbers below the next one that have not arrived.
 #[derive(Debug, Default)]
 struct Missing {
-    /// The first number of each gap, and the one behind its last.
+    /// The first number of each gap, and the number after its last.
     gaps: BTreeMap<u64, u64>,
     count: u64,
 }
@@ -36,7 +36,7 @@ impl Missing {
         self.count += end - first;
     }
 
-    /// Takes a number out of its gap; `false` when it is in none.
+    /// Removes a number from its gap; `false`: no gap has it.
     fn remove(&mut self, number: u64) -> bool {
         let Some((&first, &end)) = self.gaps.range(..=number).next_back() else { return false };
         if number >= end {
@@ -55,12 +55,13 @@ impl Missing {
 }
 
 impl Sequence {
-    /// The number that should come next.
+    /// The number that should arrive next.
     #[inline]
     pub(super) fn next(&self) -> u64 {
         self.next
     }
 
+    /// Records an arrival.
     #[inline]
     pub(super) fn arrived(&mut self, number: u64) -> Arrival {
         if number == self.next {
@@ -77,7 +78,7 @@ impl Sequence {
         if was_missing { Arrival::Late } else { Arrival::Again }
     }
 
-    /// Numbers below the next one that have not come.
+    /// Numbers below the next one that have not arrived.
     pub(super) fn missing(&self) -> u64 {
         self.missing.as_ref().map_or(0, |missing| missing.count)
     }
@@ -119,6 +120,6 @@ mod tests {
         }
         assert_eq!(sequence.missing(), u64::MAX - 4);
         assert_eq!(sequence.arrived(u64::MAX), Arrival::Next);
-        assert_eq!(sequence.arrived(u64::MAX), Arrival::Next, "there is no number behind the last");
+        assert_eq!(sequence.arrived(u64::MAX), Arrival::Next, "there is no number after the last");
     }
 }

@@ -1,5 +1,5 @@
 //! The scenarios `chat` and `storm`: against the real server's `json`, and against a small server of `chat.v1.json`
-//! that is honest or lies.
+//! that is correct or has one fault.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ fn the_real_server_lists_every_post() {
     assert_eq!(run.json["latency_of_delivery_ns"]["count"], 200, "{run:?}");
     let run = json("--connections 5 --rate 200 --warmup 0s --duration 500ms --rooms 2");
     assert_eq!((run.status, run.count("answered"), run.faults()), (0, 100, [0; 4]), "{run:?}");
-    assert!(run.text.contains("one room that nobody leaves"), "{}", run.text);
+    assert!(run.text.contains("one room that no user leaves"), "{}", run.text);
 }
 
 #[test]
@@ -54,14 +54,14 @@ fn a_server_without_a_chat_is_named() {
     let server = Honest::start(switchboard::apps::Echo);
     let options = "--connections 3 --warmup 0s --duration 200ms";
     let run = flood("chat", server.address, options);
-    assert_eq!((run.status, run.failures("it is an echo server, not a chat")), (1, 3), "{run:?}");
-    // One that agrees to nothing.
+    assert_eq!((run.status, run.failures("it is an echo server and not a chat")), (1, 3), "{run:?}");
+    // A server that agrees to no subprotocol.
     let server = Honest::start(Deaf);
     let run = flood("chat", server.address, options);
     assert_eq!((run.status, run.failures("neither chat.v1.json nor json")), (1, 3), "{run:?}");
 }
 
-/// Accepts everybody, and has nothing to say.
+/// Accepts every connection, and sends nothing.
 struct Deaf;
 
 impl switchboard::app::Application for Deaf {
@@ -76,7 +76,7 @@ impl switchboard::app::Application for Deaf {
     }
 }
 
-/// What a server of `chat.v1.json` may do wrong, to message `seq` of a room.
+/// A fault of a server of `chat.v1.json`, at message `seq` of a room.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lie {
     None,
@@ -88,19 +88,19 @@ enum Lie {
     Refuses(u64),
     HidesMissed,
     ForgetsHistory,
-    /// Acknowledges everything and delivers nothing.
+    /// Acknowledges every message and delivers none.
     DeliversNothing,
-    /// Never delivers anything to one member of a room.
+    /// Delivers nothing to one member of a room.
     ForgetsMember,
-    /// Does not deliver the last message of a room to anybody but its author.
+    /// Delivers the last message of a room only to its author.
     ForgetsLast(u64),
-    /// Says that the room's newest message has a number that no room ever reaches.
+    /// Reports a number of the newest message that no room ever reaches.
     Boasts,
-    /// Names the fault with markup and what a terminal obeys.
+    /// Names the error with markup and control characters.
     Paints,
 }
 
-/// A chat server, as far as the tests need it.
+/// The part of a chat server that the tests need.
 struct House {
     lie: Lie,
     rooms: BTreeMap<String, Vec<String>>,
@@ -221,7 +221,7 @@ impl Club for House {
     }
 }
 
-/// Two people in each of two rooms post six times each.
+/// Two users in each of two rooms post six times each.
 fn visit(lie: Lie) -> Run {
     flood("chat", House::open(lie), "--connections 4 --rooms 2 --messages 6 --pipeline 2 --duration 3s")
 }
@@ -246,7 +246,7 @@ fn each_lie_of_a_house_is_named() {
         let run = visit(lie);
         assert_eq!((run.status, run.faults()), (1, faults), "{lie:?} {run:?}");
     }
-    // What nobody is told of afterwards shows by what was acknowledged.
+    // A delivery that is missing at the end shows by the acknowledged messages.
     for (lie, lost) in [(Lie::DeliversNothing, 48), (Lie::ForgetsMember, 12), (Lie::ForgetsLast(12), 2)] {
         let run = visit(lie);
         assert_eq!((run.status, run.faults()), (1, [lost, 0, 0, 0]), "{lie:?} {run:?}");
@@ -303,7 +303,7 @@ const STORM: &str = "--connections 20 --rounds 3 --pause 20ms --rooms 2 --subpro
 fn a_storm_checks_what_was_missed() {
     let run = flood("storm", House::open(Lie::None), STORM);
     assert_eq!((run.status, run.count("completed"), run.count("opened")), (0, 3, 80), "{run:?}");
-    // Everyone says once in each round that they are back.
+    // Each user posts once in each round.
     assert_eq!((run.count("answered"), run.faults(), run.count("unrecovered")), (60, [0; 4], 0), "{run:?}");
     assert_eq!(run.json["storms_ns"].as_array().unwrap().len(), 3);
 

@@ -40,7 +40,7 @@ fn an_open_loop_publishes_what_was_planned() {
     assert_eq!(run.json["latency_to_last_ns"]["count"], 300);
 }
 
-/// Tells everyone, as its lie lets it: by receiver, number of the message, and the message.
+/// Sends each message to every connection, except for its fault: a function of receiver, message number and message.
 struct Relay<F> {
     members: BTreeSet<usize>,
     told: usize,
@@ -95,7 +95,7 @@ fn a_publisher_that_hears_itself_where_it_should_not_is_named() {
 }
 
 #[test]
-fn each_lie_of_a_relay_is_named() {
+fn lg_01_each_lie_of_a_relay_is_named() {
     let options = "--messages 10 --pipeline 4";
     let dropped =
         relayed(
@@ -128,6 +128,6 @@ fn each_lie_of_a_relay_is_named() {
         message[15] ^= u8::from(receiver == 0 && told == 5);
         vec![message]
     });
-    // What was bent is not what was sent; and what was sent did not come.
+    // The changed message was never sent, and the sent one never arrived.
     assert_eq!((bent.status, bent.count("corrupted"), bent.count("lost")), (1, 1, 1), "{bent:?}");
 }

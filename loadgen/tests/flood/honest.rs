@@ -1,4 +1,4 @@
-//! Against the real server: everything comes back.
+//! Against the real server: every answer arrives.
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -92,7 +92,7 @@ fn compressed_messages_come_back() {
             assert!(run.count("bytes_out") < 60 * 1900, "{run:?}");
         }
     }
-    // Where the server does not agree, messages go as they are.
+    // If the server does not agree, messages are not compressed.
     let plain = Honest::start(Echo);
     let run = echo(plain.address, "--deflate --size 2000 --connections 3 --messages 20");
     assert_eq!((run.status, run.count("answered")), (0, 60), "{run:?}");
@@ -121,7 +121,7 @@ fn connections_come_from_the_addresses_they_are_told_to() {
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from(expected));
 }
 
-/// Sends back the octets that come after the opening handshake, whatever they are.
+/// Sends back all octets after the opening handshake.
 fn raw_echo() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -132,7 +132,7 @@ fn raw_echo() -> SocketAddr {
                 let mut buffer = vec![0; 64 * 1024];
                 let head = accept(&mut stream, &mut buffer, &Limits::default(), None);
                 let mut writer = stream.try_clone().expect("a socket");
-                // It ends when the client is gone.
+                // Ends when the client closes the connection.
                 let _ = writer.write_all(&head).and_then(|()| std::io::copy(&mut stream, &mut writer));
             });
         }

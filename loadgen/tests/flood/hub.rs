@@ -1,4 +1,4 @@
-//! A server whose connections hear of each other, for tests: honest or not, as its club is.
+//! A server for tests that sends messages of one connection to others.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,28 +9,28 @@ use switchboard::proto::{Connection, Event, Input, MessageKind, Opcode, ProtoCon
 
 use crate::support::accept;
 
-/// What goes to whom.
+/// Which messages go to which receivers.
 pub(crate) type Letters = Vec<(usize, MessageKind, Vec<u8>)>;
 
-/// What the server makes of the messages of its members, who are numbered as they come.
+/// What the server does with the messages of its members, which are numbered in the order of their arrival.
 pub(crate) trait Club: Send + 'static {
-    /// The subprotocol that it speaks.
+    /// The agreed subprotocol.
     fn subprotocol(&self) -> Option<&'static str> {
         None
     }
 
-    /// A member came.
+    /// A member connected.
     fn joined(&mut self, _member: usize) {}
 
-    /// A member said something.
+    /// A member sent a message.
     fn said(&mut self, member: usize, message: &[u8]) -> Letters;
 
-    /// A member has had enough: instead of the next message they get a Close with 1008.
+    /// Whether the server closes the member's connection with 1008 instead of the next delivery.
     fn expels(&self, _member: usize) -> bool {
         false
     }
 
-    /// A member is gone.
+    /// A member disconnected.
     fn left(&mut self, _member: usize) {}
 }
 
@@ -39,7 +39,7 @@ struct Hub<C> {
     streams: Vec<Option<TcpStream>>,
 }
 
-/// Serves every connection on a thread of its own. The threads end with their connections, or with the process.
+/// Serves each connection on a thread, which ends with the connection or with the process.
 pub(crate) fn hub(club: impl Club) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -90,7 +90,7 @@ fn serve<C: Club>(hub: &Mutex<Hub<C>>, mut stream: TcpStream) {
                 Event::Ping(_) | Event::Pong(_) | Event::Chunk(_) => {}
             }
         }
-        // A client that is gone reads nothing.
+        // The client may have disconnected.
         let _ = stream.write_all(&out);
     }
     let mut hub = hub.lock().expect("a club");
@@ -106,13 +106,13 @@ impl<C: Club> Hub<C> {
             write_frame(&mut frame, true, opcode, &payload, None);
             if self.club.expels(to) {
                 if let Some(mut stream) = self.streams[to].take() {
-                    // A client that is gone reads nothing.
+                    // The client may have disconnected.
                     let _ = stream
                         .write_all(&[0x88, 2, 0x03, 0xF0])
                         .and_then(|()| stream.shutdown(Shutdown::Write));
                 }
             } else if let Some(stream) = &mut self.streams[to] {
-                // A client that is gone reads nothing.
+                // The client may have disconnected.
                 let _ = stream.write_all(&frame);
             }
         }

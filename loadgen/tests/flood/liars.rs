@@ -1,4 +1,4 @@
-//! Each lie is named in the report, and the exit status is 1.
+//! Servers with one fault: the report names it, and the exit status is 1.
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
@@ -172,14 +172,14 @@ fn a_pause_shows_from_the_planned_instant_and_hides_from_the_send() {
     );
     assert_eq!((run.status, run.count("sent")), (0, 2000), "{run:?}");
     let at = |latency: &str, name: &str| run.json[latency][name].as_u64().unwrap();
-    // A hundred messages were due while the server slept: each waited for the rest of the pause. One had been sent.
+    // A hundred messages were due during the pause, and each waited for the rest of it. One had been sent before.
     assert!(at("latency_from_plan_ns", "p99.9") > 60_000_000, "{run:?}");
     assert!(
         at("latency_from_plan_ns", "max") >= 100_000_000 && at("latency_from_send_ns", "max") >= 100_000_000
     );
     assert!(at("latency_from_send_ns", "p99.9") < at("latency_from_plan_ns", "p99.9"), "{run:?}");
     assert!(run.count("late") > 80, "{run:?}");
-    // Nobody but the server is to blame.
+    // Only the server is at fault.
     assert!(run.json["generator"]["late"].as_u64().unwrap() < run.count("late"), "{run:?}");
 }
 
@@ -222,7 +222,7 @@ fn an_upgrade_that_is_never_answered_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let silent = std::thread::spawn(move || {
-        // Reads what comes, and says nothing until the other end gives up.
+        // Reads, and sends nothing until the other end gives up.
         let (mut stream, _) = listener.accept().unwrap();
         std::io::copy(&mut stream.by_ref(), &mut std::io::sink()).unwrap_or(0)
     });

@@ -1,7 +1,8 @@
-//! `loadgen` as a process, against the real server and against servers that lie.
+//! `loadgen` as a process, against the real server and against servers with faults.
 
 mod chat;
 mod fanout;
+mod golden;
 mod honest;
 mod hub;
 mod liars;

@@ -1,4 +1,4 @@
-//! What is refused before a connection is made, and the help.
+//! Command lines that are refused before a connection is made, and the help.
 
 use std::fs;
 use std::path::Path;

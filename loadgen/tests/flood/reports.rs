@@ -1,4 +1,4 @@
-//! What becomes of a run: conditions, files, comparison, merging, search, and what watches it.
+//! Reports of runs: conditions, files, comparison, merging, search, and the observers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use serde_json::Value;
 use switchboard::apps::Echo;
 
-use crate::support::{Answers, Honest, Scratch, echo, flood, loadgen, start};
+use crate::support::{Answers, Honest, Scratch, echo, flood, loadgen, promtool_accepts, start};
 
 #[test]
 fn a_broken_condition_has_its_own_exit_status() {
@@ -23,16 +23,16 @@ fn a_broken_condition_has_its_own_exit_status() {
         "{}",
         broken.text
     );
-    // What was not measured does not hold.
+    // A condition on a figure that was not measured does not hold.
     assert_eq!(run("--assert plan.p99<1s").status, 3);
-    // What is wrong goes first.
+    // A fault has precedence over a broken condition.
     let liar = start(Answers(|_, _, _: &mut Vec<_>| Some(vec![])));
     assert_eq!(echo(liar, "--connections 1 --duration 100ms --warmup 0s --assert p50<1ns").status, 1);
 }
 
 #[test]
 fn a_generator_at_its_limit_says_so() {
-    // On one core both are busy, and a rate that nobody reaches makes the generator late by itself.
+    // On one core both are busy, and a rate that is out of reach makes the generator late by its own fault.
     let server = Honest::start(Echo);
     let options = "--connections 10 --rate 5000000 --warmup 0s --duration 300ms --size 1000";
     let run = echo(server.address, &format!("{options} --strict"));
@@ -65,7 +65,7 @@ fn the_page_and_the_table_hold_the_run() {
     assert!(answered > 0 && answered <= run.count("answered"), "{table}");
 }
 
-/// A report of `options`, in a file.
+/// The report of a run with `options`, in a file.
 fn report(options: &str, pause: bool) -> Scratch {
     let address = start(Answers(move |_, message, _: &mut Vec<_>| {
         if pause {
@@ -95,7 +95,7 @@ fn a_slower_server_fails_the_comparison_with_confidence() {
     assert!(text.contains("p99.9") && text.contains("rate") && text.contains("holds: failed"), "{text}");
     assert_eq!(compare(&slow, &fast, "p50>1.5x").0, 0);
     assert_eq!(compare(&fast, &fast, "rate<0.9x").0, 0);
-    // A figure that neither has fails.
+    // A figure that neither report has fails.
     assert_eq!(compare(&fast, &slow, "plan.p99>1x").0, 3);
     let output = loadgen(&["compare", fast.path(), "/no/such/file"]);
     assert_eq!(output.status.code(), Some(2));
@@ -136,7 +136,7 @@ fn reports_that_cannot_be_compared_are_refused_with_the_reason() {
             "{text}"
         );
     }
-    // A report of a generator at its limit is doubtful, and fails with --strict.
+    // A client-bound report is doubtful, and fails with --strict.
     let bound = Scratch::new("json");
     std::fs::write(bound.path(), one.read().replace("\"client_bound\":false", "\"client_bound\":true"))
         .unwrap();
@@ -147,7 +147,7 @@ fn reports_that_cannot_be_compared_are_refused_with_the_reason() {
         let output = loadgen(&[&["compare", one.path(), one.path()], &words[..]].concat());
         assert_eq!(output.status.code(), Some(2));
     }
-    // Nor do they add up.
+    // `merge` refuses them, too.
     for (other, reason) in [(&one, "given twice"), (&open, "different plans"), (&longer, "different plans")] {
         let output = loadgen(&["merge", one.path(), other.path()]);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -160,9 +160,9 @@ fn a_search_whose_assertion_breaks_exits_as_any_run_does() {
     let server = Honest::start(Echo);
     let url = format!("ws://{}/", server.address);
     let search = |assertion: &str| {
-        let words = ["search", "echo", &url, "--connections", "1", "--warmup", "0s", "--duration", "300ms"];
-        let more = ["--from", "50", "--to", "50", "--until", "lost==0", "--assert", assertion];
-        // On a busy machine a rate may not be reached; then there is no report to be judged.
+        let words = ["search", "echo", &url, "--connections", "1", "--warmup", "0s", "--duration", "200ms"];
+        let more = ["--from", "5", "--to", "5", "--until", "lost==0", "--assert", assertion];
+        // One message for each run: a second one could be late on a busy machine, and then the rate does not hold.
         (0..20).find_map(|_| {
             let output = loadgen(&[&words[..], &more[..]].concat());
             let is_confirmed = String::from_utf8_lossy(&output.stdout).contains("confirmed by a second run");
@@ -297,7 +297,7 @@ fn the_server_is_watched_while_the_run_measures() {
 }
 
 #[test]
-fn a_running_flood_serves_its_figures() {
+fn a_running_flood_serves_its_figures_in_the_format_that_the_scraper_accepts() {
     let (sender, receiver) = mpsc::channel();
     let address = start(Answers(move |seq, message, _: &mut Vec<_>| {
         if seq == 100 {
@@ -313,20 +313,34 @@ fn a_running_flood_serves_its_figures() {
         .spawn()
         .unwrap();
     receiver.recv().unwrap();
-    let scrape = |path: &str| {
+    let scrape = |path: &str, accept: &str| {
         let mut stream = TcpStream::connect(&metrics).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n{accept}\r\n").unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
-        text
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
     };
     // The figures are those of the last tenth of a second.
-    let text = std::iter::repeat_with(|| scrape("/metrics"))
-        .find(|text| text.contains("connections{scenario=\"echo\"} 1"));
-    let text = text.unwrap();
-    assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("# EOF\n"), "{text}");
+    let (head, text) = std::iter::repeat_with(|| scrape("/metrics", ""))
+        .find(|(_, text)| text.contains("connections{scenario=\"echo\"} 1"))
+        .unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4;"), "{head}");
+    assert!(
+        text.contains("# TYPE loadgen_messages_answered_total counter\n") && !text.contains("# EOF"),
+        "{text}"
+    );
     assert!(text.contains("loadgen_messages_answered_total{scenario=\"echo\"}"), "{text}");
-    assert!(scrape("/").starts_with("HTTP/1.1 404"));
+    promtool_accepts(&text);
+    let open = "Accept: text/plain;q=0.5, application/openmetrics-text;version=1.0.0;q=0.9\r\n";
+    let (head, text) = scrape("/metrics?x", open);
+    assert!(head.contains("Content-Type: application/openmetrics-text; version=1.0.0;"), "{head}");
+    assert!(
+        text.contains("# TYPE loadgen_messages_answered counter\n") && text.ends_with("# EOF\n"),
+        "{text}"
+    );
+    let (head, _) = scrape("/", "");
+    assert!(head.starts_with("HTTP/1.1 404") && head.contains("Content-Type: text/plain;"), "{head}");
     flood.kill().unwrap();
     flood.wait().unwrap();
 }

@@ -1,4 +1,4 @@
-//! `idle`, `churn`, `slow` and `storm` against the real server, and what they make of a server that fails.
+//! `idle`, `churn`, `slow` and `storm` against the real server and against servers that fail.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -57,7 +57,7 @@ fn churn_connects_talks_and_closes() {
 
 #[test]
 fn dials_that_found_nobody_free_are_named() {
-    // One place, and a server that answers after 20 ms: no more than fifty a second.
+    // One connection and a server that answers after 20 ms: at most fifty connections per second.
     let slow = start(Answers(|_, message, _: &mut Vec<_>| {
         let (_sender, nothing) = mpsc::channel::<()>();
         let _ = nothing.recv_timeout(Duration::from_millis(20));
@@ -94,12 +94,12 @@ fn slow_readers_are_reported_and_the_others_are_served() {
     assert_eq!(run.json["asked"]["slow_connections"], 4);
     let cut: u64 = slow["cut"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(slow["held"].as_u64().unwrap() + cut, 4, "{run:?}");
-    // They read for 0.7 s, and before that until everyone was connected.
+    // They read for 0.7 s, and before that until all connections were open.
     assert!((1..30_000).contains(&slow["read_bytes"].as_u64().unwrap()), "{run:?}");
     assert!(slow["unanswered"].as_u64() > Some(0) && run.count("answered") > 100, "{run:?}");
 }
 
-/// Tells everyone, but the last two, whom it turns out.
+/// Sends each message to all connections but the last two, which it closes.
 struct TurnsTheLastOut {
     members: usize,
 }

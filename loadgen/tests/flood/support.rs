@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -16,7 +16,7 @@ use switchboard::proto::head::{HeadScanner, with_request};
 use switchboard::proto::{Connection, Event, Input, Limits, Opcode, ProtoConfig, write_frame};
 use switchboard::reactor::Config;
 
-/// What a run left behind.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) status: i32,
@@ -54,7 +54,7 @@ pub(crate) fn loadgen(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_loadgen")).args(words).output().expect("loadgen runs")
 }
 
-/// A file of this test's own that is gone when it is dropped.
+/// A file of one test, which is removed when it is dropped.
 pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
@@ -120,7 +120,7 @@ impl<M> Honest<M> {
         Self::start_with(app, |_| {})
     }
 
-    /// With a configuration of its own.
+    /// Starts it with a changed configuration.
     pub(crate) fn start_with<A>(app: A, configure: impl FnOnce(&mut Config)) -> Self
     where
         A: Application<Mail = M> + Send + 'static,
@@ -148,29 +148,29 @@ impl<M> Drop for Honest<M> {
     }
 }
 
-/// What a liar does with one connection's messages.
+/// A server with one fault.
 pub(crate) trait Liar: Send + Sync + 'static {
-    /// Makes the 101 wrong, if it likes.
+    /// May change the 101 response.
     fn twist_head(&self, head: Vec<u8>) -> Vec<u8> {
         head
     }
 
-    /// Turns a connection away before the opening handshake ends.
+    /// Whether it ends a connection before the opening handshake is complete.
     fn hangs_up(&self) -> bool {
         false
     }
 
-    /// Message `seq` came: what goes back, in order. `held` is its memory for this connection; `None` ends the
-    /// connection without a word.
+    /// Message `seq` arrived: returns the answers, in order. `held` is the memory of this connection. `None`: the
+    /// connection ends without a closing handshake.
     fn answer(&self, seq: usize, message: Vec<u8>, held: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>>;
 
-    /// Whether a Close is answered.
+    /// Whether it answers a Close.
     fn answers_close(&self) -> bool {
         true
     }
 }
 
-/// An answer made of message number, message and memory.
+/// A server whose answers are a function of message number, message and memory.
 pub(crate) struct Answers<F>(pub(crate) F);
 
 impl<F> Liar for Answers<F>
@@ -182,7 +182,7 @@ where
     }
 }
 
-/// Serves every connection on a thread of its own. The threads end with their connections, or with the process.
+/// Serves each connection on a thread, which ends with the connection or with the process.
 pub(crate) fn start(liar: impl Liar) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -242,7 +242,7 @@ pub(crate) fn serve(liar: &dyn Liar, mut stream: impl Read + Write) {
     }
 }
 
-/// Reads the request; gives the right answer to it.
+/// Reads the request, and returns the correct answer to it.
 pub(crate) fn accept(
     stream: &mut impl Read,
     buffer: &mut [u8],
@@ -260,4 +260,20 @@ pub(crate) fn accept(
             return out;
         }
     }
+}
+
+/// Checks the text with `promtool check metrics`, if promtool is installed (Debian: apt-get install prometheus); the other
+/// assertions need only Rust.
+#[track_caller]
+pub(crate) fn promtool_accepts(text: &str) {
+    let promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut promtool) = promtool else { return };
+    promtool.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("promtool reads");
+    let output = promtool.wait_with_output().expect("promtool ends");
+    assert!(output.status.success(), "{}{text}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,4 +1,4 @@
-//! `wss://`, against a server of rustls.
+//! `wss://`, against a server with rustls.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::support::{Answers, run, serve};
 
-/// An echo server with a certificate that nobody knows.
+/// An echo server with a certificate of an unknown authority.
 fn encrypted() -> SocketAddr {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("TLS");
@@ -29,7 +29,7 @@ fn encrypted() -> SocketAddr {
             thread::spawn(move || {
                 let mut stream =
                     StreamOwned::new(ServerConnection::new(config).expect("TLS"), stream.expect("TLS"));
-                // A client that does not like the certificate goes away.
+                // A client that refuses the certificate disconnects.
                 if stream.conn.complete_io(&mut stream.sock).is_ok() {
                     serve(&Answers(|_, message, _: &mut Vec<_>| Some(vec![message])), stream);
                 }

@@ -1,13 +1,11 @@
 //! Who is connected, who they are, and what they may do.
 
 pub(in crate::chat) mod actor;
-pub(in crate::chat) mod address;
 pub(in crate::chat) mod bans;
 pub(in crate::chat) mod holders;
 pub(in crate::chat) mod lookalike;
 pub(in crate::chat) mod names;
 pub(in crate::chat) mod permission;
-pub(in crate::chat) mod rate;
 pub(in crate::chat) mod session;
 pub(in crate::chat) mod user;
 
@@ -17,14 +15,12 @@ use std::sync::Arc;
 use slab::Slab;
 
 use self::actor::Actor;
-use self::address::Address;
 use self::bans::Bans;
 use self::holders::Holders;
 use self::lookalike::Lookalikes;
-use self::rate::Bucket;
 use self::session::{Dialect, Left, Session, SessionId};
 use self::user::{Identity, Resting, User, UserId};
-use crate::app::{ConnId, Now};
+use crate::app::{AddressPrefix, Bucket, ConnId, Now};
 use crate::chat::identity::Claims;
 use crate::chat::shards::Shards;
 use crate::chat::wire::notices::Member;
@@ -46,7 +42,7 @@ pub(in crate::chat) struct People {
     count: usize,
     users: Slab<User>,
     by_person: Shards<UserId>,
-    addresses: HashMap<Address, AddressState>,
+    addresses: HashMap<AddressPrefix, AddressState>,
     /// When tokens expire, by milliseconds since 1970.
     expiries: BTreeSet<(u64, SessionId)>,
     last_number: u64,
@@ -95,7 +91,12 @@ impl People {
     // ---- sessions
 
     /// A connection begins to speak.
-    pub(in crate::chat) fn open(&mut self, conn: ConnId, dialect: Dialect, address: Address) -> &mut Session {
+    pub(in crate::chat) fn open(
+        &mut self,
+        conn: ConnId,
+        dialect: Dialect,
+        address: AddressPrefix,
+    ) -> &mut Session {
         self.last_number += 1;
         let number = self.last_number;
         self.addresses.entry(address).or_default().sessions += 1;
@@ -360,7 +361,8 @@ impl People {
         let id = SessionId::of(conn);
         let Some(session) = self.session(conn) else { return Err(0) };
         if !is_post {
-            return session.commands.take_if_there(limits.commands, now_ms);
+            let wait_ms = session.commands.wait_ms(limits.commands, now_ms);
+            return if session.commands.try_take(limits.commands, now_ms) { Ok(()) } else { Err(wait_ms) };
         }
         let Self { sessions, users, addresses, .. } = self;
         let Some(session) = sessions[id.slot()].as_deref_mut() else { return Err(0) };
@@ -387,7 +389,7 @@ impl People {
     /// Whether a connection may be told once more that it is too fast.
     pub(in crate::chat) fn may_refuse(&mut self, conn: ConnId, limits: &Limits, now_ms: u64) -> bool {
         let session = self.session(conn);
-        session.is_some_and(|session| session.refusals.take_if_there(limits.refusals, now_ms).is_ok())
+        session.is_some_and(|session| session.refusals.try_take(limits.refusals, now_ms))
     }
 
     // ---- what waits

@@ -3,12 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::app::ConnId;
+use crate::app::{AddressPrefix, Bucket, ConnId};
 use crate::chat::commands::pace::Paced;
 use crate::chat::identity::Claims;
 use crate::chat::people::actor::Actor;
-use crate::chat::people::address::Address;
-use crate::chat::people::rate::Bucket;
 use crate::chat::people::user::UserId;
 use crate::chat::rooms::RoomId;
 use crate::chat::rooms::presence::Announced;
@@ -84,7 +82,7 @@ pub(in crate::chat) struct Session {
     /// Who speaks, once that is known.
     pub(in crate::chat::people) user: Option<UserId>,
     pub(in crate::chat::people) claims: Option<Box<Claims>>,
-    address: Address,
+    address: AddressPrefix,
     pub(in crate::chat::people) posts: Bucket,
     pub(in crate::chat::people) commands: Bucket,
     pub(in crate::chat::people) refusals: Bucket,
@@ -109,7 +107,7 @@ impl Session {
         number: u64,
         client: Arc<str>,
         dialect: Dialect,
-        address: Address,
+        address: AddressPrefix,
     ) -> Self {
         Self {
             conn,
@@ -173,7 +171,7 @@ impl Session {
         self.claims = claims;
     }
 
-    pub(in crate::chat) fn address(&self) -> Address {
+    pub(in crate::chat) fn address(&self) -> AddressPrefix {
         self.address
     }
 

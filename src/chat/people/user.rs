@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::chat::people::rate::Bucket;
+use crate::app::Bucket;
 use crate::chat::people::session::SessionId;
 
 /// A user who is here.

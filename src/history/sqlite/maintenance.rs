@@ -25,7 +25,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// From a deletion until the log that still holds the text is emptied, and until the next attempt where another process
 /// reads. So often at most commits wait for it.
-const ERASE_AFTER: Duration = Duration::from_secs(2);
+pub(super) const ERASE_AFTER: Duration = Duration::from_secs(2);
 /// The pause after that, in times of how long it took.
 const ERASE_REST: u32 = 20;
 
@@ -94,17 +94,17 @@ pub(super) struct Maintenance {
 }
 
 impl Maintenance {
-    /// `has_log`: a log from the last run is there, with what may be deleted by now. What that run did not come to erase is
-    /// erased by this one. `may_rewrite`: the database was not found to be impossible to write anew.
+    /// `erase_in`: a log from the last run is there, with what may be deleted by now, and is emptied after this pause. What that
+    /// run did not come to erase is erased by this one. `may_rewrite`: the database was not found to be impossible to write anew.
     pub(super) fn load(
         session: &Transactions<'_>,
         words: Arc<SearchIndex>,
         options: &Options,
-        has_log: bool,
+        erase_in: Option<Duration>,
         may_rewrite: bool,
     ) -> Result<Self> {
         let is_moved = may_rewrite && session.is_erasing();
-        let erase_in = if has_log { Some(Duration::ZERO) } else { is_moved.then_some(ERASE_AFTER) };
+        let erase_in = erase_in.or(is_moved.then_some(ERASE_AFTER));
         Ok(Self {
             evenness: Evenness::new((options.now)(), steady_ms()),
             erase_at: erase_in.map(|pause| instant() + pause),

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::checkpoint::{Checkpointer, LogSize, checkpoint};
 use super::clock::instant;
 use super::data_dir::{DataDir, store_holder};
-use super::maintenance::{Maintenance, REWRITTEN_AT_THE_END, rewrite};
+use super::maintenance::{ERASE_AFTER, Maintenance, REWRITTEN_AT_THE_END, rewrite};
 use super::reader::{Slot, Uncertain};
 use super::schema;
 use super::search_index::{IndexFile, IndexThread, SearchIndex};
@@ -165,8 +165,11 @@ impl Writer {
         pages: &AtomicI32,
     ) -> Result<(), Box<Failure>> {
         let options = self.place.options.clone();
-        let (words, has_log) = (Arc::clone(&self.words), self.place.has_log());
-        let mut maintenance = Maintenance::load(session, words, &options, has_log, self.may_rewrite)?;
+        let words = Arc::clone(&self.words);
+        // Right after a failure commits go first: erasing writes much, and may fail again.
+        let pause = if self.term > 0 { ERASE_AFTER } else { Duration::ZERO };
+        let erase_in = self.place.has_log().then_some(pause);
+        let mut maintenance = Maintenance::load(session, words, &options, erase_in, self.may_rewrite)?;
         self.has_erased |= maintenance.is_moved();
         loop {
             if !self.holders.is_empty() {

@@ -23,7 +23,7 @@ impl Connection {
         input: &'i mut Input<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Event<'i>>, ProtocolError> {
-        match self.quick_message(input.take_rest()) {
+        match self.fast_message(input.take_rest()) {
             Ok((message, rest)) => {
                 input.put_rest(rest);
                 Ok(Some(Event::Message(message)))
@@ -38,7 +38,7 @@ impl Connection {
     /// The message at the front of `octets`, and what is behind it. `Err`: there is none that can be taken the quick way;
     /// [`Self::any_event`] tells what is next in what is left.
     #[inline(always)]
-    pub(crate) fn quick_message<'b>(
+    pub(crate) fn fast_message<'b>(
         &mut self,
         octets: &'b mut [u8],
     ) -> Result<(Message<'b>, &'b mut [u8]), &'b mut [u8]> {

@@ -1,44 +1,116 @@
-//! The scenario `chat`: people in rooms of a server that speaks `chat.v1.json` or `json`.
+//! The scenario `chat`: users in rooms of a server that speaks `chat.v1.json` or `json`.
 
-mod attendance;
-mod person;
-mod text;
+mod delivery;
+pub(super) mod text;
+pub(super) mod user;
 mod wire;
 
 use std::ops::Range;
 
+use clap::Args;
 use switchboard::proto::{Connection, Message};
 
-pub(super) use self::person::{Dialect, House, News, Person};
-pub(crate) use self::text::SHORTEST_TEXT;
-use super::echo::MAX_WRITE;
-use super::planned_in_window;
+use self::text::SHORTEST_TEXT;
+use self::user::{ChatState, Dialect, Effect, PostTime, User};
+use super::args::ScenarioArgs;
 use crate::clock::Nanos;
-use crate::fleet::{End, Scenario, Step, Turn};
-use crate::plan::{Pacing, Plan};
-use crate::record::Record;
-use crate::schedule::{Cursor, OpenLoop};
+use crate::input::error::{Failure, PlanError};
+use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
+use crate::input::plan::{Outline, Pacing, Plan, rate_within, within};
+use crate::input::values::Sizes;
+use crate::output::record::Record;
+use crate::output::report::Outcome;
+use crate::run::Launch;
+use crate::run::schedule::{Cursor, OpenLoop};
+use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
-/// What fails a connection that agreed on no chat.
-pub(super) const NO_DIALECT: &str = "opening handshake: the server chose neither chat.v1.json nor json";
+/// Limit on the smallest text of a post in bytes.
+const LONGEST_TEXT: u64 = 4096;
+/// Failure of a connection without a chat protocol.
+const NO_DIALECT: &str = "opening handshake: the server chose neither chat.v1.json nor json";
 
-/// What fails a run against a server that is no chat.
-const ECHO: &str = "the server sends back what it is sent: it is an echo server, not a chat";
+/// Failure of a connection to a server that is not a chat.
+const ECHO: &str = "the server sends back what it is sent: it is an echo server and not a chat";
 
-/// A person and what holds them up.
+/// Users in rooms of a chat server that speaks the subprotocol `chat.v1.json` or `json`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    connect: ConnectArgs,
+    /// Rooms among which the users are divided; the subprotocol `json` has one
+    #[arg(long, value_name = "R", default_value_t = 1)]
+    rooms: u32,
+    /// Users per second, over all connections, that leave their room and join it again [default: none]
+    #[arg(long, value_name = "R")]
+    rejoin_rate: Option<f64>,
+    #[command(flatten)]
+    time: TimeArgs,
+    /// Posts per second over all users, each at its planned instant
+    #[arg(long, value_name = "R", conflicts_with = "messages")]
+    rate: Option<f64>,
+    /// Unanswered posts that each user keeps [default: 1; with --rate no bound]
+    #[arg(long, value_name = "P")]
+    pipeline: Option<u32>,
+    /// Each user posts M times, then closes
+    #[arg(long, value_name = "M")]
+    messages: Option<u64>,
+    /// Text of each post in bytes, or a range from which each size is drawn
+    #[arg(long, value_name = "B[-B]", default_value = "80")]
+    size: Sizes,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl ScenarioArgs for ChatArgs {
+    fn connect(&self) -> &ConnectArgs {
+        &self.connect
+    }
+
+    fn output(&self) -> &OutputArgs {
+        &self.output
+    }
+
+    fn rate(&mut self) -> Option<&mut Option<f64>> {
+        Some(&mut self.rate)
+    }
+
+    fn outline(&self) -> Result<Outline, PlanError> {
+        within("--rooms", self.rooms.into(), 1, self.connect.connections.into())?;
+        self.rejoin_rate.map_or(Ok(0.0), |rate| rate_within("--rejoin-rate", rate))?;
+        within("--size", self.size.min as u64, SHORTEST_TEXT as u64, LONGEST_TEXT)?;
+        let traffic = TrafficArgs {
+            rate: self.rate,
+            pipeline: self.pipeline,
+            messages: self.messages,
+            size: self.size,
+            text: true,
+            binary: false,
+        };
+        let outline = Outline::new("chat", &self.time, &traffic).with("rooms", self.rooms.into());
+        Ok(Outline { subprotocols: &["chat.v1.json", "json"], ..outline })
+    }
+
+    fn run(&self, launch: Launch<'_>) -> Result<Outcome, Failure> {
+        let plan = launch.plan;
+        launch.run(|_| |thread| Chat::new(plan, thread, self))
+    }
+}
+
+/// A user, and the state of its connection.
 #[derive(Debug)]
-pub(crate) struct Lane {
-    person: Person,
+struct Lane {
+    user: User,
+    /// A full socket or `--pipeline` delays the next post.
     is_held: bool,
     is_open: bool,
-    /// Times that they have left, of those that were planned.
+    /// Number of planned leaves that the user has begun.
     left: u64,
 }
 
-/// All people of a thread together.
+/// The workload of one thread.
 #[derive(Debug)]
-pub(crate) struct Chat {
-    house: House,
+struct Chat {
+    users: ChatState,
     pacing: Pacing,
     messages: Option<u64>,
     connections: u32,
@@ -53,13 +125,13 @@ pub(crate) struct Chat {
 }
 
 impl Chat {
-    pub(crate) fn new(plan: &Plan, thread: u32, rooms: u32, rejoin_rate: f64) -> Self {
+    fn new(plan: &Plan, thread: u32, args: &ChatArgs) -> Self {
         Self {
-            house: House::new(plan.seed, rooms, plan.sizes),
+            users: ChatState::new(plan.seed, args.rooms, plan.sizes),
             pacing: plan.pacing,
             messages: plan.messages,
             connections: plan.connections,
-            rejoin_rate,
+            rejoin_rate: args.rejoin_rate.unwrap_or(0.0),
             plan: None,
             cursor: Cursor::new(thread, plan.threads),
             rejoins: None,
@@ -70,27 +142,26 @@ impl Chat {
         }
     }
 
-    /// How many posts may go out at `now`, and whether more of them are due.
+    /// Number of posts that may go out at `now`, and whether more are due.
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
-        let person = &lane.person;
-        let free =
-            if person.is_here() { self.pacing.pipeline.saturating_sub(person.unanswered()) } else { 0 };
+        let user = &lane.user;
+        let free = if user.is_joined() { self.pacing.pipeline.saturating_sub(user.unanswered()) } else { 0 };
         let due = match (self.pacing.rate, &self.plan) {
             (None, _) => free,
-            (Some(_), Some(plan)) => plan.share(plan.due(now), person.number) - person.posted,
+            (Some(_), Some(plan)) => plan.share(plan.due(now), user.number) - user.posted,
             (Some(_), None) => 0,
         };
-        let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - person.posted));
+        let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - user.posted));
         (due.min(free), due > free)
     }
 }
 
-impl Scenario for Chat {
+impl Workload for Chat {
     type Lane = Lane;
 
     fn lane(&mut self, number: u32) -> Lane {
         self.owed += self.messages.unwrap_or(0);
-        Lane { person: Person::new(number), is_held: false, is_open: false, left: 0 }
+        Lane { user: User::new(number), is_held: false, is_open: false, left: 0 }
     }
 
     fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<f64> {
@@ -109,10 +180,10 @@ impl Scenario for Chat {
         record: &mut Record,
     ) -> Result<(), String> {
         let dialect = Dialect::of(subprotocol).ok_or(NO_DIALECT)?;
-        if dialect == Dialect::Json && (self.house.rooms > 1 || self.rejoin_rate > 0.0) {
-            record.note("the server speaks json, which has one room that nobody leaves: --rooms and --rejoin-rate did nothing");
+        if dialect == Dialect::Json && (self.users.rooms > 1 || self.rejoin_rate > 0.0) {
+            record.note("the server speaks json, which has one room that no user leaves: --rooms and --rejoin-rate had no effect");
         }
-        lane.person.opened(dialect);
+        lane.user.opened(dialect);
         lane.is_open = true;
         self.unready += 1;
         Ok(())
@@ -124,50 +195,44 @@ impl Scenario for Chat {
 
     fn receive(&mut self, lane: &mut Lane, message: &Message<'_>, now: Nanos, record: &mut Record) {
         let was_ready = lane.left > 0;
-        match lane.person.receive(&mut self.house, message, now, record) {
-            News::Nothing => {}
-            News::Arrived => self.unready -= u32::from(!was_ready),
-            News::Echoed => {
+        match lane.user.receive(&mut self.users, message, now, record) {
+            Effect::Nothing => {}
+            Effect::Joined => self.unready -= u32::from(!was_ready),
+            Effect::Echoed => {
                 record.failure(ECHO);
                 self.unready -= u32::from(std::mem::take(&mut lane.is_open));
             }
-            News::Answered(count) => self.unanswered -= count,
+            Effect::Answered(count) => self.unanswered -= count,
         }
     }
 
-    fn compose(
-        &mut self,
-        lane: &mut Lane,
-        connection: &mut Connection,
-        turn: Turn,
-        record: &mut Record,
-        out: &mut Vec<u8>,
-    ) -> Step {
+    fn compose(&mut self, lane: &mut Lane, connection: &mut Connection, turn: &mut Turn<'_>) -> Step {
         if let Some(rejoins) = &self.rejoins
-            && rejoins.share(rejoins.due(turn.now), lane.person.number) > lane.left
-            && lane.person.leave()
+            && rejoins.share(rejoins.due(turn.now), lane.user.number) > lane.left
+            && lane.user.leave()
         {
             lane.left += 1;
         }
-        lane.person.write_command(&mut self.house, connection, out);
+        lane.user.write_command(&self.users, connection, turn.out);
         if !turn.sends {
             return Step::Rest;
         }
         let (allowed, is_more) = self.allowance(lane, turn.now);
         let was_held = std::mem::replace(&mut lane.is_held, is_more) || turn.was_blocked;
-        let (first, until) = (lane.person.posted, lane.person.posted + allowed);
-        while lane.person.posted < until && (out.len() < MAX_WRITE || lane.person.posted == first) {
-            let planned = self.plan.as_ref().map(|plan| plan.planned(lane.person.number, lane.person.posted));
+        let (first, until) = (lane.user.posted, lane.user.posted + allowed);
+        while lane.user.posted < until && (turn.out.len() < MAX_WRITE || lane.user.posted == first) {
+            let planned = self.plan.as_ref().map(|plan| plan.planned(lane.user.number, lane.user.posted));
             if let Some(planned) = planned {
-                record.departed(planned, turn.now, was_held);
+                turn.record.departed(planned, turn.now, was_held);
             }
-            lane.person.write_post(&mut self.house, connection, turn.now, planned, out);
+            let time = PostTime { now: turn.now, planned };
+            lane.user.write_post(&mut self.users, time, connection, turn.out);
         }
-        let count = lane.person.posted - first;
+        let count = lane.user.posted - first;
         self.unanswered += count;
         self.owed = self.owed.saturating_sub(count);
-        record.count.sent += count;
-        if lane.person.posted < until { Step::More } else { Step::Rest }
+        turn.record.count.sent += count;
+        if lane.user.posted < until { Step::More } else { Step::Rest }
     }
 
     fn next_due(&mut self, now: Nanos) -> Option<u32> {
@@ -182,8 +247,8 @@ impl Scenario for Chat {
     }
 
     fn unanswered(&self) -> u64 {
-        // A delivery that is owed is waited for as an answer is.
-        self.unanswered + self.house.behind()
+        // The run waits for missing deliveries as it waits for answers.
+        self.unanswered + self.users.behind()
     }
 
     fn all_sent(&self) -> bool {
@@ -191,19 +256,19 @@ impl Scenario for Chat {
     }
 
     fn end(&mut self, lane: &mut Lane, end: &End, now: Nanos, record: &mut Record) -> bool {
-        if std::mem::take(&mut lane.is_open) && !lane.person.is_here() && lane.left == 0 {
+        if std::mem::take(&mut lane.is_open) && !lane.user.is_joined() && lane.left == 0 {
             self.unready -= 1;
         }
-        let posted = lane.person.posted;
+        let posted = lane.user.posted;
         let owed = match (self.messages, &self.plan) {
             (Some(messages), _) => messages - posted,
-            (None, Some(plan)) => plan.share(plan.due(now), lane.person.number) - posted,
+            (None, Some(plan)) => plan.share(plan.due(now), lane.user.number) - posted,
             (None, None) => 0,
         };
         if self.messages.is_some() {
             self.owed -= owed;
         }
-        let (unanswered, undelivered) = lane.person.gone(&mut self.house);
+        let (unanswered, undelivered) = lane.user.disconnected(&mut self.users);
         self.unanswered -= unanswered;
         if *end == End::CutOff {
             record.count.cut_off += unanswered;
@@ -220,7 +285,7 @@ impl Scenario for Chat {
 
     fn finish(&mut self, record: &mut Record) {
         if let Some(plan) = &self.plan {
-            record.count.planned_in_window = planned_in_window(plan, record, &self.cursor);
+            record.count.planned_in_window = self.cursor.planned_within(plan, &record.window);
         }
     }
 }

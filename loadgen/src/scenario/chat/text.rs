@@ -1,29 +1,29 @@
-//! Texts of posts: who wrote them, which one it is, and since when it was due.
+//! Texts of posts: author, number, planned instant, and a checksum.
 
 use std::fmt::Write as _;
 
 use crate::clock::Nanos;
 
-/// Shortest text of a post in bytes: all of its head.
-pub(crate) const SHORTEST_TEXT: usize = HEAD_LEN;
+/// Shortest text of a post in bytes: the length of its head.
+pub(in crate::scenario) const SHORTEST_TEXT: usize = HEAD_LEN;
 
 const MARK: &str = "lg ";
-/// Letters of a checksum, and the space behind it.
+/// Length of a checksum and the space after it.
 const SUM_LEN: usize = 9;
-/// `lg CCCCCCCC RRRRRRRR LLLLLL SSSSSSSS TTTTTTTTTTTTTTTT`, all in hexadecimal: a checksum of all that follows it, run,
-/// lane, sequence number and instant.
+/// `lg CCCCCCCC RRRRRRRR LLLLLL SSSSSSSS TTTTTTTTTTTTTTTT` in hexadecimal: a checksum of the rest, run, lane, sequence
+/// number and instant.
 const HEAD_LEN: usize = 3 + SUM_LEN + 8 + 1 + 6 + 1 + 8 + 1 + 16;
 
-/// What the head of a text says.
+/// The head of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) lane: u32,
     pub(super) seq: u64,
-    /// The instant the post was planned for or, in a closed loop, sent at.
+    /// The planned instant of the post; in a closed loop, the instant of the send.
     pub(super) since: Nanos,
 }
 
-/// Writes the text of a post; `run` tells the posts of this run from all others.
+/// Writes the text of a post. `run` distinguishes the posts of this run from others.
 pub(super) fn write_text(run: u32, head: Head, size: usize, out: &mut String) {
     let Head { lane, seq, since } = head;
     let start = out.len();
@@ -36,23 +36,23 @@ pub(super) fn write_text(run: u32, head: Head, size: usize, out: &mut String) {
 }
 
 /// The size of a post's text.
-pub(super) fn size_of(sizes: crate::cli::values::Sizes, lane: u32, seq: u64) -> usize {
+pub(super) fn size_of(sizes: crate::input::values::Sizes, lane: u32, seq: u64) -> usize {
     let hash = (seq ^ u64::from(lane) << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     sizes.min + ((hash >> 32) % (sizes.max - sizes.min + 1) as u64) as usize
 }
 
-/// Whose a text is.
+/// The origin of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A post of this run.
     Ours(Head),
-    /// Another run's, or a person's.
+    /// A post of another run or of a person.
     Foreign,
-    /// It was a post of some run before it was changed.
+    /// A changed post of some run.
     Corrupted,
 }
 
-/// Reads a text, and checks all of it.
+/// Reads a text and verifies its checksum.
 pub(super) fn read_text(run: u32, text: &str) -> Origin {
     let Some(rest) = text.strip_prefix(MARK) else { return Origin::Foreign };
     read_rest(run, rest).unwrap_or(Origin::Corrupted)
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_as_long_as_it_should_be_and_says_whose_it_is() {
+    fn a_text_has_its_size_and_its_origin() {
         for size in [SHORTEST_TEXT, 60, 80, 4096] {
             let head = Head { lane: 99_999, seq: 12_345, since: 98_765_432_109_876 };
             let mut text = String::new();

@@ -1,11 +1,11 @@
-//! The JSON of `chat.v1.json` and of `json`, as a client sees it.
+//! The JSON of the subprotocols `chat.v1.json` and `json`, from the client's side.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a client sends; which fields go with which `type` is the protocol's affair.
+/// A command of a client. The protocol defines which fields each `type` has.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Command<'a> {
     pub(super) r#type: &'a str,
@@ -22,14 +22,14 @@ pub(super) struct Command<'a> {
     pub(super) since: Option<Since<'a>>,
 }
 
-/// Up to where the history of a room is known.
+/// The newest message of a room that the client knows.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Since<'a> {
     pub(super) epoch: &'a Value,
     pub(super) seq: u64,
 }
 
-/// What a server sends: all fields that some `type` has and that are looked at.
+/// A notice of a server: the fields that the generator reads, of all types.
 #[derive(Debug, Deserialize)]
 pub(super) struct Notice<'a> {
     #[serde(borrow)]
@@ -64,7 +64,7 @@ pub(super) struct Post<'a> {
     pub(super) text: &'a str,
 }
 
-/// What a server of the subprotocol `json` sends.
+/// A list or an error of a server with the subprotocol `json`.
 #[derive(Debug, Deserialize)]
 pub(super) struct Listing<'a> {
     #[serde(borrow)]
@@ -73,7 +73,7 @@ pub(super) struct Listing<'a> {
     pub(super) error: Option<Cow<'a, str>>,
 }
 
-/// A message of the list, the newest first.
+/// A message of the list; the newest is first.
 #[derive(Debug, Deserialize)]
 pub(super) struct Listed<'a> {
     #[serde(borrow)]

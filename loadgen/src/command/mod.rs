@@ -1,0 +1,8 @@
+//! The command line and the subcommands.
+
+pub(crate) mod cli;
+pub(crate) mod compare;
+pub(crate) mod merge;
+mod print;
+pub(crate) mod search;
+pub(crate) mod start;

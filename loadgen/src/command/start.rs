@@ -1,0 +1,114 @@
+//! From a command line to a running flood: checks what this machine allows, runs the plan, and reports.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::print::print;
+use crate::input::error::Failure;
+use crate::input::plan::{Plan, check_descriptors, check_ports};
+use crate::input::target::Target;
+use crate::output::assertion;
+use crate::output::files::Files;
+use crate::output::report::Report;
+use crate::run::Launch;
+use crate::scenario::Scenario;
+use crate::scenario::args::ScenarioArgs;
+
+/// Runs a scenario, prints and writes its report. Returns the exit status.
+pub(crate) fn run_scenario(scenario: &Scenario) -> Result<u8, Failure> {
+    let args = scenario.args();
+    let output = args.output();
+    let plan = plan(args)?;
+    // Before the flood: a run whose report cannot be written must not start.
+    let files = Files::create(&output.report)?;
+    let report = flood(&plan, args)?;
+    print(&report, &output.report)?;
+    files.write(&report)?;
+    Ok(report.exit_code(output.strict))
+}
+
+/// Checks the plan of a scenario, and what this machine allows.
+pub(crate) fn plan(args: &dyn ScenarioArgs) -> Result<Plan, Failure> {
+    let connect = args.connect();
+    let target = Target::parse(&connect.url)?;
+    let addresses: Vec<_> = (target.host.as_str(), target.port)
+        .to_socket_addrs()
+        .map_err(|error| format!("{}: {error}", target.host))?
+        .collect();
+    let addresses = answering_first(addresses);
+    let seed = connect.seed.unwrap_or_else(|| RandomState::new().hash_one("loadgen"));
+    let plan = Plan::check(args.outline()?, connect, target, &addresses, seed)?;
+    check_descriptors(plan.descriptors(), raise_descriptor_limit(plan.descriptors()))?;
+    check_ports(plan.connections, plan.sources.len(), ephemeral_ports())?;
+    Ok(plan)
+}
+
+/// Limit on the time that one of several addresses may take to answer.
+const ADDRESS_WAIT: Duration = Duration::from_secs(1);
+
+/// Moves the first address that answers to the front, if there are several. A name such as `localhost` has addresses of
+/// both families, and the server may listen on one only.
+fn answering_first(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    addresses.dedup();
+    // The plan is not checked yet, so only this machine may be dialled.
+    let is_ours = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
+    if addresses.len() > 1 && is_ours {
+        let answers = |address: &SocketAddr| TcpStream::connect_timeout(address, ADDRESS_WAIT).is_ok();
+        if let Some(at) = addresses.iter().position(answers) {
+            addresses.swap(0, at);
+        }
+    }
+    addresses
+}
+
+/// Runs a plan, and checks the conditions on its report.
+pub(crate) fn flood(plan: &Plan, args: &dyn ScenarioArgs) -> Result<Report, Failure> {
+    let output = args.output();
+    let outcome = args.run(Launch { plan, output, stop: stop_flag()? })?;
+    let mut report = Report::new(plan, &outcome);
+    let conditions = &output.report.assert;
+    report.assertions = conditions.iter().map(|condition| assertion::check(condition, &report)).collect();
+    Ok(report)
+}
+
+/// A flag that the first SIGINT or SIGTERM sets. The second one ends the process.
+pub(crate) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+    static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(stop) = STOP.get() {
+        return Ok(Arc::clone(stop));
+    }
+    let stop = Arc::clone(STOP.get_or_init(Arc::default));
+    for signal in [SIGINT, SIGTERM] {
+        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
+        flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// Raises the soft limit of descriptors as far as needed and allowed. Returns the limit; `None`: there is none.
+fn raise_descriptor_limit(needed: u64) -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let soft = current?;
+    let wanted = needed.min(maximum.unwrap_or(needed));
+    if soft < wanted && setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).is_ok() {
+        return Some(wanted);
+    }
+    Some(soft)
+}
+
+/// Number of ports for outgoing connections of one source address; `None`: unknown.
+fn ephemeral_ports() -> Option<u32> {
+    let range = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut bounds = range.split_whitespace().map(str::parse::<u32>);
+    let (first, last) = (bounds.next()?.ok()?, bounds.next()?.ok()?);
+    Some(last.saturating_sub(first) + 1)
+}

@@ -1,0 +1,390 @@
+//! The checked plan of a run. Pure: this file resolves, opens and reads nothing.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use switchboard::proto::MessageKind;
+use switchboard::proto::head::is_token;
+
+use super::error::PlanError;
+use super::options::{ConnectArgs, Mask, TimeArgs, TrafficArgs};
+use super::target::Target;
+use super::values::Sizes;
+use crate::clock::{Nanos, SECOND, nanos};
+
+/// Limit on the connections of one process; `loadgen merge` joins the reports of several.
+const MAX_CONNECTIONS: u32 = 1_000_000;
+/// Limit on the event loops of one process.
+const MAX_THREADS: u32 = 256;
+/// Longest run.
+const MAX_DURATION: Duration = Duration::from_hours(24);
+/// Longest payload in bytes.
+pub(crate) const MAX_SIZE: usize = 16 << 20;
+/// Limit on the bytes that all connections together have in flight, for the memory of the server and of the generator.
+const MAX_IN_FLIGHT_BYTES: u64 = 1 << 30;
+/// Limit on the unanswered messages of one connection in an open loop. Messages beyond it are late, and the report
+/// counts them.
+pub(crate) const MAX_IN_FLIGHT: u64 = 65_536;
+/// Descriptors besides the connections: standard streams, event queues, timers, reports.
+const OTHER_DESCRIPTORS: u64 = 16;
+const DESCRIPTORS_PER_THREAD: u64 = 4;
+/// Default of `--connect-burst`.
+const CONNECT_BURST: u32 = 64;
+
+/// Fields that the opening handshake itself writes.
+const OWN_FIELDS: [&str; 8] = [
+    "host",
+    "connection",
+    "upgrade",
+    "origin",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+];
+
+/// When messages go out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Pacing {
+    /// Open loop: messages per second over all connections. `None`: a closed loop, in which answers trigger messages.
+    pub(crate) rate: Option<f64>,
+    /// Limit on the unanswered messages of each connection.
+    pub(crate) pipeline: u64,
+}
+
+/// The latency that the intervals of a report show, and that a condition without a group means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Primary {
+    /// From the actual send.
+    Send,
+    /// From the planned instant.
+    Plan,
+    /// Of opening handshakes, from the planned instant of the dial.
+    Handshake,
+}
+
+impl Primary {
+    /// Its name in the JSON report.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Plan => "plan",
+            Self::Handshake => "handshake",
+        }
+    }
+}
+
+/// What the `--rate` of a scenario counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Paced {
+    /// Messages per second.
+    #[default]
+    Messages,
+    /// New connections per second.
+    Connections,
+    /// The scenario has no rate: connections are held.
+    Nothing,
+}
+
+/// What a scenario adds to the options that all scenarios share.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    /// The name of the subcommand.
+    pub(crate) name: &'static str,
+    pub(crate) time: TimeArgs,
+    pub(crate) traffic: TrafficArgs,
+    pub(crate) paced: Paced,
+    /// What the report calls an answer, such as `echoed`.
+    pub(crate) answered: &'static str,
+    /// Numbers of the scenario's own options for the report, by their names in the JSON.
+    pub(crate) details: BTreeMap<String, u64>,
+    /// Subprotocols to offer if the command line names none.
+    pub(crate) subprotocols: &'static [&'static str],
+    /// Whether all opening handshakes may be in progress at the same time.
+    pub(crate) connects_at_once: bool,
+}
+
+impl Outline {
+    /// A scenario with messages that are answered.
+    pub(crate) fn new(name: &'static str, time: &TimeArgs, traffic: &TrafficArgs) -> Self {
+        Self {
+            name,
+            time: time.clone(),
+            traffic: traffic.clone(),
+            paced: Paced::Messages,
+            answered: "answered",
+            details: BTreeMap::new(),
+            subprotocols: &[],
+            connects_at_once: false,
+        }
+    }
+
+    /// Adds a number to the report.
+    pub(crate) fn with(mut self, name: &str, value: u64) -> Self {
+        self.details.insert(name.to_owned(), value);
+        self
+    }
+}
+
+/// A run, checked and bounded in connections, time and bytes in flight.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The name of the scenario.
+    pub(crate) name: &'static str,
+    pub(crate) paced: Paced,
+    /// What the report calls an answer.
+    pub(crate) answered: &'static str,
+    /// Numbers of the scenario's own options, by their names in the JSON report.
+    pub(crate) details: BTreeMap<String, u64>,
+    pub(crate) target: Target,
+    pub(crate) address: SocketAddr,
+    pub(crate) sources: Vec<IpAddr>,
+    pub(crate) connections: u32,
+    pub(crate) threads: u32,
+    pub(crate) sizes: Sizes,
+    pub(crate) message_kind: MessageKind,
+    pub(crate) pacing: Pacing,
+    pub(crate) warmup: Nanos,
+    pub(crate) duration: Nanos,
+    /// Messages of each connection, if their number ends the run.
+    pub(crate) messages: Option<u64>,
+    /// Connections per second; infinite: as fast as the server answers.
+    pub(crate) connect_rate: f64,
+    /// Limit on the opening handshakes in progress.
+    pub(crate) connect_burst: u32,
+    pub(crate) origin: Option<String>,
+    pub(crate) subprotocols: Vec<String>,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) deflate: bool,
+    pub(crate) tls_insecure: bool,
+    pub(crate) mask: Mask,
+    pub(crate) seed: u64,
+}
+
+impl Plan {
+    /// Checks the options of a run. `addresses`: what the host of the target resolves to.
+    ///
+    /// # Errors
+    /// A sentence that names the option at fault.
+    pub(crate) fn check(
+        outline: Outline,
+        connect: &ConnectArgs,
+        target: Target,
+        addresses: &[SocketAddr],
+        seed: u64,
+    ) -> Result<Self, PlanError> {
+        let Outline { name, time, traffic, paced, answered, details, subprotocols, connects_at_once } =
+            outline;
+        let sources: Vec<IpAddr> = connect.source_ip.iter().flat_map(|range| range.0.clone()).collect();
+        let address = choose_address(&target, addresses, &sources)?;
+        if !address.ip().to_canonical().is_loopback() && !connect.i_own_this_server {
+            return Err(PlanError(format!(
+                "{} is not this machine, and a flood harms a server: add --i-own-this-server if it is yours",
+                address.ip()
+            )));
+        }
+        check_connect(connect)?;
+        let pacing = check_traffic(connect, &traffic)?;
+        let (warmup, duration) = check_time(&time, traffic.messages.is_some())?;
+        let burst = if connects_at_once { connect.connections } else { CONNECT_BURST };
+        let offered = if connect.subprotocol.is_empty() {
+            subprotocols.iter().copied().map(str::to_owned).collect()
+        } else {
+            connect.subprotocol.clone()
+        };
+        Ok(Self {
+            name,
+            paced,
+            answered,
+            details,
+            target,
+            address,
+            sources,
+            connections: connect.connections,
+            threads: connect.threads.min(connect.connections),
+            sizes: traffic.size,
+            message_kind: if traffic.text { MessageKind::Text } else { MessageKind::Binary },
+            pacing,
+            warmup,
+            duration,
+            messages: traffic.messages,
+            connect_rate: match connect.connect_rate {
+                Some(rate) => rate_within("--connect-rate", rate)?,
+                None => f64::INFINITY,
+            },
+            connect_burst: connect.connect_burst.unwrap_or(burst),
+            origin: connect.origin.clone(),
+            subprotocols: offered,
+            fields: connect.header.iter().map(|field| parse_field(field)).collect::<Result<_, _>>()?,
+            deflate: connect.deflate,
+            tls_insecure: connect.tls_insecure,
+            mask: connect.mask,
+            seed,
+        })
+    }
+
+    /// Descriptors that the run needs at most.
+    pub(crate) fn descriptors(&self) -> u64 {
+        u64::from(self.connections) + u64::from(self.threads) * DESCRIPTORS_PER_THREAD + OTHER_DESCRIPTORS
+    }
+
+    /// Limit on the time of all opening handshakes together: 30 s, and a second for every thousand connections.
+    pub(crate) fn connect_limit(&self) -> Nanos {
+        let paced = f64::from(self.connections) / self.connect_rate.min(1000.0);
+        30 * SECOND + nanos(Duration::try_from_secs_f64(paced).unwrap_or(MAX_DURATION))
+    }
+
+    /// The latency that the run is about.
+    pub(crate) fn primary(&self) -> Primary {
+        match (self.paced, self.pacing.rate) {
+            (Paced::Connections | Paced::Nothing, _) => Primary::Handshake,
+            (Paced::Messages, Some(_)) => Primary::Plan,
+            (Paced::Messages, None) => Primary::Send,
+        }
+    }
+
+    /// Connections of one thread: it has the numbers `thread`, `thread + threads`, and so on.
+    pub(crate) fn share(&self, thread: u32) -> u32 {
+        (self.connections + self.threads - 1 - thread) / self.threads
+    }
+}
+
+/// Checks that there are ports for all connections. `ports`: how many the kernel has for each source address, if known.
+pub(crate) fn check_ports(connections: u32, sources: usize, ports: Option<u32>) -> Result<(), PlanError> {
+    let Some(ports) = ports else { return Ok(()) };
+    let available = u64::from(ports) * sources.max(1) as u64;
+    if u64::from(connections) <= available {
+        return Ok(());
+    }
+    let needed = u64::from(connections).div_ceil(u64::from(ports).max(1));
+    Err(PlanError(format!(
+        "{connections} connections need more ports than the {available} there are (net.ipv4.ip_local_port_range has \
+         {ports} for each source address): name {needed} addresses with --source-ip, such as 127.0.0.2-127.0.0.{}",
+        needed.min(250) + 1
+    )))
+}
+
+/// Checks the soft limit of descriptors. `None`: there is no limit.
+pub(crate) fn check_descriptors(needed: u64, limit: Option<u64>) -> Result<(), PlanError> {
+    match limit {
+        Some(limit) if limit < needed => Err(PlanError(format!(
+            "{needed} descriptors are needed and {limit} are allowed: raise the hard limit (ulimit -Hn {needed} as \
+             root, LimitNOFILE= of a unit, or /etc/security/limits.conf), ask for fewer --connections, or run several \
+             processes and `loadgen merge` their reports"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn choose_address(
+    target: &Target,
+    addresses: &[SocketAddr],
+    sources: &[IpAddr],
+) -> Result<SocketAddr, PlanError> {
+    let fits = |address: &&SocketAddr| sources.iter().all(|source| source.is_ipv4() == address.is_ipv4());
+    match (addresses.iter().find(fits), addresses.first()) {
+        (Some(address), _) => Ok(*address),
+        (None, Some(_)) => Err(PlanError(format!(
+            "--source-ip must be addresses of the family (IPv4 or IPv6) that {} has",
+            target.host
+        ))),
+        (None, None) => Err(PlanError(format!("{} has no address", target.host))),
+    }
+}
+
+fn check_connect(connect: &ConnectArgs) -> Result<(), PlanError> {
+    within("--connections", connect.connections.into(), 1, MAX_CONNECTIONS.into())?;
+    within("--connect-burst", connect.connect_burst.unwrap_or(1).into(), 1, MAX_CONNECTIONS.into())?;
+    within("--threads", connect.threads.into(), 1, MAX_THREADS.into())?;
+    if let Some(bad) = connect.subprotocol.iter().find(|name| !is_token(name.as_bytes())) {
+        return Err(PlanError(format!("--subprotocol {bad:?} is not a token")));
+    }
+    if connect.origin.as_deref().is_some_and(|origin| !is_field_value(origin)) {
+        return Err(PlanError("--origin holds a control character".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_traffic(connect: &ConnectArgs, traffic: &TrafficArgs) -> Result<Pacing, PlanError> {
+    within("--size", traffic.size.max as u64, 0, MAX_SIZE as u64)?;
+    within("--messages", traffic.messages.unwrap_or(1), 1, u32::MAX.into())?;
+    let pipeline = u64::from(traffic.pipeline.unwrap_or(1));
+    within("--pipeline", pipeline, 1, MAX_IN_FLIGHT)?;
+    let bytes = u64::from(connect.connections) * pipeline * traffic.size.max as u64;
+    within("--connections x --pipeline x --size", bytes, 0, MAX_IN_FLIGHT_BYTES)?;
+    let rate = traffic.rate.map(|rate| rate_within("--rate", rate)).transpose()?;
+    let unbounded = if rate.is_some() { MAX_IN_FLIGHT } else { 1 };
+    Ok(Pacing { rate, pipeline: traffic.pipeline.map_or(unbounded, u64::from) })
+}
+
+/// Returns warm-up and duration. `is_counted`: a number of messages ends the run.
+fn check_time(time: &TimeArgs, is_counted: bool) -> Result<(Nanos, Nanos), PlanError> {
+    let duration = time.duration.unwrap_or(Duration::from_secs(if is_counted { 60 } else { 10 }));
+    let warmup = time.warmup.unwrap_or(if is_counted { Duration::ZERO } else { Duration::from_secs(1) });
+    if duration.is_zero() || duration > MAX_DURATION || warmup > MAX_DURATION {
+        return Err(PlanError("--duration must be above 0, and no time above 24 hours".to_owned()));
+    }
+    if is_counted && !warmup.is_zero() {
+        return Err(PlanError("--messages counts from the first one: it has no --warmup".to_owned()));
+    }
+    Ok((nanos(warmup), nanos(duration)))
+}
+
+/// Checks that the value of an option is from `min` to `max`.
+pub(crate) fn within(name: &str, value: u64, min: u64, max: u64) -> Result<(), PlanError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(PlanError(format!("{name} is {value}, and must be from {min} to {max}")))
+}
+
+/// Checks the value of an option that is a rate, and returns it.
+pub(crate) fn rate_within(name: &str, rate: f64) -> Result<f64, PlanError> {
+    if (0.001..=100e6).contains(&rate) {
+        return Ok(rate);
+    }
+    Err(PlanError(format!("{name} is {rate}, and must be from 0.001 to 100000000 a second")))
+}
+
+fn parse_field(field: &str) -> Result<(String, String), PlanError> {
+    let (name, value) = field
+        .split_once(':')
+        .ok_or_else(|| PlanError(format!("--header {field:?} is not of the form 'Name: value'")))?;
+    let value = value.trim();
+    if !is_token(name.as_bytes()) || !is_field_value(value) {
+        return Err(PlanError(format!("--header {field:?} is not an HTTP field")));
+    }
+    if OWN_FIELDS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        return Err(PlanError(format!("the opening handshake writes {name} itself")));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn is_field_value(value: &str) -> bool {
+    !value.bytes().any(|octet| octet < b' ' && octet != b'\t' || octet == 0x7F)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_descriptors_say_what_to_do() {
+        assert_eq!(check_descriptors(5000, Some(5000)), Ok(()));
+        assert_eq!(check_descriptors(5000, None), Ok(()));
+        let error = check_descriptors(5000, Some(1024)).unwrap_err().to_string();
+        assert!(error.contains("1024") && error.contains("ulimit"), "{error}");
+    }
+
+    #[test]
+    fn too_few_ports_say_how_many_addresses_are_needed() {
+        assert_eq!(check_ports(28_000, 0, Some(28_232)), Ok(()));
+        assert_eq!(check_ports(50_000, 2, Some(28_232)), Ok(()));
+        assert_eq!(check_ports(1_000_000, 0, None), Ok(()));
+        let error = check_ports(50_000, 0, Some(28_232)).unwrap_err().to_string();
+        assert!(error.contains("2 addresses") && error.contains("127.0.0.2-127.0.0.3"), "{error}");
+    }
+}

@@ -1,0 +1,21 @@
+//! What a run recorded, and the forms in which it is reported.
+
+pub(crate) mod assertion;
+pub(crate) mod bars;
+pub(crate) mod buckets;
+pub(crate) mod csv;
+mod environment;
+pub(crate) mod figures;
+pub(crate) mod files;
+pub(crate) mod html;
+mod junit;
+pub(crate) mod latency;
+mod markdown;
+pub(crate) mod plain;
+pub(crate) mod process;
+pub(crate) mod prometheus;
+pub(crate) mod record;
+pub(crate) mod report;
+pub(crate) mod series;
+pub(crate) mod text;
+mod textfile;

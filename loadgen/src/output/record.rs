@@ -1,0 +1,372 @@
+//! What a thread of the generator recorded: counters, histograms, and failures by name.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use hdrhistogram::{CreationError, Histogram};
+
+use super::plain::cut;
+use super::series::Series;
+use crate::clock::{Nanos, SECOND};
+use crate::input::plan::Primary;
+
+/// Bounds of the latencies in a histogram, which keeps three significant digits.
+const SHORTEST: Nanos = 100;
+const LONGEST: Nanos = 3600 * SECOND;
+/// A message that leaves this much after its planned instant is late.
+pub(crate) const LATE: Nanos = SECOND / 1000;
+/// Limit on the different names of failures; all others share one name.
+const MAX_FAILURES: usize = 64;
+const OTHER_FAILURES: &str = "further kinds of failures";
+
+/// Declares the counters: a field for each, and the addition of those of another thread.
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters that every scenario shares.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub(crate) struct Counters { $($(#[$doc])* pub(crate) $name: u64,)* }
+
+        impl Counters {
+            /// Adds the counters of another thread.
+            fn add(&mut self, other: &Self) {
+                $(self.$name = self.$name.saturating_add(other.$name);)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages sent, the warm-up included.
+    sent,
+    /// Correct answers or deliveries, the warm-up included.
+    answered,
+    /// Correct answers that arrived within the window.
+    answered_in_window,
+    /// Messages without an answer, and deliveries that never arrived.
+    lost,
+    /// Answers and deliveries that had arrived before.
+    duplicated,
+    /// Correct answers that arrived after the answer to a later message.
+    reordered,
+    /// Messages that arrived although the generator never sent them.
+    corrupted,
+    /// Unanswered messages when the run was interrupted.
+    cut_off,
+    /// Messages that were due and could not be sent.
+    unsent,
+    /// Open loop: messages planned in the window.
+    planned_in_window,
+    /// Open loop: messages planned in the window and sent.
+    sent_in_window,
+    /// Messages that left more than [`LATE`] after their planned instant.
+    late,
+    /// Late messages that neither a full socket nor `--pipeline` delayed: the generator's own fault.
+    late_by_generator,
+    /// Completed opening handshakes.
+    opened,
+    /// Opening handshakes completed within the window.
+    opened_in_window,
+    /// Completed closing handshakes that the generator began.
+    closed,
+    /// Answered Pings of the server.
+    pings,
+    /// Octets read from the sockets.
+    octets_in,
+    /// Octets written to the sockets.
+    octets_out,
+    /// Publishes that reached their last receiver, and storms that ended.
+    completed,
+    /// Errors that a chat server reported.
+    refused,
+    /// Rooms left and joined again.
+    rejoined,
+    /// Histories that a chat server reported as not resumable.
+    unrecovered,
+    /// Slow connections that the server cut off.
+    slow_cut,
+    /// Bytes that slow connections read.
+    slow_octets,
+    /// Slow connections that were open until the end.
+    slow_held,
+    /// Unanswered messages of slow connections at the end of the run.
+    slow_unanswered,
+}
+
+/// Everything from which the report is made.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// The measured window. Messages belong to it by their planned instant or, in a closed loop, by their send.
+    pub(crate) window: Range<Nanos>,
+    pub(crate) count: Counters,
+    /// The longest delay of a send behind its planned instant.
+    pub(crate) max_late: Nanos,
+    /// Processor time of each thread within the window.
+    pub(crate) processor: Vec<Nanos>,
+    /// Duration of each storm, until every connection was served again.
+    pub(crate) storms: Vec<Nanos>,
+    failures: BTreeMap<String, u64>,
+    /// Ends of slow connections, by name and count.
+    pub(crate) slow_ends: BTreeMap<String, u64>,
+    /// What the run could not check, with the reason.
+    pub(crate) notes: Vec<String>,
+    pub(crate) from_send: Histogram<u64>,
+    pub(crate) from_plan: Histogram<u64>,
+    /// From a publish to its last delivery.
+    pub(crate) to_last: Histogram<u64>,
+    /// From a post of the chat to each of its deliveries.
+    pub(crate) delivery: Histogram<u64>,
+    /// From the dial to the end of the opening handshake, TCP and TLS included.
+    pub(crate) handshake: Histogram<u64>,
+    /// From the planned instant of the dial to the end of the opening handshake.
+    pub(crate) handshake_from_plan: Histogram<u64>,
+    /// Delay of each wake-up behind the instant for which it was set.
+    pub(crate) lag: Histogram<u64>,
+    pub(crate) series: Series,
+    primary: Primary,
+}
+
+impl Record {
+    /// An empty record. `primary`: the latency of the intervals.
+    pub(crate) fn new(primary: Primary) -> Result<Self, CreationError> {
+        let histogram = Histogram::new_with_bounds(SHORTEST, LONGEST, 3)?;
+        Ok(Self {
+            window: Nanos::MAX..Nanos::MAX,
+            count: Counters::default(),
+            max_late: 0,
+            processor: Vec::new(),
+            storms: Vec::new(),
+            failures: BTreeMap::new(),
+            slow_ends: BTreeMap::new(),
+            notes: Vec::new(),
+            from_send: histogram.clone(),
+            from_plan: histogram.clone(),
+            to_last: histogram.clone(),
+            delivery: histogram.clone(),
+            handshake: histogram.clone(),
+            handshake_from_plan: histogram.clone(),
+            lag: histogram,
+            series: Series::default(),
+            primary,
+        })
+    }
+
+    /// Sets the window.
+    pub(crate) fn begin(&mut self, window: Range<Nanos>) {
+        self.series = Series::over(&window);
+        self.window = window;
+    }
+
+    /// Ends the window at `now` unless it ended before.
+    pub(crate) fn end_window(&mut self, now: Nanos) {
+        self.window.end = self.window.end.min(now + 1).max(self.window.start);
+    }
+
+    /// Records `count` correct answers that arrived at `now` to messages of one write.
+    #[inline]
+    pub(crate) fn answers(&mut self, sent_at: Nanos, now: Nanos, count: u64) {
+        self.count.answered += count;
+        if self.window.contains(&now) {
+            self.count.answered_in_window += count;
+        }
+        if self.window.contains(&sent_at) {
+            let latency = now.saturating_sub(sent_at);
+            self.from_send.saturating_record_n(latency, count);
+            if self.primary == Primary::Send {
+                self.series.record(now, latency, count);
+            }
+        }
+    }
+
+    /// Records the latency of one of these answers from the planned instant of its message.
+    #[inline]
+    pub(crate) fn answer_of_plan(&mut self, planned: Nanos, now: Nanos) {
+        if self.window.contains(&planned) {
+            let latency = now.saturating_sub(planned);
+            self.from_plan.saturating_record(latency);
+            if self.primary == Primary::Plan {
+                self.series.record(now, latency, 1);
+            }
+        }
+    }
+
+    /// Records that a message of an open loop left. `is_held`: a full socket or `--pipeline` delayed it.
+    #[inline]
+    pub(crate) fn departed(&mut self, planned: Nanos, now: Nanos, is_held: bool) {
+        let late = now.saturating_sub(planned);
+        if late > LATE {
+            self.count.late += 1;
+            self.count.late_by_generator += u64::from(!is_held);
+        }
+        self.max_late = self.max_late.max(late);
+        self.count.sent_in_window += u64::from(self.window.contains(&planned));
+    }
+
+    /// Records an opening handshake that was completed at `now`. Before the window all of them count.
+    pub(crate) fn opened(&mut self, planned: Nanos, dialled: Nanos, now: Nanos) {
+        self.count.opened += 1;
+        self.count.opened_in_window += u64::from(self.window.contains(&now));
+        let is_early = self.window.start == Nanos::MAX;
+        if is_early || self.window.contains(&planned) {
+            self.handshake.saturating_record(now.saturating_sub(dialled));
+            self.handshake_from_plan.saturating_record(now.saturating_sub(planned));
+            if self.primary == Primary::Handshake {
+                self.series.record(now, now.saturating_sub(planned), 1);
+            }
+        }
+    }
+
+    /// Counts lost messages. The sum saturates, since `count` may be a number that the server sent.
+    pub(crate) fn lost(&mut self, count: u64) {
+        self.count.lost = self.count.lost.saturating_add(count);
+    }
+
+    /// Counts a failure under its name.
+    pub(crate) fn failure(&mut self, name: &str) {
+        count_by_name(&mut self.failures, name, 1);
+    }
+
+    /// Counts the end of a slow connection under its name.
+    pub(crate) fn slow_end(&mut self, name: &str) {
+        self.count.slow_cut += 1;
+        count_by_name(&mut self.slow_ends, name, 1);
+    }
+
+    /// Notes once what could not be checked.
+    pub(crate) fn note(&mut self, note: &str) {
+        if !self.notes.iter().any(|known| known == note) && self.notes.len() < MAX_FAILURES {
+            self.notes.push(cut(note));
+        }
+    }
+
+    /// Failures of connections by name, with their counts.
+    pub(crate) fn failures(&self) -> &BTreeMap<String, u64> {
+        &self.failures
+    }
+
+    /// Adds the record of another thread.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.window = if self.window.start == Nanos::MAX {
+            other.window.clone()
+        } else if other.window.start == Nanos::MAX {
+            self.window.clone()
+        } else {
+            self.window.start.min(other.window.start)..self.window.end.max(other.window.end)
+        };
+        self.count.add(&other.count);
+        self.max_late = self.max_late.max(other.max_late);
+        self.processor.extend(&other.processor);
+        for (i, &storm) in other.storms.iter().enumerate() {
+            match self.storms.get_mut(i) {
+                Some(mine) => *mine = storm.max(*mine),
+                None => self.storms.push(storm),
+            }
+        }
+        for (name, count) in &other.failures {
+            count_by_name(&mut self.failures, name, *count);
+        }
+        for (name, count) in &other.slow_ends {
+            count_by_name(&mut self.slow_ends, name, *count);
+        }
+        other.notes.iter().for_each(|note| self.note(note));
+        for (mine, theirs) in [
+            (&mut self.from_send, &other.from_send),
+            (&mut self.from_plan, &other.from_plan),
+            (&mut self.to_last, &other.to_last),
+            (&mut self.delivery, &other.delivery),
+            (&mut self.handshake, &other.handshake),
+            (&mut self.handshake_from_plan, &other.handshake_from_plan),
+            (&mut self.lag, &other.lag),
+        ] {
+            // Both have the same bounds, so no value is left out.
+            let _ = mine.add(theirs);
+        }
+        self.series.merge(&other.series);
+    }
+}
+
+fn count_by_name(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
+    if let Some(count) = counts.get_mut(name) {
+        *count += more;
+        return;
+    }
+    // A server may have chosen the name.
+    let name = if counts.len() < MAX_FAILURES { cut(name) } else { OTHER_FAILURES.to_owned() };
+    *counts.entry(name).or_default() += more;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Nanos = 1_000_000;
+
+    fn close_to(value: Nanos, expected: Nanos) -> bool {
+        value.abs_diff(expected) <= expected / 500
+    }
+
+    #[test]
+    fn the_warm_up_is_in_no_figure_and_a_late_answer_is() {
+        let mut record = Record::new(Primary::Send).unwrap();
+        record.begin(100 * MS..200 * MS);
+        record.answers(10 * MS, 99 * MS, 1);
+        record.answers(99 * MS, 101 * MS, 1);
+        record.answers(150 * MS, 151 * MS, 2);
+        record.answers(199 * MS, 700 * MS, 1);
+        assert_eq!((record.count.answered, record.count.answered_in_window), (5, 3));
+        let latency = &record.from_send;
+        assert_eq!((latency.len(), record.series.answered.iter().sum::<u64>()), (3, 2));
+        assert!(close_to(latency.value_at_quantile(0.5), MS) && close_to(latency.max(), 501 * MS));
+    }
+
+    #[test]
+    fn a_pause_shows_in_the_planned_latencies_and_hardly_in_the_others() {
+        // A message each millisecond; the server is held up for 100 ms, then everything goes out at once.
+        let mut record = Record::new(Primary::Plan).unwrap();
+        record.begin(0..1000 * MS);
+        for k in 0..1000 {
+            let planned = k * MS;
+            let is_held = (500..600).contains(&k);
+            let sent_at = if is_held { 600 * MS } else { planned };
+            record.departed(planned, sent_at, is_held);
+            record.answers(sent_at, sent_at + MS / 10, 1);
+            record.answer_of_plan(planned, sent_at + MS / 10);
+        }
+        let (sent, plan) = (&record.from_send, &record.from_plan);
+        assert!(close_to(sent.value_at_quantile(0.999), MS / 10));
+        assert!(plan.value_at_quantile(0.99) > 85 * MS && close_to(plan.max(), 100 * MS + MS / 10));
+        assert_eq!((record.count.late, record.count.late_by_generator, record.max_late), (99, 0, 100 * MS));
+        assert_eq!(record.count.sent_in_window, 1000);
+    }
+
+    #[test]
+    fn failures_are_counted_by_name_and_their_names_are_bounded() {
+        let mut record = Record::new(Primary::Send).unwrap();
+        for name in 0..200 {
+            record.failure(&format!("closed early with {name}"));
+            record.failure("connection refused");
+        }
+        assert_eq!(record.failures().values().sum::<u64>(), 400);
+        assert_eq!(record.failures().len(), MAX_FAILURES + 1);
+        assert_eq!(record.failures()["connection refused"], 200);
+    }
+
+    #[test]
+    fn threads_add_up() {
+        let mut sum = Record::new(Primary::Send).unwrap();
+        for (start, storm) in [(100, 7), (101, 9)] {
+            let mut one = Record::new(Primary::Send).unwrap();
+            one.begin(start..start + SECOND);
+            one.answers(start, start + MS, 4);
+            one.failure("closed early");
+            one.note("one thing");
+            one.storms.push(storm);
+            one.processor.push(5);
+            one.opened(start, start, start + 2 * MS);
+            sum.merge(&one);
+        }
+        assert_eq!((sum.count.answered, sum.count.opened, sum.from_send.len()), (8, 2, 8));
+        assert_eq!((sum.window.clone(), sum.storms.as_slice()), (100..101 + SECOND, &[9][..]));
+        assert_eq!((sum.failures()["closed early"], sum.notes.len(), sum.processor.len()), (2, 1, 2));
+        assert_eq!(sum.handshake.len(), 2);
+    }
+}

@@ -1,0 +1,103 @@
+//! Sockets: dials connections.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+use switchboard::proto::MaskingKeys;
+use switchboard::proto::client::{ClientHandshake, ClientRequest};
+
+use super::member::{Member, Opening, Throttle};
+use super::{Fleet, HANDSHAKE_WAIT};
+use crate::clock::Nanos;
+use crate::run::workload::{End, Workload};
+
+/// Receive buffer of a connection that reads slowly, in bytes: small, so that the server notices.
+const SLOW_RECEIVE_BUFFER: usize = 4096;
+
+impl<W: Workload> Fleet<'_, W> {
+    /// Dials the connections that are due.
+    pub(super) fn dial(&mut self, now: Nanos) {
+        while let Some((place, planned)) = self.dialer.next(now) {
+            let Err(error) = self.dial_one(place, planned, now) else { continue };
+            self.dialer.handshake_ended();
+            let lane = &mut self.slots[place as usize].lane;
+            let end = End::Failed(format!("connect: {}", error.kind()));
+            if self.workload.end(lane, &end, now, &mut self.record) && self.phase.sends() {
+                self.dialer.push(place, now);
+                // Another attempt in this tick would fail in the same way.
+                return;
+            }
+        }
+    }
+
+    /// Opens and registers a socket, and sends the request as soon as that is possible.
+    fn dial_one(&mut self, place: u32, planned: Nanos, now: Nanos) -> io::Result<()> {
+        let number = self.thread + place * self.plan.threads;
+        let source = self.plan.sources.get(number as usize % self.plan.sources.len().max(1)).copied();
+        let read_rate = self.workload.read_rate(number);
+        let mut stream = connect(self.plan.address, source, read_rate.map(|_| SLOW_RECEIVE_BUFFER))?;
+        stream.set_nodelay(true)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(place as usize), interest)?;
+        let tls = match &self.tls {
+            Some(setup) => Some(setup.connect().map_err(io::Error::other)?),
+            None => None,
+        };
+        let handshake = start_handshake(&self.request, &mut self.nonces, &mut self.out);
+        let dialled = self.shared.clock.now();
+        let deadline = now + HANDSHAKE_WAIT;
+        let opening = Opening { handshake, received: Vec::new(), planned, dialled, deadline };
+        let mut member = Member::new(stream, opening, tls);
+        member.throttle = read_rate.map(|rate| Box::new(Throttle::new(rate, now)));
+        // The socket takes the request when it is connected.
+        self.record.count.octets_out += member.send(&mut self.out, &mut self.wire, &mut self.buffers)?;
+        self.slots[place as usize].member = Some(member);
+        self.open += 1;
+        Ok(())
+    }
+}
+
+fn connect(
+    target: SocketAddr,
+    source: Option<IpAddr>,
+    receive_buffer: Option<usize>,
+) -> io::Result<TcpStream> {
+    if source.is_none() && receive_buffer.is_none() {
+        return TcpStream::connect(target);
+    }
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if let Some(source) = source {
+        #[cfg(target_os = "linux")]
+        // The kernel chooses the port at connect, so that each target has all ports of the source address
+        // (IP_BIND_ADDRESS_NO_PORT, ip(7)).
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    match socket.connect(&target.into()) {
+        Err(error) if !is_under_way(&error) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
+    }
+}
+
+fn is_under_way(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+}
+
+/// Begins an opening handshake; the request is appended to `out`.
+fn start_handshake(
+    request: &ClientRequest<'_>,
+    nonces: &mut MaskingKeys,
+    out: &mut Vec<u8>,
+) -> ClientHandshake {
+    let mut nonce = [0; 16];
+    nonce.chunks_exact_mut(4).for_each(|part| part.copy_from_slice(&nonces.next_key()));
+    ClientHandshake::start(request, nonce, out)
+}

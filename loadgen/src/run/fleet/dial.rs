@@ -1,0 +1,134 @@
+//! When each connection is dialled: at a rate, and with a limit on the handshakes in progress, so that no listen backlog
+//! overflows. Pure.
+
+use std::collections::VecDeque;
+
+use crate::clock::Nanos;
+use crate::run::schedule::Rate;
+
+/// A queue of connections to dial, and the number of opening handshakes in progress.
+#[derive(Debug)]
+pub(super) struct Dialer {
+    rate: Rate,
+    has_rate: bool,
+    /// Dials since the rate was set.
+    started: u64,
+    /// Connections to dial, with the instant of the request.
+    waiting: VecDeque<(u32, Nanos)>,
+    burst: u32,
+    under_way: u32,
+}
+
+impl Dialer {
+    /// `burst`: limit on the opening handshakes in progress.
+    pub(super) fn new(burst: u32) -> Self {
+        Self {
+            rate: Rate::new(0, f64::INFINITY),
+            has_rate: false,
+            started: 0,
+            waiting: VecDeque::new(),
+            burst,
+            under_way: 0,
+        }
+    }
+
+    /// Sets the dials per second from `now` on; infinite: as fast as the server answers.
+    pub(super) fn set_rate(&mut self, rate: f64, now: Nanos) {
+        self.rate = Rate::new(now, rate);
+        self.has_rate = rate.is_finite();
+        self.started = 0;
+    }
+
+    /// Queues a connection.
+    pub(super) fn push(&mut self, lane: u32, now: Nanos) {
+        self.waiting.push_back((lane, now));
+    }
+
+    /// The next connection to dial at `now`, and the planned instant of the dial: by the rate or, without one, the instant
+    /// of the request.
+    pub(super) fn next(&mut self, now: Nanos) -> Option<(u32, Nanos)> {
+        if self.under_way == self.burst || self.waiting.is_empty() || self.started >= self.rate.due(now) {
+            return None;
+        }
+        let (lane, since) = self.waiting.pop_front()?;
+        let planned = if self.has_rate { self.rate.planned(self.started) } else { since };
+        self.started += 1;
+        self.under_way += 1;
+        Some((lane, planned))
+    }
+
+    /// An opening handshake ended, with or without success.
+    pub(super) fn handshake_ended(&mut self) {
+        self.under_way -= 1;
+    }
+
+    /// Empties the queue; returns the connections in it.
+    pub(super) fn give_up(&mut self) -> VecDeque<(u32, Nanos)> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Dials that the rate had planned by `now` and that did not begin because no connection was free.
+    pub(super) fn overdue(&self, now: Nanos) -> u64 {
+        if self.has_rate { self.rate.due(now).saturating_sub(self.started) } else { 0 }
+    }
+
+    /// Connections that are queued or in their opening handshake.
+    pub(super) fn awaited(&self) -> u32 {
+        self.waiting.len() as u32 + self.under_way
+    }
+
+    /// Opening handshakes in progress.
+    pub(super) fn under_way(&self) -> u32 {
+        self.under_way
+    }
+
+    /// The instant at which the rate allows the next dial, if only the rate delays it.
+    pub(super) fn next_at(&self) -> Option<Nanos> {
+        let waits_for_rate = !self.waiting.is_empty() && self.under_way < self.burst && self.has_rate;
+        waits_for_rate.then(|| self.rate.planned(self.started))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialer(lanes: u32, burst: u32) -> Dialer {
+        let mut dialer = Dialer::new(burst);
+        (0..lanes).for_each(|lane| dialer.push(lane, 3));
+        dialer
+    }
+
+    #[test]
+    fn the_burst_bounds_what_is_under_way() {
+        let mut dialer = dialer(5, 2);
+        assert_eq!((dialer.next(5), dialer.next(5), dialer.next(5)), (Some((0, 3)), Some((1, 3)), None));
+        assert_eq!((dialer.awaited(), dialer.next_at()), (5, None));
+        dialer.handshake_ended();
+        assert_eq!((dialer.next(5), dialer.next(5)), (Some((2, 3)), None));
+        assert_eq!((dialer.give_up().len(), dialer.awaited()), (2, 2));
+        dialer.handshake_ended();
+        dialer.handshake_ended();
+        assert_eq!((dialer.next(5), dialer.awaited()), (None, 0));
+    }
+
+    #[test]
+    fn the_rate_spreads_them() {
+        let mut dialer = dialer(10, 10);
+        dialer.set_rate(1000.0, 7);
+        assert_eq!((dialer.next(7), dialer.next(7)), (Some((0, 7)), None));
+        assert_eq!(dialer.next_at(), Some(1_000_007));
+        assert_eq!((dialer.next(1_000_006), dialer.next(1_000_007)), (None, Some((1, 1_000_007))));
+    }
+
+    #[test]
+    fn a_connection_that_is_free_late_takes_the_earliest_planned_dial() {
+        let mut dialer = dialer(1, 10);
+        dialer.set_rate(1000.0, 0);
+        assert_eq!(dialer.next(0), Some((0, 0)));
+        assert_eq!(dialer.next(5_000_000), None);
+        dialer.handshake_ended();
+        dialer.push(0, 5_500_000);
+        assert_eq!((dialer.next(5_500_000), dialer.overdue(5_500_000)), (Some((0, 1_000_000)), 4));
+    }
+}

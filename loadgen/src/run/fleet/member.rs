@@ -1,0 +1,235 @@
+//! One connection of the fleet.
+
+use std::io::{self, Read as _, Write as _};
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use socket2::SockRef;
+use switchboard::proto::Connection;
+use switchboard::proto::client::ClientHandshake;
+
+use super::tls::TlsStream;
+use crate::clock::{Nanos, SECOND};
+
+/// Limit on the buffers in the pool.
+const POOLED_BUFFERS: usize = 64;
+/// Larger buffers are freed instead of kept, in bytes.
+const MAX_POOLED: usize = 1024 * 1024;
+
+/// The stage of a connection.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// TCP, TLS or the opening handshake is in progress. Boxed, so that an open connection is small.
+    Opening(Box<Opening>),
+    /// Messages go both ways, or the closing handshake is in progress.
+    Open(Connection),
+}
+
+/// An opening handshake until its deadline.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) handshake: ClientHandshake,
+    pub(super) received: Vec<u8>,
+    pub(super) planned: Nanos,
+    pub(super) dialled: Nanos,
+    pub(super) deadline: Nanos,
+}
+
+/// Limits the bytes that a connection reads per second.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    bytes_per_second: u64,
+    /// The allowance up to this instant is used up or expired.
+    paid_until: Nanos,
+}
+
+impl Throttle {
+    pub(super) fn new(bytes_per_second: u64, now: Nanos) -> Self {
+        Self { bytes_per_second, paid_until: now }
+    }
+
+    /// Bytes that may be read at `now`. An unused allowance expires after a second.
+    pub(super) fn allowance(&mut self, now: Nanos) -> usize {
+        self.paid_until = self.paid_until.max(now.saturating_sub(SECOND));
+        let saved = u128::from(now.saturating_sub(self.paid_until));
+        (saved * u128::from(self.bytes_per_second) / u128::from(SECOND)) as usize
+    }
+
+    /// `count` bytes were read.
+    pub(super) fn took(&mut self, count: usize) {
+        self.paid_until += (count as u128 * u128::from(SECOND)).div_ceil(self.bytes_per_second.into()) as u64;
+    }
+}
+
+/// A socket, and the octets that it has not taken yet.
+///
+/// An idle connection takes a few hundred bytes: it reads and writes through the buffers of the loop.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) stream: TcpStream,
+    pub(super) stage: Stage,
+    pub(super) tls: Option<TlsStream>,
+    pub(super) throttle: Option<Box<Throttle>>,
+    /// Octets that the socket has not taken.
+    pub(super) backlog: Vec<u8>,
+    /// The socket was full when messages were due.
+    pub(super) was_blocked: bool,
+    /// The generator began the closing handshake.
+    pub(super) is_closing: bool,
+    /// The closing handshake is complete; the server must end the TCP connection (RFC 6455 7.1.1).
+    pub(super) is_closed: bool,
+}
+
+/// Buffers for octets that a full socket does not take.
+#[derive(Debug, Default)]
+pub(super) struct BufferPool(Vec<Vec<u8>>);
+
+impl BufferPool {
+    fn take(&mut self) -> Vec<u8> {
+        self.0.pop().unwrap_or_default()
+    }
+
+    fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if self.0.len() < POOLED_BUFFERS && buffer.capacity() <= MAX_POOLED {
+            buffer.clear();
+            self.0.push(buffer);
+        }
+    }
+}
+
+impl Member {
+    pub(super) fn new(stream: TcpStream, opening: Opening, tls: Option<TlsStream>) -> Self {
+        Self {
+            stream,
+            stage: Stage::Opening(Box::new(opening)),
+            tls,
+            throttle: None,
+            backlog: Vec::new(),
+            was_blocked: false,
+            is_closing: false,
+            is_closed: false,
+        }
+    }
+
+    /// Whether the socket has taken all octets.
+    #[inline]
+    pub(super) fn is_flushed(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    /// Lets the connection end with an RST: as if the machine had failed, and without TIME-WAIT (RFC 9293 3.6.1).
+    pub(super) fn abort(&self) {
+        // If this fails, the connection ends with a FIN, which is nearly as good.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Reads once; `None`: the socket has nothing to read.
+    #[inline]
+    pub(super) fn read(&mut self, input: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            match self.stream.read(input) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes `out` after the backlog, and empties it. Octets that the socket does not take join the backlog.
+    #[inline]
+    fn write(&mut self, out: &mut Vec<u8>, pool: &mut BufferPool) -> io::Result<()> {
+        if self.backlog.is_empty() {
+            let taken = write_some(&mut self.stream, out)?;
+            if taken < out.len() {
+                self.backlog = pool.take();
+                self.backlog.extend_from_slice(&out[taken..]);
+            }
+        } else {
+            self.backlog.extend_from_slice(out);
+        }
+        out.clear();
+        Ok(())
+    }
+
+    /// Encrypts `out` into `wire` if the connection has TLS, and writes it. Both buffers are empty afterwards. Returns the
+    /// number of octets for the socket.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        out: &mut Vec<u8>,
+        wire: &mut Vec<u8>,
+        pool: &mut BufferPool,
+    ) -> io::Result<u64> {
+        let octets = match &mut self.tls {
+            None => out,
+            Some(tls) => {
+                tls.send(out, wire)?;
+                wire
+            }
+        };
+        let count = octets.len() as u64;
+        if count > 0 {
+            self.write(octets, pool)?;
+        }
+        Ok(count)
+    }
+
+    /// Writes the backlog.
+    #[inline]
+    pub(super) fn flush(&mut self, pool: &mut BufferPool) -> io::Result<()> {
+        if self.backlog.is_empty() {
+            return Ok(());
+        }
+        self.was_blocked = true;
+        let taken = write_some(&mut self.stream, &self.backlog)?;
+        self.backlog.drain(..taken);
+        if self.backlog.is_empty() {
+            pool.give_back(std::mem::take(&mut self.backlog));
+        }
+        Ok(())
+    }
+}
+
+/// Writes until the socket takes no more. The event queue then reports when the socket has room.
+#[inline]
+fn write_some(stream: &mut TcpStream, octets: &[u8]) -> io::Result<usize> {
+    let mut taken = 0;
+    while taken < octets.len() {
+        match stream.write(&octets[taken..]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => taken += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A socket that is still connecting reports one of these two errors.
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected) => {
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_throttle_lets_its_rate_through_and_no_more() {
+        let mut throttle = Throttle::new(1000, 0);
+        let mut read = 0;
+        for now in (0..=10 * SECOND).step_by(SECOND as usize / 100) {
+            let allowed = throttle.allowance(now);
+            throttle.took(allowed);
+            read += allowed;
+        }
+        assert!((9_900..=10_000).contains(&read), "{read}");
+        // Nothing is saved up in a pause.
+        assert_eq!(throttle.allowance(100 * SECOND), 1000);
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Member>() + 64 <= 400, "{}", size_of::<Member>());
+    }
+}

@@ -1,0 +1,163 @@
+//! Runs a plan: one event loop per thread, and the observers beside them.
+
+pub(crate) mod fleet;
+pub(crate) mod metrics;
+pub(crate) mod payload;
+pub(crate) mod progress;
+pub(crate) mod schedule;
+pub(crate) mod shared;
+pub(crate) mod workload;
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use mio::Poll;
+use switchboard::proto::DeflateConfig;
+use switchboard::proto::client::ClientRequest;
+
+use self::fleet::tls::TlsSetup;
+use self::fleet::{Fleet, LoopContext};
+use self::metrics::Metrics;
+use self::progress::View;
+use self::schedule::Phase;
+use self::shared::Shared;
+use self::workload::Workload;
+use crate::clock::time_of_day;
+use crate::input::error::Failure;
+use crate::input::options::OutputArgs;
+use crate::input::plan::Plan;
+use crate::output::process::{Process, ProcessReport};
+use crate::output::record::Record;
+use crate::output::report::Outcome;
+
+/// Interval at which the observers take a sample.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A plan that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Launch<'p> {
+    pub(crate) plan: &'p Plan,
+    /// The observers: `--pid`, `--metrics`, `--tui`.
+    pub(crate) output: &'p OutputArgs,
+    /// Ends the run; a signal sets it.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
+impl Launch<'_> {
+    /// Runs the plan to its end, or until `stop` is set. `prepare` makes the state that threads share, and returns a
+    /// function that makes the workload of a thread.
+    pub(crate) fn run<W, M>(self, prepare: impl FnOnce(&Arc<Shared>) -> M) -> Result<Outcome, Failure>
+    where
+        W: Workload,
+        M: Fn(u32) -> W + Sync,
+    {
+        let Self { plan, output, stop } = self;
+        let polls = (0..plan.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
+        let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?);
+        let tls = if plan.target.is_tls {
+            Some(TlsSetup::new(&plan.target.host, plan.tls_insecure)?)
+        } else {
+            None
+        };
+        let process = output.pid.map(Process::watch).transpose()?;
+        let metrics = match output.metrics {
+            Some(address) => Some(Metrics::serve(address, plan.name)?),
+            None => None,
+        };
+        let view = View::new(output.tui && io::stderr().is_terminal(), plan);
+        let fields: Vec<_> =
+            plan.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let subprotocols: Vec<_> = plan.subprotocols.iter().map(String::as_str).collect();
+        let deflate = plan.deflate.then(DeflateConfig::default);
+        let request = ClientRequest {
+            host: &plan.target.authority,
+            target: &plan.target.path_and_query,
+            origin: plan.origin.as_deref(),
+            subprotocols: &subprotocols,
+            deflate: deflate.as_ref(),
+            fields: &fields,
+        };
+        let make = prepare(&shared);
+        let started_at = time_of_day();
+        let (sender, finished) = mpsc::channel();
+        let (record, process) = thread::scope(|scope| {
+            for (thread, poll) in (0_u32..).zip(polls) {
+                let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+                let context = LoopContext { plan, thread, request, tls, shared, poll };
+                let (make, sender) = (&make, sender.clone());
+                scope.spawn(move || {
+                    let done = run_loop(context, make(thread)).map_err(|error| error.to_string());
+                    // Cannot fail: the receiver waits for all threads.
+                    let _ = sender.send(done);
+                });
+            }
+            drop(sender);
+            let observers = Observers { plan, shared: &shared, metrics: metrics.as_ref(), view, process };
+            observers.until_all_finished(&finished)
+        })?;
+        let is_interrupted = stop.load(Ordering::Relaxed);
+        Ok(Outcome { record, process, is_interrupted, started_at })
+    }
+}
+
+fn run_loop<W: Workload>(context: LoopContext<'_>, workload: W) -> Result<Record, Failure> {
+    let record = Record::new(context.plan.primary())?;
+    Ok(Fleet::new(context, workload, record)?.run()?)
+}
+
+/// Samples a running flood, and waits for its threads.
+struct Observers<'w> {
+    plan: &'w Plan,
+    shared: &'w Shared,
+    metrics: Option<&'w Metrics>,
+    view: View,
+    process: Option<Process>,
+}
+
+impl Observers<'_> {
+    fn until_all_finished(
+        mut self,
+        finished: &mpsc::Receiver<Result<Record, String>>,
+    ) -> Result<(Record, Option<ProcessReport>), Failure> {
+        let mut all: Option<Record> = None;
+        let mut left = self.plan.threads;
+        while left > 0 {
+            match finished.recv_timeout(SAMPLE_INTERVAL) {
+                Ok(Ok(record)) => {
+                    left -= 1;
+                    match &mut all {
+                        None => all = Some(record),
+                        Some(all) => all.merge(&record),
+                    }
+                }
+                Ok(Err(error)) => {
+                    self.shared.stop.store(true, Ordering::Relaxed);
+                    self.shared.wake_all();
+                    return Err(error.into());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("a thread of the generator died".into()),
+            }
+            self.sample();
+        }
+        self.view.clear();
+        let record = all.ok_or("no thread of the generator ran")?;
+        Ok((record, self.process.map(Process::report)))
+    }
+
+    fn sample(&mut self) {
+        let now = self.shared.clock.now();
+        let snapshot = self.shared.snapshot();
+        self.view.show(now, &snapshot);
+        if let Some(metrics) = self.metrics {
+            metrics.set(&snapshot);
+        }
+        if let Some(process) = &mut self.process {
+            process.sample(now, snapshot.phase == Phase::Measuring);
+        }
+    }
+}

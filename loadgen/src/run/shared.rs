@@ -1,0 +1,153 @@
+//! State that the threads of a run share: they start together and end together.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mio::{Poll, Token, Waker};
+
+use super::schedule::Phase;
+use crate::clock::{Clock, Nanos, SECOND};
+
+/// The token of wake-up calls between threads.
+pub(crate) const WAKE: Token = Token(usize::MAX - 2);
+/// Delay between the last thread's readiness and the first message, so that every thread knows the instant in time.
+const START_DELAY: Nanos = SECOND / 100;
+
+/// The figures of one thread for a live view.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) phase: Phase,
+    pub(crate) open: u64,
+    pub(crate) sent: u64,
+    pub(crate) answered: u64,
+    pub(crate) faults: u64,
+    pub(crate) failures: u64,
+    /// Percentiles of the last intervals in nanoseconds; of all threads the largest.
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
+}
+
+/// One value for all threads of a run.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    /// Ends the run; a signal sets it.
+    pub(crate) stop: Arc<AtomicBool>,
+    threads: u32,
+    connected: AtomicU32,
+    drained: AtomicU32,
+    /// The instant of the first message; 0 until it is known.
+    start_at: AtomicU64,
+    wakers: Vec<Waker>,
+    snapshots: Vec<Mutex<Snapshot>>,
+}
+
+impl Shared {
+    /// `polls`: the event queue of each thread.
+    pub(crate) fn new(stop: Arc<AtomicBool>, polls: &[Poll]) -> io::Result<Self> {
+        Ok(Self {
+            clock: Clock::start(),
+            stop,
+            threads: polls.len() as u32,
+            connected: AtomicU32::new(0),
+            drained: AtomicU32::new(0),
+            start_at: AtomicU64::new(0),
+            wakers: polls.iter().map(|poll| Waker::new(poll.registry(), WAKE)).collect::<Result<_, _>>()?,
+            snapshots: polls.iter().map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    /// A thread has no connection left to open. Each thread calls this once.
+    pub(crate) fn thread_is_connected(&self) {
+        if self.connected.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
+            let delay = if self.threads > 1 { START_DELAY } else { 0 };
+            self.start_at.store((self.clock.now() + delay).max(1), Ordering::Release);
+            self.wake_all();
+        }
+    }
+
+    /// The instant of the first message; `None` until all threads are connected.
+    pub(crate) fn start_at(&self) -> Option<Nanos> {
+        Some(self.start_at.load(Ordering::Acquire)).filter(|at| *at != 0)
+    }
+
+    /// A thread waits for no answer any more. Each thread calls this once.
+    pub(crate) fn thread_is_drained(&self) {
+        if self.drained.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
+            self.wake_all();
+        }
+    }
+
+    /// Whether no thread waits for an answer.
+    pub(crate) fn all_drained(&self) -> bool {
+        self.drained.load(Ordering::Acquire) == self.threads
+    }
+
+    /// Wakes a thread.
+    pub(crate) fn wake(&self, thread: u32) {
+        if let Some(waker) = self.wakers.get(thread as usize) {
+            // If the call fails, the thread notices the change at its next sweep.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Wakes all threads.
+    pub(crate) fn wake_all(&self) {
+        (0..self.threads).for_each(|thread| self.wake(thread));
+    }
+
+    /// Sets the figures of a thread.
+    pub(crate) fn publish(&self, thread: u32, snapshot: Snapshot) {
+        *self.snapshots[thread as usize].lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// The figures of all threads together. The phase is that of the thread that is furthest behind.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut sum: Option<Snapshot> = None;
+        for one in &self.snapshots {
+            let one = *one.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = sum.get_or_insert(Snapshot { phase: one.phase, ..Snapshot::default() });
+            all.phase = all.phase.min(one.phase);
+            all.open += one.open;
+            all.sent += one.sent;
+            all.answered += one.answered;
+            all.faults += one.faults;
+            all.failures += one.failures;
+            all.p50 = all.p50.max(one.p50);
+            all.p99 = all.p99.max(one.p99);
+        }
+        sum.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_is_known_when_the_last_thread_is_ready() {
+        let polls = [Poll::new().unwrap(), Poll::new().unwrap()];
+        let shared = Shared::new(Arc::default(), &polls).unwrap();
+        shared.thread_is_connected();
+        assert_eq!(shared.start_at(), None);
+        shared.thread_is_connected();
+        assert!(shared.start_at().is_some_and(|at| at > START_DELAY));
+        shared.thread_is_drained();
+        assert!(!shared.all_drained());
+        shared.thread_is_drained();
+        assert!(shared.all_drained());
+    }
+
+    #[test]
+    fn a_snapshot_is_of_all_threads() {
+        let polls = [Poll::new().unwrap(), Poll::new().unwrap()];
+        let shared = Shared::new(Arc::default(), &polls).unwrap();
+        let one = Snapshot { phase: Phase::WarmUp, open: 3, p99: 5.0, ..Snapshot::default() };
+        shared.publish(0, one);
+        shared.publish(1, Snapshot { phase: Phase::Measuring, open: 4, p99: 2.0, ..one });
+        let all = shared.snapshot();
+        assert_eq!((all.phase, all.open), (Phase::WarmUp, 7));
+        assert!((all.p99 - 5.0).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,91 @@
+//! Requests before the upgrade, and their answers.
+
+use std::net::SocketAddr;
+
+use super::{ConnId, RequestHead, Response, Upgrade};
+
+/// A request as [`Application::on_request`](super::Application::on_request) sees it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Request line and header section.
+    pub head: &'a RequestHead<'a>,
+    /// The checked upgrade; `None` for a plain request.
+    pub upgrade: Option<Upgrade<'a>>,
+    /// The body, whole; empty when there is none or [`Application::wants_body`](super::Application::wants_body) said no.
+    pub body: &'a [u8],
+    /// Who asks.
+    pub peer: SocketAddr,
+    /// The connection that it came on; open only after the upgrade was accepted.
+    pub conn: ConnId,
+    /// Where it came in.
+    pub entrance: Entrance,
+}
+
+/// The listener that a connection came by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Entrance {
+    /// Its number, in the order in which they were given.
+    pub listener: usize,
+    /// It is one for the operator alone: not limited per address, and open until the server has ended.
+    pub is_internal: bool,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Complete the opening handshake. For a plain request it means 426.
+    Accept(Acceptance),
+    /// Answer with HTTP.
+    Respond(Response),
+    /// Turn the request away with HTTP, for a reason that is counted and logged.
+    Refuse(Refused, Response),
+    /// The answer comes with [`Context::respond`](super::Context::respond). Until then the connection is not read. After
+    /// [`Config::max_answer_ms`](crate::reactor::Config::max_answer_ms) it is 504. An upgrade can only be refused so.
+    Later,
+}
+
+/// Why an application turns a request away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It comes from a page of an origin that may not connect.
+    Origin,
+    /// It is for a host that is not this server's.
+    Host,
+    /// No WebSocket is spoken at that path.
+    Path,
+    /// What it brings to say who asks is not valid.
+    Token,
+    /// None of the subprotocols that it offers is spoken.
+    Subprotocol,
+}
+
+impl Refused {
+    /// All reasons, in order.
+    pub const ALL: [Self; 5] = [Self::Origin, Self::Host, Self::Path, Self::Token, Self::Subprotocol];
+
+    /// The reason in one word, as metrics and the log have it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Host => "host",
+            Self::Path => "path",
+            Self::Token => "token",
+            Self::Subprotocol => "subprotocol",
+        }
+    }
+}
+
+/// What the 101 says besides what the protocol demands.
+#[derive(Debug, Default)]
+pub struct Acceptance {
+    /// One of the subprotocols that were offered.
+    pub subprotocol: Option<&'static str>,
+    /// Where `subprotocol` is `None`: agree to the first one that is offered, whatever it is. Browsers fail a connection whose
+    /// offer gets no answer.
+    pub any_subprotocol: bool,
+    /// Further fields.
+    pub fields: Vec<(&'static str, String)>,
+    /// Messages that do not come whole in one read go to [`Application::on_chunk`](super::Application::on_chunk) piece by piece, in bounded memory.
+    pub stream_messages: bool,
+}

@@ -1,0 +1,77 @@
+//! What is kept of a connection before its upgrade.
+
+use super::body::Pending;
+use crate::app::Entrance;
+use crate::proto::head::HeadScanner;
+use crate::proto::{Millis, Timeouts};
+
+/// The part of a connection's life before the upgrade. Only this room changes it.
+#[derive(Debug)]
+pub(crate) struct HttpPhase {
+    pub(super) entrance: Entrance,
+    /// What arrived of a head that is not complete.
+    pub(super) buffer: Vec<u8>,
+    pub(super) scanner: HeadScanner,
+    /// The head must be complete by then, or have begun where the connection is kept alive; bytes that arrive do not move it.
+    pub(super) deadline: Millis,
+    /// A request whose body has not arrived whole.
+    pub(super) pending: Option<Box<Pending>>,
+    /// A request that the application has and has not answered.
+    pub(super) awaited: Option<Awaited>,
+    /// `buffer` may hold whole requests, which wait until the peer has read the answers to earlier ones.
+    pub(super) is_deferred: bool,
+    /// Requests answered so far.
+    pub(super) requests: u32,
+    /// A request was answered, and nothing of the next one has arrived.
+    pub(super) is_kept_alive: bool,
+}
+
+/// What is to be known of a request when it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Awaited {
+    /// It is a HEAD.
+    pub(crate) head_only: bool,
+    /// The connection ends with the answer.
+    pub(crate) closes: bool,
+}
+
+impl HttpPhase {
+    pub(crate) fn new(entrance: Entrance, deadline: Millis) -> Self {
+        Self {
+            entrance,
+            awaited: None,
+            buffer: Vec::new(),
+            scanner: HeadScanner::default(),
+            deadline,
+            pending: None,
+            is_deferred: false,
+            requests: 0,
+            is_kept_alive: false,
+        }
+    }
+
+    /// When the request must be complete, or answered.
+    pub(crate) fn deadline(&self) -> Millis {
+        self.deadline
+    }
+
+    /// Whether no request is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.awaited.is_none() && self.pending.is_none() && self.buffer.is_empty()
+    }
+
+    /// Whether requests wait for earlier ones to be answered, or for the peer to read the answers.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_deferred || self.awaited.is_some()
+    }
+
+    /// The request that is awaited is answered now, if there is one; the time of the next one begins.
+    pub(crate) fn take_awaited(&mut self, now: Millis, timeouts: &Timeouts) -> Option<Awaited> {
+        let awaited = self.awaited.take()?;
+        // A request that has begun meanwhile is not idleness.
+        self.is_kept_alive = self.buffer.is_empty();
+        let wait = if self.is_kept_alive { timeouts.keep_alive_ms } else { timeouts.handshake_ms };
+        self.deadline = now + wait;
+        Some(awaited)
+    }
+}

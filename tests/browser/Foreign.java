@@ -1,0 +1,47 @@
+// Java's own HTTP client with its defaults: it offers an upgrade to HTTP/2 with each request of a new connection.
+// Foreign ADDRESS TOKEN: prints a line for each thing that it was answered.
+
+import java.net.URI;
+import java.net.http.HttpClient;
+import java.net.http.HttpRequest;
+import java.net.http.HttpRequest.BodyPublishers;
+import java.net.http.HttpResponse.BodyHandlers;
+import java.net.http.WebSocket;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionStage;
+import java.util.concurrent.TimeUnit;
+
+class Foreign {
+    public static void main(String[] args) throws Exception {
+        String address = args[0];
+        for (String path : new String[] {"/healthz", "/metrics", "/"}) {
+            HttpRequest request = HttpRequest.newBuilder(URI.create("http://" + address + path)).build();
+            System.out.println("GET " + path + " " + HttpClient.newHttpClient().send(request, BodyHandlers.ofString()).statusCode());
+        }
+        HttpRequest post = HttpRequest.newBuilder(URI.create("http://" + address + "/api/v1/rooms/general/posts"))
+            .header("Authorization", "Bearer " + args[1]).header("Content-Type", "application/json")
+            .POST(BodyPublishers.ofString("{\"user\":\"Duke\",\"text\":\"from Java\"}")).build();
+        System.out.println("POST " + HttpClient.newHttpClient().send(post, BodyHandlers.ofString()).statusCode());
+
+        CompletableFuture<String> welcome = new CompletableFuture<>();
+        CompletableFuture<Integer> closed = new CompletableFuture<>();
+        WebSocket socket = HttpClient.newHttpClient().newWebSocketBuilder().subprotocols("chat.v1.json")
+            .buildAsync(URI.create("ws://" + address + "/ws"), new WebSocket.Listener() {
+                @Override
+                public CompletionStage<?> onText(WebSocket socket, CharSequence text, boolean isLast) {
+                    welcome.complete(text.toString());
+                    return WebSocket.Listener.super.onText(socket, text, isLast);
+                }
+
+                @Override
+                public CompletionStage<?> onClose(WebSocket socket, int code, String reason) {
+                    closed.complete(code);
+                    return null;
+                }
+            }).get(10, TimeUnit.SECONDS);
+        socket.sendText("{\"type\":\"hello\",\"user\":\"Duke\"}", true).get(10, TimeUnit.SECONDS);
+        System.out.println("hello " + welcome.get(10, TimeUnit.SECONDS).contains("\"type\":\"welcome\""));
+        socket.sendClose(1000, "").get(10, TimeUnit.SECONDS);
+        System.out.println("closed " + closed.get(10, TimeUnit.SECONDS));
+    }
+}
