@@ -8,8 +8,8 @@ use std::thread;
 
 use serde_json::{Value, json};
 use switchboard::chat::{Chat, Limits, Options};
+use switchboard::history::Start;
 use switchboard::proto::{Limits as ProtoLimits, MessageKind};
-use switchboard::store::Start;
 
 use crate::hub::{Club, Letters, hub};
 use crate::support::{Honest, Run, Scratch, accept, flood};

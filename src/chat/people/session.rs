@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::app::AddressPrefix;
-use crate::app::Bucket;
-use crate::app::ConnId;
+use crate::app::{AddressPrefix, Bucket, ConnId};
 use crate::chat::commands::pace::Paced;
 use crate::chat::identity::Claims;
 use crate::chat::people::actor::Actor;
