@@ -15,14 +15,14 @@ const ROOMS: &[Row] = &[
     ("app", &["proto"]),
     ("reactor", &["app", "proto"]),
     ("net", &["app", "proto", "reactor", "wall"]),
-    ("apps", &["app"]),
+    ("apps", &["app", "ops"]),
     ("text", &[]),
     ("chat", &["app", "history", "text"]),
     ("history", &["text", "wall"]),
     ("wall", &[]),
     ("auth", &["chat"]),
-    ("api", &["app", "chat", "history"]),
-    ("ops", &["api", "app", "apps", "chat", "proto"]),
+    ("api", &["app", "chat", "history", "ops"]),
+    ("ops", &["app", "proto"]),
 ];
 
 /// The sub-rooms of rooms, by the folder or the file below the room, and which of them each may name. A sub-room names only
