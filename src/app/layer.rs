@@ -9,6 +9,34 @@ use super::{
 /// writes down what it changes and nothing else. A layer that overrides a callback calls it on [`Self::inner`] itself.
 ///
 /// A layer is an [`Application`]. The callbacks are those of [`Application`], with the same names and meanings.
+///
+/// ```
+/// use switchboard::app::{Application, Context, Layer, Request, Response, Verdict};
+/// use switchboard::apps::Echo;
+///
+/// /// An echo that has a page beside it.
+/// struct WithPage(Echo);
+///
+/// impl Layer for WithPage {
+///     type Inner = Echo;
+///     type Mail = <Echo as Application>::Mail;
+///
+///     fn inner(&mut self) -> &mut Echo {
+///         &mut self.0
+///     }
+///
+///     fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
+///         self.0.on_mail(ctx, mail);
+///     }
+///
+///     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+///         match request.upgrade {
+///             None => Verdict::Respond(Response::text(200, "an echo")),
+///             Some(_) => self.0.on_request(ctx, request),
+///         }
+///     }
+/// }
+/// ```
 #[expect(missing_docs, reason = "each callback is that of Application")]
 #[expect(clippy::inline_always, reason = "a layer adds nothing to the callbacks of a message")]
 pub trait Layer {

@@ -63,6 +63,24 @@ pub struct Now {
 ///
 /// For each connection: `on_request`, then, if the upgrade was accepted, `on_open` once, `on_message` any number of
 /// times, `on_close` exactly once.
+///
+/// ```
+/// use switchboard::app::{Application, ConnId, Context, Message, Outgoing};
+///
+/// /// Answers each message with the number of messages so far.
+/// #[derive(Default)]
+/// struct Counter(u64);
+///
+/// impl Application for Counter {
+///     type Mail = std::convert::Infallible;
+///
+///     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, _: Message<'_>) {
+///         self.0 += 1;
+///         // Fails only when the connection has begun to close.
+///         let _ = ctx.send(conn, Outgoing::text(&self.0.to_string()));
+///     }
+/// }
+/// ```
 pub trait Application {
     /// What other threads may send into the loop.
     type Mail: Send + 'static;

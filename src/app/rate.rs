@@ -27,7 +27,17 @@ impl From<Rate> for Pace {
     }
 }
 
-/// One bucket: the microsecond at which it is full again.
+/// One bucket. Time is an argument.
+///
+/// ```
+/// use switchboard::app::{Bucket, Rate};
+///
+/// let (rate, mut bucket) = (Rate { per_second: 1, burst: 2 }, Bucket::default());
+/// assert_eq!((bucket.try_take(rate, 0), bucket.try_take(rate, 0)), (Ok(()), Ok(())));
+/// assert_eq!(bucket.try_take(rate, 0), Err(1000));
+/// ```
+///
+/// It holds the microsecond at which it is full again.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bucket(u64);
 

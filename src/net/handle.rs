@@ -15,6 +15,30 @@ pub(super) enum Command<M> {
 }
 
 /// Speaks to a running loop from another thread.
+///
+/// ```
+/// use switchboard::app::{Application, ConnId, Context, Message};
+/// use switchboard::net::{Options, Server};
+///
+/// struct Stopped;
+///
+/// impl Application for Stopped {
+///     type Mail = &'static str;
+///
+///     fn on_message<C: Context>(&mut self, _: &mut C, _: ConnId, _: Message<'_>) {}
+///
+///     fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: &'static str) {
+///         assert_eq!(mail, "stop");
+///         ctx.drain();
+///     }
+/// }
+///
+/// let server = Server::bind(Options::listen(([127, 0, 0, 1], 0).into()), Stopped)?;
+/// let handle = server.handle();
+/// std::thread::spawn(move || handle.send_blocking("stop"));
+/// server.run()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub struct Handle<M> {
     sender: SyncSender<Command<M>>,
     waker: Arc<Waker>,

@@ -4,6 +4,15 @@ use super::authority::Authority;
 use super::host::is_loopback_authority;
 
 /// An allow-list for the Origin field. Same origin and loopback hosts are always on it.
+///
+/// ```
+/// use switchboard::proto::OriginPolicy;
+///
+/// let mut origins = OriginPolicy::default();
+/// origins.allow("https://chat.example")?;
+/// assert!(origins.allow("chat.example").is_err(), "a scheme is missing");
+/// # Ok::<(), switchboard::proto::InvalidOrigin>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     allowed: Vec<Origin>,
@@ -42,7 +51,7 @@ impl std::error::Error for InvalidOrigin {}
 
 impl OriginPolicy {
     /// Adds an origin such as `https://example.com`, a scheme without a host such as `file://`, `null`, the empty text, or `*`,
-    /// which stands for any.
+    /// which means any.
     ///
     /// # Errors
     /// [`InvalidOrigin`] when the text has another form.

@@ -79,6 +79,22 @@ enum Awaits {
 /// output, a socket or a clock. Call [`Self::heard`] when octets arrive, then [`Self::next_event`] until it gives
 /// `None`; after an `Err` call [`Self::fail`]. Write what was appended to `out`. Call [`Self::handle_timeout`] when
 /// [`Self::next_timeout`] is due. When [`Self::ready_state`] is `Closed`, write the rest and end the TCP connection.
+///
+/// ```
+/// use std::sync::Arc;
+/// use switchboard::proto::{Connection, Event, Input, MaskingKeys, Outgoing, ProtoConfig};
+///
+/// let config = Arc::new(ProtoConfig::default());
+/// let mut client = Connection::client(&config, MaskingKeys::Seeded(7), 0);
+/// let mut server = Connection::server(&config, 0);
+///
+/// let (mut sent, mut answers) = (Vec::new(), Vec::new());
+/// client.encode(Outgoing::text("hello"), &mut sent)?;
+/// let mut input = Input::new(&mut sent);
+/// let Some(Event::Message(message)) = server.next_event(&mut input, &mut answers).unwrap() else { panic!() };
+/// assert_eq!(message.text(), Some("hello"));
+/// # Ok::<(), switchboard::proto::SendError>(())
+/// ```
 #[derive(Debug)]
 pub struct Connection {
     config: Arc<ProtoConfig>,
