@@ -99,11 +99,11 @@ layers() {
   cargo package --workspace --no-verify --allow-dirty
 }
 
-# cargo-deny comes from the registry, once for a target directory.
+# cargo-deny comes from the registry, once for a machine.
 dependencies() {
   absent tokio --workspace
-  [ -x "$target/tools/bin/cargo-deny" ] || cargo install cargo-deny --version 0.20.2 --locked --debug --root "$target/tools"
-  "$target/tools/bin/cargo-deny" check bans licenses sources
+  command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked --debug
+  cargo deny check bans licenses sources
 }
 
 absent() {
@@ -116,8 +116,9 @@ absent() {
   fi
 }
 
+# More threads than processors: most tests wait for a server or a clock.
 unit() {
-  cargo test --workspace
+  RUST_TEST_THREADS=${RUST_TEST_THREADS:-6} cargo test --workspace
 }
 
 # The kernels hold the only unsafe code; a sanitizer sees what they read. RUSTC_BOOTSTRAP: its flag is not stable yet.

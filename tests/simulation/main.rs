@@ -31,7 +31,20 @@ fn every_client_sees_exactly_what_was_meant_for_it() {
         eprintln!("{coverage:#?}");
         return;
     }
-    for seed in 0..SEEDS {
+    // Two at a time, each with every other seed.
+    let halves = std::thread::scope(|scope| {
+        let runs = [0, 1].map(|first| scope.spawn(move || run_seeds((first..SEEDS).step_by(2))));
+        runs.map(std::thread::ScopedJoinHandle::join)
+    });
+    for half in halves {
+        coverage.add(&half.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+    }
+    coverage.assert_complete();
+}
+
+fn run_seeds(seeds: impl Iterator<Item = u64>) -> Coverage {
+    let mut coverage = Coverage::default();
+    for seed in seeds {
         let outcome = std::panic::catch_unwind(|| {
             let mut coverage = Coverage::default();
             World::new(seed, false).run(&mut coverage);
@@ -41,7 +54,7 @@ fn every_client_sees_exactly_what_was_meant_for_it() {
             outcome.unwrap_or_else(|_| panic!("seed {seed} failed; replay it: SIMULATION_SEED={seed}"));
         coverage.add(&seen);
     }
-    coverage.assert_complete();
+    coverage
 }
 
 #[test]
