@@ -5,7 +5,7 @@
 //! cargo bench --bench store -- [DIR] [--seconds N] [--posts N] [--rooms N] [--bytes N] [--rate N]
 //! ```
 //!
-//! With `--rate` so many posts per second come at planned instants, a batch each millisecond, and the time from the
+//! With `--rate` this many posts per second come at planned instants, a batch each millisecond, and the time from the
 //! instant to the commit is what counts.
 
 #![allow(

@@ -1,4 +1,4 @@
-//! A WebSocket server on a single-threaded mio event loop (RFC 6455, RFC 7692), and a chat that stands on it.
+//! A WebSocket server on a single-threaded mio event loop (RFC 6455, RFC 7692), and a chat on top of it.
 //!
 //! | module | layer | what it is |
 //! |---|---|---|
@@ -11,7 +11,7 @@
 //! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
 //! | `auth` | 5 | tokens that say who somebody is |
 //! | `api` | 6 | the HTTP API of the chat |
-//! | `ops` | 6 | what whoever runs a server needs: metrics, health, a log that bad peers cannot flood |
+//! | `ops` | 6 | for operators: metrics, health, a log that bad peers cannot flood |
 //!
 //! With `default-features = false` there is only the protocol core, which does no I/O and knows no clock.
 //!

@@ -13,11 +13,11 @@ pub const CONFIRM_MS: u64 = 60_000;
 /// What a reading told besides the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leap {
-    /// The wall clock has leapt by so many milliseconds and is not followed.
+    /// The wall clock has leapt by this many milliseconds and is not followed.
     Doubted(i64),
     /// It is where it was before.
     Over,
-    /// It has told the same long enough: it is followed now, by so many milliseconds.
+    /// It has told the same long enough: it is followed now, by this many milliseconds.
     Believed(i64),
 }
 

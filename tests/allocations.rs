@@ -129,7 +129,7 @@ impl<A: Application> World<A> {
 
     /// A tick in which these peers send.
     fn tick(&mut self, senders: std::ops::Range<usize>) {
-        // Now and then a millisecond, so that timers are armed anew.
+        // Now and then a millisecond, so that timers are armed again.
         self.now.monotonic_ms += 1;
         self.reactor.begin(self.now);
         self.reactor.resume();

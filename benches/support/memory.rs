@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Gives the same octets over and over; swallows what is written.
+/// Returns the same octets over and over; swallows what is written.
 pub struct Memory {
     bytes: Vec<u8>,
     at: usize,

@@ -238,7 +238,7 @@ impl Session {
             assert_eq!(end.connection.ready_state(), ReadyState::Closed);
             assert_eq!(end.closes_received, 1, "one Close each way");
             assert!(!end.connection.is_mid_message());
-            // Who has begun to close takes no more messages (RFC 6455 1.4); whoever has not gets all of them.
+            // Who has begun to close takes no more messages (RFC 6455 1.4); others get all of them.
             assert!(other.sent.starts_with(&end.received));
             assert!(end.began_to_close || end.received.len() == other.sent.len());
         }

@@ -17,7 +17,7 @@ use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
-/// A pipe that is ready takes so many bytes without making anybody wait (`PIPE_BUF`); longer lines are cut.
+/// A pipe that is ready takes up to this many bytes without making anybody wait (`PIPE_BUF`); longer lines are cut.
 const MAX_LINE: usize = 4096;
 /// Bytes of lines that wait for a reader; what comes on top is lost, and counted.
 const MAX_QUEUE: usize = 64 * 1024;

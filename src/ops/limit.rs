@@ -1,4 +1,4 @@
-//! Keeps bad peers from flooding the log: so many lines for each cause, and then one for many.
+//! Keeps bad peers from flooding the log: this many lines for each cause, and then one for many.
 
 use crate::app::{Bucket, CloseKind, Pace};
 use crate::proto::Millis;

@@ -1,4 +1,4 @@
-//! Layer 6: what whoever runs a server needs around any application: `/metrics`, `/healthz`, `/readyz`, and a log that says
+//! Layer 6: what an operator needs around any application: `/metrics`, `/healthz`, `/readyz`, and a log that says
 //! why each connection ended and that bad peers cannot flood.
 
 mod hosts;
@@ -16,7 +16,7 @@ use crate::app::{
 };
 use crate::proto::Millis;
 
-/// What an application may tell whoever runs it.
+/// What an application may tell its operator.
 pub trait Watched: Application {
     /// What it counts, as of now; encoded away from the loop's own state.
     type Figures: Figures;

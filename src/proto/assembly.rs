@@ -18,7 +18,7 @@ const EMPTY_FRAGMENTS: u64 = 4096;
 pub(super) struct Assembly {
     pub(super) kind: MessageKind,
     pub(super) data: Buffer,
-    /// The message is compressed: so many octets arrived, and `data` is what they inflate to.
+    /// The message is compressed: this many octets arrived, and `data` is what they inflate to.
     pub(super) compressed_len: Option<u64>,
     /// Octets of the message that were handed on and are kept no longer.
     passed_on: u64,

@@ -57,7 +57,7 @@ impl std::error::Error for BodyError {}
 /// What the next octet belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Awaits {
-    /// So many octets of the body, or of a chunk of it; at least one.
+    /// This many octets of the body, or of a chunk of it; at least one.
     Octets(u64),
     /// chunk-size, chunk extensions, CRLF.
     ChunkLine,

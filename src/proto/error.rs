@@ -129,7 +129,7 @@ pub enum HeadError {
     Host,
     /// A request-target in none of the forms that the method may have (RFC 9112 3.2).
     Target,
-    /// Content-Length that is no number, or differs, or stands beside Transfer-Encoding (RFC 9112 6.1, 6.3).
+    /// Content-Length that is no number, or differs, or comes with Transfer-Encoding (RFC 9112 6.1, 6.3).
     BodyLength,
 }
 
@@ -180,15 +180,15 @@ pub enum HandshakeError {
     Connection,
     /// Sec-WebSocket-Version is absent or not 13.
     Version,
-    /// Sec-WebSocket-Version stands more than once.
+    /// Sec-WebSocket-Version occurs more than once.
     DuplicateVersion,
-    /// Sec-WebSocket-Key is absent, stands more than once, or is not the base64 of 16 bytes.
+    /// Sec-WebSocket-Key is absent, occurs more than once, or is not the base64 of 16 bytes.
     Key,
     /// Sec-WebSocket-Protocol is not a list of tokens.
     Subprotocol,
     /// The request announces a body.
     Body,
-    /// Origin stands more than once: which page asks is not clear (RFC 6454 7.3).
+    /// Origin occurs more than once: which page asks is not clear (RFC 6454 7.3).
     DuplicateOrigin,
     /// Sec-WebSocket-Extensions does not follow its grammar (RFC 6455 9.1).
     Extensions,

@@ -99,7 +99,7 @@ impl<'h> Fields<'h> {
         self.all(name).next()
     }
 
-    /// The value of a field that stands exactly once; `Err` when it stands more often.
+    /// The value of a field that occurs exactly once; `Err` when it occurs more often.
     pub fn single(self, name: &str) -> Result<Option<&'h [u8]>, Duplicate> {
         let mut values = self.all(name);
         let first = values.next();
@@ -127,7 +127,7 @@ impl<'h> Fields<'h> {
     }
 }
 
-/// A field that may stand once stands more often.
+/// A field that may occur once occurs more often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duplicate;
 
@@ -152,7 +152,7 @@ pub(super) fn is_token_octet(octet: u8) -> bool {
 pub enum BodyLength {
     /// No body.
     None,
-    /// So many octets, at least one.
+    /// This many octets, at least one.
     Bytes(u64),
     /// Transfer-Encoding: chunked.
     Chunked,

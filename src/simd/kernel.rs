@@ -4,7 +4,7 @@
 //! what was loaded before either of them was stored: then any length takes a fixed, small number of whole registers and
 //! no loop over single octets.
 //!
-//! Whoever does not look at the returned flag does not pay for it: the functions are inlined into a caller per
+//! A caller that ignores the returned flag does not pay for it: the functions are inlined into a caller per
 //! instruction set, and the compiler drops what is unused.
 #![expect(unsafe_code, reason = "the generic algorithm calls vector instructions on raw pointers")]
 #![expect(

@@ -361,7 +361,7 @@ fn unfinished_at_end(text: __m256i) -> __m256i {
     _mm256_subs_epu8(text, _mm256_setr_epi64x(-1, -1, -1, greatest))
 }
 
-/// [`errors`] in `text`, which stands behind `previous`.
+/// [`errors`] in `text`, which follows `previous`.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn errors_behind(text: __m256i, previous: __m256i) -> __m256i {

@@ -151,7 +151,7 @@ fn ms_04_all_unfinished_messages_together_have_a_budget() {
     for client in &mut parked {
         client.send(&frame(TEXT, &vec![b'x'; LEN]));
     }
-    // So many fit, and each of the others is told to come again later.
+    // This many fit, and each of the others is told to come again later.
     for _ in (2 << 20) / LEN..PEERS {
         assert_eq!(server.end(), "1013 protocol error: too many unfinished messages");
     }

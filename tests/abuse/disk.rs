@@ -277,7 +277,7 @@ fn st_05_a_failed_fsync_costs_those_posts_alone() {
             collect(&mut told, &mut [&mut speaker], |told| told.acked.len() + told.refused.len() >= count);
         }
         assert!(told.refused.len() >= 3 && told.acked.len() >= 100, "{} refused", told.refused.len());
-        // Whoever was refused may try again; it is there once.
+        // A client that was refused may try again; it is there once.
         for key in told.refused.clone() {
             while !told.acked.contains_key(&key) {
                 speaker.post(&key, &key);
@@ -344,7 +344,7 @@ fn st_06_st_07_st_08_a_directory_that_cannot_be_used_ends_the_start() {
     assert!(code == Some(2) && said.contains("is not a history of switchboard"), "{code:?} {said}");
 }
 
-/// ST-11: whoever posts for ever makes neither the memory nor the disk grow for ever.
+/// ST-11: endless posts make neither the memory nor the disk grow for ever.
 #[test]
 fn st_11_memory_and_disk_stay_flat_over_a_soak_with_retention() {
     const BATCH: u64 = 500;

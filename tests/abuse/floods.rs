@@ -9,7 +9,7 @@ use crate::support::{
     frame, millis, secs, text,
 };
 
-/// Echoes once in a while until all of `floods` are over; gives the longest time that took, and the largest RSS seen.
+/// Echoes once in a while until all of `floods` are over; returns the longest time that took, and the largest RSS seen.
 fn serve_meanwhile(
     server: &Server,
     healthy: &mut Client,
@@ -29,7 +29,7 @@ fn serve_meanwhile(
     }
 }
 
-/// Writes the bytes in pieces of 64 KiB until the server takes no more; gives how many pieces it took.
+/// Writes the bytes in pieces of 64 KiB until the server takes no more; returns how many pieces it took.
 fn pour(client: &mut Client, bytes: &[u8]) -> usize {
     client.stream.set_write_timeout(Some(millis(500))).unwrap();
     bytes.chunks(65_536).take_while(|piece| client.try_send(piece).is_ok()).count()

@@ -72,7 +72,7 @@ fn say(client: &mut Client, command: &Value) {
     client.send(&text(&command.to_string()));
 }
 
-/// Posts so many messages of this text, fifty at a time.
+/// Posts this many messages of this text, fifty at a time.
 fn fill(client: &mut Client, room: &str, count: usize, words: &str) {
     let post = text(&json!({"type": "post", "room": room, "text": words}).to_string());
     for _ in 0..count / 50 {

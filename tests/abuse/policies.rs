@@ -65,7 +65,7 @@ struct Seen {
     pongs: usize,
 }
 
-/// A busy room in which one subscriber sleeps; gives what it sees afterwards, and the topic's last counts.
+/// A busy room in which one subscriber sleeps; returns what it sees afterwards, and the topic's last counts.
 fn sleep_through(policy: SlowPolicy) -> (Seen, Deliveries) {
     let (sender, totals): (_, Receiver<Deliveries>) = channel();
     let room = Room { policy, topic: None, totals: sender };

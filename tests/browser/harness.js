@@ -18,7 +18,7 @@ const running = new Set();
 process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 process.once('SIGTERM', () => process.exit(1));
 
-/** What programs under test get: nothing that is meant for the tests, and no settings of whoever runs them. */
+/** What programs under test get: nothing that is meant for the tests, and no settings of the user who runs them. */
 export const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('SWITCHBOARD_')));
 
 export const screenshots = process.env.SWITCHBOARD_SCREENSHOTS;

@@ -33,7 +33,7 @@ after(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** Runs loadgen; gives its exit status and where it wrote its reports. */
+/** Runs loadgen; returns its exit status and where it wrote its reports. */
 async function flood(scenario, server, ...options) {
   const name = join(directory, `${scenario}-${Math.random().toString(36).slice(2)}`);
   const files = { json: `${name}.json`, html: `${name}.html` };

@@ -98,7 +98,7 @@ test('names that end like a mark look unverified, and the mark is no text', asyn
   const seen = await page.locator('#messages .message').evaluateAll((items) => items.map((item) => ({
     name: item.querySelector('.author').textContent,
     marks: [...item.querySelectorAll('svg.verified')].map((mark) => mark.getAttribute('aria-label')),
-    // What stands beside the name as text.
+    // What comes with the name as text.
     tags: [...item.querySelectorAll('.tag')].map((tag) => tag.textContent),
   })));
   assert.deepEqual(seen[0], { name: 'Ada', marks: ['verified'], tags: [] });

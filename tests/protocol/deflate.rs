@@ -181,7 +181,7 @@ fn cp_07_what_one_connection_said_is_out_of_reach_of_the_next() {
 
 #[test]
 fn a_storm_of_final_blocks_is_cut() {
-    // Each empty final block makes zlib begin anew: 32,000 of them would cost more than any message may.
+    // Each empty final block makes zlib begin again: 32,000 of them would cost more than any message may.
     let storm = [&[0x03, 0x00].repeat(32_000)[..], &[0]].concat();
     let outcome = receive(&mut server(TAKEOVER), &compressed(true, Binary, &storm), &[]);
     assert_eq!(outcome.error, Some(ProtocolError::InvalidDeflate));

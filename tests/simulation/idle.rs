@@ -50,7 +50,7 @@ impl Application for Impatient {
     }
 }
 
-/// Ten Pongs in each of so many seconds.
+/// Ten Pongs in each of this many seconds.
 fn pongs(few: &mut Few<Impatient>, conn: ConnId, seconds: u64) {
     for _ in 0..seconds {
         few.send(conn, &masked(0x8A, b"alive").repeat(10));

@@ -112,7 +112,7 @@ fn cp_02_events_do_not_add_to_the_budget() {
     }
 }
 
-/// A message of so many octets, each 32 of which are a block with BFINAL set, as RFC 7692 7.2.3.5 allows: the inflater starts again
+/// A message of this many octets, each 32 of which are a block with BFINAL set, as RFC 7692 7.2.3.5 allows: the inflater starts again
 /// behind each.
 fn final_blocks(blocks: usize) -> Vec<u8> {
     let block = [&[0x01, 27, 0, !27, 0xFF][..], &[b'x'; 27]].concat();

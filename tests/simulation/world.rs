@@ -183,7 +183,7 @@ impl World {
         self.check_open_clients();
         self.reactor.begin_shutdown();
         self.quiet_phase();
-        // Whoever does not answer is dropped at the close deadline.
+        // A client that does not answer is dropped at the close deadline.
         for _ in 0..3 {
             self.advance_time(6_000);
             self.tick(true);
@@ -462,7 +462,7 @@ impl World {
     }
 }
 
-/// What a client got is the beginning of what was meant for it, but for what may be dropped. Gives where that beginning
+/// What a client got is the beginning of what was meant for it, but for what may be dropped. Returns where that beginning
 /// ends and how much was dropped in it, by topic.
 fn check_messages(client: &Client, meant: &Meant) -> (usize, BTreeMap<usize, u64>) {
     let mut lost = BTreeMap::new();

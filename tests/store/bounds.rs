@@ -7,7 +7,7 @@ use switchboard::history::{Batch, Event, History as _};
 
 use crate::support::{Dir, History, post, seqs, wait_until};
 
-/// Hands everything over before the threads run, so that it all waits, and gives the tickets of the commits.
+/// Hands everything over before the threads run, so that it all waits, and returns the tickets of the commits.
 fn commits(dir: &Dir, batches: impl Iterator<Item = Vec<switchboard::history::Change>>) -> Vec<u64> {
     let (mut client, worker, _) = open(&dir.data(), Options::default()).unwrap();
     for (ticket, changes) in (1..).zip(batches) {
@@ -80,7 +80,7 @@ fn words_and_hits_of_a_search_are_bounded() {
     history.close();
 }
 
-/// A log beyond its bound is brought into the database while commits go on, and begun anew.
+/// A log beyond its bound is brought into the database while commits go on, and begun again.
 #[test]
 fn the_log_does_not_grow_for_ever() {
     let dir = Dir::new("log");

@@ -257,7 +257,7 @@ impl Keeper {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// SIGKILL; gives everything that it said.
+    /// SIGKILL; returns everything that it said.
     pub(crate) fn kill(mut self) -> Vec<String> {
         let _ = self.child.kill();
         self.end()

@@ -144,7 +144,7 @@ fn who_resumes_gets_the_newest_text_of_a_message_that_was_edited_twice() {
     history.close();
 }
 
-/// Edits, deletions and posts in random order: what is to be committed, the words that are gone then, and those that stay.
+/// Edits, deletions and posts in random order: what will be committed, the words that are gone then, and those that stay.
 pub(crate) fn churn() -> (Vec<Change>, Vec<String>, Vec<String>) {
     let mut dice = crate::support::Dice::new(11);
     let (mut changes, mut gone) = (Vec::new(), Vec::new());
@@ -211,7 +211,7 @@ fn what_a_killed_process_did_not_come_to_erase_is_erased_by_the_next() {
     keeper.kill();
     assert!(!left_of(&dir.data(), &gone).is_empty(), "it was killed before it had erased anything");
     // What is in the log comes into the file, and the log is gone, as after a start that is killed again. Now the words stand in
-    // the gaps of the file alone, and nothing is deleted any more that would ask for it to be written anew.
+    // the gaps of the file alone, and nothing is deleted any more that would ask for it to be rewritten.
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
     conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(conn);

@@ -82,7 +82,7 @@ fn an_older_state_that_is_put_back_into_the_same_file_is_noticed() {
     let second = epoch(&dir.data());
     assert_ne!(second, first);
     assert_eq!(epoch(&dir.data()), second);
-    // Whoever restores a snapshot of a whole volume says so.
+    // An operator who restores a snapshot of a whole volume says so.
     fs::remove_file(dir.data().join("lineage")).unwrap();
     assert_ne!(epoch(&dir.data()), second);
     for broken in ["", "x", "a b c d", "\n"] {

@@ -289,7 +289,7 @@ impl<F: FnMut(u64) -> Vec<Change>> Busy<F> {
         history.hand_over((self.changes)(self.nth), Vec::new())
     }
 
-    /// So many batches more.
+    /// This many batches more.
     pub(crate) fn go_on(&mut self, history: &mut History, batches: usize) {
         for _ in 0..batches {
             let before = self.add(history) - 1;

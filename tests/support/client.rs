@@ -28,7 +28,7 @@ impl Head {
         Self { status, fields: fields.collect(), raw: raw.to_owned() }
     }
 
-    /// The value of a field that may stand once at most.
+    /// The value of a field that may occur once at most.
     #[track_caller]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut values = self.fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -119,7 +119,7 @@ pub(crate) fn upgrade_with(request_line: &str, replaced: &[(&str, &str)], extra:
     request + extra + "\r\n"
 }
 
-/// Sends the bytes on a connection of their own and gives the head of the answer; None if the server just closed.
+/// Sends the bytes on a connection of their own and returns the head of the answer; None if the server just closed.
 #[track_caller]
 pub(crate) fn head_of(addr: SocketAddr, request: &[u8]) -> (Client, Option<Head>) {
     let mut client = Client::connect(addr);
@@ -319,7 +319,7 @@ impl Client {
         self.answer_close(&got.payload);
     }
 
-    /// Gives back the server's Close, and sees the connection end.
+    /// Returns the server's Close, and sees the connection end.
     #[track_caller]
     pub(crate) fn answer_close(&mut self, payload: &[u8]) {
         let _ = self.try_send(&frame(FIN | CLOSE, payload));

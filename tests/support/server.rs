@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{SOON, millis, wait_until};
 
-/// How a server is to be started.
+/// How a server will be started.
 #[derive(Debug)]
 pub(crate) struct Launch {
     program: PathBuf,
@@ -86,7 +86,7 @@ impl Launch {
         self
     }
 
-    /// Runs the server with files of at most so many KiB; a write beyond fails, as on a full disk. The limit can be raised.
+    /// Runs the server with files of at most this many KiB; a write beyond fails, as on a full disk. The limit can be raised.
     pub(crate) fn with_file_size(mut self, kib: u64) -> Self {
         let limit = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$@\"", kib * 2);
         self.wrapper = vec!["sh".into(), "-c".into(), limit, "sh".into()];

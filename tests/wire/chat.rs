@@ -266,7 +266,7 @@ fn ms_08_every_oddity_of_json_has_one_answer() {
     let server = Launch::serve().start();
     let (mut client, _) = join(server.addr);
     let cases = [
-        // A field that stands twice has no first and no last that wins, in any spelling.
+        // A field that occurs twice has no first and no last that wins, in any spelling.
         (r#"{"user":"ann","text":"one","text":"two"}"#, Error),
         (r#"{"user":"ann","user":"bob","text":"a"}"#, Error),
         (r#"{"user":"ann","user":"ann","text":"a"}"#, Error),

@@ -88,7 +88,7 @@ fn s2_an_upgrade_attempt_is_logged_with_peer_path_and_origin() {
     assert!(line.contains(&client.stream.local_addr().unwrap().to_string()), "the peer: {line}");
 }
 
-/// Waits for all to be cut and gives the seconds from `start` at which each was; `each_round` runs every 0.2 s.
+/// Waits for all to be cut and returns the seconds from `start` at which each was; `each_round` runs every 0.2 s.
 fn watch_cuts(
     clients: &mut [Client],
     start: Instant,
@@ -214,7 +214,7 @@ fn hs_06_a_request_in_one_byte_segments_costs_no_more_than_its_bytes() {
     assert_eq!(client.head().status, 101);
     let head_cost = server.cpu_since(start);
     client.echo("and it works");
-    // The same number of segments through the frame parser is the measure: a head parsed anew per byte costs more.
+    // The same number of segments through the frame parser is the measure: a head parsed again per byte costs more.
     let message = frame(FIN | 1, "a".repeat(head.len()).as_bytes());
     let start = server.cpu();
     for byte in message.chunks(1) {

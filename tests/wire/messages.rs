@@ -11,7 +11,7 @@ fn small_echo() -> Server {
     Launch::echo().args(&["--max-message", "65536"]).start()
 }
 
-/// Sends pieces until the server answers with a Close, at most `limit` times; gives the code and how many were sent.
+/// Sends pieces until the server answers with a Close, at most `limit` times; returns the code and how many were sent.
 fn flood(client: &mut Client, piece: &[u8], limit: usize) -> (Option<u16>, usize) {
     for sent in 0..limit {
         let refused = client.try_send(piece).is_err();

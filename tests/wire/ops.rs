@@ -1,4 +1,4 @@
-//! What whoever runs a server sees of it: metrics, health, the log, and where settings come from.
+//! What an operator sees of a server: metrics, health, the log, and where settings come from.
 
 use std::io::Write;
 use std::net::SocketAddr;

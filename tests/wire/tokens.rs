@@ -94,7 +94,7 @@ fn ch_17_every_other_token_is_refused() {
 #[test]
 fn au_04_a_public_key_is_never_a_secret() {
     let (private, public) = pair(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]);
-    // Whoever knows the public key signs with it as if it were a secret.
+    // Somebody who knows the public key signs with it as if it were a secret.
     let pem = std::fs::read(public.path()).unwrap();
     let header = base64(br#"{"alg":"HS256","typ":"JWT"}"#);
     let body = base64(br#"{"sub":"Ada","exp":9999999999}"#);

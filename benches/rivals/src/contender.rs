@@ -190,7 +190,7 @@ pub(crate) fn home() -> &'static Path {
 }
 
 /// Ours and everyone who can be had here. `ours`: a built `switchboard`. `with`: more builds of it.
-/// Gives also what is missing, in words.
+/// Returns also what is missing, in words.
 pub(crate) fn all(ours: PathBuf, with: &[(String, PathBuf)]) -> (Vec<Contender>, Vec<String>) {
     let mut all = vec![
         Contender { name: OURS.into(), kind: Kind::Switchboard(ours.clone(), &[]) },

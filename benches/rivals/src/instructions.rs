@@ -108,7 +108,7 @@ pub(crate) fn report(case: usize, counts: &[(String, u64)]) -> CellReport {
     }
 }
 
-/// All instructions of a server that echoes so many rounds. A round is one write on each connection of all that is in flight
+/// All instructions of a server that echoes this many rounds. A round is one write on each connection of all that is in flight
 /// there, and the next one goes out when every answer is there.
 ///
 /// With several connections the server is stopped while they are written to, so that it finds all of them in one wait. A

@@ -40,7 +40,7 @@ struct Soak {
     talk: Talk,
     tapes: Vec<Tape>,
     sent: u64,
-    /// Of these so many were not, since the server or the generator was behind.
+    /// How many of these were not, since the server or the generator was behind.
     skipped: u64,
     answers: u64,
     replaced: u64,
@@ -126,7 +126,7 @@ fn tape_of(tapes: &[Tape], at: usize) -> &Tape {
 }
 
 impl Soak {
-    /// Gives the server's memory every few seconds.
+    /// Returns the server's memory every few seconds.
     fn drive(&mut self, duration: Duration) -> io::Result<Vec<u64>> {
         let start = Instant::now();
         let mut samples = Vec::new();

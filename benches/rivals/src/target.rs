@@ -14,7 +14,7 @@ pub(crate) enum Against {
     Own(Metric),
     /// The same figure of that server, round by round.
     Server(&'static str),
-    /// The same figure of whoever has the least of it, the floor apart.
+    /// The same figure of the contender with the least, the floor apart.
     BestRival,
 }
 
@@ -73,7 +73,7 @@ impl Target {
     }
 }
 
-/// A message at 10,000 connections costs at most so many times what it costs at 100.
+/// A message at 10,000 connections costs at most this many times what it costs at 100.
 const MANY_TO_FEW: f64 = 1.25;
 
 /// Targets that are about two cells: the same echo with few connections and with many.

@@ -102,7 +102,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// An object whose order is kept: `{"👍":["Ada","@Bob"]}`; `@` stands before the name of a verified user.
+/// An object whose order is kept: `{"👍":["Ada","@Bob"]}`; `@` precedes the name of a verified user.
 #[derive(Debug, Default)]
 struct Reactions(Vec<(String, Vec<String>)>);
 
@@ -214,7 +214,7 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), TransferError> {
     });
     let io = |error| TransferError::Io { doing: "write the messages".into(), error };
     let counts = match written.and_then(|counts| out.flush().map(|()| counts).map_err(io)) {
-        // Whoever reads has seen enough.
+        // The reader has seen enough.
         Err(TransferError::Io { error, .. }) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
         counts => counts?,
     };

@@ -22,7 +22,7 @@ use crate::log;
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
 
-/// A WebSocket server on a single-threaded event loop, and the chat that stands on it.
+/// A WebSocket server on a single-threaded event loop, and a durable chat on top of it.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
@@ -133,7 +133,7 @@ pub(crate) struct ServeArgs {
     /// Refuse clients that offer only subprotocols unknown here
     #[arg(long)]
     pub(crate) strict_subprotocol: bool,
-    /// Messages that whoever comes in is given
+    /// Messages that a client receives when it joins a room
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) history: usize,
     /// Posts that a connection, or a user, may make in a second, twice as many at once; an address ten times as many (0: no
@@ -148,10 +148,10 @@ pub(crate) struct ServeArgs {
     pub(crate) ephemeral: bool,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
-    /// Serve the HTTP API under /api/v1 to whoever has the token in this file [default: no API]
+    /// Serve the HTTP API under /api/v1 to clients with the token in this file [default: no API]
     #[arg(long, value_name = "FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
-    /// Turn away whoever has no token (see --token-key)
+    /// Refuse clients without a token (see --token-key)
     #[arg(long)]
     pub(crate) require_token: bool,
     #[command(flatten)]
@@ -225,7 +225,7 @@ pub(crate) struct CommonArgs {
     /// Milliseconds of silence after a Ping until a client counts as gone (0: no limit)
     #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
     pong_timeout: u64,
-    /// Milliseconds after which a server that was told to stop ends, whoever is still connected
+    /// Milliseconds after which a server that was told to stop ends, even with clients connected
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     pub(crate) drain_timeout: u64,
     /// Milliseconds over which a server that stops spreads the closing of more than 256 connections

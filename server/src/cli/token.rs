@@ -58,7 +58,7 @@ pub(crate) struct VerifyArgs {
     /// The claim with the name that is shown [default: `name`, else `preferred_username`, else `sub`]
     #[arg(long = "token-name-claim", value_name = "CLAIM")]
     name_claim: Option<String>,
-    /// Seconds by which the clock of whoever issued a token may differ from ours
+    /// Seconds by which the clock of the issuer of a token may differ from ours
     #[arg(long = "token-leeway", value_name = "S", default_value_t = 30)]
     leeway: u64,
 }
@@ -129,7 +129,7 @@ impl VerifyArgs {
     }
 }
 
-/// Does what the command says; gives what goes to standard output.
+/// Does what the command says; returns what goes to standard output.
 pub(crate) fn run(command: TokenCommand) -> Result<String, Failure> {
     match command {
         TokenCommand::Mint(args) => mint(args),

@@ -237,7 +237,7 @@ impl Connection {
         self.fast = FastPath::of(self);
     }
 
-    /// When [`Self::handle_timeout`] is to be called.
+    /// When [`Self::handle_timeout`] must be called.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Millis> {
         self.timer.deadline(&self.config.timeouts).into_iter().chain(self.message_deadline()).min()

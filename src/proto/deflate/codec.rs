@@ -8,7 +8,7 @@ use crate::proto::ProtocolError;
 /// RFC 7692 7.2.1: what a sync flush ends in. The sender takes it off, the receiver puts it back.
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// A message may hold a block with BFINAL set for every so many octets, and [`FREE_FINAL_BLOCKS`] besides: each costs
+/// A message may hold a block with BFINAL set for every N octets, and [`FREE_FINAL_BLOCKS`] besides: each costs
 /// the receiver as much as a window of data does.
 const OCTETS_PER_FINAL_BLOCK: u64 = 32;
 const FREE_FINAL_BLOCKS: u64 = 16;
@@ -143,7 +143,7 @@ impl Inflater {
         if let Some(history) = &mut self.history {
             keep_window(history, data, self.window_bits);
         }
-        // RFC 7692 7.2.3.5: a message whose last block is final; nothing stands behind it that could be cut.
+        // RFC 7692 7.2.3.5: a message whose last block is final; nothing follows it that could be cut.
         if self.is_fresh && !data.is_empty() {
             return Ok(());
         }

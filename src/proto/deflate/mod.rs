@@ -171,7 +171,7 @@ impl DeflatePool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Whoever panicked left nothing half-done that the next message does not reset.
+        // A panic left nothing half-done that the next message does not reset.
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         shared.compressed.clear();
         shared.compressed.shrink_to(KEPT_CAPACITY);

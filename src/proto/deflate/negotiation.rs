@@ -41,7 +41,7 @@ enum ClientBits {
 }
 
 impl Parameters {
-    /// `None` when a parameter is unknown, stands twice, or has a value that it must not have (RFC 7692 7.1).
+    /// `None` when a parameter is unknown, occurs twice, or has a value that it must not have (RFC 7692 7.1).
     fn read(extension: &Extension<'_>) -> Option<Self> {
         let mut read = Self::default();
         for parameter in extension.parameters() {
@@ -83,7 +83,7 @@ fn window_bits(value: Value<'_>) -> Option<u8> {
 impl DeflateConfig {
     /// The server's choice: the first offer that it can keep, and the value of the field that says so.
     ///
-    /// An offer is declined, and the next one looked at, when a parameter in it is unknown, stands twice or is not
+    /// An offer is declined, and the next one looked at, when a parameter in it is unknown, occurs twice or is not
     /// valid, and when it asks for a server window of 256 bytes, which zlib cannot keep to. Where the client does not
     /// offer `client_max_window_bits`, the server has no way to ask for a smaller window than 32 KiB (7.1.2.2).
     #[must_use]

@@ -1,4 +1,4 @@
-//! A closed loop: so many messages in flight, the next one when an answer is there.
+//! A closed loop: this many messages in flight, the next one when an answer is there.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ const STALL: Duration = Duration::from_secs(5);
 /// Who sends how much.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// So many lanes send, the first ones.
+    /// How many lanes send: the first ones.
     pub(crate) senders: usize,
     /// Answers that a lane gets for each message of its own: 1 for an echo; all senders' for a fan-out.
     pub(crate) answers_per_message: u64,
@@ -22,7 +22,7 @@ pub(crate) struct Pace {
     pub(crate) in_flight: u64,
 }
 
-/// Answers that came in the measured time, on all lanes. `read` takes what is there for a lane, by its number, and gives the
+/// Answers that came in the measured time, on all lanes. `read` takes what is there for a lane, by its number, and returns the
 /// answers that are whole.
 pub(crate) fn run(
     fleet: &mut Fleet,

@@ -28,7 +28,7 @@ struct Crowd {
     clients: Vec<Option<Client>>,
 }
 
-/// Each of so many clients comes again as soon as its handshake is done.
+/// Each of this many clients comes again as soon as its handshake is done.
 pub(crate) fn churn(clients: usize, server: &Running, span: Span) -> io::Result<Sample> {
     let mut crowd = Crowd::new(server.address, clients)?;
     for at in 0..clients {

@@ -16,7 +16,7 @@ use crate::process;
 const FIRST: usize = 100;
 /// Large messages under way at once.
 const AT_ONCE: usize = 64;
-/// A server that holds so many bytes more gets no more large messages: the machine needs some memory itself.
+/// A server that holds this many bytes more gets no more large messages: the machine needs some memory itself.
 const ENOUGH: u64 = 2 << 30;
 /// Connections between two looks at its memory.
 const LOOK: usize = 64;
@@ -54,7 +54,7 @@ pub(crate) fn run(
     Ok(sample)
 }
 
-/// Answers pings, and says nothing else, for a ping interval of ours; gives the part of it that the server worked.
+/// Answers pings, and says nothing else, for a ping interval of ours; returns the part of it that the server worked.
 fn stay_silent(fleet: &mut Fleet, talkers: &mut [Talker], server: &Running, span: Span) -> io::Result<f64> {
     let Fleet { poll, events, lanes, buffer } = fleet;
     let mark = Mark::now(server)?;
@@ -70,7 +70,7 @@ fn stay_silent(fleet: &mut Fleet, talkers: &mut [Talker], server: &Running, span
     Ok(usage.server_cpu / usage.seconds)
 }
 
-/// One message on every connection, some at a time; gives the number of connections that had theirs before it was enough.
+/// One message on every connection, some at a time; returns the number of connections that had theirs before it was enough.
 /// Pings are answered meanwhile: it takes a while.
 fn burst(fleet: &mut Fleet, talkers: &mut [Talker], server: &Running, tape: &Tape) -> io::Result<usize> {
     let Fleet { poll, events, lanes, buffer } = fleet;

@@ -87,7 +87,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Reads all that is there; gives the number of octets.
+    /// Reads all that is there; returns the number of octets.
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<u64> {
         let mut sum = 0;
@@ -113,7 +113,7 @@ impl Lane {
         }
     }
 
-    /// Counts octets as answers of one length; gives the number of those that are whole now.
+    /// Counts octets as answers of one length; returns the number of those that are whole now.
     #[inline]
     pub(crate) fn count(&mut self, octets: u64, answer_len: usize) -> u64 {
         let sum = self.rest + octets as usize;

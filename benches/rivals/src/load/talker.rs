@@ -40,7 +40,7 @@ impl Talk {
 }
 
 impl Talker {
-    /// Takes octets; gives the messages that are whole now. What is owed for pings is appended to `out`.
+    /// Takes octets; returns the messages that are whole now. What is owed for pings is appended to `out`.
     pub(crate) fn receive(&mut self, bytes: &mut [u8], out: &mut Vec<u8>) -> io::Result<u64> {
         let Some(connection) = &mut self.connection else {
             let sum = self.rest + bytes.len();

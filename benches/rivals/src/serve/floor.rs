@@ -23,7 +23,7 @@ struct Peer {
     is_held: bool,
 }
 
-/// What is to be done with a connection.
+/// What must be done with a connection.
 #[derive(PartialEq)]
 enum Fate {
     Lives,
