@@ -32,7 +32,7 @@ pub use self::negotiation::DeflateAgreement;
 use super::ProtocolError;
 use super::frame::{Opcode, RSV1, write_frame};
 use super::limits::ProtoConfig;
-use super::message::{MessageKind, Outgoing};
+use super::message::Outgoing;
 
 /// RFC 7692 7.1.2 begins at 8, but raw DEFLATE by zlib needs a window of 512 bytes.
 const MIN_WINDOW_BITS: u8 = 9;
