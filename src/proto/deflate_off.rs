@@ -3,7 +3,6 @@
 
 use super::ProtocolError;
 use super::extension::Extension;
-use super::frame::Opcode;
 use super::limits::ProtoConfig;
 use super::message::Outgoing;
 

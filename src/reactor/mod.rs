@@ -16,6 +16,20 @@
 //!
 //! Callbacks only queue, so none of them leads to another one. So much output that it should not wait for the end of the
 //! tick is written between two events.
+//!
+//! # Rooms
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | `config`, `socket`, `slot` | the settings; what is wanted of a socket; the types of places in tables |
+//! | `table` | who is connected: entries, generations, addresses, admission (`table::admission`) |
+//! | `http` | requests before the upgrade |
+//! | `input` | whose turn it is (`turns`), what most messages take (`fast_path`), unfinished messages and parked input (`intake`) |
+//! | `output` | the tick's buffer (`outbox`), `topics`, the flush and the policy for slow consumers (`flush::slow_consumer`), backlogs and their budget, long buffers (`buffer_pool`) |
+//! | `timers` | the timing wheel and the timers of the application |
+//! | `pending` | the work that a tick puts off |
+//! | `core` | what callbacks can reach: one owner for each part of the state; `core::context` is the application's side, `core::endings` all ways in which a connection ends |
+//! | `drain`, `stats` | the shutdown; what is counted |
 
 mod config;
 mod core;
@@ -47,8 +61,8 @@ use crate::proto::{Millis, ProtocolError, Timeout};
 const BULK_READS: usize = 4;
 /// Times that connections are flushed and ended in one tick; what is left makes the next tick wait for nothing.
 const END_ROUNDS: usize = 8;
-/// Debug builds check everything that must hold between ticks at the end of each tick of a loop with up to this many
-/// connections, and of every 64th tick of a larger one.
+/// Debug builds check everything that must hold between ticks after every fourth flush of a loop with up to this many
+/// connections, and after every 64th of a larger one.
 #[cfg(debug_assertions)]
 const CHECKED_CONNECTIONS: usize = 64;
 
@@ -211,7 +225,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             self.end_tick_with_work();
         }
         #[cfg(debug_assertions)]
-        if self.connections() <= CHECKED_CONNECTIONS || self.ticks().is_multiple_of(64) {
+        if self.ticks().is_multiple_of(if self.connections() <= CHECKED_CONNECTIONS { 4 } else { 64 }) {
             self.check();
         }
     }

@@ -55,7 +55,7 @@ impl Connection {
 
     /// Whether messages go out as they are: open, unmasked, uncompressed, nothing unfinished.
     #[inline]
-    pub(crate) fn sends_plain(&self) -> bool {
+    pub(crate) fn sends_fast(&self) -> bool {
         self.fast_path().sends
     }
 

@@ -14,7 +14,7 @@ impl Connection {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "plain messages go straight into the buffer")]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), SendError> {
-        if self.sends_plain() {
+        if self.sends_fast() {
             message.write_plain(out);
             return Ok(());
         }
@@ -25,7 +25,7 @@ impl Connection {
     /// messages do not go out as they are (they are masked, compressed, or may not be sent), and nothing was appended.
     pub fn encode_header(&mut self, message: &OwnedMessage, out: &mut Vec<u8>) -> bool {
         let message = message.as_outgoing();
-        let is_plain = self.sends_plain();
+        let is_plain = self.sends_fast();
         if is_plain {
             write_header(out, message.kind().opcode(), message.payload().len());
         }

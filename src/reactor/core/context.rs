@@ -141,10 +141,17 @@ impl Core {
     }
 
     fn publish_any(&mut self, topic: TopicId, publication: &Publication<'_>) -> Published {
-        let (published, too_much) = self.output.publish(&mut self.table, topic, publication);
-        for conn in too_much {
-            self.close_for(conn, LocalReason::SlowConsumer, "slow consumer");
+        let published = self.output.publish(&mut self.table, topic, publication);
+        if self.output.has_too_much() {
+            self.close_too_much();
         }
         published
+    }
+
+    #[cold]
+    fn close_too_much(&mut self) {
+        for conn in self.output.take_too_much() {
+            self.close_for(conn, LocalReason::SlowConsumer, "slow consumer");
+        }
     }
 }

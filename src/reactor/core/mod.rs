@@ -78,7 +78,7 @@ impl Core {
     /// What the fast path demands of a connection.
     pub(super) fn is_fast(&self, conn: ConnId) -> bool {
         let is_fast = |entry: &Entry| {
-            !entry.outbound.has_backlog() && entry.connection().is_some_and(Connection::sends_plain)
+            !entry.outbound.has_backlog() && entry.connection().is_some_and(Connection::sends_fast)
         };
         self.table.get(conn).is_some_and(is_fast)
     }

@@ -44,7 +44,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         };
         core.intake.bytes += count as u64;
         connection.heard(core.now.monotonic_ms);
-        core.output.enter_fast_path(conn, connection.sends_plain());
+        core.output.enter_fast_path(conn, connection.sends_fast());
         let left = match connection.fast_message(&mut receive[..count]) {
             Ok((message, behind)) => {
                 core.intake.messages += 1;
@@ -146,7 +146,7 @@ fn frames<'b, A: Application>(
     mut octets: &'b mut [u8],
 ) -> &'b mut [u8] {
     let now = core.now.monotonic_ms;
-    let mut is_plain = true;
+    let mut is_fast = true;
     if let Some(connection) = core.table.connection_mut(conn) {
         connection.heard(now);
     }
@@ -159,13 +159,13 @@ fn frames<'b, A: Application>(
             Ok((message, behind)) => {
                 core.intake.messages += 1;
                 app.on_message(core, conn, message);
-                if behind.is_empty() && is_plain {
+                if behind.is_empty() && is_fast {
                     return behind;
                 }
                 behind
             }
             Err(rest) => {
-                is_plain = false;
+                is_fast = false;
                 let Some(behind) = any_event(app, core, conn, rest) else {
                     octets = &mut [];
                     break;

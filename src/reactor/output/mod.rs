@@ -44,9 +44,9 @@ pub(super) struct Counts {
 ///
 /// The fast path: the connection whose turn it is appends its messages to the end of the buffer, and nothing else is
 /// looked at. [`Self::enter_fast_path`] is called with a connection of which all of this holds: it is open, its messages
-/// go out as they are, and nothing waits to be written. None of it can change unnoticed: whatever changes a connection's
-/// way of sending does so within [`Self::append`] or after [`Self::leave_fast_path`], a backlog comes from a flush
-/// alone, and both take the connection off the fast path.
+/// go out as they are, and nothing waits to be written. None of it can change unnoticed. A connection's way of sending
+/// changes within [`Self::append`] or after [`Self::leave_fast_path`], and a backlog comes from a flush: each of them takes
+/// the connection off the fast path. Debug builds look at every message that takes it.
 #[derive(Debug)]
 pub(super) struct Output {
     outbox: Outbox,
@@ -55,6 +55,8 @@ pub(super) struct Output {
     special: Vec<Slot>,
     /// Connections that are to be closed because more would wait for them than may.
     overflowed: Vec<Slot>,
+    /// Connections for which a message that was published is too much.
+    too_much: Vec<ConnId>,
     /// The memory of all backlogs.
     budget: Budget,
     pool: BufferPool,
@@ -82,6 +84,7 @@ impl Output {
             topics: Topics::default(),
             special: Vec::new(),
             overflowed: Vec::new(),
+            too_much: Vec::new(),
             budget: Budget::default(),
             pool: BufferPool::default(),
             deflate: DeflatePool::new(&config.proto),
@@ -140,11 +143,11 @@ impl Output {
         self.outbox.clear_runs();
     }
 
-    /// Puts a connection on the fast path, in the turn that began; or nobody, where its messages do not go out as they are.
+    /// Puts a connection on the fast path, in the turn that began; or none, where its messages do not go out as they are.
     /// See [`Output`].
     #[inline]
-    pub(super) fn enter_fast_path(&mut self, conn: ConnId, sends_plain: bool) {
-        self.outbox.enter_fast_path(sends_plain.then_some(conn));
+    pub(super) fn enter_fast_path(&mut self, conn: ConnId, sends_fast: bool) {
+        self.outbox.enter_fast_path(sends_fast.then_some(conn));
     }
 
     /// Nobody is on the fast path.
@@ -205,10 +208,10 @@ impl Output {
         self.gather(table);
         let entry = &mut table[slot];
         let start = self.outbox.len();
-        let is_plain = entry
+        let is_begun = entry
             .connection_mut()
             .is_some_and(|connection| connection.encode_header(&message, self.outbox.bytes_mut()));
-        if !is_plain {
+        if !is_begun {
             return Some(message);
         }
         self.attach_from(&mut entry.outbound, slot, start);
@@ -248,7 +251,7 @@ impl Output {
 
     /// Flushes a connection by itself: there is something for it that its topics' batches do not tell.
     fn note_special(&mut self, outbound: &mut Outbound, slot: Slot) {
-        if !std::mem::replace(&mut outbound.is_special, true) {
+        if outbound.set_special() {
             self.special.push(slot);
         }
     }
@@ -295,6 +298,17 @@ impl Output {
     /// Takes the connections that are to be closed because more would wait for them than may.
     pub(super) fn take_overflowed(&mut self) -> Vec<Slot> {
         std::mem::take(&mut self.overflowed)
+    }
+
+    /// Takes the connections for which a message that was published is too much. They are to be closed before anything else
+    /// is queued, or a message would be missing among those that they get.
+    pub(super) fn take_too_much(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.too_much)
+    }
+
+    #[inline]
+    pub(super) fn has_too_much(&self) -> bool {
+        !self.too_much.is_empty()
     }
 
     /// Bytes that wait in all backlogs; what several connections wait for is counted once.
@@ -346,6 +360,7 @@ impl Output {
         self.outbox.check();
         self.pool.check();
         assert!(self.special.is_empty() && self.overflowed.is_empty(), "connections that are not flushed");
+        assert!(self.too_much.is_empty(), "connections that are not closed");
         let mut charged = BTreeMap::new();
         self.topics.check(table, |kept| {
             let (key, bytes) = kept.charge_for_check();

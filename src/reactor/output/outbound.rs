@@ -49,6 +49,11 @@ impl Outbound {
         self.is_special || !self.chain.is_empty()
     }
 
+    /// Marks it to be flushed by itself. `true`: it is to be put into the list of those.
+    pub(super) fn set_special(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_special, true)
+    }
+
     /// Whether it is subscribed to something.
     pub(crate) fn is_member(&self) -> bool {
         !self.memberships.is_empty()

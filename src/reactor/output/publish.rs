@@ -129,31 +129,30 @@ impl Output {
         }
     }
 
-    /// Queues a message for every subscriber of a topic. The connections for which it would be too much come back, to be
-    /// closed.
+    /// Queues a message for every subscriber of a topic. The connections for which it would be too much are to be
+    /// [closed](Self::take_too_much) at once.
     pub(crate) fn publish(
         &mut self,
         table: &mut Table,
         topic: TopicId,
         publication: &Publication<'_>,
-    ) -> (Published, Vec<ConnId>) {
+    ) -> Published {
         self.gather(table);
         let order = self.outbox.next_order();
         let root = TopicSlot::from(topic);
-        let mut too_much = Vec::new();
-        let Some(state) = self.topics.get(root) else { return (Published::default(), too_much) };
+        let Some(state) = self.topics.get(root) else { return Published::default() };
         let (variants, totals) = (state.variants.len(), state.totals);
         let mut receivers = self.publish_to(table, (root, Encoding::Plain), order, publication);
         for at in 0..variants {
             let (encoding, variant) = self.topics[root].variants[at];
             receivers += match encoding {
-                Encoding::Own => self.publish_to_each(table, variant, publication, &mut too_much),
+                Encoding::Own => self.publish_to_each(table, variant, publication),
                 encoding => self.publish_to(table, (variant, encoding), order, publication),
             };
         }
         self.counts.messages += receivers as u64;
         self.has_published = true;
-        (Published { receivers, totals }, too_much)
+        Published { receivers, totals }
     }
 
     /// Encodes a message once for all members of a topic or variant; returns their number.
@@ -165,7 +164,8 @@ impl Output {
         publication: &Publication<'_>,
     ) -> usize {
         let Publication { message, key, except } = *publication;
-        let state = &mut self.topics[topic];
+        let except = except.and_then(|conn| member_slot(table, conn, topic));
+        let (state, dirty) = self.topics.publishing(topic);
         if state.members.is_empty() {
             return 0;
         }
@@ -174,17 +174,13 @@ impl Output {
             return 0;
         }
         if state.pieces.is_empty() {
-            self.topics.note_dirty(topic);
+            dirty.push(topic);
         }
-        let except = except.and_then(|conn| {
-            let outbound = &mut table.get_mut(conn)?.outbound;
-            let is_member = outbound.memberships.iter().any(|membership| membership.topic == topic);
-            is_member.then(|| {
-                self.note_special(outbound, conn.into());
-                Slot::from(conn)
-            })
-        });
-        let state = &mut self.topics[topic];
+        if let Some(slot) = except
+            && table[slot].outbound.set_special()
+        {
+            self.special.push(slot);
+        }
         let batch = state.batch_mut();
         let start = batch.len() as u32;
         if let Encoding::Shared(window_bits) = encoding {
@@ -212,7 +208,6 @@ impl Output {
         table: &mut Table,
         topic: TopicSlot,
         publication: &Publication<'_>,
-        too_much: &mut Vec<ConnId>,
     ) -> usize {
         let message = publication.message;
         let members = std::mem::take(&mut self.topics[topic].members);
@@ -223,7 +218,7 @@ impl Output {
                 continue;
             }
             if self.outbox.len() + message.payload().len() > self.tick_limit {
-                too_much.push(conn);
+                self.too_much.push(conn);
                 continue;
             }
             let is_queued = self.append(table, slot, |entry, out| {
@@ -234,4 +229,10 @@ impl Output {
         self.topics[topic].members = members;
         receivers
     }
+}
+
+/// The slot of a connection that is a member of a topic.
+fn member_slot(table: &Table, conn: ConnId, topic: TopicSlot) -> Option<Slot> {
+    let memberships = &table.get(conn)?.outbound.memberships;
+    memberships.iter().any(|membership| membership.topic == topic).then(|| conn.into())
 }

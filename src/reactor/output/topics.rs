@@ -150,9 +150,10 @@ impl Topics {
         variant
     }
 
-    /// Something is published in a topic for the first time in this tick.
-    pub(super) fn note_dirty(&mut self, slot: TopicSlot) {
-        self.dirty.push(slot);
+    /// A topic in which something is published, and the list in which it is to be if that is the first in this tick.
+    #[inline]
+    pub(super) fn publishing(&mut self, slot: TopicSlot) -> (&mut Topic, &mut Vec<TopicSlot>) {
+        (&mut self.topics[slot.index()], &mut self.dirty)
     }
 
     /// The topics in which something was published in this tick, by their number.
