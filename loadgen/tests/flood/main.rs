@@ -8,6 +8,8 @@ mod honest;
 mod hub;
 mod liars;
 mod options;
+#[cfg(unix)]
+mod reach;
 mod reports;
 mod scenarios;
 mod shapes;

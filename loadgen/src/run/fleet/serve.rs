@@ -4,6 +4,7 @@ use std::io;
 
 use switchboard::proto::{CloseCode, Connection, Event, Input, MaskingKeys};
 
+use super::errors::{explain_connect, explain_lost};
 use super::member::{Member, Stage};
 use super::{Fleet, READS_PER_TICK, millis};
 use crate::clock::Nanos;
@@ -207,14 +208,12 @@ fn ended(member: &Member) -> End {
 fn unreadable(member: &Member, error: &io::Error) -> Result<(), End> {
     match &member.stage {
         Stage::Opening(_) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        Stage::Opening(opening) if opening.received.is_empty() => {
-            Err(End::Failed(format!("connect: {}", error.kind())))
-        }
+        Stage::Opening(opening) if opening.received.is_empty() => Err(End::Failed(explain_connect(error))),
         _ if member.is_closed => Err(End::Clean),
         _ => Err(lost(error)),
     }
 }
 
 fn lost(error: &io::Error) -> End {
-    End::Failed(format!("connection lost: {}", error.kind()))
+    End::Failed(explain_lost(error))
 }
