@@ -7,6 +7,7 @@ mod golden;
 mod honest;
 mod hub;
 mod liars;
+mod opening;
 mod options;
 #[cfg(unix)]
 mod reach;

@@ -15,6 +15,7 @@ use super::proxy;
 use super::{Fleet, HANDSHAKE_WAIT};
 use crate::clock::Nanos;
 use crate::input::target::Endpoint;
+use crate::output::record::OpeningSteps;
 use crate::run::workload::{End, Workload};
 
 /// Receive buffer of a connection that reads slowly, in bytes: small, so that the server notices.
@@ -52,7 +53,8 @@ impl<W: Workload> Fleet<'_, W> {
         let handshake = start_handshake(&self.request, &mut self.nonces, &mut self.out);
         let dialled = self.shared.clock.now();
         let deadline = now + HANDSHAKE_WAIT;
-        let opening = Opening { handshake, received: Vec::new(), planned, dialled, deadline };
+        let steps = OpeningSteps { planned, dialled, ..OpeningSteps::default() };
+        let opening = Opening { handshake, received: Vec::new(), steps, deadline };
         let mut member = Member::new(stream, opening, tls);
         member.throttle = read_rate.map(|rate| Box::new(Throttle::new(rate, now)));
         if self.plan.proxy_protocol {
@@ -61,6 +63,9 @@ impl<W: Workload> Fleet<'_, W> {
         }
         // The socket takes the request when it is connected.
         self.record.count.octets_out += member.send(&mut self.out, &mut self.wire, &mut self.buffers)?;
+        if member.is_flushed() {
+            member.connected(self.shared.clock.now());
+        }
         self.slots[place as usize].member = Some(member);
         self.open += 1;
         Ok(())
