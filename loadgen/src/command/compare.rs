@@ -55,7 +55,8 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
     }
     writeln!(out, "{:<12} {:>14} {:>14} {:>8}   95 % confidence", "", "base", "new", "ratio")?;
     let asked = args.fail_if.iter().map(|condition| condition.figure.as_str());
-    let mut figures: Vec<&str> = FIGURES.to_vec();
+    let is_supported = |name: &&str| [&base, &new].iter().all(|report| has_samples(report, name));
+    let mut figures: Vec<&str> = FIGURES.into_iter().filter(is_supported).collect();
     for name in asked {
         if !figures.contains(&name) {
             figures.push(name);
@@ -89,6 +90,13 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
         return Ok(CLIENT_BOUND);
     }
     Ok(if is_failed { FAILED } else { 0 })
+}
+
+/// Whether a report has enough samples for a percentile of its primary latency.
+fn has_samples(report: &Report, name: &str) -> bool {
+    let is_percentile = name.starts_with('p');
+    let latency = report.primary();
+    !is_percentile || latency.is_some_and(|latency| latency.supported().any(|(known, _)| known == name))
 }
 
 /// Why a comparison of the two would be misleading.

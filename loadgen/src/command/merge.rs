@@ -56,6 +56,10 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     all.latency_of_delivery_ns = latency(|report| &report.latency_of_delivery_ns);
     all.handshake_ns = latency(|report| &report.handshake_ns);
     all.handshake_from_plan_ns = latency(|report| &report.handshake_from_plan_ns);
+    all.dial_ns = latency(|report| &report.dial_ns);
+    all.tls_ns = latency(|report| &report.tls_ns);
+    all.upgrade_ns = latency(|report| &report.upgrade_ns);
+    all.first_answer_ns = latency(|report| &report.first_answer_ns);
     all.generator.lag = latency(|report| &report.generator.lag);
     all.messages_per_second = reports.iter().map(|report| report.messages_per_second).sum();
     all.handshakes_per_second = reports.iter().map(|report| report.handshakes_per_second).sum();

@@ -40,16 +40,28 @@ pub(crate) fn run_scenario(scenario: &Scenario) -> Result<u8, Failure> {
 pub(crate) fn plan(args: &dyn ScenarioArgs) -> Result<Plan, Failure> {
     let connect = args.connect();
     let target = Target::parse(&connect.url)?;
-    let addresses: Vec<_> = (target.host.as_str(), target.port)
-        .to_socket_addrs()
-        .map_err(|error| format!("{}: {error}", target.host))?
-        .collect();
-    let addresses = answering_first(addresses);
+    let addresses = if target.socket.is_some() { Vec::new() } else { resolve(&target)? };
+    let addresses =
+        if connect.all_addresses { addresses } else { answering_first(addresses, connect.i_own_this_server) };
     let seed = connect.seed.unwrap_or_else(|| RandomState::new().hash_one("loadgen"));
     let plan = Plan::check(args.outline()?, connect, target, &addresses, seed)?;
     check_descriptors(plan.descriptors(), raise_descriptor_limit(plan.descriptors()))?;
-    check_ports(plan.connections, plan.sources.len(), ephemeral_ports())?;
+    let pairs = plan.sources.len().max(1) * plan.endpoints.len();
+    check_ports(
+        plan.connections,
+        pairs,
+        if plan.target.socket.is_some() { None } else { ephemeral_ports() },
+    )?;
     Ok(plan)
+}
+
+fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Failure> {
+    let resolved = (target.host.as_str(), target.port).to_socket_addrs();
+    let mut addresses: Vec<_> = resolved
+        .map_err(|error| format!("{}: {error}; check the name, and /etc/hosts or the DNS", target.host))?
+        .collect();
+    addresses.dedup();
+    Ok(addresses)
 }
 
 /// Limit on the time that one of several addresses may take to answer.
@@ -57,10 +69,9 @@ const ADDRESS_WAIT: Duration = Duration::from_secs(1);
 
 /// Moves the first address that answers to the front, if there are several. A name such as `localhost` has addresses of
 /// both families, and the server may listen on one only.
-fn answering_first(mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    addresses.dedup();
-    // The plan is not checked yet, so only this machine may be dialled.
-    let is_ours = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
+fn answering_first(mut addresses: Vec<SocketAddr>, is_owned: bool) -> Vec<SocketAddr> {
+    // The plan is not checked yet, so no other machine may be dialled without permission.
+    let is_ours = is_owned || addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
     if addresses.len() > 1 && is_ours {
         let answers = |address: &SocketAddr| TcpStream::connect_timeout(address, ADDRESS_WAIT).is_ok();
         if let Some(at) = addresses.iter().position(answers) {

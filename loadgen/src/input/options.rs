@@ -31,9 +31,10 @@ pub(crate) enum Mask {
 }
 
 /// The server and the connections to it.
+#[expect(clippy::struct_excessive_bools, reason = "each of them is an option")]
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectArgs {
-    /// URL of the server: `ws://HOST[:PORT]/PATH` or `wss://…`
+    /// URL of the server: `ws://HOST[:PORT]/PATH`, `wss://…`, or `ws+unix:SOCKET[:/PATH]` for a Unix domain socket
     pub(crate) url: String,
     /// Number of connections; all are open before the first message
     #[arg(long, value_name = "N", default_value_t = 100)]
@@ -51,6 +52,13 @@ pub(crate) struct ConnectArgs {
     /// Local addresses to connect from, in turn: one address or the IPv4 range FIRST-LAST; may be repeated
     #[arg(long, value_name = "ADDR[-ADDR]", value_delimiter = ',')]
     pub(crate) source_ip: Vec<Addresses>,
+    /// Connect to all addresses of the host in turn [default: the first one that answers]
+    #[arg(long)]
+    pub(crate) all_addresses: bool,
+    /// Begin each connection with a PROXY v2 header that names the addresses of the socket, for a server that expects a
+    /// proxy before it
+    #[arg(long)]
+    pub(crate) proxy_protocol: bool,
     /// Offer a subprotocol; may be repeated
     #[arg(long, value_name = "NAME")]
     pub(crate) subprotocol: Vec<String>,

@@ -10,7 +10,7 @@ use switchboard::proto::head::is_token;
 
 use super::error::PlanError;
 use super::options::{ConnectArgs, Mask, TimeArgs, TrafficArgs};
-use super::target::Target;
+use super::target::{Endpoint, Target};
 use super::values::{Arrivals, MAX_RATE, Sizes, Stages, ThinkTime};
 use crate::clock::{Nanos, SECOND, nanos};
 
@@ -176,7 +176,10 @@ pub(crate) struct Plan {
     /// Numbers of the scenario's own options, by their names in the JSON report.
     pub(crate) details: BTreeMap<String, u64>,
     pub(crate) target: Target,
-    pub(crate) address: SocketAddr,
+    /// Connections take them in turn.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Each connection begins with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) connections: u32,
     pub(crate) threads: u32,
@@ -217,8 +220,14 @@ impl Plan {
         let Outline { name, time, traffic, paced, answered, details, think, .. } = outline;
         let Outline { subprotocols, connects_at_once, .. } = outline;
         let sources: Vec<IpAddr> = connect.source_ip.iter().flat_map(|range| range.0.clone()).collect();
-        let address = choose_address(&target, addresses, &sources)?;
-        if !address.ip().to_canonical().is_loopback() && !connect.i_own_this_server {
+        let endpoints = choose_endpoints(&target, addresses, &sources, connect.all_addresses)?;
+        let is_foreign = |endpoint: &&Endpoint| match endpoint {
+            Endpoint::Tcp(address) => !address.ip().to_canonical().is_loopback(),
+            Endpoint::Unix(_) => false,
+        };
+        if let Some(Endpoint::Tcp(address)) = endpoints.iter().find(is_foreign)
+            && !connect.i_own_this_server
+        {
             return Err(PlanError(format!(
                 "{} is not this machine, and a flood harms a server: add --i-own-this-server if it is yours",
                 address.ip()
@@ -242,7 +251,8 @@ impl Plan {
             answered,
             details,
             target,
-            address,
+            endpoints,
+            proxy_protocol: connect.proxy_protocol,
             sources,
             connections: connect.connections,
             threads: connect.threads.min(connect.connections),
@@ -294,10 +304,11 @@ impl Plan {
     }
 }
 
-/// Checks that there are ports for all connections. `ports`: how many the kernel has for each source address, if known.
-pub(crate) fn check_ports(connections: u32, sources: usize, ports: Option<u32>) -> Result<(), PlanError> {
+/// Checks that there are ports for all connections. `pairs`: pairs of source address and target; `ports`: how many the
+/// kernel has for each pair, if known.
+pub(crate) fn check_ports(connections: u32, pairs: usize, ports: Option<u32>) -> Result<(), PlanError> {
     let Some(ports) = ports else { return Ok(()) };
-    let available = u64::from(ports) * sources.max(1) as u64;
+    let available = u64::from(ports) * pairs.max(1) as u64;
     if u64::from(connections) <= available {
         return Ok(());
     }
@@ -321,19 +332,31 @@ pub(crate) fn check_descriptors(needed: u64, limit: Option<u64>) -> Result<(), P
     }
 }
 
-fn choose_address(
+fn choose_endpoints(
     target: &Target,
     addresses: &[SocketAddr],
     sources: &[IpAddr],
-) -> Result<SocketAddr, PlanError> {
+    all: bool,
+) -> Result<Vec<Endpoint>, PlanError> {
+    if let Some(socket) = &target.socket {
+        if !sources.is_empty() || all {
+            return Err(PlanError(
+                "a Unix domain socket has neither --source-ip nor --all-addresses".to_owned(),
+            ));
+        }
+        return Ok(vec![Endpoint::Unix(socket.clone())]);
+    }
     let fits = |address: &&SocketAddr| sources.iter().all(|source| source.is_ipv4() == address.is_ipv4());
-    match (addresses.iter().find(fits), addresses.first()) {
-        (Some(address), _) => Ok(*address),
-        (None, Some(_)) => Err(PlanError(format!(
+    let count = if all { usize::MAX } else { 1 };
+    let endpoints: Vec<Endpoint> =
+        addresses.iter().filter(fits).take(count).map(|address| Endpoint::Tcp(*address)).collect();
+    match (endpoints.is_empty(), addresses.is_empty()) {
+        (false, _) => Ok(endpoints),
+        (true, false) => Err(PlanError(format!(
             "--source-ip must be addresses of the family (IPv4 or IPv6) that {} has",
             target.host
         ))),
-        (None, None) => Err(PlanError(format!("{} has no address", target.host))),
+        (true, true) => Err(PlanError(format!("{} has no address", target.host))),
     }
 }
 
@@ -445,5 +468,26 @@ mod tests {
         assert_eq!(check_ports(1_000_000, 0, None), Ok(()));
         let error = check_ports(50_000, 0, Some(28_232)).unwrap_err().to_string();
         assert!(error.contains("2 addresses") && error.contains("127.0.0.2-127.0.0.3"), "{error}");
+    }
+
+    #[test]
+    fn connections_go_to_the_first_address_or_to_all_of_the_right_family() {
+        let target = |url| Target::parse(url).unwrap();
+        let addresses: Vec<SocketAddr> =
+            ["127.0.0.1:5", "[::1]:5", "127.0.0.2:5"].map(|address| address.parse().unwrap()).to_vec();
+        let choose = |sources: &[&str], all| {
+            let sources: Vec<IpAddr> = sources.iter().map(|source| source.parse().unwrap()).collect();
+            choose_endpoints(&target("ws://h/"), &addresses, &sources, all)
+        };
+        let tcp = |at: &[usize]| Ok(at.iter().map(|at| Endpoint::Tcp(addresses[*at])).collect());
+        assert_eq!(choose(&[], false), tcp(&[0]));
+        assert_eq!(choose(&[], true), tcp(&[0, 1, 2]));
+        assert_eq!(choose(&["::1"], false), tcp(&[1]));
+        assert_eq!(choose(&["127.0.0.1"], true), tcp(&[0, 2]));
+        assert!(choose(&["::1", "127.0.0.1"], true).is_err());
+        assert!(choose_endpoints(&target("ws://h/"), &[], &[], true).is_err());
+        let unix = choose_endpoints(&target("ws+unix:/a"), &[], &[], false);
+        assert_eq!(unix, Ok(vec![Endpoint::Unix("/a".into())]));
+        assert!(choose_endpoints(&target("ws+unix:/a"), &[], &[], true).is_err());
     }
 }

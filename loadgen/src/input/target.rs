@@ -1,8 +1,19 @@
 //! The server to flood: the parts of its URL.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
 use url::{Position, Url};
 
 use super::error::PlanError;
+
+/// Where connections go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Tcp(SocketAddr),
+    /// The path of a Unix domain socket.
+    Unix(PathBuf),
+}
 
 /// The parts of a WebSocket URL (RFC 6455 3).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +25,8 @@ pub(crate) struct Target {
     /// Name or address to resolve, without brackets.
     pub(crate) host: String,
     pub(crate) port: u16,
+    /// The Unix domain socket of `ws+unix:`.
+    pub(crate) socket: Option<PathBuf>,
     /// Value of the Host field.
     pub(crate) authority: String,
     pub(crate) path_and_query: String,
@@ -21,6 +34,9 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn parse(text: &str) -> Result<Self, PlanError> {
+        if let Some(rest) = text.strip_prefix("ws+unix:") {
+            return Self::parse_unix(rest);
+        }
         if !text.contains("://") {
             return Err(PlanError(format!(
                 "{text} is not a URL, it has no scheme: write ws://{text}, or wss:// if the server speaks TLS"
@@ -42,12 +58,31 @@ impl Target {
         let host = url.host_str().unwrap_or_default();
         Ok(Self {
             is_tls,
+            socket: None,
             host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port_or_known_default().unwrap_or(if is_tls { 443 } else { 80 }),
             authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
             path_and_query: url[Position::BeforePath..Position::AfterQuery].to_owned(),
             url: shown(&url),
         })
+    }
+}
+
+impl Target {
+    /// Reads what follows `ws+unix:`: the path of a socket and, behind a colon, that of the request.
+    fn parse_unix(text: &str) -> Result<Self, PlanError> {
+        let text = text.strip_prefix("//").unwrap_or(text);
+        let (socket, path) =
+            text.split_once(":/").map_or((text, String::new()), |(socket, path)| (socket, path.to_owned()));
+        if socket.is_empty() {
+            return Err(PlanError(
+                "ws+unix: needs the path of a socket: ws+unix:/run/server.sock:/path".to_owned(),
+            ));
+        }
+        // The rest is a URL as any other, of a host that no one resolves.
+        let target = Self::parse(&format!("ws://localhost/{path}"))?;
+        let url = format!("ws+unix:{socket}:{}", target.url.trim_start_matches("ws://localhost"));
+        Ok(Self { url, socket: Some(socket.into()), ..target })
     }
 }
 
@@ -127,6 +162,15 @@ mod tests {
             assert_eq!(target.url, shown);
             assert!(url.ends_with(&target.path_and_query), "the request has the whole query");
         }
+        let target = Target::parse("ws+unix:/run/a.sock:/chat?token=abc").unwrap();
+        assert_eq!(target.socket, Some("/run/a.sock".into()));
+        assert_eq!(target.path_and_query, "/chat?token=abc");
+        assert_eq!(
+            (target.authority.as_str(), target.url.as_str()),
+            ("localhost", "ws+unix:/run/a.sock:/chat?token=…")
+        );
+        assert_eq!(Target::parse("ws+unix:///a.sock").unwrap().path_and_query, "/");
+        assert!(Target::parse("ws+unix:").is_err());
         let missing = Target::parse("127.0.0.1:7301").unwrap_err().to_string();
         assert!(missing.contains("no scheme") && missing.contains("ws://127.0.0.1:7301"), "{missing}");
         for bad in ["localhost:1", "http://localhost/", "ws://h/#f", "ws://u:p@h/", "ws://"] {

@@ -41,6 +41,10 @@ pub(crate) fn figure(report: &Report, name: &str) -> Option<f64> {
                 Some("last") => report.latency_to_last_ns.as_ref(),
                 Some("delivery") => report.latency_of_delivery_ns.as_ref(),
                 Some("handshake") => report.handshake_ns.as_ref(),
+                Some("dial") => report.dial_ns.as_ref(),
+                Some("tls") => report.tls_ns.as_ref(),
+                Some("upgrade") => report.upgrade_ns.as_ref(),
+                Some("first") => report.first_answer_ns.as_ref(),
                 Some(_) => return storm(report, name),
             };
             latency?.value(name)

@@ -92,6 +92,18 @@ counters! {
     slow_unanswered,
 }
 
+/// The instants of an opening handshake.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OpeningSteps {
+    /// The planned instant of the dial.
+    pub(crate) planned: Nanos,
+    pub(crate) dialled: Nanos,
+    /// TCP is established, and has taken what was sent first.
+    pub(crate) connected: Option<Nanos>,
+    /// The TLS handshake is complete.
+    pub(crate) secured: Option<Nanos>,
+}
+
 /// Everything from which the report is made.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -117,6 +129,12 @@ pub(crate) struct Record {
     pub(crate) delivery: Histogram<u64>,
     /// From the dial to the end of the opening handshake, TCP and TLS included.
     pub(crate) handshake: Histogram<u64>,
+    /// The parts of it: until TCP is established, the TLS handshake, and the opening handshake itself.
+    pub(crate) dial: Histogram<u64>,
+    pub(crate) tls: Histogram<u64>,
+    pub(crate) upgrade: Histogram<u64>,
+    /// On each connection, from the first write after the opening handshake to the first read after that.
+    pub(crate) first_answer: Histogram<u64>,
     /// From the planned instant of the dial to the end of the opening handshake.
     pub(crate) handshake_from_plan: Histogram<u64>,
     /// Delay of each wake-up behind the instant for which it was set.
@@ -143,6 +161,10 @@ impl Record {
             to_last: histogram.clone(),
             delivery: histogram.clone(),
             handshake: histogram.clone(),
+            dial: histogram.clone(),
+            tls: histogram.clone(),
+            upgrade: histogram.clone(),
+            first_answer: histogram.clone(),
             handshake_from_plan: histogram.clone(),
             lag: histogram,
             series: Series::default(),
@@ -202,12 +224,19 @@ impl Record {
     }
 
     /// Records an opening handshake that was completed at `now`. Before the window all of them count.
-    pub(crate) fn opened(&mut self, planned: Nanos, dialled: Nanos, now: Nanos) {
+    pub(crate) fn opened(&mut self, steps: OpeningSteps, now: Nanos) {
+        let OpeningSteps { planned, dialled, connected, secured } = steps;
         self.count.opened += 1;
         self.count.opened_in_window += u64::from(self.window.contains(&now));
         let is_early = self.window.start == Nanos::MAX;
         if is_early || self.window.contains(&planned) {
             self.handshake.saturating_record(now.saturating_sub(dialled));
+            let connected = connected.unwrap_or(dialled);
+            self.dial.saturating_record(connected.saturating_sub(dialled));
+            if let Some(secured) = secured {
+                self.tls.saturating_record(secured.saturating_sub(connected));
+            }
+            self.upgrade.saturating_record(now.saturating_sub(secured.unwrap_or(connected)));
             self.handshake_from_plan.saturating_record(now.saturating_sub(planned));
             if self.primary == Primary::Handshake {
                 self.series.record(now, now.saturating_sub(planned), 1);
@@ -274,6 +303,10 @@ impl Record {
             (&mut self.to_last, &other.to_last),
             (&mut self.delivery, &other.delivery),
             (&mut self.handshake, &other.handshake),
+            (&mut self.dial, &other.dial),
+            (&mut self.tls, &other.tls),
+            (&mut self.upgrade, &other.upgrade),
+            (&mut self.first_answer, &other.first_answer),
             (&mut self.handshake_from_plan, &other.handshake_from_plan),
             (&mut self.lag, &other.lag),
         ] {
@@ -361,12 +394,15 @@ mod tests {
             one.note("one thing");
             one.storms.push(storm);
             one.processor.push(5);
-            one.opened(start, start, start + 2 * MS);
+            let steps =
+                OpeningSteps { planned: start, dialled: start, connected: Some(start + MS), secured: None };
+            one.opened(steps, start + 2 * MS);
             sum.merge(&one);
         }
         assert_eq!((sum.count.answered, sum.count.opened, sum.from_send.len()), (8, 2, 8));
         assert_eq!((sum.window.clone(), sum.storms.as_slice()), (100..101 + SECOND, &[9][..]));
         assert_eq!((sum.failures()["closed early"], sum.notes.len(), sum.processor.len()), (2, 1, 2));
-        assert_eq!(sum.handshake.len(), 2);
+        assert_eq!((sum.handshake.len(), sum.dial.len(), sum.tls.len(), sum.upgrade.len()), (2, 2, 0, 2));
+        assert!(close_to(sum.dial.max(), MS) && close_to(sum.upgrade.max(), MS));
     }
 }

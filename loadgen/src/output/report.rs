@@ -221,6 +221,16 @@ pub(crate) struct Report {
     pub(crate) latency_of_delivery_ns: Option<Latency>,
     pub(crate) handshake_ns: Option<Latency>,
     pub(crate) handshake_from_plan_ns: Option<Latency>,
+    /// The parts of the handshake: until TCP is established, the TLS handshake, and the opening handshake itself.
+    #[serde(default)]
+    pub(crate) dial_ns: Option<Latency>,
+    #[serde(default)]
+    pub(crate) tls_ns: Option<Latency>,
+    #[serde(default)]
+    pub(crate) upgrade_ns: Option<Latency>,
+    /// On each connection, from the first write after the opening handshake to the first read after that.
+    #[serde(default)]
+    pub(crate) first_answer_ns: Option<Latency>,
     /// Duration of each storm, until every connection was served again.
     pub(crate) storms_ns: Vec<Nanos>,
     pub(crate) slow: Option<Slow>,
@@ -285,6 +295,10 @@ impl Report {
             latency_of_delivery_ns: Latency::some(&record.delivery),
             handshake_ns: Latency::some(&record.handshake),
             handshake_from_plan_ns: Latency::some(&record.handshake_from_plan),
+            dial_ns: Latency::some(&record.dial),
+            tls_ns: Latency::some(&record.tls),
+            upgrade_ns: Latency::some(&record.upgrade),
+            first_answer_ns: Latency::some(&record.first_answer),
             storms_ns: record.storms.clone(),
             slow: plan.details.contains_key(SLOW_CONNECTIONS).then(|| slow(record)),
             generator: generator(record, window_ns, is_open),
@@ -383,6 +397,10 @@ impl Report {
             ("last", "latency until the last delivery", &self.latency_to_last_ns),
             ("delivery", "latency until each delivery", &self.latency_of_delivery_ns),
             ("handshake", "handshake from the dial", &self.handshake_ns),
+            ("dial", "connect until TCP is established", &self.dial_ns),
+            ("tls", "connect TLS handshake", &self.tls_ns),
+            ("upgrade", "connect opening handshake", &self.upgrade_ns),
+            ("first", "connect from the first message to the first answer", &self.first_answer_ns),
         ]
         .into_iter()
         .filter_map(|(group, phrase, latency)| Some(Named { group, phrase, latency: latency.as_ref()? }))

@@ -237,5 +237,5 @@ fn a_port_where_nobody_listens_is_named() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let run = echo(address, "--connections 3");
     convicted(&run, [0; 4]);
-    assert_eq!(run.failures("connection refused"), 3, "{run:?}");
+    assert_eq!(run.failures("connection refused: no server listens there; start it"), 3, "{run:?}");
 }

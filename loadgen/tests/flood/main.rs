@@ -7,7 +7,10 @@ mod golden;
 mod honest;
 mod hub;
 mod liars;
+mod opening;
 mod options;
+#[cfg(unix)]
+mod reach;
 mod reports;
 mod scenarios;
 mod shapes;

@@ -46,7 +46,7 @@ fn messages_come_back_through_tls() {
     let options = "--tls-insecure --connections 3 --messages 30 --pipeline 4 --size 20-30000";
     let done = run("echo", &url, options);
     assert_eq!((done.status, done.count("answered"), done.count("closed")), (0, 90, 3), "{done:?}");
-    assert_eq!(done.json["asked"]["tls"], true);
+    assert_eq!((&done.json["asked"]["tls"], &done.json["tls_ns"]["count"]), (&true.into(), &3.into()));
 }
 
 #[test]

@@ -5,13 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use switchboard::proto::MaskingKeys;
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
 
+use super::errors::explain_connect;
 use super::member::{Member, Opening, Throttle};
+use super::proxy;
 use super::{Fleet, HANDSHAKE_WAIT};
 use crate::clock::Nanos;
+use crate::input::target::Endpoint;
+use crate::output::record::OpeningSteps;
 use crate::run::workload::{End, Workload};
 
 /// Receive buffer of a connection that reads slowly, in bytes: small, so that the server notices.
@@ -24,7 +28,7 @@ impl<W: Workload> Fleet<'_, W> {
             let Err(error) = self.dial_one(place, planned, now) else { continue };
             self.dialer.handshake_ended();
             let lane = &mut self.slots[place as usize].lane;
-            let end = End::Failed(format!("connect: {}", error.kind()));
+            let end = End::Failed(explain_connect(&error));
             if self.workload.end(lane, &end, now, &mut self.record) && self.phase.sends() {
                 self.dialer.push(place, now);
                 // Another attempt in this tick would fail in the same way.
@@ -38,8 +42,8 @@ impl<W: Workload> Fleet<'_, W> {
         let number = self.thread + place * self.plan.threads;
         let source = self.plan.sources.get(number as usize % self.plan.sources.len().max(1)).copied();
         let read_rate = self.workload.read_rate(number);
-        let mut stream = connect(self.plan.address, source, read_rate.map(|_| SLOW_RECEIVE_BUFFER))?;
-        stream.set_nodelay(true)?;
+        let endpoint = &self.plan.endpoints[number as usize % self.plan.endpoints.len()];
+        let mut stream = connect(endpoint, source, read_rate.map(|_| SLOW_RECEIVE_BUFFER))?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(place as usize), interest)?;
         let tls = match &self.tls {
@@ -49,26 +53,49 @@ impl<W: Workload> Fleet<'_, W> {
         let handshake = start_handshake(&self.request, &mut self.nonces, &mut self.out);
         let dialled = self.shared.clock.now();
         let deadline = now + HANDSHAKE_WAIT;
-        let opening = Opening { handshake, received: Vec::new(), planned, dialled, deadline };
+        let steps = OpeningSteps { planned, dialled, ..OpeningSteps::default() };
+        let opening = Opening { handshake, received: Vec::new(), steps, deadline };
         let mut member = Member::new(stream, opening, tls);
         member.throttle = read_rate.map(|rate| Box::new(Throttle::new(rate, now)));
+        if self.plan.proxy_protocol {
+            // Before TLS, and before all else.
+            member.backlog = proxy::header(stream_addresses(&member, endpoint));
+        }
         // The socket takes the request when it is connected.
         self.record.count.octets_out += member.send(&mut self.out, &mut self.wire, &mut self.buffers)?;
+        if member.is_flushed() {
+            member.connected(self.shared.clock.now());
+        }
         self.slots[place as usize].member = Some(member);
         self.open += 1;
         Ok(())
     }
 }
 
+/// The addresses of a TCP connection; `None`: it has none.
+fn stream_addresses(member: &Member, endpoint: &Endpoint) -> Option<(SocketAddr, SocketAddr)> {
+    let Endpoint::Tcp(target) = endpoint else { return None };
+    Some((member.stream.local_addr().ok()?, *target))
+}
+
 fn connect(
-    target: SocketAddr,
+    endpoint: &Endpoint,
     source: Option<IpAddr>,
     receive_buffer: Option<usize>,
 ) -> io::Result<TcpStream> {
-    if source.is_none() && receive_buffer.is_none() {
-        return TcpStream::connect(target);
-    }
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP))?;
+    let (socket, target): (_, SockAddr) = match endpoint {
+        Endpoint::Tcp(target) if source.is_none() && receive_buffer.is_none() => {
+            let stream = TcpStream::connect(*target)?;
+            stream.set_nodelay(true)?;
+            return Ok(stream);
+        }
+        Endpoint::Tcp(target) => {
+            let socket = Socket::new(Domain::for_address(*target), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_tcp_nodelay(true)?;
+            (socket, (*target).into())
+        }
+        Endpoint::Unix(path) => (Socket::new(Domain::UNIX, Type::STREAM, None)?, SockAddr::unix(path)?),
+    };
     socket.set_nonblocking(true)?;
     if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
@@ -80,15 +107,16 @@ fn connect(
         nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }
-    match socket.connect(&target.into()) {
+    match socket.connect(&target) {
         Err(error) if !is_under_way(&error) => Err(error),
+        // A Unix domain socket reads and writes with the same system calls.
         _ => Ok(TcpStream::from_std(socket.into())),
     }
 }
 
+/// A Unix domain socket whose listen backlog is full reports EAGAIN, and does not connect later.
 fn is_under_way(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock
-        || error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
+    error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error())
 }
 
 /// Begins an opening handshake; the request is appended to `out`.

@@ -10,11 +10,15 @@ use switchboard::proto::client::ClientHandshake;
 
 use super::tls::TlsStream;
 use crate::clock::{Nanos, SECOND};
+use crate::output::record::OpeningSteps;
 
 /// Limit on the buffers in the pool.
 const POOLED_BUFFERS: usize = 64;
 /// Larger buffers are freed instead of kept, in bytes.
 const MAX_POOLED: usize = 1024 * 1024;
+
+/// The server has sent something since the first write.
+pub(super) const ANSWERED: Nanos = Nanos::MAX;
 
 /// The stage of a connection.
 #[derive(Debug)]
@@ -30,8 +34,7 @@ pub(super) enum Stage {
 pub(super) struct Opening {
     pub(super) handshake: ClientHandshake,
     pub(super) received: Vec<u8>,
-    pub(super) planned: Nanos,
-    pub(super) dialled: Nanos,
+    pub(super) steps: OpeningSteps,
     pub(super) deadline: Nanos,
 }
 
@@ -74,6 +77,8 @@ pub(super) struct Member {
     pub(super) backlog: Vec<u8>,
     /// The socket was full when messages were due.
     pub(super) was_blocked: bool,
+    /// The instant of the first write after the opening handshake: 0 before it, [`ANSWERED`] after the first read behind it.
+    pub(super) first_write: Nanos,
     /// The generator began the closing handshake.
     pub(super) is_closing: bool,
     /// The closing handshake is complete; the server must end the TCP connection (RFC 6455 7.1.1).
@@ -106,6 +111,7 @@ impl Member {
             throttle: None,
             backlog: Vec::new(),
             was_blocked: false,
+            first_write: 0,
             is_closing: false,
             is_closed: false,
         }
@@ -115,6 +121,13 @@ impl Member {
     #[inline]
     pub(super) fn is_flushed(&self) -> bool {
         self.backlog.is_empty()
+    }
+
+    /// The socket has taken the request at `now`: TCP is established.
+    pub(super) fn connected(&mut self, now: Nanos) {
+        if let Stage::Opening(opening) = &mut self.stage {
+            opening.steps.connected.get_or_insert(now);
+        }
     }
 
     /// Lets the connection end with an RST: as if the machine had failed, and without TIME-WAIT (RFC 9293 3.6.1).

@@ -3,7 +3,9 @@
 mod alarm;
 mod connect;
 mod dial;
+mod errors;
 mod member;
+mod proxy;
 mod serve;
 pub(crate) mod tls;
 

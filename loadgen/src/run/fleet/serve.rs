@@ -4,9 +4,11 @@ use std::io;
 
 use switchboard::proto::{CloseCode, Connection, Event, Input, MaskingKeys};
 
-use super::member::{Member, Stage};
+use super::errors::{explain_connect, explain_lost};
+use super::member::{ANSWERED, Member, Stage};
 use super::{Fleet, READS_PER_TICK, millis};
 use crate::clock::Nanos;
+use crate::output::record::Record;
 use crate::run::workload::{End, Step, Turn, Workload};
 
 /// A connection that reads slowly waits until it may read this many bytes.
@@ -19,14 +21,24 @@ impl<W: Workload> Fleet<'_, W> {
         let Some(member) = self.slots.get_mut(place as usize).and_then(|slot| slot.member.as_mut()) else {
             return;
         };
-        let served = member
-            .flush(&mut self.buffers)
-            .map_err(|error| lost(&error))
+        let flushed = if member.is_flushed() { Ok(()) } else { self.flush(place) };
+        let served = flushed
             .and_then(|()| if reads { self.read(place, is_ended) } else { Ok(()) })
             .and_then(|()| self.write(place));
         if let Err(end) = served {
             self.end(place, &end);
         }
+    }
+
+    /// Writes the backlog of a connection.
+    #[cold]
+    fn flush(&mut self, place: u32) -> Result<(), End> {
+        let Some(member) = &mut self.slots[place as usize].member else { return Ok(()) };
+        member.flush(&mut self.buffers).map_err(|error| lost(&error))?;
+        if member.is_flushed() {
+            member.connected(self.shared.clock.now());
+        }
+        Ok(())
     }
 
     fn read(&mut self, place: u32, is_ended: bool) -> Result<(), End> {
@@ -81,6 +93,11 @@ impl<W: Workload> Fleet<'_, W> {
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
         let received = tls.receive(octets, &mut plain).map_err(|error| End::Failed(format!("TLS: {error}")));
+        if let Stage::Opening(opening) = &mut member.stage
+            && !tls.is_handshaking()
+        {
+            opening.steps.secured.get_or_insert(now);
+        }
         let passed = self.receive(place, &mut plain, now);
         self.plain = plain;
         passed?;
@@ -112,7 +129,7 @@ impl<W: Workload> Fleet<'_, W> {
             Err(error) => return Err(End::Failed(format!("opening handshake: {error}"))),
         };
         let rest = opening.received.split_off(agreement.head_len);
-        self.record.opened(opening.planned, opening.dialled, now);
+        self.record.opened(opening.steps, now);
         let keys = MaskingKeys::Seeded(self.plan.seed.wrapping_add(u64::from(place) << 32));
         let mut connection = Connection::client(&self.config, keys, millis(now));
         if let Some(deflate) = agreement.deflate {
@@ -157,6 +174,9 @@ impl<W: Workload> Fleet<'_, W> {
             }
         };
         self.workload.read_ended(&mut slot.lane, now, &mut self.record);
+        if member.first_write != ANSWERED {
+            note_first_answer(member, now, &mut self.record);
+        }
         passed
     }
 
@@ -177,6 +197,9 @@ impl<W: Workload> Fleet<'_, W> {
                 let (record, out) = (&mut self.record, &mut self.out);
                 let mut turn = Turn { now, sends, was_blocked, record, out };
                 step = self.workload.compose(&mut slot.lane, connection, &mut turn);
+                if member.first_write == 0 && !self.out.is_empty() {
+                    member.first_write = now;
+                }
                 if step == Step::Close {
                     connection.close(CloseCode::NORMAL, "", millis(now), &mut self.out);
                     member.is_closing = true;
@@ -188,6 +211,15 @@ impl<W: Workload> Fleet<'_, W> {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Records the first answer of a connection that has sent something.
+#[cold]
+fn note_first_answer(member: &mut Member, now: Nanos, record: &mut Record) {
+    if member.first_write != 0 {
+        record.first_answer.saturating_record(now.saturating_sub(member.first_write));
+        member.first_write = ANSWERED;
     }
 }
 
@@ -207,14 +239,12 @@ fn ended(member: &Member) -> End {
 fn unreadable(member: &Member, error: &io::Error) -> Result<(), End> {
     match &member.stage {
         Stage::Opening(_) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
-        Stage::Opening(opening) if opening.received.is_empty() => {
-            Err(End::Failed(format!("connect: {}", error.kind())))
-        }
+        Stage::Opening(opening) if opening.received.is_empty() => Err(End::Failed(explain_connect(error))),
         _ if member.is_closed => Err(End::Clean),
         _ => Err(lost(error)),
     }
 }
 
 fn lost(error: &io::Error) -> End {
-    End::Failed(format!("connection lost: {}", error.kind()))
+    End::Failed(explain_lost(error))
 }

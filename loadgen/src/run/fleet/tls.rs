@@ -71,6 +71,11 @@ impl TlsStream {
         Ok(())
     }
 
+    /// Whether the TLS handshake is in progress.
+    pub(super) fn is_handshaking(&self) -> bool {
+        self.0.is_handshaking()
+    }
+
     /// Encrypts `plain` and empties it; the octets for the socket are appended to `wire`.
     pub(super) fn send(&mut self, plain: &mut Vec<u8>, wire: &mut Vec<u8>) -> io::Result<()> {
         self.0.writer().write_all(plain)?;
