@@ -1,4 +1,4 @@
-//! The lists that the names of tests refer to: an id of a test has an entry in `docs/attacks.md` or
+//! The pages that must be complete. The lists that the names of tests refer to: an id of a test has an entry in `docs/attacks.md` or
 //! `docs/behaviours.md`, and an entry has a test.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests say what is wrong by panicking")]
@@ -131,6 +131,33 @@ fn every_id_of_a_test_has_a_row_and_every_row_has_a_test() {
     let without_test: Vec<&Vec<String>> =
         rows.iter().filter(|row| !row.iter().any(|id| used.contains(id))).collect();
     assert!(without_test.is_empty(), "no test names these rows: {without_test:?}");
+}
+
+/// The folders below `path` that hold sources, from the root of the project.
+fn folders(path: &str, found: &mut Vec<String>) {
+    found.push(path.to_owned());
+    for entry in fs::read_dir(root().join(path)).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            folders(&format!("{path}/{}", entry.file_name().to_str().unwrap()), found);
+        }
+    }
+}
+
+#[test]
+fn every_folder_of_the_sources_is_on_the_map() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut all = Vec::new();
+    for room in ["src", "server/src", "loadgen/src"] {
+        folders(room, &mut all);
+    }
+    // A folder is named by its path, or by its path within the room whose paragraph it is in.
+    let is_named = |path: &&String| {
+        let parts: Vec<&str> = path.split('/').collect();
+        (0..parts.len()).any(|from| map.contains(&format!("`{}`", parts[from..].join("/"))))
+    };
+    let missing: Vec<&String> = all.iter().filter(|path| !is_named(path)).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md does not name {missing:?}");
 }
 
 #[test]

@@ -5,8 +5,11 @@
 use std::fs;
 use std::path::Path;
 
+/// A room and those that it may name.
+type Row = (&'static str, &'static [&'static str]);
+
 /// Each room of `src/` and the rooms it may name. A new room gets a row here, and ARCHITECTURE.md says why.
-const ROOMS: &[(&str, &[&str])] = &[
+const ROOMS: &[Row] = &[
     ("simd", &[]),
     ("proto", &["simd"]),
     ("app", &["proto"]),
@@ -20,6 +23,126 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("auth", &["chat"]),
     ("api", &["app", "chat", "history"]),
     ("ops", &["api", "app", "apps", "chat", "proto"]),
+];
+
+/// The sub-rooms of rooms, by the folder or the file below the room, and which of them each may name. A sub-room names only
+/// those above it in the table, so there is no circle. Where a file has a row of its own, it is no part of its folder's row.
+/// The front file of the room puts the sub-rooms together and may name all of them.
+const SUB_ROOMS: &[(&str, &[Row])] = &[
+    (
+        "chat",
+        &[
+            ("assets", &[]),
+            ("identity", &[]),
+            ("ids", &[]),
+            ("limits", &[]),
+            ("membership", &["ids"]),
+            ("shards", &[]),
+            ("strict", &[]),
+            ("wire/json", &[]),
+            ("wire/refusal", &[]),
+            ("stats", &["wire/refusal"]),
+            ("people/names", &["wire/refusal"]),
+            ("wire/command", &["limits", "people/names", "wire/refusal"]),
+            ("wire/reply_to", &["wire/command"]),
+            (
+                "people",
+                &["identity", "ids", "membership", "people/names", "shards", "wire/command", "wire/reply_to"],
+            ),
+            ("wire/notices", &["ids", "limits", "people", "people/names", "wire/command", "wire/refusal"]),
+            ("wire/responder", &["wire/notices", "wire/refusal", "wire/reply_to"]),
+            ("wire", &[]),
+            ("rooms", &["ids", "limits", "membership", "people", "shards"]),
+            (
+                "pending",
+                &["ids", "people", "rooms", "shards", "wire/command", "wire/refusal", "wire/reply_to"],
+            ),
+            (
+                "commands",
+                &[
+                    "identity",
+                    "ids",
+                    "membership",
+                    "pending",
+                    "people",
+                    "people/names",
+                    "rooms",
+                    "wire/command",
+                    "wire/notices",
+                    "wire/reply_to",
+                ],
+            ),
+            ("publish", &["ids", "pending", "people", "people/names", "rooms", "wire/notices"]),
+            (
+                "tutorial",
+                &[
+                    "commands",
+                    "identity",
+                    "ids",
+                    "people",
+                    "people/names",
+                    "wire/command",
+                    "wire/json",
+                    "wire/notices",
+                    "wire/reply_to",
+                ],
+            ),
+            ("http", &["identity", "people"]),
+            ("listing", &["pending", "wire/notices", "wire/reply_to"]),
+            (
+                "api",
+                &[
+                    "commands",
+                    "listing",
+                    "people",
+                    "people/names",
+                    "rooms",
+                    "wire/command",
+                    "wire/notices",
+                    "wire/responder",
+                ],
+            ),
+            ("operate", &["ids", "people", "people/names", "wire/notices"]),
+        ],
+    ),
+    ("history", &[("sqlite", &[])]),
+    (
+        "reactor",
+        &[
+            ("config", &[]),
+            ("slot", &[]),
+            ("stats", &[]),
+            ("socket", &["slot"]),
+            ("timers", &["slot"]),
+            ("http/phase", &[]),
+            ("input/inbound", &[]),
+            ("output/outbound", &["slot"]),
+            ("table", &["http/phase", "input/inbound", "output/outbound", "slot"]),
+            ("pending", &["slot", "table"]),
+            ("drain", &["http/phase", "table"]),
+            ("input/intake", &["slot", "table"]),
+            ("output", &["pending", "slot", "socket", "table", "timers"]),
+            (
+                "core",
+                &["drain", "input/intake", "output", "pending", "slot", "socket", "stats", "table", "timers"],
+            ),
+            ("http", &["slot", "table"]),
+            ("input", &["core", "slot", "socket", "table"]),
+        ],
+    ),
+];
+
+/// Types with inherent methods outside of the file that defines them and of a folder of their name, and why.
+const METHODS_ELSEWHERE: &[(&str, &str, &str)] = &[
+    (
+        "DeflateConfig",
+        "src/proto/deflate/",
+        "the settings belong to the extension, their offers to its negotiation",
+    ),
+    ("Grant", "src/chat/", "claims carry grants, permissions read them"),
+    ("Command", "src/chat/", "the parser makes commands, the pace weighs them"),
+    ("Report", "loadgen/src/output/", "each form of a report has a file of its own"),
+    ("Transactions", "src/history/sqlite/", "an import is a transaction of its own"),
 ];
 
 /// The file on top, which puts the rooms together and may name all of them. So may the binary, in `server/`.
@@ -132,6 +255,10 @@ fn a_planted_violation_is_found() {
             "todo! is unfinished work",
         ),
         ("src/net/mod.rs", &long, "over 600 lines"),
+        ("src/reactor/cellar.rs", "", "the sub-room has no row"),
+        ("src/reactor/timers/mod.rs", "use super::table::Table;", "timers must not name table"),
+        ("src/reactor/table/entry.rs", "use crate::reactor::output::Output;", "table must not name output"),
+        ("src/reactor/timers/wheel.rs", "impl Timer<u8> { fn f() {} }", "methods of Timer stand neither"),
         ("src/lib.rs", "/// Documented.\npub mod net;\n#[cfg(x)]\npub mod app;", ":4: pub mod app"),
         ("README.md", &machine, "a path of one machine"),
         ("docs/build.md", &registry, "the host of a registry"),
@@ -156,6 +283,10 @@ fn what_is_allowed_is_not_reported() {
         ("src/proto/frame.rs", "mod tests { use super::*; const B: &[u8] = b\"crate::net\\\\\"; }"),
         ("src/net/event_loop.rs", "use mio::Poll; use crate::reactor::Reactor;"),
         ("server/src/main.rs", "use switchboard::{chat, net};"),
+        ("src/reactor/table/entry.rs", "use crate::reactor::output::outbound::Outbound;"),
+        ("src/reactor/http/mod.rs", "use super::{Reactor, Socket}; use super::slot::Slot;"),
+        ("src/reactor/http/mod.rs", "impl<A: F<fn(u8) -> u8>> Reactor<A> { } impl Clone for Other<A> { }"),
+        ("src/net/alarm.rs", "struct Alarm; impl Alarm { fn f(self) -> impl Iterator { g() } }"),
         ("src/lib.rs", "#[cfg(feature = \"mio\")]\n/// The seam.\n#[doc(inline)]\npub mod app;"),
         ("loadgen/src/main.rs", "use switchboard::proto::Connection; use crate::plan;"),
         ("README.md", concat!("https://example.org/frame/work/ and crates", ".io")),
@@ -179,6 +310,8 @@ fn violations(files: &[File]) -> Vec<String> {
         if ["src/", "server/src/", "loadgen/src/", "examples/"].iter().any(|room| file.path.starts_with(room))
         {
             check_directions(file, &words, &mut found);
+            check_sub_rooms(file, &words, &mut found);
+            check_inherent_impls(file, &words, &mut found);
             check_fences(file, &words, &mut found);
             check_length(file, &mut found);
             check_module_docs(file, files, &words, &mut found);
@@ -226,6 +359,105 @@ fn check_directions(file: &File, words: &[Word<'_>], found: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// The sub-room that a path below a room belongs to: a file with a row of its own, or the folder.
+fn sub_room_of(rows: &[Row], path: &str) -> Option<(usize, &'static str)> {
+    let path = path.trim_end_matches(".rs");
+    let is_in =
+        |row: &str| path.strip_prefix(row).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let rows = rows.iter().enumerate().filter(|(_, (row, _))| is_in(row));
+    rows.max_by_key(|(_, (row, _))| row.len()).map(|(at, (row, _))| (at, *row))
+}
+
+/// A sub-room names only what its row allows, all of which is above it.
+fn check_sub_rooms(file: &File, words: &[Word<'_>], found: &mut Vec<String>) {
+    let Some((room, rows, inside)) = SUB_ROOMS.iter().find_map(|(room, rows)| {
+        let inside = file.path.strip_prefix("src/")?.strip_prefix(room)?.strip_prefix('/')?;
+        Some((*room, *rows, inside))
+    }) else {
+        return;
+    };
+    if inside == "mod.rs" {
+        return;
+    }
+    let Some((at, own)) = sub_room_of(rows, inside) else {
+        return found.push(format!("{}:1: the sub-room has no row in tests/tidy.rs", file.path));
+    };
+    let may_name = rows[at].1;
+    if let Some(below) = may_name.iter().find(|name| !rows[..at].iter().any(|(row, _)| row == *name)) {
+        found.push(format!("{}:1: {own} may name {below}, which is not above it", file.path));
+    }
+    // In the sub-room's own front file `super` is the room.
+    let is_front = !inside.contains('/') || inside.matches('/').count() == 1 && inside.ends_with("/mod.rs");
+    for (i, word) in words.iter().enumerate() {
+        let path = match word.text {
+            "super" if is_front && is_path(&words[i..]) => &words[i + 3..],
+            "crate" if is_path(&words[i..]) && words[i + 3].text == room && is_path(&words[i + 3..]) => {
+                &words[i + 6..]
+            }
+            _ => continue,
+        };
+        for named in names_after(path) {
+            let next = if path[0].text == named.text && is_path(path) { path[3].text } else { "" };
+            let Some((_, target)) = sub_room_of(rows, &format!("{}/{next}", named.text)) else { continue };
+            if target != own && !may_name.contains(&target) {
+                found.push(format!("{}:{}: {own} must not name {target}", file.path, named.line));
+            }
+        }
+    }
+}
+
+/// Methods stand in the file that defines their type, or in a folder of the type's name.
+fn check_inherent_impls(file: &File, words: &[Word<'_>], found: &mut Vec<String>) {
+    for (i, word) in words.iter().enumerate() {
+        let is_item = i == 0 || matches!(words[i - 1].text, "}" | ";" | "]" | "{");
+        if word.text != "impl" || !is_item {
+            continue;
+        }
+        let Some(name) = inherent_type(&words[i + 1..]) else { continue };
+        let defines = |at: &[Word<'_>]| {
+            matches!(at[0].text, "struct" | "enum" | "union" | "trait") && at[1].text == name
+        };
+        let folder = snake_case(name);
+        let is_at_home = words.windows(2).any(defines)
+            || file.path.trim_end_matches(".rs").split('/').any(|part| part == folder)
+            || METHODS_ELSEWHERE.iter().any(|(of, path, _)| *of == name && file.path.starts_with(path));
+        if !is_at_home {
+            found.push(format!(
+                "{}:{}: methods of {name} stand neither in its file nor in a folder {folder}",
+                file.path, word.line
+            ));
+        }
+    }
+}
+
+/// The type of `impl<…> Type<…> {`; `None` where a trait is implemented.
+fn inherent_type<'t>(header: &[Word<'t>]) -> Option<&'t str> {
+    let mut depth = 0;
+    let mut name = None;
+    for (at, word) in header.iter().enumerate() {
+        match word.text {
+            "<" => depth += 1,
+            ">" if header[at - 1].text != "-" => depth -= 1,
+            "{" | "where" if depth == 0 => return name,
+            "for" if depth == 0 => return None,
+            text if depth == 0 && text.starts_with(char::is_alphabetic) && text != "dyn" => name = Some(text),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for (at, c) in name.char_indices() {
+        if c.is_uppercase() && at > 0 {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
 }
 
 /// Whether the first word is followed by `::`.

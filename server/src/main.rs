@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::serve(&args),
         Command::Echo(args) => bench(&args, Echo),
         Command::Fanout(args) => bench(&args, Fanout::default()),
-        Command::Token(command) => token::run(command).map_err(Into::into).and_then(|text| print(&text)),
+        Command::Token(command) => token::run(command).and_then(|text| print(&text)),
         Command::Export(args) => archive::export(&args).map_err(Failure::from),
         Command::Import(args) => archive::import(&args).map_err(Failure::from),
         Command::Backup(args) => archive::backup(&args).map_err(Failure::from),

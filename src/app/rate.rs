@@ -49,13 +49,18 @@ impl Bucket {
     }
 
     /// Takes a token if there is one.
-    pub fn try_take(&mut self, pace: impl Into<Pace>, now_ms: u64) -> bool {
+    ///
+    /// # Errors
+    /// The milliseconds until there is one.
+    pub fn try_take(&mut self, pace: impl Into<Pace>, now_ms: u64) -> Result<(), u64> {
         let pace = pace.into();
-        let is_there = self.wait_ms(pace, now_ms) == 0;
-        if is_there {
-            self.take(pace, now_ms);
+        match self.wait_ms(pace, now_ms) {
+            0 => {
+                self.take(pace, now_ms);
+                Ok(())
+            }
+            wait_ms => Err(wait_ms),
         }
-        is_there
     }
 
     /// Whether the bucket is full and so the same as a new one.

@@ -7,12 +7,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use sha1::{Digest as _, Sha1};
 
+use crate::chat::identity::TokenError;
 use crate::chat::{stored_user, strict};
 
-/// What is said of a claim of another type than it should have.
-pub(super) const FORM: &str = "the token does not say what it should in the form that it should";
-/// What is said of a claim or a field of the header that stands twice.
-pub(super) const TWICE: &str = "the token says something twice";
 /// Longest subject in characters (`OpenID` Connect Core 1.0, 2).
 const MAX_SUBJECT: usize = 255;
 /// Seconds from which on a time is no time: above it not every whole number is one of JSON.
@@ -20,15 +17,15 @@ const MAX_TIME: f64 = 9_007_199_254_740_992.0;
 
 /// A time (`NumericDate`, RFC 7519 2): seconds since 1970, with a fraction or an exponent maybe, rounded up. What lies
 /// before 1970 is 0.
-pub(super) fn time(body: &Map<String, Value>, name: &str) -> Result<Option<u64>, String> {
+pub(super) fn time(body: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, TokenError> {
     let number = match body.get(name) {
         None | Some(Value::Null) => return Ok(None),
         Some(Value::Number(number)) => number,
-        Some(_) => return Err(FORM.to_owned()),
+        Some(_) => return Err(TokenError::Form),
     };
     let seconds = number.as_f64().unwrap_or(f64::INFINITY).ceil();
     if seconds >= MAX_TIME {
-        return Err(format!("the time in `{name}` is too large: it is in seconds since 1970"));
+        return Err(TokenError::TimeTooLarge(name));
     }
     #[expect(clippy::cast_sign_loss, reason = "below 0 it is 0")]
     Ok(Some(seconds as u64))
@@ -39,16 +36,16 @@ pub(super) fn time(body: &Map<String, Value>, name: &str) -> Result<Option<u64>,
 pub(super) fn person(
     body: &Map<String, Value>,
     name_claim: Option<&str>,
-) -> Result<(String, String), String> {
+) -> Result<(String, String), TokenError> {
     let subject = match body.get("sub") {
         Some(Value::String(subject)) if !subject.trim().is_empty() => subject,
         None | Some(Value::Null | Value::String(_)) => {
-            return Err("the token names no user (`sub`)".to_owned());
+            return Err(TokenError::NoSubject);
         }
-        Some(_) => return Err(FORM.to_owned()),
+        Some(_) => return Err(TokenError::Form),
     };
     if subject.chars().count() > MAX_SUBJECT {
-        return Err(format!("the token's `sub` is longer than {MAX_SUBJECT} characters"));
+        return Err(TokenError::SubjectTooLong(MAX_SUBJECT));
     }
     let standard = ["name", "preferred_username"];
     let claims = name_claim.as_ref().map_or(&standard[..], std::slice::from_ref);
@@ -58,12 +55,12 @@ pub(super) fn person(
                 let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
                 let shown = stored_user(&name).map_err(|refusal| {
                     let why = refusal.message.replacen("`user`", &format!("`{claim}`"), 1);
-                    format!("the name in the token cannot be shown: {why}")
+                    TokenError::Name(why)
                 })?;
                 return Ok((subject.clone(), shown.into_owned()));
             }
             None | Some(Value::Null | Value::String(_)) => {}
-            Some(_) => return Err(FORM.to_owned()),
+            Some(_) => return Err(TokenError::Form),
         }
     }
     let shown = stored_user(subject).map_or_else(|_| hashed(subject), Cow::into_owned);
@@ -76,24 +73,24 @@ fn hashed(subject: &str) -> String {
 }
 
 /// RFC 7515 4.1.11: a token that asks for what is not understood is refused.
-pub(super) fn check_header(token: &str) -> Result<(), &'static str> {
+pub(super) fn check_header(token: &str) -> Result<(), TokenError> {
     let header = token.split('.').next().unwrap_or_default();
-    let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| "this is no token")?;
+    let header = BASE64_URL_SAFE_NO_PAD.decode(header).map_err(|_| TokenError::Malformed)?;
     let header = strict::from_slice(&header).map_err(|error| match error {
-        strict::Error::Duplicate(_) => TWICE,
-        strict::Error::Json(_) => "this is no token",
+        strict::Error::Duplicate(_) => TokenError::Duplicate,
+        strict::Error::Json(_) => TokenError::Malformed,
     })?;
     if header.get("crit").is_some() {
-        return Err("the token demands an extension (`crit`) that this server does not know");
+        return Err(TokenError::Extension);
     }
     // RFC 7797 6: only with `crit`, but not everybody keeps to it.
     if header.get("b64").is_some_and(|b64| *b64 != Value::Bool(true)) {
-        return Err("the token's content is not encoded (`b64`), which this server does not know");
+        return Err(TokenError::Unencoded);
     }
     // RFC 8725 3.11: what an issuer signs for another purpose lets nobody in.
     let typ = header.get("typ").and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();
     if typ.ends_with("+jwt") && !typ.ends_with("at+jwt") {
-        return Err("the token is for another purpose (`typ`)");
+        return Err(TokenError::Purpose);
     }
     Ok(())
 }
@@ -135,7 +132,7 @@ mod tests {
             (json!({ "sub": "a", "name": 7 }), None, "form"),
             (json!({ "name": "Ada" }), None, "names no user"),
         ] {
-            let error = person(body.as_object().unwrap(), claim).expect_err("refused");
+            let error = person(body.as_object().unwrap(), claim).expect_err("refused").to_string();
             assert!(error.contains(why), "{body}: {error}");
         }
         assert_eq!(hashed("a").len(), 17);
@@ -159,12 +156,12 @@ mod tests {
         }
         for too_large in [json!(1e300), json!(u64::MAX), json!(9_007_199_254_740_992_u64)] {
             let body = json!({ "nbf": too_large });
-            let why = time(body.as_object().unwrap(), "nbf").unwrap_err();
+            let why = time(body.as_object().unwrap(), "nbf").unwrap_err().to_string();
             assert!(why.contains("`nbf` is too large"), "{why}");
         }
         for other in [json!("1000000"), json!([1]), json!(true), json!({})] {
             let body = json!({ "exp": other });
-            assert_eq!(time(body.as_object().unwrap(), "exp"), Err(FORM.to_owned()), "{body}");
+            assert_eq!(time(body.as_object().unwrap(), "exp"), Err(TokenError::Form), "{body}");
         }
         assert_eq!(time(&Map::new(), "exp"), Ok(None));
     }

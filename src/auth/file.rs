@@ -9,11 +9,11 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::secret::{secret, warn_of_others, without_mark};
-use super::{Key, Sources};
+use super::{Key, KeyError, KeyFlaw, Sources};
 use crate::chat::strict;
 
 /// Reads all keys of all sources, and warns of secrets that are open to others.
-pub(super) fn read_all(sources: &Sources) -> Result<Vec<Key>, String> {
+pub(super) fn read_all(sources: &Sources) -> Result<Vec<Key>, KeyError> {
     let mut keys = Vec::new();
     for (path, parse) in [(&sources.key, one_key as fn(&[u8]) -> _), (&sources.key_set, key_set)] {
         let Some(path) = path else { continue };
@@ -27,28 +27,23 @@ pub(super) fn read_all(sources: &Sources) -> Result<Vec<Key>, String> {
 }
 
 /// Reads a file; what is wrong with it is said with its name.
-pub(super) fn in_file<T>(path: &Path, parse: fn(&[u8]) -> Result<T, String>) -> Result<T, String> {
-    let name = |error: String| format!("{}: {error}", path.display());
-    let content = fs::read(path).map_err(|error| name(error.to_string()))?;
-    parse(&content).map_err(name)
+pub(super) fn in_file<T>(path: &Path, parse: fn(&[u8]) -> Result<T, KeyFlaw>) -> Result<T, KeyError> {
+    let content = fs::read(path).map_err(|error| KeyError::Read { path: path.to_owned(), error })?;
+    parse(&content).map_err(|flaw| flaw.of(path))
 }
 
 /// A public key in PEM, or a secret.
-fn one_key(content: &[u8]) -> Result<Vec<Key>, String> {
+fn one_key(content: &[u8]) -> Result<Vec<Key>, KeyFlaw> {
     let Some(pem) = pem(content) else {
         let material = DecodingKey::from_secret(secret(content)?);
         return Ok(vec![Key { id: None, algorithm: Algorithm::HS256, material }]);
     };
     let names = |what: &[u8]| pem.windows(what.len()).any(|octets| octets == what);
     if names(b"PRIVATE KEY") {
-        return Err("this is a private key; the server needs the public one: openssl pkey -in FILE -pubout"
-            .to_owned());
+        return Err(KeyFlaw::PrivateKey);
     }
     if names(b"BEGIN CERTIFICATE") || names(b"BEGIN TRUSTED CERTIFICATE") {
-        return Err(
-            "this is a certificate; the server needs its public key: openssl x509 -in FILE -pubkey -noout"
-                .to_owned(),
-        );
+        return Err(KeyFlaw::Certificate);
     }
     for (algorithm, parse) in [
         (Algorithm::EdDSA, DecodingKey::from_ed_pem as fn(&[u8]) -> _),
@@ -58,7 +53,7 @@ fn one_key(content: &[u8]) -> Result<Vec<Key>, String> {
             return Ok(vec![Key { id: None, algorithm, material }]);
         }
     }
-    Err("this is no public key of RSA or Ed25519 in PEM".to_owned())
+    Err(KeyFlaw::NoPublicKey)
 }
 
 /// The content as PEM, whatever stands before the first block; `None` when there is no block.
@@ -69,22 +64,22 @@ pub(super) fn pem(content: &[u8]) -> Option<&[u8]> {
 }
 
 /// RFC 7517 5: keys that one does not understand are passed over. A single key counts as a set of one.
-fn key_set(content: &[u8]) -> Result<Vec<Key>, String> {
+fn key_set(content: &[u8]) -> Result<Vec<Key>, KeyFlaw> {
     let set = strict::from_slice(without_mark(content)).map_err(|error| match error {
-        strict::Error::Duplicate(field) => format!("no set of keys: the field `{field}` stands twice"),
+        strict::Error::Duplicate(field) => KeyFlaw::NoSet(format!(": the field `{field}` stands twice")),
         strict::Error::Json(error) => {
-            format!("no set of keys (RFC 7517), line {}, column {}", error.line(), error.column())
+            KeyFlaw::NoSet(format!(" (RFC 7517), line {}, column {}", error.line(), error.column()))
         }
     })?;
     let keys = match &set["keys"] {
         Value::Array(keys) => &keys[..],
         _ if set.get("kty").is_some() => std::slice::from_ref(&set),
-        _ => return Err("no set of keys (RFC 7517): it has no list `keys`".to_owned()),
+        _ => return Err(KeyFlaw::NoSet(" (RFC 7517): it has no list `keys`".to_owned())),
     };
     let known = keys.iter().filter_map(|key| Jwk::deserialize(key).ok());
     let keys: Vec<Key> = known.filter_map(|key| from_set(&key)).collect();
     if keys.is_empty() {
-        return Err("none of the keys is for HS256, RS256 or EdDSA".to_owned());
+        return Err(KeyFlaw::NoUsableKey);
     }
     Ok(keys)
 }

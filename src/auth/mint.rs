@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 
 use super::file::{in_file, pem};
 use super::secret::{secret, warn_of_others};
-use super::{Body, Permission};
+use super::{Body, KeyError, KeyFlaw, Permission};
 
 /// What a token is to say.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +33,7 @@ impl Mint {
     ///
     /// # Errors
     /// A sentence that says what is wrong with the file.
-    pub fn sign(self, key: &Path) -> Result<String, String> {
+    pub fn sign(self, key: &Path) -> Result<String, KeyError> {
         warn_of_others(key);
         let (algorithm, key) = in_file(key, signing_key)?;
         let header = Header { kid: self.key_id, ..Header::new(algorithm) };
@@ -45,18 +45,18 @@ impl Mint {
             iss: self.issuer,
             rooms: self.rooms,
         };
-        encode(&header, &body, &key).map_err(|error| format!("the token cannot be signed: {error}"))
+        encode(&header, &body, &key).map_err(|error| KeyError::Sign(error.to_string()))
     }
 }
 
-fn signing_key(content: &[u8]) -> Result<(Algorithm, EncodingKey), String> {
+fn signing_key(content: &[u8]) -> Result<(Algorithm, EncodingKey), KeyFlaw> {
     let Some(pem) = pem(content) else {
         return Ok((Algorithm::HS256, EncodingKey::from_secret(secret(content)?)));
     };
     if pem.windows(10).any(|octets| octets == b"PUBLIC KEY") {
-        return Err("this is a public key; a token is signed with the private one".to_owned());
+        return Err(KeyFlaw::PublicKey);
     }
     let ed = EncodingKey::from_ed_pem(pem).map(|key| (Algorithm::EdDSA, key));
     let rsa = || EncodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key));
-    ed.or_else(|_| rsa()).map_err(|_| "this is no private key of RSA or Ed25519 in PEM".to_owned())
+    ed.or_else(|_| rsa()).map_err(|_| KeyFlaw::NoPrivateKey)
 }

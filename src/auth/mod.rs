@@ -4,6 +4,7 @@
 //! secret gets anybody in. What is said about a token that is refused never repeats any of it.
 
 mod claims;
+mod error;
 mod file;
 mod mint;
 mod secret;
@@ -18,10 +19,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use self::claims::{FORM, TWICE, check_header, person, time};
+use self::claims::{check_header, person, time};
+pub use self::error::{KeyError, KeyFlaw};
 pub use self::mint::Mint;
 pub use self::secret::{check_secret, warn_of_others};
-use crate::chat::identity::{Claims, Grant, Verify};
+use crate::chat::identity::{Claims, Grant, TokenError, Verify};
 use crate::chat::strict::Strict;
 
 /// Longest token in bytes.
@@ -101,7 +103,7 @@ impl Keyring {
     ///
     /// # Errors
     /// A sentence that names the file and says what is wrong with it.
-    pub fn read(sources: Sources, rules: Rules, is_stale: Arc<AtomicBool>) -> Result<Self, String> {
+    pub fn read(sources: Sources, rules: Rules, is_stale: Arc<AtomicBool>) -> Result<Self, KeyError> {
         let keys = Mutex::new(file::read_all(&sources)?);
         Ok(Self { sources, rules, is_stale, keys })
     }
@@ -119,32 +121,32 @@ impl Keyring {
         }
     }
 
-    fn claims(&self, token: &str, now_unix_s: u64) -> Result<Claims, String> {
+    fn claims(&self, token: &str, now_unix_s: u64) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN {
-            return Err("the token is too long".to_owned());
+            return Err(TokenError::TooLong);
         }
         let header = decode_header(token).map_err(|error| complaint(error.kind()))?;
         check_header(token)?;
-        let keys = self.keys.lock().map_err(|_| "the keys cannot be used")?;
+        let keys = self.keys.lock().map_err(|_| TokenError::Unavailable)?;
         let is_meant = |key: &&Key| match (&key.id, &header.kid) {
             (Some(id), Some(wanted)) => id == wanted,
             _ => true,
         };
-        let mut error = "no key of this server is for the token";
+        let mut error = TokenError::NoKey;
         for key in keys.iter().filter(is_meant) {
             if key.algorithm != header.alg {
-                error = "the token's algorithm is not that of the key";
+                error = TokenError::Algorithm;
                 continue;
             }
             match decode::<Strict>(token, &key.material, &self.validation(key.algorithm)) {
                 Ok(data) => {
-                    let Value::Object(body) = data.claims.0 else { return Err(FORM.to_owned()) };
+                    let Value::Object(body) = data.claims.0 else { return Err(TokenError::Form) };
                     return self.check_claims(&body, now_unix_s);
                 }
                 Err(found) => error = complaint(found.kind()),
             }
         }
-        Err(error.to_owned())
+        Err(error)
     }
 
     /// What the library checks; the times are checked here, with a clock that is an argument.
@@ -166,21 +168,21 @@ impl Keyring {
         validation
     }
 
-    fn check_claims(&self, body: &Map<String, Value>, now: u64) -> Result<Claims, String> {
+    fn check_claims(&self, body: &Map<String, Value>, now: u64) -> Result<Claims, TokenError> {
         let leeway = self.rules.leeway_s;
         let (expires, from) = (time(body, "exp")?, time(body, "nbf")?);
         time(body, "iat")?;
-        let Some(expires) = expires else { return Err("the token has no expiry (`exp`)".to_owned()) };
+        let Some(expires) = expires else { return Err(TokenError::NoExpiry) };
         if expires.saturating_add(leeway) <= now {
-            return Err("the token has expired".to_owned());
+            return Err(TokenError::Expired);
         }
         if from.is_some_and(|from| from > now.saturating_add(leeway)) {
-            return Err("the token is not valid yet".to_owned());
+            return Err(TokenError::NotYetValid);
         }
         let (subject, user) = person(body, self.rules.name_claim.as_deref())?;
         let rooms: BTreeMap<String, Vec<Permission>> = match body.get("rooms") {
             None => BTreeMap::new(),
-            Some(rooms) => Deserialize::deserialize(rooms).map_err(|_| FORM)?,
+            Some(rooms) => Deserialize::deserialize(rooms).map_err(|_| TokenError::Form)?,
         };
         let rooms = rooms.into_iter().map(|(pattern, may)| Grant {
             pattern,
@@ -194,7 +196,7 @@ impl Keyring {
 }
 
 impl Verify for Keyring {
-    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, String> {
+    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, TokenError> {
         if self.is_stale.swap(false, Ordering::Relaxed) {
             self.reload();
         }
@@ -203,22 +205,24 @@ impl Verify for Keyring {
 }
 
 /// What is wrong, without a word of the token.
-fn complaint(kind: &ErrorKind) -> &'static str {
+fn complaint(kind: &ErrorKind) -> TokenError {
     match kind {
-        ErrorKind::InvalidSignature => "the token's signature is wrong",
-        ErrorKind::MissingRequiredClaim(name) if name == "aud" => "the token is for nobody (`aud`)",
-        ErrorKind::MissingRequiredClaim(_) => "the token does not say who issued it (`iss`)",
-        ErrorKind::InvalidAudience => "the token is for somebody else (`aud`)",
-        ErrorKind::InvalidIssuer => "the token was issued by somebody else (`iss`)",
+        ErrorKind::InvalidSignature => TokenError::Signature,
+        ErrorKind::MissingRequiredClaim(name) if name == "aud" => TokenError::NoAudience,
+        ErrorKind::MissingRequiredClaim(_) => TokenError::NoIssuer,
+        ErrorKind::InvalidAudience => TokenError::OtherAudience,
+        ErrorKind::InvalidIssuer => TokenError::OtherIssuer,
         ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm | ErrorKind::InvalidAlgorithmName => {
-            "the token's algorithm is not that of the key"
+            TokenError::Algorithm
         }
         ErrorKind::Json(error) if error.to_string().starts_with("number out of range") => {
-            "a number in the token is too large"
+            TokenError::NumberTooLarge
         }
-        ErrorKind::Json(error) if error.to_string().starts_with("a field stands twice") => TWICE,
-        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Utf8(_) => FORM,
-        _ => "this is no token",
+        ErrorKind::Json(error) if error.to_string().starts_with("a field stands twice") => {
+            TokenError::Duplicate
+        }
+        ErrorKind::Json(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Utf8(_) => TokenError::Form,
+        _ => TokenError::Malformed,
     }
 }
 
@@ -242,7 +246,7 @@ mod tests {
         }
     }
 
-    fn verify(body: &serde_json::Value, leeway_s: u64) -> Result<Claims, String> {
+    fn verify(body: &serde_json::Value, leeway_s: u64) -> Result<Claims, TokenError> {
         let token = encode(&Header::default(), body, &EncodingKey::from_secret(SECRET)).unwrap();
         keyring(leeway_s).verify(&token, NOW)
     }
@@ -269,7 +273,7 @@ mod tests {
             (json!([]), "form"),
         ];
         for (body, why) in refused {
-            let error = verify(&body, 0).expect_err("refused");
+            let error = verify(&body, 0).expect_err("refused").to_string();
             assert!(error.contains(why), "{body}: {error}");
         }
     }
@@ -298,7 +302,7 @@ mod tests {
     fn what_a_header_demands_must_be_understood() {
         let body = r#"{"sub":"Ada","exp":2000000}"#;
         let refused = |header: &str, why: &str| {
-            let error = keyring(0).verify(&signed(header, body), NOW).expect_err(header);
+            let error = keyring(0).verify(&signed(header, body), NOW).expect_err(header).to_string();
             assert!(error.contains(why), "{header}: {error}");
         };
         refused(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#, "`crit`");
@@ -325,10 +329,10 @@ mod tests {
             r#"{"sub":"Ada","exp":2000000,"rooms":{"*":[],"*":["moderate"]}}"#,
         ] {
             let error = keyring(0).verify(&signed(r#"{"alg":"HS256"}"#, body), NOW).expect_err(body);
-            assert_eq!(error, TWICE, "{body}");
+            assert_eq!(error, TokenError::Duplicate, "{body}");
         }
         let endless = keyring(0).verify(&signed(r#"{"alg":"HS256"}"#, r#"{"sub":"Ada","exp":1e999}"#), NOW);
-        assert_eq!(endless, Err("a number in the token is too large".to_owned()));
+        assert_eq!(endless, Err(TokenError::NumberTooLarge));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::alphabet::{Alphabet, STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::MIN_SECRET;
+use super::{KeyFlaw, MIN_SECRET};
 
 /// The byte order mark of UTF-8.
 const BOM: &[u8] = b"\xEF\xBB\xBF";
@@ -29,15 +29,12 @@ pub(super) fn without_mark(content: &[u8]) -> &[u8] {
 }
 
 /// A secret for HS256, without the line end that editors put behind it.
-pub(super) fn secret(content: &[u8]) -> Result<&[u8], String> {
+pub(super) fn secret(content: &[u8]) -> Result<&[u8], KeyFlaw> {
     check_secret(content)?;
     let secret = content.strip_suffix(b"\n").unwrap_or(content);
     let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
     if secret.len() < MIN_SECRET {
-        return Err(format!(
-            "a secret for HS256 has at least {MIN_SECRET} bytes, this one has {}; make one with: openssl rand -hex 32",
-            secret.len()
-        ));
+        return Err(KeyFlaw::ShortSecret(secret.len()));
     }
     Ok(secret)
 }
@@ -46,23 +43,27 @@ pub(super) fn secret(content: &[u8]) -> Result<&[u8], String> {
 ///
 /// # Errors
 /// A sentence that says what it is, and what to do.
-pub fn check_secret(content: &[u8]) -> Result<(), &'static str> {
+pub fn check_secret(content: &[u8]) -> Result<(), KeyFlaw> {
     if content.starts_with(BOM) {
-        return Err(
+        return Err(KeyFlaw::NoSecret(
             "this begins with a byte order mark, which would be a part of the secret; save it without one",
-        );
+        ));
     }
     if let Ok(text) = std::str::from_utf8(content) {
         if text.lines().filter(|line| !line.trim().is_empty()).count() > 1 {
-            return Err("this has several lines, and a secret is one; make one with: openssl rand -hex 32");
+            return Err(KeyFlaw::NoSecret(
+                "this has several lines, and a secret is one; make one with: openssl rand -hex 32",
+            ));
         }
         if let [header, _, _] = text.trim().split('.').collect::<Vec<_>>()[..]
             && decoded(header.as_bytes()).any(|octets| octets.starts_with(b"{"))
         {
-            return Err("this is a token and no secret; make a secret with: openssl rand -hex 32");
+            return Err(KeyFlaw::NoSecret(
+                "this is a token and no secret; make a secret with: openssl rand -hex 32",
+            ));
         }
     }
-    flaw(content, DEPTH).map_or(Ok(()), Err)
+    flaw(content, DEPTH).map_or(Ok(()), |why| Err(KeyFlaw::NoSecret(why)))
 }
 
 /// What the content is instead of a secret.

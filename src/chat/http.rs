@@ -62,7 +62,7 @@ impl Chat {
         let claims = match token(head.target).map(|token| self.check_token(token, now)).transpose() {
             Ok(claims) => claims.map(Box::new),
             Err(why) => {
-                let response = Response::text(401, why).field("WWW-Authenticate", "Bearer");
+                let response = Response::text(401, why.to_string()).field("WWW-Authenticate", "Bearer");
                 return Verdict::Refuse(Refused::Token, response);
             }
         };

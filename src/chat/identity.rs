@@ -33,6 +33,100 @@ pub trait Verify: fmt::Debug {
     /// What the token says, if it is valid at this time (seconds since 1970).
     ///
     /// # Errors
-    /// A sentence for the client that says what is wrong and betrays nothing of the token or the keys.
-    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, String>;
+    /// What is wrong with it.
+    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, TokenError>;
 }
+
+/// Why a token is refused. The sentence is for the client: it repeats nothing of the token and says nothing of the keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The server takes no tokens.
+    NotTaken,
+    /// Longer than any token may be.
+    TooLong,
+    /// No JSON Web Token in compact form (RFC 7519).
+    Malformed,
+    /// A claim of another type than it should have.
+    Form,
+    /// A field of the header or a claim that is repeated.
+    Duplicate,
+    /// A number above those that JSON may hold.
+    NumberTooLarge,
+    /// The time in this claim is above 2^53.
+    TimeTooLarge(&'static str),
+    /// No key of the server is for the token.
+    NoKey,
+    /// The algorithm is not that of the key.
+    Algorithm,
+    /// The signature is wrong.
+    Signature,
+    /// There is no `aud`, and one is asked for.
+    NoAudience,
+    /// `aud` names others.
+    OtherAudience,
+    /// There is no `iss`, and one is asked for.
+    NoIssuer,
+    /// `iss` names another.
+    OtherIssuer,
+    /// There is no `exp`.
+    NoExpiry,
+    /// `exp` has passed.
+    Expired,
+    /// `nbf` is still to come.
+    NotYetValid,
+    /// There is no `sub`.
+    NoSubject,
+    /// `sub` has more characters than this.
+    SubjectTooLong(usize),
+    /// The name cannot be shown; the sentence names the claim.
+    Name(String),
+    /// The header demands an extension (`crit`, RFC 7515 4.1.11).
+    Extension,
+    /// The content is not encoded (`b64`, RFC 7797).
+    Unencoded,
+    /// The token is for another purpose (`typ`, RFC 8725 3.11).
+    Purpose,
+    /// The keys cannot be used now.
+    Unavailable,
+    /// What another implementation of [`Verify`] says.
+    Other(String),
+}
+
+impl fmt::Display for TokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotTaken => "this server takes no tokens",
+            Self::TooLong => "the token is too long",
+            Self::Malformed => "this is no token",
+            Self::Form => "the token does not say what it should in the form that it should",
+            Self::Duplicate => "the token says something twice",
+            Self::NumberTooLarge => "a number in the token is too large",
+            Self::TimeTooLarge(claim) => {
+                return write!(f, "the time in `{claim}` is too large: it is in seconds since 1970");
+            }
+            Self::NoKey => "no key of this server is for the token",
+            Self::Algorithm => "the token's algorithm is not that of the key",
+            Self::Signature => "the token's signature is wrong",
+            Self::NoAudience => "the token is for nobody (`aud`)",
+            Self::OtherAudience => "the token is for somebody else (`aud`)",
+            Self::NoIssuer => "the token does not say who issued it (`iss`)",
+            Self::OtherIssuer => "the token was issued by somebody else (`iss`)",
+            Self::NoExpiry => "the token has no expiry (`exp`)",
+            Self::Expired => "the token has expired",
+            Self::NotYetValid => "the token is not valid yet",
+            Self::NoSubject => "the token names no user (`sub`)",
+            Self::SubjectTooLong(most) => {
+                return write!(f, "the token's `sub` is longer than {most} characters");
+            }
+            Self::Name(why) => return write!(f, "the name in the token cannot be shown: {why}"),
+            Self::Extension => "the token demands an extension (`crit`) that this server does not know",
+            Self::Unencoded => "the token's content is not encoded (`b64`), which this server does not know",
+            Self::Purpose => "the token is for another purpose (`typ`)",
+            Self::Unavailable => "the keys cannot be used",
+            Self::Other(why) => why,
+        })
+    }
+}
+
+impl std::error::Error for TokenError {}

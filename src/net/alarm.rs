@@ -100,7 +100,7 @@ mod imp {
             Ok(Self(timer))
         }
 
-        /// Edge-triggered, so an expiry need not be read; setting the timer anew forgets it.
+        /// Edge-triggered, so an expiry need not be read; setting the timer again forgets it.
         #[cold]
         pub(super) fn set(&mut self, wait: Duration) {
             let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };

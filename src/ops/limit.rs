@@ -49,7 +49,7 @@ impl LogLimit {
     /// `Some`: the line is written. The number is that of the lines about the same cause that were left out since the last one.
     pub(super) fn admits(&mut self, cause: Cause, now: Millis) -> Option<u64> {
         let allowance = &mut self.causes[cause.index()];
-        if allowance.lines.try_take(PACE, now) {
+        if allowance.lines.try_take(PACE, now).is_ok() {
             return Some(std::mem::take(&mut allowance.suppressed));
         }
         allowance.suppressed += 1;

@@ -124,18 +124,14 @@ impl Assembly {
         Content::Assembled(fresh.into())
     }
 
-    /// Unmasks a piece of a compressed message and inflates it up to `limit` bytes of message.
+    /// Inflates a piece of a compressed message, unmasked, up to `limit` bytes of message.
     pub(super) fn append_compressed(
         &mut self,
-        piece: &mut [u8],
-        key: Option<[u8; 4]>,
+        piece: &[u8],
         deflate: &mut Deflate,
         limit: u64,
         is_last: bool,
     ) -> Result<(), ProtocolError> {
-        if let Some(key) = key {
-            crate::simd::xor_mask(piece, key, 0);
-        }
         let before = self.data.len();
         *self.compressed_len.get_or_insert_default() += piece.len() as u64;
         let limit = limit.saturating_sub(self.passed_on);

@@ -121,7 +121,7 @@ impl BodyReader {
         &self.body
     }
 
-    /// Takes octets from the front of `bytes` and gives their number: all of them, unless the body ends before.
+    /// Takes octets from the front of `bytes` and returns their number: all of them, unless the body ends before.
     ///
     /// # Errors
     /// The rule or limit that the octets break; the reader is of no use after that.

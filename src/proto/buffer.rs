@@ -112,7 +112,7 @@ impl Buffer {
         }
     }
 
-    /// Appends `count` octets for which there is room, of any value, and gives them to be written over.
+    /// Appends `count` octets for which there is room, of any value, and returns them to be written over.
     pub(super) fn append_room(&mut self, count: usize) -> &mut [u8] {
         match &mut self.0 {
             Memory::Heap(bytes) => {

@@ -96,7 +96,6 @@ impl Deflate {
 
     pub(super) fn write_message(
         &mut self,
-        _opcode: Opcode,
         _message: Outgoing<'_>,
         _key: Option<[u8; 4]>,
         _out: &mut Vec<u8>,

@@ -208,22 +208,21 @@ pub fn write_frame(
 pub fn write_masked_frames(
     out: &mut Vec<u8>,
     opcode: Opcode,
-    count: usize,
-    len: usize,
+    (count, len): (usize, usize),
     keys: &mut MaskingKeys,
     fill: impl FnMut(usize, &mut [u8]),
 ) {
     let first = 0x80 | opcode as u8;
     match len {
-        0..=125 => frames_alike(out, [first, MASK_BIT | len as u8], count, len, keys, fill),
+        0..=125 => frames_alike(out, [first, MASK_BIT | len as u8], (count, len), keys, fill),
         126..=0xFFFF => {
             let [high, low] = (len as u16).to_be_bytes();
-            frames_alike(out, [first, MASK_BIT | LEN_16, high, low], count, len, keys, fill);
+            frames_alike(out, [first, MASK_BIT | LEN_16, high, low], (count, len), keys, fill);
         }
         _ => {
             let mut head = [first, MASK_BIT | LEN_64, 0, 0, 0, 0, 0, 0, 0, 0];
             head[2..].copy_from_slice(&(len as u64).to_be_bytes());
-            frames_alike(out, head, count, len, keys, fill);
+            frames_alike(out, head, (count, len), keys, fill);
         }
     }
 }
@@ -233,8 +232,7 @@ pub fn write_masked_frames(
 fn frames_alike<const HEAD: usize>(
     out: &mut Vec<u8>,
     head: [u8; HEAD],
-    count: usize,
-    len: usize,
+    (count, len): (usize, usize),
     keys: &mut MaskingKeys,
     mut fill: impl FnMut(usize, &mut [u8]),
 ) {
@@ -269,7 +267,7 @@ mod tests {
                 write_frame(&mut singly, true, Opcode::Text, &payload(number), Some(keys.next_key()));
             }
             let mut keys = MaskingKeys::Seeded(5);
-            write_masked_frames(&mut at_once, Opcode::Text, 3, len, &mut keys, |number, place| {
+            write_masked_frames(&mut at_once, Opcode::Text, (3, len), &mut keys, |number, place| {
                 place.copy_from_slice(&payload(number));
             });
             assert_eq!(at_once, singly, "{len}");

@@ -19,16 +19,17 @@ pub struct Config {
     /// Bytes that one tick may queue for single connections together, and for each topic. A connection for which it would be
     /// more is closed with 1008. Offsets have 32 bits: at most 4 GiB - 1.
     pub max_tick_output: usize,
-    /// All unfinished messages together, and input that waits (see `max_inflated`), in bytes; above it a connection whose message grows fails with 1013.
+    /// All unfinished messages together, and parked input (see `max_inflated`), in bytes; above it a connection whose message
+    /// grows fails with 1013.
     pub max_unfinished: usize,
     /// A connection for which more than this many bytes wait is closed with 1008. What one tick brings to a
     /// connection that has no backlog is kept whole.
     pub max_backlog: usize,
-    /// Milliseconds that the first of what waits for a connection may wait; then the TCP connection ends. 0: for ever.
+    /// Milliseconds that the first of what waits for a connection may wait; then the TCP connection ends. 0: no limit.
     pub max_queue_age_ms: Millis,
     /// Bytes that may wait for all connections together; what several wait for is counted once. Above it the connections
     /// with the longest queues are dropped; above three quarters of it new upgrades get 503, and there or above 16 MiB
-    /// whoever has something waiting is not read.
+    /// connections for which something waits are not read.
     pub max_queued: usize,
     /// Upgraded connections at a time; above it new upgrades get 503. 0: as many as there are descriptors.
     pub max_connections: usize,

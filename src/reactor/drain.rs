@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 
-use super::http::HttpPhase;
+use super::http::phase::HttpPhase;
 use super::table::{Ending, Entry, LocalReason};
 use super::{Reactor, Socket};
 use crate::app::{Application, CloseReason, ConnId};
 use crate::proto::Millis;
 
-/// Up to so many connections are closed at once: there is no storm to be spread.
+/// Up to this many connections are closed at once: there is no storm to be spread.
 const AT_ONCE: usize = 256;
-/// The next few are closed after so many milliseconds.
+/// Milliseconds until the next few are closed.
 const STEP_MS: Millis = 20;
 
 /// A shutdown under way.

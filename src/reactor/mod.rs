@@ -39,7 +39,7 @@ use self::output::{Flush, Scratch};
 use self::slot::Slot;
 use self::socket::Sockets;
 pub use self::socket::{Readiness, Socket};
-use self::table::{Ending, Phase};
+use self::table::{Ending, Entry, Phase};
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{Millis, ProtocolError, Timeout};
 
@@ -47,8 +47,9 @@ use crate::proto::{Millis, ProtocolError, Timeout};
 const BULK_READS: usize = 4;
 /// Times that connections are flushed and ended in one tick; what is left makes the next tick wait for nothing.
 const END_ROUNDS: usize = 8;
-/// Debug builds check everything that must hold between ticks at the end of each tick of a loop with up to so many
+/// Debug builds check everything that must hold between ticks at the end of each tick of a loop with up to this many
 /// connections, and of every 64th tick of a larger one.
+#[cfg(debug_assertions)]
 const CHECKED_CONNECTIONS: usize = 64;
 
 /// The loop without its event queue.
@@ -164,8 +165,20 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     fn flush(&mut self) {
-        match self.core.output.sole_run() {
-            Some(slot) => self.flusher().sole_run(slot),
+        let Self { core, sockets, .. } = self;
+        let Some(slot) = core.output.sole_run() else { return self.flush_all() };
+        debug_assert!(!core.table[slot].outbound.has_backlog(), "{slot:?} was on the fast path");
+        let Some(socket) = sockets.get_mut(slot) else { return self.flush_all() };
+        if let Err(count) = core.output.write_sole_run(socket) {
+            self.flush_left(slot, count);
+        }
+    }
+
+    /// A socket took the first `count` octets of a sole run; or none, and the usual way tells why.
+    #[cold]
+    fn flush_left(&mut self, slot: Slot, count: Option<usize>) {
+        match count {
+            Some(count) => self.flusher().sole_run_left(slot, count),
             None => self.flush_all(),
         }
     }
@@ -180,7 +193,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.shed();
     }
 
-    /// Does what is due.
+    /// Handles the deadlines and the timers that are due.
     #[inline]
     pub fn fire_timers(&mut self) {
         if self.core.timers.next() <= self.core.now.monotonic_ms {
@@ -188,7 +201,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// Writes what the tick queued and ends what is to be ended.
+    /// Writes what the tick queued, and ends connections.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
     pub fn end_tick(&mut self) {
@@ -207,11 +220,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     fn end_tick_with_work(&mut self) {
         self.core.pending.renew_http_turns();
         if self.core.pending.is_unsettled() {
-            self.see_to_ends();
+            self.end_connections();
         }
     }
 
-    fn see_to_ends(&mut self) {
+    fn end_connections(&mut self) {
         for _ in 0..END_ROUNDS {
             while let Some(slot) = self.core.pending.pop_broken() {
                 self.core.break_off(slot);
@@ -220,7 +233,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.app.on_close(&mut self.core, conn, &closed);
             }
             for (conn, topic, dropped) in self.core.pending.take_lagged() {
-                if self.core.table.get(conn).is_some_and(|entry| entry.is_open()) {
+                if self.core.table.get(conn).is_some_and(Entry::is_open) {
                     self.app.on_lag(&mut self.core, conn, topic, dropped);
                 }
             }
@@ -256,7 +269,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.pending.note_work();
     }
 
-    /// All is done that there was to do at the end of the tick, but for [`Self::has_pending_work`].
+    /// The caller has done its part of the tick's end; [`Self::has_pending_work`] stays as it is.
     pub fn work_done(&mut self) {
         self.core.pending.work_done();
     }

@@ -12,7 +12,7 @@ pub(super) struct TickTimes {
 }
 
 impl TickTimes {
-    /// Writes down what was noted.
+    /// Adds what was noted to `stats`.
     pub(super) fn count_into(&self, stats: &mut Stats) {
         stats.ticks = self.all;
         stats.publish_tick = self.publishing;
@@ -31,7 +31,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.output.tick()
     }
 
-    /// The tick that ends now took so many microseconds.
+    /// The tick that ends now took `us` microseconds.
     pub fn note_tick(&mut self, us: u64) {
         self.core.tick_times.all.note(us);
         if self.core.output.has_published() {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now};
 use switchboard::chat::command::Command;
-use switchboard::chat::identity::{Claims, Grant, Verify};
+use switchboard::chat::identity::{Claims, Grant, TokenError, Verify};
 use switchboard::chat::{Answered, Chat, Limits, Mail, Options};
 use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
@@ -150,13 +150,13 @@ struct Seat {
 pub(crate) struct Stamp;
 
 impl Verify for Stamp {
-    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, String> {
-        let token = token.strip_prefix("good-").ok_or("the signature is wrong")?;
+    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, TokenError> {
+        let token = token.strip_prefix("good-").ok_or(TokenError::Signature)?;
         let (token, pattern) = token.split_once(':').map_or((token, None), |(token, p)| (token, Some(p)));
         let (user, expires) = token.split_once('@').unwrap_or((token, "9999999999"));
         let expires_unix_s: u64 = expires.parse().unwrap();
         if expires_unix_s <= now_unix_s {
-            return Err("the token has expired".to_owned());
+            return Err(TokenError::Expired);
         }
         let grant = |pattern: &str| {
             let (pattern, rights) = pattern.split_once('=').unwrap_or((pattern, "jpm"));

@@ -96,7 +96,7 @@ fn cp_02_a_turn_inflates_no_more_than_its_budget() {
     }
 }
 
-/// Events while input is held neither overtake it nor give it a second turn.
+/// Events while input is parked neither overtake it nor bring it a second turn.
 #[test]
 fn cp_02_events_do_not_add_to_the_budget() {
     let mut one = Few::new(Sink::default(), config());
@@ -157,9 +157,9 @@ fn cp_02_what_goes_in_costs_whatever_comes_out() {
     }
 }
 
-/// A FIN behind held input is met in its turn.
+/// A FIN behind parked input is read in its turn.
 #[test]
-fn cp_02_what_is_held_is_delivered_before_the_fin() {
+fn cp_02_parked_input_is_delivered_before_the_fin() {
     let mut one = Few::new(Sink::default(), config());
     let bomber = opened(&mut one);
     one.send(bomber, &bombs(10));
@@ -175,7 +175,7 @@ fn cp_02_what_is_held_is_delivered_before_the_fin() {
 /// Held input counts as unfinished: it is given back when it is eaten and when its connection ends, and fails the
 /// connection where the budget is used up.
 #[test]
-fn cp_02_held_input_is_counted_and_given_back() {
+fn cp_02_parked_input_is_counted_and_given_back() {
     let octets = bombs(BOMBS);
     let held = octets.len() - octets.len() / BOMBS * 4;
     let mut one = Few::new(Sink::default(), Config { max_unfinished: held, ..config() });

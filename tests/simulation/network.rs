@@ -29,6 +29,9 @@ impl Random {
     }
 }
 
+/// The most that a socket that keeps octets back owes, in bytes.
+const MAX_OWED: usize = 1000;
+
 /// One TCP connection between a client and the server.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection")]
 pub struct Wire {
@@ -45,6 +48,14 @@ pub struct Wire {
     pub writable: bool,
     /// The server found the socket full, so room will be an edge.
     pub server_waits: bool,
+    /// The server's socket keeps octets back, as one that encrypts does.
+    pub keeps_back: bool,
+    /// Octets that the socket has taken off the wire and not returned from a read.
+    pub held_input: VecDeque<u8>,
+    /// Octets that the socket has reported as written and not passed on.
+    pub owed_output: VecDeque<u8>,
+    pub inputs_held: usize,
+    pub outputs_owed: usize,
     pub random: Random,
     pub interrupts: usize,
     pub full_writes: usize,
@@ -67,6 +78,11 @@ impl Wire {
             // Registering an edge-triggered socket tells its state once.
             writable: true,
             server_waits: false,
+            keeps_back: false,
+            held_input: VecDeque::new(),
+            owed_output: VecDeque::new(),
+            inputs_held: 0,
+            outputs_owed: 0,
             random,
             interrupts: 0,
             full_writes: 0,
@@ -98,6 +114,8 @@ impl Wire {
         self.is_reset = true;
         self.readable = true;
         self.to_server.clear();
+        self.held_input.clear();
+        self.owed_output.clear();
         self.to_client.clear();
     }
 
@@ -114,6 +132,53 @@ impl Wire {
             writable: has_room,
             read_closed: self.client_fin || self.is_reset,
         })
+    }
+
+    /// Octets that the server has not read.
+    pub fn unread(&self) -> usize {
+        self.to_server.len() + self.held_input.len()
+    }
+
+    /// Whether the server has written octets that the client has not taken.
+    pub fn has_output(&self) -> bool {
+        !self.to_client.is_empty() || !self.owed_output.is_empty()
+    }
+
+    /// Takes all octets off the wire and returns some of them.
+    fn read_held(&mut self, most: usize) -> Vec<u8> {
+        let arrived = std::mem::take(&mut self.to_server);
+        self.held_input.extend(arrived);
+        let most = most.min(self.held_input.len());
+        let count = if self.random.one_in(2) { most } else { 1 + self.random.below(most) };
+        self.inputs_held += usize::from(count < self.held_input.len());
+        self.held_input.drain(..count).collect()
+    }
+
+    /// Passes on what is owed, as far as there is room.
+    fn pass_on(&mut self) {
+        let count = (self.capacity - self.to_client.len()).min(self.owed_output.len());
+        self.to_client.extend(self.owed_output.drain(..count));
+        self.server_waits |= !self.owed_output.is_empty();
+    }
+
+    /// Takes octets as written, and keeps back those for which there is no room, or a few although there is.
+    fn write_owing(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(MAX_OWED - self.owed_output.len());
+        if count == 0 && !bytes.is_empty() {
+            self.full_writes += 1;
+            self.server_waits = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.owed_output.extend(&bytes[..count]);
+        if self.random.one_in(4) {
+            // An event tells that it can go on.
+            self.writable = true;
+        } else {
+            self.pass_on();
+        }
+        self.server_waits |= count < bytes.len();
+        self.outputs_owed += usize::from(!self.owed_output.is_empty());
+        Ok(count)
     }
 
     fn interrupted(&mut self) -> io::Result<()> {
@@ -141,8 +206,13 @@ impl Socket for SimSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         wire.interrupted()?;
-        if wire.to_server.is_empty() {
+        if wire.unread() == 0 {
             return if wire.client_fin { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+        }
+        if wire.keeps_back {
+            let octets = wire.read_held(buffer.len());
+            buffer[..octets.len()].copy_from_slice(&octets);
+            return Ok(octets.len());
         }
         let count = buffer.len().min(wire.to_server.len());
         for (slot, octet) in buffer.iter_mut().zip(wire.to_server.drain(..count)) {
@@ -155,6 +225,9 @@ impl Socket for SimSocket {
         let mut wire = self.0.borrow_mut();
         wire.interrupted()?;
         assert!(!wire.server_fin, "a write after the FIN");
+        if wire.keeps_back {
+            return wire.write_owing(bytes);
+        }
         let room = wire.capacity - wire.to_client.len();
         if room < bytes.len() {
             wire.server_waits = true;
@@ -175,7 +248,28 @@ impl Socket for SimSocket {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().server_fin = true;
+        let mut wire = self.0.borrow_mut();
+        assert!(wire.owed_output.is_empty(), "a FIN before octets that are owed");
+        wire.server_fin = true;
+        Ok(())
+    }
+
+    fn holds_input(&self) -> bool {
+        !self.0.borrow().held_input.is_empty()
+    }
+
+    fn owes_output(&self) -> bool {
+        !self.0.borrow().owed_output.is_empty()
+    }
+
+    fn write_owed(&mut self) -> io::Result<()> {
+        let mut wire = self.0.borrow_mut();
+        while let Err(error) = wire.interrupted() {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        wire.pass_on();
         Ok(())
     }
 }

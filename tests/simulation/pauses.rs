@@ -45,7 +45,7 @@ fn a_pause_ends_when_the_last_of_what_waited_is_dropped() {
     let mut few = Few::new(Relay::default(), Config { high_water: 300, ..Config::default() });
     let (sleeper, other) = (few.connect(), few.connect());
     few.read(sleeper);
-    let mut publish = |few: &mut Few<Relay>, len: usize| {
+    let publish = |few: &mut Few<Relay>, len: usize| {
         few.send(other, &masked(0x81, len.to_string().as_bytes()));
         few.tick();
         few.read(other);

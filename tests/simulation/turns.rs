@@ -109,6 +109,72 @@ fn a_connection_brings_one_receive_buffer_in_a_tick() {
 }
 
 #[test]
+fn what_a_socket_holds_is_read_without_an_event_and_what_it_owes_is_passed_on() {
+    let mut few = Few::new(Counter::default(), Config::default());
+    let conn = few.connect();
+    few.read(conn);
+    few.wires[&conn].borrow_mut().keeps_back = true;
+    for _ in 0..25 {
+        few.send(conn, &masked(0x82, b"1").repeat(4));
+        few.tick();
+    }
+    for _ in 0..1000 {
+        few.tick();
+    }
+    assert_eq!(few.reactor.app().messages, 100);
+    assert!(few.wires[&conn].borrow().inputs_held > 0 && few.wires[&conn].borrow().outputs_owed > 0);
+    assert_eq!(few.wires[&conn].borrow_mut().client_takes(usize::MAX), [0x82, 1, 0].repeat(100));
+}
+
+#[test]
+fn what_several_turns_in_one_tick_bring_goes_out_in_order() {
+    let mut few = Few::new(Counter::default(), Config::default());
+    let conns = [(); 3].map(|()| few.connect());
+    for conn in conns {
+        few.read(conn);
+        few.wires[&conn].borrow_mut().capacity = 150;
+    }
+    for len in [b"100", b"101", b"102"] {
+        for conn in conns {
+            few.send(conn, &masked(0x82, len));
+            let edges = few.wires[&conn].borrow_mut().take_edges().unwrap();
+            few.reactor.ready(conn, edges);
+        }
+    }
+    few.reactor.end_tick();
+    for conn in conns {
+        let mut said = Vec::new();
+        for _ in 0..5 {
+            said.extend(few.wires[&conn].borrow_mut().client_takes(usize::MAX));
+            few.tick();
+        }
+        let answer = |len: u8| [vec![0x82, len], vec![0; len.into()]].concat();
+        assert_eq!(said, [answer(100), answer(101), answer(102)].concat());
+    }
+}
+
+#[test]
+fn no_fin_goes_out_before_what_a_socket_owes() {
+    let mut few = Few::new(Counter::default(), Config::default());
+    let conn = few.connect();
+    few.read(conn);
+    {
+        let mut wire = few.wires[&conn].borrow_mut();
+        (wire.keeps_back, wire.capacity) = (true, 10);
+    }
+    few.send(conn, &[masked(0x82, b"100"), masked(0x88, b"")].concat());
+    let mut said = Vec::new();
+    for _ in 0..200 {
+        few.tick();
+        let is_ended = few.is_ended(conn);
+        said.extend(few.wires[&conn].borrow_mut().client_takes(7));
+        assert!(!is_ended || few.wires[&conn].borrow().owed_output.is_empty());
+    }
+    assert_eq!(said.len(), 102 + 2, "the answer and the Close");
+    assert!(few.is_ended(conn));
+}
+
+#[test]
 fn a_connection_is_kept_alive_for_as_long_as_balancers_keep_it_and_a_head_has_its_own_time() {
     let mut few = Few::new(Counter::default(), Config::default());
     let [waits, drips, late] = [(); 3].map(|()| few.accept([127, 0, 0, 1], Entrance::default()));

@@ -54,10 +54,12 @@ pub struct Coverage {
     pub queued: usize,
     pub demands: usize,
     pub commands_beside_output: usize,
+    pub inputs_held: usize,
+    pub outputs_owed: usize,
 }
 
 impl Coverage {
-    fn counters(&mut self) -> [(&'static str, &mut usize); 38] {
+    fn counters(&mut self) -> [(&'static str, &mut usize); 40] {
         macro_rules! named {
             ($($field:ident),*) => { [$((stringify!($field), &mut self.$field)),*] };
         }
@@ -99,7 +101,9 @@ impl Coverage {
             refused,
             queued,
             demands,
-            commands_beside_output
+            commands_beside_output,
+            inputs_held,
+            outputs_owed
         )
     }
 
@@ -193,6 +197,7 @@ impl World {
     fn connect(&mut self) {
         let capacity = [200, 5_000, 100_000][self.random.below(3)];
         let wire = Wire::new(Random(self.random.next()), capacity);
+        wire.borrow_mut().keeps_back = self.random.one_in(3);
         let conn =
             self.reactor.accepted(SimSocket(wire.clone()), ([127, 0, 0, 1], 1).into(), Entrance::default());
         let name = format!("{}-{}", conn.index, conn.generation);
@@ -305,7 +310,7 @@ impl World {
             }
             happened |= self.tick(true);
             // A timer may have spoken in this very tick.
-            let waits = |client: &Client| client.end.is_none() && !client.wire.borrow().to_client.is_empty();
+            let waits = |client: &Client| client.end.is_none() && client.wire.borrow().has_output();
             if !happened && !self.clients.iter().any(waits) {
                 return;
             }
@@ -320,7 +325,7 @@ impl World {
     fn check_open_clients(&self) {
         for client in &self.clients {
             // Liveness: nothing that a client sent lies about unread, and no FIN or RST goes unnoticed.
-            let unread = client.wire.borrow().to_server.len();
+            let unread = client.wire.borrow().unread();
             assert!(client.end.is_some() || unread == 0, "{}: {unread} octets unread", client.name);
             // (Of a client that takes nothing nothing is read either; the missing Pong will end it.)
             let is_over = self.meant(client).is_none_or(|meant| meant.closed.is_some())
@@ -446,6 +451,8 @@ impl World {
             coverage.handshake_timeouts += usize::from(client.end == Some(End::TooLate));
             coverage.refused += usize::from(client.end == Some(End::Refused));
             coverage.interrupts += wire.interrupts;
+            coverage.inputs_held += wire.inputs_held;
+            coverage.outputs_owed += wire.outputs_owed;
             coverage.full_writes += wire.full_writes;
             coverage.partial_writes += wire.partial_writes;
             let earlier = &self.clients[..at];

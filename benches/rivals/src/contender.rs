@@ -127,6 +127,16 @@ impl Running {
         self.child.id()
     }
 
+    /// Waits until it sleeps, and stops it: what arrives now is there at once when it goes on.
+    pub(crate) fn stop(&self) -> io::Result<()> {
+        process::stop(self.pid())
+    }
+
+    /// Lets it go on after [`Self::stop`].
+    pub(crate) fn go_on(&self) -> io::Result<()> {
+        process::go_on(self.pid())
+    }
+
     /// Ends it politely, for what a profiler has to say then; its stderr.
     pub(crate) fn finish(mut self) -> io::Result<String> {
         let pid = rustix::process::Pid::from_child(&self.child);

@@ -15,12 +15,50 @@ use crate::wire;
 /// Rounds of few and of many; their difference is what is counted, so that start-up costs nothing.
 const ROUNDS: [u64; 2] = [200, 2_200];
 
-/// Size, text or binary, messages in flight; its name, and what ours may come to.
-pub(crate) const CASES: [(usize, Opcode, u64, &str, Option<u64>); 4] = [
-    (20, Opcode::Binary, 1, "20 B x 1", Some(300)),
-    (20, Opcode::Binary, 16, "20 B x 16", Some(150)),
-    (125, Opcode::Text, 16, "125 B text x 16", Some(320)),
-    (1024, Opcode::Binary, 1, "1 KiB x 1", None),
+/// What is echoed, and what ours may come to.
+pub(crate) struct Case {
+    name: &'static str,
+    size: usize,
+    opcode: Opcode,
+    connections: usize,
+    in_flight: usize,
+    bound: Option<u64>,
+}
+
+pub(crate) const CASES: [Case; 5] = [
+    Case {
+        name: "20 B x 1",
+        size: 20,
+        opcode: Opcode::Binary,
+        connections: 1,
+        in_flight: 1,
+        bound: Some(300),
+    },
+    Case {
+        name: "20 B x 16",
+        size: 20,
+        opcode: Opcode::Binary,
+        connections: 1,
+        in_flight: 16,
+        bound: Some(150),
+    },
+    Case {
+        name: "125 B text x 16",
+        size: 125,
+        opcode: Opcode::Text,
+        connections: 1,
+        in_flight: 16,
+        bound: Some(320),
+    },
+    Case { name: "1 KiB x 1", size: 1024, opcode: Opcode::Binary, connections: 1, in_flight: 1, bound: None },
+    Case {
+        name: "20 B x 1 on each of 20 connections",
+        size: 20,
+        opcode: Opcode::Binary,
+        connections: 20,
+        in_flight: 1,
+        bound: Some(300),
+    },
 ];
 
 const CALLGRIND: &[&str] = &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
@@ -35,17 +73,18 @@ pub(crate) fn check() -> Result<(), Box<dyn Error>> {
 
 /// Instructions per message of one server in one case.
 pub(crate) fn count(contender: &Contender, case: usize, core: usize) -> Result<u64, Box<dyn Error>> {
-    let (_, _, in_flight, ..) = CASES[case];
+    let case = &CASES[case];
     let mut totals = [0; 2];
     for (total, rounds) in totals.iter_mut().zip(ROUNDS) {
         *total = total_of(contender, case, rounds, core)?;
     }
-    Ok((totals[1] - totals[0]) / ((ROUNDS[1] - ROUNDS[0]) * in_flight))
+    let messages = (ROUNDS[1] - ROUNDS[0]) * (case.connections * case.in_flight) as u64;
+    Ok((totals[1] - totals[0]) / messages)
 }
 
 /// The counts of all servers in one case, as a cell of the report.
 pub(crate) fn report(case: usize, counts: &[(String, u64)]) -> CellReport {
-    let (.., name, bound) = CASES[case];
+    let Case { name, bound, .. } = CASES[case];
     let of = |name: &str| counts.iter().find(|(server, _)| server == name).map(|(_, count)| *count as f64);
     let key = "instructions_per_message".to_owned();
     let server = |(name, count): &(String, u64)| {
@@ -69,25 +108,44 @@ pub(crate) fn report(case: usize, counts: &[(String, u64)]) -> CellReport {
     }
 }
 
-/// All instructions of a server that echoes so many rounds. A round is one write of all that is in flight, and the
-/// next one goes out when every answer is there.
-fn total_of(contender: &Contender, case: usize, rounds: u64, core: usize) -> Result<u64, Box<dyn Error>> {
-    let (size, opcode, in_flight, ..) = CASES[case];
-    let payload = wire::letters(size);
-    let frame = wire::masked(opcode, &payload);
-    let answer = if contender.is_raw() { frame.clone() } else { wire::unmasked(opcode, &payload) };
-    let frames = frame.repeat(in_flight as usize);
-    let mut answers = vec![0; answer.len() * in_flight as usize];
+/// All instructions of a server that echoes so many rounds. A round is one write on each connection of all that is in flight
+/// there, and the next one goes out when every answer is there.
+///
+/// With several connections the server is stopped while they are written to, so that it finds all of them in one wait. A
+/// wait that was stopped returns once for nothing; so that this does not count, the server is stopped in as many rounds
+/// whatever their number, and in those that are left over nothing is written.
+fn total_of(contender: &Contender, case: &Case, rounds: u64, core: usize) -> Result<u64, Box<dyn Error>> {
+    let payload = wire::letters(case.size);
+    let frame = wire::masked(case.opcode, &payload);
+    let answer = if contender.is_raw() { frame.clone() } else { wire::unmasked(case.opcode, &payload) };
+    let frames = frame.repeat(case.in_flight);
+    let mut answers = vec![0; answer.len() * case.in_flight];
     let server = contender.start(Mode::Echo, core, CALLGRIND)?;
-    let mut stream = wire::open(server.address)?;
-    for _ in 0..rounds {
-        stream.write_all(&frames)?;
-        stream.read_exact(&mut answers)?;
+    let mut streams = Vec::new();
+    for _ in 0..case.connections {
+        streams.push(wire::open(server.address)?);
     }
-    if !answers.chunks(answer.len()).all(|one| one == answer) {
-        return Err(format!("{}: another message came back", contender.name).into());
+    let is_stopped = case.connections > 1;
+    let stops = if is_stopped { ROUNDS[1] } else { rounds };
+    for round in 0..stops {
+        if is_stopped {
+            server.stop()?;
+        }
+        let written = if round < rounds { &frames[..] } else { &[] };
+        for stream in &mut streams {
+            stream.write_all(written)?;
+        }
+        if is_stopped {
+            server.go_on()?;
+        }
+        for stream in streams.iter_mut().filter(|_| !written.is_empty()) {
+            stream.read_exact(&mut answers)?;
+            if !answers.chunks(answer.len()).all(|one| one == answer) {
+                return Err(format!("{}: another message came back", contender.name).into());
+            }
+        }
     }
-    drop(stream);
+    drop(streams);
     let said = server.finish()?;
     let total = said.lines().find_map(|line| line.split("Collected :").nth(1));
     Ok(total.ok_or_else(|| format!("callgrind said:\n{said}"))?.trim().parse()?)

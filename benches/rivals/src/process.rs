@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Puts this thread, and what it starts from now on, on these cores.
@@ -51,4 +53,38 @@ pub(crate) fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
+}
+
+/// How long a process may take to sleep, or to stop.
+const STATE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Waits until a process sleeps, and stops it.
+pub(crate) fn stop(pid: u32) -> io::Result<()> {
+    await_state(pid, 'S')?;
+    signal(pid, Signal::STOP)?;
+    await_state(pid, 'T')
+}
+
+/// Lets a process that was stopped go on.
+pub(crate) fn go_on(pid: u32) -> io::Result<()> {
+    signal(pid, Signal::CONT)
+}
+
+fn signal(pid: u32, signal: Signal) -> io::Result<()> {
+    let pid = Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(kill_process(pid, signal)?)
+}
+
+/// Waits until the kernel shows a process in this state.
+fn await_state(pid: u32, state: char) -> io::Result<()> {
+    let began = Instant::now();
+    while began.elapsed() < STATE_LIMIT {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // The name before it is in parentheses, and may contain any character.
+        if text.rsplit(") ").next().is_some_and(|rest| rest.starts_with(state)) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_micros(100));
+    }
+    Err(io::Error::other(format!("process {pid} never came into state {state}")))
 }

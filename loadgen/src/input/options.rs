@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::condition::Condition;
-use super::values::{Addresses, Sizes, duration};
+use super::values::{Addresses, Arrivals, Sizes, Stages, duration};
 
 /// When something is drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -95,6 +95,18 @@ impl TimeArgs {
     }
 }
 
+/// The shape of an open loop.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ShapeArgs {
+    /// Open loop with rates that change: constant (10s@1000/s) or linear (30s@1000..5000/s), one after another, separated
+    /// by commas; the warm-up has the rate of the first stage [default duration: that of the stages]
+    #[arg(long, value_name = "TIME@R,…")]
+    pub(crate) stages: Option<Stages>,
+    /// How the messages of an open loop are spread: even, poisson, or bursts:N
+    #[arg(long, value_name = "SPREAD", default_value = "even")]
+    pub(crate) arrivals: Arrivals,
+}
+
 /// Messages and their pace.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrafficArgs {
@@ -102,6 +114,8 @@ pub(crate) struct TrafficArgs {
     /// many messages of a connection are unanswered, and the waiting time of the others counts from the planned instant
     #[arg(long, value_name = "R", conflicts_with = "messages")]
     pub(crate) rate: Option<f64>,
+    #[command(flatten)]
+    pub(crate) shape: ShapeArgs,
     /// Unanswered messages that each connection keeps [default: 1; with --rate no bound]
     #[arg(long, value_name = "P")]
     pub(crate) pipeline: Option<u32>,
@@ -123,7 +137,15 @@ impl Default for TrafficArgs {
     /// No rate, no count, and small binary messages: for scenarios that do not have these options.
     fn default() -> Self {
         let size = Sizes { min: 20, max: 20 };
-        Self { rate: None, pipeline: None, messages: None, size, text: false, binary: false }
+        Self {
+            rate: None,
+            shape: ShapeArgs::default(),
+            pipeline: None,
+            messages: None,
+            size,
+            text: false,
+            binary: false,
+        }
     }
 }
 

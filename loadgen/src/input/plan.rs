@@ -11,7 +11,7 @@ use switchboard::proto::head::is_token;
 use super::error::PlanError;
 use super::options::{ConnectArgs, Mask, TimeArgs, TrafficArgs};
 use super::target::Target;
-use super::values::Sizes;
+use super::values::{Arrivals, MAX_RATE, Sizes, Stages, ThinkTime};
 use crate::clock::{Nanos, SECOND, nanos};
 
 /// Limit on the connections of one process; `loadgen merge` joins the reports of several.
@@ -45,13 +45,46 @@ const OWN_FIELDS: [&str; 8] = [
     "sec-websocket-extensions",
 ];
 
+/// What decides when messages go out.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Load {
+    /// Closed loop: answers trigger messages.
+    Closed,
+    /// Open loop: messages per second over all connections.
+    Rate(f64),
+    /// Open loop: messages per second over all connections, which change over time.
+    Stages(Stages),
+}
+
 /// When messages go out.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pacing {
-    /// Open loop: messages per second over all connections. `None`: a closed loop, in which answers trigger messages.
-    pub(crate) rate: Option<f64>,
+    pub(crate) load: Load,
+    /// How the messages of an open loop are spread over time.
+    pub(crate) arrivals: Arrivals,
+    /// The seed of random arrivals.
+    pub(crate) seed: u64,
+    /// The first stage begins after the warm-up.
+    pub(crate) warmup: Nanos,
     /// Limit on the unanswered messages of each connection.
     pub(crate) pipeline: u64,
+}
+
+impl Pacing {
+    /// Whether the clock decides when messages go out.
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.load, Load::Closed)
+    }
+
+    /// The stages of a rate that changes.
+    pub(crate) fn stages(&self) -> Option<&Stages> {
+        if let Load::Stages(stages) = &self.load { Some(stages) } else { None }
+    }
+
+    /// Messages per second, if they are constant.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        if let Load::Rate(rate) = self.load { Some(rate) } else { None }
+    }
 }
 
 /// The latency that the intervals of a report show, and that a condition without a group means.
@@ -105,6 +138,8 @@ pub(crate) struct Outline {
     pub(crate) subprotocols: &'static [&'static str],
     /// Whether all opening handshakes may be in progress at the same time.
     pub(crate) connects_at_once: bool,
+    /// Closed loop: the time between an answer and the next message of the connection.
+    pub(crate) think: Option<ThinkTime>,
 }
 
 impl Outline {
@@ -119,6 +154,7 @@ impl Outline {
             details: BTreeMap::new(),
             subprotocols: &[],
             connects_at_once: false,
+            think: None,
         }
     }
 
@@ -149,6 +185,8 @@ pub(crate) struct Plan {
     pub(crate) pacing: Pacing,
     pub(crate) warmup: Nanos,
     pub(crate) duration: Nanos,
+    /// Closed loop: the time between an answer and the next message of the connection.
+    pub(crate) think: Option<ThinkTime>,
     /// Messages of each connection, if their number ends the run.
     pub(crate) messages: Option<u64>,
     /// Connections per second; infinite: as fast as the server answers.
@@ -176,8 +214,8 @@ impl Plan {
         addresses: &[SocketAddr],
         seed: u64,
     ) -> Result<Self, PlanError> {
-        let Outline { name, time, traffic, paced, answered, details, subprotocols, connects_at_once } =
-            outline;
+        let Outline { name, time, traffic, paced, answered, details, think, .. } = outline;
+        let Outline { subprotocols, connects_at_once, .. } = outline;
         let sources: Vec<IpAddr> = connect.source_ip.iter().flat_map(|range| range.0.clone()).collect();
         let address = choose_address(&target, addresses, &sources)?;
         if !address.ip().to_canonical().is_loopback() && !connect.i_own_this_server {
@@ -187,8 +225,11 @@ impl Plan {
             )));
         }
         check_connect(connect)?;
-        let pacing = check_traffic(connect, &traffic)?;
-        let (warmup, duration) = check_time(&time, traffic.messages.is_some())?;
+        let (warmup, duration) = check_time(&time, &traffic)?;
+        let pacing = Pacing { seed, warmup, ..check_traffic(connect, &traffic)? };
+        if think.is_some() && (pacing.is_open() || pacing.pipeline > 1) {
+            return Err(PlanError("--think is for a closed loop with one message in flight".to_owned()));
+        }
         let burst = if connects_at_once { connect.connections } else { CONNECT_BURST };
         let offered = if connect.subprotocol.is_empty() {
             subprotocols.iter().copied().map(str::to_owned).collect()
@@ -210,6 +251,7 @@ impl Plan {
             pacing,
             warmup,
             duration,
+            think,
             messages: traffic.messages,
             connect_rate: match connect.connect_rate {
                 Some(rate) => rate_within("--connect-rate", rate)?,
@@ -239,10 +281,10 @@ impl Plan {
 
     /// The latency that the run is about.
     pub(crate) fn primary(&self) -> Primary {
-        match (self.paced, self.pacing.rate) {
+        match (self.paced, self.pacing.is_open()) {
             (Paced::Connections | Paced::Nothing, _) => Primary::Handshake,
-            (Paced::Messages, Some(_)) => Primary::Plan,
-            (Paced::Messages, None) => Primary::Send,
+            (Paced::Messages, true) => Primary::Plan,
+            (Paced::Messages, false) => Primary::Send,
         }
     }
 
@@ -315,14 +357,31 @@ fn check_traffic(connect: &ConnectArgs, traffic: &TrafficArgs) -> Result<Pacing,
     within("--pipeline", pipeline, 1, MAX_IN_FLIGHT)?;
     let bytes = u64::from(connect.connections) * pipeline * traffic.size.max as u64;
     within("--connections x --pipeline x --size", bytes, 0, MAX_IN_FLIGHT_BYTES)?;
-    let rate = traffic.rate.map(|rate| rate_within("--rate", rate)).transpose()?;
-    let unbounded = if rate.is_some() { MAX_IN_FLIGHT } else { 1 };
-    Ok(Pacing { rate, pipeline: traffic.pipeline.map_or(unbounded, u64::from) })
+    let load = match (traffic.rate, &traffic.shape.stages) {
+        (Some(_), Some(_)) => return Err(PlanError("--rate and --stages exclude each other".to_owned())),
+        (Some(rate), None) => Load::Rate(rate_within("--rate", rate)?),
+        (None, Some(_)) if traffic.messages.is_some() => {
+            return Err(PlanError("--messages and --stages exclude each other".to_owned()));
+        }
+        (None, Some(stages)) => Load::Stages(stages.clone()),
+        (None, None) => Load::Closed,
+    };
+    let arrivals = traffic.shape.arrivals;
+    if load == Load::Closed && arrivals != Arrivals::Even {
+        return Err(PlanError("--arrivals needs an open loop: add --rate or --stages".to_owned()));
+    }
+    let unbounded = if load == Load::Closed { 1 } else { MAX_IN_FLIGHT };
+    Ok(Pacing { load, arrivals, seed: 0, warmup: 0, pipeline: traffic.pipeline.map_or(unbounded, u64::from) })
 }
 
-/// Returns warm-up and duration. `is_counted`: a number of messages ends the run.
-fn check_time(time: &TimeArgs, is_counted: bool) -> Result<(Nanos, Nanos), PlanError> {
-    let duration = time.duration.unwrap_or(Duration::from_secs(if is_counted { 60 } else { 10 }));
+/// Returns warm-up and duration.
+fn check_time(time: &TimeArgs, traffic: &TrafficArgs) -> Result<(Nanos, Nanos), PlanError> {
+    let is_counted = traffic.messages.is_some();
+    let default = match &traffic.shape.stages {
+        Some(stages) => Duration::from_nanos(stages.length()),
+        None => Duration::from_secs(if is_counted { 60 } else { 10 }),
+    };
+    let duration = time.duration.unwrap_or(default);
     let warmup = time.warmup.unwrap_or(if is_counted { Duration::ZERO } else { Duration::from_secs(1) });
     if duration.is_zero() || duration > MAX_DURATION || warmup > MAX_DURATION {
         return Err(PlanError("--duration must be above 0, and no time above 24 hours".to_owned()));
@@ -343,10 +402,10 @@ pub(crate) fn within(name: &str, value: u64, min: u64, max: u64) -> Result<(), P
 
 /// Checks the value of an option that is a rate, and returns it.
 pub(crate) fn rate_within(name: &str, rate: f64) -> Result<f64, PlanError> {
-    if (0.001..=100e6).contains(&rate) {
+    if (0.001..=MAX_RATE).contains(&rate) {
         return Ok(rate);
     }
-    Err(PlanError(format!("{name} is {rate}, and must be from 0.001 to 100000000 a second")))
+    Err(PlanError(format!("{name} is {rate}, and must be from 0.001 to {MAX_RATE} a second")))
 }
 
 fn parse_field(field: &str) -> Result<(String, String), PlanError> {

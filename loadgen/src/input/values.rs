@@ -1,12 +1,20 @@
-//! Values of options: times, ranges of sizes, ranges of addresses.
+//! Values of options: times, sizes, addresses, and the shape of a load over time.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::clock::{Nanos, nanos};
+
 /// Limit on the addresses of one `--source-ip`.
 const MAX_ADDRESSES: u32 = 65_536;
+
+/// Highest rate of a run, in events per second.
+pub(crate) const MAX_RATE: f64 = 100e6;
+
+/// Limit on the stages of a run.
+const MAX_STAGES: usize = 1000;
 
 /// Reads `10s`, `500ms`, `2m`, or seconds without a unit.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -77,6 +85,167 @@ impl FromStr for Addresses {
     }
 }
 
+/// A part of a run with a constant rate, or with a rate that changes linearly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stage {
+    pub(crate) length: Nanos,
+    /// Events per second at the start and at the end.
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+}
+
+/// Stages one after another: `10s@1000/s,30s@1000..5000/s,10s@0`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stages(pub(crate) Vec<Stage>);
+
+impl Stages {
+    /// The length of all stages.
+    pub(crate) fn length(&self) -> Nanos {
+        self.0.iter().map(|stage| stage.length).fold(0, Nanos::saturating_add)
+    }
+}
+
+impl FromStr for Stages {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const EXPECTED: &str = "expected stages such as 10s@1000/s,30s@1000..5000/s,10s@0";
+        let rate = |text: &str| match text.trim().parse::<f64>() {
+            Ok(rate) if (0.0..=MAX_RATE).contains(&rate) => Ok(rate),
+            Ok(_) => Err(format!("a rate must be from 0 to {MAX_RATE} a second")),
+            Err(_) => Err(EXPECTED.to_owned()),
+        };
+        let stage = |text: &str| {
+            let (length, rates) = text.split_once('@').ok_or(EXPECTED)?;
+            let rates = rates.trim().trim_end_matches("/s");
+            let (from, to) = rates.split_once("..").unwrap_or((rates, rates));
+            let length = nanos(duration(length.trim())?);
+            if length == 0 {
+                return Err("a stage must have a length".to_owned());
+            }
+            Ok(Stage { length, from: rate(from)?, to: rate(to)? })
+        };
+        let stages: Vec<Stage> = text.split(',').map(stage).collect::<Result<_, String>>()?;
+        if stages.len() > MAX_STAGES {
+            return Err(format!("more than {MAX_STAGES} stages"));
+        }
+        if stages.iter().all(|stage| stage.from + stage.to == 0.0) {
+            return Err("no stage has a rate".to_owned());
+        }
+        Ok(Self(stages))
+    }
+}
+
+impl fmt::Display for Stages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, Stage { length, from, to }) in self.0.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            write!(f, "{comma}{}@{from}", humantime::format_duration(Duration::from_nanos(*length)))?;
+            if from.to_bits() != to.to_bits() {
+                write!(f, "..{to}")?;
+            }
+            f.write_str("/s")?;
+        }
+        Ok(())
+    }
+}
+
+/// How the messages of an open loop are spread over time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Arrivals {
+    /// At equal distances.
+    #[default]
+    Even,
+    /// At random, as a Poisson process.
+    Poisson,
+    /// Several messages at the same instant, and bursts at equal distances.
+    Bursts(u64),
+}
+
+impl FromStr for Arrivals {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.split_once(':')) {
+            ("even", _) => Ok(Self::Even),
+            ("poisson", _) => Ok(Self::Poisson),
+            (_, Some(("bursts", count))) => match count.parse() {
+                Ok(count @ 1..=1_000_000) => Ok(Self::Bursts(count)),
+                _ => Err("a burst has from 1 to 1000000 messages".to_owned()),
+            },
+            _ => Err("expected even, poisson or bursts:N".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Arrivals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Even => f.write_str("even"),
+            Self::Poisson => f.write_str("poisson"),
+            Self::Bursts(count) => write!(f, "bursts:{count}"),
+        }
+    }
+}
+
+/// How long a user waits between an answer and the next message.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum ThinkTime {
+    /// Always the same time.
+    Fixed(Nanos),
+    /// Uniformly distributed.
+    Uniform(Nanos, Nanos),
+    /// Exponentially distributed with this mean, and at most ten times as long.
+    Exponential(Nanos),
+}
+
+impl ThinkTime {
+    /// A time for two random numbers: `unit` uniformly distributed from 0 to 1, `exponential` with the mean 1.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "times of a run are far below 2^53 ns, and not negative"
+    )]
+    pub(crate) fn of(self, unit: f64, exponential: f64) -> Nanos {
+        match self {
+            Self::Fixed(time) => time,
+            Self::Uniform(min, max) => min + ((max - min) as f64 * unit) as Nanos,
+            Self::Exponential(mean) => (mean as f64 * exponential.min(10.0)) as Nanos,
+        }
+    }
+}
+
+impl FromStr for ThinkTime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = |text: &str| duration(text.trim()).map(nanos);
+        let think = if let Some(mean) = text.strip_prefix("exp:") {
+            Self::Exponential(time(mean)?)
+        } else if let Some((min, max)) = text.split_once('-') {
+            let (min, max) = (time(min)?, time(max)?);
+            if min > max {
+                return Err("write the shorter time first, such as 100ms-300ms".to_owned());
+            }
+            Self::Uniform(min, max)
+        } else {
+            Self::Fixed(time(text)?)
+        };
+        Ok(think)
+    }
+}
+
+impl fmt::Display for ThinkTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = |nanos: &Nanos| humantime::format_duration(Duration::from_nanos(*nanos));
+        match self {
+            Self::Fixed(each) => write!(f, "{}", time(each)),
+            Self::Uniform(min, max) => write!(f, "{}-{}", time(min), time(max)),
+            Self::Exponential(mean) => write!(f, "exp:{}", time(mean)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,5 +288,46 @@ mod tests {
         for bad in ["", "localhost", "127.0.0.9-127.0.0.2", "0.0.0.0-255.255.255.255", "127.0.0.1-"] {
             assert!(bad.parse::<Addresses>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn stages_have_a_length_and_a_rate_or_two() {
+        let stages: Stages = "10s@1000/s, 500ms@0..5e3/s,1m@0".parse().unwrap();
+        let second = 1_000_000_000;
+        assert_eq!(
+            stages.0,
+            [
+                Stage { length: 10 * second, from: 1000.0, to: 1000.0 },
+                Stage { length: second / 2, from: 0.0, to: 5000.0 },
+                Stage { length: 60 * second, from: 0.0, to: 0.0 },
+            ]
+        );
+        assert_eq!(stages.length(), 70 * second + second / 2);
+        assert_eq!(stages.to_string(), "10s@1000/s,500ms@0..5000/s,1m@0/s");
+        for bad in
+            ["", "10s", "@5", "10s@", "10s@x", "10s@-1", "0s@5", "10s@0", "10s@1..2..3", "10s@NaN", "10s@1e9"]
+        {
+            assert!(bad.parse::<Stages>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn arrivals_and_think_times_are_read() {
+        for text in ["even", "poisson", "bursts:50"] {
+            assert_eq!(text.parse::<Arrivals>().unwrap().to_string(), text);
+        }
+        for bad in ["", "bursts", "bursts:0", "bursts:x", "random"] {
+            assert!(bad.parse::<Arrivals>().is_err(), "{bad}");
+        }
+        for text in ["200ms", "100ms-300ms", "exp:2s"] {
+            assert_eq!(text.parse::<ThinkTime>().unwrap().to_string(), text);
+        }
+        for bad in ["", "exp:", "3s-1s", "x"] {
+            assert!(bad.parse::<ThinkTime>().is_err(), "{bad}");
+        }
+        let think: ThinkTime = "100ms-300ms".parse().unwrap();
+        assert_eq!((think.of(0.0, 9.0), think.of(0.5, 9.0)), (100_000_000, 200_000_000));
+        let think: ThinkTime = "exp:1s".parse().unwrap();
+        assert_eq!((think.of(0.9, 0.5), think.of(0.9, 99.0)), (500_000_000, 10_000_000_000));
     }
 }

@@ -16,6 +16,7 @@ use super::record::Record;
 use crate::clock::Nanos;
 use crate::input::condition::Condition;
 use crate::input::plan::{Paced, Plan, Primary};
+use crate::input::values::Arrivals;
 
 /// The result of a run.
 #[derive(Debug)]
@@ -58,6 +59,15 @@ pub(crate) struct Asked {
     pub(crate) text: bool,
     /// Messages per second of an open loop; in `churn`, connections per second.
     pub(crate) rate: Option<f64>,
+    /// The rates of an open loop that change over time.
+    #[serde(default)]
+    pub(crate) stages: Option<String>,
+    /// How the messages of an open loop are spread.
+    #[serde(default = "even")]
+    pub(crate) arrivals: String,
+    /// Closed loop: the time between an answer and the next message.
+    #[serde(default)]
+    pub(crate) think: Option<String>,
     /// Limit on the unanswered messages of a connection, or of a publisher.
     pub(crate) pipeline: u64,
     /// Messages of each connection, if their number ends the run.
@@ -228,7 +238,7 @@ impl Report {
         let count = record.count.clone();
         let window_ns =
             if record.window.start == Nanos::MAX { 0 } else { record.window.end - record.window.start };
-        let is_open = plan.pacing.rate.is_some() && plan.primary() == Primary::Plan;
+        let is_open = plan.pacing.is_open() && plan.primary() == Primary::Plan;
         let mut report = Self {
             schema: SCHEMA.to_owned(),
             scenario: plan.name.to_owned(),
@@ -312,11 +322,17 @@ impl Report {
         let (mine, theirs) = (&self.asked, &other.asked);
         let plan = |report: &Self| {
             let asked = &report.asked;
-            let rate = asked.rate.map_or("closed loop".to_owned(), |rate| format!("open loop of {rate}/s"));
+            let rate = match (&asked.stages, asked.rate) {
+                (Some(stages), _) => format!("open loop of {stages}"),
+                (None, Some(rate)) => format!("open loop of {rate}/s"),
+                (None, None) => "closed loop".to_owned(),
+            };
             let number = |value: Option<u64>| value.map_or("none".to_owned(), |value| value.to_string());
             let shared = [
                 ("--connections", asked.connections.to_string()),
                 ("--rate", rate),
+                ("--arrivals", asked.arrivals.clone()),
+                ("--think", asked.think.clone().unwrap_or_default()),
                 ("--size", asked.size.clone()),
                 ("--text", asked.text.to_string()),
                 ("--pipeline", asked.pipeline.to_string()),
@@ -425,6 +441,11 @@ fn answered() -> String {
     "answered".to_owned()
 }
 
+/// The default of [`Asked::arrivals`].
+fn even() -> String {
+    Arrivals::Even.to_string()
+}
+
 /// Reads the numbers among further fields; a scenario without the option may have written `null`.
 fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, u64>, D::Error> {
     let fields = BTreeMap::<String, Option<u64>>::deserialize(deserializer)?;
@@ -438,7 +459,10 @@ fn asked(plan: &Plan) -> Asked {
         threads: plan.threads,
         size: plan.sizes.to_string(),
         text: plan.message_kind == MessageKind::Text,
-        rate: plan.pacing.rate,
+        rate: plan.pacing.rate(),
+        stages: plan.pacing.stages().map(ToString::to_string),
+        arrivals: plan.pacing.arrivals.to_string(),
+        think: plan.think.map(|think| think.to_string()),
         pipeline: plan.pacing.pipeline,
         // Messages of each connection, even if they do not end the run.
         messages: details.remove("messages").or(plan.messages),

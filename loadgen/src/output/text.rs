@@ -116,7 +116,12 @@ impl Report {
         if self.processes > 1 {
             write!(f, ", {} processes", self.processes)?;
         }
-        match (self.paced, asked.rate) {
+        let pace = match (&asked.stages, asked.rate) {
+            (Some(stages), _) => Some(format!("{} of", Plain(stages))),
+            (None, Some(rate)) => Some(rate.to_string()),
+            (None, None) => None,
+        };
+        match (self.paced, &pace) {
             (Paced::Nothing, _) => {}
             (Paced::Connections, Some(rate)) => write!(f, ", open loop of {rate} connections/s")?,
             (Paced::Connections, None) => write!(f, ", as fast as connections end")?,
@@ -132,6 +137,12 @@ impl Report {
                     write!(f, ", {} in flight per {sender}", asked.pipeline)?;
                 }
             }
+        }
+        if pace.is_some() && asked.arrivals != "even" {
+            write!(f, ", {} arrivals", Plain(&asked.arrivals))?;
+        }
+        if let Some(think) = &asked.think {
+            write!(f, ", think time {}", Plain(think))?;
         }
         if let Some(publishers) = asked.details.get(PUBLISHERS) {
             write!(f, ", {} publishers", grouped(*publishers))?;

@@ -1,7 +1,9 @@
 //! Runs a plan: one event loop per thread, and the observers beside them.
 
+pub(crate) mod arrivals;
 pub(crate) mod fleet;
 pub(crate) mod metrics;
+pub(crate) mod pace;
 pub(crate) mod payload;
 pub(crate) mod progress;
 pub(crate) mod schedule;

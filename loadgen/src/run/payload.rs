@@ -93,14 +93,14 @@ impl Payloads {
         }
         let (seq, count) = (seqs.start, seqs.end - seqs.start);
         if self.sizes.min == self.sizes.max {
-            write_masked_frames(out, self.opcode, count as usize, self.sizes.min, keys, |i, payload| {
+            write_masked_frames(out, self.opcode, (count as usize, self.sizes.min), keys, |i, payload| {
                 self.fill_in(lane, seq + i as u64, payload);
             });
             return;
         }
         for seq in seqs {
             let size = self.size(lane, seq);
-            write_masked_frames(out, self.opcode, 1, size, keys, |_, payload| {
+            write_masked_frames(out, self.opcode, (1, size), keys, |_, payload| {
                 self.fill_in(lane, seq, payload);
             });
         }

@@ -2,56 +2,69 @@
 
 use std::ops::Range;
 
+use super::arrivals::Spread;
+use super::pace::Pace;
 use crate::clock::{Nanos, SECOND};
+use crate::input::plan::{Load, Pacing};
 
 /// How long the run waits for answers after the last message.
 pub(crate) const ANSWER_WAIT: Nanos = 5 * SECOND;
 /// How long the run waits for closing handshakes.
 pub(crate) const CLOSE_WAIT: Nanos = 5 * SECOND;
 
-/// Events at a constant rate: event 0 at `start`, event k at `start + k / rate`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Rate {
-    start: Nanos,
-    rate: f64,
+/// The instants of events: a rate over time, and how events are spread over it.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    pace: Pace,
+    spread: Spread,
 }
 
-impl Rate {
-    /// `rate`: events per second; infinite: all events are due at once.
-    pub(crate) fn new(start: Nanos, rate: f64) -> Self {
-        Self { start, rate }
+impl Timeline {
+    /// Events at equal distances from `start` on. `rate`: events per second; infinite: all events are due at once.
+    pub(crate) fn steady(start: Nanos, rate: f64) -> Self {
+        Self { pace: Pace::Steady { start, rate }, spread: Spread::Even }
     }
 
-    /// The planned instant of event `k`, rounded up: `k` is due at that nanosecond.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "2^53 ns are 104 days, above the longest run"
-    )]
-    pub(crate) fn planned(&self, k: u64) -> Nanos {
-        self.start + (k as f64 * SECOND as f64 / self.rate).ceil() as u64
+    /// One of `threads` equal parts of an open loop; all events at once in a closed one.
+    pub(crate) fn share_of(pacing: &Pacing, start: Nanos, thread: u32, threads: u32) -> Self {
+        Self::with_share(pacing, start, thread.into(), 1.0 / f64::from(threads))
+            .unwrap_or_else(|| Self::steady(start, f64::INFINITY))
+    }
+
+    /// `None`: a closed loop. `salt` makes the random arrivals of several timelines independent.
+    fn with_share(pacing: &Pacing, start: Nanos, salt: u64, share: f64) -> Option<Self> {
+        let pace = match &pacing.load {
+            Load::Closed => return None,
+            Load::Rate(rate) => Pace::Steady { start, rate: rate * share },
+            Load::Stages(stages) => Pace::stages(start, pacing.warmup, &stages.0).scaled(share),
+        };
+        Some(Self { pace, spread: Spread::new(pacing.arrivals, pacing.seed ^ salt << 32) })
+    }
+
+    /// Whether events have instants of their own.
+    pub(crate) fn is_paced(&self) -> bool {
+        !matches!(self.pace, Pace::Steady { rate, .. } if rate.is_infinite())
+    }
+
+    /// The planned instant of event `k`, rounded up: `k` is due at that nanosecond. `None`: there is no such event.
+    #[inline]
+    pub(crate) fn planned(&self, k: u64) -> Option<Nanos> {
+        self.pace.instant(self.spread.place(k))
     }
 
     /// Number of events that are due at `now`.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_sign_loss,
-        reason = "2^53 ns are 104 days, above the longest run"
-    )]
     pub(crate) fn due(&self, now: Nanos) -> u64 {
-        if now < self.start {
-            return 0;
-        }
-        if self.rate.is_infinite() {
+        let events = self.pace.events(now);
+        if events.is_infinite() {
             return u64::MAX;
         }
-        // The quotient may be rounded up or down, so the planned instants decide.
-        let mut due = ((now - self.start) as f64 * self.rate / SECOND as f64) as u64;
-        while self.planned(due) <= now {
-            due += 1;
+        // Places and instants are rounded, so the planned instants decide.
+        let (mut due, step) = (self.spread.roughly_due(events), self.spread.step());
+        while self.planned(due).is_some_and(|at| at <= now) {
+            due += step;
         }
-        while due > 0 && self.planned(due - 1) > now {
-            due -= 1;
+        while due > 0 && self.planned(due - 1).is_none_or(|at| at > now) {
+            due = due.saturating_sub(step);
         }
         due
     }
@@ -59,26 +72,31 @@ impl Rate {
 
 /// An open loop over lanes: message k of all is message k / lanes of lane k mod lanes. A thread owns every `threads`-th
 /// lane; the lanes of other threads are the gaps between its own messages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct OpenLoop {
-    events: Rate,
+    events: Timeline,
     lanes: u64,
-    /// Number of messages: those that are planned before the end.
-    total: u64,
+    /// Messages planned at or after this instant do not exist.
+    end: Nanos,
 }
 
 impl OpenLoop {
-    /// Messages from `start` until `end` at `rate` per second over `lanes`.
-    pub(crate) fn new(start: Nanos, end: Nanos, rate: f64, lanes: u32) -> Self {
-        let events = Rate::new(start, rate);
-        let total = events.due(end.saturating_sub(1));
-        Self { events, lanes: lanes.into(), total }
+    /// The messages of a run over `lanes` from `start` until the window ends; `None`: a closed loop. All threads have the
+    /// same messages.
+    pub(crate) fn of(pacing: &Pacing, start: Nanos, end: Nanos, lanes: u32) -> Option<Self> {
+        let events = Timeline::with_share(pacing, start, 0, 1.0)?;
+        Some(Self { events, lanes: lanes.into(), end })
+    }
+
+    /// Messages from `start` until `end` at `rate` per second over `lanes`, at equal distances.
+    pub(crate) fn steady(start: Nanos, end: Nanos, rate: f64, lanes: u32) -> Self {
+        Self { events: Timeline::steady(start, rate), lanes: lanes.into(), end }
     }
 
     /// Number of messages of all lanes that are due at `now`.
     #[inline]
     pub(crate) fn due(&self, now: Nanos) -> u64 {
-        self.events.due(now).min(self.total)
+        self.events.due(now.min(self.end.saturating_sub(1)))
     }
 
     /// Number of messages of `lane` among the first `due`.
@@ -91,17 +109,18 @@ impl OpenLoop {
     /// The planned instant of message `seq` of `lane`.
     #[inline]
     pub(crate) fn planned(&self, lane: u32, seq: u64) -> Nanos {
-        self.events.planned(seq * self.lanes + u64::from(lane))
+        self.events.planned(seq * self.lanes + u64::from(lane)).unwrap_or(Nanos::MAX)
     }
 
     /// The planned instant of message `k` of all.
     pub(crate) fn planned_of_all(&self, k: u64) -> Option<Nanos> {
-        (k < self.total).then(|| self.events.planned(k))
+        self.events.planned(k).filter(|at| *at < self.end)
     }
 
     /// Number of messages of all lanes that are planned within a window.
     pub(crate) fn planned_within(&self, window: &Range<Nanos>) -> u64 {
-        self.due(window.end.saturating_sub(1)) - self.due(window.start.saturating_sub(1))
+        let before = window.start.checked_sub(1).map_or(0, |before| self.due(before));
+        self.due(window.end.saturating_sub(1)) - before
     }
 }
 
@@ -261,14 +280,15 @@ impl Timetable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::input::values::{Arrivals, Stages};
 
     #[test]
     fn an_event_is_due_at_its_planned_instant_and_not_before() {
         for rate in [0.5, 1.0, 3.0, 7.3, 999.9, 20_000.0, 333_333.3, 3e6, 1e8] {
-            let events = Rate::new(1_000, rate);
+            let events = Timeline::steady(1_000, rate);
             assert_eq!(events.due(999), 0);
             for k in [0, 1, 2, 3, 10, 1_000, 123_457, 10_000_001] {
-                let at = events.planned(k);
+                let at = events.planned(k).unwrap();
                 assert!(events.due(at) > k, "{k} at {rate}/s");
                 assert!(events.due(at - 1) <= k, "{k} at {rate}/s");
             }
@@ -277,19 +297,20 @@ mod tests {
 
     #[test]
     fn an_hour_of_events_drifts_by_nothing() {
-        let events = Rate::new(0, 30_000.0);
-        assert_eq!(events.planned(30_000 * 3600), 3600 * SECOND);
+        let events = Timeline::steady(0, 30_000.0);
+        assert_eq!(events.planned(30_000 * 3600), Some(3600 * SECOND));
     }
 
     #[test]
     fn the_lanes_share_all_messages_and_their_instants() {
-        let plan = OpenLoop::new(5, 5 + SECOND, 1000.0, 7);
+        let plan = OpenLoop::steady(5, 5 + SECOND, 1000.0, 7);
         assert_eq!(plan.due(SECOND), 1000);
         for due in [0, 1, 6, 7, 8, 500, 1000] {
             assert_eq!((0..7).map(|lane| plan.share(due, lane)).sum::<u64>(), due);
         }
         let mut instants: Vec<Nanos> = (0..7)
-            .flat_map(|lane| (0..plan.share(1000, lane)).map(move |seq| plan.planned(lane, seq)))
+            .flat_map(|lane| (0..plan.share(1000, lane)).map(move |seq| (lane, seq)))
+            .map(|(lane, seq)| plan.planned(lane, seq))
             .collect();
         instants.sort_unstable();
         let expected: Vec<Nanos> = (0..1000).map(|k| 5 + k * 1_000_000).collect();
@@ -303,7 +324,7 @@ mod tests {
     #[test]
     fn the_cursors_of_all_threads_name_every_message_once() {
         for (lanes, threads) in [(1, 1), (7, 1), (7, 3), (6, 3), (3, 3), (2, 3)] {
-            let plan = OpenLoop::new(0, SECOND, 1000.0, lanes);
+            let plan = OpenLoop::steady(0, SECOND, 1000.0, lanes);
             let mut named = vec![0_u32; lanes as usize];
             for thread in 0..threads {
                 let mut cursor = Cursor::new(thread, threads);
@@ -323,7 +344,7 @@ mod tests {
 
     #[test]
     fn a_cursor_that_fell_behind_names_each_lane_about_once() {
-        let plan = OpenLoop::new(0, SECOND, 1000.0, 10);
+        let plan = OpenLoop::steady(0, SECOND, 1000.0, 10);
         let mut cursor = Cursor::new(0, 1);
         let named: Vec<u32> = std::iter::from_fn(|| cursor.next_due(&plan, SECOND)).collect();
         assert!((10..=20).contains(&named.len()), "{named:?}");
@@ -373,5 +394,41 @@ mod tests {
     fn without_a_warm_up_the_measurement_begins_at_once() {
         let table = Timetable { warmup: 0, duration: 100 };
         assert_eq!(table.phase(Phase::Connecting, 0, 1, QUIET), Phase::Measuring);
+    }
+
+    #[test]
+    fn an_event_of_any_shape_is_due_at_its_instant_and_not_before() {
+        let paces = [
+            || Pace::Steady { start: 1000, rate: 777.7 },
+            || Pace::stages(1000, SECOND, &"1s@100..5000/s,1s@0,1s@333/s".parse::<Stages>().unwrap().0),
+        ];
+        for (pace, arrivals) in paces.iter().flat_map(|pace| {
+            [Arrivals::Even, Arrivals::Poisson, Arrivals::Bursts(7)].map(|arrivals| (pace(), arrivals))
+        }) {
+            let events = Timeline { pace, spread: Spread::new(arrivals, 5) };
+            let mut before = 0;
+            for k in 0..2000 {
+                let at = events.planned(k).unwrap();
+                assert!(at >= before, "{k} of {events:?}");
+                assert!(events.due(at) > k && at > 0 && events.due(at - 1) <= k, "{k} {arrivals:?}");
+                before = at;
+            }
+        }
+    }
+
+    #[test]
+    fn the_cursor_names_every_message_of_a_poisson_process_once() {
+        let spread = Spread::new(Arrivals::Poisson, 9);
+        let pace = Pace::Steady { start: 0, rate: 1000.0 };
+        let plan = OpenLoop { events: Timeline { pace, spread }, lanes: 7, end: SECOND };
+        let mut named = 0;
+        for thread in 0..3 {
+            let mut cursor = Cursor::new(thread, 3);
+            while let Some(now) = cursor.next_at(&plan) {
+                named += std::iter::from_fn(|| cursor.next_due(&plan, now)).count() as u64;
+            }
+        }
+        assert_eq!(named, plan.planned_within(&(0..SECOND)));
+        assert!((900..1100).contains(&named), "{named}");
     }
 }

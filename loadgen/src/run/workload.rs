@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use switchboard::proto::{Connection, Message};
 
+use super::schedule::Timeline;
 use crate::clock::Nanos;
 use crate::output::record::Record;
 
@@ -71,9 +72,9 @@ pub(crate) trait Workload {
         None
     }
 
-    /// Messages go out from `start` until the window ends. Returns the rate at which connections are dialled from then
-    /// on, for workloads that dial again.
-    fn begin(&mut self, _start: Nanos, _window: &Range<Nanos>) -> Option<f64> {
+    /// Messages go out from `start` until the window ends. Returns the instants at which connections are dialled from
+    /// then on, for workloads that dial again.
+    fn begin(&mut self, _start: Nanos, _window: &Range<Nanos>) -> Option<Timeline> {
         None
     }
 

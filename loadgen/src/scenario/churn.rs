@@ -8,13 +8,14 @@ use switchboard::proto::{Connection, MaskingKeys, Message};
 use super::args::ScenarioArgs;
 use crate::clock::Nanos;
 use crate::input::error::{Failure, PlanError};
-use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
-use crate::input::plan::{Outline, Paced, Plan, within};
+use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
+use crate::input::plan::{Outline, Paced, Pacing, Plan, within};
 use crate::input::values::Sizes;
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
 use crate::run::payload::{Payloads, masking_keys};
+use crate::run::schedule::Timeline;
 use crate::run::workload::{End, Step, Turn, Workload};
 
 /// Connect, exchange messages, close, and again: handshakes per second and their latency
@@ -28,6 +29,8 @@ pub(crate) struct ChurnArgs {
     /// connections end]
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
+    #[command(flatten)]
+    shape: ShapeArgs,
     /// Messages that each connection sends and receives before it closes
     #[arg(long, value_name = "M", default_value_t = 1)]
     messages: u64,
@@ -56,8 +59,13 @@ impl ScenarioArgs for ChurnArgs {
 
     fn outline(&self) -> Result<Outline, PlanError> {
         within("--messages", self.messages, 0, u32::MAX.into())?;
-        let traffic =
-            TrafficArgs { rate: self.rate, size: self.size, text: self.text, ..TrafficArgs::default() };
+        let traffic = TrafficArgs {
+            rate: self.rate,
+            shape: self.shape.clone(),
+            size: self.size,
+            text: self.text,
+            ..TrafficArgs::default()
+        };
         let outline = Outline::new("churn", &self.time, &traffic).with("messages", self.messages);
         Ok(Outline { paced: Paced::Connections, answered: "echoed", ..outline })
     }
@@ -84,8 +92,10 @@ struct Lane {
 /// The workload of one thread.
 #[derive(Debug)]
 struct Churn {
-    /// New connections per second on this thread; infinite: as fast as connections end.
-    rate: f64,
+    /// The new connections of this thread; without an open loop they begin as fast as connections end.
+    pacing: Pacing,
+    threads: u32,
+    thread: u32,
     /// Messages of each connection.
     messages: u64,
     payloads: Payloads,
@@ -97,7 +107,9 @@ struct Churn {
 impl Churn {
     fn new(plan: &Plan, thread: u32, messages: u64) -> Self {
         Self {
-            rate: plan.pacing.rate.map_or(f64::INFINITY, |rate| rate / f64::from(plan.threads)),
+            pacing: plan.pacing.clone(),
+            threads: plan.threads,
+            thread,
             messages,
             payloads: Payloads::of(plan),
             keys: masking_keys(plan, thread),
@@ -117,8 +129,8 @@ impl Workload for Churn {
         false
     }
 
-    fn begin(&mut self, _start: Nanos, _window: &Range<Nanos>) -> Option<f64> {
-        Some(self.rate)
+    fn begin(&mut self, start: Nanos, _window: &Range<Nanos>) -> Option<Timeline> {
+        Some(Timeline::share_of(&self.pacing, start, self.thread, self.threads))
     }
 
     fn opened(

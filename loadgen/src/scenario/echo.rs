@@ -11,15 +11,17 @@ use switchboard::proto::{
 use super::args::ScenarioArgs;
 use super::flights::{Flight, Flights};
 use super::slow_readers::SlowReaders;
+use super::think::ThinkTimes;
 use crate::clock::Nanos;
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{MAX_IN_FLIGHT, Outline, Pacing, Plan};
+use crate::input::values::ThinkTime;
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
 use crate::run::payload::{Payloads, masking_keys};
-use crate::run::schedule::{Cursor, OpenLoop};
+use crate::run::schedule::{Cursor, OpenLoop, Timeline};
 use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
 /// Limit on the bytes that a slow connection has in flight, and that all of them have together.
@@ -35,6 +37,10 @@ pub(crate) struct EchoArgs {
     time: TimeArgs,
     #[command(flatten)]
     traffic: TrafficArgs,
+    /// Closed loop with one message in flight: time between an answer and the next message of the connection, fixed
+    /// (200ms), uniformly distributed (100ms-300ms) or exponentially (exp:200ms)
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["rate", "stages", "pipeline"])]
+    think: Option<ThinkTime>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -53,7 +59,8 @@ impl ScenarioArgs for EchoArgs {
     }
 
     fn outline(&self) -> Result<Outline, PlanError> {
-        Ok(Outline { answered: "echoed", ..Outline::new("echo", &self.time, &self.traffic) })
+        let outline = Outline::new("echo", &self.time, &self.traffic);
+        Ok(Outline { answered: "echoed", think: self.think, ..outline })
     }
 
     fn run(&self, launch: Launch<'_>) -> Result<Outcome, Failure> {
@@ -95,6 +102,7 @@ pub(super) struct Echo {
     unanswered: u64,
     /// Messages that the lanes still have to send, if each has a number of them.
     owed: u64,
+    think: Option<ThinkTimes>,
     slow: SlowReaders,
     /// Limit on the unanswered messages of a slow connection, which sends as long as the server reads.
     slow_pipeline: u64,
@@ -108,7 +116,7 @@ impl Echo {
         let slow_bytes_each = MAX_SLOW_BYTES.min(MAX_ALL_SLOW_BYTES / u64::from(slow.count.max(1)));
         let slow_pipeline = (slow_bytes_each / plan.sizes.max.max(1) as u64).clamp(1, MAX_IN_FLIGHT);
         Self {
-            pacing: plan.pacing,
+            pacing: plan.pacing.clone(),
             messages: plan.messages,
             connections: plan.connections,
             payloads: Payloads::of(plan),
@@ -118,6 +126,7 @@ impl Echo {
             plan: None,
             unanswered: 0,
             owed: 0,
+            think: plan.think.map(|think| ThinkTimes::new(think, plan, thread)),
             slow,
             slow_pipeline: slow_pipeline.max(plan.pacing.pipeline),
             at_once: (MAX_WRITE / (plan.sizes.max + MAX_FRAME_HEADER_LEN)).max(1) as u64,
@@ -130,10 +139,10 @@ impl Echo {
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
         let bound = if lane.is_slow { self.slow_pipeline } else { self.pacing.pipeline };
         let free = bound.saturating_sub(lane.sent - lane.expected);
-        let due = match (self.pacing.rate, &self.plan) {
-            (None, _) => free,
-            (Some(_), Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,
-            (Some(_), None) => 0,
+        let due = match (self.pacing.is_open(), &self.plan) {
+            (false, _) => free,
+            (true, Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,
+            (true, None) => 0,
         };
         let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - lane.sent));
         (due.min(free), due > free)
@@ -169,6 +178,9 @@ impl Echo {
                 record.answers(at, now, count);
             }
         });
+        if let Some(think) = &mut self.think {
+            think.answered(lane.number, now);
+        }
         if let (Some(plan), false) = (&self.plan, is_slow) {
             for seq in from..to {
                 record.answer_of_plan(plan.planned(lane.number, seq), now);
@@ -249,8 +261,11 @@ impl Workload for Echo {
         self.slow.read_rate(number)
     }
 
-    fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<f64> {
-        self.plan = self.pacing.rate.map(|rate| OpenLoop::new(start, window.end, rate, self.connections));
+    fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<Timeline> {
+        self.plan = OpenLoop::of(&self.pacing, start, window.end, self.connections);
+        if let Some(think) = &mut self.think {
+            think.begin(start);
+        }
         None
     }
 
@@ -277,6 +292,9 @@ impl Workload for Echo {
         if !turn.sends {
             return Step::Rest;
         }
+        if self.think.as_ref().is_some_and(|think| think.is_thinking(lane.number, turn.now)) {
+            return Step::Rest;
+        }
         let (allowed, is_more) = self.allowance(lane, turn.now);
         let was_held = std::mem::replace(&mut lane.is_held, is_more) || turn.was_blocked;
         if allowed == 0 {
@@ -300,10 +318,16 @@ impl Workload for Echo {
     }
 
     fn next_due(&mut self, now: Nanos) -> Option<u32> {
+        if let Some(think) = &mut self.think {
+            return think.next_due(now);
+        }
         self.cursor.next_due(self.plan.as_ref()?, now)
     }
 
     fn next_at(&self) -> Option<Nanos> {
+        if let Some(think) = &self.think {
+            return think.next_at();
+        }
         self.cursor.next_at(self.plan.as_ref()?)
     }
 

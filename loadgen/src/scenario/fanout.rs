@@ -18,7 +18,7 @@ use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
 use crate::run::payload::{Payloads, masking_keys};
-use crate::run::schedule::{Cursor, OpenLoop};
+use crate::run::schedule::{Cursor, OpenLoop, Timeline};
 use crate::run::shared::Shared;
 use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
@@ -236,7 +236,7 @@ impl Fanout {
             publishers,
             slow,
             fast: plan.connections - slow.count,
-            pacing: plan.pacing,
+            pacing: plan.pacing.clone(),
             messages: plan.messages,
             payloads: Payloads::of(plan),
             keys: masking_keys(plan, thread),
@@ -360,10 +360,10 @@ impl Fanout {
         let completed = self.state.publishers[lane.number as usize].completed.load(Ordering::Acquire);
         let bound = self.pacing.pipeline.min(self.slots as u64);
         let free = bound.saturating_sub(lane.sent - completed);
-        let due = match (self.pacing.rate, &self.plan) {
-            (None, _) => free,
-            (Some(_), Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,
-            (Some(_), None) => 0,
+        let due = match (self.pacing.is_open(), &self.plan) {
+            (false, _) => free,
+            (true, Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,
+            (true, None) => 0,
         };
         let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - lane.sent));
         (due.min(free), due > free)
@@ -406,8 +406,8 @@ impl Workload for Fanout {
         self.slow.read_rate(number)
     }
 
-    fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<f64> {
-        self.plan = self.pacing.rate.map(|rate| OpenLoop::new(start, window.end, rate, self.publishers));
+    fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<Timeline> {
+        self.plan = OpenLoop::of(&self.pacing, start, window.end, self.publishers);
         None
     }
 

@@ -14,6 +14,7 @@ mod slow_readers;
 mod storm;
 #[cfg(test)]
 pub(crate) mod tests;
+mod think;
 
 use clap::Subcommand;
 

@@ -20,6 +20,7 @@ use crate::input::values::{Sizes, duration};
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
+use crate::run::schedule::Timeline;
 use crate::run::workload::{End, Order, Step, Turn, Workload};
 
 /// Limit on the storms of one run.
@@ -192,10 +193,10 @@ impl Workload for Storm {
         Lane { user: None, number, is_unready: false, is_back: false }
     }
 
-    fn begin(&mut self, _start: Nanos, _window: &Range<Nanos>) -> Option<f64> {
+    fn begin(&mut self, start: Nanos, _window: &Range<Nanos>) -> Option<Timeline> {
         self.begun = true;
         // All connections at the same time.
-        Some(f64::INFINITY)
+        Some(Timeline::steady(start, f64::INFINITY))
     }
 
     fn opened(

@@ -5,7 +5,7 @@ use clap::Parser;
 use super::Scenario;
 use crate::clock::SECOND;
 use crate::input::error::PlanError;
-use crate::input::plan::{MAX_IN_FLIGHT, Pacing, Plan};
+use crate::input::plan::{Load, MAX_IN_FLIGHT, Plan};
 use crate::input::target::Target;
 
 const HERE: &str = "127.0.0.1:9001";
@@ -52,6 +52,9 @@ fn what_has_no_bound_is_refused() {
         "echo --header nothing",
         "echo --header Host:x",
         "echo --source-ip ::1",
+        "echo --rate 5 --stages 1s@5",
+        "echo --messages 5 --stages 1s@5",
+        "echo --arrivals poisson",
         "fanout --publishers 0",
         "fanout --publishers 101",
         "fanout --size 7",
@@ -93,10 +96,10 @@ fn a_number_of_messages_needs_no_warm_up_and_gets_a_longer_bound() {
 
 #[test]
 fn an_open_loop_has_no_bound_on_what_is_unanswered_unless_it_is_given_one() {
-    let pacing = |words| plan_of(words, HERE).unwrap().pacing;
-    assert_eq!(pacing("echo"), Pacing { rate: None, pipeline: 1 });
-    assert_eq!(pacing("echo --rate 5"), Pacing { rate: Some(5.0), pipeline: MAX_IN_FLIGHT });
-    assert_eq!(pacing("echo --rate 5 --pipeline 2"), Pacing { rate: Some(5.0), pipeline: 2 });
+    let pacing = |words| plan_of(words, HERE).map(|plan| (plan.pacing.load, plan.pacing.pipeline)).unwrap();
+    assert_eq!(pacing("echo"), (Load::Closed, 1));
+    assert_eq!(pacing("echo --rate 5"), (Load::Rate(5.0), MAX_IN_FLIGHT));
+    assert_eq!(pacing("echo --rate 5 --pipeline 2"), (Load::Rate(5.0), 2));
 }
 
 #[test]
@@ -104,4 +107,16 @@ fn threads_share_the_connections() {
     let plan = plan_of("echo --connections 10 --threads 4", HERE).unwrap();
     assert_eq!([0, 1, 2, 3].map(|thread| plan.share(thread)), [3, 3, 2, 2]);
     assert_eq!(plan_of("echo --connections 2 --threads 4", HERE).unwrap().threads, 2);
+}
+
+#[test]
+fn stages_are_as_long_as_the_run_unless_it_has_a_duration() {
+    let plan = plan_of("echo --stages 2s@5/s,3s@10..0/s", HERE).unwrap();
+    assert_eq!((plan.warmup, plan.duration, plan.pacing.warmup), (SECOND, 5 * SECOND, SECOND));
+    assert_eq!(
+        (plan.pacing.rate(), plan.pacing.is_open(), plan.pacing.pipeline),
+        (None, true, MAX_IN_FLIGHT)
+    );
+    let plan = plan_of("churn --stages 2s@5/s --duration 1s --warmup 0s --arrivals bursts:3", HERE).unwrap();
+    assert_eq!((plan.duration, plan.pacing.arrivals.to_string()), (SECOND, "bursts:3".to_owned()));
 }

@@ -9,5 +9,6 @@ mod liars;
 mod options;
 mod reports;
 mod scenarios;
+mod shapes;
 mod support;
 mod tls;

@@ -8,10 +8,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
-use switchboard::auth::{Keyring, Mint, Permission, Rules, Sources};
+use switchboard::auth::{KeyError, Keyring, Mint, Permission, Rules, Sources};
 use switchboard::chat::identity::Verify;
 
 use super::SettingsArgs;
+use crate::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -110,7 +111,7 @@ fn grant(text: &str) -> Result<(String, Vec<Permission>), String> {
 
 impl VerifyArgs {
     /// What checks tokens; `None` when no key is given.
-    pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, String> {
+    pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, KeyError> {
         let sources = Sources { key: self.key.clone(), key_set: self.key_set.clone() };
         if sources == Sources::default() {
             return Ok(None);
@@ -126,14 +127,14 @@ impl VerifyArgs {
 }
 
 /// Does what the command says; gives what goes to standard output.
-pub(crate) fn run(command: TokenCommand) -> Result<String, String> {
+pub(crate) fn run(command: TokenCommand) -> Result<String, Failure> {
     match command {
         TokenCommand::Mint(args) => mint(args),
         TokenCommand::Check(args) => check(&args.verify),
     }
 }
 
-fn mint(args: MintArgs) -> Result<String, String> {
+fn mint(args: MintArgs) -> Result<String, Failure> {
     let mut rooms: BTreeMap<String, Vec<Permission>> = BTreeMap::new();
     for (pattern, permissions) in args.rooms {
         rooms.entry(pattern).or_default().extend(permissions);
@@ -147,13 +148,13 @@ fn mint(args: MintArgs) -> Result<String, String> {
         key_id: args.key_id,
         rooms,
     };
-    mint.sign(&args.key)
+    Ok(mint.sign(&args.key)?)
 }
 
-fn check(args: &VerifyArgs) -> Result<String, String> {
+fn check(args: &VerifyArgs) -> Result<String, Failure> {
     let keyring = args.keyring(Arc::default())?.ok_or("--token-key or --token-jwks is needed")?;
     let mut token = String::new();
-    std::io::stdin().take(64 * 1024).read_to_string(&mut token).map_err(|error| error.to_string())?;
+    std::io::stdin().take(64 * 1024).read_to_string(&mut token)?;
     let now = now_unix_s();
     let claims = keyring.verify(token.trim(), now)?;
     let mut text =

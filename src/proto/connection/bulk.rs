@@ -61,7 +61,7 @@ impl Connection {
         }
     }
 
-    /// `count` bytes of `room` were read. Gives the message when it is whole.
+    /// `count` bytes of `room` were read. Returns the message when it is whole.
     ///
     /// # Errors
     /// The rule that the peer broke; as for [`Self::next_event`].

@@ -24,7 +24,7 @@ pub(crate) enum Arrived<'b> {
 const INFLATED_AT_ONCE: usize = 1024;
 
 impl Connection {
-    /// [`Self::next_event`] for everything that is not taken the quick way.
+    /// [`Self::next_event`] for everything that is not taken on the fast path.
     #[inline(never)]
     pub(super) fn any_event<'i>(
         &mut self,
@@ -255,7 +255,7 @@ impl Connection {
         self.control(Content::Assembled(payload.into()), out).map(Some)
     }
 
-    /// Appends a piece of a data frame to its message and gives the message when it is whole; or hands the piece on.
+    /// Appends a piece of a data frame to its message and returns the message when it is whole; or hands the piece on.
     fn data_piece<'b>(&mut self, piece: &'b mut [u8]) -> Result<Option<Arrived<'b>>, ProtocolError> {
         let kind = if self.frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
         let partial = self.partial.get_or_insert_default();
@@ -266,7 +266,10 @@ impl Connection {
         let content = match &mut self.deflate {
             Some(deflate) if message.compressed_len.is_some() => {
                 let limit = self.config.limits.max_message;
-                message.append_compressed(piece, self.frame.key, deflate, limit, is_last)?;
+                if let Some(key) = self.frame.key {
+                    simd::xor_mask(piece, key, 0);
+                }
+                message.append_compressed(piece, deflate, limit, is_last)?;
                 if self.streams { message.take_inflated() } else { Content::Assembled(Buffer::default()) }
             }
             _ if self.streams => {

@@ -1,12 +1,13 @@
 //! A WebSocket connection after the opening handshake (RFC 6455 5-7).
 
 mod bulk;
+mod fast_path;
 mod incoming;
 mod outgoing;
-mod quick;
 
 use std::sync::Arc;
 
+use self::fast_path::FastPath;
 use super::assembly::{Frame, Partial};
 use super::close::CloseFrame;
 use super::deflate::{Deflate, DeflateAgreement, DeflatePool, Encoding};
@@ -49,7 +50,7 @@ impl std::fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// Where a connection stands after the opening handshake; the names are those of the browser API.
+/// The state of a connection after the opening handshake; the names are those of the browser API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadyState {
     /// Messages go both ways.
@@ -62,9 +63,6 @@ pub enum ReadyState {
 
 #[cfg(feature = "net")]
 pub(crate) use self::incoming::Arrived;
-
-/// The longest payload that is taken the quick way, in bytes: what 16 bits of length can tell.
-const MAX_QUICK_PAYLOAD: u64 = 0xFFFF;
 
 /// What the next octet belongs to. After a failure or a Close everything that arrives is discarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,11 +90,9 @@ pub struct Connection {
     timer: Timer,
     /// The MASK bit that the peer's frames must carry.
     peer_mask_bit: u8,
-    /// Messages shorter than this need no look at limits and state: 65,536 at most, 0 while anything is under way.
-    quick_below: u32,
-    /// Messages go out as they are: open, unmasked, uncompressed, nothing unfinished.
-    sends_plain: bool,
-    /// The last message was taken the quick way and is no valid text: to be reported.
+    /// What the state lets a message skip.
+    fast: FastPath,
+    /// The last message was taken on the fast path and is no valid text: to be reported.
     has_invalid_text: bool,
     /// Messages that do not come whole are handed up piece by piece.
     streams: bool,
@@ -127,8 +123,7 @@ impl Connection {
     fn new(config: &Arc<ProtoConfig>, masking_keys: Option<Box<MaskingKeys>>, now: Millis) -> Self {
         let mut connection = Self {
             peer_mask_bit: if masking_keys.is_some() { 0 } else { MASK_BIT },
-            quick_below: 0,
-            sends_plain: false,
+            fast: FastPath::default(),
             has_invalid_text: false,
             streams: false,
             sending: None,
@@ -184,7 +179,7 @@ impl Connection {
         self.deflate.as_ref().map_or(Encoding::Plain, |deflate| deflate.encoding())
     }
 
-    /// Where the connection stands.
+    /// The state of the connection.
     #[must_use]
     pub fn ready_state(&self) -> ReadyState {
         self.state
@@ -215,39 +210,14 @@ impl Connection {
         self.timer.silent_ms(now)
     }
 
-    /// Whether nothing is under way that an octet could belong to: no part of a message, frame or header is kept.
-    #[inline]
-    #[must_use]
-    pub fn is_between_messages(&self) -> bool {
-        self.quick_below > 0
-    }
-
-    /// Whether messages go out as they are: open, unmasked, uncompressed, nothing unfinished.
-    #[cfg(feature = "net")]
-    #[inline]
-    pub(crate) fn sends_plain(&self) -> bool {
-        self.sends_plain
-    }
-
-    /// Opens and shuts the quick ways in and out; to be called after whatever changes the state.
+    /// To be called after every change of the state.
     fn note_state(&mut self) {
-        let is_clean = self.awaits == Awaits::Header
-            && self.partial.is_none()
-            // The long way ends the count.
-            && self.deflate.as_ref().is_none_or(|deflate| !deflate.is_counting())
-            && self.state == ReadyState::Open;
         if !self.is_mid_message() {
             self.unfinished_since = Millis::MAX;
         } else if self.unfinished_since == Millis::MAX {
             self.unfinished_since = self.timer.last_heard();
         }
-        let limits = &self.config.limits;
-        let longest = limits.max_frame.min(limits.max_message).min(MAX_QUICK_PAYLOAD) as u32;
-        self.quick_below = if is_clean { longest + 1 } else { 0 };
-        self.sends_plain = self.state == ReadyState::Open
-            && self.masking_keys.is_none()
-            && self.deflate.is_none()
-            && self.sending.is_none();
+        self.fast = FastPath::of(self);
     }
 
     /// When [`Self::handle_timeout`] is to be called.

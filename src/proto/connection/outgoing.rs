@@ -14,34 +14,28 @@ impl Connection {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "plain messages go straight into the buffer")]
     pub fn encode(&mut self, message: Outgoing<'_>, out: &mut Vec<u8>) -> Result<(), SendError> {
-        if self.sends_plain {
+        if self.sends_plain() {
             message.write_plain(out);
             return Ok(());
         }
-        self.encode_any(
-            message.kind().opcode(),
-            message.kind(),
-            message.payload(),
-            message.may_compress(),
-            out,
-        )
+        self.encode_any(message.kind(), message.payload(), message.may_compress(), out)
     }
 
     /// Appends the header of a message's only frame to `out`, so that its payload can be written from where it lies. `false`:
     /// messages do not go out as they are (they are masked, compressed, or may not be sent), and nothing was appended.
     pub fn encode_header(&mut self, message: &OwnedMessage, out: &mut Vec<u8>) -> bool {
         let message = message.as_outgoing();
-        if self.sends_plain {
+        let is_plain = self.sends_plain();
+        if is_plain {
             write_header(out, message.kind().opcode(), message.payload().len());
         }
-        self.sends_plain
+        is_plain
     }
 
-    /// Takes the message in parts: as a whole it would be written to memory for the quick way too.
+    /// Takes the message in parts: as a whole it would be written to memory for the fast path too.
     #[inline(never)]
     fn encode_any(
         &mut self,
-        opcode: Opcode,
         kind: MessageKind,
         payload: &[u8],
         may_compress: bool,
@@ -55,9 +49,9 @@ impl Connection {
         }
         if let Some(deflate) = &mut self.deflate {
             let key = self.masking_keys.as_mut().map(|keys| keys.next_key());
-            deflate.write_message(opcode, Outgoing::new(kind, payload, may_compress), key, out);
+            deflate.write_message(Outgoing::new(kind, payload, may_compress), key, out);
         } else {
-            self.write(opcode, payload, out);
+            self.write(kind.opcode(), payload, out);
         }
         Ok(())
     }

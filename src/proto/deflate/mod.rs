@@ -124,17 +124,12 @@ impl DeflatePool {
 
     /// Appends a server's frame for all connections of [`Encoding::Shared`] with these window bits.
     pub fn write_message(&self, window_bits: WindowBits, message: Outgoing<'_>, out: &mut Vec<u8>) {
-        let opcode = match message.kind() {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
-        };
-        self.write_shared(window_bits, opcode, message, None, out);
+        self.write_shared(window_bits, message, None, out);
     }
 
     fn write_shared(
         &self,
         WindowBits(bits): WindowBits,
-        opcode: Opcode,
         message: Outgoing<'_>,
         key: Option<[u8; 4]>,
         out: &mut Vec<u8>,
@@ -149,10 +144,10 @@ impl DeflatePool {
             if !inner.message(payload, compressed) {
                 *compressor = None;
             } else if compressed.len() < payload.len() {
-                return write_compressed(opcode, compressed, key, out);
+                return write_compressed(message.kind().opcode(), compressed, key, out);
             }
         }
-        write_frame(out, true, opcode, payload, key);
+        write_frame(out, true, message.kind().opcode(), payload, key);
     }
 
     /// RFC 7692 6: each message may be compressed or not. An empty one never is.
@@ -244,7 +239,7 @@ impl Deflate {
         self.inflated > 0
     }
 
-    /// Whether it is time for a pause; then the count begins anew.
+    /// Whether it is time for a pause; then the count begins again.
     pub(super) fn is_to_pause(&mut self) -> bool {
         let is_to_pause = self.inflated >= self.pause_after.max(1);
         if is_to_pause {
@@ -268,15 +263,9 @@ impl Deflate {
     }
 
     /// Appends a message as one frame, compressed where that is of use.
-    pub(super) fn write_message(
-        &mut self,
-        opcode: Opcode,
-        message: Outgoing<'_>,
-        key: Option<[u8; 4]>,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn write_message(&mut self, message: Outgoing<'_>, key: Option<[u8; 4]>, out: &mut Vec<u8>) {
         match self.encoding() {
-            Encoding::Shared(bits) => return self.pool.write_shared(bits, opcode, message, key, out),
+            Encoding::Shared(bits) => return self.pool.write_shared(bits, message, key, out),
             Encoding::Own if self.pool.is_worth(message) => {
                 let (level, bits) = (self.pool.level, self.out_bits);
                 let mut shared = self.pool.lock();
@@ -284,13 +273,13 @@ impl Deflate {
                     self.compressor.get_or_insert_with(|| Box::new(Compressor::new(level, bits)));
                 if compressor.message(message.payload(), &mut shared.compressed) {
                     // Shorter or not, the message is part of the context now.
-                    return write_compressed(opcode, &shared.compressed, key, out);
+                    return write_compressed(message.kind().opcode(), &shared.compressed, key, out);
                 }
                 self.compressor = None;
             }
             _ => {}
         }
-        write_frame(out, true, opcode, message.payload(), key);
+        write_frame(out, true, message.kind().opcode(), message.payload(), key);
     }
 
     /// Appends what a piece of a compressed message inflates to.
@@ -331,7 +320,7 @@ impl Deflate {
         Ok(())
     }
 
-    /// Gives back what can be made anew. The peer never notices: a message need not refer to earlier ones.
+    /// Frees what can be rebuilt. The peer never notices: a message need not refer to earlier ones.
     pub(super) fn rest(&mut self) {
         self.compressor = None;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Config;
 use super::drain::Drain;
-use super::input::Intake;
+use super::input::intake::Intake;
 use super::output::Output;
 use super::pending::Pending;
 use super::slot::Slot;
@@ -63,9 +63,9 @@ impl Core {
         }
     }
 
-    /// Puts a connection on the fast path, in the turn that began, if all holds that it demands; see [`Output`].
-    #[inline]
+    /// Puts a connection on the fast path, if all holds that it demands; see [`Output`]. It may have had a turn before.
     pub(super) fn enter_fast_path(&mut self, conn: ConnId) {
+        self.output.gather(&mut self.table);
         self.output.enter_fast_path(conn, self.is_fast(conn));
     }
 

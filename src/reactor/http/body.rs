@@ -1,19 +1,12 @@
 //! Bodies of plain requests, and requests that wait for their turn.
 
+use super::phase::Pending;
 use crate::app::{Application, Response};
 use crate::proto::body::{BodyError, BodyReader};
 use crate::proto::handshake::wants_upgrade;
 use crate::proto::head::{BodyLength, RequestHead, with_request};
 use crate::reactor::slot::Slot;
 use crate::reactor::{Reactor, Socket};
-
-/// A request whose body has not arrived whole.
-#[derive(Debug)]
-pub(super) struct Pending {
-    /// Request line and header section, kept to be read again with the body.
-    head: Vec<u8>,
-    reader: BodyReader,
-}
 
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// A head is complete: goes on with the request, or first with its body. `is_last`: nothing has come behind it.

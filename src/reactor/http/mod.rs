@@ -1,13 +1,12 @@
 //! A connection before the upgrade: heads in, responses out.
 
 mod body;
-mod phase;
+pub(super) mod phase;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use self::phase::Awaited;
-pub(super) use self::phase::HttpPhase;
 use super::slot::Slot;
 use super::table::{Ending, Phase, Refusal};
 use super::{Reactor, Socket};

@@ -1,7 +1,7 @@
 //! What is kept of a connection before its upgrade.
 
-use super::body::Pending;
 use crate::app::Entrance;
+use crate::proto::body::BodyReader;
 use crate::proto::head::HeadScanner;
 use crate::proto::{Millis, Timeouts};
 
@@ -24,6 +24,14 @@ pub(crate) struct HttpPhase {
     pub(super) requests: u32,
     /// A request was answered, and nothing of the next one has arrived.
     pub(super) is_kept_alive: bool,
+}
+
+/// A request whose body has not arrived whole.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Request line and header section, kept to be read again with the body.
+    pub(super) head: Vec<u8>,
+    pub(super) reader: BodyReader,
 }
 
 /// What is to be known of a request when it is answered.

@@ -21,7 +21,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// [`Self::ready`] where octets can be read and no FIN is known of.
+    /// [`Self::ready`] where octets can be read and no FIN is known of. To be called once a tick for a connection, or its output
+    /// may be written in several parts.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "most of what a tick does")]
     pub fn readable(&mut self, conn: ConnId, writable: bool) {
@@ -72,7 +73,6 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Takes the input of a connection that may be open. When much is queued it is written in between; when it cannot be
     /// written, or too much came of this input already, the rest is parked for a later tick.
     pub(crate) fn input(&mut self, conn: ConnId, octets: &mut [u8]) {
-        self.core.output.begin_turn(&mut self.core.table);
         self.core.enter_fast_path(conn);
         self.core.limit_input(conn);
         let left = frames(&mut self.app, &mut self.core, conn, octets);

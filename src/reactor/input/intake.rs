@@ -1,9 +1,9 @@
-//! What is kept of messages that are unfinished, and parked input: input that waits for a later tick because what came before
-//! it was enough for one turn, or its answers are not read.
+//! Unfinished messages, and parked input: input that waits for a later tick, because the input before it was enough for one
+//! turn or the peer does not read the answers.
 
 use std::collections::BTreeMap;
 
-use crate::proto::ProtocolError;
+use crate::proto::{Connection, ProtocolError};
 use crate::reactor::slot::Slot;
 use crate::reactor::table::{Entry, Table};
 
@@ -36,7 +36,7 @@ impl Intake {
     /// The budget is used up, and the connection's share has grown.
     #[inline]
     pub(crate) fn count_unfinished(&mut self, entry: &mut Entry) -> Result<bool, ProtocolError> {
-        let is_between = entry.connection().is_none_or(|connection| connection.is_between_messages());
+        let is_between = entry.connection().is_none_or(Connection::is_between_messages);
         if is_between && entry.inbound.unfinished() == 0 { Ok(false) } else { self.recount(entry) }
     }
 

@@ -250,7 +250,8 @@ impl Backlog {
             .collect()
     }
 
-    /// Forgets `count` octets that were written; `waited` is told since when each chunk waited that was written whole. Gives the
+    /// Forgets `count` octets that were written; `waited` is called with the time since when a chunk waited, for each
+    /// that was written whole. Returns the
     /// buffer of the last long payload among them.
     pub(super) fn advance(&mut self, count: usize, mut waited: impl FnMut(Millis)) -> Option<Buffer> {
         let mut buffer = None;

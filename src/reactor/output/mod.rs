@@ -4,22 +4,24 @@ mod backlog;
 mod budget;
 mod buffer_pool;
 mod flush;
-mod outbound;
+pub(super) mod outbound;
 mod outbox;
 mod publish;
 mod topics;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use self::budget::Budget;
 use self::buffer_pool::BufferPool;
 pub(super) use self::flush::{Flush, Scratch};
-pub(super) use self::outbound::Outbound;
+use self::outbound::Outbound;
 use self::outbox::Outbox;
 pub(super) use self::publish::Publication;
 use self::topics::Topics;
 use super::Config;
 use super::slot::Slot;
+use super::socket::Socket;
 use super::table::{Entry, Table};
 use crate::app::{ConnId, Dropped, Durations, Outgoing, Stats};
 use crate::proto::{Buffer, DeflatePool, Millis, OwnedMessage};
@@ -67,7 +69,8 @@ pub(super) struct Output {
     has_published: bool,
     counts: Counts,
     high_water: usize,
-    max_tick_output: usize,
+    /// [`Config::max_tick_output`].
+    tick_limit: usize,
     max_backlog: usize,
 }
 
@@ -87,7 +90,7 @@ impl Output {
             has_published: false,
             counts: Counts::default(),
             high_water,
-            max_tick_output: config.max_tick_output,
+            tick_limit: config.max_tick_output,
             max_backlog: config.max_backlog,
         }
     }
@@ -102,12 +105,12 @@ impl Output {
         &self.deflate
     }
 
-    /// A turn begins: what the connection before it has appended becomes a segment.
+    /// A turn of a connection begins that has had none in this tick: the run of the one before it ends.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "one comparison, as a rule")]
     pub(super) fn begin_turn(&mut self, table: &mut Table) {
-        if self.outbox.has_run() {
-            self.cut_run(table);
+        if self.outbox.has_run() && !self.outbox.keep_run() {
+            self.gather(table);
         }
     }
 
@@ -117,6 +120,24 @@ impl Output {
             let room = self.high_water.saturating_sub(waiting).max(1);
             self.input_until = self.input_until.min(room);
         }
+    }
+
+    /// Makes all runs segments of their connections' chains, so that all that is queued is in chains.
+    pub(super) fn gather(&mut self, table: &mut Table) {
+        self.outbox.end_runs();
+        if self.outbox.has_runs() {
+            self.attach_runs(table);
+        }
+    }
+
+    #[inline(never)]
+    fn attach_runs(&mut self, table: &mut Table) {
+        let mut at = 0;
+        while let Some((slot, octets)) = self.outbox.run_at(at) {
+            self.attach(&mut table[slot].outbound, slot, octets);
+            at += 1;
+        }
+        self.outbox.clear_runs();
     }
 
     /// Puts a connection on the fast path, in the turn that began; or nobody, where its messages do not go out as they are.
@@ -129,7 +150,7 @@ impl Output {
     /// Nobody is on the fast path.
     #[inline]
     pub(super) fn leave_fast_path(&mut self, table: &mut Table) {
-        self.begin_turn(table);
+        self.gather(table);
         self.outbox.leave_fast_path();
     }
 
@@ -154,14 +175,14 @@ impl Output {
         slot: Slot,
         write: impl FnOnce(&mut Entry, &mut Vec<u8>) -> R,
     ) -> R {
-        self.begin_turn(table);
+        self.gather(table);
         let entry = &mut table[slot];
         if self.outbox.is_on_fast_path(slot.conn(entry.generation())) {
             self.outbox.leave_fast_path();
         }
         let start = self.outbox.len();
         let result = write(entry, self.outbox.bytes_mut());
-        self.attach(&mut entry.outbound, slot, start);
+        self.attach_from(&mut entry.outbound, slot, start);
         result
     }
 
@@ -181,7 +202,7 @@ impl Output {
         if message.as_outgoing().payload().len() < LONG_LEN {
             return Some(message);
         }
-        self.begin_turn(table);
+        self.gather(table);
         let entry = &mut table[slot];
         let start = self.outbox.len();
         let is_plain = entry
@@ -190,37 +211,35 @@ impl Output {
         if !is_plain {
             return Some(message);
         }
-        self.attach(&mut entry.outbound, slot, start);
+        self.attach_from(&mut entry.outbound, slot, start);
         self.outbox.attach_long(&mut entry.outbound.chain, slot, message.into_payload());
         self.input_until = 0;
         self.counts.messages += 1;
         None
     }
 
-    /// Gives the octets from `start` on to a connection.
-    fn attach(&mut self, outbound: &mut Outbound, slot: Slot, start: usize) {
-        let end = self.outbox.len();
-        if end > start {
-            // Offsets have 32 bits. What goes to nobody any more is whole messages.
-            if start > self.max_tick_output || u32::try_from(end).is_err() {
-                self.overflowed.push(slot);
-            } else {
-                self.outbox.attach(&mut outbound.chain, slot, start);
-            }
-        }
+    /// Adds the octets from `start` on to a connection's chain.
+    fn attach_from(&mut self, outbound: &mut Outbound, slot: Slot, start: usize) {
+        self.attach(outbound, slot, start..self.outbox.len());
         self.outbox.appended();
     }
 
-    /// Makes the run of the outbox a segment of its connection's chain, so that all that is queued is in chains.
-    #[inline(never)]
-    fn cut_run(&mut self, table: &mut Table) {
-        let (slot, start) = self.outbox.take_run();
-        self.attach(&mut table[slot].outbound, slot, start);
+    /// Adds octets of the outbox to a connection's chain.
+    fn attach(&mut self, outbound: &mut Outbound, slot: Slot, octets: Range<usize>) {
+        if octets.is_empty() {
+            return;
+        }
+        // Offsets have 32 bits. What goes to nobody any more is whole messages.
+        if octets.start > self.tick_limit || u32::try_from(octets.end).is_err() {
+            self.overflowed.push(slot);
+        } else {
+            self.outbox.attach(&mut outbound.chain, slot, octets);
+        }
     }
 
     /// Bytes that wait for a connection, those of this tick included.
     pub(super) fn queued_len(&mut self, table: &mut Table, slot: Slot) -> usize {
-        self.begin_turn(table);
+        self.gather(table);
         let outbound = &table[slot].outbound;
         let queued: u32 =
             self.outbox.segments(outbound.chain).map(|segment| segment.end - segment.start).sum();
@@ -255,6 +274,22 @@ impl Output {
     #[inline]
     pub(super) fn sole_run(&self) -> Option<Slot> {
         self.outbox.sole_run()
+    }
+
+    /// Writes what was queued where it is a sole run, to the socket of its connection. `Err`: the octets that the socket took are
+    /// not all; `None`: it took none, for whatever reason.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
+    pub(super) fn write_sole_run(&mut self, socket: &mut impl Socket) -> Result<(), Option<usize>> {
+        let bytes = self.outbox.bytes();
+        let count = socket.write(bytes).map_err(|_| None)?;
+        if count < bytes.len() {
+            return Err(Some(count));
+        }
+        self.counts.bytes += count as u64;
+        self.outbox.clear_sole_run();
+        self.tick = self.tick.wrapping_add(1);
+        Ok(())
     }
 
     /// Takes the connections that are to be closed because more would wait for them than may.
@@ -297,7 +332,7 @@ impl Output {
         self.has_published = false;
     }
 
-    /// Writes down what was counted.
+    /// Adds what was counted to `stats`.
     pub(super) fn count_into(&self, stats: &mut Stats) {
         stats.messages_out = self.counts.messages;
         stats.bytes_out = self.counts.bytes;

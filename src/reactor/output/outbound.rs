@@ -2,8 +2,9 @@
 
 use super::backlog::Backlog;
 use super::outbox::Chain;
-use super::topics::Membership;
+use crate::app::SlowPolicy;
 use crate::proto::Millis;
+use crate::reactor::slot::TopicSlot;
 
 /// The output of one connection: what this tick queued for it, what earlier ticks could not write, and what it is
 /// subscribed to. Only this room changes it.
@@ -72,4 +73,32 @@ impl Outbound {
             true
         }
     }
+}
+
+/// A connection's place in a topic.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Membership {
+    pub(super) topic: TopicSlot,
+    /// The connection's place among the members.
+    pub(super) position: u32,
+    /// In the tick in which it joined: the first piece that it gets.
+    pub(super) joined: Option<Joined>,
+    pub(super) policy: SlowPolicy,
+}
+
+impl Membership {
+    /// The first piece of tick `tick` that the connection gets.
+    pub(super) fn first_piece(&self, tick: u32) -> usize {
+        match self.joined {
+            Some(joined) if joined.tick == tick => joined.piece as usize,
+            _ => 0,
+        }
+    }
+}
+
+/// When a subscription began, within one tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Joined {
+    pub(super) tick: u32,
+    pub(super) piece: u32,
 }

@@ -52,17 +52,29 @@ impl Segment {
     }
 }
 
+/// Octets that a connection on the fast path appended: from `start` to the start of the next run.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    slot: Slot,
+    start: u32,
+}
+
 /// The tick's buffer.
 ///
 /// The connection on the fast path (see [`Self::enter_fast_path`]) appends to the end of the buffer and nothing else: its
-/// octets from `run_start` on are no segment yet. Everything else first cuts that run. Most ticks of a quiet server hold
-/// one run and no segment.
+/// octets from `run_start` on are its run. In most ticks there are runs and nothing else, one for each connection, and they
+/// are written as they lie. Whatever else is queued first turns all runs into segments (`Output::gather`); from then on a run
+/// becomes a segment when the next turn begins.
 #[derive(Debug)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
     /// Payloads too long to be copied.
     long: Vec<Buffer>,
     segments: Vec<Segment>,
+    /// Runs that have ended and are no segments, side by side from the beginning of the buffer.
+    runs: Vec<Run>,
+    /// Runs stay runs when they end.
+    keeps_runs: bool,
     /// The handle, in bits, of the connection on the fast path.
     fast: u64,
     /// Where the octets begin that the connection on the fast path has appended.
@@ -87,6 +99,8 @@ impl Outbox {
             bytes: Vec::with_capacity(USUAL_CAPACITY),
             long: Vec::new(),
             segments: Vec::new(),
+            runs: Vec::new(),
+            keeps_runs: true,
             fast: NOBODY,
             run_start: 0,
             order: 0,
@@ -98,7 +112,7 @@ impl Outbox {
         &self.bytes
     }
 
-    /// The buffer, to be appended to: by the connection on the fast path, or after [`Self::take_run`] and before
+    /// The buffer, to be appended to: by the connection on the fast path, or where there are no runs and before
     /// [`Self::appended`].
     #[inline]
     pub(super) fn bytes_mut(&mut self) -> &mut Vec<u8> {
@@ -110,7 +124,7 @@ impl Outbox {
         self.bytes.len()
     }
 
-    /// From now on what this connection appends needs no further notice; or nobody's does. There is no run.
+    /// Puts a connection on the fast path: what it appends is its run. `None`: no connection. There is no run.
     #[inline]
     pub(super) fn enter_fast_path(&mut self, conn: Option<ConnId>) {
         debug_assert!(!self.has_run(), "octets of another connection would be taken for its own");
@@ -135,12 +149,43 @@ impl Outbox {
         self.run_start != self.bytes.len()
     }
 
-    /// Ends the run: returns its connection and where its octets begin. They are to be attached.
-    pub(super) fn take_run(&mut self) -> (Slot, usize) {
-        debug_assert!(self.has_run() && self.fast != NOBODY);
-        let start = self.run_start;
-        self.run_start = self.bytes.len();
-        (ConnId::from_bits(self.fast).into(), start)
+    /// Ends the run. `false`: it is to become a segment.
+    #[inline]
+    pub(super) fn keep_run(&mut self) -> bool {
+        debug_assert!(self.fast != NOBODY);
+        if self.keeps_runs {
+            self.runs.push(Run { slot: ConnId::from_bits(self.fast).into(), start: self.run_start as u32 });
+            self.run_start = self.bytes.len();
+        }
+        self.keeps_runs
+    }
+
+    /// Whether runs wait to become segments, or to be written.
+    #[inline]
+    pub(super) fn has_runs(&self) -> bool {
+        !self.runs.is_empty() || self.has_run()
+    }
+
+    /// Ends the run, if there is one. From now on no runs are kept.
+    pub(super) fn end_runs(&mut self) {
+        if self.has_run() {
+            self.keeps_runs = true;
+            self.keep_run();
+        }
+        self.keeps_runs = false;
+    }
+
+    /// Forgets the runs: they are segments.
+    pub(super) fn clear_runs(&mut self) {
+        self.runs.clear();
+    }
+
+    /// The slot and the octets of a run that has ended.
+    #[inline]
+    pub(super) fn run_at(&self, at: usize) -> Option<(Slot, Range<usize>)> {
+        let run = self.runs.get(at)?;
+        let end = self.runs.get(at + 1).map_or(self.run_start, |next| next.start as usize);
+        Some((run.slot, run.start as usize..end))
     }
 
     /// What was appended is accounted for: a run begins here.
@@ -154,21 +199,21 @@ impl Outbox {
     #[inline]
     pub(super) fn sole_run(&self) -> Option<Slot> {
         let is_sole = self.run_start as u64 | u64::from(self.order) == 0 && !self.bytes.is_empty();
-        debug_assert!(!is_sole || self.segments.is_empty() && self.fast != NOBODY);
+        debug_assert!(!is_sole || self.segments.is_empty() && self.runs.is_empty() && self.fast != NOBODY);
         is_sole.then(|| ConnId::from_bits(self.fast).into())
     }
 
     /// The number of the next piece that a topic publishes. There is no run.
     pub(super) fn next_order(&mut self) -> u32 {
-        debug_assert!(!self.has_run());
+        debug_assert!(!self.has_runs());
         self.order += 2;
         self.order
     }
 
-    /// Appends the octets from `start` on to a connection's chain.
+    /// Appends octets of the buffer to a connection's chain.
     #[inline]
-    pub(super) fn attach(&mut self, chain: &mut Chain, slot: Slot, start: usize) {
-        let (start, end) = (start as u32, self.bytes.len() as u32);
+    pub(super) fn attach(&mut self, chain: &mut Chain, slot: Slot, octets: Range<usize>) {
+        let (start, end) = (octets.start as u32, octets.end as u32);
         debug_assert!(start < end);
         let order = self.order + 1;
         if let Some(last) = self.segments.last_mut()
@@ -239,7 +284,7 @@ impl Outbox {
 
     /// The segments of a chain, in the order in which they were attached; there is no run.
     pub(super) fn segments(&self, chain: Chain) -> impl Iterator<Item = Segment> {
-        debug_assert!(!self.has_run());
+        debug_assert!(!self.has_runs());
         let mut at = chain.first;
         std::iter::from_fn(move || {
             let segment = *self.segments.get(at as usize)?;
@@ -258,23 +303,48 @@ impl Outbox {
         Some(segment.start as usize..segment.end as usize)
     }
 
-    /// Forgets the tick, and who is on the fast path; a buffer that a large message blew up gives its memory back.
+    /// Forgets a tick in which there was a sole run.
     #[inline]
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear_sole_run(&mut self) {
+        debug_assert!(self.sole_run().is_some() && self.long.is_empty());
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_CAPACITY {
-            self.bytes.shrink_to(KEPT_CAPACITY);
+            self.shrink();
         }
+        self.keeps_runs = true;
+    }
+
+    /// Frees the memory that a large message made the buffer grow by.
+    #[cold]
+    fn shrink(&mut self) {
+        self.bytes.shrink_to(KEPT_CAPACITY);
+    }
+
+    /// Forgets the tick, and who is on the fast path.
+    pub(super) fn clear(&mut self) {
         debug_assert!(self.long.is_empty());
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_CAPACITY {
+            self.shrink();
+        }
         self.segments.clear();
+        self.runs.clear();
+        self.keeps_runs = true;
         self.run_start = 0;
         self.fast = NOBODY;
         self.order = 0;
     }
 
+    /// Whether all that was queued is runs that have ended.
+    #[inline]
+    pub(super) fn has_only_runs(&self) -> bool {
+        !self.runs.is_empty() && self.keeps_runs
+    }
+
     /// Whether all that was queued is gone.
     pub(super) fn check(&self) {
         assert!(self.bytes.is_empty() && self.segments.is_empty() && self.long.is_empty(), "{self:?}");
+        assert!(self.runs.is_empty() && self.keeps_runs, "{self:?}");
         assert_eq!((self.run_start, self.order), (0, 0));
     }
 }

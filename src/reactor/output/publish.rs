@@ -1,7 +1,8 @@
 //! Subscriptions, and what is published to them in a tick.
 
-use super::topics::{Joined, Membership, Piece};
-use super::{Outbound, Output};
+use super::Output;
+use super::outbound::{Joined, Membership, Outbound};
+use super::topics::Piece;
 use crate::app::{ConnId, Outgoing, Published, SendError, SlowPolicy, TopicId, TopicOptions};
 use crate::proto::{Encoding, MAX_FRAME_HEADER_LEN, MessageKind, Opcode, write_frame};
 use crate::reactor::slot::{Slot, TopicSlot};
@@ -93,7 +94,7 @@ impl Output {
 
     /// Takes a connection out of a topic; what this tick published before is kept for it.
     fn leave(&mut self, table: &mut Table, slot: Slot, membership: Membership) {
-        self.begin_turn(table);
+        self.gather(table);
         self.keep_pieces(&mut table[slot].outbound, slot, &membership);
         let topic = &mut self.topics[membership.topic];
         topic.members.swap_remove(membership.position as usize);
@@ -136,7 +137,7 @@ impl Output {
         topic: TopicId,
         publication: &Publication<'_>,
     ) -> (Published, Vec<ConnId>) {
-        self.begin_turn(table);
+        self.gather(table);
         let order = self.outbox.next_order();
         let root = TopicSlot::from(topic);
         let mut too_much = Vec::new();
@@ -168,7 +169,7 @@ impl Output {
         if state.members.is_empty() {
             return 0;
         }
-        if state.batch.len() + message.payload().len() > self.max_tick_output {
+        if state.batch.len() + message.payload().len() > self.tick_limit {
             self.overflowed.extend_from_slice(&state.members);
             return 0;
         }
@@ -221,7 +222,7 @@ impl Output {
             if !table[slot].is_open() || publication.except == Some(conn) {
                 continue;
             }
-            if self.outbox.len() + message.payload().len() > self.max_tick_output {
+            if self.outbox.len() + message.payload().len() > self.tick_limit {
                 too_much.push(conn);
                 continue;
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 use super::budget::{Budget, Kept};
-use crate::app::{Deliveries, SlowPolicy, TopicOptions};
+use crate::app::{Deliveries, TopicOptions};
 use crate::proto::Encoding;
 use crate::reactor::slot::{Slot, TopicSlot};
 use crate::reactor::table::Table;
@@ -22,34 +22,6 @@ pub(super) struct Piece {
     pub(super) key: Option<u64>,
 }
 
-/// A connection's place in a topic.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Membership {
-    pub(super) topic: TopicSlot,
-    /// Where the connection stands among the members.
-    pub(super) position: u32,
-    /// In the tick in which it joined: the first piece that it gets.
-    pub(super) joined: Option<Joined>,
-    pub(super) policy: SlowPolicy,
-}
-
-impl Membership {
-    /// The first piece of tick `tick` that the connection gets.
-    pub(super) fn first_piece(&self, tick: u32) -> usize {
-        match self.joined {
-            Some(joined) if joined.tick == tick => joined.piece as usize,
-            _ => 0,
-        }
-    }
-}
-
-/// When a subscription began, within one tick.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Joined {
-    pub(super) tick: u32,
-    pub(super) piece: u32,
-}
-
 /// A set of connections and what this tick brought them.
 ///
 /// The topic that the application knows holds those that get plain frames. For each other encoding that its subscribers
@@ -63,7 +35,7 @@ pub(super) struct Topic {
     /// The batch, once a connection has to wait for it.
     kept: Option<Arc<Kept>>,
     pub(super) pieces: Vec<Piece>,
-    /// Some of the pieces are not for everyone.
+    /// Some of the pieces are not for all members.
     pub(super) has_exceptions: bool,
     pub(super) is_removed: bool,
     /// The variants, by encoding; at most nine.
@@ -120,12 +92,12 @@ impl Topic {
         self.variants.iter().find(|(other, _)| *other == encoding).map(|(_, variant)| *variant)
     }
 
-    /// The batch, to be appended to. Within a tick nobody else holds it.
+    /// The batch, to be appended to. Within a tick nothing else refers to it.
     pub(super) fn batch_mut(&mut self) -> &mut Vec<u8> {
         Arc::make_mut(&mut self.batch)
     }
 
-    /// Forgets the tick. A batch that some backlog still holds is left to it.
+    /// Forgets the tick. A batch that a backlog refers to is left to the backlog.
     pub(super) fn clear(&mut self) {
         self.pieces.clear();
         self.has_exceptions = false;

@@ -55,7 +55,7 @@ impl Admission {
             {
                 return Err(Refusal::Crowded);
             }
-            if !address.rate.try_take(from_one, now) {
+            if address.rate.try_take(from_one, now).is_err() {
                 return Err(Refusal::Hurried);
             }
             self.idle -= usize::from(address.connections == 0);

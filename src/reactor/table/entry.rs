@@ -2,9 +2,9 @@
 
 use crate::app::{CloseReason, SlowPolicy};
 use crate::proto::{CloseCode, Connection, Encoding, Millis};
-use crate::reactor::http::HttpPhase;
-use crate::reactor::input::Inbound;
-use crate::reactor::output::Outbound;
+use crate::reactor::http::phase::HttpPhase;
+use crate::reactor::input::inbound::Inbound;
+use crate::reactor::output::outbound::Outbound;
 
 /// How the TCP connection ends once everything is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl Entry {
         if self.outbound.has_backlog() || !self.inbound.is_ordinary() {
             return None;
         }
-        debug_assert!(!self.outbound.is_paused() || self.is_ending(), "not read although nothing waits");
+        debug_assert!(!self.outbound.is_paused() || !self.is_open(), "not read although nothing waits");
         self.connection_mut()
     }
 

@@ -14,7 +14,7 @@ pub(super) use self::admission::Refusal;
 pub(super) use self::entry::{Ending, Entry, LocalReason, Phase};
 use self::peers::Peers;
 use super::Config;
-use super::http::HttpPhase;
+use super::http::phase::HttpPhase;
 use super::slot::Slot;
 use crate::app::{ConnId, Entrance};
 use crate::proto::{Connection, Millis};

@@ -125,10 +125,10 @@ impl Wheel {
     /// Whether the links, the bits and the first deadline agree.
     pub(super) fn check(&self) {
         let mut armed = 0;
-        for (bucket, &head) in self.heads.iter().enumerate() {
-            let is_occupied = self.occupied[bucket / 64] & 1 << (bucket % 64) != 0;
-            assert_eq!(is_occupied, head != NONE, "the bit of bucket {bucket}");
-            let (mut previous, mut index) = (NONE, head);
+        let is_occupied = |bucket: &usize| self.occupied[bucket / 64] & 1 << (bucket % 64) != 0;
+        for bucket in (0..SLOTS).filter(is_occupied) {
+            let (mut previous, mut index) = (NONE, self.heads[bucket]);
+            assert_ne!(index, NONE, "bucket {bucket} is empty");
             while index != NONE {
                 let link = self.links[index as usize];
                 assert_eq!(

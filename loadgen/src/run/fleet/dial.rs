@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 
 use crate::clock::Nanos;
-use crate::run::schedule::Rate;
+use crate::run::schedule::Timeline;
 
 /// A queue of connections to dial, and the number of opening handshakes in progress.
 #[derive(Debug)]
 pub(super) struct Dialer {
-    rate: Rate,
+    dials: Timeline,
     has_rate: bool,
     /// Dials since the rate was set.
     started: u64,
@@ -23,7 +23,7 @@ impl Dialer {
     /// `burst`: limit on the opening handshakes in progress.
     pub(super) fn new(burst: u32) -> Self {
         Self {
-            rate: Rate::new(0, f64::INFINITY),
+            dials: Timeline::steady(0, f64::INFINITY),
             has_rate: false,
             started: 0,
             waiting: VecDeque::new(),
@@ -32,10 +32,10 @@ impl Dialer {
         }
     }
 
-    /// Sets the dials per second from `now` on; infinite: as fast as the server answers.
-    pub(super) fn set_rate(&mut self, rate: f64, now: Nanos) {
-        self.rate = Rate::new(now, rate);
-        self.has_rate = rate.is_finite();
+    /// Sets the instants of the next dials.
+    pub(super) fn set_dials(&mut self, dials: Timeline) {
+        self.has_rate = dials.is_paced();
+        self.dials = dials;
         self.started = 0;
     }
 
@@ -47,11 +47,11 @@ impl Dialer {
     /// The next connection to dial at `now`, and the planned instant of the dial: by the rate or, without one, the instant
     /// of the request.
     pub(super) fn next(&mut self, now: Nanos) -> Option<(u32, Nanos)> {
-        if self.under_way == self.burst || self.waiting.is_empty() || self.started >= self.rate.due(now) {
+        if self.under_way == self.burst || self.waiting.is_empty() || self.started >= self.dials.due(now) {
             return None;
         }
         let (lane, since) = self.waiting.pop_front()?;
-        let planned = if self.has_rate { self.rate.planned(self.started) } else { since };
+        let planned = if self.has_rate { self.dials.planned(self.started)? } else { since };
         self.started += 1;
         self.under_way += 1;
         Some((lane, planned))
@@ -69,7 +69,7 @@ impl Dialer {
 
     /// Dials that the rate had planned by `now` and that did not begin because no connection was free.
     pub(super) fn overdue(&self, now: Nanos) -> u64 {
-        if self.has_rate { self.rate.due(now).saturating_sub(self.started) } else { 0 }
+        if self.has_rate { self.dials.due(now).saturating_sub(self.started) } else { 0 }
     }
 
     /// Connections that are queued or in their opening handshake.
@@ -85,7 +85,7 @@ impl Dialer {
     /// The instant at which the rate allows the next dial, if only the rate delays it.
     pub(super) fn next_at(&self) -> Option<Nanos> {
         let waits_for_rate = !self.waiting.is_empty() && self.under_way < self.burst && self.has_rate;
-        waits_for_rate.then(|| self.rate.planned(self.started))
+        if waits_for_rate { self.dials.planned(self.started) } else { None }
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_rate_spreads_them() {
         let mut dialer = dialer(10, 10);
-        dialer.set_rate(1000.0, 7);
+        dialer.set_dials(Timeline::steady(7, 1000.0));
         assert_eq!((dialer.next(7), dialer.next(7)), (Some((0, 7)), None));
         assert_eq!(dialer.next_at(), Some(1_000_007));
         assert_eq!((dialer.next(1_000_006), dialer.next(1_000_007)), (None, Some((1, 1_000_007))));
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn a_connection_that_is_free_late_takes_the_earliest_planned_dial() {
         let mut dialer = dialer(1, 10);
-        dialer.set_rate(1000.0, 0);
+        dialer.set_dials(Timeline::steady(0, 1000.0));
         assert_eq!(dialer.next(0), Some((0, 0)));
         assert_eq!(dialer.next(5_000_000), None);
         dialer.handshake_ended();

@@ -24,7 +24,7 @@ use crate::clock::{Nanos, SECOND, processor_time};
 use crate::input::options::Mask;
 use crate::input::plan::Plan;
 use crate::output::record::Record;
-use crate::run::schedule::{Facts, Phase, Timetable};
+use crate::run::schedule::{Facts, Phase, Timeline, Timetable};
 use crate::run::shared::{Shared, Snapshot};
 use crate::run::workload::{End, Order, Workload};
 
@@ -153,7 +153,8 @@ impl<'p, W: Workload> Fleet<'p, W> {
         let mut timeout = Duration::ZERO;
         let now = self.shared.clock.now();
         if self.workload.dials_first() {
-            self.dialer.set_rate(self.plan.connect_rate / f64::from(self.plan.threads), now);
+            let rate = self.plan.connect_rate / f64::from(self.plan.threads);
+            self.dialer.set_dials(Timeline::steady(now, rate));
             (0..self.slots.len() as u32).for_each(|place| self.dialer.push(place, now));
         }
         while self.phase != Phase::Over && !self.shared.stop.load(Ordering::Relaxed) {
@@ -220,7 +221,7 @@ impl<'p, W: Workload> Fleet<'p, W> {
     /// Whether messages may go out. An open loop still sends what it planned before the end of the window.
     #[inline]
     fn sends(&self) -> bool {
-        self.phase.sends() || self.phase == Phase::Draining && self.plan.pacing.rate.is_some()
+        self.phase.sends() || self.phase == Phase::Draining && self.plan.pacing.is_open()
     }
 
     fn advance(&mut self, now: Nanos) {
@@ -261,8 +262,8 @@ impl<'p, W: Workload> Fleet<'p, W> {
             self.since = start_at;
             let window_start = start_at + self.plan.warmup;
             self.record.begin(window_start..window_start + self.plan.duration);
-            if let Some(rate) = self.workload.begin(start_at, &self.record.window) {
-                self.dialer.set_rate(rate, start_at);
+            if let Some(dials) = self.workload.begin(start_at, &self.record.window) {
+                self.dialer.set_dials(dials);
                 if !self.workload.dials_first() {
                     (0..self.slots.len() as u32).for_each(|place| self.dialer.push(place, start_at));
                 }

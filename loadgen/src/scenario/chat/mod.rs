@@ -15,13 +15,13 @@ use self::user::{ChatState, Dialect, Effect, PostTime, User};
 use super::args::ScenarioArgs;
 use crate::clock::Nanos;
 use crate::input::error::{Failure, PlanError};
-use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
+use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Pacing, Plan, rate_within, within};
 use crate::input::values::Sizes;
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
-use crate::run::schedule::{Cursor, OpenLoop};
+use crate::run::schedule::{Cursor, OpenLoop, Timeline};
 use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
 /// Limit on the smallest text of a post in bytes.
@@ -48,6 +48,8 @@ pub(crate) struct ChatArgs {
     /// Posts per second over all users, each at its planned instant
     #[arg(long, value_name = "R", conflicts_with = "messages")]
     rate: Option<f64>,
+    #[command(flatten)]
+    shape: ShapeArgs,
     /// Unanswered posts that each user keeps [default: 1; with --rate no bound]
     #[arg(long, value_name = "P")]
     pipeline: Option<u32>,
@@ -80,6 +82,7 @@ impl ScenarioArgs for ChatArgs {
         within("--size", self.size.min as u64, SHORTEST_TEXT as u64, LONGEST_TEXT)?;
         let traffic = TrafficArgs {
             rate: self.rate,
+            shape: self.shape.clone(),
             pipeline: self.pipeline,
             messages: self.messages,
             size: self.size,
@@ -128,7 +131,7 @@ impl Chat {
     fn new(plan: &Plan, thread: u32, args: &ChatArgs) -> Self {
         Self {
             users: ChatState::new(plan.seed, args.rooms, plan.sizes),
-            pacing: plan.pacing,
+            pacing: plan.pacing.clone(),
             messages: plan.messages,
             connections: plan.connections,
             rejoin_rate: args.rejoin_rate.unwrap_or(0.0),
@@ -146,10 +149,10 @@ impl Chat {
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
         let user = &lane.user;
         let free = if user.is_joined() { self.pacing.pipeline.saturating_sub(user.unanswered()) } else { 0 };
-        let due = match (self.pacing.rate, &self.plan) {
-            (None, _) => free,
-            (Some(_), Some(plan)) => plan.share(plan.due(now), user.number) - user.posted,
-            (Some(_), None) => 0,
+        let due = match (self.pacing.is_open(), &self.plan) {
+            (false, _) => free,
+            (true, Some(plan)) => plan.share(plan.due(now), user.number) - user.posted,
+            (true, None) => 0,
         };
         let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - user.posted));
         (due.min(free), due > free)
@@ -164,10 +167,10 @@ impl Workload for Chat {
         Lane { user: User::new(number), is_held: false, is_open: false, left: 0 }
     }
 
-    fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<f64> {
-        self.plan = self.pacing.rate.map(|rate| OpenLoop::new(start, window.end, rate, self.connections));
+    fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<Timeline> {
+        self.plan = OpenLoop::of(&self.pacing, start, window.end, self.connections);
         if self.rejoin_rate > 0.0 {
-            self.rejoins = Some(OpenLoop::new(start, window.end, self.rejoin_rate, self.connections));
+            self.rejoins = Some(OpenLoop::steady(start, window.end, self.rejoin_rate, self.connections));
         }
         None
     }

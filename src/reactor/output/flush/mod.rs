@@ -40,29 +40,8 @@ pub(crate) struct Flush<'r, S> {
 }
 
 impl<S: Socket> Flush<'_, S> {
-    /// Writes what was queued where all of it is for the connection on the fast path.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a tick of one connection ends right here")]
-    pub(crate) fn sole_run(&mut self, slot: Slot) {
-        debug_assert!(!self.table[slot].outbound.has_backlog());
-        debug_assert!(self.output.special.is_empty() && self.output.topics.dirty_at(0).is_none());
-        let bytes = self.output.outbox.bytes();
-        let Some(socket) = self.sockets.get_mut(slot) else { return self.all() };
-        match socket.write(bytes) {
-            Ok(count) if count == bytes.len() => {
-                self.output.counts.bytes += count as u64;
-                self.output.outbox.clear();
-                self.output.tick = self.output.tick.wrapping_add(1);
-            }
-            Ok(count) => self.sole_run_left(slot, count),
-            // The usual way tells what the error means.
-            Err(_) => self.all(),
-        }
-    }
-
     /// A socket took the first `count` octets of the only run.
-    #[cold]
-    fn sole_run_left(&mut self, slot: Slot, count: usize) {
+    pub(crate) fn sole_run_left(&mut self, slot: Slot, count: usize) {
         self.output.counts.bytes += count as u64;
         self.keep_own(slot, count, self.output.outbox.len());
         self.clear_tick();
@@ -72,6 +51,45 @@ impl<S: Socket> Flush<'_, S> {
     #[inline(never)]
     pub(crate) fn all(&mut self) {
         self.output.begin_turn(self.table);
+        if self.output.outbox.has_only_runs() && self.output.outbox.len() <= self.output.tick_limit {
+            self.runs();
+        } else {
+            self.output.gather(self.table);
+            self.everything();
+        }
+        self.clear_tick();
+    }
+
+    /// Writes runs as they lie, where nothing else was queued.
+    fn runs(&mut self) {
+        let mut may_wait = false;
+        let mut at = 0;
+        while let Some((slot, octets)) = self.output.outbox.run_at(at) {
+            at += 1;
+            let written = if may_wait && self.table[slot].outbound.has_backlog() {
+                // It had two turns, and the socket did not take what came of the first one.
+                if !self.has_room(slot, octets.len()) {
+                    continue;
+                }
+                Ok(0)
+            } else {
+                self.sockets.write(slot, &self.output.outbox.bytes()[octets.clone()])
+            };
+            match written {
+                Ok(count) => {
+                    self.output.counts.bytes += count as u64;
+                    if count < octets.len() {
+                        may_wait = true;
+                        self.keep_own(slot, octets.start + count, octets.end);
+                    }
+                }
+                Err(_) => self.pending.break_later(slot),
+            }
+        }
+    }
+
+    /// Writes what topics published and what is in chains.
+    fn everything(&mut self) {
         let mut at = 0;
         while let Some(topic) = self.output.topics.dirty_at(at) {
             self.topic(topic);
@@ -89,10 +107,9 @@ impl<S: Socket> Flush<'_, S> {
                 self.connection(slot);
             }
         }
-        self.clear_tick();
     }
 
-    /// Gives the batch to every subscriber that gets all of it and nothing else: one system call, no copy.
+    /// Writes the batch to every subscriber that gets all of it and nothing else: one system call, no copy.
     fn topic(&mut self, topic: TopicSlot) {
         let state = &mut self.output.topics[topic];
         let batch = Arc::clone(&state.batch);
