@@ -28,30 +28,109 @@ const ROOMS: &[Row] = &[
 /// The sub-rooms of rooms, by the folder or the file below the room, and which of them each may name. A sub-room names only
 /// those above it in the table, so there is no circle. Where a file has a row of its own, it is no part of its folder's row.
 /// The front file of the room puts the sub-rooms together and may name all of them.
-const SUB_ROOMS: &[(&str, &[Row])] = &[(
-    "reactor",
-    &[
-        ("config", &[]),
-        ("slot", &[]),
-        ("stats", &[]),
-        ("socket", &["slot"]),
-        ("timers", &["slot"]),
-        ("http/phase", &[]),
-        ("input/inbound", &[]),
-        ("output/outbound", &["slot"]),
-        ("table", &["http/phase", "input/inbound", "output/outbound", "slot"]),
-        ("pending", &["slot", "table"]),
-        ("drain", &["http/phase", "table"]),
-        ("input/intake", &["slot", "table"]),
-        ("output", &["pending", "slot", "socket", "table", "timers"]),
-        (
-            "core",
-            &["drain", "input/intake", "output", "pending", "slot", "socket", "stats", "table", "timers"],
-        ),
-        ("http", &["slot", "table"]),
-        ("input", &["core", "slot", "socket", "table"]),
-    ],
-)];
+const SUB_ROOMS: &[(&str, &[Row])] = &[
+    (
+        "chat",
+        &[
+            ("assets", &[]),
+            ("identity", &[]),
+            ("ids", &[]),
+            ("limits", &[]),
+            ("membership", &["ids"]),
+            ("shards", &[]),
+            ("strict", &[]),
+            ("wire/json", &[]),
+            ("wire/refusal", &[]),
+            ("stats", &["wire/refusal"]),
+            ("people/names", &["wire/refusal"]),
+            ("wire/command", &["limits", "people/names", "wire/refusal"]),
+            ("wire/reply_to", &["wire/command"]),
+            (
+                "people",
+                &["identity", "ids", "membership", "people/names", "shards", "wire/command", "wire/reply_to"],
+            ),
+            ("wire/notices", &["ids", "limits", "people", "people/names", "wire/command", "wire/refusal"]),
+            ("wire/responder", &["wire/notices", "wire/refusal", "wire/reply_to"]),
+            ("wire", &[]),
+            ("rooms", &["ids", "limits", "membership", "people", "shards"]),
+            (
+                "pending",
+                &["ids", "people", "rooms", "shards", "wire/command", "wire/refusal", "wire/reply_to"],
+            ),
+            (
+                "commands",
+                &[
+                    "identity",
+                    "ids",
+                    "membership",
+                    "pending",
+                    "people",
+                    "people/names",
+                    "rooms",
+                    "wire/command",
+                    "wire/notices",
+                    "wire/reply_to",
+                ],
+            ),
+            ("publish", &["ids", "pending", "people", "people/names", "rooms", "wire/notices"]),
+            (
+                "tutorial",
+                &[
+                    "commands",
+                    "identity",
+                    "ids",
+                    "people",
+                    "people/names",
+                    "wire/command",
+                    "wire/json",
+                    "wire/notices",
+                    "wire/reply_to",
+                ],
+            ),
+            ("http", &["identity", "people"]),
+            ("listing", &["pending", "wire/notices", "wire/reply_to"]),
+            (
+                "api",
+                &[
+                    "commands",
+                    "listing",
+                    "people",
+                    "people/names",
+                    "rooms",
+                    "wire/command",
+                    "wire/notices",
+                    "wire/responder",
+                ],
+            ),
+            ("operate", &["ids", "people", "people/names", "wire/notices"]),
+        ],
+    ),
+    ("history", &[("sqlite", &[])]),
+    (
+        "reactor",
+        &[
+            ("config", &[]),
+            ("slot", &[]),
+            ("stats", &[]),
+            ("socket", &["slot"]),
+            ("timers", &["slot"]),
+            ("http/phase", &[]),
+            ("input/inbound", &[]),
+            ("output/outbound", &["slot"]),
+            ("table", &["http/phase", "input/inbound", "output/outbound", "slot"]),
+            ("pending", &["slot", "table"]),
+            ("drain", &["http/phase", "table"]),
+            ("input/intake", &["slot", "table"]),
+            ("output", &["pending", "slot", "socket", "table", "timers"]),
+            (
+                "core",
+                &["drain", "input/intake", "output", "pending", "slot", "socket", "stats", "table", "timers"],
+            ),
+            ("http", &["slot", "table"]),
+            ("input", &["core", "slot", "socket", "table"]),
+        ],
+    ),
+];
 
 /// Types with inherent methods outside of the file that defines them and of a folder of their name, and why.
 const METHODS_ELSEWHERE: &[(&str, &str, &str)] = &[

@@ -33,7 +33,7 @@ impl Fields {
         self.maybe_text(name)?.ok_or_else(|| Problem::field(name, &format!("`{name}` is missing")))
     }
 
-    /// A text that must be there, that says something and is no longer than so many bytes.
+    /// A text that must be there, that says something and is no longer than this many bytes.
     pub(super) fn said(&self, name: &'static str, max: usize) -> Result<&str, Problem> {
         self.maybe_said(name, max)?.ok_or_else(|| Problem::field(name, &format!("`{name}` is missing")))
     }

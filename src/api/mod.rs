@@ -1,6 +1,6 @@
 //! Layer 6: the HTTP API of the chat under `/api/v1`, for other servers. `openapi.json` is its contract.
 //!
-//! A request becomes a call of the chat, and is answered when the chat has answered: what is to be durable is on the disk
+//! A request becomes a call of the chat, and is answered when the chat has answered: what must be durable is on the disk
 //! then.
 
 mod body;
@@ -47,7 +47,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The chat, with an API for whoever has the token; without one there is none.
+    /// The chat, with an API for anyone who has the token; without one there is none.
     #[must_use]
     pub fn new(chat: Chat, token: Option<Vec<u8>>) -> Self {
         Self { chat, token, asked: BTreeMap::new(), next: 0 }
@@ -125,7 +125,7 @@ impl Api {
             }
             Route::Post | Route::Broadcast | Route::Disconnect | Route::SetBan => {
                 let fields = Fields::of(request)?;
-                return self.serve_body(ctx, request, *route, name, &fields);
+                return self.serve_body(ctx, request, (*route, name), &fields);
             }
         };
         Ok(self.finish(ctx, request.conn, done))
@@ -136,8 +136,7 @@ impl Api {
         &mut self,
         ctx: &mut C,
         request: &Request<'_>,
-        route: Route,
-        name: &str,
+        (route, name): (Route, &str),
         fields: &Fields,
     ) -> Result<Verdict, Problem> {
         let limits = self.chat.limits();

@@ -29,13 +29,13 @@ impl Problem {
         Self { field: Some(name.to_owned()), code: Some(Code::BadField), ..Self::new(422, detail) }
     }
 
-    /// A field, or a parameter of the query, stands twice.
+    /// A field, or a parameter of the query, is repeated.
     pub(super) fn twice(name: &str) -> Self {
         let detail = format!("`{name}` stands twice");
         Self { field: Some(name.to_owned()), code: Some(Code::BadField), ..Self::new(400, &detail) }
     }
 
-    /// A text is longer than so many bytes.
+    /// A text is longer than this many bytes.
     pub(super) fn too_long(name: &'static str, max: usize) -> Self {
         let detail = format!("`{name}` is longer than {max} bytes");
         Self { field: Some(name.to_owned()), code: Some(Code::TooLong), ..Self::new(422, &detail) }

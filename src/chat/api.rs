@@ -12,7 +12,8 @@ use crate::chat::people::names;
 use crate::chat::rooms::Kind;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::json_len;
-use crate::chat::wire::responder::{Answered, ReplyTo};
+use crate::chat::wire::reply_to::ReplyTo;
+use crate::chat::wire::responder::Answered;
 use crate::chat::{Chat, Code, Refusal, Stats};
 use crate::history::Ban;
 
@@ -124,15 +125,8 @@ impl Chat {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            posts: self.posts,
-            changes: self.changes,
-            duplicates: self.duplicates,
             acks: self.responder.acks,
             refused: self.responder.refused,
-            flooded: self.flooded,
-            recovered: self.recovered,
-            unrecovered: self.unrecovered,
-            lagged: self.lagged,
             sessions: self.people.len() as u64,
             users: self.people.users() as u64,
             rooms: self.rooms.len() as u64,
@@ -142,11 +136,8 @@ impl Chat {
             store_pending: self.pending.len() as u64,
             store_asks: self.pending.queries() as u64,
             store_log_bytes: self.pending.log_bytes(),
-            store_failures: self.store_failures,
             store_unavailable: u64::from(self.pending.is_failed()),
-            answer_octets: self.answer_octets,
-            scanned_octets: self.scanned_octets,
-            ..self.commits.clone()
+            ..self.counts.clone()
         }
     }
 }

@@ -49,7 +49,7 @@ pub enum TokenError {
     Malformed,
     /// A claim of another type than it should have.
     Form,
-    /// A field of the header or a claim that stands twice.
+    /// A field of the header or a claim that is repeated.
     Duplicate,
     /// A number above those that JSON may hold.
     NumberTooLarge,

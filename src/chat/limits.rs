@@ -2,7 +2,7 @@
 
 use crate::app::Rate;
 
-/// The limits of the chat. What is above one is refused with the error that stands behind it.
+/// The limits of the chat. What is above one is refused with the error that is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -92,7 +92,7 @@ pub struct Limits {
     pub address_posts: Rate,
     /// Other commands of a connection, and what is no command: `rate_limited`.
     pub commands: Rate,
-    /// Refusals for commands that came too fast; whoever gets more is closed with 1008.
+    /// Refusals for commands that came too fast; anyone who gets more is closed with 1008.
     pub refusals: Rate,
 }
 
@@ -148,7 +148,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same limits, with so many posts a second for each connection and user, twice as many at once, and ten times as
+    /// The same limits, with this many posts a second for each connection and user, twice as many at once, and ten times as
     /// many for each address. 0: no limit, for any command.
     #[must_use]
     pub fn with_posts_per_second(mut self, per_second: u32) -> Self {

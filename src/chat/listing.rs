@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::app::Context;
 use crate::chat::pending::queries::{PendingQuery, Purpose};
 use crate::chat::wire::notices::json_len;
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal};
 use crate::history::{Query, RoomHead};
 

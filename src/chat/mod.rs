@@ -8,8 +8,10 @@ mod assets;
 mod commands;
 mod http;
 pub mod identity;
+mod ids;
 mod limits;
 mod listing;
+mod membership;
 mod operate;
 mod pending;
 mod people;
@@ -29,7 +31,8 @@ pub use self::listing::MAX_LISTED;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 pub use self::wire::command;
 pub use self::wire::refusal::{Code, Refusal};
-pub use self::wire::responder::{Answered, ReplyTo};
+pub use self::wire::reply_to::ReplyTo;
+pub use self::wire::responder::Answered;
 pub use crate::app::Rate;
 
 use self::assets::Assets;
@@ -65,7 +68,7 @@ const GENERAL: &str = "general";
 
 /// What timers are for.
 mod timer {
-    use super::rooms::RoomId;
+    use super::ids::RoomId;
 
     const ROOM: u64 = 1 << 56;
     pub(super) const EXPIRY: u64 = 2 << 56;
@@ -89,9 +92,9 @@ pub struct Options {
     pub origins: OriginPolicy,
     /// Refuse an upgrade that offers subprotocols none of which is ours.
     pub strict_subprotocol: bool,
-    /// Messages that whoever comes in is given, unless they ask for another number.
+    /// Messages that anyone who comes in is given, unless they ask for another number.
     pub history: usize,
-    /// Whoever has no token may speak.
+    /// Anyone who has no token may speak.
     pub guests: bool,
     /// Milliseconds between two Pings of the server, as clients are told.
     pub heartbeat_ms: u64,
@@ -162,18 +165,8 @@ pub struct Chat {
     /// When the timer for expired tokens comes.
     expiry_timer: Option<Millis>,
     turn: Turn,
-    answer_octets: u64,
-    scanned_octets: u64,
-    posts: u64,
-    changes: u64,
-    duplicates: u64,
-    flooded: u64,
-    recovered: u64,
-    unrecovered: u64,
-    lagged: u64,
-    store_failures: u64,
-    /// Counts commits.
-    commits: Stats,
+    /// What it counts; gauges are read where they are.
+    counts: Stats,
 }
 
 impl Chat {
@@ -203,17 +196,7 @@ impl Chat {
             is_retry_timed: false,
             expiry_timer: None,
             turn: Turn::default(),
-            answer_octets: 0,
-            scanned_octets: 0,
-            posts: 0,
-            changes: 0,
-            duplicates: 0,
-            flooded: 0,
-            recovered: 0,
-            unrecovered: 0,
-            lagged: 0,
-            store_failures: 0,
-            commits: Stats::default(),
+            counts: Stats::default(),
             options,
         }
     }
@@ -236,9 +219,11 @@ impl Chat {
             return;
         }
         self.rooms.check();
-        self.people.check(self.rooms.iter().map(rooms::Room::waiting).sum());
+        let (paced_holds, paced_commands) = self.check_paced();
+        let opening: usize = self.rooms.iter().map(rooms::Room::waiting).sum();
+        self.people.check(opening + paced_commands);
         self.keys.check();
-        let holds = self.pending.check() + self.check_paced();
+        let holds = self.pending.check() + paced_holds;
         assert_eq!(self.rooms.holds(), holds, "rooms are held by what waits, and by nothing else");
         for session in self.people.iter() {
             for membership in session.memberships() {
@@ -311,7 +296,7 @@ impl Application for Chat {
     }
 
     fn on_lag<C: Context>(&mut self, ctx: &mut C, conn: ConnId, topic: TopicId, dropped: u64) {
-        self.lagged += dropped;
+        self.counts.lagged += dropped;
         if let Some(room) = self.rooms.of_topic(topic) {
             self.responder.send(ctx, conn, &Lagged { room: self.rooms[room].name(), dropped });
         }

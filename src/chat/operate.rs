@@ -1,9 +1,9 @@
-//! What whoever runs the chat may do besides what clients do.
+//! What anyone who runs the chat may do besides what clients do.
 
 use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Outgoing};
+use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
-use crate::chat::people::session::{Dialect, Session, SessionId};
-use crate::chat::rooms::RoomId;
+use crate::chat::people::session::{Dialect, Session};
 use crate::chat::wire::notices::{Broadcast, Ending, Farewell};
 use crate::chat::{Chat, Code, Limits, Refusal};
 use crate::text::is_blank;
@@ -23,7 +23,7 @@ impl Chat {
         self.people.member(session).map(|member| member.user)
     }
 
-    /// Tells every connection of `chat.v1.json`, or those in one of these open rooms; gives their number.
+    /// Tells every connection of `chat.v1.json`, or those in one of these open rooms; returns their number.
     ///
     /// # Errors
     /// The text is empty or too long, or a room is not open.
@@ -43,7 +43,7 @@ impl Chat {
         let Self { people, responder, options, .. } = self;
         let notice = responder.encode(&Broadcast { text, time: ctx.now().unix_ms });
         let mut told = 0;
-        // Where a token is asked for, whoever has shown none is told nothing.
+        // Where a token is asked for, anyone who has shown none is told nothing.
         let is_known = |session: &&Session| session.user().is_some() || options.guests;
         for session in people.iter().filter(|session| session.dialect() == Dialect::V1).filter(is_known) {
             if wanted.as_ref().is_none_or(|rooms| rooms.iter().any(|room| session.is_in(*room))) {
@@ -61,7 +61,7 @@ impl Chat {
         names.iter().map(find).collect()
     }
 
-    /// Ends all connections of a user, who is told why; gives their number.
+    /// Ends all connections of a user, who is told why; returns their number.
     ///
     /// # Errors
     /// It is no name of a user, or the reason is too long.

@@ -2,10 +2,11 @@
 
 use crate::app::{Context, Outgoing};
 use crate::chat::Chat;
+use crate::chat::ids::RoomId;
 use crate::chat::pending::keys::with_scope;
 use crate::chat::people::names;
 use crate::chat::people::user::User;
-use crate::chat::rooms::{Kind, RoomId};
+use crate::chat::rooms::Kind;
 use crate::chat::wire::notices::{ChangeNotice, Direct, Message};
 use crate::history::{Action, Post};
 
@@ -15,13 +16,13 @@ impl Chat {
         let prev = self.rooms.happened(room, action);
         match action {
             Action::Post(post) => {
-                self.posts += 1;
+                self.counts.posts += 1;
                 let (name, holders) = (self.rooms[room].name(), self.people.holders());
                 with_scope(post, name, holders, |scope| self.keys.commit(scope));
                 self.tell_post(ctx, room, post, prev);
             }
             Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
-                self.changes += 1;
+                self.counts.changes += 1;
                 let state = &self.rooms[room];
                 let notice = ChangeNotice { room: Some(state.name()), action, is_visible: true };
                 if let Some(topic) = state.topic() {

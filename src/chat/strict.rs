@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 /// Why a text is no such JSON.
 #[derive(Debug)]
 pub enum Error {
-    /// This field stands twice; `a.b` is the field `b` in the object `a`.
+    /// This field is repeated; `a.b` is the field `b` in the object `a`.
     Duplicate(String),
     /// It is no JSON.
     Json(serde_json::Error),
@@ -20,7 +20,7 @@ pub enum Error {
 /// Reads one value.
 ///
 /// # Errors
-/// A field stands twice, or the text is no JSON.
+/// A field is repeated, or the text is no JSON.
 pub fn from_slice(text: &[u8]) -> Result<Value, Error> {
     let duplicate = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -46,7 +46,7 @@ impl<'de> Deserialize<'de> for Strict {
 struct Seed<'a> {
     /// The object or list that is read.
     path: String,
-    /// The first field that stands twice.
+    /// The first field that is repeated.
     duplicate: &'a RefCell<Option<String>>,
 }
 

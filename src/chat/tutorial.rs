@@ -5,15 +5,14 @@ use serde::{Serialize, Serializer};
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
 use crate::chat::commands::call::Call;
 use crate::chat::identity::Claims;
+use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
 use crate::chat::people::permission::{Right, permits};
-use crate::chat::people::session::SessionId;
 use crate::chat::people::user::User;
-use crate::chat::rooms::RoomId;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::json;
 use crate::chat::wire::notices::json_len;
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, GENERAL, Refusal};
 use crate::history::Record;
 
@@ -180,7 +179,7 @@ impl Chat {
         }
     }
 
-    /// Each post names its user anew: that is who the connection speaks for from now on. With a token it is the token's.
+    /// Each post names its user again: that is who the connection speaks for from now on. With a token it is the token's.
     fn speak_in_tutorial<C: Context>(&mut self, ctx: &C, conn: ConnId, user: &str) -> Result<(), Refusal> {
         let name = names::user(user, "user")?;
         let folded = names::fold(&name);

@@ -258,7 +258,7 @@ pub enum Event {
         /// For the log and for `/readyz`.
         reason: String,
     },
-    /// Commits are possible again. What of the refused batches turned out to be on the disk is history now, and whoever was
+    /// Commits are possible again. What of the refused batches turned out to be on the disk is history now, and anyone who was
     /// told `unavailable` gets `duplicate` for the same key. No answer before this event knew of it.
     Recovered {
         /// Messages and changes, in order.
@@ -310,7 +310,7 @@ pub struct RoomHead {
     pub seq: u64,
 }
 
-/// Where a conversation stands in the list of a user's conversations: by time, the newest first, then by name.
+/// Where a conversation is in the list of a user's conversations: by time, the newest first, then by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PairPlace {
     /// The time of its newest message.
@@ -336,7 +336,7 @@ impl PairPlace {
 /// A conversation of two, as one of them sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// Where it stands in the list.
+    /// Where it is in the list.
     pub place: PairPlace,
     /// The number of its newest message.
     pub seq: u64,
@@ -423,19 +423,19 @@ pub trait History: std::fmt::Debug {
     /// Hands over what a tick changed; [`Event::Committed`] or [`Event::Failed`] says what became of it.
     ///
     /// # Errors
-    /// Gives the batch back when too much waits for a commit already.
+    /// Returns the batch back when too much waits for a commit already.
     fn commit(&mut self, batch: Batch) -> Result<(), Batch>;
 
     /// A verified name belongs to somebody. It is on the disk before whatever is handed over later, and nothing is told of it.
     ///
     /// # Errors
-    /// Gives the name back when too much waits for a commit already.
+    /// Returns the name back when too much waits for a commit already.
     fn hold(&mut self, holder: Holder) -> Result<(), Holder>;
 
     /// Asks for something; each query names the event that answers it.
     ///
     /// # Errors
-    /// Gives the query back when too many wait for their answers already.
+    /// Returns the query back when too many wait for their answers already.
     fn query(&mut self, query: Query) -> Result<(), Query>;
 
     /// Bytes of the log that are in use: what was committed and is not in the database yet.

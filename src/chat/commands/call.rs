@@ -1,7 +1,7 @@
 //! What every command gets.
 
 use crate::chat::people::actor::Actor;
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 
 /// A command that is being done: on which loop, for whom, and in whose name.
 #[derive(Debug)]

@@ -2,11 +2,12 @@
 
 use crate::app::{Context, Outgoing};
 use crate::chat::commands::call::Call;
-use crate::chat::pending::keys::Known;
+use crate::chat::ids::UserId;
+use crate::chat::pending::keys::{Known, Scope};
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
 use crate::chat::people::session::Waiting;
-use crate::chat::people::user::{User, UserId};
+use crate::chat::people::user::User;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::{Ack, Direct};
 use crate::chat::{Chat, Code, Refusal};
@@ -70,7 +71,7 @@ impl Chat {
         let room = format!("@{}", other.name());
         if let Some(key) = key {
             let name = pair_room([&actor.person, other.person()]);
-            self.keys.insert(&actor.scope(&name, key), Known { seq: 0, time, is_pending: false }, now);
+            self.keys.insert(&Scope::of(actor, &name, key), Known { seq: 0, time, is_pending: false }, now);
         }
         let direct = Direct {
             from: &actor.name,

@@ -3,11 +3,12 @@
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
+use crate::chat::ids::RoomId;
 use crate::chat::people::permission::{Right, right_to};
-use crate::chat::rooms::{Kind, RoomId};
+use crate::chat::rooms::Kind;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::Farewell;
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 
 impl Chat {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
-use crate::chat::pending::queries::{PendingJoin, Purpose};
-use crate::chat::people::session::{Membership, Session, SessionId};
+use crate::chat::ids::{RoomId, SessionId};
+use crate::chat::membership::Membership;
+use crate::chat::pending::queries::{JoinRange, PendingJoin, Purpose};
+use crate::chat::people::session::Session;
+use crate::chat::rooms::Room;
 use crate::chat::rooms::presence::Gone;
-use crate::chat::rooms::{Room, RoomId};
-use crate::chat::wire::command::Since;
 use crate::chat::wire::notices::{Changes, Joined, Left, MemberList, Members, Messages};
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::{Action, Keep, Query, Record};
 
@@ -57,7 +58,13 @@ impl Chat {
             }
         }
         let hold = self.rooms.hold(room);
-        let pending = PendingJoin::new(call, hold, range.into_owned(), rev, awaits);
+        let pending = PendingJoin::new(
+            (call.reply_to.clone(), call.actor.clone()),
+            hold,
+            range.into_owned(),
+            rev,
+            awaits,
+        );
         self.pending.begin_join(join, pending);
         if let Some(session) = self.people.session(*conn) {
             session.begin_joining(room);
@@ -151,7 +158,7 @@ impl Chat {
         self.responder = responder;
         self.note_answer(call.reply_to, octets);
         if range.since.is_some() {
-            *(if recovered { &mut self.recovered } else { &mut self.unrecovered }) += 1;
+            *(if recovered { &mut self.counts.recovered } else { &mut self.counts.unrecovered }) += 1;
         }
         Ok(())
     }
@@ -277,21 +284,6 @@ impl Chat {
         };
         let octets = responder.reply(call.ctx, call.reply_to, &list);
         self.note_answer(call.reply_to, octets);
-    }
-}
-
-/// Which part of the history whoever joins wants.
-#[derive(Debug)]
-pub(in crate::chat) struct JoinRange<'a> {
-    /// All that came after this, if it can be told.
-    pub(in crate::chat) since: Option<Since<'a>>,
-    /// Else so many messages.
-    pub(in crate::chat) history: Option<u64>,
-}
-
-impl JoinRange<'_> {
-    fn into_owned(self) -> JoinRange<'static> {
-        JoinRange { since: self.since.map(Since::into_owned), history: self.history }
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::app::{ConnId, Context, Now};
 use crate::chat::identity::{Claims, TokenError};
+use crate::chat::ids::SessionId;
 use crate::chat::people::names;
-use crate::chat::people::session::{Dialect, SessionId};
+use crate::chat::people::session::Dialect;
 use crate::chat::wire::notices::{Ending, Farewell, LimitsShown, Welcome};
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, timer};
 
 impl Chat {
@@ -69,7 +70,7 @@ impl Chat {
         verifier.verify(token, now.unix_ms / 1000)
     }
 
-    /// Whoever begins with another command than `hello`.
+    /// A client that begins with another command than `hello` is a guest.
     pub(in crate::chat) fn be_guest<C: Context>(&mut self, ctx: &mut C, conn: ConnId) -> Result<(), Refusal> {
         let Some(session) = self.people.session(conn) else { return Ok(()) };
         if let Some(claims) = session.claims().cloned() {
@@ -131,7 +132,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Gives a name to a person, or refuses it. On the disk before anything that is said under it. Returns what the person is
+    /// Returns a name to a person, or refuses it. On the disk before anything that is said under it. Returns what the person is
     /// known by.
     fn hold_name(&mut self, name: &Arc<str>, subject: &str) -> Result<Arc<str>, Refusal> {
         let claimed = self.people.holders_mut().claim(name, subject);
@@ -209,12 +210,12 @@ impl Chat {
 
     /// Takes a session out of all that it is in.
     pub(in crate::chat) fn detach<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        let Some(left) = self.people.end_session(conn) else { return };
-        for membership in left.rooms {
+        let Some(rooms) = self.people.end_session(conn) else { return };
+        for membership in rooms {
             self.take_out(ctx, conn, &membership);
         }
         self.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
-        self.drop_paced(ctx, left.paced);
+        self.drop_paced(ctx, conn);
     }
 }
 

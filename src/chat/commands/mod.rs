@@ -1,8 +1,10 @@
 //! From a message to the command's own function: who may speak how often, and which room it is about.
 
+mod answers;
 pub(in crate::chat) mod call;
 pub(in crate::chat) mod conversations;
 pub(in crate::chat) mod direct;
+mod events;
 mod gate;
 pub(in crate::chat) mod join;
 pub(in crate::chat) mod login;
@@ -15,16 +17,17 @@ pub(in crate::chat) mod read_back;
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
 use crate::chat::commands::direct::pair_room;
-use crate::chat::commands::join::JoinRange;
 use crate::chat::commands::login::Credentials;
 use crate::chat::commands::read_back::Range;
+use crate::chat::ids::{RoomId, SessionId};
+use crate::chat::pending::queries::JoinRange;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
-use crate::chat::people::session::{SessionId, Waiting};
-use crate::chat::rooms::{Kind, Phase, RoomId};
+use crate::chat::people::session::Waiting;
+use crate::chat::rooms::{Kind, Phase};
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::{Farewell, Pong};
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::Query;
 
@@ -37,7 +40,7 @@ impl Chat {
         payload: &mut [u8],
     ) {
         let mut parsed = self.parser.parse(payload, &self.options.limits);
-        // Whoever speaks is known before it is counted how often they do.
+        // Who speaks is known before their commands are counted.
         let is_new = self.people.session(conn).is_some_and(|session| session.user().is_none());
         if is_new
             && let Ok((id, command)) = &parsed
@@ -81,7 +84,7 @@ impl Chat {
         self.people.take_token(conn, is_post, &self.options.limits, ctx.now().monotonic_ms)
     }
 
-    /// Tells somebody that they are too fast; whoever goes on regardless is closed.
+    /// Tells somebody that they are too fast; anyone who goes on regardless is closed.
     pub(in crate::chat) fn refuse_fast<C: Context>(
         &mut self,
         ctx: &mut C,
@@ -90,7 +93,7 @@ impl Chat {
     ) {
         let Some(conn) = reply_to.conn().filter(|conn| self.people.session(*conn).is_some()) else { return };
         if !self.people.may_refuse(conn, &self.options.limits, ctx.now().monotonic_ms) {
-            self.flooded += 1;
+            self.counts.flooded += 1;
             return self.dismiss(ctx, conn, Farewell::Flooding);
         }
         self.responder.refuse(ctx, reply_to, refusal);

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
+use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
-use crate::chat::people::session::SessionId;
-use crate::chat::rooms::RoomId;
 use crate::chat::wire::command::NUMBER_END;
 use crate::chat::wire::notices::{Ack, Ending, Farewell, Kicked};
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::{Ban, BanChange};
 

@@ -7,15 +7,16 @@
 //! [`Limits::max_answer`]: super::Limits::max_answer
 //! [`Limits::answer_queue`]: super::Limits::answer_queue
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::app::{ConnId, Context, Millis};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::read_back::{Scan, octets_of};
-use crate::chat::pending::queries::PendingQuery;
-use crate::chat::people::session::{Session, SessionId, Waiting};
+use crate::chat::commands::read_back::Scan;
+use crate::chat::ids::SessionId;
+use crate::chat::pending::queries::{PendingQuery, octets_of};
+use crate::chat::people::session::{Session, Waiting};
 use crate::chat::wire::command::Command;
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal, timer};
 use crate::history::Record;
 
@@ -47,12 +48,27 @@ pub(in crate::chat) struct Turn {
     pub(in crate::chat) scanned: usize,
     /// Octets of messages that the store has answered with and that wait, in whatever turn.
     pub(in crate::chat) held: usize,
-    /// Connections for which something waits.
+    /// Connections for which something waits, in the order of their turns.
     queue: VecDeque<ConnId>,
+    /// What waits for each of them.
+    paced: BTreeMap<ConnId, VecDeque<Paced>>,
     pub(in crate::chat) is_timed: bool,
 }
 
 impl Turn {
+    /// Whether something of a connection waits for its turn.
+    pub(in crate::chat) fn is_behind(&self, conn: ConnId) -> bool {
+        self.paced.contains_key(&conn)
+    }
+
+    /// What waits for a connection, which has a turn from now on.
+    fn of(&mut self, conn: ConnId) -> &mut VecDeque<Paced> {
+        self.paced.entry(conn).or_insert_with(|| {
+            self.queue.push_back(conn);
+            VecDeque::new()
+        })
+    }
+
     /// Whether the counters of a large chat are checked in this turn.
     #[cfg(debug_assertions)]
     pub(in crate::chat) fn is_checked(&self) -> bool {
@@ -80,36 +96,27 @@ impl Chat {
         ctx.backlog(conn) + session.answered_in(self.turn.number) > self.options.limits.answer_queue
     }
 
-    /// Whether something of a connection waits for its turn.
-    fn is_behind(&self, conn: ConnId) -> bool {
-        self.people.look(SessionId::of(conn)).is_some_and(Session::is_paced)
-    }
-
     /// Whether a command has to wait for its turn.
     pub(in crate::chat) fn must_pace<C: Context>(&self, call: &Call<'_, C>, command: &Command<'_>) -> bool {
         let ReplyTo::Connection(conn, _) = call.reply_to else { return false };
-        self.is_behind(*conn) && command.room().is_some()
+        self.turn.is_behind(*conn) && command.room().is_some()
             || command.reads() && (self.is_spent(1) || self.is_full(call.ctx, *conn))
     }
 
     /// Whether a long answer to somebody has to wait.
     pub(in crate::chat) fn must_hold<C: Context>(&self, ctx: &C, reply_to: &ReplyTo) -> bool {
         let ReplyTo::Connection(conn, _) = reply_to else { return false };
-        self.is_behind(*conn) || self.is_spent(1) || self.is_full(ctx, *conn)
+        self.turn.is_behind(*conn) || self.is_spent(1) || self.is_full(ctx, *conn)
     }
 
     /// Lets something wait.
     pub(in crate::chat) fn pace(&mut self, conn: ConnId, paced: Paced) {
-        if self.people.session(conn).is_some_and(|session| session.pace(paced)) {
-            self.turn.queue.push_back(conn);
-        }
+        self.turn.of(conn).push_back(paced);
     }
 
     /// Lets something that has begun wait, before all that came later.
     pub(in crate::chat) fn pace_first(&mut self, conn: ConnId, paced: Paced) {
-        if self.people.session(conn).is_some_and(|session| session.pace_first(paced)) {
-            self.turn.queue.push_back(conn);
-        }
+        self.turn.of(conn).push_front(paced);
     }
 
     /// Lets a command wait for its turn.
@@ -127,7 +134,7 @@ impl Chat {
 
     /// Takes note of an answer.
     pub(in crate::chat) fn note_answer(&mut self, reply_to: &ReplyTo, octets: usize) {
-        self.answer_octets += octets as u64;
+        self.counts.answer_octets += octets as u64;
         if octets > SHORT {
             self.turn.answered += octets;
         }
@@ -160,14 +167,15 @@ impl Chat {
     fn resume_one<C: Context>(&mut self, ctx: &mut C, conn: ConnId) -> bool {
         loop {
             let is_over = self.is_spent(2) || self.is_full(ctx, conn);
-            let Some(session) = self.people.session(conn) else { return false };
-            if !session.has_paced() {
+            let Some(queue) = self.turn.paced.get_mut(&conn) else { return false };
+            if queue.is_empty() {
+                self.turn.paced.remove(&conn);
                 return false;
             }
             if is_over {
                 return true;
             }
-            match session.next_paced() {
+            match queue.pop_front() {
                 Some(Paced::Command(Waiting { reply_to, actor, command })) => {
                     self.people.end_waiting(reply_to.conn());
                     self.execute_now(&mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
@@ -199,8 +207,8 @@ impl Chat {
     }
 
     /// Lets go of what waited for a connection that is gone.
-    pub(in crate::chat) fn drop_paced<C: Context>(&mut self, ctx: &mut C, paced: VecDeque<Paced>) {
-        for paced in paced {
+    pub(in crate::chat) fn drop_paced<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        for paced in self.turn.paced.remove(&conn).unwrap_or_default() {
             match paced {
                 Paced::Command(_) => self.people.end_waiting(None),
                 paced @ (Paced::Answer(..) | Paced::Join(_)) => self.tell_held(ctx, paced),
@@ -209,17 +217,17 @@ impl Chat {
         }
     }
 
-    /// How many rooms are held by what waits for its turn, and whether what it counts is right.
+    /// How many rooms are held by what waits for its turn, and how many commands wait; whether what it counts is right.
     #[cfg(debug_assertions)]
-    pub(in crate::chat) fn check_paced(&mut self) -> usize {
-        let (mut held, mut holds) = (0, 0);
-        let sessions: Vec<ConnId> = self.people.iter().map(Session::conn).collect();
-        for conn in sessions {
-            let Some(session) = self.people.look(SessionId::of(conn)) else { continue };
-            assert!(!session.is_paced() || self.turn.queue.contains(&conn), "whoever waits has a turn");
-            for paced in session.paced() {
+    pub(in crate::chat) fn check_paced(&mut self) -> (usize, usize) {
+        let (mut held, mut holds, mut commands) = (0, 0, 0);
+        for (conn, queue) in &self.turn.paced {
+            assert!(self.turn.queue.contains(conn), "whoever waits has a turn");
+            let is_live = self.people.look(SessionId::of(*conn)).is_some_and(Session::is_live);
+            assert!(is_live, "whoever waits is here");
+            for paced in queue {
                 match paced {
-                    Paced::Command(_) => {}
+                    Paced::Command(_) => commands += 1,
                     Paced::Answer(query, records) => {
                         held += records.as_deref().map_or(0, octets_of);
                         holds += usize::from(query.hold.is_some());
@@ -232,6 +240,6 @@ impl Chat {
             }
         }
         assert_eq!(self.turn.held, held, "octets of answers that wait");
-        holds
+        (holds, commands)
     }
 }

@@ -4,27 +4,28 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::pending::keys::{Known, with_scope};
+use crate::chat::ids::RoomId;
+use crate::chat::pending::keys::{Known, Scope, with_scope};
 use crate::chat::pending::queries::Purpose;
 use crate::chat::pending::{PendingChange, PendingItem};
 use crate::chat::people::actor::Actor;
 use crate::chat::people::holders::Holders;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
-use crate::chat::rooms::{Hold, RoomId};
+use crate::chat::rooms::Hold;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::Ack;
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, SERVER};
 use crate::history::{Action, Keep, Post, Query, Record, Who};
 
-/// What is to be known of a message that is to be changed.
+/// What a command must know of the message that it changes.
 #[derive(Debug, Clone)]
 struct Facts {
     is_own: bool,
     /// Reactions of everybody.
     reactions: usize,
-    /// Whoever asks has reacted in this way, under this name.
+    /// The one who asks has reacted in this way, under this name.
     reacted_as: Option<Who>,
 }
 
@@ -47,7 +48,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Gives a post its place in the order of a room.
+    /// Returns a post its place in the order of a room.
     pub(in crate::chat) fn say<C: Context>(
         &mut self,
         call: &mut Call<'_, C>,
@@ -69,7 +70,7 @@ impl Chat {
         };
         if let Some(key) = key {
             let known = Known { seq, time, is_pending: self.pending.is_on_disk() };
-            self.keys.insert(&actor.scope(self.rooms[room].name(), key), known, now.monotonic_ms);
+            self.keys.insert(&Scope::of(actor, self.rooms[room].name(), key), known, now.monotonic_ms);
         }
         self.submit(*ctx, room, Action::Post(post), (*reply_to).clone());
     }
@@ -82,7 +83,7 @@ impl Chat {
         key: &str,
     ) -> bool {
         let Call { ctx, reply_to, actor } = call;
-        let Some(known) = self.keys.find(&actor.scope(room, key), ctx.now().monotonic_ms) else {
+        let Some(known) = self.keys.find(&Scope::of(actor, room, key), ctx.now().monotonic_ms) else {
             return false;
         };
         let Known { seq, time, is_pending } = known;
@@ -110,7 +111,7 @@ impl Chat {
         room: &str,
         (seq, time): (u64, u64),
     ) {
-        self.duplicates += 1;
+        self.counts.duplicates += 1;
         let is_kept = seq > 0;
         let ack = Ack {
             seq: is_kept.then_some(seq),
@@ -226,7 +227,7 @@ impl Chat {
         }
     }
 
-    /// A change is as durable as promised: whoever waits is told, and everybody sees it.
+    /// A change is as durable as promised: anyone who waits is told, and everybody sees it.
     pub(in crate::chat) fn committed_change<C: Context>(
         &mut self,
         ctx: &mut C,

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::app::{Context, Millis};
 use crate::chat::commands::call::Call;
+use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::actor::Actor;
-use crate::chat::people::session::SessionId;
+use crate::chat::people::member::Member;
 use crate::chat::people::user::Identity;
-use crate::chat::rooms::RoomId;
-use crate::chat::wire::notices::{Mark, Member, Presence, Reads, Typing};
+use crate::chat::wire::notices::{Mark, Presence, Reads, Typing};
 use crate::chat::{Chat, timer};
 
 /// Whether a room may be told now; else a timer is set where one is needed.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use crate::app::Context;
 use crate::chat::commands::call::Call;
 use crate::chat::commands::pace::Paced;
-use crate::chat::pending::queries::Purpose;
-use crate::chat::people::session::SessionId;
+use crate::chat::ids::{RoomId, SessionId};
+use crate::chat::pending::queries::{Purpose, StoredRange, octets_of};
 use crate::chat::rooms::log::apply;
-use crate::chat::rooms::{Hold, Kind, Room, RoomId};
+use crate::chat::rooms::{Hold, Kind, Room};
 use crate::chat::wire::notices::{Found, History, Messages, Shown};
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal};
 use crate::history::{Keep, PAGE_OCTETS, Query, Record};
 use crate::text::words;
@@ -35,16 +35,6 @@ pub(in crate::chat) struct Scan {
 pub(in crate::chat) struct Range {
     pub(in crate::chat) before: Option<u64>,
     pub(in crate::chat) after: Option<u64>,
-}
-
-/// What is to be known of a part of the history when it comes.
-#[derive(Debug)]
-pub(in crate::chat) struct StoredRange {
-    limit: usize,
-    /// The newest change when it was asked.
-    rev: u64,
-    /// Where it reads on: the number before which there may be more.
-    end: Option<u64>,
 }
 
 impl Range {
@@ -201,7 +191,7 @@ impl Chat {
         Ok(())
     }
 
-    /// Looks through messages until the turn has looked through so many octets; returns the search if something is left of it.
+    /// Looks through messages until the turn has looked through this many octets; returns the search if something is left of it.
     pub(in crate::chat) fn scan<C: Context>(
         &mut self,
         ctx: &mut C,
@@ -217,7 +207,7 @@ impl Chat {
                 break;
             }
             if self.turn.scanned >= budget && scan.reply_to.conn().is_some() {
-                self.scanned_octets += (self.turn.scanned - begun) as u64;
+                self.counts.scanned_octets += (self.turn.scanned - begun) as u64;
                 return Some(scan);
             }
             self.turn.scanned += record.post.text.len() + LOOK;
@@ -226,7 +216,7 @@ impl Chat {
                 scan.found.push(record.post.seq);
             }
         }
-        self.scanned_octets += (self.turn.scanned - begun) as u64;
+        self.counts.scanned_octets += (self.turn.scanned - begun) as u64;
         let Scan { reply_to, hold, found, .. } = *scan;
         let log = self.rooms[hold.room()].order.log();
         // Some may have gone in the meantime.
@@ -264,7 +254,7 @@ impl Chat {
         self.note_answer(reply_to, octets);
     }
 
-    /// What the reply_to calls a room: the conversation of two is called after the other.
+    /// What the one who asked calls a room: the conversation of two is called after the other.
     pub(in crate::chat) fn shown_name(&self, reply_to: &ReplyTo, room: RoomId) -> Arc<str> {
         let state = &self.rooms[room];
         let Kind::Pair([a, b]) = state.kind() else { return Arc::clone(state.name()) };
@@ -282,9 +272,4 @@ impl Chat {
 /// Messages that follow one that is known, and whether more follow them before the number where the history ends.
 fn read_on(messages: Messages<'_>, end: u64) -> (Messages<'_>, bool) {
     (messages, messages.last_seq().is_some_and(|last| last + 1 < end))
-}
-
-/// Octets of the texts of messages.
-pub(in crate::chat) fn octets_of(records: &[Record]) -> usize {
-    records.iter().map(|record| record.post.text.len()).sum()
 }

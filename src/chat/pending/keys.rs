@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::app::{Millis, Now};
 use crate::chat::SERVER;
+use crate::chat::people::actor::Actor;
 use crate::chat::people::holders::Holders;
 use crate::chat::shards::Shards;
 use crate::history::{self, Post};
@@ -43,6 +44,17 @@ pub(in crate::chat) struct Scope<'a> {
     /// The room's name in its normal form.
     pub(in crate::chat) room: &'a str,
     pub(in crate::chat) key: &'a str,
+}
+
+impl<'a> Scope<'a> {
+    /// Whose key a `key` of somebody is. What the server posts in somebody's name has keys of its own.
+    pub(in crate::chat) fn of(actor: &'a Actor, room: &'a str, key: &'a str) -> Self {
+        let (origin, user) = match actor.session {
+            None => (Origin::Server, fold(&actor.name)),
+            Some(_) => (Origin::of(actor.is_verified, ""), Cow::Borrowed(&*actor.person)),
+        };
+        Self { origin, user, room, key }
+    }
 }
 
 /// What became of a post.

@@ -1,6 +1,5 @@
 //! What is not on the disk yet and who waits for it, and what the history was asked.
 
-pub(in crate::chat) mod events;
 pub(in crate::chat) mod keys;
 pub(in crate::chat) mod queries;
 
@@ -11,7 +10,7 @@ use self::queries::{PendingJoin, PendingQuery};
 use crate::app::Millis;
 use crate::chat::rooms::{Hold, Room};
 use crate::chat::wire::refusal::Refusal;
-use crate::chat::wire::responder::ReplyTo;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::history::{Action, BanChange, Batch, Change, History, Holder, Query, Ticket};
 
 /// What waits for a commit.
@@ -47,7 +46,7 @@ pub(in crate::chat) struct Pending {
     history: Option<Box<dyn History + Send>>,
     term: u32,
     last_ticket: Ticket,
-    /// Of this tick, with what the history is to be told of it.
+    /// Of this tick, with what the history must be told of it.
     items: Vec<PendingItem>,
     changes: Vec<Change>,
     bans: Vec<BanChange>,
@@ -127,7 +126,7 @@ impl Pending {
         }
     }
 
-    /// Hands over what the tick brought. `false`: the history is too busy, so it is to be tried again later.
+    /// Hands over what the tick brought. `false`: the history is too busy, so it must be tried again later.
     pub(in crate::chat) fn hand_over(&mut self, now: Millis) -> bool {
         if self.changes.is_empty() && self.bans.is_empty() {
             return true;
@@ -182,7 +181,7 @@ impl Pending {
 
     // ---- queries
 
-    /// Asks the history something; `request` gets the number of the query. Gives the query back where it cannot be asked.
+    /// Asks the history something; `request` gets the number of the query. Returns the query back where it cannot be asked.
     pub(in crate::chat) fn ask(
         &mut self,
         query: PendingQuery,

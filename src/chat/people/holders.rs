@@ -51,7 +51,7 @@ impl Holders {
         person
     }
 
-    /// The subject under which a person is kept. Whoever is called as their subject is one person in every spelling of it,
+    /// The subject under which a person is kept. Anyone who is called as their subject is one person in every spelling of it,
     /// and stays that person under other names.
     fn subject<'a>(&self, subject: &'a str, name: &str) -> Cow<'a, str> {
         let own = names::fold(subject);
@@ -74,7 +74,7 @@ impl Holders {
         }
     }
 
-    /// Gives a name to the person with a subject. Returns what the person is known by, and what is to be put on the disk where
+    /// Registers a name for the person with a subject. Returns what the person is known by, and what must be put on the disk where
     /// the name was nobody's before.
     pub(in crate::chat) fn claim(
         &mut self,
@@ -130,7 +130,7 @@ impl Holders {
 }
 
 impl Denied {
-    /// What whoever has the token is told.
+    /// What anyone who has the token is told.
     pub(in crate::chat) fn refusal(&self) -> Refusal {
         match self {
             Self::Taken => {

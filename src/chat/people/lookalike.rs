@@ -29,7 +29,7 @@ fn skeletons(name: &str) -> [String; 2] {
 }
 
 impl Lookalikes {
-    /// Remembers the names of so many verified users.
+    /// Remembers the names of this many verified users.
     pub(in crate::chat) fn new(max: usize) -> Self {
         Self { max, ..Self::default() }
     }

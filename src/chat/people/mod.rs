@@ -4,6 +4,7 @@ pub(in crate::chat) mod actor;
 pub(in crate::chat) mod bans;
 pub(in crate::chat) mod holders;
 pub(in crate::chat) mod lookalike;
+pub(in crate::chat) mod member;
 pub(in crate::chat) mod names;
 pub(in crate::chat) mod permission;
 pub(in crate::chat) mod session;
@@ -18,12 +19,14 @@ use self::actor::Actor;
 use self::bans::Bans;
 use self::holders::Holders;
 use self::lookalike::Lookalikes;
-use self::session::{Dialect, Left, Session, SessionId};
-use self::user::{Identity, Resting, User, UserId};
+use self::member::Member;
+use self::session::{Dialect, Session};
+use self::user::{Identity, Resting, User};
 use crate::app::{AddressPrefix, Bucket, ConnId, Now};
 use crate::chat::identity::Claims;
+use crate::chat::ids::{SessionId, UserId};
+use crate::chat::membership::Membership;
 use crate::chat::shards::Shards;
-use crate::chat::wire::notices::Member;
 use crate::chat::{Code, Limits, Refusal};
 use crate::history::Ban;
 
@@ -254,16 +257,16 @@ impl People {
         }
     }
 
-    /// A session ends. Returns what it leaves; it speaks for its user until [`Self::speak_for_nobody`].
-    pub(in crate::chat) fn end_session(&mut self, conn: ConnId) -> Option<Left> {
+    /// A session ends. Returns the rooms that it was in; it speaks for its user until [`Self::speak_for_nobody`].
+    pub(in crate::chat) fn end_session(&mut self, conn: ConnId) -> Option<Vec<Membership>> {
         let session = self.session(conn)?;
         let (id, waiting) = (session.id(), session.waiting_behind());
-        let left = session.end();
+        let rooms = session.end();
         if let Some(claims) = session.claims.take() {
             self.expiries.remove(&(claims.expires_unix_s.saturating_mul(1000), id));
         }
         self.waiting -= waiting;
-        Some(left)
+        Some(rooms)
     }
 
     /// A session lets go of its name.
@@ -341,7 +344,7 @@ impl People {
         self.holders.names_of(folded).find_map(|name| self.bans.find(name, now.unix_ms))
     }
 
-    /// The ban that is in force against whoever has a token.
+    /// The ban that is in force against anyone who has a token.
     pub(in crate::chat) fn ban_of_claims(&self, claims: &Claims, now: Now) -> Option<&Ban> {
         let name = names::fold(&claims.user);
         let person = self.holders.person_with(&claims.subject, &name).map_or(&*name, |person| person);
@@ -449,13 +452,11 @@ impl People {
         }
     }
 
-    /// Every counter counts what it says, and every table has what another one has. `opening`: commands that wait for rooms.
+    /// Every counter counts what it says, and every table has what another one has. `waiting`: commands that wait elsewhere.
     #[cfg(debug_assertions)]
-    pub(in crate::chat) fn check(&self, opening: usize) {
-        use crate::chat::commands::pace::Paced;
+    pub(in crate::chat) fn check(&self, mut waiting: usize) {
         let sessions = || self.sessions.iter().filter_map(Option::as_deref);
         assert_eq!(self.count, sessions().count(), "sessions");
-        let mut waiting = opening;
         for session in sessions() {
             let user = session.user().and_then(|user| self.user(user));
             assert_eq!(session.user().is_some(), user.is_some(), "who speaks is here");
@@ -467,12 +468,8 @@ impl People {
                 session.is_live() || session.user().is_none(),
                 "who has been told to go speaks for nobody"
             );
-            let of_session = session.paced().filter(|paced| matches!(paced, Paced::Command(_))).count();
-            waiting += of_session + session.waiting_behind();
-            assert!(
-                session.waiting_behind() + of_session <= usize::from(session.waiting),
-                "commands of a session wait"
-            );
+            waiting += session.waiting_behind();
+            assert!(session.waiting_behind() <= usize::from(session.waiting), "commands of a session wait");
             let expiry =
                 session.user().and(session.claims()).map(|claims| claims.expires_unix_s.saturating_mul(1000));
             assert!(

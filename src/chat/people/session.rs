@@ -1,31 +1,14 @@
 //! One connection: who speaks on it, which rooms it is in, and what of it waits.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::app::{AddressPrefix, Bucket, ConnId};
-use crate::chat::commands::pace::Paced;
 use crate::chat::identity::Claims;
+use crate::chat::ids::{RoomId, SessionId, UserId};
+use crate::chat::membership::Membership;
 use crate::chat::people::actor::Actor;
-use crate::chat::people::user::UserId;
-use crate::chat::rooms::RoomId;
-use crate::chat::rooms::presence::Announced;
 use crate::chat::wire::command::Command;
-use crate::chat::wire::responder::ReplyTo;
-
-/// The place of a session: that of its connection. Another session may have it later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::chat) struct SessionId(u32);
-
-impl SessionId {
-    pub(in crate::chat) fn of(conn: ConnId) -> Self {
-        Self(conn.index)
-    }
-
-    pub(in crate::chat::people) fn slot(self) -> usize {
-        self.0 as usize
-    }
-}
+use crate::chat::wire::reply_to::ReplyTo;
 
 /// Whose rules a connection follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,16 +17,6 @@ pub(in crate::chat) enum Dialect {
     V1,
     /// `json`.
     Tutorial,
-}
-
-/// A place in a room.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::chat) struct Membership {
-    pub(in crate::chat) room: RoomId,
-    /// Where the connection stands among the members.
-    pub(in crate::chat) position: u32,
-    /// What the room knows of it.
-    pub(in crate::chat) known: Announced,
 }
 
 /// A command that waits, and who gave it.
@@ -59,13 +32,6 @@ pub(in crate::chat) struct Waiting {
 struct Joining {
     room: RoomId,
     behind: Vec<Waiting>,
-}
-
-/// What a session has when it ends, for whoever lets go of it.
-#[derive(Debug)]
-pub(in crate::chat) struct Left {
-    pub(in crate::chat) rooms: Vec<Membership>,
-    pub(in crate::chat) paced: VecDeque<Paced>,
 }
 
 /// One connection.
@@ -94,9 +60,6 @@ pub(in crate::chat) struct Session {
     pub(in crate::chat::people) waiting: u16,
     /// Queries that the history has not answered.
     pub(in crate::chat::people) queries: u16,
-    /// What goes on when the connection, and the turn, have room for more.
-    #[expect(clippy::box_collection, reason = "rarely there, and a session is to be small")]
-    paced: Option<Box<VecDeque<Paced>>>,
     /// The turn in which the connection was last given answers of some length, and their octets.
     answered: (u32, u32),
 }
@@ -125,7 +88,6 @@ impl Session {
             joining: None,
             waiting: 0,
             queries: 0,
-            paced: None,
             answered: (0, 0),
         }
     }
@@ -244,42 +206,7 @@ impl Session {
         self.joining.iter().flat_map(|list| list.iter()).map(|joining| joining.behind.len()).sum()
     }
 
-    // ---- what waits for its turn
-
-    /// Something waits for its turn.
-    pub(in crate::chat) fn is_paced(&self) -> bool {
-        self.paced.is_some()
-    }
-
-    /// Lets something wait, behind all that does; `true`: nothing did.
-    pub(in crate::chat) fn pace(&mut self, paced: Paced) -> bool {
-        let is_first = self.paced.is_none();
-        self.paced.get_or_insert_default().push_back(paced);
-        is_first
-    }
-
-    /// Lets something wait, before all that does; `true`: nothing did.
-    pub(in crate::chat) fn pace_first(&mut self, paced: Paced) -> bool {
-        let is_first = self.paced.is_none();
-        self.paced.get_or_insert_default().push_front(paced);
-        is_first
-    }
-
-    /// Whether anything is left that waits for its turn.
-    pub(in crate::chat) fn has_paced(&mut self) -> bool {
-        self.paced.take_if(|paced| paced.is_empty());
-        self.paced.is_some()
-    }
-
-    /// What comes next of what waits for its turn.
-    pub(in crate::chat) fn next_paced(&mut self) -> Option<Paced> {
-        self.paced.as_mut()?.pop_front()
-    }
-
-    #[cfg(debug_assertions)]
-    pub(in crate::chat) fn paced(&self) -> impl Iterator<Item = &Paced> {
-        self.paced.iter().flat_map(|paced| paced.iter())
-    }
+    // ---- answers
 
     /// Octets of answers that it was given in a turn.
     pub(in crate::chat) fn answered_in(&self, turn: u32) -> usize {
@@ -293,11 +220,10 @@ impl Session {
         self.answered = (turn, given.saturating_add(octets as u32));
     }
 
-    /// It is no part of anything any more. Returns what it leaves.
-    pub(in crate::chat::people) fn end(&mut self) -> Left {
+    /// It is no part of anything any more. Returns the rooms that it was in.
+    pub(in crate::chat::people) fn end(&mut self) -> Vec<Membership> {
         self.is_live = false;
         self.joining = None;
-        let paced = self.paced.take().map(|paced| *paced).unwrap_or_default();
-        Left { rooms: std::mem::take(&mut self.rooms), paced }
+        std::mem::take(&mut self.rooms)
     }
 }

@@ -4,21 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::app::Bucket;
-use crate::chat::people::session::SessionId;
-
-/// A user who is here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::chat) struct UserId(u32);
-
-impl UserId {
-    pub(in crate::chat::people) fn of_slot(slot: usize) -> Self {
-        Self(slot as u32)
-    }
-
-    pub(in crate::chat::people) fn slot(self) -> usize {
-        self.0 as usize
-    }
-}
+use crate::chat::ids::SessionId;
 
 /// Somebody with a name and at least one connection.
 #[derive(Debug)]
@@ -70,7 +56,7 @@ impl User {
     }
 }
 
-/// What is left of the rates of users who are not here: whoever comes back has not rested meanwhile.
+/// What is left of the rates of users who are not here: anyone who comes back has not rested meanwhile.
 #[derive(Debug, Default)]
 pub(in crate::chat::people) struct Resting {
     posts: HashMap<Identity, Bucket>,

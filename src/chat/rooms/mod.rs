@@ -16,30 +16,10 @@ use slab::Slab;
 
 pub(in crate::chat) use self::room::{Kind, Phase, Room};
 use crate::app::TopicId;
+use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::limits::Limits;
-use crate::chat::people::session::SessionId;
 use crate::chat::shards::Shards;
 use crate::history::{Action, RoomState};
-
-/// A room that is in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::chat) struct RoomId(u32);
-
-impl RoomId {
-    /// For the tokens of timers. A timer may outlive its room: see [`Rooms::get`].
-    pub(in crate::chat) const fn number(self) -> u32 {
-        self.0
-    }
-
-    /// See [`Self::number`].
-    pub(in crate::chat) const fn of_number(number: u32) -> Self {
-        Self(number)
-    }
-
-    fn slot(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// Somebody needs a room: it is not put away before this is given back ([`Rooms::release`]).
 #[derive(Debug)]
@@ -113,7 +93,7 @@ impl Rooms {
         let name: Arc<str> = name.into();
         let users = users_of(&kind);
         let room = Room::new(Arc::clone(&name), kind, phase, self.lives);
-        let room = RoomId(self.slab.insert(Box::new(room)) as u32);
+        let room = RoomId::of_slot(self.slab.insert(Box::new(room)));
         self.by_name.insert(name, room);
         for user in users {
             self.by_user.entry(user).or_default().insert(room);
@@ -131,7 +111,7 @@ impl Rooms {
         self.by_topic.insert(topic, room);
     }
 
-    /// Forgets a room that nobody needs. Returns its topic, which is to be removed.
+    /// Forgets a room that nobody needs. Returns its topic, which must be removed.
     pub(in crate::chat) fn remove(&mut self, room: RoomId) -> Option<TopicId> {
         debug_assert!(self[room].is_idle(), "nobody needs it");
         let gone = self.slab.remove(room.slot());
@@ -209,7 +189,7 @@ impl Rooms {
         members.get(position as usize).copied()
     }
 
-    /// A room is to be looked at when the tick ends.
+    /// A room must be looked at when the tick ends.
     pub(in crate::chat) fn touch(&mut self, room: RoomId) {
         if self.get_mut(room).is_some_and(Room::mark_dirty) {
             self.dirty.push(room);
@@ -269,7 +249,7 @@ impl Rooms {
         let mut idle = 0;
         for (slot, room) in &self.slab {
             room.check();
-            let id = RoomId(slot as u32);
+            let id = RoomId::of_slot(slot);
             assert_eq!(self.find(room.name()), Some(id), "a room is found by its name");
             assert!(room.topic.is_none_or(|topic| self.of_topic(topic) == Some(id)), "and by its topic");
             for user in users_of(room.kind()) {

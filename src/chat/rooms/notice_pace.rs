@@ -10,7 +10,7 @@ pub(in crate::chat) struct NoticePace {
 }
 
 impl NoticePace {
-    /// Whether a notice may come now, and then none for so many milliseconds. Else the time at which it may, for which a timer
+    /// Whether a notice may come now, and then none for this many milliseconds. Else the time at which it may, for which a timer
     /// must be set, unless one is set already.
     pub(in crate::chat) fn take(&mut self, now: Millis, every: Millis) -> Result<(), Option<Millis>> {
         if now < self.next_at {

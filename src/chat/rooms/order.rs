@@ -5,7 +5,7 @@ use crate::chat::rooms::log::{Log, rev_of};
 use crate::chat::rooms::stamp::stamp;
 use crate::history::{Action, RoomState};
 
-/// Gives every change of a room its number, and keeps the recent history. A number counts as given from the moment at which
+/// Numbers every change of a room, and keeps the recent history. A number counts as given from the moment at which
 /// the change is handed over; it is history once the change is as durable as promised.
 #[derive(Debug)]
 pub(in crate::chat) struct Order {

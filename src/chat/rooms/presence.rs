@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::chat::people::session::SessionId;
+use crate::chat::ids::SessionId;
+use crate::chat::membership::Announced;
 use crate::chat::rooms::notice_pace::NoticePace;
 
 /// Somebody who is not here any more.
@@ -12,15 +13,6 @@ pub(in crate::chat) struct Gone {
     pub(in crate::chat) client: Arc<str>,
     pub(in crate::chat) user: Arc<str>,
     pub(in crate::chat) is_verified: bool,
-}
-
-/// What the room knows of a member.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::chat) struct Announced {
-    /// The others have been told.
-    pub(in crate::chat) is_announced: bool,
-    /// Where it is the number of lists that the room has given out, nobody has heard of the member.
-    since: u32,
 }
 
 /// Somebody who went, and whether the room had been told that they came; else only those had who were given a list meanwhile.

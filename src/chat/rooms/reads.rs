@@ -48,7 +48,7 @@ impl ReadPositions {
         debug_assert_eq!(self.order.len(), self.by_user.len(), "every position has its place in the order");
     }
 
-    /// The room is to be told of a user's position.
+    /// The room must be told of a user's position.
     pub(in crate::chat) fn note_untold(&mut self, user: Identity) {
         if self.by_user.contains_key(&user) {
             self.untold.insert(user);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::app::{Millis, TopicId};
-use crate::chat::people::session::{SessionId, Waiting};
-use crate::chat::people::user::UserId;
+use crate::chat::ids::{SessionId, UserId};
+use crate::chat::people::session::Waiting;
 use crate::chat::rooms::order::Order;
 use crate::chat::rooms::presence::Presence;
 use crate::chat::rooms::reads::ReadPositions;
@@ -14,7 +14,7 @@ use crate::history::Action;
 /// Who a room is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::chat) enum Kind {
-    /// Whoever joins.
+    /// Anyone who joins.
     Group,
     /// Two verified users: what they are kept under, in order.
     Pair([Arc<str>; 2]),
@@ -53,7 +53,7 @@ pub(in crate::chat) struct Room {
     pub(in crate::chat::rooms) idle_since: u64,
     /// Changes that turned out to be on the disk while it was being opened.
     landed: Vec<Action>,
-    /// It is to be looked at when the tick ends.
+    /// It must be looked at when the tick ends.
     is_dirty: bool,
     /// It always exists.
     is_pinned: bool,
@@ -117,7 +117,7 @@ impl Room {
         self.is_pinned = true;
     }
 
-    /// A command waits until the room is open. Gives it back when the room is open already.
+    /// A command waits until the room is open. Returns it back when the room is open already.
     pub(in crate::chat) fn wait(&mut self, waiting: Waiting) -> Result<(), Waiting> {
         match &mut self.phase {
             Phase::Opening(list) => {
@@ -155,7 +155,7 @@ impl Room {
         std::mem::take(&mut self.landed)
     }
 
-    /// It is to be looked at when the tick ends; `true`: it was not before.
+    /// It must be looked at when the tick ends; `true`: it was not before.
     pub(in crate::chat::rooms) fn mark_dirty(&mut self) -> bool {
         !std::mem::replace(&mut self.is_dirty, true)
     }
@@ -165,7 +165,7 @@ impl Room {
         self.is_dirty = false;
     }
 
-    /// Whether others are to see that a user types: once in so many milliseconds.
+    /// Whether others are to see that a user types: once in this many milliseconds.
     pub(in crate::chat) fn types(&mut self, user: UserId, now: Millis, every: Millis) -> bool {
         let Typing(seen) = &mut self.typing;
         if seen.get(&user).is_some_and(|at| now < at + every) {

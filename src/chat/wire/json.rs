@@ -9,7 +9,7 @@ use crate::text::is_blank;
 /// Longest text in bytes of UTF-8.
 const MAX_TEXT_LEN: usize = 4096;
 
-/// What a client posts. Unknown fields are ignored; a field that stands twice is an error.
+/// What a client posts. Unknown fields are ignored; a field that is repeated is an error.
 #[derive(Debug, Deserialize)]
 pub(in crate::chat) struct Post<'a> {
     #[serde(borrow)]

@@ -4,10 +4,11 @@ use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 
 use crate::app::CloseCode;
+use crate::chat::ids::SessionId;
 use crate::chat::limits::Limits;
 use crate::chat::people::People;
 use crate::chat::people::lookalike::Lookalikes;
-use crate::chat::people::session::SessionId;
+use crate::chat::people::member::Member;
 use crate::chat::wire::command::Id;
 use crate::chat::wire::refusal::Code;
 use crate::history::{Action, Post, Record, Who};
@@ -205,16 +206,6 @@ pub(in crate::chat) struct Ending<'a> {
     pub(in crate::chat) retry_after_ms: Option<u64>,
 }
 
-/// Somebody in a room.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(in crate::chat) struct Member<'a> {
-    pub(in crate::chat) client: &'a str,
-    pub(in crate::chat) user: &'a str,
-    pub(in crate::chat) verified: bool,
-    #[serde(skip_serializing_if = "is_false")]
-    pub(in crate::chat) lookalike: bool,
-}
-
 /// How far a user has read.
 #[derive(Debug, Serialize)]
 pub(in crate::chat) struct Mark<'a> {
@@ -249,7 +240,7 @@ impl<'a> Messages<'a> {
         Self { parts, lookalikes }
     }
 
-    /// The newest of them, as many as fit into so many octets, and one at least; gives the octets as well, and whether any
+    /// The newest of them, as many as fit into this many octets, and one at least; returns the octets as well, and whether any
     /// were left out.
     pub(in crate::chat) fn newest_within(self, octets: usize) -> (Self, usize, bool) {
         let Self { mut parts, lookalikes } = self;
@@ -270,7 +261,7 @@ impl<'a> Messages<'a> {
         (Self { parts, lookalikes }, used, is_cut)
     }
 
-    /// The oldest of them, as many as fit into so many octets, and one at least.
+    /// The oldest of them, as many as fit into this many octets, and one at least.
     pub(in crate::chat) fn oldest_within(self, octets: usize) -> Self {
         let Self { mut parts, lookalikes } = self;
         let mut used = 0;

@@ -52,7 +52,7 @@ impl Code {
     ];
 }
 
-/// What the reply_to is told.
+/// What the client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// Which of the errors it is.

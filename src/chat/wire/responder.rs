@@ -1,40 +1,11 @@
-//! Who waits for an answer, and how it reaches them.
+//! How answers and notices reach those they are for.
 
 use serde::Serialize;
 
 use crate::app::{ConnId, Context, Outgoing, TopicId};
-use crate::chat::wire::command::Id;
 use crate::chat::wire::notices::{self, Bye, Ending};
 use crate::chat::wire::refusal::{Code, Refusal};
-
-/// Who asked. An answer may come in a later tick: what is to be durable is acknowledged once it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReplyTo {
-    /// A client of `chat.v1.json`.
-    Connection(ConnId, Id<'static>),
-    /// A client of `json`, who is told of errors only.
-    Tutorial(ConnId),
-    /// Another part of the server, by a number of its choice; see [`Chat::take_answered`](super::Chat::take_answered).
-    Request(u64),
-    /// Nobody waits.
-    Nobody,
-}
-
-impl ReplyTo {
-    pub(in crate::chat) fn id(&self) -> &Id<'static> {
-        match self {
-            Self::Connection(_, id) => id,
-            _ => &Id::None,
-        }
-    }
-
-    pub(in crate::chat) fn conn(&self) -> Option<ConnId> {
-        match self {
-            Self::Connection(conn, _) | Self::Tutorial(conn) => Some(*conn),
-            Self::Request(_) | Self::Nobody => None,
-        }
-    }
-}
+use crate::chat::wire::reply_to::ReplyTo;
 
 /// The answer to an [`ReplyTo::Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +42,7 @@ impl Responder {
         simdutf8::basic::from_utf8(&self.buffer).unwrap_or_default()
     }
 
-    /// Gives the octets of the notice.
+    /// Returns the octets of the notice.
     pub(in crate::chat) fn send<C: Context>(
         &mut self,
         ctx: &mut C,
@@ -94,7 +65,7 @@ impl Responder {
         ctx.publish(topic, Outgoing::text(self.encode(notice)), except);
     }
 
-    /// Answers that it was done; gives the octets of the answer.
+    /// Answers that it was done; returns the octets of the answer.
     pub(in crate::chat) fn reply<C: Context>(
         &mut self,
         ctx: &mut C,

@@ -1,12 +1,13 @@
 //! A copy of a data directory that may be in use.
 //!
 //! The source is read in slices, and what was read is written between them, so a slow disk or a stopped process holds up
-//! nothing of the server: its log can begin anew between any two slices. A slice takes rows that are new, and rows that were
+//! nothing of the server: its log can begin again between any two slices. A slice takes rows that are new, and rows that were
 //! copied and have changed since. The last one finds nothing left that does not fit, and reads the heads of the rooms in the
 //! same state: so the copy is the history at that moment.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ impl Part {
         Err(taken())
     }
 
-    /// Gives the directory its name, which nobody else may have taken meanwhile.
+    /// Returns the directory its name, which nobody else may have taken meanwhile.
     fn publish(self, to: &Path) -> io::Result<()> {
         rename_to_nothing(&self.dir, to)?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -130,7 +131,7 @@ fn copy_rows(source: &Connection, target: &mut Connection) -> rusqlite::Result<(
     let mut place = DataDir::default();
     loop {
         // Rows that were changed are found by the list of changes. Where retention took a part of it between two slices, the
-        // copy begins anew.
+        // copy begins again.
         if place.changes.is_none() {
             target.execute_batch(
                 "DELETE FROM posts; DELETE FROM reactions; DELETE FROM rooms; DELETE FROM reads;",
@@ -169,7 +170,7 @@ struct Slice {
     rooms: Vec<Row>,
     posts: Vec<Row>,
     reactions: Vec<Row>,
-    /// Rows of `posts` whose reactions are told anew.
+    /// Rows of `posts` whose reactions are told again.
     changed: Vec<i64>,
     reads: Vec<Row>,
     /// Nothing is left.
@@ -190,7 +191,7 @@ impl Slice {
         )?;
         let seen = *place.changes.get_or_insert(newest_change);
         let mut is_full = false;
-        if !slice.add_changed(source, place, seen, newest_change, &mut is_full)? {
+        if !slice.add_changed(source, place, seen..newest_change, &mut is_full)? {
             *place = DataDir::default();
             return Ok(slice);
         }
@@ -222,8 +223,7 @@ impl Slice {
         &mut self,
         source: &Connection,
         place: &mut DataDir,
-        seen: i64,
-        newest: i64,
+        Range { start: seen, end: newest }: Range<i64>,
         is_full: &mut bool,
     ) -> rusqlite::Result<bool> {
         let sql = "SELECT id, room, seq FROM changes WHERE id > ?1 ORDER BY id";

@@ -54,7 +54,7 @@ impl Checkpointer {
         Ok(Self { shared, bell: Some(bell), thread: Some(thread) })
     }
 
-    /// The log has grown to so many pages; called between commits.
+    /// The log has grown to this many pages; called between commits.
     pub(super) fn note(&self, pages: i32, conn: &Connection) -> Result<()> {
         if pages < CHECKPOINT_PAGES {
             return Ok(());
@@ -62,7 +62,7 @@ impl Checkpointer {
         match self.shared.state.load(Ordering::Acquire) {
             IDLE => self.ring(),
             DONE => {
-                // What came meanwhile. When all is done, the next commit begins the log anew.
+                // What came meanwhile. When all is done, the next commit begins the log again.
                 self.shared.state.store(IDLE, Ordering::Release);
                 checkpoint(conn, "PASSIVE")?;
             }
@@ -87,7 +87,7 @@ impl Checkpointer {
             }
             _ => self.shared.state.store(IDLE, Ordering::Release),
         }
-        // Whoever reads is not waited for.
+        // Anyone who reads is not waited for.
         conn.busy_timeout(Duration::ZERO)?;
         let is_done = truncate(conn);
         conn.busy_timeout(schema::BUSY)?;
@@ -105,7 +105,7 @@ impl Checkpointer {
         let _ = self.bell.as_ref().map(|bell| bell.try_send(()));
     }
 
-    /// Closes the connection, so that the log can be read anew.
+    /// Closes the connection, so that the log can be read again.
     pub(super) fn disconnect(&self) {
         *self.shared.lock() = None;
         self.shared.state.store(IDLE, Ordering::Release);
@@ -181,7 +181,7 @@ impl LogSize {
         Self { shared, warn_above: WARN_BYTES }
     }
 
-    /// The log holds so many pages; called after each commit.
+    /// The log holds this many pages; called after each commit.
     pub(super) fn note(&mut self, pages: i32) {
         let bytes = u64::from(pages.unsigned_abs()) * PAGE_BYTES;
         self.shared.store(bytes, Ordering::Relaxed);

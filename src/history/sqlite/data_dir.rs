@@ -19,7 +19,7 @@ use crate::history::{Ban, Holder, Key, Post, Start};
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
 /// Posts that are looked through for keys at the start.
 const KEY_SCAN: usize = 8 << 20;
-/// So many posts older than the window end the search for keys: the clock may have been set in between.
+/// This many posts older than the window end the search for keys: the clock may have been set in between.
 const KEY_SLACK: usize = 4096;
 
 /// How a history is kept.

@@ -1,7 +1,7 @@
 //! Erases struck words from the index. FTS5 only notes which rows are gone and keeps their words until the parts of the index
 //! that hold them are merged: here all parts are merged into one, a few pages at a time.
 //!
-//! A round writes the whole index anew, so rounds are as far apart as they are long: erasing never takes more than a small
+//! A round writes the whole index again, so rounds are as far apart as they are long: erasing never takes more than a small
 //! part of the time, and a small index is clean a moment after a deletion.
 
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ pub(super) struct Erasure {
 }
 
 impl Erasure {
-    /// How long to wait for the next step, when something is to be erased.
+    /// How long to wait for the next step, when something must be erased.
     pub(super) fn pause(&mut self, now: Instant) -> Duration {
         let rest_until = self.rest_until;
         let next =

@@ -18,7 +18,7 @@ use crate::wall::LEAP_MS;
 /// Nothing was handed over for so long: time for a step.
 const PAUSE: Duration = Duration::from_millis(2);
 /// Changes that are committed without a pause, after which a step comes between two commits: it looks at five times as many
-/// rows, so that what is to be removed goes as fast as new rows come.
+/// rows, so that what must be removed goes as fast as new rows come.
 const STEP_EVERY: usize = 48;
 /// How often one looks whether messages are past their time.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,11 +29,11 @@ pub(super) const ERASE_AFTER: Duration = Duration::from_secs(2);
 /// The pause after that, in times of how long it took.
 const ERASE_REST: u32 = 20;
 
-/// Bytes of a database that is written anew while commits wait: a fraction of a second. At the end it may be larger.
+/// Bytes of a database that is written again while commits wait: a fraction of a second. At the end it may be larger.
 const REWRITTEN: i64 = 16 << 20;
 pub(super) const REWRITTEN_AT_THE_END: i64 = 64 << 20;
 
-/// Writes a database of at most so many bytes anew; `false`: it is larger, or the disk is full. What is deleted is
+/// Rewrites a database of at most this many bytes; `false`: it is larger, or the disk is full. What is deleted is
 /// overwritten where it stood; but where rows were moved to another page before, SQLite leaves what they said in the gap.
 pub(super) fn rewrite(conn: &Connection, most: i64) -> Result<bool> {
     let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
@@ -77,7 +77,7 @@ impl Evenness {
 #[derive(Debug)]
 pub(super) struct Maintenance {
     evenness: Evenness,
-    /// When the log is to be emptied of what was deleted.
+    /// When the log must be emptied of what was deleted.
     erase_at: Option<Instant>,
     not_before: Instant,
     /// Pages may hold what was deleted where nothing is any more.
@@ -89,13 +89,13 @@ pub(super) struct Maintenance {
     trimmed: i64,
     /// Changes that were committed since something is due, less those that steps have made up for.
     changed: usize,
-    /// The history is damaged where it is to be swept: it stays as it is.
+    /// The history is damaged where it must be swept: it stays as it is.
     is_damaged: bool,
 }
 
 impl Maintenance {
     /// `erase_in`: a log from the last run is there, with what may be deleted by now, and is emptied after this pause. What that
-    /// run did not come to erase is erased by this one. `may_rewrite`: the database was not found to be impossible to write anew.
+    /// run did not come to erase is erased by this one. `may_rewrite`: the database was not found to be impossible to write again.
     pub(super) fn load(
         session: &Transactions<'_>,
         words: Arc<SearchIndex>,
@@ -119,7 +119,7 @@ impl Maintenance {
         })
     }
 
-    /// So many changes were committed.
+    /// This many changes were committed.
     pub(super) fn note(&mut self, changes: usize) {
         self.changed += changes;
     }
@@ -164,7 +164,7 @@ impl Maintenance {
         idle
     }
 
-    /// Whether the database is to be written anew.
+    /// Whether the database must be written again.
     pub(super) fn is_moved(&self) -> bool {
         self.is_moved
     }

@@ -25,7 +25,7 @@ pub(super) enum Ask {
 /// What the two threads share.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
-    /// The connection that reads; opened when it is needed. Whoever recovers closes it.
+    /// The connection that reads; opened when it is needed. Recovery closes it.
     pub(super) conn: Option<Connection>,
     /// Rooms of a failed commit that may or may not be on the disk.
     pub(super) uncertain: HashMap<Arc<str>, Uncertain>,
@@ -73,8 +73,9 @@ impl Reader {
         let options = &self.place.options;
         match query {
             Query::Open { room, recent, changes } => {
-                let state = self
-                    .read(&room, |conn, room, head| open_room(conn, options, room, head, recent, changes));
+                let state = self.read(&room, |conn, room, head| {
+                    open_room(conn, options, (room, head), [recent, changes])
+                });
                 Event::Opened { room, state }
             }
             Query::Page { ask, room, before, limit, keep } => {
@@ -86,7 +87,7 @@ impl Reader {
             }
             Query::Search { ask, room, query, limit } => {
                 let records = self.read(&room, |conn, room, head| {
-                    let search = |words: &_| find(words, conn, options, room, head, &query, limit);
+                    let search = |index: &_| find(index, conn, options, (room, head), (&query, limit));
                     self.words.search(search)
                 });
                 Event::Page { ask, records }
@@ -217,10 +218,8 @@ pub(super) fn is_expired(options: &Options, time: u64) -> bool {
 fn open_room(
     conn: &Connection,
     options: &Options,
-    room: i64,
-    mut head: Head,
-    recent: usize,
-    changes: usize,
+    (room, mut head): (i64, Head),
+    [recent, changes]: [usize; 2],
 ) -> rusqlite::Result<RoomState> {
     let mut records = Vec::new();
     let mut walk = Walk::new(conn, room, &head, u64::MAX)?;

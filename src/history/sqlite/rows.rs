@@ -115,12 +115,9 @@ pub(super) fn is_damage(error: &Error) -> bool {
 
 /// The checksum of a row of `posts`.
 pub(super) fn post_checksum(
-    id: i64,
-    prev: i64,
-    room: i64,
+    [id, prev, room]: [i64; 3],
     post: &Post,
-    is_deleted: bool,
-    edited: Option<u64>,
+    (is_deleted, edited): (bool, Option<u64>),
 ) -> i64 {
     let flags = flags(post.is_verified, is_deleted);
     let key = post.key.as_deref();
@@ -179,7 +176,7 @@ pub(super) fn read_post(row: &Row<'_>) -> Result<Option<Stored>> {
         key,
     };
     let is_deleted = flags & DELETED != 0;
-    if crc != post_checksum(id, prev, room, &post, is_deleted, edited) {
+    if crc != post_checksum([id, prev, room], &post, (is_deleted, edited)) {
         return Ok(None);
     }
     let record = Record { post, edited, is_deleted, reactions: Vec::new() };

@@ -2,7 +2,7 @@
 //!
 //! A commit appends: rows of `posts` and `changes` have growing numbers and link back to the row before in their room,
 //! so the rows of a thousand rooms fill the same few pages. What a commit touches besides is one small row of `heads` for
-//! each room in it. `marks` has every [`MARK_EVERY`]th post of a room, so that any place in a history is found in so many
+//! each room in it. `marks` has every [`MARK_EVERY`]th post of a room, so that any place in a history is found in this many
 //! steps. Each row has a checksum of what it says and where it stands: SQLite itself would not find a flipped bit.
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 pub(super) const APPLICATION: i32 = 0x5357_4244;
 /// `user_version` of the file; a newer one is not opened.
 pub(super) const FORMAT: i32 = 4;
-/// Every so many posts of a room one is found without a walk.
+/// One post of a room in this many is found without a walk.
 pub(super) const MARK_EVERY: u64 = 64;
 /// How long a connection waits for another one's lock; only other processes ever hold one for long.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
-    // No plan depends on what is bound: otherwise statements are planned anew for each value of a LIMIT or a range.
+    // No plan depends on what is bound: otherwise statements are planned again for each value of a LIMIT or a range.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.execute_batch(
         "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",

@@ -14,18 +14,16 @@ pub(super) const MAX_HITS: i64 = 10_000;
 /// The newest `limit` messages of a room that have all words of the query, the newest first. There is no syntax: whatever
 /// the query holds is a word.
 pub(super) fn find(
-    words: &Connection,
+    index: &Connection,
     conn: &Connection,
     options: &Options,
-    room: i64,
-    head: Head,
-    query: &str,
-    limit: usize,
+    (room, head): (i64, Head),
+    (query, limit): (&str, usize),
 ) -> rusqlite::Result<Vec<Record>> {
     let Some(query) = Query::parse(query) else { return Ok(Vec::new()) };
     let pattern = format!("room : \"r{room}\" AND {}", query.pattern());
     let mut select =
-        words.prepare_cached("SELECT rowid FROM found WHERE found MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
+        index.prepare_cached("SELECT rowid FROM found WHERE found MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
     let mut rows = select.query(params![pattern, MAX_HITS])?;
     let mut records = Vec::new();
     let mut octets = 0;

@@ -1,11 +1,11 @@
 //! The index of words: a database of its own beside the history, written behind it on a thread of its own.
 //!
 //! It holds nothing that the history does not, so no commit waits for it, and when it is lost, damaged, or of another
-//! history, it is made anew. New posts are found by their row numbers; posts that were edited, deleted or removed since they
+//! history, it is made again. New posts are found by their row numbers; posts that were edited, deleted or removed since they
 //! were indexed stand in the history's table `reindex` until the index has taken note, which the index remembers itself.
 //!
 //! What was deleted is struck out at once, and erased behind that: the parts of the index that hold struck words are written
-//! anew without them ([`super::erasure`]).
+//! again without them ([`super::erasure`]).
 
 use std::cell::Cell;
 use std::fs;
@@ -36,7 +36,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Until the next attempt when the disk has failed.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// At the end of the process: so many transactions, and no more than so many bytes of index that are written anew.
+/// At the end of the process: this many transactions, and no more than this many bytes of index that are rewritten.
 const STEPS_AT_THE_END: usize = 16;
 const ERASED_AT_THE_END: u64 = 64 << 20;
 
@@ -44,9 +44,9 @@ const ERASED_AT_THE_END: u64 = 64 << 20;
 #[cfg(target_os = "linux")]
 const LOWEST: i32 = 19;
 
-/// `user_version` of the file; any other is made anew.
+/// `user_version` of the file; any other is made again.
 const FORMAT: i32 = 2;
-/// Contentless: the text stands in the history alone. `room` is one word for each room.
+/// Contentless: the text is in the history alone. `room` is one word for each room.
 /// The text comes in tokens already ([`indexed`]), which are split at blanks.
 pub(super) const FOUND: &str = "CREATE VIRTUAL TABLE found USING fts5(
   room, text, content='', contentless_delete=1, tokenize='ascii')";
@@ -139,7 +139,7 @@ impl Drop for IndexThread {
     fn drop(&mut self) {
         self.bell = None;
         if let Some(thread) = self.thread.take() {
-            // It does not panic; and if it did, what it leaves behind is made anew. What is left to do is done here: the
+            // It does not panic; and if it did, what it leaves behind is made again. What is left to do is done here: the
             // thread goes last where cores are few, and the end waits for it.
             if let Ok(mut work) = thread.join()
                 && self.has_news.get()
@@ -268,7 +268,7 @@ impl IndexWriter {
         };
         self.words.reindexed.store(index.reindexed, Ordering::Release);
         let news = News::read(history, &index, state.newest)?;
-        // Not for longer than it takes to read: as long as somebody does, the log cannot begin anew.
+        // Not for longer than it takes to read: as long as somebody does, the log cannot begin again.
         history.execute_batch("COMMIT")?;
         self.index = Some(index);
         Ok(news)
@@ -285,7 +285,7 @@ impl IndexWriter {
     }
 }
 
-/// Whoever waits for a commit goes first where cores are few. (Linux: of this thread alone; elsewhere it would be the process.)
+/// Anyone who waits for a commit goes first where cores are few. (Linux: of this thread alone; elsewhere it would be the process.)
 fn step_back() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
@@ -332,7 +332,7 @@ impl State {
 }
 
 impl SearchIndex {
-    /// The index of the history in this state, as far as it goes; made anew when there is no sound one.
+    /// The index of the history in this state, as far as it goes; made again when there is no sound one.
     pub(super) fn open(&self, state: &State, is_suspect: bool) -> Result<IndexFile> {
         if !is_suspect
             && let Ok(index) = IndexFile::load(&self.path)

@@ -162,7 +162,7 @@ impl Worker {
         let reader =
             Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot), Arc::clone(&words));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
-        let writer = Writer::new(place, order_inbox, notify, slot, (words, index), load, log)?;
+        let writer = Writer::new(place, order_inbox, (notify, slot), (words, index), (load, log))?;
         let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
         Ok(Running { orders, asks, writer, reader })
     }
@@ -178,7 +178,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Commits everything that was handed over, closes the database in order and gives back the lock. To be called after
+    /// Commits everything that was handed over, closes the database in order and returns back the lock. To be called after
     /// the loop has ended, on a thread that may wait.
     ///
     /// # Errors

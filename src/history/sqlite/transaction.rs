@@ -80,7 +80,7 @@ pub(super) struct Transactions<'c> {
     /// What the transaction under way added so far, and the bans that it replaced.
     trace: Trace,
     replaced_bans: Vec<BanChange>,
-    /// Something was removed or overwritten that is to be gone from every file.
+    /// Something was removed or overwritten that must be gone from every file.
     has_erased: bool,
     /// The database says so itself ([`ERASING`]), for the case that this process does not get so far.
     is_erasing: bool,
@@ -173,7 +173,7 @@ impl<'c> Transactions<'c> {
         Ok(())
     }
 
-    /// What was removed is to be gone from every file.
+    /// What was removed must be gone from every file.
     pub(super) fn note_erased(&mut self) {
         self.has_erased = true;
     }
@@ -290,7 +290,7 @@ impl<'c> Transactions<'c> {
     }
 
     fn post(&mut self, at: usize, name: &str, post: &Post) -> Result<()> {
-        let Room { id: room, head, .. } = self.rooms[at];
+        let head = self.rooms[at].head;
         if post.seq != head.seq + 1 {
             let Head { seq, .. } = head;
             let number = post.seq;
@@ -298,7 +298,7 @@ impl<'c> Transactions<'c> {
                 "message {number} cannot follow {seq} in room {name:?}"
             )));
         }
-        self.append(at, room, post, false, None)?;
+        self.append(at, post, (false, None))?;
         Ok(())
     }
 
@@ -306,11 +306,10 @@ impl<'c> Transactions<'c> {
     pub(super) fn append(
         &mut self,
         at: usize,
-        room: i64,
         post: &Post,
-        is_deleted: bool,
-        edited: Option<u64>,
+        (is_deleted, edited): (bool, Option<u64>),
     ) -> Result<i64> {
+        let room = self.rooms[at].id;
         let id = self.next_post;
         self.next_post += 1;
         let head = self.head_mut(at);
@@ -333,7 +332,7 @@ impl<'c> Transactions<'c> {
             &*post.client,
             post.key.as_deref(),
             &*post.text,
-            post_checksum(id, prev, room, post, is_deleted, edited),
+            post_checksum([id, prev, room], post, (is_deleted, edited)),
         ))?;
         if post.seq.is_multiple_of(MARK_EVERY) {
             self.insert_mark.execute((room, signed(post.seq), id))?;
@@ -360,7 +359,7 @@ impl<'c> Transactions<'c> {
                     self.blank_edits(room, seq)?;
                 }
                 Action::React { user, emoji, is_removed, .. } => {
-                    self.react(stored.id, rev, &user.label(), emoji, *is_removed)?;
+                    self.react((stored.id, rev), (&user.label(), emoji), *is_removed)?;
                 }
                 _ => {}
             }
@@ -388,7 +387,7 @@ impl<'c> Transactions<'c> {
         Ok(())
     }
 
-    /// Gives a post another text, and has it indexed anew.
+    /// Returns a post another text, and has it indexed again.
     fn rewrite(
         &mut self,
         stored: &super::rows::Stored,
@@ -397,7 +396,7 @@ impl<'c> Transactions<'c> {
         edited: Option<u64>,
     ) -> Result<()> {
         let (id, post) = (stored.id, Post { text, ..stored.record.post.clone() });
-        let crc = post_checksum(id, stored.prev, stored.room, &post, is_deleted, edited);
+        let crc = post_checksum([id, stored.prev, stored.room], &post, (is_deleted, edited));
         self.conn
             .prepare_cached("UPDATE posts SET text = ?2, flags = ?3, edited = ?4, crc = ?5 WHERE id = ?1")?
             .execute(params![
@@ -410,7 +409,7 @@ impl<'c> Transactions<'c> {
         self.note_stale(id)
     }
 
-    /// The index of words is to look at a post again: what it said is to be gone.
+    /// The index of words is to look at a post again: what it said must be gone.
     pub(super) fn note_stale(&mut self, post: i64) -> Result<()> {
         self.has_erased = true;
         self.conn.prepare_cached("INSERT INTO reindex(post) VALUES(?1)")?.execute([post])?;
@@ -449,10 +448,8 @@ impl<'c> Transactions<'c> {
 
     pub(super) fn react(
         &mut self,
-        post: i64,
-        rev: u64,
-        user: &str,
-        emoji: &str,
+        (post, rev): (i64, u64),
+        (user, emoji): (&str, &str),
         is_removed: bool,
     ) -> Result<()> {
         if is_removed {

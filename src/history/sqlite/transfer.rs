@@ -77,7 +77,7 @@ pub struct Counts {
     pub damaged_rooms: u64,
 }
 
-/// Gives every message of a room, or of all rooms one after the other, the oldest first: those that are there when it begins,
+/// Returns every message of a room, or of all rooms one after the other, the oldest first: those that are there when it begins,
 /// each as it is when it is read. Works beside a server that runs on the directory, and holds up none of its work, however
 /// long `each` takes: the database is read in slices. Damaged messages are passed over, and told of in the log.
 ///
@@ -261,20 +261,20 @@ impl Transactions<'_> {
             }
             return Ok(false);
         }
-        let id = self.append(at, room, post, record.is_deleted, record.edited)?;
+        let id = self.append(at, post, (record.is_deleted, record.edited))?;
         for (emoji, users) in &record.reactions {
             for user in users {
                 let head = self.head_mut(at);
                 head.rev += 1;
                 let rev = head.rev;
-                self.react(id, rev, &user.label(), emoji, false)?;
+                self.react((id, rev), (&user.label(), emoji), false)?;
             }
         }
         Ok(true)
     }
 }
 
-/// A connection beside whoever uses the directory.
+/// A connection beside anyone who uses the directory.
 pub(super) fn connect(dir: &Path) -> Result<Connection> {
     let path = database(dir);
     if !path.is_file() {

@@ -86,7 +86,7 @@ pub(super) struct Writer {
     log: LogSize,
     /// Something was deleted in this run, or in one before that did not come to erase it.
     has_erased: bool,
-    /// Writing the database anew has not failed.
+    /// Writing the database again has not failed.
     may_rewrite: bool,
     /// How long to wait before the next attempt to recover; 0 as long as commits succeed.
     retry_ms: u64,
@@ -96,11 +96,9 @@ impl Writer {
     pub(super) fn new(
         place: Arc<DataDir>,
         inbox: Receiver<Order>,
-        notify: Notify,
-        slot: Arc<Mutex<Slot>>,
+        (notify, slot): (Notify, Arc<Mutex<Slot>>),
         (words, index): (Arc<SearchIndex>, Option<IndexFile>),
-        load: Arc<AtomicUsize>,
-        log: LogSize,
+        (load, log): (Arc<AtomicUsize>, LogSize),
     ) -> io::Result<Self> {
         let checkpointer = Checkpointer::start(Arc::clone(&place))?;
         let indexer = IndexThread::start(Arc::clone(&place), Arc::clone(&words), index)?;
@@ -202,7 +200,7 @@ impl Writer {
         }
     }
 
-    /// `None` when nothing came up in the pause, or there is to be none.
+    /// `None` when nothing came up in the pause, or there must be none.
     fn next_order(&mut self, pause: Option<Duration>) -> Option<Order> {
         if self.carried.is_some() {
             return self.carried.take();
@@ -221,7 +219,7 @@ impl Writer {
         }
     }
 
-    /// Commits the batch with all that wait behind it, up to the bounds of a commit; gives the number of changes.
+    /// Commits the batch with all that wait behind it, up to the bounds of a commit; returns the number of changes.
     fn commit(
         &mut self,
         session: &mut Transactions<'_>,
@@ -307,7 +305,7 @@ impl Writer {
         }
     }
 
-    /// Opens anew, which reads the log back, brings all of it into the database, and finds out whether the failed commit
+    /// Opens again, which reads the log back, brings all of it into the database, and finds out whether the failed commit
     /// is there.
     fn reopen(&self, trace: Trace, undo: &[BanChange]) -> super::transaction::Result<(Connection, bool)> {
         // No connection of this process is left, so what the log really holds is read again.

@@ -57,7 +57,7 @@ impl Field {
     }
 }
 
-/// What stands in a field; `null` is the same as nothing.
+/// What is in a field; `null` is the same as nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::chat) enum Value<'a> {
     Absent,

@@ -55,7 +55,7 @@ pub enum Command<'a> {
     Leave { room: Cow<'a, str> },
     /// Says something.
     Post { room: Cow<'a, str>, text: Cow<'a, str>, key: Option<Cow<'a, str>> },
-    /// Gives a message another text.
+    /// Returns a message another text.
     Edit { room: Cow<'a, str>, seq: u64, text: Cow<'a, str> },
     /// Takes a message's text away.
     Delete { room: Cow<'a, str>, seq: u64 },

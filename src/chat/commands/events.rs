@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use crate::app::{Context, Millis};
 use crate::chat::commands::call::Call;
+use crate::chat::ids::RoomId;
 use crate::chat::pending::keys::{Known, with_scope};
 use crate::chat::pending::{PendingChange, PendingItem};
 use crate::chat::people::session::Waiting;
-use crate::chat::rooms::{Kind, Phase, RoomId};
+use crate::chat::rooms::{Kind, Phase};
 use crate::chat::{Chat, GENERAL, Refusal, timer};
 use crate::history::{Action, Change, Event, Query, RoomState};
 
@@ -20,7 +21,7 @@ impl Chat {
             Event::Committed { ticket } => {
                 let now = ctx.now().monotonic_ms;
                 while let Some(handed) = self.pending.next_committed(ticket) {
-                    self.commits.committed(now.saturating_sub(handed.at));
+                    self.counts.committed(now.saturating_sub(handed.at));
                     for item in handed.items {
                         self.committed(ctx, item);
                     }
@@ -56,7 +57,7 @@ impl Chat {
     fn failed<C: Context>(&mut self, ctx: &mut C, ticket: u64, reason: &str) {
         let Some(undone) = self.pending.fail(ticket) else { return };
         tracing::error!(reason, "the store failed: posts are refused until it has recovered");
-        self.store_failures += 1;
+        self.counts.store_failures += 1;
         for item in undone {
             self.undone(ctx, item);
         }
@@ -70,7 +71,7 @@ impl Chat {
             let now_ms = ctx.now().monotonic_ms;
             with_scope(post, &name, self.people.holders(), |scope| self.keys.insert(scope, known, now_ms));
         }
-        // Whoever opens the room later reads it from the disk.
+        // Anyone who opens the room later reads it from the disk.
         let Some(room) = self.rooms.find(&name) else { return };
         if self.rooms[room].is_open() {
             self.happened_after_all(ctx, room, &action);
