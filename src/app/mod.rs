@@ -90,7 +90,7 @@ pub trait Application {
         let _ = ctx;
     }
 
-    /// Whether the body of a plain request will be read. Then [`Self::on_request`] comes once the body is whole, which
+    /// Whether to read the body of a plain request. Then [`Self::on_request`] comes once the body is whole, which
     /// is at most [`Limits::max_body`](crate::proto::Limits::max_body) octets. By default no body is wanted: the request
     /// is answered at once and the connection ends, since its body is not known to be harmless as a next request.
     fn wants_body(&mut self, head: &RequestHead<'_>) -> bool {

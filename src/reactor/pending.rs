@@ -27,7 +27,7 @@ pub(super) struct Pending {
     work: Work,
     /// `on_close` is owed to these.
     closed: Vec<(ConnId, Closed)>,
-    /// Connections that are ending: the TCP connection is to be taken a step further.
+    /// Connections that are ending: the next step of their TCP connection is due.
     ended: Vec<Slot>,
     /// Reading or writing failed: nothing more can be exchanged with these.
     broken: Vec<Slot>,
@@ -182,10 +182,10 @@ impl Pending {
         let is_unsettled = self.has_ends() || !self.resumed.is_empty() || self.is_drain_asked;
         assert!(!is_unsettled || self.work == Work::Unsettled, "work that nobody will look for");
         let resumed: BTreeSet<ConnId> = self.resumed.iter().copied().collect();
-        assert_eq!(resumed.len(), self.resumed.len(), "a connection is to be read twice");
+        assert_eq!(resumed.len(), self.resumed.len(), "a connection is listed twice");
         for (slot, entry) in table.iter() {
             let is_listed = resumed.contains(&table.conn(slot));
-            assert_eq!(entry.inbound.is_resumed(), is_listed, "{slot:?} is to be read again");
+            assert_eq!(entry.inbound.is_resumed(), is_listed, "the mark of {slot:?}");
         }
     }
 }

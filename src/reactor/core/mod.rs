@@ -168,7 +168,7 @@ impl Core {
         self.pending.check(&self.table);
         let max_queue_age = self.config.max_queue_age_ms;
         let deadline = |(slot, entry): (Slot, &Entry)| entry.deadline(max_queue_age).map(|at| (slot, at));
-        // A connection that is to be given up has a deadline that nothing is armed for.
+        // A connection that was given up has a deadline of 0, for which nothing is armed.
         if !self.pending.has_ends() {
             self.timers.check(self.table.iter().filter_map(deadline));
         }

@@ -72,7 +72,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Goes on with requests that waited for earlier ones to be answered, or for the peer to read the answers. `false`: some
-    /// of them wait on, and nothing more is to be read.
+    /// of them wait on, and nothing more must be read.
     pub(crate) fn deferred_requests(&mut self, slot: Slot) -> bool {
         if let Some(http) = self.core.table[slot].http_mut()
             && http.awaited.is_none()

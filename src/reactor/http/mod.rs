@@ -126,7 +126,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// Notes how the request is to be answered; returns where it came in.
+    /// Notes what the answer will depend on; returns where the request came in.
     fn await_answer(&mut self, slot: Slot, head: &RequestHead<'_>, is_last: bool) -> Option<Entrance> {
         let is_draining = self.core.drain.is_some();
         let deadline = self.core.now.monotonic_ms + self.core.config.max_answer_ms;

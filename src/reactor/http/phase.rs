@@ -34,7 +34,7 @@ pub(super) struct Pending {
     pub(super) reader: BodyReader,
 }
 
-/// What is to be known of a request when it is answered.
+/// What an answer depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Awaited {
     /// It is a HEAD.

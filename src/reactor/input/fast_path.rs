@@ -137,7 +137,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 const INPUT_ROUNDS: u32 = 4;
 
 /// Octets of a connection that may be open. The table is asked for it again after each callback, which may have ended it.
-/// Returns what is left, because so much is queued that it is to be written first; see [`Reactor::input`].
+/// Returns the octets that are left when so much is queued that it must be written first; see [`Reactor::input`].
 #[inline(never)]
 fn frames<'b, A: Application>(
     app: &mut A,

@@ -256,7 +256,7 @@ impl Output {
         }
     }
 
-    /// Whether so much is queued that no more input is to be taken before it is written.
+    /// Whether so much is queued that it must be written before more input is taken.
     #[inline]
     pub(super) fn is_full(&self) -> bool {
         self.outbox.len() >= self.input_until

@@ -49,7 +49,7 @@ impl Outbound {
         self.is_special || !self.chain.is_empty()
     }
 
-    /// Marks it to be flushed by itself. `true`: it is to be put into the list of those.
+    /// Marks it to be flushed by itself. `true`: the caller must add it to the list of those.
     pub(super) fn set_special(&mut self) -> bool {
         !std::mem::replace(&mut self.is_special, true)
     }
@@ -71,7 +71,7 @@ impl Outbound {
         self.is_paused = true;
     }
 
-    /// Ends the pause, if there is one, once no more than `low_water` bytes wait. `true`: it is to be read again.
+    /// Ends the pause, if there is one, once no more than `low_water` bytes wait. `true`: it must be read again.
     pub(super) fn unpause(&mut self, low_water: usize) -> bool {
         self.is_paused && self.backlog_len() <= low_water && {
             self.is_paused = false;

@@ -149,7 +149,7 @@ impl Outbox {
         self.run_start != self.bytes.len()
     }
 
-    /// Ends the run. `false`: it is to become a segment.
+    /// Ends the run. `false`: it must become a segment.
     #[inline]
     pub(super) fn keep_run(&mut self) -> bool {
         debug_assert!(self.fast != NOBODY);

@@ -150,7 +150,7 @@ impl Topics {
         variant
     }
 
-    /// A topic in which something is published, and the list in which it is to be if that is the first in this tick.
+    /// A topic in which something is published, and the list of topics that published in this tick.
     #[inline]
     pub(super) fn publishing(&mut self, slot: TopicSlot) -> (&mut Topic, &mut Vec<TopicSlot>) {
         (&mut self.topics[slot.index()], &mut self.dirty)

@@ -38,7 +38,7 @@ impl Admission {
     /// A connection came. One that is let in is counted until [`Self::left`].
     ///
     /// # Errors
-    /// Why the connection is to be turned away.
+    /// Why the connection must be turned away.
     pub(super) fn arrived(&mut self, config: &Config, peer: SocketAddr, now: Millis) -> Result<(), Refusal> {
         let from_all = per_second(config.max_new_per_second);
         if self.rate.wait_ms(from_all, now) > 0 {
@@ -98,7 +98,7 @@ pub(super) fn is_per_address(config: &Config) -> bool {
     config.max_connections_per_address > 0 || config.max_new_per_second_per_address > 0
 }
 
-/// So many in a second, evenly or all at once.
+/// This many in a second, evenly or all at once.
 fn per_second(per_second: u32) -> Rate {
     Rate { per_second, burst: per_second }
 }

@@ -34,7 +34,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Makes an entry for a connection that was accepted. With a refusal it is to be turned away.
+    /// Makes an entry for a connection that was accepted. With a refusal the caller must turn it away.
     pub(super) fn accept(
         &mut self,
         config: &Config,

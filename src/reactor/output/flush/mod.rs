@@ -25,7 +25,7 @@ pub(crate) struct Scratch {
     cork: Vec<u8>,
 }
 
-/// One flush: the output, and what it is written to. It calls nobody back; what is to be done after it is in `pending`, or among
+/// One flush: the output, and what it is written to. It calls nothing back; the work that follows from it is in `pending`, or among
 /// the [overflowed](Output::take_overflowed).
 #[derive(Debug)]
 pub(crate) struct Flush<'r, S> {
