@@ -25,6 +25,8 @@ pub(crate) struct Outcome {
     pub(crate) process: Option<ProcessReport>,
     pub(crate) is_interrupted: bool,
     pub(crate) started_at: SystemTime,
+    /// The instant of the first message, if it came to that.
+    pub(crate) begun_at: Option<SystemTime>,
 }
 
 /// The version of the JSON. A new version means that a field has changed its name or meaning; fields may be added without one.
@@ -175,6 +177,9 @@ pub(crate) struct Report {
     /// Start of the run in UTC (RFC 3339).
     #[serde(default)]
     pub(crate) started_at: String,
+    /// The instant at which messages began, in UTC (RFC 3339).
+    #[serde(default)]
+    pub(crate) begun_at: Option<String>,
     /// The command line, without secrets.
     #[serde(default)]
     pub(crate) command: Vec<String>,
@@ -244,7 +249,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
-        let Outcome { record, process, is_interrupted, started_at } = outcome;
+        let Outcome { record, process, is_interrupted, started_at, begun_at } = outcome;
         let count = record.count.clone();
         let window_ns =
             if record.window.start == Nanos::MAX { 0 } else { record.window.end - record.window.start };
@@ -256,6 +261,7 @@ impl Report {
             paced: plan.paced,
             url: plan.target.url.clone(),
             started_at: humantime::format_rfc3339_millis(*started_at).to_string(),
+            begun_at: begun_at.map(|begun| humantime::format_rfc3339_nanos(begun).to_string()),
             command: shown_command(std::env::args()),
             processes: 1,
             asked: asked(plan),

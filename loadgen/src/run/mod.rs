@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mio::Poll;
 use switchboard::proto::DeflateConfig;
@@ -28,12 +28,13 @@ use self::progress::View;
 use self::schedule::Phase;
 use self::shared::Shared;
 use self::workload::Workload;
-use crate::clock::time_of_day;
+use crate::clock::{Nanos, nanos, time_of_day};
 use crate::input::error::Failure;
 use crate::input::options::OutputArgs;
-use crate::input::plan::Plan;
+use crate::input::plan::{MAX_DURATION, Plan};
+use crate::output::figures::Time;
 use crate::output::process::{Process, ProcessReport};
-use crate::output::record::Record;
+use crate::output::record::{LATE, Record};
 use crate::output::report::Outcome;
 
 /// Interval at which the observers take a sample.
@@ -59,7 +60,9 @@ impl Launch<'_> {
     {
         let Self { plan, output, stop } = self;
         let polls = (0..plan.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?);
+        let started_at = time_of_day();
+        let earliest = plan.start_at.map_or(Ok(0), |start_at| wait_for(start_at, started_at))?;
+        let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest));
         let tls = if plan.target.is_tls {
             Some(TlsSetup::new(&plan.target.host, plan.tls_insecure)?)
         } else {
@@ -84,9 +87,8 @@ impl Launch<'_> {
             fields: &fields,
         };
         let make = prepare(&shared);
-        let started_at = time_of_day();
         let (sender, finished) = mpsc::channel();
-        let (record, process) = thread::scope(|scope| {
+        let (mut record, process) = thread::scope(|scope| {
             for (thread, poll) in (0_u32..).zip(polls) {
                 let (tls, shared) = (tls.clone(), Arc::clone(&shared));
                 let context = LoopContext { plan, thread, request, tls, shared, poll };
@@ -102,7 +104,26 @@ impl Launch<'_> {
             observers.until_all_finished(&finished)
         })?;
         let is_interrupted = stop.load(Ordering::Relaxed);
-        Ok(Outcome { record, process, is_interrupted, started_at })
+        let start = shared.start_at();
+        if let Some(late) = start.and_then(|start| start.checked_sub(earliest)).filter(|_| earliest > 0)
+            && late > LATE
+        {
+            record.note(&format!(
+                "the first message left {} after --start-at: connecting took longer",
+                Time(late)
+            ));
+        }
+        let begun_at = start.map(|start| started_at + Duration::from_nanos(start));
+        Ok(Outcome { record, process, is_interrupted, started_at, begun_at })
+    }
+}
+
+/// The time from now until an instant that the options name.
+fn wait_for(start_at: SystemTime, now: SystemTime) -> Result<Nanos, Failure> {
+    match start_at.duration_since(now) {
+        Ok(wait) if wait <= MAX_DURATION => Ok(nanos(wait)),
+        Ok(_) => Err("--start-at is more than 24 hours ahead".into()),
+        Err(_) => Err("--start-at is in the past".into()),
     }
 }
 
