@@ -160,6 +160,7 @@ fn add(all: &mut Report, one: &Report) {
     all.generator.busiest_thread = all.generator.busiest_thread.max(one.generator.busiest_thread);
     all.generator.cores += one.generator.cores;
     all.generator.client_bound |= one.generator.client_bound;
+    all.generator.steal = [all.generator.steal, one.generator.steal].into_iter().flatten().reduce(f64::max);
     // The processes may have observed different servers.
     if all.server != one.server {
         all.server = None;

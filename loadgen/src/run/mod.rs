@@ -36,6 +36,7 @@ use crate::output::figures::Time;
 use crate::output::process::{Process, ProcessReport};
 use crate::output::record::{LATE, Record};
 use crate::output::report::Outcome;
+use crate::output::steal::Steal;
 
 /// Interval at which the observers take a sample.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -88,7 +89,7 @@ impl Launch<'_> {
         };
         let make = prepare(&shared);
         let (sender, finished) = mpsc::channel();
-        let (mut record, process) = thread::scope(|scope| {
+        let (mut record, process, steal) = thread::scope(|scope| {
             for (thread, poll) in (0_u32..).zip(polls) {
                 let (tls, shared) = (tls.clone(), Arc::clone(&shared));
                 let context = LoopContext { plan, thread, request, tls, shared, poll };
@@ -100,7 +101,9 @@ impl Launch<'_> {
                 });
             }
             drop(sender);
-            let observers = Observers { plan, shared: &shared, metrics: metrics.as_ref(), view, process };
+            let steal = Steal::default();
+            let observers =
+                Observers { plan, shared: &shared, metrics: metrics.as_ref(), view, process, steal };
             observers.until_all_finished(&finished)
         })?;
         let is_interrupted = stop.load(Ordering::Relaxed);
@@ -114,7 +117,7 @@ impl Launch<'_> {
             ));
         }
         let begun_at = start.map(|start| started_at + Duration::from_nanos(start));
-        Ok(Outcome { record, process, is_interrupted, started_at, begun_at })
+        Ok(Outcome { record, process, steal, is_interrupted, started_at, begun_at })
     }
 }
 
@@ -139,13 +142,14 @@ struct Observers<'w> {
     metrics: Option<&'w Metrics>,
     view: View,
     process: Option<Process>,
+    steal: Steal,
 }
 
 impl Observers<'_> {
     fn until_all_finished(
         mut self,
         finished: &mpsc::Receiver<Result<Record, String>>,
-    ) -> Result<(Record, Option<ProcessReport>), Failure> {
+    ) -> Result<(Record, Option<ProcessReport>, Option<f64>), Failure> {
         let mut all: Option<Record> = None;
         let mut left = self.plan.threads;
         while left > 0 {
@@ -169,7 +173,7 @@ impl Observers<'_> {
         }
         self.view.clear();
         let record = all.ok_or("no thread of the generator ran")?;
-        Ok((record, self.process.map(Process::report)))
+        Ok((record, self.process.map(Process::report), self.steal.share()))
     }
 
     fn sample(&mut self) {
@@ -178,6 +182,9 @@ impl Observers<'_> {
         self.view.show(now, &snapshot);
         if let Some(metrics) = self.metrics {
             metrics.set(&snapshot);
+        }
+        if snapshot.phase == Phase::Measuring {
+            self.steal.sample();
         }
         if let Some(process) = &mut self.process {
             process.sample(now, snapshot.phase == Phase::Measuring);
