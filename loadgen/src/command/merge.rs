@@ -1,11 +1,14 @@
 //! Merges the reports of several processes that ran at the same time.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use super::cli::MergeArgs;
 use super::print::print;
+use crate::clock::nanos;
 use crate::input::error::Failure;
 use crate::output::assertion;
+use crate::output::figures::Time;
 use crate::output::files::Files;
 use crate::output::latency::Latency;
 use crate::output::report::{Interval, Report, Verdict};
@@ -64,6 +67,10 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     all.messages_per_second = reports.iter().map(|report| report.messages_per_second).sum();
     all.handshakes_per_second = reports.iter().map(|report| report.handshakes_per_second).sum();
     all.intervals = intervals(reports, all.interval_ns);
+    if let Some(spread) = spread(reports) {
+        all.notes
+            .push(format!("by the clocks of their machines, the processes began within {}", Time(spread)));
+    }
     if reports.len() > 1 && all.latency_to_last_ns.is_some() {
         all.notes.push(LAST_RECEIVER.to_owned());
     }
@@ -73,6 +80,14 @@ fn together(reports: &[Report]) -> Result<Report, String> {
         (true, false) => Verdict::Ok,
     };
     Ok(all)
+}
+
+/// The time between the first and the last beginning of several processes.
+fn spread(reports: &[Report]) -> Option<u64> {
+    let begun = |report: &Report| humantime::parse_rfc3339(report.begun_at.as_ref()?).ok();
+    let begun: Vec<SystemTime> = reports.iter().filter_map(begun).collect();
+    let (first, last) = (begun.iter().min()?, begun.iter().max()?);
+    (begun.len() > 1).then(|| last.duration_since(*first).map_or(0, nanos))
 }
 
 /// Whether processes of one run may differ in this, because the merged report has the sum.
@@ -145,6 +160,7 @@ fn add(all: &mut Report, one: &Report) {
     all.generator.busiest_thread = all.generator.busiest_thread.max(one.generator.busiest_thread);
     all.generator.cores += one.generator.cores;
     all.generator.client_bound |= one.generator.client_bound;
+    all.generator.steal = [all.generator.steal, one.generator.steal].into_iter().flatten().reduce(f64::max);
     // The processes may have observed different servers.
     if all.server != one.server {
         all.server = None;

@@ -52,6 +52,9 @@ fn check(args: &SearchArgs) -> Result<(), Failure> {
     if args.until.is_empty() {
         return Err(PlanError("name a condition that must hold: --until 'p99<10ms'".to_owned()).into());
     }
+    if args.scenario.args().outline()?.time.start_at.is_some() {
+        return Err(PlanError("a search has many runs: it has no --start-at".to_owned()).into());
+    }
     rate_within("--from", args.from)?;
     rate_within("--to", args.to)?;
     if args.from > args.to || !(0.001..=0.5).contains(&args.precision) {

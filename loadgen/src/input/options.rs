@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 
 use super::condition::Condition;
-use super::values::{Addresses, Arrivals, Sizes, Stages, duration};
+use super::values::{Addresses, Arrivals, Sizes, Stages, duration, instant};
 
 /// When something is drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -94,12 +94,16 @@ pub(crate) struct TimeArgs {
     /// Traffic before the measurement, which no figure includes [default: 1s; 0s with --messages]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub(crate) warmup: Option<Duration>,
+    /// Send the first message at this time of day, so that several processes begin together: RFC 3339, such as
+    /// 2026-03-01T12:00:00Z, or seconds since 1970 [default: as soon as all connections are open]
+    #[arg(long, value_name = "INSTANT", value_parser = instant)]
+    pub(crate) start_at: Option<SystemTime>,
 }
 
 impl TimeArgs {
     /// A measurement of this length without a warm-up.
     pub(crate) fn exactly(duration: Duration) -> Self {
-        Self { duration: Some(duration), warmup: Some(Duration::ZERO) }
+        Self { duration: Some(duration), warmup: Some(Duration::ZERO), start_at: None }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use switchboard::proto::MessageKind;
@@ -19,7 +19,7 @@ const MAX_CONNECTIONS: u32 = 1_000_000;
 /// Limit on the event loops of one process.
 const MAX_THREADS: u32 = 256;
 /// Longest run.
-const MAX_DURATION: Duration = Duration::from_hours(24);
+pub(crate) const MAX_DURATION: Duration = Duration::from_hours(24);
 /// Longest payload in bytes.
 pub(crate) const MAX_SIZE: usize = 16 << 20;
 /// Limit on the bytes that all connections together have in flight, for the memory of the server and of the generator.
@@ -27,6 +27,8 @@ const MAX_IN_FLIGHT_BYTES: u64 = 1 << 30;
 /// Limit on the unanswered messages of one connection in an open loop. Messages beyond it are late, and the report
 /// counts them.
 pub(crate) const MAX_IN_FLIGHT: u64 = 65_536;
+/// Limit on the events of a Poisson process: 256 MiB of memory for each thread.
+const MAX_RANDOM_EVENTS: f64 = 68_719_476_736.0;
 /// Descriptors besides the connections: standard streams, event queues, timers, reports.
 const OTHER_DESCRIPTORS: u64 = 16;
 const DESCRIPTORS_PER_THREAD: u64 = 4;
@@ -188,6 +190,8 @@ pub(crate) struct Plan {
     pub(crate) pacing: Pacing,
     pub(crate) warmup: Nanos,
     pub(crate) duration: Nanos,
+    /// The time of day of the first message.
+    pub(crate) start_at: Option<SystemTime>,
     /// Closed loop: the time between an answer and the next message of the connection.
     pub(crate) think: Option<ThinkTime>,
     /// Messages of each connection, if their number ends the run.
@@ -236,6 +240,7 @@ impl Plan {
         check_connect(connect)?;
         let (warmup, duration) = check_time(&time, &traffic)?;
         let pacing = Pacing { seed, warmup, ..check_traffic(connect, &traffic)? };
+        check_random_events(&pacing, duration)?;
         if think.is_some() && (pacing.is_open() || pacing.pipeline > 1) {
             return Err(PlanError("--think is for a closed loop with one message in flight".to_owned()));
         }
@@ -261,6 +266,7 @@ impl Plan {
             pacing,
             warmup,
             duration,
+            start_at: time.start_at,
             think,
             messages: traffic.messages,
             connect_rate: match connect.connect_rate {
@@ -395,6 +401,29 @@ fn check_traffic(connect: &ConnectArgs, traffic: &TrafficArgs) -> Result<Pacing,
     }
     let unbounded = if load == Load::Closed { 1 } else { MAX_IN_FLIGHT };
     Ok(Pacing { load, arrivals, seed: 0, warmup: 0, pipeline: traffic.pipeline.map_or(unbounded, u64::from) })
+}
+
+/// A Poisson process keeps 16 bytes for every 4096 events in each thread.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+fn check_random_events(pacing: &Pacing, duration: Nanos) -> Result<(), PlanError> {
+    let seconds = |nanos: Nanos| nanos as f64 / SECOND as f64;
+    let warmup = seconds(pacing.warmup);
+    let events = match &pacing.load {
+        Load::Closed => return Ok(()),
+        Load::Rate(rate) => rate * (warmup + seconds(duration)),
+        Load::Stages(stages) => stages
+            .0
+            .iter()
+            .map(|stage| f64::midpoint(stage.from, stage.to) * seconds(stage.length))
+            .fold(warmup * stages.0.first().map_or(0.0, |stage| stage.from), |sum, events| sum + events),
+    };
+    if pacing.arrivals != Arrivals::Poisson || events <= MAX_RANDOM_EVENTS {
+        return Ok(());
+    }
+    Err(PlanError(format!(
+        "--arrivals poisson is for at most {MAX_RANDOM_EVENTS} events, and the run has {events:.0}: use a lower rate or a \
+         shorter run"
+    )))
 }
 
 /// Returns warm-up and duration.

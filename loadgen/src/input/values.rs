@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Nanos, nanos};
 
@@ -29,6 +29,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let number: f64 =
         digits.parse().map_err(|_| "expected a time such as 10s, 500ms, 2m or 1h".to_owned())?;
     Duration::try_from_secs_f64(number * unit_ms / 1e3).map_err(|_| "the time is out of range".to_owned())
+}
+
+/// Reads a time of day: RFC 3339, or seconds since 1970.
+pub(crate) fn instant(text: &str) -> Result<SystemTime, String> {
+    let since_1970 = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let instant = match since_1970 {
+        Some(since) => UNIX_EPOCH.checked_add(since),
+        None => humantime::parse_rfc3339_weak(text).ok(),
+    };
+    instant
+        .ok_or_else(|| "expected an instant such as 2026-03-01T12:00:00Z, or seconds since 1970".to_owned())
 }
 
 /// Sizes of messages in bytes, uniformly distributed from `min` to `max`.
@@ -264,6 +275,17 @@ mod tests {
         }
         for bad in ["", "s", "10x", "-1s", "1e400s", "ten"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_instant_is_a_date_or_a_number() {
+        let expected = Ok(UNIX_EPOCH + Duration::from_millis(1_772_366_400_500));
+        for text in ["1772366400.5", "2026-03-01T12:00:00.5Z", "2026-03-01 12:00:00.5"] {
+            assert_eq!(instant(text), expected, "{text}");
+        }
+        for bad in ["", "noon", "-1", "1e300", "2026-13-01T00:00:00Z"] {
+            assert!(instant(bad).is_err(), "{bad}");
         }
     }
 

@@ -19,27 +19,35 @@ fn kernel_text(name: &str) -> String {
         .map_or(String::new(), |text| text.trim().to_owned())
 }
 
-/// The words of a command line for reports that people share: `…` replaces the values of header fields and of URL
-/// parameters that may be secrets.
+/// Options whose values may be secrets, with the sign between name and value.
+const SECRET_OPTIONS: [(&str, &str); 2] = [("--header", ": "), ("--set", "=")];
+
+/// The words of a command line for reports that people share: `…` replaces the values of header fields, of placeholders
+/// and of URL parameters that may be secrets.
 pub(crate) fn shown_command(words: impl Iterator<Item = String>) -> Vec<String> {
     let mut shown = Vec::new();
-    let mut is_header = false;
+    // The sign, if the next word is the value of such an option.
+    let mut awaited = None;
     for word in words {
-        let header = if is_header {
-            Some(("", word.as_str()))
-        } else {
-            word.split_once("--header=").map(|(_, field)| ("--header=", field))
-        };
-        is_header = word == "--header";
-        shown.push(match header {
-            Some((option, field)) => {
-                let name = field.split(':').next().unwrap_or_default();
-                format!("{option}{name}: …")
-            }
-            None => shown_word(&word),
+        let joined = SECRET_OPTIONS.iter().find_map(|(option, sign)| {
+            let value = word.strip_prefix(option)?.strip_prefix('=')?;
+            Some(format!("{option}={}", hidden(value, sign)))
         });
+        shown.push(match (awaited, joined) {
+            (Some(sign), _) => hidden(&word, sign),
+            (None, Some(joined)) => joined,
+            (None, None) => shown_word(&word),
+        });
+        let option = SECRET_OPTIONS.iter().find(|(option, _)| *option == word);
+        awaited = option.filter(|_| awaited.is_none()).map(|(_, sign)| *sign);
     }
     shown
+}
+
+/// The name before the sign, without the value.
+fn hidden(text: &str, sign: &str) -> String {
+    let name = text.split(sign.trim()).next().unwrap_or_default();
+    format!("{name}{sign}…")
 }
 
 fn shown_word(word: &str) -> String {
@@ -72,6 +80,9 @@ mod tests {
             "--header",
             "Authorization: Bearer abc",
             "--header=Cookie: sid=abc",
+            "--set",
+            "password=abc",
+            "--set=pin=1234",
             "--subprotocol",
             "access.eyJhbGciOi",
             "--rate",
@@ -86,6 +97,9 @@ mod tests {
             "--header",
             "Authorization: …",
             "--header=Cookie: …",
+            "--set",
+            "password=…",
+            "--set=pin=…",
             "--subprotocol",
             "…",
             "--rate",

@@ -17,5 +17,6 @@ pub(crate) mod prometheus;
 pub(crate) mod record;
 pub(crate) mod report;
 pub(crate) mod series;
+pub(crate) mod steal;
 pub(crate) mod text;
 mod textfile;

@@ -23,8 +23,12 @@ use crate::input::values::Arrivals;
 pub(crate) struct Outcome {
     pub(crate) record: Record,
     pub(crate) process: Option<ProcessReport>,
+    /// Share of the processor time that the hypervisor took in the window.
+    pub(crate) steal: Option<f64>,
     pub(crate) is_interrupted: bool,
     pub(crate) started_at: SystemTime,
+    /// The instant of the first message, if it came to that.
+    pub(crate) begun_at: Option<SystemTime>,
 }
 
 /// The version of the JSON. A new version means that a field has changed its name or meaning; fields may be added without one.
@@ -93,6 +97,9 @@ pub(crate) struct Generator {
     pub(crate) lag: Option<Latency>,
     /// Sends that were more than a millisecond late by the generator's own fault.
     pub(crate) late: u64,
+    /// Share of this machine's processor time that the hypervisor gave to others in the window.
+    #[serde(default)]
+    pub(crate) steal: Option<f64>,
     /// The figures may show the limit of the generator rather than that of the server.
     pub(crate) client_bound: bool,
     /// Maximum of the resident memory, in bytes.
@@ -175,6 +182,9 @@ pub(crate) struct Report {
     /// Start of the run in UTC (RFC 3339).
     #[serde(default)]
     pub(crate) started_at: String,
+    /// The instant at which messages began, in UTC (RFC 3339).
+    #[serde(default)]
+    pub(crate) begun_at: Option<String>,
     /// The command line, without secrets.
     #[serde(default)]
     pub(crate) command: Vec<String>,
@@ -244,7 +254,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
-        let Outcome { record, process, is_interrupted, started_at } = outcome;
+        let Outcome { record, process, steal, is_interrupted, started_at, begun_at } = outcome;
         let count = record.count.clone();
         let window_ns =
             if record.window.start == Nanos::MAX { 0 } else { record.window.end - record.window.start };
@@ -256,6 +266,7 @@ impl Report {
             paced: plan.paced,
             url: plan.target.url.clone(),
             started_at: humantime::format_rfc3339_millis(*started_at).to_string(),
+            begun_at: begun_at.map(|begun| humantime::format_rfc3339_nanos(begun).to_string()),
             command: shown_command(std::env::args()),
             processes: 1,
             asked: asked(plan),
@@ -301,7 +312,7 @@ impl Report {
             first_answer_ns: Latency::some(&record.first_answer),
             storms_ns: record.storms.clone(),
             slow: plan.details.contains_key(SLOW_CONNECTIONS).then(|| slow(record)),
-            generator: generator(record, window_ns, is_open),
+            generator: Generator { steal: *steal, ..generator(record, window_ns, is_open) },
             server: process.clone(),
             intervals_of: plan.primary().name().to_owned(),
             interval_ns: record.series.interval,
@@ -501,6 +512,7 @@ fn generator(record: &Record, window_ns: Nanos, is_open: bool) -> Generator {
         cores: share(record.processor.iter().sum(), window_ns),
         lag: Latency::some(&record.lag),
         late,
+        steal: None,
         client_bound: busiest_thread > BUSY || is_open && share(late, record.count.sent) > LATE_SHARE,
         max_rss_bytes: own_max_rss(),
         host: host(),

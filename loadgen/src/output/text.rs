@@ -9,6 +9,7 @@ use super::figures::{Time, grouped, mebibytes, rate};
 use super::latency::Latency;
 use super::plain::Plain;
 use super::report::{Named, Report, Verdict};
+use super::steal::MUCH;
 use crate::input::plan::{MAX_IN_FLIGHT, Paced};
 
 /// The detail of scenarios in which some of the connections publish.
@@ -247,6 +248,10 @@ impl Report {
         write!(f, ", {memory:.1} MiB")?;
         if let Some(lag) = &generator.lag {
             write!(f, ", woke p99 {} late, {} at most", Time(lag.p99), Time(lag.max))?;
+        }
+        if let Some(steal) = generator.steal.filter(|steal| *steal > MUCH) {
+            let text = format!(", the hypervisor took {:.1} % of all cores", steal * 100.0);
+            write!(f, "{}", style(text).yellow())?;
         }
         if generator.client_bound {
             let text = ": client-bound, the server may be faster than this";

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mio::Poll;
 use switchboard::proto::DeflateConfig;
@@ -28,13 +28,15 @@ use self::progress::View;
 use self::schedule::Phase;
 use self::shared::Shared;
 use self::workload::Workload;
-use crate::clock::time_of_day;
+use crate::clock::{Nanos, nanos, time_of_day};
 use crate::input::error::Failure;
 use crate::input::options::OutputArgs;
-use crate::input::plan::Plan;
+use crate::input::plan::{MAX_DURATION, Plan};
+use crate::output::figures::Time;
 use crate::output::process::{Process, ProcessReport};
-use crate::output::record::Record;
+use crate::output::record::{LATE, Record};
 use crate::output::report::Outcome;
+use crate::output::steal::Steal;
 
 /// Interval at which the observers take a sample.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
@@ -59,7 +61,9 @@ impl Launch<'_> {
     {
         let Self { plan, output, stop } = self;
         let polls = (0..plan.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?);
+        let started_at = time_of_day();
+        let earliest = plan.start_at.map_or(Ok(0), |start_at| wait_for(start_at, started_at))?;
+        let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest));
         let tls = if plan.target.is_tls {
             Some(TlsSetup::new(&plan.target.host, plan.tls_insecure)?)
         } else {
@@ -84,9 +88,8 @@ impl Launch<'_> {
             fields: &fields,
         };
         let make = prepare(&shared);
-        let started_at = time_of_day();
         let (sender, finished) = mpsc::channel();
-        let (record, process) = thread::scope(|scope| {
+        let (mut record, process, steal) = thread::scope(|scope| {
             for (thread, poll) in (0_u32..).zip(polls) {
                 let (tls, shared) = (tls.clone(), Arc::clone(&shared));
                 let context = LoopContext { plan, thread, request, tls, shared, poll };
@@ -98,11 +101,32 @@ impl Launch<'_> {
                 });
             }
             drop(sender);
-            let observers = Observers { plan, shared: &shared, metrics: metrics.as_ref(), view, process };
+            let steal = Steal::default();
+            let observers =
+                Observers { plan, shared: &shared, metrics: metrics.as_ref(), view, process, steal };
             observers.until_all_finished(&finished)
         })?;
         let is_interrupted = stop.load(Ordering::Relaxed);
-        Ok(Outcome { record, process, is_interrupted, started_at })
+        let start = shared.start_at();
+        if let Some(late) = start.and_then(|start| start.checked_sub(earliest)).filter(|_| earliest > 0)
+            && late > LATE
+        {
+            record.note(&format!(
+                "the first message left {} after --start-at: connecting took longer",
+                Time(late)
+            ));
+        }
+        let begun_at = start.map(|start| started_at + Duration::from_nanos(start));
+        Ok(Outcome { record, process, steal, is_interrupted, started_at, begun_at })
+    }
+}
+
+/// The time from now until an instant that the options name.
+fn wait_for(start_at: SystemTime, now: SystemTime) -> Result<Nanos, Failure> {
+    match start_at.duration_since(now) {
+        Ok(wait) if wait <= MAX_DURATION => Ok(nanos(wait)),
+        Ok(_) => Err("--start-at is more than 24 hours ahead".into()),
+        Err(_) => Err("--start-at is in the past".into()),
     }
 }
 
@@ -118,13 +142,14 @@ struct Observers<'w> {
     metrics: Option<&'w Metrics>,
     view: View,
     process: Option<Process>,
+    steal: Steal,
 }
 
 impl Observers<'_> {
     fn until_all_finished(
         mut self,
         finished: &mpsc::Receiver<Result<Record, String>>,
-    ) -> Result<(Record, Option<ProcessReport>), Failure> {
+    ) -> Result<(Record, Option<ProcessReport>, Option<f64>), Failure> {
         let mut all: Option<Record> = None;
         let mut left = self.plan.threads;
         while left > 0 {
@@ -148,7 +173,7 @@ impl Observers<'_> {
         }
         self.view.clear();
         let record = all.ok_or("no thread of the generator ran")?;
-        Ok((record, self.process.map(Process::report)))
+        Ok((record, self.process.map(Process::report), self.steal.share()))
     }
 
     fn sample(&mut self) {
@@ -157,6 +182,9 @@ impl Observers<'_> {
         self.view.show(now, &snapshot);
         if let Some(metrics) = self.metrics {
             metrics.set(&snapshot);
+        }
+        if snapshot.phase == Phase::Measuring {
+            self.steal.sample();
         }
         if let Some(process) = &mut self.process {
             process.sample(now, snapshot.phase == Phase::Measuring);

@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     threads: u32,
     connected: AtomicU32,
     drained: AtomicU32,
+    /// The first message must not leave before this instant.
+    earliest: Nanos,
     /// The instant of the first message; 0 until it is known.
     start_at: AtomicU64,
     wakers: Vec<Waker>,
@@ -52,17 +54,25 @@ impl Shared {
             threads: polls.len() as u32,
             connected: AtomicU32::new(0),
             drained: AtomicU32::new(0),
+            earliest: 0,
             start_at: AtomicU64::new(0),
             wakers: polls.iter().map(|poll| Waker::new(poll.registry(), WAKE)).collect::<Result<_, _>>()?,
             snapshots: polls.iter().map(|_| Mutex::default()).collect(),
         })
     }
 
+    /// Lets the first message leave at `earliest`, or as soon as all connections are open.
+    pub(crate) fn not_before(mut self, earliest: Nanos) -> Self {
+        self.earliest = earliest;
+        self
+    }
+
     /// A thread has no connection left to open. Each thread calls this once.
     pub(crate) fn thread_is_connected(&self) {
         if self.connected.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
             let delay = if self.threads > 1 { START_DELAY } else { 0 };
-            self.start_at.store((self.clock.now() + delay).max(1), Ordering::Release);
+            let start_at = (self.clock.now() + delay).max(self.earliest).max(1);
+            self.start_at.store(start_at, Ordering::Release);
             self.wake_all();
         }
     }
@@ -133,6 +143,11 @@ mod tests {
         assert_eq!(shared.start_at(), None);
         shared.thread_is_connected();
         assert!(shared.start_at().is_some_and(|at| at > START_DELAY));
+        let polls = [Poll::new().unwrap(), Poll::new().unwrap()];
+        let later = Shared::new(Arc::default(), &polls).unwrap().not_before(3600 * SECOND);
+        later.thread_is_connected();
+        later.thread_is_connected();
+        assert_eq!(later.start_at(), Some(3600 * SECOND));
         shared.thread_is_drained();
         assert!(!shared.all_drained());
         shared.thread_is_drained();

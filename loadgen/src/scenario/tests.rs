@@ -55,6 +55,7 @@ fn what_has_no_bound_is_refused() {
         "echo --rate 5 --stages 1s@5",
         "echo --messages 5 --stages 1s@5",
         "echo --arrivals poisson",
+        "echo --arrivals poisson --rate 10000000 --duration 23h",
         "fanout --publishers 0",
         "fanout --publishers 101",
         "fanout --size 7",

@@ -1,8 +1,11 @@
 //! Loads that change over time, arrivals at random and in bursts, and think times.
 
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
+
 use switchboard::apps::Echo;
 
-use crate::support::{Honest, echo, flood, loadgen};
+use crate::support::{Honest, Scratch, echo, flood, loadgen};
 
 #[test]
 fn stages_send_what_they_plan() {
@@ -62,4 +65,38 @@ fn think_times_keep_connections_from_sending() {
     let url = format!("ws://{}/", server.address);
     let output = loadgen(&["search", "--until", "lost==0", "echo", &url, "--think", "1s"]);
     assert_eq!(output.status.code(), Some(2), "a search has a rate");
+}
+
+#[test]
+fn several_processes_begin_at_one_instant() {
+    let server = Honest::start(Echo);
+    let url = format!("ws://{}/", server.address);
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    let start_at = format!("{:.3}", since + 1.5);
+    let reports = [Scratch::new("json"), Scratch::new("json")];
+    let children = reports.each_ref().map(|report| {
+        let words = ["echo", &url, "--connections", "3", "--messages", "2", "--start-at", &start_at];
+        Command::new(env!("CARGO_BIN_EXE_loadgen"))
+            .args([&words[..], &["--json", report.path()]].concat())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap()
+    });
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let merged = loadgen(&["merge", reports[0].path(), reports[1].path()]);
+    let text = String::from_utf8_lossy(&merged.stdout).into_owned();
+    assert!(text.contains("12 sent") && text.contains("the processes began within"), "{text}");
+    for report in &reports {
+        let json: serde_json::Value = serde_json::from_str(&report.read()).unwrap();
+        let begun = humantime::parse_rfc3339(json["begun_at"].as_str().unwrap()).unwrap();
+        let begun = begun.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!(begun >= since + 1.499, "not before the instant: {begun} {since}");
+    }
+    let past = loadgen(&["echo", &url, "--start-at", "2020-01-01T00:00:00Z"]);
+    let errors = String::from_utf8_lossy(&past.stderr).into_owned();
+    assert!(past.status.code() == Some(2) && errors.contains("in the past"), "{errors}");
+    let search = ["search", "--until", "lost==0", "echo", &url, "--start-at", "2999-01-01T00:00:00Z"];
+    assert_eq!(loadgen(&search).status.code(), Some(2));
 }
