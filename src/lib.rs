@@ -2,7 +2,7 @@
 //!
 //! | module | layer | what it is |
 //! |---|---|---|
-//! | [`simd`] | 0 | the kernels that touch every payload byte |
+//! | `simd` | 0 | the kernels that touch every payload byte |
 //! | [`proto`] | 1 | the protocol, sans I/O, server and client role |
 //! | `app` | 2 | the seam: what a server on the loop implements, and what it may do |
 //! | `reactor` | 3 | connections, output, topics and timers, generic over the socket |
@@ -61,6 +61,8 @@ pub mod ops;
 pub mod proto;
 #[cfg(feature = "net")]
 pub mod reactor;
+// Public for the benches alone.
+#[doc(hidden)]
 pub mod simd;
 #[cfg(feature = "chat")]
 mod text;
