@@ -48,6 +48,8 @@ pub struct Wire {
     pub writable: bool,
     /// The server found the socket full, so room will be an edge.
     pub server_waits: bool,
+    /// The next write takes half of what it is given although there is room.
+    pub takes_half: bool,
     /// The server's socket keeps octets back, as one that encrypts does.
     pub keeps_back: bool,
     /// Octets that the socket has taken off the wire and not returned from a read.
@@ -78,6 +80,7 @@ impl Wire {
             // Registering an edge-triggered socket tells its state once.
             writable: true,
             server_waits: false,
+            takes_half: false,
             keeps_back: false,
             held_input: VecDeque::new(),
             owed_output: VecDeque::new(),
@@ -236,7 +239,12 @@ impl Socket for SimSocket {
             wire.full_writes += 1;
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let count = room.min(bytes.len());
+        let mut count = room.min(bytes.len());
+        if std::mem::take(&mut wire.takes_half) {
+            count /= 2;
+            // An event tells that it takes more.
+            wire.writable = true;
+        }
         wire.partial_writes += usize::from(count < bytes.len());
         wire.to_client.extend(&bytes[..count]);
         Ok(count)

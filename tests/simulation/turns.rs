@@ -144,6 +144,8 @@ fn what_several_turns_in_one_tick_bring_goes_out_in_order() {
             few.reactor.ready(conn, edges);
         }
     }
+    // What the second turn brought must not overtake the rest of the first.
+    few.wires[&conns[1]].borrow_mut().takes_half = true;
     few.reactor.end_tick();
     for conn in conns {
         let mut said = Vec::new();
