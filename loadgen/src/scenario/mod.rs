@@ -1,5 +1,5 @@
 //! The scenarios: one file for each, with its options and its workload. A new scenario is a new file and a line in
-//! [`scenarios!`], beside its `mod`.
+//! `scenarios!`, beside its `mod`.
 
 pub(crate) mod args;
 mod chat;

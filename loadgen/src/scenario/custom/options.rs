@@ -18,11 +18,11 @@ pub(crate) struct CustomOptions {
     #[arg(long, value_name = "FILE")]
     pub(super) payload: Option<PathBuf>,
     /// Lines that are sent before the first message; a line '< PATTERN' waits for a message that matches the regular
-    /// expression, and its groups (?<name>…) are placeholders {{name}} from then on
+    /// expression, and its groups `(?<name>…)` are placeholders {{name}} from then on
     #[arg(long, value_name = "FILE")]
     pub(super) on_open: Option<PathBuf>,
     /// How to recognise an answer: a regular expression, or a field of JSON as $.path or $.path=VALUE; {{seq}} in VALUE
-    /// (the default) or a group (?<seq>…) names the message that is answered; other messages are ignored; may be repeated
+    /// (the default) or a group `(?<seq>…)` names the message that is answered; other messages are ignored; may be repeated
     /// [default: every message answers the oldest one]
     #[arg(long, value_name = "PATTERN|$.PATH[=VALUE]")]
     pub(super) expect: Vec<String>,
