@@ -51,8 +51,11 @@ fn agreement(takeover: bool) -> DeflateAgreement {
 }
 
 fn config() -> Arc<ProtoConfig> {
-    let deflate = DeflateConfig { level: LEVEL, min_len: 0, ..DeflateConfig::default() };
-    Arc::new(ProtoConfig { deflate: Some(deflate), ..ProtoConfig::default() })
+    let deflate = DeflateConfig::default().with(|it| {
+        it.level = LEVEL;
+        it.min_len = 0;
+    });
+    Arc::new(ProtoConfig::default().with(|it| it.deflate = Some(deflate)))
 }
 
 fn deflate(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, text: &str) {

@@ -48,7 +48,7 @@ impl Application for Demo {
         println!("Connection accepted from origin {}", Escaped(origin));
         self.peers.insert(request.conn, request.peer);
         let subprotocol = upgrade.choose_subprotocol(&["echo-protocol"]);
-        Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
+        Verdict::Accept(Acceptance::default().with(|it| it.subprotocol = subprotocol))
     }
 
     fn on_open<C: Context>(&mut self, _ctx: &mut C, _conn: ConnId) {
@@ -72,7 +72,7 @@ impl Application for Demo {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::args().nth(1).map_or(Ok(1337), |port| port.parse())?;
-    let options = Options { stop_on_signals: true, ..Options::listen(([127, 0, 0, 1], port).into()) };
+    let options = Options::listen(([127, 0, 0, 1], port).into()).with(|it| it.stop_on_signals = true);
     let server = Server::bind(options, Demo::default())?;
     println!("Server is listening on port {}.", server.local_addrs()?[0].port());
     server.run()?;

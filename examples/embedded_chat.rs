@@ -35,7 +35,7 @@ impl Layer for Site {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    let options = Options { stop_on_signals: true, ..Options::listen(address.parse()?) };
+    let options = Options::listen(address.parse()?).with(|it| it.stop_on_signals = true);
     // A history in memory has another name in each run, so that clients of an earlier run load it again.
     let epoch = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos());
     let chat = Chat::new(chat::Options::default(), None, Start { epoch, ..Start::default() });

@@ -24,7 +24,7 @@ impl Application for Hello {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = std::env::args().nth(1).map_or(Ok(1234), |port| port.parse())?;
-    let options = Options { stop_on_signals: true, ..Options::listen(([127, 0, 0, 1], port).into()) };
+    let options = Options::listen(([127, 0, 0, 1], port).into()).with(|it| it.stop_on_signals = true);
     let server = Server::bind(options, Hello)?;
     println!("hello on ws://{}", server.local_addrs()?[0]);
     server.run()?;

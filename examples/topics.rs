@@ -60,7 +60,7 @@ impl Application for Rooms {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
-    let options = Options { stop_on_signals: true, ..Options::listen(address.parse()?) };
+    let options = Options::listen(address.parse()?).with(|it| it.stop_on_signals = true);
     let server = Server::bind(options, Rooms::default())?;
     println!("rooms on ws://{}", server.local_addrs()?[0]);
     server.run()?;

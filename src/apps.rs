@@ -64,3 +64,17 @@ impl Application for Fanout {
         }
     }
 }
+
+#[cfg(feature = "ops")]
+impl crate::ops::Watched for Echo {
+    type Figures = ();
+
+    fn figures(&self) {}
+}
+
+#[cfg(feature = "ops")]
+impl crate::ops::Watched for Fanout {
+    type Figures = ();
+
+    fn figures(&self) {}
+}

@@ -27,6 +27,21 @@
 //! # fn main() {}
 //! ```
 
+/// What an options struct has beside `Default`. Outside of the crate no literal of it can be written, so a new field breaks
+/// nobody.
+macro_rules! changeable {
+    ($options:ty) => {
+        impl $options {
+            /// The same options with some of them changed.
+            #[must_use]
+            pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+                change(&mut self);
+                self
+            }
+        }
+    };
+}
+
 #[cfg(feature = "ops")]
 pub mod api;
 #[cfg(feature = "net")]

@@ -102,7 +102,7 @@ layers() {
 # cargo-deny comes from the registry, once for a target directory.
 dependencies() {
   absent tokio --workspace
-  [ -x "$target/tools/bin/cargo-deny" ] || cargo install cargo-deny --version 0.19.0 --locked --debug --root "$target/tools"
+  [ -x "$target/tools/bin/cargo-deny" ] || cargo install cargo-deny --version 0.20.2 --locked --debug --root "$target/tools"
   "$target/tools/bin/cargo-deny" check bans licenses sources
 }
 

@@ -14,8 +14,12 @@ pub fn run(data: &[u8]) {
     let choices = source.octet();
     let limits = match choices & 3 {
         0 => Limits::default(),
-        1 => Limits { max_body: 40, max_head: 50, max_fields: 2, ..Limits::default() },
-        _ => Limits { max_body: usize::MAX, ..Limits::default() },
+        1 => Limits::default().with(|it| {
+            it.max_body = 40;
+            it.max_head = 50;
+            it.max_fields = 2;
+        }),
+        _ => Limits::default().with(|it| it.max_body = usize::MAX),
     };
     let cuts = source.cuts();
     if choices & 4 != 0 {

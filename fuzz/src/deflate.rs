@@ -39,9 +39,11 @@ fn config(choice: u8) -> ProtoConfig {
     let mut limits = limits(choice);
     // Inflating what fits no memory would only show how long that takes.
     limits.max_message = limits.max_message.min(100_000);
-    let deflate =
-        Some(DeflateConfig { min_len: usize::from(choice >> 2 & 1) * 12, ..DeflateConfig::default() });
-    ProtoConfig { limits, deflate, ..ProtoConfig::default() }
+    let deflate = Some(DeflateConfig::default().with(|it| it.min_len = usize::from(choice >> 2 & 1) * 12));
+    ProtoConfig::default().with(|it| {
+        it.limits = limits;
+        it.deflate = deflate;
+    })
 }
 
 fn connection(role: Role, config: &ProtoConfig, agreement: DeflateAgreement) -> Connection {

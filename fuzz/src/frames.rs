@@ -9,7 +9,7 @@ pub fn run(data: &[u8]) {
     let mut source = Source::new(data);
     let choices = source.octet();
     let role = if choices & 1 == 0 { Role::Server } else { Role::Client };
-    let config = ProtoConfig { limits: limits(choices >> 1), ..ProtoConfig::default() };
+    let config = ProtoConfig::default().with(|it| it.limits = limits(choices >> 1));
     let cuts = source.cuts();
     check(&|| connection(role, &config), &config.limits, source.take_rest(), &cuts);
 }
@@ -17,9 +17,20 @@ pub fn run(data: &[u8]) {
 pub fn limits(choice: u8) -> Limits {
     match choice % 4 {
         0 => Limits::default(),
-        1 => Limits { max_frame: 10, max_message: 20, max_fragments: 3, ..Limits::default() },
-        2 => Limits { max_frame: 70_000, max_message: 200, max_fragments: 1, ..Limits::default() },
-        _ => Limits { max_frame: 1 << 62, max_message: 1 << 40, ..Limits::default() },
+        1 => Limits::default().with(|it| {
+            it.max_frame = 10;
+            it.max_message = 20;
+            it.max_fragments = 3;
+        }),
+        2 => Limits::default().with(|it| {
+            it.max_frame = 70_000;
+            it.max_message = 200;
+            it.max_fragments = 1;
+        }),
+        _ => Limits::default().with(|it| {
+            it.max_frame = 1 << 62;
+            it.max_message = 1 << 40;
+        }),
     }
 }
 

@@ -22,8 +22,11 @@ pub fn run(data: &[u8]) {
     let mut source = Source::new(data);
     let limits = match source.octet() % 3 {
         0 => Limits::default(),
-        1 => Limits { max_head: 200, max_fields: 8, ..Limits::default() },
-        _ => Limits { max_fields: 1000, ..Limits::default() },
+        1 => Limits::default().with(|it| {
+            it.max_head = 200;
+            it.max_fields = 8;
+        }),
+        _ => Limits::default().with(|it| it.max_fields = 1000),
     };
     let cuts = source.cuts();
     let bytes = source.take_rest();

@@ -52,10 +52,18 @@ const MAX_SENT_LEN: usize = 100_000;
 pub fn run(data: &[u8]) {
     let mut source = Source::new(data);
     // A peer that answers late is not given up: the pipes here are as slow as the fuzzer likes.
-    let timeouts = Timeouts { ping_ms: 1000, pong_ms: 0, message_ms: 0, ..Timeouts::default() };
-    let deflate = Some(DeflateConfig { min_len: 4, ..DeflateConfig::default() });
+    let timeouts = Timeouts::default().with(|it| {
+        it.ping_ms = 1000;
+        it.pong_ms = 0;
+        it.message_ms = 0;
+    });
+    let deflate = Some(DeflateConfig::default().with(|it| it.min_len = 4));
     let limits = Limits::default().with_max_message(1 << 20);
-    let config = Arc::new(ProtoConfig { timeouts, limits, deflate });
+    let config = Arc::new(ProtoConfig::default().with(|it| {
+        it.timeouts = timeouts;
+        it.limits = limits;
+        it.deflate = deflate;
+    }));
     let keys = match source.octet() {
         0 => MaskingKeys::Fixed([0; 4]),
         seed => MaskingKeys::Seeded(u64::from(seed)),

@@ -80,15 +80,15 @@ fn bind<A: Watched>(
         let loopback = listen.iter().chain(&internal).map(|address| address.ip().is_loopback());
         app = app.with_hosts(Hosts::new(allowed, loopback.collect()));
     }
-    let options = Options {
-        listen: listen.to_vec(),
-        internal,
-        config,
-        drain_ms: common.drain_timeout,
-        seed: random()?,
-        busy_poll: common.busy_poll,
-        stop_on_signals: true,
-    };
+    let seed = random()?;
+    let options = Options::listen_on(listen.to_vec()).with(|it| {
+        it.internal = internal;
+        it.config = config;
+        it.drain_ms = common.drain_timeout;
+        it.seed = seed;
+        it.busy_poll = common.busy_poll;
+        it.stop_on_signals = true;
+    });
     descriptors::raise();
     let server = Server::bind(options, app)?;
     announce(&server, listen.len())?;

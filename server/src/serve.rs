@@ -39,11 +39,10 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         let chat = with_doors(Chat::new(options, None, start));
         return finish(bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?);
     }
-    let keep = sqlite::Options {
-        window_ms: options.limits.key_window_ms,
-        max_keys: options.limits.max_keys,
-        ..args.retention.options()
-    };
+    let keep = args.retention.options().with(|it| {
+        it.window_ms = options.limits.key_window_ms;
+        it.max_keys = options.limits.max_keys;
+    });
     let (client, worker, start) = sqlite::open(&args.data, keep)?;
     let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
     let server = bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?;
@@ -69,17 +68,16 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
         origins.allow(origin).map_err(|error| format!("--allow-origin: {error}"))?;
     }
     let keep = args.retention.options();
-    Ok(chat::Options {
-        origins,
-        strict_subprotocol: args.strict_subprotocol,
-        history: args.history,
-        guests: !args.require_token,
-        keep_posts: keep.keep_posts,
-        keep_ms: keep.keep_ms,
-        limits: Limits::default().with_posts_per_second(args.posts_per_second),
-        heartbeat_ms: args.config().proto.timeouts.ping_ms,
-        ..chat::Options::default()
-    })
+    Ok(chat::Options::default().with(|it| {
+        it.origins = origins;
+        it.strict_subprotocol = args.strict_subprotocol;
+        it.history = args.history;
+        it.guests = !args.require_token;
+        it.keep_posts = keep.keep_posts;
+        it.keep_ms = keep.keep_ms;
+        it.limits = Limits::default().with_posts_per_second(args.posts_per_second);
+        it.heartbeat_ms = args.config().proto.timeouts.ping_ms;
+    }))
 }
 
 /// Becomes true with each SIGHUP, which does nothing else.

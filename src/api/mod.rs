@@ -4,6 +4,7 @@
 //! then.
 
 mod body;
+mod figures;
 mod problem;
 mod route;
 

@@ -78,6 +78,7 @@ impl Refused {
 
 /// What the 101 says besides what the protocol demands.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Acceptance {
     /// One of the subprotocols that were offered.
     pub subprotocol: Option<&'static str>,
@@ -89,3 +90,5 @@ pub struct Acceptance {
     /// Messages that do not come whole in one read go to [`Application::on_chunk`](super::Application::on_chunk) piece by piece, in bounded memory.
     pub stream_messages: bool,
 }
+
+changeable!(Acceptance);

@@ -22,6 +22,7 @@ pub enum SlowPolicy {
 
 /// How a topic treats its subscribers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TopicOptions {
     /// For subscribers that read too slowly.
     pub slow_policy: SlowPolicy,
@@ -31,6 +32,8 @@ pub struct TopicOptions {
     /// [`Config::max_backlog`]: crate::reactor::Config::max_backlog
     pub max_queue: Option<usize>,
 }
+
+changeable!(TopicOptions);
 
 /// What [`Context::publish`](super::Context::publish) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use super::{Body, KeyError, KeyFlaw, Permission};
 
 /// What a token is to say.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub struct Mint {
     /// Who (`sub`).
     pub user: String,
@@ -27,6 +28,8 @@ pub struct Mint {
     /// What is permitted where (`rooms`).
     pub rooms: BTreeMap<String, Vec<Permission>>,
 }
+
+changeable!(Mint);
 
 impl Mint {
     /// Signs it with the key in a file: a secret (HS256), or a private key in PEM (RS256, `EdDSA`).

@@ -33,6 +33,7 @@ pub const MIN_SECRET: usize = 32;
 
 /// What a valid token must say besides who.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rules {
     /// One of the audiences (`aud`) is this; `None`: any or none.
     pub audience: Option<String>,
@@ -44,14 +45,19 @@ pub struct Rules {
     pub name_claim: Option<String>,
 }
 
+changeable!(Rules);
+
 /// Where keys come from. At least one is needed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Sources {
     /// A secret for HS256, or a public key in PEM: RSA for RS256, Ed25519 for `EdDSA`.
     pub key: Option<PathBuf>,
     /// A set of keys (RFC 7517).
     pub key_set: Option<PathBuf>,
 }
+
+changeable!(Sources);
 
 /// A key and what it is for.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use crate::app::Rate;
 
 /// The limits of the chat. What is above one is refused with the error that is behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Bytes of a message's text: `too_long`.
     pub max_text: usize,
@@ -94,6 +95,8 @@ pub struct Limits {
     /// Refusals for commands that came too fast; anyone who gets more is closed with 1008.
     pub refusals: Rate,
 }
+
+changeable!(Limits);
 
 impl Default for Limits {
     fn default() -> Self {

@@ -86,6 +86,7 @@ mod timer {
 
 /// What the chat is told.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// Which pages may connect.
     pub origins: OriginPolicy,
@@ -111,6 +112,8 @@ pub struct Options {
     /// What anybody may make the chat do or keep.
     pub limits: Limits,
 }
+
+changeable!(Options);
 
 impl Default for Options {
     fn default() -> Self {

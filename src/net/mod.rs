@@ -17,6 +17,7 @@ use crate::reactor::Config;
 
 /// The settings of a [`Server`].
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// Where to listen; port 0 lets the kernel choose.
     pub listen: Vec<SocketAddr>,
@@ -35,12 +36,20 @@ pub struct Options {
     pub stop_on_signals: bool,
 }
 
+changeable!(Options);
+
 impl Options {
     /// Listens on `address` with defaults for everything else.
     #[must_use]
     pub fn listen(address: SocketAddr) -> Self {
+        Self::listen_on(vec![address])
+    }
+
+    /// Listens on several addresses with defaults for everything else.
+    #[must_use]
+    pub fn listen_on(addresses: Vec<SocketAddr>) -> Self {
         Self {
-            listen: vec![address],
+            listen: addresses,
             internal: Vec::new(),
             config: Config::default(),
             drain_ms: 10_000,

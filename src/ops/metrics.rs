@@ -225,7 +225,7 @@ fn traffic(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
 ///
 /// # Errors
 /// Those of the encoder.
-pub fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+pub(crate) fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     let mut metric = out.encode_descriptor(name, help, None, MetricType::Counter)?;
     metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
 }
@@ -234,7 +234,7 @@ pub fn counter(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u
 ///
 /// # Errors
 /// Those of the encoder.
-pub fn counters(
+pub(crate) fn counters(
     out: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -253,7 +253,7 @@ pub fn counters(
 ///
 /// # Errors
 /// Those of the encoder.
-pub fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+pub(crate) fn gauge(out: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
     out.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&(value.cast_signed()))
 }
 

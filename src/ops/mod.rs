@@ -1,10 +1,9 @@
 //! Layer 6: what whoever runs a server needs around any application: `/metrics`, `/healthz`, `/readyz`, and a log that says
 //! why each connection ended and that bad peers cannot flood.
 
-mod chat;
 mod hosts;
 mod limit;
-pub mod metrics;
+pub(crate) mod metrics;
 
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -15,7 +14,6 @@ use crate::app::{
     Application, Body, Closed, ConnId, Context, Escaped, Layer, Refused, Rejection, Request, RequestHead,
     Response, Verdict,
 };
-use crate::apps::{Echo, Fanout};
 use crate::proto::Millis;
 
 /// What an application may tell whoever runs it.
@@ -54,18 +52,6 @@ impl Figures for () {
     fn encode(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         Ok(())
     }
-}
-
-impl Watched for Echo {
-    type Figures = ();
-
-    fn figures(&self) {}
-}
-
-impl Watched for Fanout {
-    type Figures = ();
-
-    fn figures(&self) {}
 }
 
 /// An application with what its operator needs.

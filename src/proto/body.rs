@@ -11,6 +11,7 @@ const MAX_PLAIN_CHUNK_LINE: usize = 18;
 /// Why a body is refused. Whatever two recipients could delimit differently is refused: behind it the next request
 /// would begin in two places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BodyError {
     /// More than [`Limits::max_body`] octets, or the announcement of them.
     TooLarge,

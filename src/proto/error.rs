@@ -6,6 +6,7 @@ use super::CloseCode;
 
 /// A rule of RFC 6455 sections 5 to 7, or a limit of ours, that the peer broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProtocolError {
     /// RSV1, RSV2 or RSV3 set although no extension gives it a meaning (5.2).
     ReservedBits,
@@ -110,6 +111,7 @@ impl std::error::Error for ProtocolError {}
 
 /// A head that is not HTTP/1.1 (RFC 9112), or above a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HeadError {
     /// A line feed without a carriage return before it; refused against request smuggling (RFC 9112 2.2).
     BareLineFeed,
@@ -164,6 +166,7 @@ impl std::error::Error for HeadError {}
 
 /// Why an upgrade request is refused (RFC 6455 4.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HandshakeError {
     /// The method is not GET.
     Method,
@@ -226,6 +229,7 @@ impl std::error::Error for HandshakeError {}
 
 /// Why a client refuses the server's answer (RFC 6455 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ResponseError {
     /// The answer is not HTTP/1.1 or above a limit.
     Head(HeadError),

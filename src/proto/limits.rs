@@ -4,6 +4,7 @@ use super::{DeflateConfig, Millis};
 
 /// What a peer may make an endpoint hold. Lengths are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// Request line and header section together; above it the answer is 431 (414 when the request line alone is longer).
     pub max_head: usize,
@@ -23,6 +24,8 @@ pub struct Limits {
     /// Pings and Pongs that a peer may send in a second; above it the connection fails with 1008.
     pub max_control_per_second: u32,
 }
+
+changeable!(Limits);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -52,6 +55,7 @@ impl Limits {
 /// How long an endpoint waits for its peer. Zero turns a wait off, except for `handshake_ms` and `close_ms`; with
 /// a `keep_alive_ms` of zero a connection carries one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Timeouts {
     /// From accept to the end of the opening handshake, and from the first octet of a later request to its last; not reset by
     /// bytes that arrive.
@@ -70,6 +74,8 @@ pub struct Timeouts {
     pub close_ms: Millis,
 }
 
+changeable!(Timeouts);
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -85,6 +91,7 @@ impl Default for Timeouts {
 
 /// What every connection of an endpoint shares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ProtoConfig {
     /// Bounds on what a peer may make us hold.
     pub limits: Limits,
@@ -93,3 +100,5 @@ pub struct ProtoConfig {
     /// permessage-deflate: what a server agrees to and what a client offers. `None`: neither.
     pub deflate: Option<DeflateConfig>,
 }
+
+changeable!(ProtoConfig);

@@ -4,6 +4,7 @@ use crate::proto::{CloseCode, Millis, ProtoConfig};
 
 /// The settings of a loop; everything has a bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Config {
     /// Limits and timeouts of the protocol.
     pub proto: ProtoConfig,
@@ -49,6 +50,8 @@ pub struct Config {
     /// back at once. 0: no spreading.
     pub drain_spread_ms: Millis,
 }
+
+changeable!(Config);
 
 impl Default for Config {
     fn default() -> Self {

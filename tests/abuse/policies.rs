@@ -30,8 +30,10 @@ impl Application for Room {
     type Mail = ();
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        self.topic =
-            Some(ctx.create_topic(TopicOptions { slow_policy: self.policy, max_queue: Some(QUEUE) }));
+        self.topic = Some(ctx.create_topic(TopicOptions::default().with(|it| {
+            it.slow_policy = self.policy;
+            it.max_queue = Some(QUEUE);
+        })));
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {

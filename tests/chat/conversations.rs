@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use switchboard::chat::{Limits, Options};
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
@@ -75,7 +74,7 @@ fn epoch(world: &mut World, client: Client) -> String {
 
 #[test]
 fn a_conversation_that_begins_anew_has_another_epoch() {
-    let limits = Limits { max_rooms: 2, ..options().limits };
+    let limits = options().limits.with(|it| it.max_rooms = 2);
     let mut world = World::in_memory_with(limits);
     let (ada, _bob) = (world.verified("Ada"), world.verified("Bob"));
     tell(&mut world, ada, "Bob", "one");
@@ -222,9 +221,12 @@ fn a_history_is_read_on_after_a_message() {
 #[test]
 fn reading_on_after_an_answer_that_was_cut_loses_and_doubles_nothing() {
     for on_disk in [false, true] {
-        let limits = Limits { max_answer: 5000, opened_messages: 2, ..options().limits };
+        let limits = options().limits.with(|it| {
+            it.max_answer = 5000;
+            it.opened_messages = 2;
+        });
         let disk = on_disk.then(Disk::new);
-        let mut world = World::with(Options { limits, ..options() }, disk, Config::default());
+        let mut world = World::with(options().with(|it| it.limits = limits), disk, Config::default());
         world.answer();
         let ada = world.member("Ada", "r");
         let texts: Vec<String> = (0..40).map(|nth| "x".repeat(100 + 37 * nth)).collect();
@@ -297,7 +299,7 @@ fn conversations_are_those_that_the_token_permits_to_read() {
         // Without a token there is nothing, and where one is asked for there is a refusal.
         let guest = world.person("Ada");
         assert_eq!(conversations(&mut world, guest), []);
-        let mut strict = World::with(Options { guests: false, ..options() }, None, Config::default());
+        let mut strict = World::with(options().with(|it| it.guests = false), None, Config::default());
         let nobody = strict.connect();
         assert_eq!(strict.ask(nobody, &json!({"type": "conversations"}))["code"], "forbidden");
         // A token that has expired lists nothing any more.

@@ -1,13 +1,12 @@
 //! Tokens that expire, many at once.
 
 use serde_json::json;
-use switchboard::chat::Limits;
 
 use crate::world::{World, options};
 
 #[test]
 fn tokens_that_expire_together_end_in_bounded_turns_by_one_timer() {
-    let limits = Limits { turn_expiries: 10, ..options().limits };
+    let limits = options().limits.with(|it| it.turn_expiries = 10);
     let mut world = World::in_memory_with(limits);
     let expires = world.unix_ms() / 1000 + 60;
     let people: Vec<_> = (0..35).map(|i| world.verified(&format!("user {i}@{expires}"))).collect();

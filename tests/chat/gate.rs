@@ -1,7 +1,6 @@
 //! Who may do what does not depend on the way in: every command, by every way, with every kind of token.
 
 use serde_json::{Value, json};
-use switchboard::chat::Options;
 use switchboard::chat::command::Command;
 use switchboard::reactor::Config;
 
@@ -21,7 +20,7 @@ const KINDS: [(&str, &str, [bool; 5]); 7] = [
 ];
 
 fn strict() -> World {
-    let mut world = World::with(Options { guests: false, ..options() }, None, Config::default());
+    let mut world = World::with(options().with(|it| it.guests = false), None, Config::default());
     let bob = world.verified("Bob");
     world.join(bob, "general");
     for text in ["one", "two"] {
@@ -123,7 +122,7 @@ fn routes() -> Vec<(&'static str, Value, [u16; 3])> {
 
 #[test]
 fn the_http_api_takes_its_own_token_and_no_other() {
-    let strict = Options { guests: false, ..options() };
+    let strict = options().with(|it| it.guests = false);
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     let expired = 1_700_000_000 - 1;
     // Whoever moderates everything in the chat is nobody here; the API's token never expires, and is good only in its place.
@@ -162,7 +161,7 @@ fn every_route_of_the_http_api_does_what_it_may() {
         for (kind, status) in
             ["as usual", "a banned user", "a room that nobody has"].into_iter().zip(statuses)
         {
-            let mut served = Served::new(Options { guests: false, ..options() });
+            let mut served = Served::new(options().with(|it| it.guests = false));
             let room = if kind == "a room that nobody has" { "nowhere" } else { "general" };
             if kind == "a banned user" || request.starts_with("DELETE") {
                 assert_eq!(served.call("PUT /api/v1/bans/eve", &json!({})).0, 204);

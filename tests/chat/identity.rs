@@ -151,8 +151,10 @@ fn the_read_marks_of_guests_go_with_them() {
 #[test]
 fn a_rate_is_not_forgotten_with_the_last_connection() {
     let posts = Rate { per_second: 10, burst: 10 };
-    let mut world =
-        World::in_memory_with(Limits { posts, address_posts: Rate::default(), ..Limits::default() });
+    let mut world = World::in_memory_with(Limits::default().with(|it| {
+        it.posts = posts;
+        it.address_posts = Rate::default();
+    }));
     let mut acked = 0;
     for _ in 0..5 {
         let ada = world.member("Ada", "r");
@@ -177,8 +179,10 @@ fn a_rate_is_not_forgotten_with_the_last_connection() {
 #[test]
 fn a_rate_counts_from_the_first_command_and_for_every_way_in() {
     let posts = Rate { per_second: 10, burst: 10 };
-    let mut world =
-        World::in_memory_with(Limits { posts, address_posts: Rate::default(), ..Limits::default() });
+    let mut world = World::in_memory_with(Limits::default().with(|it| {
+        it.posts = posts;
+        it.address_posts = Rate::default();
+    }));
     let bob = world.person("Bob");
     world.join(bob, "general");
     let mut shown = 0;
@@ -198,7 +202,10 @@ fn a_rate_counts_from_the_first_command_and_for_every_way_in() {
 
 #[test]
 fn a_table_of_rates_is_bounded() {
-    let limits = Limits { max_resting: 0, address_posts: Rate::default(), ..Limits::default() };
+    let limits = Limits::default().with(|it| {
+        it.max_resting = 0;
+        it.address_posts = Rate::default();
+    });
     let mut world = World::in_memory_with(limits);
     for _ in 0..2 {
         let ada = world.member("Ada", "r");

@@ -1,7 +1,7 @@
 //! Every limit, hit.
 
 use serde_json::{Value, json};
-use switchboard::chat::{Limits, Options, Rate};
+use switchboard::chat::{Limits, Rate};
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
@@ -65,11 +65,10 @@ fn ch_01_who_floods_is_told_why_it_ends() {
 
 #[test]
 fn ch_01_a_user_has_one_bucket_for_all_connections_and_an_address_for_all_users() {
-    let limits = Limits {
-        posts: Rate { per_second: 10, burst: 10 },
-        address_posts: Rate { per_second: 10, burst: 25 },
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|it| {
+        it.posts = Rate { per_second: 10, burst: 10 };
+        it.address_posts = Rate { per_second: 10, burst: 25 };
+    });
     let mut world = World::in_memory_with(limits);
     let same: Vec<_> = (0..3).map(|_| world.member("Ada", "r")).collect();
     let acks: usize = same.iter().map(|client| flood(&mut world, *client, 10).0).sum();
@@ -96,7 +95,7 @@ fn ch_01_a_user_has_one_bucket_for_all_connections_and_an_address_for_all_users(
 
 #[test]
 fn other_commands_have_a_limit_too_and_so_has_what_is_none() {
-    let limits = Limits { commands: Rate { per_second: 10, burst: 20 }, ..Limits::default() };
+    let limits = Limits::default().with(|it| it.commands = Rate { per_second: 10, burst: 20 });
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
     world.advance(5000);
@@ -261,8 +260,8 @@ fn memory_for_history_is_bounded_for_a_room_and_for_all() {
 
 #[test]
 fn commands_wait_only_in_bounded_numbers() {
-    let limits = Limits { max_waiting: 5, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| it.max_waiting = 5);
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let ada = world.person("Ada");
     for id in 0..10 {
         world.send(ada, &json!({"type": "join", "id": id, "room": "r"}));
@@ -282,8 +281,11 @@ fn commands_wait_only_in_bounded_numbers() {
 
 #[test]
 fn all_that_waits_for_rooms_is_bounded() {
-    let limits = Limits { max_pending: 6, max_waiting: 4, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| {
+        it.max_pending = 6;
+        it.max_waiting = 4;
+    });
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let people: Vec<_> = (0..3).map(|i| world.person(&format!("user {i}"))).collect();
     for person in &people {
         for id in 0..4 {
@@ -354,8 +356,8 @@ fn pages(served: &mut Served, path: &str, list: &str, key: &str) -> Vec<String> 
 
 #[test]
 fn lists_of_the_http_api_are_bounded_in_octets_and_go_on() {
-    let limits = Limits { max_answer: 2400, ..options().limits };
-    let mut served = Served::new(Options { limits, ..options() });
+    let limits = options().limits.with(|it| it.max_answer = 2400);
+    let mut served = Served::new(options().with(|it| it.limits = limits));
     // Quotes take two octets each.
     let names: Vec<String> = (0..60).map(|nth| format!("{nth:02}{}", "\"".repeat(nth % 20))).collect();
     for name in &names {
@@ -369,8 +371,8 @@ fn lists_of_the_http_api_are_bounded_in_octets_and_go_on() {
     let rooms: Vec<String> = names.iter().cloned().chain(["general".to_owned()]).collect();
     assert_eq!(pages(&mut served, "/api/v1/rooms", "rooms", "room"), rooms);
     // One element is in a page however long it is.
-    let limits = Limits { max_answer: 10, ..options().limits };
-    let mut served = Served::new(Options { limits, ..options() });
+    let limits = options().limits.with(|it| it.max_answer = 10);
+    let mut served = Served::new(options().with(|it| it.limits = limits));
     served.call("PUT /api/v1/bans/ada", &json!({}));
     served.call("PUT /api/v1/bans/eve", &json!({}));
     for (path, list) in [("/api/v1/bans", "bans"), ("/api/v1/rooms", "rooms")] {
@@ -403,7 +405,7 @@ fn large_rooms_are_told_of_presence_less_often() {
 #[test]
 fn bans_are_bounded() {
     let mut world = World::with(
-        Options { limits: Limits { max_bans: 2, ..options().limits }, ..options() },
+        options().with(|it| it.limits = options().limits.with(|it| it.max_bans = 2)),
         None,
         Config::default(),
     );

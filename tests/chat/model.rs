@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use switchboard::chat::{Limits, Options};
+use switchboard::chat::Options;
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
@@ -393,9 +393,13 @@ fn config() -> ProptestConfig {
 
 /// Limits so small that everything that is forgotten is forgotten soon.
 fn small() -> Options {
-    let limits =
-        Limits { recent_messages: 4, opened_messages: 2, max_recovery: 6, max_rooms: 3, ..options().limits };
-    Options { limits, ..options() }
+    let limits = options().limits.with(|it| {
+        it.recent_messages = 4;
+        it.opened_messages = 2;
+        it.max_recovery = 6;
+        it.max_rooms = 3;
+    });
+    options().with(|it| it.limits = limits)
 }
 
 proptest! {

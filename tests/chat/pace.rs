@@ -1,7 +1,6 @@
 //! Answers are bounded, and come no faster than the connection takes them.
 
 use serde_json::{Value, json};
-use switchboard::chat::{Limits, Options};
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
@@ -68,9 +67,9 @@ fn resuming_many_full_rooms_does_not_close_a_reader_that_reads() {
 #[test]
 fn an_answer_that_does_not_fit_is_cut_and_says_so() {
     for on_disk in [false, true] {
-        let limits = Limits { max_answer: 20_000, ..options().limits };
+        let limits = options().limits.with(|it| it.max_answer = 20_000);
         let disk = on_disk.then(Disk::new);
-        let mut world = World::with(Options { limits, ..options() }, disk, Config::default());
+        let mut world = World::with(options().with(|it| it.limits = limits), disk, Config::default());
         world.answer();
         let ada = world.member("Ada", "r");
         fill(&mut world, ada, "r", &vec!["word ".repeat(800); 10]);
@@ -99,7 +98,7 @@ fn an_answer_that_does_not_fit_is_cut_and_says_so() {
 
 #[test]
 fn one_message_is_in_an_answer_however_long_it_is() {
-    let limits = Limits { max_answer: 100, ..options().limits };
+    let limits = options().limits.with(|it| it.max_answer = 100);
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
     fill(&mut world, ada, "r", &vec!["\u{1}a".repeat(2000); 3]);
@@ -109,7 +108,7 @@ fn one_message_is_in_an_answer_however_long_it_is() {
 
 #[test]
 fn answers_of_one_turn_are_bounded_and_the_others_come_in_their_order() {
-    let limits = Limits { turn_answers: 100_000, ..options().limits };
+    let limits = options().limits.with(|it| it.turn_answers = 100_000);
     let mut world = World::in_memory_with(limits);
     let writer = world.member("Writer", "r");
     fill(&mut world, writer, "r", &vec!["x".repeat(4000); 20]);
@@ -170,8 +169,11 @@ fn what_waits_for_a_reader_goes_with_it() {
 #[test]
 fn answers_of_the_store_that_wait_for_slow_readers_are_bounded() {
     // Room for the texts of one page of twenty.
-    let limits = Limits { max_held_answers: 100_000, opened_messages: 1, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| {
+        it.max_held_answers = 100_000;
+        it.opened_messages = 1;
+    });
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let writer = world.member("Writer", "r");
     fill(&mut world, writer, "r", &vec!["x".repeat(4000); 40]);
     let mut world = world.restart();
@@ -224,9 +226,35 @@ fn answers_of_the_store_that_wait_for_slow_readers_are_bounded() {
 }
 
 #[test]
+fn nothing_waits_for_a_session_that_ended_while_its_join_waited() {
+    let mut world = World::on_disk();
+    let writer = world.member("Writer", "r");
+    fill(&mut world, writer, "r", &vec!["x".repeat(4000); 40]);
+    let mut world = world.restart();
+    // The room is open, and what was said before has to be asked for.
+    let _other = world.member("Other", "r");
+    let expires = world.unix_ms() / 1000 + 60;
+    let ada = world.verified(&format!("Ada@{expires}"));
+    world.drip(ada, 0);
+    for command in ["join", "typing", "history", "who"] {
+        world.send(ada, &json!({"type": command, "room": "r", "history": 40}));
+    }
+    world.tick();
+    // Her token ends before the answer to the join, which fills what the connection may have.
+    world.jump(61_000);
+    world.answer();
+    world.stall(ada, false);
+    world.advance(1);
+    let got = world.take(ada);
+    let kinds: Vec<&str> = got.iter().filter_map(|value| value["type"].as_str()).collect();
+    assert_eq!(kinds, ["joined", "bye"]);
+    assert_eq!((world.close_code(ada), world.chat().stats().users), (Some(4003), 1));
+}
+
+#[test]
 fn a_room_that_filled_while_a_join_waited_for_the_store_is_full() {
-    let limits = Limits { max_members: 2, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| it.max_members = 2);
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let (_ada, bob) = (world.member("Ada", "r"), world.person("Bob"));
     // Verified: how far they have read is asked of the store first.
     let [first, second] = ["Cleo", "Dan"].map(|name| world.verified(name));

@@ -1,7 +1,6 @@
 //! Who speaks: names, tokens, guests.
 
 use serde_json::{Value, json};
-use switchboard::chat::Options;
 use switchboard::proto::Opcode;
 use switchboard::reactor::Config;
 
@@ -32,7 +31,7 @@ fn who_begins_with_another_command_is_a_guest() {
     assert!(me["user"].as_str().unwrap().starts_with("guest-"), "{me}");
     assert_eq!(me["verified"], false);
 
-    let mut world = World::with(Options { guests: false, ..options() }, None, Config::default());
+    let mut world = World::with(options().with(|it| it.guests = false), None, Config::default());
     let client = world.connect();
     assert_eq!(world.join(client, "r")["code"], "forbidden");
     assert_eq!(world.ask(client, &json!({"type": "hello", "user": "Ada"}))["code"], "forbidden");

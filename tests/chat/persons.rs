@@ -227,8 +227,10 @@ fn names_that_were_banned_before_they_were_one_persons_are_lifted_together() {
 #[test]
 fn a_rate_is_the_persons_under_every_name() {
     let posts = Rate { per_second: 10, burst: 10 };
-    let mut world =
-        World::in_memory_with(Limits { posts, address_posts: Rate::default(), ..Limits::default() });
+    let mut world = World::in_memory_with(Limits::default().with(|it| {
+        it.posts = posts;
+        it.address_posts = Rate::default();
+    }));
     let mut acked = 0;
     for nth in 0..5 {
         let ada = world.verified(&format!("x1/Ada {nth}"));

@@ -1,7 +1,7 @@
 //! The ten promises, as far as the chat alone keeps them.
 
 use serde_json::{Value, json};
-use switchboard::chat::{Limits, Options};
+use switchboard::chat::Limits;
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
@@ -263,9 +263,12 @@ fn since(epoch: &Value, seq: u64) -> Value {
 
 #[test]
 fn promise_6_resuming_is_honest() {
-    let limits = Limits { recent_messages: 20, max_recovery: 30, ..options().limits };
+    let limits = options().limits.with(|it| {
+        it.recent_messages = 20;
+        it.max_recovery = 30;
+    });
     for on_disk in [false, true] {
-        let options = Options { limits: limits.clone(), ..options() };
+        let options = options().with(|it| it.limits = limits.clone());
         let disk = on_disk.then(Disk::new);
         let mut world = World::with(options, disk, Config::default());
         world.answer();
@@ -304,7 +307,7 @@ fn promise_6_resuming_is_honest() {
 
 #[test]
 fn promise_6_missed_changes_are_told_or_nothing_is() {
-    let limits = Limits { recent_messages: 5, ..options().limits };
+    let limits = options().limits.with(|it| it.recent_messages = 5);
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
     let epoch = world.join(ada, "r")["epoch"].clone();
@@ -403,7 +406,7 @@ fn promise_7_presence_is_true_about_a_dead_connection() {
 
 #[test]
 fn promise_8_slow_readers_hurt_only_themselves() {
-    let options = Options { max_queue: Some(2000), ..options() };
+    let options = options().with(|it| it.max_queue = Some(2000));
     let mut world = World::with(options, None, Config::default());
     let (ada, slow) = (world.member("Ada", "r"), world.member("Slow", "r"));
     let mut seen = View { seen: 0, texts: Vec::new() };

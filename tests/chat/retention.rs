@@ -1,7 +1,6 @@
 //! What retention takes away is shown by nothing in memory either.
 
 use serde_json::{Value, json};
-use switchboard::chat::Options;
 use switchboard::reactor::Config;
 
 use crate::disk::Disk;
@@ -9,7 +8,14 @@ use crate::world::{Client, World, list, options, seqs};
 
 fn world(on_disk: bool, keep_posts: u64, keep_ms: u64) -> (World, Client) {
     let disk = on_disk.then(Disk::new);
-    let mut world = World::with(Options { keep_posts, keep_ms, ..options() }, disk, Config::default());
+    let mut world = World::with(
+        options().with(|it| {
+            it.keep_posts = keep_posts;
+            it.keep_ms = keep_ms;
+        }),
+        disk,
+        Config::default(),
+    );
     world.answer();
     let ada = world.member("Ada", "general");
     (world, ada)

@@ -1,7 +1,6 @@
 //! Rooms: history, changes, presence, conversations of two.
 
 use serde_json::{Value, json};
-use switchboard::chat::Options;
 
 use crate::disk::Disk;
 use crate::world::{World, list, options, seqs, texts};
@@ -177,8 +176,11 @@ fn a_message_on_its_way_to_deletion_takes_no_more_changes() {
 
 #[test]
 fn old_messages_are_changed_on_the_disk() {
-    let limits = switchboard::chat::Limits { recent_messages: 2, opened_messages: 2, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| {
+        it.recent_messages = 2;
+        it.opened_messages = 2;
+    });
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let (ada, bob) = (world.member("Ada", "r"), world.member("Bob", "r"));
     for i in 1..=9 {
         world.post(ada, "r", &i.to_string());

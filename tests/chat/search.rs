@@ -1,7 +1,6 @@
 //! Searches through histories in memory.
 
 use serde_json::json;
-use switchboard::chat::Limits;
 
 use crate::world::{World, fill, list, options, seqs};
 
@@ -29,7 +28,7 @@ fn words_are_found_in_every_script_and_the_last_may_go_on() {
 
 #[test]
 fn searches_share_what_a_turn_may_look_through() {
-    let limits = Limits { turn_scan: 50_000, ..options().limits };
+    let limits = options().limits.with(|it| it.turn_scan = 50_000);
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
     fill(&mut world, ada, "r", &vec!["needle ".repeat(500); 100]);
@@ -60,7 +59,7 @@ fn searches_share_what_a_turn_may_look_through() {
 
 #[test]
 fn a_search_that_nobody_waits_for_ends() {
-    let limits = Limits { turn_scan: 10_000, ..options().limits };
+    let limits = options().limits.with(|it| it.turn_scan = 10_000);
     let mut world = World::in_memory_with(limits);
     let ada = world.member("Ada", "r");
     fill(&mut world, ada, "r", &vec!["needle ".repeat(500); 100]);

@@ -1,7 +1,7 @@
 //! The subprotocol `json`: a view on the room `general`.
 
 use serde_json::{Value, json};
-use switchboard::chat::{Limits, Options};
+use switchboard::chat::Limits;
 use switchboard::reactor::Config;
 
 use crate::world::{Client, World, list, options, texts};
@@ -68,7 +68,7 @@ fn before_the_room_is_open_nobody_is_told_that_it_is_empty() {
 
 #[test]
 fn names_and_rates_follow_the_same_rules() {
-    let options = Options { limits: Limits::default(), ..options() };
+    let options = options().with(|it| it.limits = Limits::default());
     let mut world = World::with(options, None, Config::default());
     let ada = world.verified("Ada");
     let tab = tab(&mut world);

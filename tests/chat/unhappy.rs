@@ -1,7 +1,6 @@
 //! A store that fails, is busy, or knows more than it said.
 
 use serde_json::{Value, json};
-use switchboard::chat::{Limits, Options};
 use switchboard::history::Event;
 
 use crate::disk::Disk;
@@ -114,8 +113,8 @@ fn a_busy_store_gets_everything_later_and_in_order() {
 
 #[test]
 fn no_more_is_pending_than_may_be() {
-    let limits = Limits { max_pending: 5, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| it.max_pending = 5);
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let ada = world.member("Ada", "r");
     for i in 0..8 {
         world.post(ada, "r", &i.to_string());
@@ -149,8 +148,11 @@ fn a_room_that_cannot_be_opened_is_unavailable_and_may_be_tried_again() {
 
 #[test]
 fn questions_that_nobody_waits_for_any_more_do_no_harm() {
-    let limits = Limits { recent_messages: 3, opened_messages: 3, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| {
+        it.recent_messages = 3;
+        it.opened_messages = 3;
+    });
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let ada = world.verified("Ada");
     world.join(ada, "r");
     let epoch = world.join(ada, "r")["epoch"].clone();
@@ -180,8 +182,12 @@ fn questions_that_nobody_waits_for_any_more_do_no_harm() {
 
 #[test]
 fn no_connection_waits_for_more_answers_than_may_be() {
-    let limits = Limits { recent_messages: 3, opened_messages: 3, max_asks: 2, ..options().limits };
-    let mut world = World::on_disk_with(Disk::new(), Options { limits, ..options() });
+    let limits = options().limits.with(|it| {
+        it.recent_messages = 3;
+        it.opened_messages = 3;
+        it.max_asks = 2;
+    });
+    let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));
     let ada = world.member("Ada", "r");
     for i in 0..20 {
         world.post(ada, "r", &i.to_string());

@@ -182,7 +182,7 @@ pub(crate) struct World {
 
 /// Options without limits of rates.
 pub(crate) fn options() -> Options {
-    Options { limits: Limits::default().with_posts_per_second(0), ..Options::default() }
+    Options::default().with(|it| it.limits = Limits::default().with_posts_per_second(0))
 }
 
 impl World {
@@ -192,7 +192,7 @@ impl World {
     }
 
     pub(crate) fn in_memory_with(limits: Limits) -> Self {
-        Self::with(Options { limits, ..options() }, None, Config::default())
+        Self::with(options().with(|it| it.limits = limits), None, Config::default())
     }
 
     /// A chat with a store; the room `general` is open.

@@ -9,7 +9,7 @@ use crate::support::{Outcome, Role, Seen, connection, frame, receive, seen};
 const LIMIT: u64 = 400_000;
 
 fn config() -> ProtoConfig {
-    ProtoConfig { limits: Limits::default().with_max_message(LIMIT), ..ProtoConfig::default() }
+    ProtoConfig::default().with(|it| it.limits = Limits::default().with_max_message(LIMIT))
 }
 
 /// Reads the stream as an event loop does that puts long payloads together in place, `read` bytes at a time; `most` bytes of

@@ -6,8 +6,12 @@ use switchboard::proto::{CloseCode, Input, Outgoing, ProtoConfig, ReadyState, Se
 use crate::support::{Role, Seen, close_code, connection, frame, receive};
 
 fn server() -> switchboard::proto::Connection {
-    let timeouts = Timeouts { ping_ms: 25_000, pong_ms: 10_000, close_ms: 5_000, ..Timeouts::default() };
-    connection(Role::Server, &ProtoConfig { timeouts, ..ProtoConfig::default() })
+    let timeouts = Timeouts::default().with(|it| {
+        it.ping_ms = 25_000;
+        it.pong_ms = 10_000;
+        it.close_ms = 5_000;
+    });
+    connection(Role::Server, &ProtoConfig::default().with(|it| it.timeouts = timeouts))
 }
 
 #[test]
@@ -152,8 +156,8 @@ fn a_sign_of_life_lets_the_connection_live_but_does_not_move_the_close_deadline(
 
 #[test]
 fn zero_turns_the_ping_off() {
-    let timeouts = Timeouts { ping_ms: 0, ..Timeouts::default() };
-    let server = connection(Role::Server, &ProtoConfig { timeouts, ..ProtoConfig::default() });
+    let timeouts = Timeouts::default().with(|it| it.ping_ms = 0);
+    let server = connection(Role::Server, &ProtoConfig::default().with(|it| it.timeouts = timeouts));
     assert_eq!(server.next_timeout(), None);
 }
 

@@ -27,11 +27,10 @@ const NO_TAKEOVER: DeflateAgreement =
     DeflateAgreement { server_no_context_takeover: true, client_no_context_takeover: true, ..TAKEOVER };
 
 fn config(min_len: usize) -> ProtoConfig {
-    ProtoConfig {
-        limits: Limits::default().with_max_message(LIMIT),
-        deflate: Some(DeflateConfig { min_len, ..DeflateConfig::default() }),
-        ..ProtoConfig::default()
-    }
+    ProtoConfig::default().with(|it| {
+        it.limits = Limits::default().with_max_message(LIMIT);
+        it.deflate = Some(DeflateConfig::default().with(|it| it.min_len = min_len));
+    })
 }
 
 fn connection(role: Role, agreement: DeflateAgreement, min_len: usize) -> Connection {
@@ -308,8 +307,8 @@ fn the_limit_comes_before_a_fault_behind_it_wherever_the_octets_are_cut() {
     let mut stream = vec![0xE2; 21];
     stream.extend([0, 0, 0xFF, 4, 1, 0, 0, 0, 0x2F, 0xE2, 0xE2, 0xE2, 0xE2, 0x62]);
     stream.extend([0xE2; 24]);
-    let limits = Limits { max_message: 20, ..Limits::default() };
-    let config = ProtoConfig { limits, ..config(0) };
+    let limits = Limits::default().with(|it| it.max_message = 20);
+    let config = config(0).with(|it| it.limits = limits);
     let bytes = compressed(true, Text, &stream);
     for cuts in [vec![], (0..bytes.len()).collect()] {
         let pool = DeflatePool::new(&config);

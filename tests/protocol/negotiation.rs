@@ -11,13 +11,12 @@ fn answer(config: &DeflateConfig, offers: &str) -> Option<String> {
 }
 
 fn frugal() -> DeflateConfig {
-    DeflateConfig {
-        server_no_context_takeover: true,
-        client_no_context_takeover: true,
-        server_max_window_bits: 11,
-        client_max_window_bits: 10,
-        ..DeflateConfig::default()
-    }
+    DeflateConfig::default().with(|it| {
+        it.server_no_context_takeover = true;
+        it.client_no_context_takeover = true;
+        it.server_max_window_bits = 11;
+        it.client_max_window_bits = 10;
+    })
 }
 
 #[test]
@@ -119,8 +118,10 @@ fn the_server_asks_for_what_it_wants_as_far_as_it_may() {
 
 #[test]
 fn window_bits_of_a_configuration_are_moved_to_what_zlib_can() {
-    let config =
-        DeflateConfig { server_max_window_bits: 3, client_max_window_bits: 77, ..DeflateConfig::default() };
+    let config = DeflateConfig::default().with(|it| {
+        it.server_max_window_bits = 3;
+        it.client_max_window_bits = 77;
+    });
     let field = answer(&config, "permessage-deflate; client_max_window_bits");
     assert_eq!(field.as_deref(), Some("permessage-deflate; server_max_window_bits=9"));
 }
@@ -206,13 +207,12 @@ fn both_ends_agree_on_the_same_parameters() {
     let mut configs = vec![DeflateConfig::default(), frugal()];
     for bits in 9..=15 {
         for flags in 0..4 {
-            configs.push(DeflateConfig {
-                server_no_context_takeover: flags & 1 != 0,
-                client_no_context_takeover: flags & 2 != 0,
-                server_max_window_bits: bits,
-                client_max_window_bits: 24 - bits,
-                ..DeflateConfig::default()
-            });
+            configs.push(DeflateConfig::default().with(|it| {
+                it.server_no_context_takeover = flags & 1 != 0;
+                it.client_no_context_takeover = flags & 2 != 0;
+                it.server_max_window_bits = bits;
+                it.client_max_window_bits = 24 - bits;
+            }));
         }
     }
     for client in &configs {

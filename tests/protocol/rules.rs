@@ -9,7 +9,7 @@ fn config() -> ProtoConfig {
     let mut limits = Limits::default().with_max_message(1000);
     limits.max_frame = 600;
     limits.max_fragments = 10;
-    ProtoConfig { limits, ..ProtoConfig::default() }
+    ProtoConfig::default().with(|it| it.limits = limits)
 }
 
 /// Masked, as a server receives it.
@@ -141,8 +141,7 @@ fn fr_01_a_claim_is_refused_before_anything_is_kept() {
 /// may be.
 #[test]
 fn fr_07_fragments_that_bring_nothing_are_limited_whatever_the_limit_on_messages() {
-    let config =
-        ProtoConfig { limits: Limits::default().with_max_message(64 << 20), ..ProtoConfig::default() };
+    let config = ProtoConfig::default().with(|it| it.limits = Limits::default().with_max_message(64 << 20));
     for (payload, ok) in [(vec![], false), (vec![b'x'], true), (vec![b'x'; 100], true)] {
         for streams in [false, true] {
             let mut server = connection(Role::Server, &config);

@@ -12,7 +12,7 @@ use crate::support::{Role, Seen, connection, frame, receive};
 
 fn streaming(role: Role, max_message: u64) -> Connection {
     let limits = Limits::default().with_max_message(max_message);
-    let mut connection = connection(role, &ProtoConfig { limits, ..ProtoConfig::default() });
+    let mut connection = connection(role, &ProtoConfig::default().with(|it| it.limits = limits));
     connection.stream_messages(true);
     connection
 }
@@ -142,7 +142,10 @@ fn compressed_messages_are_streamed_inflated_within_bounds_and_within_the_limit(
     use switchboard::proto::{DeflateAgreement, DeflateConfig, DeflatePool};
 
     let limits = Limits::default().with_max_message(10 << 20);
-    let config = ProtoConfig { limits, deflate: Some(DeflateConfig::default()), ..ProtoConfig::default() };
+    let config = ProtoConfig::default().with(|it| {
+        it.limits = limits;
+        it.deflate = Some(DeflateConfig::default());
+    });
     let agreement = DeflateAgreement {
         server_no_context_takeover: false,
         client_no_context_takeover: false,

@@ -66,7 +66,7 @@ impl Application for Expensive {
             self.calls += 1;
             return Verdict::Respond(Response::text(200, "a".repeat(ANSWER)));
         }
-        Verdict::Accept(Acceptance { stream_messages: self.way == Way::Stream, ..Acceptance::default() })
+        Verdict::Accept(Acceptance::default().with(|it| it.stream_messages = self.way == Way::Stream))
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
@@ -247,7 +247,10 @@ impl Application for Flooder {
 #[test]
 fn am_01_what_one_tick_may_queue_is_bounded_and_what_goes_out_is_whole() {
     for command in [&b"send"[..], b"publish"] {
-        let config = Config { max_tick_output: 1 << 20, max_backlog: usize::MAX, ..Config::default() };
+        let config = Config::default().with(|it| {
+            it.max_tick_output = 1 << 20;
+            it.max_backlog = usize::MAX;
+        });
         let mut few = Few::new(Flooder::default(), config);
         let conns = [few.connect(), few.connect(), few.connect()];
         for conn in conns {

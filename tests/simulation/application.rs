@@ -250,17 +250,19 @@ impl Application for App {
         self.topics = (0..TOPICS).map(|_| ctx.create_topic(TopicOptions::default())).collect();
         for slow_policy in DROPPING {
             let max_queue = Some(self.max_queue);
-            self.topics.push(ctx.create_topic(TopicOptions { slow_policy, max_queue }));
+            self.topics.push(ctx.create_topic(TopicOptions::default().with(|it| {
+                it.slow_policy = slow_policy;
+                it.max_queue = max_queue;
+            })));
         }
     }
 
     fn on_request<C: Context>(&mut self, _ctx: &mut C, request: &Request<'_>) -> Verdict {
         let name = request.head.path().trim_start_matches('/').to_owned();
         assert!(self.names.insert(name, request.conn).is_none(), "one upgrade per client");
-        Verdict::Accept(Acceptance {
-            stream_messages: request.conn.index.is_multiple_of(3),
-            ..Acceptance::default()
-        })
+        Verdict::Accept(
+            Acceptance::default().with(|it| it.stream_messages = request.conn.index.is_multiple_of(3)),
+        )
     }
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {

@@ -63,11 +63,10 @@ impl Client {
         nonce[..8].copy_from_slice(&random.next().to_le_bytes());
         let handshake = ClientHandshake::start(&request, nonce, &mut outgoing);
         let keys = MaskingKeys::Seeded(random.next());
-        let config = Arc::new(ProtoConfig {
-            limits: Limits::default().with_max_message(1 << 20),
-            deflate,
-            ..ProtoConfig::default()
-        });
+        let config = Arc::new(ProtoConfig::default().with(|it| {
+            it.limits = Limits::default().with_max_message(1 << 20);
+            it.deflate = deflate;
+        }));
         Self {
             wire,
             conn,
@@ -224,12 +223,12 @@ impl Client {
 
 /// Some parameters; the same on both sides make what is agreed differ from client to client.
 pub fn random_deflate(random: &mut Random) -> DeflateConfig {
-    DeflateConfig {
-        server_no_context_takeover: random.one_in(3),
-        client_no_context_takeover: random.one_in(3),
-        server_max_window_bits: [9, 11, 15][random.below(3)],
-        client_max_window_bits: [9, 11, 15][random.below(3)],
-        min_len: [0, 20, 200][random.below(3)],
-        level: 1,
-    }
+    DeflateConfig::default().with(|it| {
+        it.server_no_context_takeover = random.one_in(3);
+        it.client_no_context_takeover = random.one_in(3);
+        it.server_max_window_bits = [9, 11, 15][random.below(3)];
+        it.client_max_window_bits = [9, 11, 15][random.below(3)];
+        it.min_len = [0, 20, 200][random.below(3)];
+        it.level = 1;
+    })
 }

@@ -38,7 +38,7 @@ const INTERNAL: Entrance = Entrance { listener: 1, is_internal: true };
 
 #[test]
 fn rx_09_an_address_gets_so_many_connections_and_no_more() {
-    let config = Config { max_connections_per_address: 2, ..Config::default() };
+    let config = Config::default().with(|it| it.max_connections_per_address = 2);
     let mut few = Few::new(Door::default(), config);
     for _ in 0..50 {
         let let_in: Vec<ConnId> = (0..2).map(|_| few.accept([10, 0, 0, 1], Entrance::default())).collect();
@@ -67,11 +67,10 @@ fn rx_09_an_address_gets_so_many_connections_and_no_more() {
 fn rx_09_new_connections_come_at_a_rate() {
     for per_address in [true, false] {
         let rate = 10;
-        let config = Config {
-            max_new_per_second_per_address: if per_address { rate } else { 0 },
-            max_new_per_second: if per_address { 0 } else { rate },
-            ..Config::default()
-        };
+        let config = Config::default().with(|it| {
+            it.max_new_per_second_per_address = if per_address { rate } else { 0 };
+            it.max_new_per_second = if per_address { 0 } else { rate };
+        });
         let mut few = Few::new(Door::default(), config);
         let mut let_in = 0;
         for _ in 0..20 {
@@ -90,7 +89,7 @@ fn rx_09_new_connections_come_at_a_rate() {
 #[test]
 fn pr_01_many_are_closed_over_a_while_and_few_at_once() {
     for (count, spread_ms) in [(200, 0), (1000, 5000)] {
-        let config = Config { shutdown_code: CloseCode(1012), ..Config::default() };
+        let config = Config::default().with(|it| it.shutdown_code = CloseCode(1012));
         let mut few = Few::new(Door::default(), config);
         let conns: Vec<ConnId> = (0..count).map(|_| few.connect()).collect();
         for conn in &conns {

@@ -65,7 +65,7 @@ fn messages(few: &Few<Sink>, conn: ConnId) -> usize {
 }
 
 fn config() -> Config {
-    let mut config = Config { max_inflated: BUDGET, ..Config::default() };
+    let mut config = Config::default().with(|it| it.max_inflated = BUDGET);
     config.proto.deflate = Some(DeflateConfig::default());
     config
 }
@@ -178,7 +178,7 @@ fn cp_02_parked_input_is_delivered_before_the_fin() {
 fn cp_02_parked_input_is_counted_and_given_back() {
     let octets = bombs(BOMBS);
     let held = octets.len() - octets.len() / BOMBS * 4;
-    let mut one = Few::new(Sink::default(), Config { max_unfinished: held, ..config() });
+    let mut one = Few::new(Sink::default(), config().with(|it| it.max_unfinished = held));
     for _ in 0..3 {
         let eaten = opened(&mut one);
         one.send(eaten, &octets);
@@ -192,7 +192,7 @@ fn cp_02_parked_input_is_counted_and_given_back() {
         one.tick();
         assert_eq!(messages(&one, broken), 4, "given back when the connection ends");
     }
-    let mut one = Few::new(Sink::default(), Config { max_unfinished: held - 1, ..config() });
+    let mut one = Few::new(Sink::default(), config().with(|it| it.max_unfinished = held - 1));
     let bomber = opened(&mut one);
     one.send(bomber, &octets);
     one.tick();

@@ -21,7 +21,10 @@ impl Application for Relay {
     type Mail = Infallible;
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        let options = TopicOptions { slow_policy: SlowPolicy::DropOldest, max_queue: Some(1000) };
+        let options = TopicOptions::default().with(|it| {
+            it.slow_policy = SlowPolicy::DropOldest;
+            it.max_queue = Some(1000);
+        });
         self.topic = Some(ctx.create_topic(options));
     }
 
@@ -42,7 +45,7 @@ impl Application for Relay {
 
 #[test]
 fn a_pause_ends_when_the_last_of_what_waited_is_dropped() {
-    let mut few = Few::new(Relay::default(), Config { high_water: 300, ..Config::default() });
+    let mut few = Few::new(Relay::default(), Config::default().with(|it| it.high_water = 300));
     let (sleeper, other) = (few.connect(), few.connect());
     few.read(sleeper);
     let publish = |few: &mut Few<Relay>, len: usize| {

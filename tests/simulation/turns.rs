@@ -68,7 +68,10 @@ fn the_thousandth_request_of_a_connection_is_its_last() {
 fn amid_congestion_only_those_for_whom_nothing_waits_are_read() {
     const SOCKET: usize = 1 << 20;
     const LIMIT: usize = 60_000;
-    let config = Config { max_queued: LIMIT / 3 * 4, max_backlog: 2 * SOCKET, ..Config::default() };
+    let config = Config::default().with(|it| {
+        it.max_queued = LIMIT / 3 * 4;
+        it.max_backlog = 2 * SOCKET;
+    });
     let mut few = Few::new(Counter::default(), config);
     let [waits, reads, stalls] = [(); 3].map(|()| few.connect());
     let ask = |few: &mut Few<Counter>, conn: ConnId, len: usize| {

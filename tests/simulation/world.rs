@@ -139,7 +139,7 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, verbose: bool) -> Self {
         let mut random = Random(seed);
-        let mut config = Config { receive_buffer: [64, 1000, 65_536][random.below(3)], ..Config::default() };
+        let mut config = Config::default().with(|it| it.receive_buffer = [64, 1000, 65_536][random.below(3)]);
         config.proto.limits = Limits::default().with_max_message(1 << 20);
         config.high_water = [300, 4000, 65_536][random.below(3)];
         // In a quarter of the runs the limit is so low that slow consumers are met.

@@ -129,7 +129,7 @@ fn keys_bans_and_marks_are_known_at_the_start() {
     assert_eq!(history.mark("general", "Ada"), 2);
     history.close();
 
-    let history = History::open_with(&dir.data(), Options { max_keys: 1, ..Options::default() });
+    let history = History::open_with(&dir.data(), Options::default().with(|it| it.max_keys = 1));
     assert_eq!(history.start.keys.len(), 1);
     assert_eq!(&*history.start.keys[0].room, "other", "the newest is kept");
     history.close();

@@ -32,7 +32,7 @@ fn child() {
     });
     // Retention makes rows go, too, where the test wants it.
     let keep_posts = std::env::var("STORE_KEEP").map_or(0, |keep| keep.parse().unwrap());
-    let options = Options { keep_posts, ..Options::default() };
+    let options = Options::default().with(|it| it.keep_posts = keep_posts);
     match History::try_open(Path::new(&dir), options) {
         Ok(history) if std::env::var("STORE_SLOW").is_ok() => slow(history),
         Ok(mut history) if std::env::var("STORE_CHURN").is_ok() => {

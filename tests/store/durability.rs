@@ -43,7 +43,7 @@ fn st_02_kill_9_amid_retention_leaves_whole_rooms() {
             seqs[room] = seq;
         }
     }
-    let options = switchboard::history::sqlite::Options { keep_posts: keep, ..Default::default() };
+    let options = switchboard::history::sqlite::Options::default().with(|it| it.keep_posts = keep);
     let mut history = History::open_with(&dir.data(), options);
     for (room, acked) in seqs.iter().enumerate() {
         let name = crate::child::name(room);

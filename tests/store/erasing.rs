@@ -98,7 +98,7 @@ fn deleted_words_are_gone_after_a_stop_and_a_start() {
 #[test]
 fn what_retention_removes_is_gone_as_well() {
     let dir = Dir::new("erasing-retention");
-    let options = Options { keep_posts: 100, ..Options::default() };
+    let options = Options::default().with(|it| it.keep_posts = 100);
     let mut history = History::open_with(&dir.data(), options);
     fill(&mut history);
     let mut seq = 601;

@@ -87,8 +87,13 @@ fn a_long_list_goes_on_after_each_place_in_it() {
 fn conversations_that_retention_has_emptied_are_not_listed() {
     let dir = Dir::new("pairs-retention");
     filled(&dir).close();
-    let mut history =
-        History::open_with(&dir.data(), Options { keep_ms: 100, now: || 320, ..Options::default() });
+    let mut history = History::open_with(
+        &dir.data(),
+        Options::default().with(|it| {
+            it.keep_ms = 100;
+            it.now = || 320;
+        }),
+    );
     assert_eq!(others(&pairs(&mut history, "ada", None, 50)), ["cleo"]);
     history.close();
 }

@@ -17,7 +17,7 @@ fn rows(dir: &Dir, table: &str) -> u64 {
 #[test]
 fn st_11_a_room_keeps_so_many_messages() {
     let dir = Dir::new("retention");
-    let options = Options { keep_posts: 100, ..Options::default() };
+    let options = Options::default().with(|it| it.keep_posts = 100);
     let mut history = History::open_with(&dir.data(), options.clone());
     let mut size = 0;
     for round in 0..200_u64 {
@@ -58,7 +58,11 @@ static NOW: AtomicU64 = AtomicU64::new(0);
 fn st_11_messages_are_kept_for_so_long() {
     let dir = Dir::new("retention-age");
     let now = || NOW.load(Ordering::Relaxed);
-    let options = Options { keep_ms: 1_000_000, settle_ms: 0, now, ..Options::default() };
+    let options = Options::default().with(|it| {
+        it.keep_ms = 1_000_000;
+        it.settle_ms = 0;
+        it.now = now;
+    });
     NOW.store(5_000_000, Ordering::Relaxed);
     let mut history = History::open_with(&dir.data(), options.clone());
     let said = |room: &str, seq: u64, time: u64| keyed(room, seq, "then", None, time);
@@ -87,7 +91,7 @@ fn st_11_messages_are_kept_for_so_long() {
 #[test]
 fn changes_are_kept_for_those_who_resume() {
     let dir = Dir::new("retention-changes");
-    let options = Options { keep_changes: 50, ..Options::default() };
+    let options = Options::default().with(|it| it.keep_changes = 50);
     let mut history = History::open_with(&dir.data(), options);
     history.commit(vec![post("general", 1, "hello")]);
     for round in 0..100 {
@@ -103,7 +107,7 @@ fn changes_are_kept_for_those_who_resume() {
 #[test]
 fn rows_go_while_commits_follow_each_other_without_a_pause() {
     let dir = Dir::new("retention-busy");
-    let options = Options { keep_posts: 100, ..Options::default() };
+    let options = Options::default().with(|it| it.keep_posts = 100);
     let mut history = History::open_with(&dir.data(), options);
     let hundred = |seq: u64| (1..=100).map(|n| post("general", (seq - 1) * 100 + n, "a word")).collect();
     let mut busy = Busy::begin(&mut history, hundred);
@@ -118,7 +122,10 @@ fn nothing_is_removed_by_a_clock_that_is_wrong_for_a_moment() {
     static WRONG: AtomicU64 = AtomicU64::new(0);
     let dir = Dir::new("retention-leap");
     let now = || 5_000_000 + WRONG.load(Ordering::Relaxed);
-    let options = Options { keep_ms: 1_000_000, now, ..Options::default() };
+    let options = Options::default().with(|it| {
+        it.keep_ms = 1_000_000;
+        it.now = now;
+    });
     let mut history = History::open_with(&dir.data(), options.clone());
     history.commit((1..=200).map(|seq| keyed("general", seq, "then", None, 5_000_000)).collect());
     WRONG.store(315_576_000_000, Ordering::Relaxed);
@@ -135,8 +142,13 @@ fn nothing_is_removed_by_a_clock_that_is_wrong_for_a_moment() {
     assert_eq!(rows(&dir, "posts"), 300);
     history.close();
     WRONG.store(0, Ordering::Relaxed);
-    let mut history =
-        History::open_with(&dir.data(), Options { keep_ms: 1_000_000, now, ..Options::default() });
+    let mut history = History::open_with(
+        &dir.data(),
+        Options::default().with(|it| {
+            it.keep_ms = 1_000_000;
+            it.now = now;
+        }),
+    );
     assert_eq!(history.room("general", 500).recent.len(), 300);
     history.close();
 }

@@ -126,7 +126,7 @@ fn expect_octets(stream: &mut TcpStream, expected: &[u8]) -> io::Result<()> {
 pub(crate) fn expect(stream: &mut TcpStream, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
     let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
     let limits = Limits::default().with_max_message(2 << 20);
-    let config = Arc::new(ProtoConfig { limits, ..ProtoConfig::default() });
+    let config = Arc::new(ProtoConfig::default().with(|it| it.limits = limits));
     let mut connection = Connection::client(&config, MaskingKeys::secure([0; 32]), 0);
     let mut buffer = vec![0; 256 * 1024];
     let mut owed = Vec::new();

@@ -70,7 +70,7 @@ pub(crate) struct Poisson {
     kept: VecDeque<f64>,
     /// The number of the first of them.
     first_kept: u64,
-    /// The number of events at or before the last place that was asked about.
+    /// The last answer of [`Self::due`].
     due: u64,
 }
 
@@ -143,7 +143,7 @@ impl Poisson {
         walk.step()
     }
 
-    /// The number of events at or before a place that lies before the newest due event.
+    /// The number of events at or before a place that lies before the kept ones.
     fn due_in_the_past(&self, place: f64) -> u64 {
         let mark = self.marks.partition_point(|mark| mark.place <= place).saturating_sub(1);
         let Some(mut walk) = self.marks.get(mark).copied() else { return 0 };
@@ -156,13 +156,22 @@ impl Poisson {
 
     /// The number of events at or before a place.
     fn due(&mut self, place: f64) -> u64 {
-        // Time goes on, so the answer is near the last one, unless the question is about the past.
-        if self.due > 0 && self.place(self.due - 1) > place {
+        while self.newest.place <= place {
+            self.generate();
+        }
+        // The newest event lies behind the place now.
+        let is_kept = self.kept.front().is_some_and(|first| *first <= place);
+        if !is_kept {
             return self.due_in_the_past(place);
         }
-        while self.place(self.due) <= place {
-            self.due += 1;
-        }
+        // Time goes on, so the answer is near the last one.
+        let near = self.due.saturating_sub(self.first_kept) as usize;
+        let at = if near > 0 && near < self.kept.len() && self.kept[near - 1] <= place {
+            near + self.kept.range(near..).take_while(|next| **next <= place).count()
+        } else {
+            self.kept.partition_point(|kept| *kept <= place)
+        };
+        self.due = self.first_kept + at as u64;
         self.due
     }
 }

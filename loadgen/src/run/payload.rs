@@ -37,6 +37,7 @@ pub(crate) struct Payloads {
     opcode: Opcode,
     sizes: Sizes,
     pattern: Vec<u8>,
+    short: Option<Box<Short>>,
     is_masked: bool,
     /// A payload before it is copied into its frame.
     scratch: Vec<u8>,
@@ -57,11 +58,15 @@ impl Payloads {
             if kind == MessageKind::Text { b'A' + octet % 26 } else { octet }
         });
         let opcode = if kind == MessageKind::Text { Opcode::Text } else { Opcode::Binary };
+        let pattern: Vec<u8> = octets.collect();
+        let is_short =
+            kind == MessageKind::Binary && sizes.min == sizes.max && Short::SIZES.contains(&sizes.min);
         Self {
             kind,
             opcode,
             sizes,
-            pattern: octets.collect(),
+            short: is_short.then(|| Box::new(Short::new(sizes.min, &pattern))),
+            pattern,
             is_masked: mask != Mask::None,
             scratch: Vec::new(),
         }
@@ -127,20 +132,15 @@ impl Payloads {
     /// Writes message `seq` of connection `lane` into its frame.
     #[inline]
     fn fill_in(&self, lane: u32, seq: u64, payload: &mut [u8]) {
-        let fill = self.fill(lane, seq, payload.len());
-        if self.kind == MessageKind::Binary
-            && let Some((head, tail)) = payload.split_first_chunk_mut::<BINARY_HEADER>()
-        {
-            *head = binary_header(lane, seq);
-            copy(tail, &fill[BINARY_HEADER..]);
-        } else {
-            payload.copy_from_slice(fill);
-            self.patch(lane, seq, payload);
+        match &self.short {
+            Some(short) => short.write(lane, seq, payload),
+            None => self.fill_in_any(lane, seq, payload),
         }
     }
 
-    /// Writes the header of a payload that is short or text, as far as the payload has room for it.
-    fn patch(&self, lane: u32, seq: u64, payload: &mut [u8]) {
+    /// Writes the fill and, as far as the payload has room for it, the header.
+    fn fill_in_any(&self, lane: u32, seq: u64, payload: &mut [u8]) {
+        payload.copy_from_slice(self.fill(lane, seq, payload.len()));
         let (header, len) = self.header(lane, seq);
         let len = len.min(payload.len());
         payload[..len].copy_from_slice(&header[..len]);
@@ -150,20 +150,18 @@ impl Payloads {
     #[expect(clippy::inline_always, reason = "it is most of what an answer costs")]
     #[inline(always)]
     pub(crate) fn matches(&self, lane: u32, seq: u64, payload: &[u8]) -> bool {
+        match &self.short {
+            Some(short) => short.matches(lane, seq, payload),
+            None => self.matches_any(lane, seq, payload),
+        }
+    }
+
+    fn matches_any(&self, lane: u32, seq: u64, payload: &[u8]) -> bool {
         let size = self.size(lane, seq);
         if payload.len() != size {
             return false;
         }
         let fill = self.fill(lane, seq, size);
-        match (payload.split_first_chunk::<BINARY_HEADER>(), self.kind) {
-            (Some((head, tail)), MessageKind::Binary) => {
-                *head == binary_header(lane, seq) && same(tail, &fill[BINARY_HEADER..])
-            }
-            _ => self.matches_any(lane, seq, payload, fill),
-        }
-    }
-
-    fn matches_any(&self, lane: u32, seq: u64, payload: &[u8], fill: &[u8]) -> bool {
         let (header, len) = self.header(lane, seq);
         let len = len.min(payload.len());
         payload[..len] == header[..len] && payload[len..] == fill[len..]
@@ -218,52 +216,68 @@ impl Payloads {
         }
     }
 
-    #[inline]
     fn fill(&self, lane: u32, seq: u64, size: usize) -> &[u8] {
-        let turn = (seq.wrapping_add(u64::from(lane)) % TURNS) as usize;
-        &self.pattern[turn..turn + size]
+        &self.pattern[turn(lane, seq)..][..size]
     }
 }
 
+/// The place in the pattern at which the fill of a message begins.
 #[inline]
+fn turn(lane: u32, seq: u64) -> usize {
+    (seq.wrapping_add(u64::from(lane)) % TURNS) as usize
+}
+
+#[inline]
+fn header_number(lane: u32, seq: u64) -> u64 {
+    u64::from(seq as u32) | u64::from(lane) << 32
+}
+
 fn binary_header(lane: u32, seq: u64) -> [u8; BINARY_HEADER] {
-    (u64::from(seq as u32) | u64::from(lane) << 32).to_le_bytes()
+    header_number(lane, seq).to_le_bytes()
 }
 
-/// Slices of these lengths are handled as two chunks of eight bytes, which may overlap.
-const SHORT: RangeInclusive<usize> = 8..=16;
-
-/// Copies between slices of one length. Most are short, and need no call of a function.
-#[inline]
-fn copy(to: &mut [u8], from: &[u8]) {
-    if to.len() == from.len()
-        && SHORT.contains(&from.len())
-        && let (Some(first), Some(last)) = (from.first_chunk::<8>(), from.last_chunk::<8>())
-    {
-        if let Some(place) = to.first_chunk_mut::<8>() {
-            *place = *first;
-        }
-        if let Some(place) = to.last_chunk_mut::<8>() {
-            *place = *last;
-        }
-        return;
-    }
-    to.copy_from_slice(from);
+/// Binary messages of one short size: what they hold behind their header, as two chunks of eight octets, which may
+/// overlap. Most runs have such messages, and this makes and recognises them without a call or a loop.
+#[derive(Debug)]
+struct Short {
+    size: usize,
+    /// The chunks for each place in the pattern.
+    tails: [[u64; 2]; TURNS as usize],
 }
 
-/// Equality of two slices of one length. Most are short, and need no call of a function.
-#[inline]
-fn same(a: &[u8], b: &[u8]) -> bool {
-    if a.len() == b.len()
-        && SHORT.contains(&a.len())
-        && let (Some(first), Some(last)) = (a.first_chunk::<8>(), a.last_chunk::<8>())
-        && let (Some(other_first), Some(other_last)) = (b.first_chunk::<8>(), b.last_chunk::<8>())
-    {
-        return (u64::from_ne_bytes(*first) ^ u64::from_ne_bytes(*other_first))
-            | (u64::from_ne_bytes(*last) ^ u64::from_ne_bytes(*other_last))
-            == 0;
+impl Short {
+    /// A header, and a tail that two chunks cover.
+    const SIZES: RangeInclusive<usize> = BINARY_HEADER + 8..=BINARY_HEADER + 16;
+
+    fn new(size: usize, pattern: &[u8]) -> Self {
+        let chunk =
+            |at: usize| pattern[at..].first_chunk::<8>().map_or(0, |chunk| u64::from_le_bytes(*chunk));
+        let tails = std::array::from_fn(|turn| [chunk(turn + BINARY_HEADER), chunk(turn + size - 8)]);
+        Self { size, tails }
     }
-    a == b
+
+    #[inline]
+    fn write(&self, lane: u32, seq: u64, payload: &mut [u8]) {
+        let [first, last] = self.tails[turn(lane, seq)];
+        if let Some(head) = payload.first_chunk_mut::<16>() {
+            *head = (u128::from(header_number(lane, seq)) | u128::from(first) << 64).to_le_bytes();
+        }
+        if let Some(tail) = payload.last_chunk_mut::<8>() {
+            *tail = last.to_le_bytes();
+        }
+    }
+
+    #[inline]
+    fn matches(&self, lane: u32, seq: u64, payload: &[u8]) -> bool {
+        let [first, last] = self.tails[turn(lane, seq)];
+        let (Some(head), Some(tail)) = (payload.first_chunk::<16>(), payload.last_chunk::<8>()) else {
+            return false;
+        };
+        let expected = u128::from(header_number(lane, seq)) | u128::from(first) << 64;
+        payload.len() == self.size
+            && u128::from_le_bytes(*head) == expected
+            && u64::from_le_bytes(*tail) == last
+    }
 }
 
 /// One letter from `a` to `p` for every four bits, the low ones first.

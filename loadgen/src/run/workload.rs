@@ -5,11 +5,14 @@ use std::ops::Range;
 use switchboard::proto::{Connection, Message};
 
 use super::schedule::Timeline;
-use crate::clock::Nanos;
+use crate::clock::{Nanos, SECOND};
 use crate::output::record::Record;
 
 /// One write holds frames of at most this many bytes, or one longer frame.
 pub(crate) const MAX_WRITE: usize = 256 * 1024;
+
+/// Limit on the time from the opening handshake until a connection is ready for messages.
+pub(crate) const READY_LIMIT: Nanos = 10 * SECOND;
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +103,11 @@ pub(crate) trait Workload {
     /// Open connections that are not ready for messages yet.
     fn unready(&self) -> u32 {
         0
+    }
+
+    /// The name of a failure that ends an open connection which has not become ready in time.
+    fn overdue(&self, _lane: &Self::Lane, _now: Nanos) -> Option<String> {
+        None
     }
 
     /// A message arrived.

@@ -4,6 +4,7 @@
 pub(crate) mod args;
 mod chat;
 mod churn;
+mod custom;
 mod echo;
 mod fanout;
 mod flights;
@@ -49,4 +50,5 @@ scenarios! {
     Churn(churn::ChurnArgs),
     Slow(slow::SlowArgs),
     Storm(storm::StormArgs),
+    Custom(custom::CustomArgs),
 }

@@ -12,7 +12,7 @@ use switchboard::proto::{Connection, Message};
 use super::args::ScenarioArgs;
 use super::chat::text::SHORTEST_TEXT;
 use super::chat::user::{ChatState, Dialect, Effect, PostTime, User};
-use crate::clock::{Nanos, nanos};
+use crate::clock::{Nanos, SECOND, nanos};
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Paced, Plan, within};
@@ -21,7 +21,7 @@ use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
 use crate::run::schedule::Timeline;
-use crate::run::workload::{End, Order, Step, Turn, Workload};
+use crate::run::workload::{End, Order, READY_LIMIT, Step, Turn, Workload};
 
 /// Limit on the storms of one run.
 const MAX_ROUNDS: u32 = 1000;
@@ -133,6 +133,7 @@ struct Lane {
     user: Option<User>,
     number: u32,
     is_unready: bool,
+    opened_at: Nanos,
     /// The connection came through the storm, and everything that it had to check is checked.
     is_back: bool,
 }
@@ -190,7 +191,7 @@ impl Workload for Storm {
     type Lane = Lane;
 
     fn lane(&mut self, number: u32) -> Lane {
-        Lane { user: None, number, is_unready: false, is_back: false }
+        Lane { user: None, number, is_unready: false, opened_at: 0, is_back: false }
     }
 
     fn begin(&mut self, start: Nanos, _window: &Range<Nanos>) -> Option<Timeline> {
@@ -213,12 +214,20 @@ impl Workload for Storm {
         };
         lane.user.get_or_insert_with(|| User::new(lane.number)).opened(Dialect::V1);
         lane.is_unready = !self.begun;
+        lane.opened_at = now;
         self.unready += u32::from(lane.is_unready);
         Ok(())
     }
 
     fn unready(&self) -> u32 {
         self.unready
+    }
+
+    fn overdue(&self, lane: &Lane, now: Nanos) -> Option<String> {
+        let is_waiting = lane.is_unready;
+        let seconds = READY_LIMIT / SECOND;
+        (is_waiting && now >= lane.opened_at + READY_LIMIT)
+            .then(|| format!("the server did not answer hello or join within {seconds} s"))
     }
 
     fn receive(&mut self, lane: &mut Lane, message: &Message<'_>, now: Nanos, record: &mut Record) {

@@ -2,18 +2,21 @@
 //! that is correct or has one fault.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::thread;
 
 use serde_json::{Value, json};
 use switchboard::chat::{Chat, Limits, Options};
 use switchboard::history::Start;
-use switchboard::proto::MessageKind;
+use switchboard::proto::{Limits as ProtoLimits, MessageKind};
 
 use crate::hub::{Club, Letters, hub};
-use crate::support::{Honest, Run, Scratch, flood};
+use crate::support::{Honest, Run, Scratch, accept, flood};
 
 /// The real server, with its history in memory and no limit of rates.
 fn chat() -> Chat {
-    let options = Options { limits: Limits::default().with_posts_per_second(0), ..Options::default() };
+    let options = Options::default().with(|it| it.limits = Limits::default().with_posts_per_second(0));
     Chat::new(options, None, Start { epoch: "one".into(), ..Start::default() })
 }
 
@@ -311,4 +314,30 @@ fn a_storm_checks_what_was_missed() {
     assert!(run.status == 1 && run.count("lost") > 0, "{run:?}");
     let run = flood("storm", House::open(Lie::ForgetsHistory), &format!("{STORM} --assert unrecovered==0"));
     assert_eq!((run.status, run.count("unrecovered")), (3, 60), "{run:?}");
+}
+
+#[test]
+fn a_server_that_never_answers_hello_is_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            thread::spawn(move || {
+                let mut buffer = vec![0; 64 * 1024];
+                let head = accept(&mut stream, &mut buffer, &ProtoLimits::default(), Some("chat.v1.json"));
+                stream.write_all(&head).expect("a client that reads");
+                while stream.read(&mut buffer).is_ok_and(|count| count > 0) {}
+            });
+        }
+    });
+    let tests = ["chat", "storm"].map(|scenario| {
+        thread::spawn(move || {
+            let run = flood(scenario, address, "--connections 2");
+            assert_eq!((run.status, run.failures("hello or join within 10 s")), (1, 2), "{scenario} {run:?}");
+        })
+    });
+    for test in tests {
+        test.join().unwrap();
+    }
 }

@@ -1,6 +1,7 @@
 //! `loadgen` as a process, against the real server and against servers with faults.
 
 mod chat;
+mod custom;
 mod fanout;
 mod golden;
 mod honest;

@@ -12,8 +12,10 @@ use crate::support::{Answers, Honest, loadgen, start};
 #[test]
 fn the_help_of_every_subcommand_is_the_one_in_its_golden_file() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flood/help");
-    let commands =
-        ["", "echo", "fanout", "chat", "idle", "churn", "slow", "storm", "search", "compare", "merge"];
+    let commands = [
+        "", "echo", "fanout", "chat", "idle", "churn", "slow", "storm", "custom", "search", "compare",
+        "merge",
+    ];
     for command in commands {
         let words: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let help = String::from_utf8(loadgen(&words).stdout).unwrap();

@@ -174,7 +174,10 @@ impl RetentionArgs {
     /// The defaults of a store, with what the command line says of how much it keeps.
     pub(crate) fn options(&self) -> sqlite::Options {
         let keep_ms = self.keep_for.map_or(0, |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
-        sqlite::Options { keep_posts: self.keep_posts, keep_ms, ..sqlite::Options::default() }
+        sqlite::Options::default().with(|it| {
+            it.keep_posts = self.keep_posts;
+            it.keep_ms = keep_ms;
+        })
     }
 }
 
@@ -258,16 +261,15 @@ struct DeflateArgs {
 impl CommonArgs {
     /// The defaults, with what the command line says about every kind of server.
     fn config(&self) -> Config {
-        let mut config = Config {
-            max_connections: self.max_connections,
-            max_connections_per_address: self.max_connections_per_address,
-            max_new_per_second: self.max_new_per_second,
-            max_new_per_second_per_address: self.max_new_per_second_per_address,
-            drain_spread_ms: self.drain_spread.min(self.drain_timeout),
-            max_queued: self.max_queued,
-            max_queue_age_ms: self.max_queue_age,
-            ..Config::default()
-        };
+        let mut config = Config::default().with(|it| {
+            it.max_connections = self.max_connections;
+            it.max_connections_per_address = self.max_connections_per_address;
+            it.max_new_per_second = self.max_new_per_second;
+            it.max_new_per_second_per_address = self.max_new_per_second_per_address;
+            it.drain_spread_ms = self.drain_spread.min(self.drain_timeout);
+            it.max_queued = self.max_queued;
+            it.max_queue_age_ms = self.max_queue_age;
+        });
         config.proto.timeouts.ping_ms = self.ping_interval;
         config.proto.timeouts.pong_ms = self.pong_timeout;
         config.proto.timeouts.keep_alive_ms = self.keep_alive_timeout;
@@ -278,12 +280,13 @@ impl CommonArgs {
 
 impl DeflateArgs {
     fn config(&self) -> Option<DeflateConfig> {
-        self.is_on.then(|| DeflateConfig {
-            server_no_context_takeover: self.no_context_takeover,
-            client_no_context_takeover: self.client_no_context_takeover,
-            server_max_window_bits: self.window_bits,
-            client_max_window_bits: self.window_bits,
-            ..DeflateConfig::default()
+        self.is_on.then(|| {
+            DeflateConfig::default().with(|it| {
+                it.server_no_context_takeover = self.no_context_takeover;
+                it.client_no_context_takeover = self.client_no_context_takeover;
+                it.server_max_window_bits = self.window_bits;
+                it.client_max_window_bits = self.window_bits;
+            })
         })
     }
 }
@@ -299,7 +302,7 @@ impl ServeArgs {
 
     pub(crate) fn config(&self) -> Config {
         // Promise 9: clients are to come back, to this server or another.
-        Config { shutdown_code: CloseCode::SERVICE_RESTART, ..self.common.config() }
+        self.common.config().with(|it| it.shutdown_code = CloseCode::SERVICE_RESTART)
     }
 }
 

@@ -112,16 +112,19 @@ fn grant(text: &str) -> Result<(String, Vec<Permission>), String> {
 impl VerifyArgs {
     /// What checks tokens; `None` when no key is given.
     pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, KeyError> {
-        let sources = Sources { key: self.key.clone(), key_set: self.key_set.clone() };
+        let sources = Sources::default().with(|it| {
+            it.key = self.key.clone();
+            it.key_set = self.key_set.clone();
+        });
         if sources == Sources::default() {
             return Ok(None);
         }
-        let rules = Rules {
-            audience: self.audience.clone(),
-            issuer: self.issuer.clone(),
-            leeway_s: self.leeway,
-            name_claim: self.name_claim.clone(),
-        };
+        let rules = Rules::default().with(|it| {
+            it.audience = self.audience.clone();
+            it.issuer = self.issuer.clone();
+            it.leeway_s = self.leeway;
+            it.name_claim = self.name_claim.clone();
+        });
         Keyring::read(sources, rules, is_stale).map(Some)
     }
 }
@@ -139,15 +142,15 @@ fn mint(args: MintArgs) -> Result<String, Failure> {
     for (pattern, permissions) in args.rooms {
         rooms.entry(pattern).or_default().extend(permissions);
     }
-    let mint = Mint {
-        user: args.user,
-        name: args.name,
-        expires_unix_s: now_unix_s() + args.expires.as_secs(),
-        audience: args.audience,
-        issuer: args.issuer,
-        key_id: args.key_id,
-        rooms,
-    };
+    let mint = Mint::default().with(|it| {
+        it.user = args.user;
+        it.name = args.name;
+        it.expires_unix_s = now_unix_s() + args.expires.as_secs();
+        it.audience = args.audience;
+        it.issuer = args.issuer;
+        it.key_id = args.key_id;
+        it.rooms = rooms;
+    });
     Ok(mint.sign(&args.key)?)
 }
 

@@ -24,6 +24,7 @@ const KEY_SLACK: usize = 4096;
 
 /// How a history is kept.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Options {
     /// For how long a key makes posting twice post once, in milliseconds.
     pub window_ms: u64,
@@ -41,6 +42,8 @@ pub struct Options {
     /// Milliseconds since 1970.
     pub now: fn() -> u64,
 }
+
+changeable!(Options);
 
 impl Default for Options {
     fn default() -> Self {

@@ -32,6 +32,7 @@ pub enum Event<'i> {
 
 /// Why a message was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SendError {
     /// A Close was sent or received (RFC 6455 5.5.1).
     NotOpen,

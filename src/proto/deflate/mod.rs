@@ -32,7 +32,7 @@ pub use self::negotiation::DeflateAgreement;
 use super::ProtocolError;
 use super::frame::{Opcode, RSV1, write_frame};
 use super::limits::ProtoConfig;
-use super::message::{MessageKind, Outgoing};
+use super::message::Outgoing;
 
 /// RFC 7692 7.1.2 begins at 8, but raw DEFLATE by zlib needs a window of 512 bytes.
 const MIN_WINDOW_BITS: u8 = 9;
@@ -50,6 +50,7 @@ const KEPT_CAPACITY: usize = 1 << 20;
 
 /// What a server agrees to, and what a client offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeflateConfig {
     /// The server compresses each message for itself: less memory, and one compression for all receivers of a broadcast,
     /// against messages that are a little longer.
@@ -67,6 +68,8 @@ pub struct DeflateConfig {
     /// 1 (fastest) to 9 (smallest).
     pub level: u8,
 }
+
+changeable!(DeflateConfig);
 
 impl Default for DeflateConfig {
     fn default() -> Self {

@@ -26,7 +26,7 @@ impl Talk {
     /// Answers are messages; or, `is_raw`, octets as many as `raw_len` for each.
     pub(crate) fn new(is_raw: bool, raw_len: usize) -> Self {
         let limits = Limits::default().with_max_message(2 << 20);
-        Self { config: Arc::new(ProtoConfig { limits, ..ProtoConfig::default() }), is_raw, raw_len }
+        Self { config: Arc::new(ProtoConfig::default().with(|it| it.limits = limits)), is_raw, raw_len }
     }
 
     pub(crate) fn talker(&self) -> Talker {

@@ -109,7 +109,10 @@ impl<'p, W: Workload> Fleet<'p, W> {
         let answers = (plan.sizes.max + 14).saturating_mul(in_flight);
         // An answer that is too long must be reported as corrupted, not as a violation of the protocol's limits.
         let limits = Limits::default().with_max_message((plan.sizes.max as u64 * 2).max(1024 * 1024));
-        let config = ProtoConfig { limits, deflate: request.deflate.cloned(), ..ProtoConfig::default() };
+        let config = ProtoConfig::default().with(|it| {
+            it.limits = limits;
+            it.deflate = request.deflate.cloned();
+        });
         let lanes = (0..plan.share(thread)).map(|place| workload.lane(thread + place * plan.threads));
         let slots = lanes.map(|lane| Slot { lane, member: None }).collect();
         Ok(Self {
@@ -339,6 +342,13 @@ impl<'p, W: Workload> Fleet<'p, W> {
                 let lane = &mut self.slots[place as usize].lane;
                 self.workload.end(lane, &End::Failed(never), now, &mut self.record);
             }
+        }
+        if self.workload.unready() > 0 {
+            self.each(|fleet, place| {
+                if let Some(failure) = fleet.workload.overdue(&fleet.slots[place as usize].lane, now) {
+                    fleet.end(place, &End::Failed(failure));
+                }
+            });
         }
         if self.dialer.under_way() == 0 {
             return;

@@ -13,7 +13,7 @@ use switchboard::proto::{Connection, Message};
 use self::text::SHORTEST_TEXT;
 use self::user::{ChatState, Dialect, Effect, PostTime, User};
 use super::args::ScenarioArgs;
-use crate::clock::Nanos;
+use crate::clock::{Nanos, SECOND};
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Pacing, Plan, rate_within, within};
@@ -22,7 +22,7 @@ use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
 use crate::run::schedule::{Cursor, OpenLoop, Timeline};
-use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
+use crate::run::workload::{End, MAX_WRITE, READY_LIMIT, Step, Turn, Workload};
 
 /// Limit on the smallest text of a post in bytes.
 const LONGEST_TEXT: u64 = 4096;
@@ -106,6 +106,7 @@ struct Lane {
     /// A full socket or `--pipeline` delays the next post.
     is_held: bool,
     is_open: bool,
+    opened_at: Nanos,
     /// Number of planned leaves that the user has begun.
     left: u64,
 }
@@ -164,7 +165,7 @@ impl Workload for Chat {
 
     fn lane(&mut self, number: u32) -> Lane {
         self.owed += self.messages.unwrap_or(0);
-        Lane { user: User::new(number), is_held: false, is_open: false, left: 0 }
+        Lane { user: User::new(number), is_held: false, is_open: false, opened_at: 0, left: 0 }
     }
 
     fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<Timeline> {
@@ -179,7 +180,7 @@ impl Workload for Chat {
         &mut self,
         lane: &mut Lane,
         subprotocol: Option<&str>,
-        _now: Nanos,
+        now: Nanos,
         record: &mut Record,
     ) -> Result<(), String> {
         let dialect = Dialect::of(subprotocol).ok_or(NO_DIALECT)?;
@@ -188,12 +189,20 @@ impl Workload for Chat {
         }
         lane.user.opened(dialect);
         lane.is_open = true;
+        lane.opened_at = now;
         self.unready += 1;
         Ok(())
     }
 
     fn unready(&self) -> u32 {
         self.unready
+    }
+
+    fn overdue(&self, lane: &Lane, now: Nanos) -> Option<String> {
+        let is_waiting = lane.is_open && !lane.user.is_joined() && lane.left == 0;
+        let seconds = READY_LIMIT / SECOND;
+        (is_waiting && now >= lane.opened_at + READY_LIMIT)
+            .then(|| format!("the server did not answer hello or join within {seconds} s"))
     }
 
     fn receive(&mut self, lane: &mut Lane, message: &Message<'_>, now: Nanos, record: &mut Record) {

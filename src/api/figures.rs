@@ -1,4 +1,4 @@
-//! What the chat tells whoever runs it.
+//! The figures of the chat for its operator, and whether the chat is ready.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
-use super::metrics::{counter, counters, gauge};
-use super::{Figures, Watched};
-use crate::api::Api;
+use super::Api;
 use crate::app::ConnId;
 use crate::chat::{COMMIT_BUCKETS_MS, Code, Stats};
+use crate::ops::metrics::{counter, counters, gauge};
+use crate::ops::{Figures, Watched};
 
 impl Watched for Api {
     type Figures = Stats;

@@ -1,0 +1,203 @@
+//! What an answer looks like: regular expressions and fields of JSON, and which message it answers.
+
+use std::borrow::Cow;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::template::{Template, Variables};
+
+/// Something that an answer must have.
+#[derive(Debug, Clone)]
+enum Expectation {
+    /// The text matches. A group `seq` names the message.
+    Pattern(Regex),
+    /// A field (RFC 6901) has a value. `{{seq}}` in the value names the message.
+    Field { pointer: String, value: Template },
+}
+
+/// Everything that an answer must have. Without an expectation every message is an answer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Expectations(Vec<Expectation>);
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// It is not an answer.
+    Other,
+    /// The answer to the oldest message, or to the one with this number.
+    Answer(Option<u64>),
+    /// It is not JSON although a field is expected, or answers another connection's message.
+    Wrong,
+}
+
+impl Expectations {
+    /// Reads the values of `--expect`.
+    pub(super) fn parse(texts: &[String], known: &Variables) -> Result<Self, String> {
+        let expectations: Vec<Expectation> =
+            texts.iter().map(|text| Expectation::parse(text, known)).collect::<Result<_, _>>()?;
+        if expectations.iter().filter(|expectation| expectation.names_message()).count() > 1 {
+            return Err("only one --expect may have {{seq}} or a group seq".to_owned());
+        }
+        Ok(Self(expectations))
+    }
+
+    /// Whether answers name their messages, so that they may come in any order.
+    pub(super) fn names_message(&self) -> bool {
+        self.0.iter().any(Expectation::names_message)
+    }
+
+    /// Judges a message of connection `conn`.
+    pub(super) fn judge(&self, text: &str, conn: u32) -> Judged {
+        let mut json: Option<Value> = None;
+        let mut answer = Judged::Answer(None);
+        for expectation in &self.0 {
+            let judged = match expectation {
+                Expectation::Pattern(pattern) => judge_pattern(pattern, text, expectation.names_message()),
+                Expectation::Field { pointer, value } => {
+                    if json.is_none() {
+                        let Ok(parsed) = serde_json::from_str(text) else { return Judged::Wrong };
+                        json = Some(parsed);
+                    }
+                    let found = json.as_ref().and_then(|json| json.pointer(pointer)).and_then(text_of);
+                    judge_field(found.as_deref(), value, conn)
+                }
+            };
+            match judged {
+                Judged::Other => return Judged::Other,
+                // Another expectation may still say that it is no answer at all.
+                Judged::Wrong => answer = Judged::Wrong,
+                Judged::Answer(None) => {}
+                Judged::Answer(seq) if answer != Judged::Wrong => answer = Judged::Answer(seq),
+                Judged::Answer(_) => {}
+            }
+        }
+        answer
+    }
+}
+
+impl Expectation {
+    fn parse(text: &str, known: &Variables) -> Result<Self, String> {
+        if !text.starts_with('$') {
+            return pattern(text).map(Self::Pattern);
+        }
+        let (path, value) = text.split_once('=').unwrap_or((text, "{{seq}}"));
+        let value = Template::parse(value.trim(), known, &[])?;
+        Ok(Self::Field { pointer: pointer(path.trim())?, value })
+    }
+
+    fn names_message(&self) -> bool {
+        match self {
+            Self::Pattern(pattern) => pattern.capture_names().flatten().any(|name| name == "seq"),
+            Self::Field { value, .. } => value.has_seq(),
+        }
+    }
+}
+
+/// Reads a regular expression.
+pub(super) fn pattern(text: &str) -> Result<Regex, String> {
+    Regex::new(text).map_err(|error| format!("{text:?} is not a regular expression: {error}"))
+}
+
+fn judge_pattern(pattern: &Regex, text: &str, names_message: bool) -> Judged {
+    if !names_message {
+        return if pattern.is_match(text) { Judged::Answer(None) } else { Judged::Other };
+    }
+    let Some(groups) = pattern.captures(text) else { return Judged::Other };
+    match groups.name("seq").and_then(|seq| seq.as_str().parse().ok()) {
+        Some(seq) => Judged::Answer(Some(seq)),
+        None => Judged::Wrong,
+    }
+}
+
+fn judge_field(found: Option<&str>, value: &Template, conn: u32) -> Judged {
+    match found {
+        Some(found) if value.has_seq() => {
+            value.read_seq(found, conn).map_or(Judged::Wrong, |seq| Judged::Answer(Some(seq)))
+        }
+        Some(found) if value.is_fixed_to(found, conn) => Judged::Answer(None),
+        None | Some(_) => Judged::Other,
+    }
+}
+
+/// A string, a number or a boolean as a text.
+fn text_of(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(text) => Some(text.as_str().into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        Value::Bool(value) => Some(value.to_string().into()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// `$.a.b[0]` as a JSON Pointer (RFC 6901): `/a/b/0`.
+fn pointer(path: &str) -> Result<String, String> {
+    let error = || format!("{path:?} is not a path such as $.payload.id or $[1]");
+    let mut pointer = String::new();
+    let mut rest = path.strip_prefix('$').ok_or_else(error)?;
+    while !rest.is_empty() {
+        let name = if let Some(after) = rest.strip_prefix('.') {
+            let end = after.find(['.', '[']).unwrap_or(after.len());
+            rest = &after[end..];
+            &after[..end]
+        } else {
+            let (index, behind) =
+                rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).ok_or_else(error)?;
+            if index.is_empty() || !index.bytes().all(|digit| digit.is_ascii_digit()) {
+                return Err(error());
+            }
+            rest = behind;
+            index
+        };
+        if name.is_empty() {
+            return Err(error());
+        }
+        pointer.push('/');
+        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+    }
+    Ok(pointer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expect(texts: &[&str]) -> Result<Expectations, String> {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        Expectations::parse(&texts, &Variables::new())
+    }
+
+    #[test]
+    fn a_message_is_judged_by_all_expectations() {
+        let expectations = expect(&["$.type=next", "$.id=c{{conn}}-{{seq}}"]).unwrap();
+        for (text, judged) in [
+            (r#"{"type":"next","id":"c3-12"}"#, Judged::Answer(Some(12))),
+            (r#"{"type":"complete","id":"c3-12"}"#, Judged::Other),
+            (r#"{"type":"next","id":"c4-12"}"#, Judged::Wrong),
+            (r#"{"type":"next","id":"c3-x"}"#, Judged::Wrong),
+            (r#"{"type":"next"}"#, Judged::Other),
+            (r#"{"type":"ne"#, Judged::Wrong),
+            (r#"{"id":"c4-12","type":"other"}"#, Judged::Other),
+        ] {
+            assert_eq!(expectations.judge(text, 3), judged, "{text}");
+        }
+        assert!(expectations.names_message());
+        let expectations = expect(&["$[1]"]).unwrap();
+        assert_eq!(expectations.judge("[0,17]", 3), Judged::Answer(Some(17)));
+        assert_eq!(expectations.judge("[0,-17]", 3), Judged::Wrong);
+        let expectations = expect(&[r"^43(?<seq>\d+)\["]).unwrap();
+        assert_eq!(expectations.judge("4319[1]", 3), Judged::Answer(Some(19)));
+        assert_eq!(expectations.judge("2", 3), Judged::Other);
+        assert_eq!(expectations.judge("4399999999999999999999[1]", 3), Judged::Wrong);
+        assert_eq!(expect(&["pong"]).unwrap().judge("a pong", 1), Judged::Answer(None));
+        assert_eq!(expect(&[]).unwrap().judge("anything", 1), Judged::Answer(None));
+    }
+
+    #[test]
+    fn bad_expectations_are_refused() {
+        for bad in [&["("][..], &["$x"], &["$.a..b"], &["$[x]"], &["$[1"], &["$.a={{x}}"], &["$.a", "$.b"]] {
+            assert!(expect(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(pointer("$.a/b[0].c~d").unwrap(), "/a~1b/0/c~0d");
+    }
+}
