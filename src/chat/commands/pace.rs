@@ -235,7 +235,7 @@ impl Chat {
                         holds += usize::from(query.hold.is_some());
                     }
                     Paced::Join(join) => {
-                        held += self.pending.join(*join).map_or(0, |pending| pending.octets())
+                        held += self.pending.join(*join).map_or(0, |pending| pending.octets());
                     }
                     Paced::Scan(_) => holds += 1,
                 }
