@@ -99,6 +99,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
                     "rooms",
                     "wire/command",
                     "wire/notices",
+                    "wire/reply_to",
                     "wire/responder",
                 ],
             ),
@@ -142,6 +143,7 @@ const METHODS_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("Grant", "src/chat/", "claims carry grants, permissions read them"),
     ("Command", "src/chat/", "the parser makes commands, the pace weighs them"),
     ("Report", "loadgen/src/output/", "each form of a report has a file of its own"),
+    ("Ack", "src/chat/wire/", "a macro defines the notices"),
     ("Transactions", "src/history/sqlite/", "an import is a transaction of its own"),
 ];
 
@@ -442,6 +444,8 @@ fn inherent_type<'t>(header: &[Word<'t>]) -> Option<&'t str> {
             ">" if header[at - 1].text != "-" => depth -= 1,
             "{" | "where" if depth == 0 => return name,
             "for" if depth == 0 => return None,
+            // The parameter of a macro is any type.
+            "$" if depth == 0 => return None,
             text if depth == 0 && text.starts_with(char::is_alphabetic) && text != "dyn" => name = Some(text),
             _ => {}
         }

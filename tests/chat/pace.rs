@@ -226,6 +226,32 @@ fn answers_of_the_store_that_wait_for_slow_readers_are_bounded() {
 }
 
 #[test]
+fn nothing_waits_for_a_session_that_ended_while_its_join_waited() {
+    let mut world = World::on_disk();
+    let writer = world.member("Writer", "r");
+    fill(&mut world, writer, "r", &vec!["x".repeat(4000); 40]);
+    let mut world = world.restart();
+    // The room is open, and what was said before has to be asked for.
+    let _other = world.member("Other", "r");
+    let expires = world.unix_ms() / 1000 + 60;
+    let ada = world.verified(&format!("Ada@{expires}"));
+    world.drip(ada, 0);
+    for command in ["join", "typing", "history", "who"] {
+        world.send(ada, &json!({"type": command, "room": "r", "history": 40}));
+    }
+    world.tick();
+    // Her token ends before the answer to the join, which fills what the connection may have.
+    world.jump(61_000);
+    world.answer();
+    world.stall(ada, false);
+    world.advance(1);
+    let got = world.take(ada);
+    let kinds: Vec<&str> = got.iter().filter_map(|value| value["type"].as_str()).collect();
+    assert_eq!(kinds, ["joined", "bye"]);
+    assert_eq!((world.close_code(ada), world.chat().stats().users), (Some(4003), 1));
+}
+
+#[test]
 fn a_room_that_filled_while_a_join_waited_for_the_store_is_full() {
     let limits = options().limits.with(|it| it.max_members = 2);
     let mut world = World::on_disk_with(Disk::new(), options().with(|it| it.limits = limits));

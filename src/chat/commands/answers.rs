@@ -27,7 +27,8 @@ impl Chat {
                 self.people.begin_query(reply_to.conn());
                 Ok(())
             }
-            Err((refusal, query)) => {
+            Err(refused) => {
+                let (refusal, query) = *refused;
                 // Anyone who does the command lets the room rest.
                 query.hold.map(|hold| self.rooms.release(hold));
                 Err(refusal)

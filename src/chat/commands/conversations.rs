@@ -62,11 +62,10 @@ impl Chat {
 
     fn pairs_in_memory(&self, user: &Arc<str>, after: Option<&PairPlace>, unix_ms: u64) -> Vec<Pair> {
         let pair = |room: &Room| {
-            let (order, other) = (&room.order, other_of(room, user)?);
-            let place = PairPlace { time: order.time(), other };
+            let (kept, other) = (&room.order, other_of(room, user)?);
+            let place = PairPlace { time: kept.time(), other };
             let mut writers: Vec<Arc<str>> = Vec::new();
-            let [older, newer] =
-                order.log().between(order.seq().saturating_sub(WRITERS_AMONG), order.seq() + 1);
+            let [older, newer] = kept.log().between(kept.seq().saturating_sub(WRITERS_AMONG), kept.seq() + 1);
             for record in newer.iter().rev().chain(older.iter().rev()) {
                 if !writers.contains(&record.post.user) {
                     writers.push(Arc::clone(&record.post.user));
@@ -74,9 +73,9 @@ impl Chat {
             }
             let identity = Identity { person: Arc::clone(user), is_verified: true };
             let read = room.reads.of(&identity).unwrap_or(0);
-            (order.seq() >= self.visible_from(room, unix_ms).max(1)).then_some(Pair {
+            (kept.seq() >= self.visible_from(room, unix_ms).max(1)).then_some(Pair {
                 place,
-                seq: order.seq(),
+                seq: kept.seq(),
                 read,
                 writers,
             })

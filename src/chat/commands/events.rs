@@ -47,7 +47,7 @@ impl Chat {
         match item.change {
             PendingChange::Change(hold, action) => self.committed_change(ctx, hold, &action, &item.reply_to),
             PendingChange::Echo { room, seq, time } => {
-                self.acknowledge_again(ctx, &item.reply_to, &room, (seq, time))
+                self.acknowledge_again(ctx, &item.reply_to, &room, (seq, time));
             }
             PendingChange::Ban(change) => self.ban_committed(ctx, change, &item.reply_to),
         }

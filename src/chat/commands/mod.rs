@@ -288,7 +288,7 @@ impl Chat {
     pub(in crate::chat) fn wait(&mut self, room: RoomId, waiting: Waiting) -> Result<(), Refusal> {
         let session = waiting.actor.session;
         self.people.begin_waiting(session, &self.options.limits)?;
-        if let Err(waiting) = self.rooms[room].wait(waiting)
+        if let Some(waiting) = self.rooms[room].wait(waiting)
             && let Some(session) = session.and_then(|session| self.people.at(session))
         {
             session.wait_behind(room, waiting);

@@ -99,8 +99,10 @@ impl Chat {
     /// Whether a command has to wait for its turn.
     pub(in crate::chat) fn must_pace<C: Context>(&self, call: &Call<'_, C>, command: &Command<'_>) -> bool {
         let ReplyTo::Connection(conn, _) = call.reply_to else { return false };
-        self.turn.is_behind(*conn) && command.room().is_some()
-            || command.reads() && (self.is_spent(1) || self.is_full(call.ctx, *conn))
+        let has_to_wait = self.turn.is_behind(*conn) && command.room().is_some()
+            || command.reads() && (self.is_spent(1) || self.is_full(call.ctx, *conn));
+        // Nothing waits for a session that has ended meanwhile: see [`Chat::admit`].
+        has_to_wait && self.people.look(SessionId::of(*conn)).is_some_and(Session::is_live)
     }
 
     /// Whether a long answer to somebody has to wait.
@@ -233,7 +235,7 @@ impl Chat {
                         holds += usize::from(query.hold.is_some());
                     }
                     Paced::Join(join) => {
-                        held += self.pending.join(*join).map_or(0, |pending| pending.octets())
+                        held += self.pending.join(*join).map_or(0, |pending| pending.octets());
                     }
                     Paced::Scan(_) => holds += 1,
                 }

@@ -186,10 +186,10 @@ impl Pending {
         &mut self,
         query: PendingQuery,
         request: impl FnOnce(u64) -> Query,
-    ) -> Result<(), (Refusal, PendingQuery)> {
+    ) -> Result<(), Box<(Refusal, PendingQuery)>> {
         let number = self.last_query + 1;
         if let Err(refusal) = self.send(request(number)) {
-            return Err((refusal, query));
+            return Err(Box::new((refusal, query)));
         }
         self.last_query = number;
         self.queries.insert(number, query);

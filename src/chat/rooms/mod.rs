@@ -140,6 +140,7 @@ impl Rooms {
     }
 
     /// Somebody needs a room no more: see [`Self::rest`].
+    #[expect(clippy::needless_pass_by_value, reason = "a hold is given back once")]
     pub(in crate::chat) fn release(&mut self, hold: Hold) -> RoomId {
         let Hold(room) = hold;
         self[room].holds -= 1;

@@ -118,13 +118,13 @@ impl Room {
     }
 
     /// A command waits until the room is open. Returns it back when the room is open already.
-    pub(in crate::chat) fn wait(&mut self, waiting: Waiting) -> Result<(), Waiting> {
+    pub(in crate::chat) fn wait(&mut self, waiting: Waiting) -> Option<Waiting> {
         match &mut self.phase {
             Phase::Opening(list) => {
                 list.push(waiting);
-                Ok(())
+                None
             }
-            Phase::Open => Err(waiting),
+            Phase::Open => Some(waiting),
         }
     }
 

@@ -134,7 +134,7 @@ impl Reader {
         answer.map_err(|error| read_failed(&error, name))
     }
 
-    /// The conversations of a user. What is in uncertain is left out of them.
+    /// The conversations of a user. What is uncertain is left out of them.
     fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, String> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let uncertain = std::mem::take(&mut slot.uncertain);

@@ -358,7 +358,7 @@ pub(super) struct IndexFile {
     position: i64,
     /// Up to this row of `reindex` it has taken note.
     reindexed: i64,
-    /// SearchIndex are struck out that the file still holds.
+    /// Words are struck out that the file still holds.
     has_struck: bool,
 }
 
