@@ -1,10 +1,8 @@
 //! What an answer looks like: regular expressions and fields of JSON, and which message it answers.
 
-use std::borrow::Cow;
-
 use regex::Regex;
-use serde_json::Value;
 
+use super::field::{FieldPath, judge_field};
 use super::template::{Template, Variables};
 
 /// Something that an answer must have.
@@ -12,8 +10,8 @@ use super::template::{Template, Variables};
 enum Expectation {
     /// The text matches. A group `seq` names the message.
     Pattern(Regex),
-    /// A field (RFC 6901) has a value. `{{seq}}` in the value names the message.
-    Field { pointer: String, value: Template },
+    /// A field has a value. `{{seq}}` in the value names the message.
+    Field { path: FieldPath, value: Template },
 }
 
 /// Everything that an answer must have. Without an expectation every message is an answer.
@@ -49,18 +47,15 @@ impl Expectations {
 
     /// Judges a message of connection `conn`.
     pub(super) fn judge(&self, text: &str, conn: u32) -> Judged {
-        let mut json: Option<Value> = None;
         let mut answer = Judged::Answer(None);
         for expectation in &self.0 {
             let judged = match expectation {
                 Expectation::Pattern(pattern) => judge_pattern(pattern, text, expectation.names_message()),
-                Expectation::Field { pointer, value } => {
-                    if json.is_none() {
-                        let Ok(parsed) = serde_json::from_str(text) else { return Judged::Wrong };
-                        json = Some(parsed);
+                Expectation::Field { path, value } => {
+                    match judge_field(text, path, |found| judge_value(found, value, conn)) {
+                        Err(_) => return Judged::Wrong,
+                        Ok(judged) => judged.unwrap_or(Judged::Other),
                     }
-                    let found = json.as_ref().and_then(|json| json.pointer(pointer)).and_then(text_of);
-                    judge_field(found.as_deref(), value, conn)
                 }
             };
             match judged {
@@ -83,7 +78,7 @@ impl Expectation {
         }
         let (path, value) = text.split_once('=').unwrap_or((text, "{{seq}}"));
         let value = Template::parse(value.trim(), known, &[])?;
-        Ok(Self::Field { pointer: pointer(path.trim())?, value })
+        Ok(Self::Field { path: field_path(path.trim())?, value })
     }
 
     fn names_message(&self) -> bool {
@@ -110,30 +105,17 @@ fn judge_pattern(pattern: &Regex, text: &str, names_message: bool) -> Judged {
     }
 }
 
-fn judge_field(found: Option<&str>, value: &Template, conn: u32) -> Judged {
-    match found {
-        Some(found) if value.has_seq() => {
-            value.read_seq(found, conn).map_or(Judged::Wrong, |seq| Judged::Answer(Some(seq)))
-        }
-        Some(found) if value.is_fixed_to(found, conn) => Judged::Answer(None),
-        None | Some(_) => Judged::Other,
+fn judge_value(found: &str, value: &Template, conn: u32) -> Judged {
+    if value.has_seq() {
+        return value.read_seq(found, conn).map_or(Judged::Wrong, |seq| Judged::Answer(Some(seq)));
     }
+    if value.is_fixed_to(found, conn) { Judged::Answer(None) } else { Judged::Other }
 }
 
-/// A string, a number or a boolean as a text.
-fn text_of(value: &Value) -> Option<Cow<'_, str>> {
-    match value {
-        Value::String(text) => Some(text.as_str().into()),
-        Value::Number(number) => Some(number.to_string().into()),
-        Value::Bool(value) => Some(value.to_string().into()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-/// `$.a.b[0]` as a JSON Pointer (RFC 6901): `/a/b/0`.
-fn pointer(path: &str) -> Result<String, String> {
+/// The names and indices of `$.a.b[0]`.
+fn field_path(path: &str) -> Result<FieldPath, String> {
     let error = || format!("{path:?} is not a path such as $.payload.id or $[1]");
-    let mut pointer = String::new();
+    let mut names = FieldPath::new();
     let mut rest = path.strip_prefix('$').ok_or_else(error)?;
     while !rest.is_empty() {
         let name = if let Some(after) = rest.strip_prefix('.') {
@@ -143,7 +125,7 @@ fn pointer(path: &str) -> Result<String, String> {
         } else {
             let (index, behind) =
                 rest.strip_prefix('[').and_then(|rest| rest.split_once(']')).ok_or_else(error)?;
-            if index.is_empty() || !index.bytes().all(|digit| digit.is_ascii_digit()) {
+            if !index.bytes().all(|digit| digit.is_ascii_digit()) {
                 return Err(error());
             }
             rest = behind;
@@ -152,10 +134,9 @@ fn pointer(path: &str) -> Result<String, String> {
         if name.is_empty() {
             return Err(error());
         }
-        pointer.push('/');
-        pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
+        names.push(name.to_owned());
     }
-    Ok(pointer)
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -198,6 +179,6 @@ mod tests {
         for bad in [&["("][..], &["$x"], &["$.a..b"], &["$[x]"], &["$[1"], &["$.a={{x}}"], &["$.a", "$.b"]] {
             assert!(expect(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(pointer("$.a/b[0].c~d").unwrap(), "/a~1b/0/c~0d");
+        assert_eq!(field_path("$.a/b[0].c~d").unwrap(), ["a/b", "0", "c~d"]);
     }
 }

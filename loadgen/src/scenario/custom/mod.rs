@@ -1,6 +1,7 @@
 //! The scenario `custom`: messages of one's own, and answers that a pattern or a field recognises.
 
 mod expect;
+mod field;
 mod mqtt;
 mod options;
 mod profile;

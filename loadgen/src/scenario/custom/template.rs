@@ -64,7 +64,6 @@ impl Template {
 
     /// Appends the text with its values.
     pub(super) fn render(&self, values: &mut Values<'_>, out: &mut String) {
-        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AB";
         for part in &self.0 {
             // Writing to a string does not fail.
             let _ = match part {
@@ -75,10 +74,7 @@ impl Template {
                 Part::Variable(name) => out
                     .write_str(values.variables.and_then(|known| known.get(name)).map_or("", String::as_str)),
                 Part::Random(count) => {
-                    let random = &mut *values.random;
-                    out.extend(
-                        (0..*count).map(|_| char::from(LETTERS[(next_random(random) >> 58) as usize])),
-                    );
+                    push_random(*count, values.random, out);
                     Ok(())
                 }
             };
@@ -104,6 +100,22 @@ impl Template {
     /// Whether a text is a rendering of a template without a sequence number.
     pub(super) fn is_fixed_to(&self, text: &str, conn: u32) -> bool {
         fixed(&self.0, conn).is_some_and(|fixed| fixed == text)
+    }
+}
+
+/// Appends letters and digits.
+fn push_random(count: usize, random: &mut u64, out: &mut String) {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AB";
+    // A random number has six bits for each of ten letters.
+    const EACH: usize = 10;
+    let mut left = count;
+    while left > 0 {
+        let mut bits = next_random(random);
+        for _ in 0..left.min(EACH) {
+            out.push(char::from(LETTERS[(bits & 63) as usize]));
+            bits >>= 6;
+        }
+        left = left.saturating_sub(EACH);
     }
 }
 
@@ -170,6 +182,7 @@ mod tests {
         let template = parse(r#"["{{topic}}",{{seq}},{{seq+2}},"{{conn}}-{{sid}}",{{ now }}]"#).unwrap();
         assert_eq!(render(&template, 5), r#"["room:1",5,7,"7-S",99]"#);
         let random = render(&parse("{{random:8}}").unwrap(), 0);
+        assert_eq!(render(&parse("{{random:23}}").unwrap(), 0).len(), 23);
         assert!(random.len() == 8 && random.bytes().all(|c| c.is_ascii_alphanumeric()), "{random}");
         for bad in ["{{seq", "{{other}}", "{{random:0}}", "{{random:x}}", "{{seq+x}}", "{{}}"] {
             assert!(parse(bad).is_err(), "{bad}");
