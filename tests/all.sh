@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit benches release flood cost rivals conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit benches release flood cost profiles rivals conformance browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -178,6 +178,11 @@ soak() {
 # What a message costs the load generator: instructions and allocations.
 cost() {
   loadgen/tests/cost.sh "$target/release"
+}
+
+# The profiles of `loadgen custom` against servers of other projects.
+profiles() {
+  loadgen/tests/profiles/run.sh "$target/release/loadgen"
 }
 
 conformance() {

@@ -45,7 +45,7 @@ pub enum KeyFlaw {
     NoPrivateKey,
     /// No set of keys (RFC 7517); where it goes wrong.
     NoSet(String),
-    /// A set without a key for HS256, RS256 or EdDSA.
+    /// A set without a key for HS256, RS256 or `EdDSA`.
     NoUsableKey,
     /// A secret of so few octets.
     ShortSecret(usize),
