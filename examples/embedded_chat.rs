@@ -36,8 +36,10 @@ impl Layer for Site {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9001".to_owned());
     let options = Options::listen(address.parse()?).with(|it| it.stop_on_signals = true);
+    #[expect(clippy::disallowed_methods, reason = "the loop does not run yet")]
+    let started = SystemTime::now();
     // A history in memory has another name in each run, so that clients of an earlier run load it again.
-    let epoch = format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos());
+    let epoch = format!("{:x}", started.duration_since(UNIX_EPOCH)?.as_nanos());
     let chat = Chat::new(chat::Options::default(), None, Start { epoch, ..Start::default() });
     let server = Server::bind(options, Site { chat })?;
     println!("chat on http://{}", server.local_addrs()?[0]);

@@ -66,6 +66,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handle = server.handle();
     thread::spawn(move || {
         for conn in requests {
+            #[expect(clippy::disallowed_methods, reason = "this thread is not the loop's")]
             thread::sleep(Duration::from_millis(100));
             if handle.send_blocking((conn, "done".to_owned())).is_err() {
                 return;

@@ -99,7 +99,10 @@ fn evaluated(expression: &str) -> Option<u64> {
 /// All constants of the sources that are numbers, by name.
 fn constants(path: &Path, found: &mut BTreeMap<String, Vec<u64>>) {
     if path.is_dir() {
-        return fs::read_dir(path).unwrap().for_each(|entry| constants(&entry.unwrap().path(), found));
+        for entry in fs::read_dir(path).unwrap() {
+            constants(&entry.unwrap().path(), found);
+        }
+        return;
     }
     if path.extension().is_none_or(|extension| extension != "rs") {
         return;

@@ -73,7 +73,9 @@ fn root() -> &'static Path {
 fn collect(path: &Path, found: &mut BTreeSet<String>) {
     if path.is_dir() {
         if !path.ends_with("node_modules") {
-            fs::read_dir(path).unwrap().for_each(|entry| collect(&entry.unwrap().path(), found));
+            for entry in fs::read_dir(path).unwrap() {
+                collect(&entry.unwrap().path(), found);
+            }
         }
         return;
     }

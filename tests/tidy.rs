@@ -443,9 +443,8 @@ fn inherent_type<'t>(header: &[Word<'t>]) -> Option<&'t str> {
             "<" => depth += 1,
             ">" if header[at - 1].text != "-" => depth -= 1,
             "{" | "where" if depth == 0 => return name,
-            "for" if depth == 0 => return None,
             // The parameter of a macro is any type.
-            "$" if depth == 0 => return None,
+            "for" | "$" if depth == 0 => return None,
             text if depth == 0 && text.starts_with(char::is_alphabetic) && text != "dyn" => name = Some(text),
             _ => {}
         }

@@ -268,7 +268,7 @@ fn promise_6_resuming_is_honest() {
         it.max_recovery = 30;
     });
     for on_disk in [false, true] {
-        let options = options().with(|it| it.limits = limits.clone());
+        let options = options().with(|it| it.limits.clone_from(&limits));
         let disk = on_disk.then(Disk::new);
         let mut world = World::with(options, disk, Config::default());
         world.answer();

@@ -545,7 +545,9 @@ impl World {
             Asked::Hold(holder) => Ok(holder),
             other => Err(other),
         });
-        held.into_iter().for_each(|holder| self.disk.hold(holder));
+        for holder in held {
+            self.disk.hold(holder);
+        }
     }
 
     /// What the store answers to the queries so far, on its way.

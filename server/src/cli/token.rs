@@ -113,17 +113,17 @@ impl VerifyArgs {
     /// What checks tokens; `None` when no key is given.
     pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, KeyError> {
         let sources = Sources::default().with(|it| {
-            it.key = self.key.clone();
-            it.key_set = self.key_set.clone();
+            it.key.clone_from(&self.key);
+            it.key_set.clone_from(&self.key_set);
         });
         if sources == Sources::default() {
             return Ok(None);
         }
         let rules = Rules::default().with(|it| {
-            it.audience = self.audience.clone();
-            it.issuer = self.issuer.clone();
+            it.audience.clone_from(&self.audience);
+            it.issuer.clone_from(&self.issuer);
             it.leeway_s = self.leeway;
-            it.name_claim = self.name_claim.clone();
+            it.name_claim.clone_from(&self.name_claim);
         });
         Keyring::read(sources, rules, is_stale).map(Some)
     }
