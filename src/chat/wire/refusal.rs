@@ -35,7 +35,7 @@ pub enum Code {
 }
 
 impl Code {
-    /// All of them, in the order of [`Stats::refused`](super::Stats::refused).
+    /// All of them, in the order of [`Stats::refused`](crate::chat::Stats::refused).
     pub const ALL: [Self; 12] = [
         Self::BadJson,
         Self::UnknownType,
