@@ -11,7 +11,7 @@ use super::Api;
 use crate::app::ConnId;
 use crate::chat::{COMMIT_BUCKETS_MS, Code, Stats};
 use crate::ops::metrics::{counter, counters, gauge};
-use crate::ops::{Figures, Watched};
+use crate::ops::{Figures, NotReady, Watched};
 
 impl Watched for Api {
     type Figures = Stats;
@@ -24,9 +24,9 @@ impl Watched for Api {
         self.chat().user(conn)
     }
 
-    fn readiness(&self) -> Result<(), String> {
+    fn readiness(&self) -> Result<(), NotReady> {
         if self.chat().stats().store_unavailable > 0 {
-            return Err("the store is unavailable: posts are refused until it can commit again".to_owned());
+            return Err(NotReady::HistoryUnavailable);
         }
         Ok(())
     }

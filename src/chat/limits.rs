@@ -58,7 +58,7 @@ pub struct Limits {
     /// Users banned at a time: `unavailable`.
     pub max_bans: usize,
     /// Users of a room whose read positions are kept in memory; above it the one that was not moved for the longest is forgotten.
-    pub max_marks: usize,
+    pub max_read_positions: usize,
     /// Octets of one answer, about: `joined`, `history`, `found`, and the list of `json`. What does not fit is left out, and the
     /// answer says `more`; one message is always in it.
     pub max_answer: usize,
@@ -126,7 +126,7 @@ impl Default for Limits {
             key_window_ms: 10 * 60 * 1000,
             max_keys: 500_000,
             max_bans: 100_000,
-            max_marks: 10_000,
+            max_read_positions: 10_000,
             max_answer: 512 * 1024,
             answer_queue: 64 * 1024,
             max_held_answers: 64 << 20,

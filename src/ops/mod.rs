@@ -33,11 +33,34 @@ pub trait Watched: Application {
     /// Whether it can do its work.
     ///
     /// # Errors
-    /// A sentence that says what is amiss.
-    fn readiness(&self) -> Result<(), String> {
+    /// What is amiss.
+    fn readiness(&self) -> Result<(), NotReady> {
         Ok(())
     }
 }
+
+/// Why an application cannot do its work now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotReady {
+    /// The server shuts down.
+    Draining,
+    /// The history cannot be committed to.
+    HistoryUnavailable,
+}
+
+impl std::fmt::Display for NotReady {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Draining => "draining: the server is shutting down",
+            Self::HistoryUnavailable => {
+                "the store is unavailable: posts are refused until it can commit again"
+            }
+        })
+    }
+}
+
+impl std::error::Error for NotReady {}
 
 /// Counters of an application.
 pub trait Figures: std::fmt::Debug + Send + Sync + 'static {
@@ -104,9 +127,9 @@ impl<A: Watched> Ops<A> {
     }
 
     fn readiness<C: Context>(&self, ctx: &C) -> Response {
-        match self.app.readiness() {
-            _ if ctx.is_draining() => Response::text(503, "draining: the server is shutting down"),
-            Err(why) => Response::text(503, why),
+        let ready = if ctx.is_draining() { Err(NotReady::Draining) } else { self.app.readiness() };
+        match ready {
+            Err(why) => Response::text(503, why.to_string()),
             Ok(()) => Response::text(200, "ready"),
         }
     }

@@ -306,7 +306,7 @@ fn all_that_waits_for_rooms_is_bounded() {
 
 #[test]
 fn read_marks_in_memory_are_bounded() {
-    let mut world = world(|limits| limits.max_marks = 2);
+    let mut world = world(|limits| limits.max_read_positions = 2);
     let people: Vec<_> = (0..4).map(|i| world.member(&format!("user {i}"), "r")).collect();
     world.post(people[0], "r", "x");
     world.tick();

@@ -73,7 +73,7 @@ impl Chat {
     }
 
     pub(in crate::chat) fn keep_read(&mut self, room: RoomId, user: &Identity, seq: u64) {
-        let max = self.options.limits.max_marks;
+        let max = self.options.limits.max_read_positions;
         self.rooms[room].reads.keep(user, seq, max);
     }
 
