@@ -37,7 +37,7 @@ pub(super) struct Target<'a> {
 pub(super) struct Query<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);
 
 impl<'a> Query<'a> {
-    /// Reads what is behind the `?`. No parameter may stand twice.
+    /// Reads what is behind the `?`. No parameter may occur twice.
     fn of(query: &'a str) -> Result<Self, Problem> {
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {

@@ -1,4 +1,4 @@
-//! JSON in which no field of an object may stand twice: readers that disagree about which one counts can be played off
+//! JSON in which no field of an object may occur twice: readers that disagree about which one counts can be played off
 //! against each other (RFC 8259 4).
 
 use std::cell::RefCell;

@@ -106,7 +106,7 @@ impl Disk {
         records.iter().map(|record| record.post.text.to_string()).collect()
     }
 
-    /// A backup from when the room had so many messages is restored.
+    /// A backup from when the room had this many messages is restored.
     pub(crate) fn roll_back(&mut self, room: &str, len: usize) {
         self.rooms.get_mut(room).unwrap().records.truncate(len);
         // The store finds that out by itself.

@@ -8,7 +8,7 @@ use crate::world::{Client, World, fill, list, options, seqs};
 
 const ROOMS: usize = 8;
 
-/// Rooms with so many messages of four kilobytes.
+/// Rooms with this many messages of four kilobytes.
 fn full_rooms(world: &mut World, messages: usize) {
     let writer = world.person("Writer");
     for room in 0..ROOMS {
@@ -18,7 +18,7 @@ fn full_rooms(world: &mut World, messages: usize) {
     }
 }
 
-/// What a client is told that reads all that comes, within so many turns.
+/// What a client is told that reads all that comes, within this many turns.
 fn read_all(world: &mut World, client: Client, turns: usize) -> Vec<Value> {
     let mut got = Vec::new();
     for _ in 0..turns {

@@ -311,7 +311,7 @@ impl World {
         self.ask(client, &json!({"type": "join", "room": room}))
     }
 
-    /// Sends a command; gives the answer, which is the next message that is no event.
+    /// Sends a command; returns the answer, which is the next message that is no event.
     pub(crate) fn ask(&mut self, client: Client, command: &Value) -> Value {
         self.send(client, command);
         self.tick();
@@ -355,7 +355,7 @@ impl World {
         self.seats[client.0].wire.0.borrow_mut().room = if is_stalled { 0 } else { usize::MAX };
     }
 
-    /// The client reads so many octets, and no more.
+    /// The client reads this many octets, and no more.
     pub(crate) fn drip(&mut self, client: Client, octets: usize) {
         self.seats[client.0].wire.0.borrow_mut().room = octets;
     }
@@ -606,7 +606,7 @@ impl World {
 
     // ---- the rest of the server
 
-    /// Does something as another part of the server; gives the answers that came with it.
+    /// Does something as another part of the server; returns the answers that came with it.
     pub(crate) fn call(&mut self, call: Call) {
         self.mail.push_back(Letter::Call(call));
         self.tick();

@@ -77,7 +77,7 @@ pub(in crate::chat) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Those of the object that is the whole tape. Fields that are not known are passed over; one that is stands once.
+    /// Those of the object that is the whole tape. Fields that are not known are passed over; one that is occurs once.
     pub(in crate::chat) fn of_object(tape: &[Node<'a>], max_fields: usize) -> Result<Self, Refusal> {
         let mut fields = Self { values: [Value::Absent; COUNT], since: None };
         collect(tape, max_fields, |field, value| put(&mut fields.values[field as usize], field, value))?;
