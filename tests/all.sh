@@ -116,9 +116,8 @@ absent() {
   fi
 }
 
-# More threads than processors: most tests wait for a server or a clock.
 unit() {
-  RUST_TEST_THREADS=${RUST_TEST_THREADS:-6} cargo test --workspace
+  cargo test --workspace
 }
 
 # The kernels hold the only unsafe code; a sanitizer sees what they read. RUSTC_BOOTSTRAP: its flag is not stable yet.
