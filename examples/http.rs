@@ -22,7 +22,7 @@ struct Site {
 }
 
 impl Application for Site {
-    /// A connection, and the text that it is to be answered.
+    /// A connection, and the text of the answer.
     type Mail = (ConnId, String);
 
     fn wants_body(&mut self, head: &RequestHead<'_>) -> bool {

@@ -96,7 +96,7 @@ fn slow_readers_are_reported_and_the_others_are_served() {
     assert_eq!(slow["held"].as_u64().unwrap() + cut, 4, "{run:?}");
     // They read for 0.7 s, and before that until all connections were open.
     assert!((1..30_000).contains(&slow["read_bytes"].as_u64().unwrap()), "{run:?}");
-    assert!(slow["unanswered"].as_u64() > Some(0) && run.count("answered") >= 16, "{run:?}");
+    assert!(slow["unanswered"].as_u64() > Some(0) && run.count("answered") > 100, "{run:?}");
 }
 
 /// Sends each message to all connections but the last two, which it closes.

@@ -224,9 +224,9 @@ impl Chat {
     pub(in crate::chat) fn check_paced(&mut self) -> (usize, usize) {
         let (mut held, mut holds, mut commands) = (0, 0, 0);
         for (conn, queue) in &self.turn.paced {
-            assert!(self.turn.queue.contains(conn), "whoever waits has a turn");
+            assert!(self.turn.queue.contains(conn), "a connection that waits has a turn");
             let is_live = self.people.look(SessionId::of(*conn)).is_some_and(Session::is_live);
-            assert!(is_live, "whoever waits is here");
+            assert!(is_live, "a connection that waits is open");
             for paced in queue {
                 match paced {
                     Paced::Command(_) => commands += 1,
