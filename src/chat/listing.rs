@@ -9,7 +9,7 @@ use crate::chat::pending::queries::{PendingQuery, Purpose};
 use crate::chat::wire::notices::json_len;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal};
-use crate::history::{Query, RoomHead};
+use crate::history::{HistoryError, Query, RoomHead};
 
 /// Rooms, and bans, of one page.
 pub const MAX_LISTED: usize = 1000;
@@ -50,7 +50,7 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         number: u64,
-        rooms: Result<Vec<RoomHead>, String>,
+        rooms: Result<Vec<RoomHead>, HistoryError>,
     ) {
         let Some(PendingQuery { reply_to, purpose, .. }) = self.pending.answered(number) else { return };
         let Purpose::Rooms { after, limit } = purpose else { return };

@@ -136,8 +136,8 @@ impl Default for Options {
 /// What other threads send into the chat.
 #[derive(Debug)]
 pub enum Mail {
-    /// What the store tells.
-    Store(history::Event),
+    /// What the history reports.
+    History(history::Event),
 }
 
 /// The chat server.
@@ -313,7 +313,7 @@ impl Application for Chat {
 
     fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Mail) {
         match mail {
-            Mail::Store(event) => self.store_said(ctx, event),
+            Mail::History(event) => self.history_said(ctx, event),
         }
     }
 

@@ -160,7 +160,7 @@ impl Chat {
     /// A text message on a connection of `json`.
     pub(in crate::chat) fn tutorial_said<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
         let reply_to = ReplyTo::Tutorial(conn);
-        let said = json::parse_post(text).map_err(|error| Refusal::new(Code::BadJson, error));
+        let said = json::parse_post(text).map_err(|error| Refusal::new(Code::BadJson, error.to_string()));
         let said = said.and_then(|post| {
             self.speak_in_tutorial(ctx, conn, &post.user)?;
             Ok(post)

@@ -8,7 +8,7 @@ use crate::chat::pending::queries::{JoinAnswer, PendingJoin, PendingQuery, Purpo
 use crate::chat::rooms::Hold;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
-use crate::history::{Query, Record};
+use crate::history::{HistoryError, Query, Record};
 
 impl Chat {
     /// Asks the history on behalf of somebody, who waits for a bounded number of answers.
@@ -47,7 +47,7 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         number: u64,
-        records: Result<Vec<Record>, String>,
+        records: Result<Vec<Record>, HistoryError>,
     ) {
         let Some(query) = self.pending.answered(number) else { return };
         let records = records.map_err(|reason| failed(&reason));
@@ -202,7 +202,7 @@ impl Chat {
     }
 }
 
-fn failed(reason: &str) -> Refusal {
-    tracing::warn!(reason, "the history could not be read");
+fn failed(reason: &HistoryError) -> Refusal {
+    tracing::warn!(%reason, "the history could not be read");
     Refusal::unavailable()
 }

@@ -13,7 +13,7 @@ use crate::chat::people::user::Identity;
 use crate::chat::rooms::{Kind, Room};
 use crate::chat::wire::notices::{Conversation, Conversations};
 use crate::chat::{Chat, Code, Refusal};
-use crate::history::{Pair, PairPlace, Query};
+use crate::history::{HistoryError, Pair, PairPlace, Query};
 
 impl Chat {
     /// `conversations`: those that are kept, the newest first. Nothing is kept of the conversations of guests.
@@ -45,7 +45,7 @@ impl Chat {
         &mut self,
         ctx: &mut C,
         number: u64,
-        pairs: Result<Vec<Pair>, String>,
+        pairs: Result<Vec<Pair>, HistoryError>,
     ) {
         let Some(PendingQuery { reply_to, purpose, .. }) = self.pending.answered(number) else { return };
         let Purpose::Pairs { actor, limit } = purpose else { return };
@@ -106,7 +106,7 @@ impl Chat {
         let here = here.map(|user| &**user.name());
         let is_theirs = |name: &&Arc<str>| *self.people.holders().person_or(&names::fold(name)) == **other;
         let wrote = writers.iter().find(is_theirs).map(|name| &**name);
-        // A mark may be in memory that is not on the disk yet.
+        // A position may be in memory that is not on the disk yet.
         let room = self.rooms.find(&pair_room([&actor.person, other])).and_then(|room| self.rooms.get(room));
         let marked = room.and_then(|room| room.reads.of(&actor.identity())).unwrap_or(0);
         // On the disk a history is the same in every run of the server.

@@ -10,13 +10,13 @@ use crate::chat::pending::{PendingChange, PendingItem};
 use crate::chat::people::session::Waiting;
 use crate::chat::rooms::{Kind, Phase};
 use crate::chat::{Chat, GENERAL, Refusal, timer};
-use crate::history::{Action, Change, Event, Query, RoomState};
+use crate::history::{Action, Change, Event, HistoryError, Query, RoomState};
 
 /// Milliseconds after which a store that was too busy, or could not read, is asked again.
 const RETRY_MS: [Millis; 2] = [10, 1000];
 
 impl Chat {
-    pub(in crate::chat) fn store_said<C: Context>(&mut self, ctx: &mut C, event: Event) {
+    pub(in crate::chat) fn history_said<C: Context>(&mut self, ctx: &mut C, event: Event) {
         match event {
             Event::Committed { ticket } => {
                 let now = ctx.now().monotonic_ms;
@@ -38,7 +38,7 @@ impl Chat {
             Event::Opened { room, state } => self.opened(ctx, &room, state),
             Event::Page { ask, records } => self.page_came(ctx, ask, records),
             Event::Pairs { ask, pairs } => self.pairs_came(ctx, ask, pairs),
-            Event::Mark { ask, seq } => self.read_came(ctx, ask, seq),
+            Event::ReadPosition { ask, seq } => self.read_came(ctx, ask, seq),
             Event::Rooms { ask, rooms } => self.rooms_came(ctx, ask, rooms),
         }
     }
@@ -54,9 +54,9 @@ impl Chat {
     }
 
     /// Nothing that is not durable has been seen by anybody: it comes to nothing, and its numbers are given again.
-    fn failed<C: Context>(&mut self, ctx: &mut C, ticket: u64, reason: &str) {
+    fn failed<C: Context>(&mut self, ctx: &mut C, ticket: u64, reason: &HistoryError) {
         let Some(undone) = self.pending.fail(ticket) else { return };
-        tracing::error!(reason, "the store failed: posts are refused until it has recovered");
+        tracing::error!(%reason, "the store failed: posts are refused until it has recovered");
         self.counts.store_failures += 1;
         for item in undone {
             self.undone(ctx, item);
@@ -91,7 +91,7 @@ impl Chat {
         }
     }
 
-    fn opened<C: Context>(&mut self, ctx: &mut C, name: &str, state: Result<RoomState, String>) {
+    fn opened<C: Context>(&mut self, ctx: &mut C, name: &str, state: Result<RoomState, HistoryError>) {
         let Some(room) = self.rooms.find(name) else { return };
         let Some(waiting) = self.rooms[room].take_waiting() else { return };
         match state {

@@ -49,7 +49,7 @@ impl Chat {
         }
         if needs_read {
             let user = Arc::clone(&call.actor.person);
-            let request = |ask| Query::Mark { ask, room: name, user };
+            let request = |ask| Query::ReadPosition { ask, room: name, user };
             match self.ask_for(call.reply_to, None, Purpose::JoinRead(join), request) {
                 Ok(()) => awaits += 1,
                 // The page is asked for already; the read position is not worth a refusal.

@@ -24,5 +24,6 @@ mod writer;
 pub use backup::backup;
 pub use clock::now_ms;
 pub use data_dir::{OpenError, Options};
-pub use threads::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
+pub use threads::{Client, FinishError, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
+pub use transaction::Refused;
 pub use transfer::{Counts, TransferError, export, import};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Result};
 
-use super::reader::mark;
+use super::reader::read_position;
 use super::rows::{Head, Walk};
 use crate::history::{Pair, PairPlace};
 
@@ -45,7 +45,7 @@ pub(super) fn newest(
         .into_iter()
         .map(|Candidate { place, room, head }| {
             let writers = writers(conn, room, &head)?;
-            let read = mark(conn, room, head, wanted.user)?;
+            let read = read_position(conn, room, head, wanted.user)?;
             Ok(Pair { place, seq: head.seq, read, writers })
         })
         .collect()

@@ -13,7 +13,9 @@ use super::schema::{self, checksum};
 use super::search::find;
 use super::search_index::SearchIndex;
 use super::threads::Notify;
-use crate::history::{Action, Event, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState};
+use crate::history::{
+    Action, Event, HistoryError, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState,
+};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -95,15 +97,15 @@ impl Reader {
             Query::Rooms { ask, after, limit } => {
                 let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
                 let rooms = self.ask_database(&mut slot, |conn| rooms(conn, &after, limit));
-                Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(&error, "")) }
+                Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(error, "")) }
             }
             Query::Pairs { ask, user, after, limit } => {
                 let pairs = self.pairs(&user, after.as_ref(), limit);
                 Event::Pairs { ask, pairs }
             }
-            Query::Mark { ask, room, user } => {
-                let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
-                Event::Mark { ask, seq }
+            Query::ReadPosition { ask, room, user } => {
+                let seq = self.read(&room, |conn, room, head| read_position(conn, room, head, &user)).unwrap_or(0);
+                Event::ReadPosition { ask, seq }
             }
         }
     }
@@ -114,13 +116,11 @@ impl Reader {
         &self,
         name: &str,
         question: impl FnOnce(&Connection, i64, Head) -> rusqlite::Result<T>,
-    ) -> Result<T, String> {
+    ) -> Result<T, HistoryError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let uncertain = slot.uncertain.get(name).copied();
         if uncertain == Some(Uncertain::All) {
-            return Err(
-                "the last changes of this room could not be written; they are being looked after".into()
-            );
+            return Err(HistoryError::Uncertain);
         }
         let answer = self.ask_database(&mut slot, |conn| match load_head(conn, name)? {
             None => Ok(T::default()),
@@ -131,11 +131,11 @@ impl Reader {
                 question(conn, room, visible(&self.place.options, head))
             }
         });
-        answer.map_err(|error| read_failed(&error, name))
+        answer.map_err(|error| read_failed(error, name))
     }
 
     /// The conversations of a user. What is uncertain is left out of them.
-    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, String> {
+    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, HistoryError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let uncertain = std::mem::take(&mut slot.uncertain);
         let is_sure = |name: &str| !uncertain.contains_key(name);
@@ -148,7 +148,7 @@ impl Reader {
             pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
         });
         slot.uncertain = uncertain;
-        pairs.map_err(|error| read_failed(&error, ""))
+        pairs.map_err(|error| read_failed(error, ""))
     }
 
     /// Reads one state of the database.
@@ -167,9 +167,9 @@ impl Reader {
     }
 }
 
-fn read_failed(error: &rusqlite::Error, room: &str) -> String {
+fn read_failed(error: rusqlite::Error, room: &str) -> HistoryError {
     tracing::error!(%error, room, "the history could not be read");
-    error.to_string()
+    HistoryError::storage(error)
 }
 
 /// Rooms by name. Those of conversations of two, which begin with `@`, stand together and are passed over.
@@ -304,7 +304,7 @@ fn page(
     Ok(records.into_iter().rev().collect())
 }
 
-pub(super) fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
+pub(super) fn read_position(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
     let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
     let mut rows = select.query((room, user))?;
     let Some(row) = rows.next()? else { return Ok(0) };

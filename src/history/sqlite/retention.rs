@@ -8,7 +8,7 @@
 use super::data_dir::{Options, load_meta, store_meta};
 use super::reader::is_expired;
 use super::rows::{load_change, read_post};
-use super::schema::MARK_EVERY;
+use super::schema::SEEK_POINT_EVERY;
 use super::transaction::{Result, Transactions};
 use crate::history::Action;
 use crate::wall::LEAP_MS;
@@ -130,7 +130,7 @@ impl Sweep {
             let id = stored.id;
             conn.prepare_cached("DELETE FROM posts WHERE id = ?1")?.execute([id])?;
             conn.prepare_cached("DELETE FROM reactions WHERE post = ?1")?.execute([id])?;
-            if seq.is_multiple_of(MARK_EVERY) {
+            if seq.is_multiple_of(SEEK_POINT_EVERY) {
                 conn.prepare_cached("DELETE FROM marks WHERE room = ?1 AND seq = ?2")?
                     .execute([stored.room, seq.cast_signed()])?;
             }

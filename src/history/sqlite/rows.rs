@@ -220,10 +220,10 @@ impl Walk {
         let mut select = conn.prepare_cached(
             "SELECT seq, post FROM marks WHERE room = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1",
         )?;
-        let mark = select.query_row([room, signed(before.saturating_sub(1))], |row| {
+        let seek_point = select.query_row([room, signed(before.saturating_sub(1))], |row| {
             Ok((row.get::<_, i64>(0)?, row.get(1)?))
         });
-        if let Some((seq, post)) = mark.optional()? {
+        if let Some((seq, post)) = seek_point.optional()? {
             walk.next = post;
             walk.below = seq.cast_unsigned() + 1;
         }
@@ -257,7 +257,7 @@ impl Walk {
         Ok(None)
     }
 
-    /// Finds a way around a damaged row: its own link, when it leads to a sound neighbour; else the mark below, and what
+    /// Finds a way around a damaged row: its own link, when it leads to a sound neighbour; else the seek point below, and what
     /// stands between is lost from sight.
     fn pass_over(&mut self, conn: &Connection, flaw: &Flaw) -> Result<()> {
         if let Flaw::Damaged { prev } = *flaw
@@ -273,8 +273,8 @@ impl Walk {
             "SELECT seq, post FROM marks WHERE room = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1",
         )?;
         let below = signed(self.below.saturating_sub(1));
-        let mark = select.query_row([self.room, below], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
-        (self.next, self.below) = match mark.optional()? {
+        let seek_point = select.query_row([self.room, below], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+        (self.next, self.below) = match seek_point.optional()? {
             Some((seq, post)) => (post, seq.cast_unsigned() + 1),
             None => (0, 0),
         };
@@ -331,7 +331,7 @@ pub(super) struct StoredChange {
     pub(super) action: Action,
 }
 
-/// The number of a change; messages and marks have none.
+/// The number of a change; messages and read positions have none.
 pub(super) fn rev_of(action: &Action) -> u64 {
     match action {
         Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => *rev,

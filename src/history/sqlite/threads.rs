@@ -1,5 +1,6 @@
 //! The threads: one writes, one reads; and the loop's end of both.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -15,7 +16,7 @@ use super::data_dir::{DataDir, OpenError, Options};
 use super::reader::{Ask, Reader, Slot};
 use super::search_index::{IndexFile, SearchIndex, State};
 use super::writer::{Order, Writer};
-use crate::history::{Action, BanChange, Batch, Event, History, Holder, Query, Start};
+use crate::history::{Action, BanChange, Batch, Event, History, HistoryError, Holder, Query, Start};
 
 /// Batches that may be handed over and not yet be committed; above it [`History::commit`] refuses.
 pub const MAX_ORDERS: usize = 4096;
@@ -168,12 +169,35 @@ impl Worker {
     }
 }
 
+/// Why a history did not end in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// A thread panicked.
+    Panicked,
+    /// The last commit failed, and there was no time left to recover.
+    Uncommitted(HistoryError),
+    /// The database could not be closed.
+    Unclosed(HistoryError),
+}
+
+impl fmt::Display for FinishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked => f.write_str("a thread of the store panicked"),
+            Self::Uncommitted(error) | Self::Unclosed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for FinishError {}
+
 /// The threads of a history at work. They end with [`Running::finish`].
 #[derive(Debug)]
 pub struct Running {
     orders: SyncSender<Order>,
     asks: SyncSender<Ask>,
-    writer: JoinHandle<Result<(), String>>,
+    writer: JoinHandle<Result<(), FinishError>>,
     reader: JoinHandle<()>,
 }
 
@@ -183,11 +207,11 @@ impl Running {
     ///
     /// # Errors
     /// What could not be committed or closed.
-    pub fn finish(self) -> Result<(), String> {
+    pub fn finish(self) -> Result<(), FinishError> {
         // A thread that is gone has nothing left to stop.
         let _ = self.asks.send(Ask::Stop);
         let _ = self.orders.send(Order::Stop);
-        let ended = |_| "a thread of the store panicked".to_owned();
+        let ended = |_| FinishError::Panicked;
         self.reader.join().map_err(ended)?;
         self.writer.join().map_err(ended)?
     }
