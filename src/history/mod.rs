@@ -120,7 +120,7 @@ pub struct Who {
 }
 
 impl Who {
-    /// One text for both fields: `@` stands before the name of a verified user. No name begins with it.
+    /// One text for both fields: the name of a verified user begins with `@`. No name begins with it.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
         if self.is_verified { Cow::Owned(format!("@{}", self.name)) } else { Cow::Borrowed(&self.name) }

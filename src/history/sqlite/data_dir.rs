@@ -299,7 +299,7 @@ impl DataDir {
         let identity = identity(&self.dir, &self.path).ok();
         if identity.is_none() || load_meta(conn, "identity")? != identity {
             tracing::warn!(
-                "this is a copy of a history: it gets an epoch of its own, and clients load it anew"
+                "this is a copy of a history: it gets an epoch of its own, and clients load it again"
             );
             return Ok(None);
         }
@@ -309,7 +309,7 @@ impl DataDir {
         };
         if !continues {
             tracing::warn!(
-                "the history is older than when it was closed: it gets another epoch, and clients load it anew"
+                "the history is older than when it was closed: it gets another epoch, and clients load it again"
             );
         }
         Ok(continues.then_some(epoch))
@@ -462,7 +462,7 @@ pub(super) fn load_meta(conn: &Connection, name: &str) -> rusqlite::Result<Optio
     let value = row.get_ref(0)?.as_str().unwrap_or_default().to_owned();
     let is_sound = row.get::<_, i64>(1)? == checksum(&[], &[name.as_bytes(), value.as_bytes()]);
     if !is_sound {
-        tracing::error!(name, "a damaged entry is made anew");
+        tracing::error!(name, "a damaged entry is made again");
     }
     Ok(is_sound.then_some(value))
 }

@@ -104,7 +104,8 @@ impl Reader {
                 Event::Pairs { ask, pairs }
             }
             Query::ReadPosition { ask, room, user } => {
-                let seq = self.read(&room, |conn, room, head| read_position(conn, room, head, &user)).unwrap_or(0);
+                let seq =
+                    self.read(&room, |conn, room, head| read_position(conn, room, head, &user)).unwrap_or(0);
                 Event::ReadPosition { ask, seq }
             }
         }

@@ -258,7 +258,7 @@ impl Walk {
     }
 
     /// Finds a way around a damaged row: its own link, when it leads to a sound neighbour; else the seek point below, and what
-    /// stands between is lost from sight.
+    /// is between is lost from sight.
     fn pass_over(&mut self, conn: &Connection, flaw: &Flaw) -> Result<()> {
         if let Flaw::Damaged { prev } = *flaw
             && let Ok(stored) = load_post(conn, prev)?

@@ -155,7 +155,7 @@ impl Worker {
     /// event (then the store waits), and says `false` when nobody listens any more.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
         let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log } = self;
         let notify = Notify(Arc::new(Mutex::new(notify)));

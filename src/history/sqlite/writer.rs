@@ -285,7 +285,7 @@ impl Writer {
     fn recover(&mut self, failure: Failure) -> Option<Connection> {
         let Failure { mut error, batches, trace, undo } = failure;
         loop {
-            // At once after a failure that stands alone.
+            // At once after a single failure.
             if self.retry_ms > 0 {
                 self.wait(self.retry_ms, &error)?;
             }
