@@ -1,5 +1,5 @@
 //! Whether a command may be done. Whatever way a command comes in, at once or after it has waited, it goes through
-//! [`Chat::admit`] first, and through [`Chat::gate`] where it is about a room.
+//! [`admit`] first, and through [`gate`] where it is about a room.
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;

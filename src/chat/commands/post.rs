@@ -150,7 +150,7 @@ pub(in crate::chat) fn change<C: Context>(
     ask::ask_for(chat, call.reply_to, Some(room), purpose, request)
 }
 
-/// [`Self::change`], once the history has told of the message.
+/// [`change`], once the history has told of the message.
 pub(in crate::chat) fn change_old<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,

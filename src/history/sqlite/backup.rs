@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::data_dir::{database, private, random_epoch, store_meta};
+use super::data_dir::{database, random_epoch, store_meta};
+use super::private_file::private;
 use super::rows::find_post;
 use super::schema::{self, SEEK_POINT_EVERY};
 use super::transfer::{Result, TransferError, connect, head_of};

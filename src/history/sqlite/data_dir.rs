@@ -1,9 +1,9 @@
 //! Opening a data directory: what must be there, what must be sound, and what the loop learns at the start.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::clock;
 use super::lineage::{Lineage, identity};
+use super::private_file::private;
 use super::rows::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
 use crate::history::{Ban, Holder, Key, Post, Start};
@@ -44,6 +45,13 @@ pub struct Options {
 }
 
 changeable!(Options);
+
+impl Options {
+    /// Whether a message of this time is too old to be shown.
+    pub(super) fn is_expired(&self, time: u64) -> bool {
+        self.keep_ms > 0 && time.saturating_add(self.keep_ms) < (self.now)()
+    }
+}
 
 impl Default for Options {
     fn default() -> Self {
@@ -383,13 +391,6 @@ impl DataDir {
 /// The database of a data directory.
 pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("switchboard.db")
-}
-
-/// For files that nobody else may read.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    options
 }
 
 /// Looks through the rooms and their heads.

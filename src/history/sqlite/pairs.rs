@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Result};
 
-use super::reader::read_position;
-use super::rows::{Head, Walk};
+use super::rows::{Head, Walk, read_position};
 use crate::history::{Pair, PairPlace};
 
 /// Conversations of one user that are looked at in one question. Of a user who has more, the others are not listed.

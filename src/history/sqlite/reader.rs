@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::data_dir::{DataDir, Options};
+use super::notify::Notify;
 use super::pairs;
-use super::rows::{Head, Walk, load_change, load_head, load_reactions, rev_of, signed};
-use super::schema::{self, checksum};
+use super::rows::{Head, Walk, load_change, load_head, load_reactions, read_position, rev_of};
+use super::schema;
 use super::search::find;
 use super::search_index::SearchIndex;
-use super::threads::Notify;
 use crate::history::{
     Action, Event, HistoryError, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState,
 };
@@ -143,7 +143,7 @@ impl Reader {
         let options = &self.place.options;
         let shown = |head: Head| {
             let head = visible(options, head);
-            (head.seq >= head.oldest.max(1) && !is_expired(options, head.time)).then_some(head)
+            (head.seq >= head.oldest.max(1) && !options.is_expired(head.time)).then_some(head)
         };
         let pairs = self.ask_database(&mut slot, |conn| {
             pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
@@ -211,11 +211,6 @@ fn visible(options: &Options, mut head: Head) -> Head {
     head
 }
 
-/// Whether a message is too old to be shown.
-pub(super) fn is_expired(options: &Options, time: u64) -> bool {
-    options.keep_ms > 0 && time.saturating_add(options.keep_ms) < (options.now)()
-}
-
 fn open_room(
     conn: &Connection,
     options: &Options,
@@ -227,7 +222,7 @@ fn open_room(
     while records.len() < recent
         && let Some(stored) = walk.next(conn)?
     {
-        if is_expired(options, stored.record.post.time) {
+        if options.is_expired(stored.record.post.time) {
             head.oldest = head.oldest.max(stored.record.post.seq + 1);
             break;
         }
@@ -287,7 +282,7 @@ fn page(
         if keep == Keep::Newest && octets >= PAGE_OCTETS {
             break;
         }
-        let Some(stored) = walk.next(conn)?.filter(|stored| !is_expired(options, stored.record.post.time))
+        let Some(stored) = walk.next(conn)?.filter(|stored| !options.is_expired(stored.record.post.time))
         else {
             break;
         };
@@ -303,13 +298,4 @@ fn page(
         }
     }
     Ok(records.into_iter().rev().collect())
-}
-
-pub(super) fn read_position(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
-    let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
-    let mut rows = select.query((room, user))?;
-    let Some(row) = rows.next()? else { return Ok(0) };
-    let seq = row.get::<_, i64>(0)?.cast_unsigned();
-    let is_sound = row.get::<_, i64>(1)? == checksum(&[room, signed(seq)], &[user.as_bytes()]);
-    Ok(if is_sound { seq.min(head.seq) } else { 0 })
 }

@@ -6,7 +6,6 @@
 //! same few rows, however many there are.
 
 use super::data_dir::{Options, load_meta, store_meta};
-use super::reader::is_expired;
 use super::rows::{load_change, read_post};
 use super::schema::SEEK_POINT_EVERY;
 use super::transaction::{Result, Transactions};
@@ -121,7 +120,7 @@ impl Sweep {
             let Some(at) = session.room_by_id(stored.room)? else { continue };
             let (seq, head) = (stored.record.post.seq, session.head(at));
             let is_over = options.keep_posts > 0 && seq + options.keep_posts <= head.seq;
-            if seq >= head.oldest && !is_over && !is_expired(options, stored.record.post.time) {
+            if seq >= head.oldest && !is_over && !options.is_expired(stored.record.post.time) {
                 continue;
             }
             if seq >= head.oldest {

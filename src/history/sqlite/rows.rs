@@ -331,6 +331,16 @@ pub(super) struct StoredChange {
     pub(super) action: Action,
 }
 
+/// How far a user has read; 0 where that is not known.
+pub(super) fn read_position(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
+    let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
+    let mut rows = select.query((room, user))?;
+    let Some(row) = rows.next()? else { return Ok(0) };
+    let seq = row.get::<_, i64>(0)?.cast_unsigned();
+    let is_sound = row.get::<_, i64>(1)? == checksum(&[room, signed(seq)], &[user.as_bytes()]);
+    Ok(if is_sound { seq.min(head.seq) } else { 0 })
+}
+
 /// The number of a change; messages and read positions have none.
 pub(super) fn rev_of(action: &Action) -> u64 {
     match action {

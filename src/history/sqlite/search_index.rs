@@ -21,8 +21,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, params};
 
 use super::checkpoint::truncate;
 use super::clock::instant;
-use super::data_dir::{CHECKED_BYTES, DataDir, load_meta, private, store_meta};
+use super::data_dir::{CHECKED_BYTES, DataDir, load_meta, store_meta};
 use super::erasure::Erasure;
+use super::private_file::private;
 use super::rows;
 use super::rows::{Stored, load_post, read_post};
 use super::schema::{self, META};

@@ -1,22 +1,21 @@
 //! The threads: one writes, one reads; and the loop's end of both.
 
-use std::error::Error;
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
 use super::checkpoint::LogSize;
 use super::data_dir::{DataDir, OpenError, Options};
+use super::notify::Notify;
 use super::reader::{Ask, Reader, Slot};
 use super::search_index::{IndexFile, SearchIndex, State};
-use super::writer::{Order, Writer};
-use crate::history::{Action, BanChange, Batch, Event, History, HistoryError, Holder, Query, Start};
+use super::writer::{FinishError, Order, Writer};
+use crate::history::{Action, BanChange, Batch, Event, History, Holder, Query, Start};
 
 /// Batches that may be handed over and not yet be committed; above it [`History::commit`] refuses.
 pub const MAX_ORDERS: usize = 4096;
@@ -118,23 +117,6 @@ fn cost(batch: &Batch) -> usize {
     size_of_val(batch) + changes.sum::<usize>() + bans.sum::<usize>()
 }
 
-/// Where events go: one at a time, from both threads.
-#[derive(Clone)]
-pub(super) struct Notify(Arc<Mutex<dyn FnMut(Event) -> bool + Send>>);
-
-impl fmt::Debug for Notify {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notify")
-    }
-}
-
-impl Notify {
-    pub(super) fn tell(&self, event: Event) {
-        // Nobody listens any more while the loop has ended and the rest is committed: that is in order.
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner)(event);
-    }
-}
-
 /// An opened history whose threads do not run yet.
 #[derive(Debug)]
 pub struct Worker {
@@ -158,7 +140,7 @@ impl Worker {
     /// When the system cannot start a thread.
     pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
         let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log } = self;
-        let notify = Notify(Arc::new(Mutex::new(notify)));
+        let notify = Notify::new(notify);
         let slot = Arc::new(Mutex::new(Slot::default()));
         let reader =
             Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot), Arc::clone(&words));
@@ -168,29 +150,6 @@ impl Worker {
         Ok(Running { orders, asks, writer, reader })
     }
 }
-
-/// Why a history did not end in order.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum FinishError {
-    /// A thread panicked.
-    Panicked,
-    /// The last commit failed, and there was no time left to recover.
-    Uncommitted(HistoryError),
-    /// The database could not be closed.
-    Unclosed(HistoryError),
-}
-
-impl fmt::Display for FinishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Panicked => f.write_str("a thread of the store panicked"),
-            Self::Uncommitted(error) | Self::Unclosed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for FinishError {}
 
 /// The threads of a history at work. They end with [`Running::finish`].
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 //! the refused is on the disk.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -18,10 +19,10 @@ use super::checkpoint::{Checkpointer, LogSize, checkpoint};
 use super::clock::instant;
 use super::data_dir::{DataDir, store_holder};
 use super::maintenance::{ERASE_AFTER, Maintenance, REWRITTEN_AT_THE_END, rewrite};
+use super::notify::Notify;
 use super::reader::{Slot, Uncertain};
 use super::schema;
 use super::search_index::{IndexFile, IndexThread, SearchIndex};
-use super::threads::{FinishError, Notify};
 use super::transaction::{Error, Trace, Transactions, end_erasing};
 use crate::history::{Action, BanChange, Batch, Change, Event, HistoryError, Holder};
 
@@ -31,6 +32,29 @@ pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
 pub(super) const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// Between two attempts to recover, in milliseconds: at first, and at most.
 pub(super) const RETRY_MS: (u64, u64) = (100, 5000);
+
+/// Why a history did not end in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// A thread panicked.
+    Panicked,
+    /// The last commit failed, and there was no time left to recover.
+    Uncommitted(HistoryError),
+    /// The database could not be closed.
+    Unclosed(HistoryError),
+}
+
+impl fmt::Display for FinishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked => f.write_str("a thread of the store panicked"),
+            Self::Uncommitted(error) | Self::Unclosed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FinishError {}
 
 /// What the thread is told.
 #[derive(Debug)]
