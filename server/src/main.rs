@@ -7,12 +7,12 @@ mod serve;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
-use switchboard::net::{Options, Server};
+use switchboard::net::{Address, Listen, Options, Server};
 use switchboard::ops::{Hosts, Ops, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
@@ -81,8 +81,9 @@ fn bind<A: Watched>(
         app = app.with_hosts(Hosts::new(allowed, loopback.collect()));
     }
     let seed = random()?;
-    let options = Options::listen_on(listen.to_vec()).with(|it| {
-        it.internal = internal;
+    let listeners = listen.iter().map(|&address| Listen::tcp(address)).collect();
+    let options = Options::listen_on(listeners).with(|it| {
+        it.internal = internal.into_iter().map(Listen::tcp).collect();
         it.config = config;
         it.drain_ms = common.drain_timeout;
         it.seed = seed;
@@ -102,14 +103,19 @@ fn random() -> Result<u64, Failure> {
 
 /// Says where the server is.
 fn announce<A: Application>(server: &Server<A>, public: usize) -> Result<(), Failure> {
-    for (at, address) in server.local_addrs()?.into_iter().enumerate() {
+    for (at, address) in server.addresses().into_iter().enumerate() {
         let mut url = String::from("http://");
         match address {
-            _ if address.ip().is_loopback() => url.push_str("localhost"),
-            SocketAddr::V4(address) => write!(url, "{}", address.ip())?,
-            SocketAddr::V6(address) => write!(url, "[{}]", address.ip())?,
+            Address::Tcp(address) => {
+                match address.ip() {
+                    ip if ip.is_loopback() => url.push_str("localhost"),
+                    IpAddr::V4(ip) => write!(url, "{ip}")?,
+                    IpAddr::V6(ip) => write!(url, "[{ip}]")?,
+                }
+                write!(url, ":{}", address.port())?;
+            }
+            other => url = other.to_string(),
         }
-        write!(url, ":{}", address.port())?;
         if at < public {
             tracing::info!("Server running at {url}");
         } else {

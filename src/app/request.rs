@@ -28,6 +28,10 @@ pub struct Entrance {
     pub listener: usize,
     /// It is one for the operator alone: not limited per address, and open until the server has ended.
     pub is_internal: bool,
+    /// Who connects here counts as a trusted proxy: it is a Unix socket, and the mode of its file says who may connect.
+    pub is_trusted: bool,
+    /// Who connects here says for whom, with the PROXY protocol.
+    pub is_introduced: bool,
 }
 
 /// What becomes of a request.

@@ -14,6 +14,7 @@ use super::Options;
 use super::alarm::{self, Alarm};
 use super::clock::Clock;
 use super::handle::{Command, Handle, MAILBOX_LEN};
+use super::listen::{Address, Listen};
 use super::listener::Listener;
 use super::signals::Signals;
 use super::stream::Stream;
@@ -75,13 +76,14 @@ impl<A: Application> Server<A> {
         let (handle, commands) = Handle::new(waker);
         let mut clock = Clock::new();
         let mut listeners = Vec::new();
-        for (at, &address) in options.listen.iter().chain(&options.internal).enumerate() {
-            let entrance = Entrance { listener: at, is_internal: at >= options.listen.len() };
+        for (at, listen) in options.listen.iter().chain(&options.internal).enumerate() {
+            let is_internal = at >= options.listen.len();
+            let entrance = Entrance { listener: at, is_internal, ..Entrance::default() };
             let token = Token(FIRST_LISTENER + at);
-            let only_v6 = shares_port_with_v4(address, &options);
+            let only_v6 = shares_port_with_v4(listen, &options);
             let listener =
-                Listener::bind(address, only_v6, entrance, poll.registry(), token).map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+                Listener::bind(listen, only_v6, entrance, poll.registry(), token).map_err(|error| {
+                    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
                 })?;
             listeners.push(listener);
         }
@@ -105,12 +107,17 @@ impl<A: Application> Server<A> {
         })
     }
 
-    /// Where the server listens, the internal addresses last.
+    /// The addresses of TCP on which the server listens, the internal ones last. See [`Self::addresses`] for those of all listeners.
     ///
     /// # Errors
-    /// When the kernel does not say.
+    /// None: they are known since the server is bound.
     pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
-        self.listeners.iter().map(Listener::local_addr).collect()
+        Ok(self.listeners.iter().filter_map(|listener| listener.address().tcp()).collect())
+    }
+
+    /// Where the listeners are, in the order of their numbers ([`Entrance::listener`]).
+    pub fn addresses(&self) -> Vec<Address> {
+        self.listeners.iter().map(|listener| listener.address().clone()).collect()
     }
 
     /// Speaks to the loop from another thread.
@@ -333,11 +340,9 @@ impl<A: Application> Server<A> {
 }
 
 /// Whether an IPv6 listener leaves IPv4 to another one on the same port. Alone it takes both.
-fn shares_port_with_v4(address: SocketAddr, options: &Options) -> bool {
+fn shares_port_with_v4(listen: &Listen, options: &Options) -> bool {
     let mut all = options.listen.iter().chain(&options.internal);
-    address.is_ipv6()
-        && address.port() != 0
-        && all.any(|other| other.is_ipv4() && other.port() == address.port())
+    listen.v6_port().is_some_and(|port| port != 0 && all.any(|other| other.takes_v4(port)))
 }
 
 #[inline]

@@ -4,6 +4,7 @@ mod alarm;
 mod clock;
 mod event_loop;
 mod handle;
+mod listen;
 mod listener;
 mod signals;
 mod stream;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 
 pub use self::event_loop::Server;
 pub use self::handle::Handle;
+pub use self::listen::{Address, Listen};
 use crate::proto::Millis;
 use crate::reactor::Config;
 
@@ -19,11 +21,11 @@ use crate::reactor::Config;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Where to listen; port 0 lets the kernel choose.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen.
+    pub listen: Vec<Listen>,
     /// Listeners for the operator alone, numbered behind `listen`. They are open until the end, so that the operator can ask
     /// whether the server is ready while it drains.
-    pub internal: Vec<SocketAddr>,
+    pub internal: Vec<Listen>,
     /// Limits and timeouts.
     pub config: Config,
     /// How long a shutdown may take before connections are dropped.
@@ -39,17 +41,17 @@ pub struct Options {
 changeable!(Options);
 
 impl Options {
-    /// Listens on `address` with defaults for everything else.
+    /// Listens on `address`, where port 0 lets the kernel choose, with defaults for everything else.
     #[must_use]
     pub fn listen(address: SocketAddr) -> Self {
-        Self::listen_on(vec![address])
+        Self::listen_on(vec![address.into()])
     }
 
-    /// Listens on several addresses with defaults for everything else.
+    /// Has several listeners, with defaults for everything else.
     #[must_use]
-    pub fn listen_on(addresses: Vec<SocketAddr>) -> Self {
+    pub fn listen_on(listen: Vec<Listen>) -> Self {
         Self {
-            listen: addresses,
+            listen,
             internal: Vec::new(),
             config: Config::default(),
             drain_ms: 10_000,
