@@ -107,7 +107,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("events", &["commands", "ids", "listing", "pending", "people", "rooms", "tutorial"]),
         ],
     ),
-    ("history", &[("sqlite", &[])]),
+    ("history", &[("error", &[]), ("sqlite", &[])]),
     (
         "reactor",
         &[
