@@ -48,7 +48,7 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
 fn committed<C: Context>(chat: &mut Chat, ctx: &mut C, item: PendingItem) {
     match item.change {
         PendingChange::Change(hold, action) => {
-            post::committed_change(chat, ctx, hold, &action, &item.reply_to)
+            post::committed_change(chat, ctx, hold, &action, &item.reply_to);
         }
         PendingChange::Echo { room, seq, time } => {
             post::acknowledge_again(chat, ctx, &item.reply_to, &room, (seq, time));

@@ -25,7 +25,9 @@ pub(in crate::chat) fn ask_for(
         Err(refused) => {
             let (refusal, query) = *refused;
             // Anyone who does the command lets the room rest.
-            query.hold.map(|hold| chat.rooms.unhold(hold));
+            if let Some(hold) = query.hold {
+                chat.rooms.unhold(hold);
+            }
             Err(refusal)
         }
     }

@@ -146,7 +146,7 @@ fn time_expiry<C: Context>(chat: &mut Chat, ctx: &mut C) {
 }
 
 /// Ends the sessions of tokens that have expired, a bounded number in a turn. Nobody whose token has expired may do
-/// anything meanwhile ([`gate::admit`]).
+/// anything meanwhile (see `gate::admit`).
 pub(in crate::chat) fn expire<C: Context>(chat: &mut Chat, ctx: &mut C) {
     let now = ctx.now();
     chat.people.expiry_timer_fired(now);

@@ -33,7 +33,7 @@ pub(in crate::chat) fn must_pace<C: Context>(chat: &Chat, call: &Call<'_, C>, co
     let is_spent = || chat.turn.is_spent(&chat.options.limits, 1);
     let has_to_wait = chat.turn.is_behind(*conn) && command.room().is_some()
         || command.reads() && (is_spent() || turn::is_full(chat, call.ctx, *conn));
-    // Nothing waits for a session that has ended meanwhile: see [`gate::admit`](super::gate::admit).
+    // Nothing waits for a session that has ended meanwhile: see `gate::admit`.
     has_to_wait && chat.people.look(SessionId::of(*conn)).is_some_and(Session::is_live)
 }
 
