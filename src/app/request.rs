@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{ConnId, RequestHead, Response, Upgrade};
+use crate::proto::Forwarded;
 
 /// A request as [`Application::on_request`](super::Application::on_request) sees it.
 #[derive(Debug)]
@@ -13,12 +14,28 @@ pub struct Request<'a> {
     pub upgrade: Option<Upgrade<'a>>,
     /// The body, whole; empty when there is none or [`Application::wants_body`](super::Application::wants_body) said no.
     pub body: &'a [u8],
-    /// Who asks.
+    /// Who asks: the client, also where a trusted proxy speaks for it.
     pub peer: SocketAddr,
+    /// What a trusted proxy says of the request; `None` where none did.
+    pub forwarded: Option<Forwarded<'a>>,
     /// The connection that it came on; open only after the upgrade was accepted.
     pub conn: ConnId,
     /// Where it came in.
     pub entrance: Entrance,
+}
+
+impl<'a> Request<'a> {
+    /// Host and port that the client asked for: what a trusted proxy says, else what the request says.
+    #[must_use]
+    pub fn authority(&self) -> &'a str {
+        self.forwarded.and_then(|forwarded| forwarded.host).unwrap_or_else(|| self.head.authority())
+    }
+
+    /// Whether the client is known to have come over TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.forwarded.and_then(|forwarded| forwarded.is_secure).unwrap_or_default()
+    }
 }
 
 /// The listener that a connection came by.

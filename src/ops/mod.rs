@@ -156,7 +156,7 @@ impl<A: Watched> Ops<A> {
     fn log_refusal(&mut self, request: &Request<'_>, reason: Refused) {
         let (peer, reason) = (request.peer, reason.name());
         let path = Escaped(request.head.path());
-        let host = Escaped(request.head.authority());
+        let host = Escaped(request.authority());
         let origin = request.head.fields.first("origin").map(String::from_utf8_lossy);
         let origin = origin.as_deref().map(|origin| tracing::field::display(Escaped(origin)));
         if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {

@@ -1,6 +1,7 @@
 //! What the loop wants of a socket, and what it relies on.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 
 use super::slot::Slot;
 
@@ -45,6 +46,13 @@ pub trait Socket {
     #[inline]
     fn owes_output(&self) -> bool {
         false
+    }
+
+    /// For whom the peer speaks, where it has said so before its first octets of HTTP, as with the PROXY protocol. Asked once, with
+    /// these octets.
+    #[inline]
+    fn introduced(&self) -> Option<SocketAddr> {
+        None
     }
 
     /// Passes on what is owed, as far as that is possible without blocking.

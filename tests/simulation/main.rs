@@ -16,6 +16,7 @@ mod inflating;
 mod later;
 mod network;
 mod pauses;
+mod proxies;
 mod turns;
 mod world;
 
