@@ -50,7 +50,7 @@ pub(super) enum At {
 
 /// What comes first on each connection of a listener.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Speaks {
+pub struct Speaks {
     /// The header of the PROXY protocol, before everything else.
     pub(super) proxy_protocol: bool,
     /// TLS.

@@ -17,6 +17,7 @@ mod later;
 mod network;
 mod pauses;
 mod proxies;
+mod tls;
 mod turns;
 mod world;
 
