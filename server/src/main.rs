@@ -4,10 +4,11 @@ mod cli;
 mod descriptors;
 mod log;
 mod serve;
+mod service;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use switchboard::app::Application;
@@ -17,7 +18,9 @@ use switchboard::ops::{Hosts, Ops, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
 
+use self::cli::listen::Listeners;
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, token};
+use self::service::{Manager, Service};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -51,13 +54,14 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
-    run(&args.listen, args.config(), &args.common, app)
-}
+/// A server as the binary runs it.
+type Running<A> = Server<Service<Ops<A>>>;
 
 /// Serves until SIGTERM or SIGINT.
-fn run(listen: &[SocketAddr], config: Config, common: &CommonArgs, app: impl Watched) -> Result<(), Failure> {
-    finish(bind(listen, config, common, None, app)?)
+fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
+    let listen = &args.common.listeners;
+    let listeners = listen.listeners(&args.listen, &BenchArgs::default_place(), service::inherited()?)?;
+    finish(bind(listeners, args.config(), &args.common, None, app)?)
 }
 
 fn finish<A: Application>(server: Server<A>) -> Result<(), Failure> {
@@ -68,22 +72,22 @@ fn finish<A: Application>(server: Server<A>) -> Result<(), Failure> {
 
 /// Listens, and says where. `hosts`: those that requests may be for; any when `None`.
 fn bind<A: Watched>(
-    listen: &[SocketAddr],
+    listeners: Listeners,
     config: Config,
     common: &CommonArgs,
     hosts: Option<HostPolicy>,
     app: A,
-) -> Result<Server<Ops<A>>, Failure> {
-    let internal = common.internal_listen.clone();
+) -> Result<Running<A>, Failure> {
+    let Listeners { public, internal, .. } = listeners;
+    let count = public.len();
     let mut app = Ops::new(app, !internal.is_empty(), log::lost_lines);
     if let Some(allowed) = hosts {
-        let loopback = listen.iter().chain(&internal).map(|address| address.ip().is_loopback());
+        let loopback = public.iter().chain(&internal).map(Listen::is_loopback);
         app = app.with_hosts(Hosts::new(allowed, loopback.collect()));
     }
     let seed = random()?;
-    let listeners = listen.iter().map(|&address| Listen::tcp(address)).collect();
-    let options = Options::listen_on(listeners).with(|it| {
-        it.internal = internal.into_iter().map(Listen::tcp).collect();
+    let options = Options::listen_on(public).with(|it| {
+        it.internal = internal;
         it.config = config;
         it.drain_ms = common.drain_timeout;
         it.seed = seed;
@@ -91,8 +95,10 @@ fn bind<A: Watched>(
         it.stop_on_signals = true;
     });
     descriptors::raise();
-    let server = Server::bind(options, app)?;
-    announce(&server, listen.len())?;
+    let manager = Manager::from_environment();
+    let server = Server::bind(options, Service::new(app, manager.clone()))?;
+    announce(&server, count)?;
+    manager.ready();
     Ok(server)
 }
 
