@@ -1,4 +1,4 @@
-// Programs of other makes between a client and the server, or in a client's place: HAProxy, Varnish, nginx, curl, Java's
+// Programs of other makes between a client and the server, or in a client's place: HAProxy, Varnish, nginx, Caddy, curl, Java's
 // HTTP client, undici. What each of them does by default must work.
 
 import assert from 'node:assert/strict';
@@ -17,7 +17,7 @@ import { environment, freePort, Server, until } from './harness.js';
 const run = promisify(execFile);
 const TOKEN = 'the-token-of-the-operator-0123456789';
 const {
-  HAPROXY = '/usr/sbin/haproxy', VARNISHD = '/usr/sbin/varnishd', NGINX = '/usr/sbin/nginx',
+  HAPROXY = '/usr/sbin/haproxy', VARNISHD = '/usr/sbin/varnishd', NGINX = '/usr/sbin/nginx', CADDY = '/usr/bin/caddy',
   CURL = '/usr/bin/curl', JAVA = '/usr/bin/java', SWITCHBOARD_BIN,
 } = process.env;
 
@@ -251,6 +251,23 @@ frontend in
   default_backend chat
 backend chat
   server one 127.0.0.1:${upstream.introduced} send-proxy-v2
+`)], port);
+    return port;
+  },
+  async Caddy(upstream) {
+    const port = await freePort();
+    await front(CADDY, ['run', '--adapter', 'caddyfile', '--config', file(`Caddyfile-${port}`, `
+{
+  admin off
+  auto_https off
+  storage file_system ${directory}/caddy
+}
+http://:${port} {
+  bind 127.0.0.1
+  reverse_proxy 127.0.0.1:${upstream.port} {
+    header_up -Forwarded
+  }
+}
 `)], port);
     return port;
   },
