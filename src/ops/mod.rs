@@ -5,6 +5,8 @@ mod hosts;
 mod limit;
 pub(crate) mod metrics;
 
+use std::net::IpAddr;
+
 use prometheus_client::encoding::DescriptorEncoder;
 
 pub use self::hosts::Hosts;
@@ -88,6 +90,8 @@ pub struct Ops<A> {
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
+    /// The log has said that somebody seems to be a proxy who is not trusted.
+    has_hinted: bool,
     /// The time of the last tick, for the log.
     now: Millis,
 }
@@ -96,7 +100,15 @@ impl<A: Watched> Ops<A> {
     /// `has_internal`: only internal listeners answer the operator, and nobody else. `lost_lines` tells how many lines the
     /// log has lost.
     pub fn new(app: A, has_internal: bool, lost_lines: fn() -> u64) -> Self {
-        Self { app, has_internal, hosts: None, lost_lines, limit: LogLimit::default(), now: 0 }
+        Self {
+            app,
+            has_internal,
+            hosts: None,
+            lost_lines,
+            limit: LogLimit::default(),
+            has_hinted: false,
+            now: 0,
+        }
     }
 
     /// Answers only requests for these hosts, whatever their path.
@@ -149,6 +161,25 @@ impl<A: Watched> Ops<A> {
                 .field("Content-Type", format.content_type())
                 .field("Vary", "Accept"),
             Err(error) => Response::text(500, error.to_string()),
+        }
+    }
+
+    /// Says once that a neighbour forwards requests of others and is not believed: all of them are one address then, for every limit.
+    fn hint_at_proxy(&mut self, request: &Request<'_>) {
+        let ip = request.peer.ip();
+        let is_neighbour = match ip {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        let fields = request.head.fields;
+        if is_neighbour
+            && ["x-forwarded-for", "forwarded"].into_iter().any(|name| fields.first(name).is_some())
+        {
+            self.has_hinted = true;
+            tracing::warn!(
+                "{ip} forwards requests of others and is not believed, so all of them are one address; if it is your proxy, start the \
+                 server with --trusted-proxy {ip}"
+            );
         }
     }
 
@@ -211,6 +242,9 @@ impl<A: Watched> Layer for Ops<A> {
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        if !self.has_hinted && request.forwarded.is_none() {
+            self.hint_at_proxy(request);
+        }
         let refusal = self.hosts.as_ref().and_then(|hosts| hosts.refusal(request));
         let verdict = match refusal {
             Some(response) => Verdict::Refuse(Refused::Host, response),
