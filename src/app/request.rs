@@ -22,6 +22,8 @@ pub struct Request<'a> {
     pub conn: ConnId,
     /// Where it came in.
     pub entrance: Entrance,
+    /// What TLS says about the connection; `None` without TLS.
+    pub security: Option<Security>,
 }
 
 impl<'a> Request<'a> {
@@ -34,8 +36,32 @@ impl<'a> Request<'a> {
     /// Whether the client is known to have come over TLS.
     #[must_use]
     pub fn is_secure(&self) -> bool {
-        self.forwarded.and_then(|forwarded| forwarded.is_secure).unwrap_or_default()
+        self.forwarded.and_then(|forwarded| forwarded.is_secure).unwrap_or(self.security.is_some())
     }
+}
+
+/// What TLS says about a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Security {
+    /// The version of the protocol: `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its name in the registry of IANA.
+    pub cipher_suite: &'static str,
+    /// The host name that the client asked for, in lower case (SNI, RFC 6066 3).
+    pub server_name: Option<Box<str>>,
+    /// The client's certificate, which was checked, where clients are asked for one.
+    pub client: Option<ClientCertificate>,
+}
+
+/// The certificate that a client has shown, issued by an authority of the server's choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientCertificate {
+    /// Its subject (RFC 4514), such as `CN=backend, O=Example`.
+    pub subject: String,
+    /// The certificate itself.
+    pub der: Vec<u8>,
 }
 
 /// The listener that a connection came by.

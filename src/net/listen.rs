@@ -50,7 +50,7 @@ pub(super) enum At {
 
 /// What comes first on each connection of a listener.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Speaks {
+pub struct Speaks {
     /// The header of the PROXY protocol, before everything else.
     pub(super) proxy_protocol: bool,
     /// TLS.
@@ -176,6 +176,17 @@ impl Listen {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         self.speaks.tls
+    }
+
+    /// The port; `None` of a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.at {
+            At::Tcp(address) => Some(address.port()),
+            At::Any(port) => Some(*port),
+            At::Unix { .. } => None,
+            At::Existing(socket) => Address::of(socket).ok()?.tcp().map(|address| address.port()),
+        }
     }
 
     /// Whether connections begin with a header of the PROXY protocol.

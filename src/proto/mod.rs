@@ -50,7 +50,7 @@ pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
 #[cfg(feature = "proxy")]
 pub use forwarded::{Forwarded, ForwardedConflict, InvalidProxy, TrustedProxies};
 pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_masked_frames};
-pub use host::{HostPolicy, InvalidHost, is_address_authority, is_loopback_authority};
+pub use host::{HostPolicy, InvalidHost, host_of, is_address_authority, is_loopback_authority};
 #[cfg(feature = "net")]
 pub(crate) use input::Content;
 pub use input::Input;

@@ -18,6 +18,7 @@ mod later;
 mod network;
 mod pauses;
 mod proxies;
+mod tls;
 mod turns;
 mod world;
 

@@ -26,4 +26,5 @@ mod sockets;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;
+mod tls;
 mod tokens;

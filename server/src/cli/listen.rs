@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use switchboard::net::Listen;
+use switchboard::ops::Redirect;
 use switchboard::proto::TrustedProxies;
 
 /// One value of `--listen` and its like.
@@ -97,10 +98,19 @@ impl Place {
 /// Listeners that every server may have.
 #[derive(Debug, Args)]
 pub(crate) struct ListenArgs {
+    /// Where to listen for https:// and wss://, as --listen has it; may be repeated, or a list with commas. Needs --tls-cert and --tls-key
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
+    tls_listen: Vec<Place>,
+    /// Where to answer http:// with a redirect to the first listener with TLS; may be repeated, or a list with commas
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
+    redirect_listen: Vec<Place>,
     /// Where proxies connect that begin with a header of the PROXY protocol (version 1 or 2), as --listen has it; may be repeated, or a
     /// list with commas. Without --trusted-proxy whoever can connect is believed
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     proxy_protocol: Vec<Place>,
+    /// The same for proxies that pass TLS on: the header comes first, then TLS
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
+    tls_proxy_protocol: Vec<Place>,
     /// An address or network (CIDR) of proxies whose X-Forwarded-For, -Host, -Proto and Forwarded are believed; may be repeated, or a list
     /// with commas. Where one is given, only these may speak the PROXY protocol. Who connects to unix: is trusted without it
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = checked_proxy)]
@@ -117,6 +127,8 @@ pub(crate) struct ListenArgs {
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     pub(crate) public: Vec<Listen>,
+    /// Those that send everybody on to TLS.
+    pub(crate) redirect: Vec<Listen>,
     pub(crate) internal: Vec<Listen>,
     /// Nothing said where to listen.
     pub(crate) is_default: bool,
@@ -139,6 +151,9 @@ impl ListenArgs {
             match name.as_str() {
                 "internal" => listeners.internal.push(listen),
                 "proxy-protocol" => listeners.public.push(listen.proxy_protocol()),
+                "tls" => listeners.public.push(listen.tls()),
+                "tls-proxy-protocol" => listeners.public.push(listen.tls().proxy_protocol()),
+                "redirect" => listeners.redirect.push(listen),
                 _ => listeners.public.push(listen),
             }
         }
@@ -151,6 +166,17 @@ impl ListenArgs {
         for place in &self.proxy_protocol {
             let found = resolve("proxy-protocol", place)?;
             listeners.public.extend(found.into_iter().map(Listen::proxy_protocol));
+        }
+        for place in &self.tls_listen {
+            let found = resolve("tls-listen", place)?;
+            listeners.public.extend(found.into_iter().map(Listen::tls));
+        }
+        for place in &self.tls_proxy_protocol {
+            let found = resolve("tls-proxy-protocol", place)?;
+            listeners.public.extend(found.into_iter().map(|listen| listen.tls().proxy_protocol()));
+        }
+        for place in &self.redirect_listen {
+            listeners.redirect.extend(resolve("redirect-listen", place)?);
         }
         for place in &self.internal_listen {
             listeners.internal.extend(resolve("internal-listen", place)?);
@@ -169,6 +195,24 @@ impl ListenArgs {
             let _ = trusted.trust(proxy);
         }
         trusted
+    }
+}
+
+impl Listeners {
+    /// Where those who come without TLS are sent on to.
+    ///
+    /// # Errors
+    /// There is nowhere to send them.
+    pub(crate) fn redirect(&self) -> Result<Option<Redirect>, String> {
+        if self.redirect.is_empty() {
+            return Ok(None);
+        }
+        let port = self.public.iter().filter(|listen| listen.is_tls()).find_map(Listen::port);
+        let port = port
+            .filter(|port| *port != 0)
+            .ok_or("--redirect-listen needs a --tls-listen whose port is not 0")?;
+        let listeners = self.public.iter().map(|_| false).chain(self.redirect.iter().map(|_| true));
+        Ok(Some(Redirect::new(listeners.collect(), port)))
     }
 }
 

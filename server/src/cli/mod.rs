@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 pub(crate) mod listen;
 mod settings;
+pub(crate) mod tls;
 pub(crate) mod token;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use switchboard::reactor::Config;
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
 use self::listen::{ListenArgs, Place};
 use self::settings::Settings;
+use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
 use crate::log;
 
@@ -54,6 +56,9 @@ pub(crate) enum Command {
     /// Make and check tokens that say who somebody is
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make a certificate for trying out TLS
+    #[command(subcommand)]
+    Tls(TlsCommand),
 }
 
 impl Cli {
@@ -107,6 +112,7 @@ impl Cli {
             Some(Command::Import(args)) => args.settings(),
             Some(Command::Backup(args)) => args.settings(),
             Some(Command::Token(command)) => command.settings(),
+            Some(Command::Tls(command)) => command.settings(),
         };
         settings.log_format
     }
@@ -126,7 +132,7 @@ pub(crate) struct SettingsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:8080, or unix:PATH; may be repeated, or a list with
-    /// commas [default: 127.0.0.1:8080]
+    /// commas [default: 127.0.0.1:8080, unless there is another listener]
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) listen: Vec<Place>,
     /// Port on 127.0.0.1, unless --listen is given. The variable PORT, which hosting platforms set, is one of all addresses
@@ -198,7 +204,7 @@ impl RetentionArgs {
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
     /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:9001, or unix:PATH; may be repeated, or a list with
-    /// commas [default: 127.0.0.1:9001]
+    /// commas [default: 127.0.0.1:9001, unless there is another listener]
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) listen: Vec<Place>,
     /// Longest message in bytes
@@ -214,6 +220,8 @@ pub(crate) struct CommonArgs {
     settings: SettingsArgs,
     #[command(flatten)]
     pub(crate) listeners: ListenArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// Never sleep: less latency, for a whole core
     #[arg(long)]
     pub(crate) busy_poll: bool,

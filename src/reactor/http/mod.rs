@@ -127,8 +127,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let Some(entrance) = self.await_answer(slot, awaited) else {
             return;
         };
+        let security = self.sockets.get_mut(slot).and_then(|socket| socket.security());
         let body = body.unwrap_or_default();
-        let request = Request { head, upgrade, body, peer, forwarded, conn, entrance };
+        let request = Request { head, upgrade, body, peer, forwarded, conn, entrance, security };
         let verdict = self.app.on_request(&mut self.core, &request);
         let is_refused = matches!(verdict, Verdict::Respond(_) | Verdict::Refuse(..));
         self.core.counts.upgrades.refused += u64::from(upgrade.is_some() && is_refused);
