@@ -285,6 +285,7 @@ fn there_may_be_no_room_any_more() {
 
 #[test]
 fn every_upgrade_that_waits_has_one_fate() {
+    let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
     for seed in 0..60 {
         let mut random = Random(seed);
         let mut few = few(|it| {
@@ -364,6 +365,7 @@ fn every_upgrade_that_waits_has_one_fate() {
                 other => panic!("seed {seed}: {other}"),
             };
             assert!(is_right, "seed {seed}: {status} {fate:?}");
+            *statuses.entry(status.to_owned()).or_default() += 1;
             if status == "101" {
                 let at = answer.find("\r\n\r\n").map_or(0, |at| at + 4);
                 // No octet of the head is outside of ASCII.
@@ -372,5 +374,9 @@ fn every_upgrade_that_waits_has_one_fate() {
                 assert!(sent[conn].starts_with(&echoed[..closes]), "seed {seed}: {conn:?}");
             }
         }
+    }
+    // Every end has been seen.
+    for status in ["101", "401", "503", "504", "none"] {
+        assert!(statuses.get(status).is_some_and(|count| *count > 20), "{status}: {statuses:?}");
     }
 }

@@ -30,6 +30,36 @@ fn px_01_a_stranger_forwards_nothing() {
 }
 
 #[test]
+fn a_proxy_that_is_not_trusted_is_hinted_at_once() {
+    let server = Launch::serve().start();
+    for _ in 0..3 {
+        assert_eq!(status(&server, "X-Forwarded-For: 192.0.2.7\r\n").1, 101);
+    }
+    assert!(server.wait_for_log("--trusted-proxy 127.0.0.1").contains("WARN"));
+    let hints = server.log().iter().filter(|line| line.contains("--trusted-proxy")).count();
+    assert_eq!(hints, 1);
+    let server = Launch::serve().args(&["--trusted-proxy", "127.0.0.1"]).start();
+    assert_eq!(status(&server, "X-Forwarded-For: 192.0.2.7\r\n").1, 101);
+    assert!(!server.log().iter().any(|line| line.contains("--trusted-proxy")));
+}
+
+#[test]
+fn px_02_settings_of_proxies_come_from_a_file_and_the_environment_too() {
+    let file = Scratch::new(
+        "proxies.toml",
+        b"trusted-proxy = [\"10.0.0.0/8\", \"127.0.0.1\"]\nunix-mode = \"0600\"\n",
+    );
+    for launch in [
+        Launch::serve().args(&["--config", file.path()]),
+        Launch::serve().env("SWITCHBOARD_TRUSTED_PROXY", "10.0.0.0/8, 127.0.0.1"),
+    ] {
+        let server = launch.args(&["--max-connections-per-address", "1"]).start();
+        let open = [7, 8].map(|n| status(&server, &format!("X-Forwarded-For: 192.0.2.{n}\r\n")));
+        assert_eq!(open.map(|(_, status)| status), [101, 101]);
+    }
+}
+
+#[test]
 fn px_02_behind_a_trusted_proxy_everybody_has_an_address_of_their_own() {
     let args = ["--max-connections-per-address", "2", "--trusted-proxy", "127.0.0.1"];
     let server = Launch::serve().args(&args).env("RUST_LOG", "switchboard=debug").start();
