@@ -4,20 +4,23 @@ mod cli;
 mod descriptors;
 mod log;
 mod serve;
+mod service;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
-use switchboard::net::{Address, Listen, Options, Server};
+use switchboard::net::{Address, Handle, Listen, Mixed, Options, Server};
 use switchboard::ops::{Hosts, Ops, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
 
-use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, token};
+use self::cli::listen::Listeners;
+use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, tls, token};
+use self::service::{Manager, Service};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
         Command::Echo(args) => bench(&args, Echo),
         Command::Fanout(args) => bench(&args, Fanout::default()),
         Command::Token(command) => token::run(command).and_then(|text| print(&text)),
+        Command::Tls(command) => tls::run(&command).and_then(|text| print(&text)),
         Command::Export(args) => archive::export(&args).map_err(Failure::from),
         Command::Import(args) => archive::import(&args).map_err(Failure::from),
         Command::Backup(args) => archive::backup(&args).map_err(Failure::from),
@@ -51,49 +55,109 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
-    run(&args.listen, args.config(), &args.common, app)
-}
+/// An application with all that the binary puts around it.
+type Served<A> = Service<Ops<A>>;
 
 /// Serves until SIGTERM or SIGINT.
-fn run(listen: &[SocketAddr], config: Config, common: &CommonArgs, app: impl Watched) -> Result<(), Failure> {
-    finish(bind(listen, config, common, None, app)?)
+fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
+    let listen = &args.common.listeners;
+    let listeners = listen.listeners(&args.listen, &BenchArgs::default_place(), service::inherited()?)?;
+    finish(bind(listeners, args.config(), &args.common, None, app)?)
 }
 
-fn finish<A: Application>(server: Server<A>) -> Result<(), Failure> {
-    server.run()?;
+fn finish<A: Application>(server: Bound<A>) -> Result<(), Failure> {
+    match server {
+        Bound::Plain(server) => server.run()?,
+        Bound::Mixed(server) => server.run()?,
+    }
     tracing::info!("drained");
     Ok(())
 }
 
+/// A server that listens. One of plain listeners is compiled for them alone, and does not pay for the others.
+enum Bound<A: Application> {
+    Plain(Server<A>),
+    Mixed(Server<A, Mixed>),
+}
+
+impl<A: Application> Bound<A> {
+    fn handle(&self) -> Handle<A::Mail> {
+        match self {
+            Self::Plain(server) => server.handle(),
+            Self::Mixed(server) => server.handle(),
+        }
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        match self {
+            Self::Plain(server) => server.addresses(),
+            Self::Mixed(server) => server.addresses(),
+        }
+    }
+}
+
 /// Listens, and says where. `hosts`: those that requests may be for; any when `None`.
 fn bind<A: Watched>(
-    listen: &[SocketAddr],
+    listeners: Listeners,
     config: Config,
     common: &CommonArgs,
     hosts: Option<HostPolicy>,
     app: A,
-) -> Result<Server<Ops<A>>, Failure> {
-    let internal = common.internal_listen.clone();
+) -> Result<Bound<Served<A>>, Failure> {
+    let tls = common.tls.tls()?;
+    let sent_on = listeners.redirect()?;
+    let Listeners { mut public, redirect, internal, .. } = listeners;
+    let purposes: Vec<_> =
+        public.iter().map(Purpose::of).chain(redirect.iter().map(|_| Purpose::Redirect)).collect();
+    public.extend(redirect);
     let mut app = Ops::new(app, !internal.is_empty(), log::lost_lines);
     if let Some(allowed) = hosts {
-        let loopback = listen.iter().chain(&internal).map(|address| address.ip().is_loopback());
+        let loopback = public.iter().chain(&internal).map(Listen::is_loopback);
         app = app.with_hosts(Hosts::new(allowed, loopback.collect()));
     }
+    if let Some(redirect) = sent_on {
+        app = app.with_redirect(redirect);
+    }
+    if let Some(tls) = &tls {
+        app = app.with_tls(tls.clone());
+    }
     let seed = random()?;
-    let listeners = listen.iter().map(|&address| Listen::tcp(address)).collect();
-    let options = Options::listen_on(listeners).with(|it| {
-        it.internal = internal.into_iter().map(Listen::tcp).collect();
+    let is_plain = |listen: &Listen| !listen.is_tls() && !listen.is_proxy_protocol();
+    let is_all_plain = public.iter().chain(&internal).all(is_plain);
+    let options = Options::listen_on(public).with(|it| {
+        it.internal = internal;
         it.config = config;
         it.drain_ms = common.drain_timeout;
         it.seed = seed;
         it.busy_poll = common.busy_poll;
         it.stop_on_signals = true;
+        it.tls = tls;
     });
     descriptors::raise();
-    let server = Server::bind(options, app)?;
-    announce(&server, listen.len())?;
+    let manager = Manager::from_environment();
+    let app = Service::new(app, manager.clone());
+    let server = if is_all_plain {
+        Bound::Plain(Server::bind(options, app)?)
+    } else {
+        Bound::Mixed(Server::bind_mixed(options, app)?)
+    };
+    announce(&server.addresses(), &purposes)?;
+    manager.ready();
     Ok(server)
+}
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Plain,
+    Tls,
+    Redirect,
+}
+
+impl Purpose {
+    fn of(listen: &Listen) -> Self {
+        if listen.is_tls() { Self::Tls } else { Self::Plain }
+    }
 }
 
 /// A number that no other run has.
@@ -101,25 +165,28 @@ fn random() -> Result<u64, Failure> {
     Ok(getrandom::u64().map_err(|error| format!("the system has no random numbers: {error}"))?)
 }
 
-/// Says where the server is.
-fn announce<A: Application>(server: &Server<A>, public: usize) -> Result<(), Failure> {
-    for (at, address) in server.addresses().into_iter().enumerate() {
-        let mut url = String::from("http://");
-        match address {
+/// Says where the server is; the internal listeners are behind those with a purpose.
+fn announce(addresses: &[Address], purposes: &[Purpose]) -> Result<(), Failure> {
+    for (at, address) in addresses.iter().enumerate() {
+        let purpose = purposes.get(at);
+        let url = match address {
             Address::Tcp(address) => {
+                let mut url =
+                    String::from(if purpose == Some(&Purpose::Tls) { "https://" } else { "http://" });
                 match address.ip() {
                     ip if ip.is_loopback() => url.push_str("localhost"),
                     IpAddr::V4(ip) => write!(url, "{ip}")?,
                     IpAddr::V6(ip) => write!(url, "[{ip}]")?,
                 }
                 write!(url, ":{}", address.port())?;
+                url
             }
-            other => url = other.to_string(),
-        }
-        if at < public {
-            tracing::info!("Server running at {url}");
-        } else {
-            tracing::info!("Metrics and health at {url}");
+            other => other.to_string(),
+        };
+        match purpose {
+            Some(Purpose::Plain | Purpose::Tls) => tracing::info!("Server running at {url}"),
+            Some(Purpose::Redirect) => tracing::info!("Redirecting {url} to TLS"),
+            None => tracing::info!("Metrics and health at {url}"),
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ pub use self::close::{CloseKind, CloseReason, Closed, Escaped, Rejection};
 pub use self::context::Context;
 pub use self::layer::Layer;
 pub use self::rate::{Bucket, Pace, Rate};
-pub use self::request::{Acceptance, Entrance, Refused, Request, Verdict};
+pub use self::request::{Acceptance, ClientCertificate, Entrance, Refused, Request, Security, Verdict};
 pub use self::stats::{Closes, Dropped, Durations, Refusals, Requests, Stats, Upgrades};
 pub use self::topic::{Deliveries, Published, SlowPolicy, TopicId, TopicOptions};
 pub use crate::proto::handshake::Upgrade;
@@ -102,6 +102,12 @@ pub trait Application {
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
         let _ = (ctx, request);
         Verdict::Accept(Acceptance::default())
+    }
+
+    /// A request that got [`Verdict::Later`] is not to be answered any more: its client is gone, it took too long, there are too many of
+    /// them, or the server stops. What the application says to it from now on is ignored.
+    fn on_abandoned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        let _ = (ctx, conn);
     }
 
     /// A peer was turned away before the application saw a request.

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub(super) enum At {
 
 /// What comes first on each connection of a listener.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Speaks {
+pub struct Speaks {
     /// The header of the PROXY protocol, before everything else.
     pub(super) proxy_protocol: bool,
     /// TLS.
@@ -68,6 +69,30 @@ impl Listen {
     #[must_use]
     pub fn any(port: u16) -> Self {
         Self::new(At::Any(port))
+    }
+
+    /// A listener for each address of a name such as `localhost` that this machine has. With port 0 there is one, for the first of them.
+    /// Where the name is to be looked up, that takes as long as it takes.
+    ///
+    /// # Errors
+    /// The name has no address, or none of this machine.
+    pub fn named(name: &str, port: u16) -> io::Result<Vec<Self>> {
+        let unknown = |why: String| io::Error::new(io::ErrorKind::AddrNotAvailable, why);
+        let found = (name, port).to_socket_addrs();
+        let found = found.map_err(|error| unknown(format!("the name {name} has no address: {error}")))?;
+        let mut own: Vec<SocketAddr> = Vec::new();
+        for address in found {
+            if !own.contains(&address) && is_own(address) {
+                own.push(address);
+            }
+        }
+        if own.is_empty() {
+            return Err(unknown(format!("no address of the name {name} is one of this machine")));
+        }
+        if port == 0 {
+            own.truncate(1);
+        }
+        Ok(own.into_iter().map(Self::tcp).collect())
     }
 
     /// A Unix socket. On Linux a path that begins with `@` is a name in the abstract namespace instead, which is no file.
@@ -153,26 +178,32 @@ impl Listen {
         self.speaks.tls
     }
 
+    /// The port; `None` of a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.at {
+            At::Tcp(address) => Some(address.port()),
+            At::Any(port) => Some(*port),
+            At::Unix { .. } => None,
+            At::Existing(socket) => Address::of(socket).ok()?.tcp().map(|address| address.port()),
+        }
+    }
+
     /// Whether connections begin with a header of the PROXY protocol.
     #[must_use]
     pub fn is_proxy_protocol(&self) -> bool {
         self.speaks.proxy_protocol
     }
 
-    /// Whether only this machine can reach the listener: a loopback address, or a Unix socket. Of an existing socket that is not known
-    /// before it is asked; it says what its address says.
+    /// Whether it is a loopback address of TCP, which the pages in a browser of this machine can reach.
     #[must_use]
-    pub fn is_local(&self) -> bool {
-        match &self.at {
-            At::Tcp(address) => address.ip().is_loopback(),
-            At::Any(_) => false,
-            At::Unix { .. } => true,
-            At::Existing(socket) => match Address::of(socket) {
-                Ok(Address::Tcp(address)) => address.ip().is_loopback(),
-                Ok(Address::Unix(_)) => true,
-                Err(_) => false,
-            },
-        }
+    pub fn is_loopback(&self) -> bool {
+        let address = match &self.at {
+            At::Tcp(address) => Some(*address),
+            At::Existing(socket) => Address::of(socket).ok().and_then(|address| address.tcp()),
+            At::Any(_) | At::Unix { .. } => None,
+        };
+        address.is_some_and(|address| address.ip().is_loopback())
     }
 
     /// The port, if the listener is one of IPv6.
@@ -222,14 +253,14 @@ pub enum Address {
 
 impl Address {
     /// Where a socket is.
-    pub(super) fn of(socket: &OwnedFd) -> std::io::Result<Self> {
+    pub(super) fn of(socket: &OwnedFd) -> io::Result<Self> {
         use std::os::unix::ffi::OsStrExt as _;
         let address = socket2::SockRef::from(socket).local_addr()?;
         if let Some(address) = address.as_socket() {
             return Ok(Self::Tcp(address));
         }
         if !address.is_unix() {
-            return Err(std::io::Error::other("this socket is neither TCP nor Unix"));
+            return Err(io::Error::other("this socket is neither TCP nor Unix"));
         }
         if let Some(name) = address.as_abstract_namespace() {
             return Ok(Self::Unix(PathBuf::from(OsStr::from_bytes(&[b"@", name].concat()))));
@@ -258,6 +289,15 @@ impl fmt::Display for Address {
     }
 }
 
+/// Whether this machine has the address: `localhost` is `::1` as well only where there is IPv6.
+fn is_own(address: SocketAddr) -> bool {
+    let probe = TcpListener::bind((address.ip(), 0));
+    !probe.is_err_and(|error| {
+        matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+            || error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
+    })
+}
+
 /// Whether a path of a Unix socket is a name in the abstract namespace.
 pub(super) fn is_abstract(path: &Path) -> bool {
     use std::os::unix::ffi::OsStrExt as _;
@@ -272,14 +312,26 @@ mod tests {
     fn a_listener_shows_itself_as_it_is_written() {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        for (listen, shown, is_local) in [
+        for (listen, shown, is_loopback) in [
             (Listen::tcp(([10, 0, 0, 1], 80).into()), "10.0.0.1:80".to_owned(), false),
             (Listen::tcp("[::1]:80".parse().unwrap()), "[::1]:80".to_owned(), true),
             (Listen::any(80), ":80".to_owned(), false),
-            (Listen::unix("/run/a.sock"), "unix:/run/a.sock".to_owned(), true),
+            (Listen::unix("/run/a.sock"), "unix:/run/a.sock".to_owned(), false),
             (Listen::existing(socket), address.to_string(), true),
         ] {
-            assert_eq!((listen.to_string(), listen.is_local()), (shown, is_local));
+            assert_eq!((listen.to_string(), listen.is_loopback()), (shown, is_loopback));
         }
+    }
+
+    #[test]
+    fn a_name_has_the_addresses_of_this_machine() {
+        let shown = |port| -> Vec<String> {
+            Listen::named("localhost", port).unwrap().iter().map(ToString::to_string).collect()
+        };
+        assert!(shown(8080).contains(&"127.0.0.1:8080".to_owned()), "{:?}", shown(8080));
+        assert!(Listen::named("localhost", 80).unwrap().iter().all(Listen::is_loopback));
+        assert_eq!(shown(0).len(), 1);
+        let other = Listen::named("192.0.2.1", 1).unwrap_err();
+        assert!(other.to_string().contains("no address of the name"), "{other}");
     }
 }

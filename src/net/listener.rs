@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::listen::{Address, At, Listen, Speaks, is_abstract};
 use crate::app::Entrance;
@@ -278,6 +278,145 @@ impl Drop for SocketFile {
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "the file of the socket is left behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use mio::Poll;
+
+    use super::*;
+
+    fn bind(listen: &Listen) -> io::Result<Listener> {
+        let poll = Poll::new()?;
+        Listener::bind(listen, false, Entrance::default(), poll.registry(), Token(0))
+    }
+
+    /// A path that no other test has, in a directory that is removed with the value.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let directory = std::env::temp_dir().join(format!("switchboard-{}-{name}", std::process::id()));
+            fs::create_dir(&directory).unwrap();
+            Self(directory.join("s"))
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            fs::remove_dir_all(self.0.parent().unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_connection_of_a_unix_socket_is_one_like_any_other() {
+        let place = Place::new("stream");
+        let mut listener = bind(&Listen::unix(&place.0).mode(0o600)).unwrap();
+        assert_eq!(listener.address().to_string(), format!("unix:{}", place.0.display()));
+        assert!(listener.entrance.is_trusted);
+        assert_eq!(fs::metadata(&place.0).unwrap().permissions().mode() & 0o777, 0o600);
+        let mut client = UnixStream::connect(&place.0).unwrap();
+        let (mut stream, peer) = listener.accept(0).unwrap();
+        assert_eq!(peer, UNIX_PEER);
+        client.write_all(b"there").unwrap();
+        let mut octets = [0; 9];
+        assert_eq!(stream.read(&mut octets).unwrap(), 5);
+        assert_eq!(stream.read(&mut octets).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        stream.write_all(b"and back").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "and back");
+        listener.close();
+        assert!(!place.0.exists(), "removed with the listener");
+    }
+
+    #[test]
+    fn a_socket_that_nobody_listens_on_is_replaced_and_nothing_else_is() {
+        let place = Place::new("stale");
+        drop(UnixListener::bind(&place.0).unwrap());
+        assert!(place.0.exists(), "std leaves the file");
+        let listener = bind(&Listen::unix(&place.0)).unwrap();
+        assert_eq!(fs::metadata(&place.0).unwrap().permissions().mode() & 0o777, 0o660);
+        let second = bind(&Listen::unix(&place.0)).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+        assert!(UnixStream::connect(&place.0).is_ok(), "the first one is as it was");
+        // Another server has taken the place: its socket stays.
+        fs::remove_file(&place.0).unwrap();
+        let successor = bind(&Listen::unix(&place.0)).unwrap();
+        drop(listener);
+        assert!(UnixStream::connect(&place.0).is_ok());
+        drop(successor);
+        assert!(!place.0.exists());
+        fs::write(&place.0, "a file").unwrap();
+        let file = bind(&Listen::unix(&place.0)).unwrap_err();
+        assert_eq!(file.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&place.0).unwrap(), "a file");
+        let long = place.0.with_file_name("x".repeat(120));
+        assert_eq!(bind(&Listen::unix(long)).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let nowhere = place.0.join("below");
+        assert!(bind(&Listen::unix(nowhere)).is_err());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_name_in_the_abstract_namespace_is_no_file_and_nobody_is_trusted_there() {
+        use std::os::linux::net::SocketAddrExt as _;
+        let name = format!("switchboard-{}", std::process::id());
+        let mut listener = bind(&Listen::unix(format!("@{name}"))).unwrap();
+        assert_eq!(listener.address().to_string(), format!("unix:@{name}"));
+        assert!(!listener.entrance.is_trusted);
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let _client = UnixStream::connect_addr(&address).unwrap();
+        assert!(listener.accept(0).is_some());
+        assert_eq!(bind(&Listen::unix(format!("@{name}"))).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_socket_that_listens_is_taken_over_as_it_is() {
+        let place = Place::new("existing");
+        let unix = UnixListener::bind(&place.0).unwrap();
+        let listen = Listen::existing(unix);
+        for _ in 0..2 {
+            let mut listener = bind(&listen).unwrap();
+            assert!(listener.entrance.is_trusted);
+            let _client = UnixStream::connect(&place.0).unwrap();
+            assert!(listener.accept(0).is_some());
+            assert!(listener.accept(0).is_none(), "it does not block");
+        }
+        assert!(place.0.exists(), "the file is somebody else's");
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let mut listener = bind(&Listen::existing(tcp)).unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (stream, peer) = listener.accept(0).unwrap();
+        assert_eq!((peer, stream.nodelay().unwrap()), (client.local_addr().unwrap(), true));
+        for none in [
+            Listen::existing(UnixStream::pair().unwrap().0),
+            Listen::existing(std::net::UdpSocket::bind("127.0.0.1:0").unwrap()),
+            Listen::existing(OwnedFd::from(fs::File::open("/dev/null").unwrap())),
+        ] {
+            assert!(bind(&none).is_err(), "{none}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_are_those_of_both_families() {
+        let mut listener = bind(&Listen::any(0)).unwrap();
+        let port = listener.address().tcp().unwrap().port();
+        let _client = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let (_, peer) = listener.accept(0).unwrap();
+        assert!(peer.ip().to_canonical().is_loopback());
+        if listener.address().tcp().unwrap().is_ipv6()
+            && bind_tcp((Ipv6Addr::LOCALHOST, 0).into(), true, false).is_ok()
+        {
+            let _client = std::net::TcpStream::connect((Ipv6Addr::LOCALHOST, port)).unwrap();
+            assert!(listener.accept(0).is_some());
         }
     }
 }

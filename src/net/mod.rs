@@ -4,16 +4,22 @@ mod alarm;
 mod clock;
 mod event_loop;
 mod handle;
+mod introduced;
 mod listen;
 mod listener;
+mod mixed;
+mod plain;
 mod signals;
-mod stream;
+mod transport;
 
 use std::net::SocketAddr;
 
 pub use self::event_loop::Server;
 pub use self::handle::Handle;
 pub use self::listen::{Address, Listen};
+pub use self::mixed::Mixed;
+pub use self::plain::Plain;
+pub use self::transport::Transport;
 use crate::proto::Millis;
 use crate::reactor::Config;
 
@@ -34,8 +40,12 @@ pub struct Options {
     pub seed: u64,
     /// Never sleeps: the loop polls for events without a pause. Halves the latency of a quiet server for a whole core.
     pub busy_poll: bool,
-    /// SIGTERM and SIGINT begin a graceful shutdown; a second one ends the process at once.
+    /// SIGTERM and SIGINT begin a graceful shutdown; a second one ends the process at once. SIGHUP reads the files of
+    /// `tls` again.
     pub stop_on_signals: bool,
+    /// Certificates for the listeners that speak TLS ([`Listen::tls`]).
+    #[cfg(feature = "tls")]
+    pub tls: Option<crate::tls::Tls>,
 }
 
 changeable!(Options);
@@ -58,6 +68,8 @@ impl Options {
             seed: 0,
             busy_poll: false,
             stop_on_signals: false,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

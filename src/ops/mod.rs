@@ -4,17 +4,23 @@
 mod hosts;
 mod limit;
 pub(crate) mod metrics;
+mod redirect;
+mod tls;
+
+use std::net::IpAddr;
 
 use prometheus_client::encoding::DescriptorEncoder;
 
 pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
 use self::metrics::{Format, Snapshot};
+pub use self::redirect::Redirect;
 use crate::app::{
     Application, Body, Closed, ConnId, Context, Escaped, Layer, Refused, Rejection, Request, RequestHead,
     Response, Verdict,
 };
 use crate::proto::Millis;
+use crate::tls::Tls;
 
 /// What an application may tell its operator.
 pub trait Watched: Application {
@@ -85,9 +91,15 @@ pub struct Ops<A> {
     has_internal: bool,
     /// Which hosts requests may be for; any when `None`.
     hosts: Option<Hosts>,
+    /// Listeners whose requests are sent on to TLS.
+    redirect: Option<Redirect>,
+    /// The certificates, for the metrics.
+    tls: Option<Tls>,
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
+    /// The log has said that somebody seems to be a proxy who is not trusted.
+    has_hinted: bool,
     /// The time of the last tick, for the log.
     now: Millis,
 }
@@ -96,7 +108,17 @@ impl<A: Watched> Ops<A> {
     /// `has_internal`: only internal listeners answer the operator, and nobody else. `lost_lines` tells how many lines the
     /// log has lost.
     pub fn new(app: A, has_internal: bool, lost_lines: fn() -> u64) -> Self {
-        Self { app, has_internal, hosts: None, lost_lines, limit: LogLimit::default(), now: 0 }
+        Self {
+            app,
+            has_internal,
+            hosts: None,
+            redirect: None,
+            tls: None,
+            lost_lines,
+            limit: LogLimit::default(),
+            has_hinted: false,
+            now: 0,
+        }
     }
 
     /// Answers only requests for these hosts, whatever their path.
@@ -106,8 +128,25 @@ impl<A: Watched> Ops<A> {
         self
     }
 
+    /// Sends the requests of some listeners on to where TLS is spoken.
+    #[must_use]
+    pub fn with_redirect(mut self, redirect: Redirect) -> Self {
+        self.redirect = Some(redirect);
+        self
+    }
+
+    /// Shows handshakes and certificates in the metrics.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Answers what is for the operator; `None`: it is for the application.
     fn answer<C: Context>(&self, ctx: &C, request: &Request<'_>) -> Option<Response> {
+        if let Some(response) = self.redirect.as_ref().and_then(|redirect| redirect.answer(request)) {
+            return Some(response);
+        }
         let is_here = !self.has_internal || request.entrance.is_internal;
         let response = match request.head.path() {
             "/metrics" if is_here => self.metrics(ctx, request.head),
@@ -142,6 +181,7 @@ impl<A: Watched> Ops<A> {
             is_draining: ctx.is_draining(),
             lost_lines: (self.lost_lines)(),
             suppressed_lines: self.limit.suppressed(),
+            tls: self.tls.clone(),
             figures: self.app.figures(),
         };
         match snapshot.text(format) {
@@ -152,11 +192,30 @@ impl<A: Watched> Ops<A> {
         }
     }
 
+    /// Says once that a neighbour forwards requests of others and is not believed: all of them are one address then, for every limit.
+    fn hint_at_proxy(&mut self, request: &Request<'_>) {
+        let ip = request.peer.ip();
+        let is_neighbour = match ip {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        let fields = request.head.fields;
+        if is_neighbour
+            && ["x-forwarded-for", "forwarded"].into_iter().any(|name| fields.first(name).is_some())
+        {
+            self.has_hinted = true;
+            tracing::warn!(
+                "{ip} forwards requests of others and is not believed, so all of them are one address; if it is your proxy, start the \
+                 server with --trusted-proxy {ip}"
+            );
+        }
+    }
+
     /// Writes a line about a request that is turned away.
     fn log_refusal(&mut self, request: &Request<'_>, reason: Refused) {
         let (peer, reason) = (request.peer, reason.name());
         let path = Escaped(request.head.path());
-        let host = Escaped(request.head.authority());
+        let host = Escaped(request.authority());
         let origin = request.head.fields.first("origin").map(String::from_utf8_lossy);
         let origin = origin.as_deref().map(|origin| tracing::field::display(Escaped(origin)));
         if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {
@@ -211,6 +270,9 @@ impl<A: Watched> Layer for Ops<A> {
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        if !self.has_hinted && request.forwarded.is_none() {
+            self.hint_at_proxy(request);
+        }
         let refusal = self.hosts.as_ref().and_then(|hosts| hosts.refusal(request));
         let verdict = match refusal {
             Some(response) => Verdict::Refuse(Refused::Host, response),

@@ -13,9 +13,12 @@ mod doors;
 mod few;
 mod idle;
 mod inflating;
+mod late_upgrades;
 mod later;
 mod network;
 mod pauses;
+mod proxies;
+mod tls;
 mod turns;
 mod world;
 

@@ -3,12 +3,13 @@
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
-use super::{SOON, millis, wait_until};
+use super::{SOON, millis, tls, wait_until};
 
 /// How a server will be started.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Launch {
     args: Vec<String>,
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
+    /// What the wrapper finds as its standard input and output, instead of nothing and the log.
+    given: Vec<OwnedFd>,
     directory: Option<PathBuf>,
     announcement: &'static str,
 }
@@ -47,6 +50,7 @@ impl Launch {
             args: Vec::new(),
             env: Vec::new(),
             wrapper: Vec::new(),
+            given: Vec::new(),
             directory: None,
             announcement,
         }
@@ -64,6 +68,13 @@ impl Launch {
 
     pub(crate) fn working_in(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Runs the server by a script of the shell that is given up to two descriptors, as its standard input and output.
+    pub(crate) fn with_descriptors_of(mut self, script: &str, given: Vec<OwnedFd>) -> Self {
+        self.wrapper = vec!["sh".into(), "-c".into(), script.into(), "sh".into()];
+        self.given = given;
         self
     }
 
@@ -105,8 +116,32 @@ impl Launch {
         self
     }
 
+    /// The same server, with TLS on the port that it would listen on without.
+    fn over_tls(mut self) -> Self {
+        let at = self.args.windows(2).position(|pair| pair == ["--listen", "127.0.0.1:0"]);
+        if let Some(at) = at.filter(|_| self.program == Path::new(env!("CARGO_BIN_EXE_switchboard"))) {
+            self.args[at] = "--tls-listen".into();
+            self.announcement = "Server running at https://";
+            self = self.args(&tls::identity().flags());
+        }
+        self
+    }
+
     #[track_caller]
     pub(crate) fn start(self) -> Server {
+        let plain = self.announcement;
+        let this = if tls::is_on() { self.over_tls() } else { self };
+        let is_over_tls = this.announcement != plain;
+        let mut server = this.start_as_it_is();
+        if is_over_tls {
+            server.addr = tls::bridge(server.addr);
+        }
+        server
+    }
+
+    /// Starts it without regard to whether this is the run over TLS.
+    #[track_caller]
+    pub(crate) fn start_as_it_is(self) -> Server {
         raise_own_descriptor_limit();
         let mut words = self.wrapper.clone();
         words.push(self.program.to_string_lossy().into_owned());
@@ -118,9 +153,18 @@ impl Launch {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
+        let mut given = self.given.into_iter();
+        if let Some(first) = given.next() {
+            command.stdin(first);
+        }
+        if let Some(second) = given.next() {
+            command.stdout(second);
+        }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {words:?}: {error}"));
         let log = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().unwrap(), Arc::clone(&log));
+        if let Some(stdout) = child.stdout.take() {
+            collect(stdout, Arc::clone(&log));
+        }
         collect(child.stderr.take().unwrap(), Arc::clone(&log));
         let mut server = Server { child, log, addr: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into() };
         let deadline = Instant::now() + Duration::from_secs(20);

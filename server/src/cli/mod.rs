@@ -1,11 +1,13 @@
 //! The command line of `switchboard`.
 
 pub(crate) mod archive;
+pub(crate) mod listen;
 mod settings;
+pub(crate) mod tls;
 pub(crate) mod token;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,12 +17,16 @@ use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
+use self::listen::{ListenArgs, Place};
 use self::settings::Settings;
+use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
 use crate::log;
 
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
+/// Port of the servers for benchmarks, unless `--listen` says otherwise.
+const DEFAULT_BENCH_PORT: u16 = 9001;
 
 /// A WebSocket server on a single-threaded event loop, and a durable chat on top of it.
 #[derive(Debug, Parser)]
@@ -50,6 +56,9 @@ pub(crate) enum Command {
     /// Make and check tokens that say who somebody is
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make a certificate for trying out TLS
+    #[command(subcommand)]
+    Tls(TlsCommand),
 }
 
 impl Cli {
@@ -84,7 +93,13 @@ impl Cli {
             .clone()
             .try_get_matches_from(&arguments)
             .map_err(|error| settings.name_origin(error, &all))?;
-        Ok((Self::from_arg_matches(&matches)?, settings.warnings))
+        let mut cli = Self::from_arg_matches(&matches)?;
+        let serve = match &mut cli.command {
+            Some(Command::Serve(serve)) => serve,
+            _ => &mut cli.serve,
+        };
+        serve.is_port_of_platform = settings.is_port_of_platform();
+        Ok((cli, settings.warnings))
     }
 
     /// The form of the log.
@@ -97,6 +112,7 @@ impl Cli {
             Some(Command::Import(args)) => args.settings(),
             Some(Command::Backup(args)) => args.settings(),
             Some(Command::Token(command)) => command.settings(),
+            Some(Command::Tls(command)) => command.settings(),
         };
         settings.log_format
     }
@@ -115,12 +131,16 @@ pub(crate) struct SettingsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen; may be repeated, or a list with commas [default: 127.0.0.1:8080]
+    /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:8080, or unix:PATH; may be repeated, or a list with
+    /// commas [default: 127.0.0.1:8080, unless there is another listener]
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Port on 127.0.0.1, unless --listen is given [env: PORT]
+    pub(crate) listen: Vec<Place>,
+    /// Port on 127.0.0.1, unless --listen is given. The variable PORT, which hosting platforms set, is one of all addresses
     #[arg(long, default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
+    /// The port is that of the variable PORT.
+    #[arg(skip)]
+    pub(crate) is_port_of_platform: bool,
     /// A page from this origin may connect, besides same origin and localhost: `scheme://host[:port]`, `file://`, `null`, an empty text
     /// for an empty Origin, or `*` for any; may be repeated, or a list with commas
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
@@ -183,9 +203,10 @@ impl RetentionArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Where to listen; may be repeated, or a list with commas
-    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', default_value = "127.0.0.1:9001")]
-    pub(crate) listen: Vec<SocketAddr>,
+    /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:9001, or unix:PATH; may be repeated, or a list with
+    /// commas [default: 127.0.0.1:9001, unless there is another listener]
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
+    pub(crate) listen: Vec<Place>,
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
@@ -197,16 +218,17 @@ pub(crate) struct BenchArgs {
 pub(crate) struct CommonArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Where /metrics, /healthz and /readyz are, and nowhere else [default: on every port]
-    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
-    pub(crate) internal_listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) listeners: ListenArgs,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// Never sleep: less latency, for a whole core
     #[arg(long)]
     pub(crate) busy_poll: bool,
     /// Connections at a time; more get 503 [default: as many as there are descriptors]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     max_connections: usize,
-    /// TCP connections at a time from one address (IPv6: one /64); more get 503 (0: no limit). Not for use behind a proxy
+    /// TCP connections at a time from one address (IPv6: one /64); more get 503 (0: no limit). Behind a proxy: see --trusted-proxy
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_connections_per_address: usize,
     /// New TCP connections in a second; more get 503 (0: no limit)
@@ -267,6 +289,7 @@ impl CommonArgs {
             it.max_new_per_second = self.max_new_per_second;
             it.max_new_per_second_per_address = self.max_new_per_second_per_address;
             it.drain_spread_ms = self.drain_spread.min(self.drain_timeout);
+            it.trusted_proxies = self.listeners.trusted_proxies();
             it.max_queued = self.max_queued;
             it.max_queue_age_ms = self.max_queue_age;
         });
@@ -292,12 +315,9 @@ impl DeflateArgs {
 }
 
 impl ServeArgs {
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        if self.listen.is_empty() {
-            vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port)]
-        } else {
-            self.listen.clone()
-        }
+    /// Where a server without any listener listens.
+    pub(crate) fn default_place(&self) -> Place {
+        if self.is_port_of_platform { Place::Any(self.port) } else { (Ipv4Addr::LOCALHOST, self.port).into() }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -307,6 +327,11 @@ impl ServeArgs {
 }
 
 impl BenchArgs {
+    /// Where a server without any listener listens.
+    pub(crate) fn default_place() -> Place {
+        (Ipv4Addr::LOCALHOST, DEFAULT_BENCH_PORT).into()
+    }
+
     /// Limits for payloads of `--max-message`, and room in the queue for some of them.
     pub(crate) fn config(&self) -> Config {
         let mut config = self.common.config();

@@ -169,6 +169,11 @@ impl<'c> Settings<'c> {
         )
     }
 
+    /// Whether the port is that of the variable of hosting platforms, which means a port of all addresses.
+    pub(super) fn is_port_of_platform(&self) -> bool {
+        self.added.iter().any(|setting| setting.long == "port" && setting.origin == PORT)
+    }
+
     /// The flags, in the order in which they were added.
     pub(super) fn flags(&self) -> Vec<OsString> {
         self.added.iter().map(|setting| setting.flag.clone()).collect()

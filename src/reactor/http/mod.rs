@@ -1,19 +1,21 @@
 //! A connection before the upgrade: heads in, responses out.
 
 mod body;
+mod identity;
+mod later;
 pub(super) mod phase;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use self::phase::Awaited;
+use self::phase::{Awaited, Offer};
 use super::slot::Slot;
 use super::table::{Ending, Phase, Refusal};
-use super::{Reactor, Socket};
+use super::{Core, Reactor, Socket};
 use crate::app::{
     Acceptance, Application, CloseReason, ConnId, Entrance, Rejection, Request, Response, Verdict,
 };
-use crate::proto::handshake::{Upgrade, check_upgrade, wants_upgrade, write_accept};
+use crate::proto::handshake::{check_upgrade, wants_upgrade, write_accept};
 use crate::proto::head::{HeadScanner, RequestHead, with_request};
 use crate::proto::{Connection, HandshakeError};
 
@@ -47,6 +49,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 Phase::Ending { .. } => return,
             }
             let Some(http) = core.table[slot].http_mut() else { return };
+            if http.awaits_introduction {
+                self.introduce(slot);
+                continue;
+            }
             if std::mem::take(&mut http.is_kept_alive) {
                 http.deadline = now + proto.timeouts.handshake_ms;
                 core.arm(slot);
@@ -89,6 +95,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// A request is complete; `body` is `None` for one that has a body which is not read.
     pub(super) fn request(&mut self, slot: Slot, head: &RequestHead<'_>, body: Option<&[u8]>) {
+        let forwarded = match self.identify(slot, head) {
+            Ok(forwarded) => forwarded,
+            Err(error) => return self.reject(slot, 400, &error),
+        };
         let conn = self.core.table.conn(slot);
         let peer = self.core.table.address(slot);
         let upgrade = match wants_upgrade(head).then(|| check_upgrade(head)).transpose() {
@@ -102,20 +112,34 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             }
         };
         if upgrade.is_some()
-            && let Some(response) = self.no_room(peer)
+            && let Some(response) = self.no_room(slot, peer)
         {
             return self.refuse(slot, &response, false);
         }
-        let Some(entrance) = self.await_answer(slot, head, upgrade.is_some() || body.is_none()) else {
+        // Behind a body that is not read nothing can be told to be a request.
+        let is_last = upgrade.is_some() || body.is_none();
+        let awaited = Awaited {
+            head_only: head.method == "HEAD",
+            closes: is_last || !head.keeps_alive(),
+            is_upgrade: upgrade.is_some(),
+            is_late: false,
+        };
+        let Some(entrance) = self.await_answer(slot, awaited) else {
             return;
         };
-        let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn, entrance };
+        let security = self.sockets.get_mut(slot).and_then(|socket| socket.security());
+        let body = body.unwrap_or_default();
+        let request = Request { head, upgrade, body, peer, forwarded, conn, entrance, security };
         let verdict = self.app.on_request(&mut self.core, &request);
         let is_refused = matches!(verdict, Verdict::Respond(_) | Verdict::Refuse(..));
         self.core.counts.upgrades.refused += u64::from(upgrade.is_some() && is_refused);
         match (verdict, upgrade) {
-            (Verdict::Later, _) => self.core.arm(slot),
-            (Verdict::Accept(acceptance), Some(upgrade)) => self.upgrade(conn, &upgrade, &acceptance),
+            (Verdict::Later, upgrade) => self.put_off(slot, upgrade.as_ref()),
+            (Verdict::Accept(acceptance), Some(upgrade)) => {
+                let deflate = self.core.proto.deflate.as_ref();
+                let offer = Offer::new(&upgrade, deflate, acceptance.any_subprotocol);
+                self.upgrade(conn, &offer, &acceptance);
+            }
             (Verdict::Accept(_), None) => self.core.answer(conn, &upgrade_required()),
             // An upgrade that is refused ends the connection: a proxy may have taken it for granted (HS-11).
             (Verdict::Respond(response), _) => self.core.answer(conn, &response),
@@ -127,20 +151,23 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Notes what the answer will depend on; returns where the request came in.
-    fn await_answer(&mut self, slot: Slot, head: &RequestHead<'_>, is_last: bool) -> Option<Entrance> {
+    fn await_answer(&mut self, slot: Slot, mut awaited: Awaited) -> Option<Entrance> {
         let is_draining = self.core.drain.is_some();
         let deadline = self.core.now.monotonic_ms + self.core.config.max_answer_ms;
         let http = self.core.table[slot].http_mut()?;
         http.requests += 1;
         http.deadline = deadline;
-        // Behind a body that is not read nothing can be told to be a request.
-        let closes = !head.keeps_alive() || is_last || http.requests >= MAX_REQUESTS || is_draining;
-        http.awaited = Some(Awaited { head_only: head.method == "HEAD", closes });
+        awaited.closes |= http.requests >= MAX_REQUESTS || is_draining;
+        http.awaited = Some(awaited);
         Some(http.entrance)
     }
 
     /// Why an upgrade cannot be accepted at the moment.
-    fn no_room(&mut self, peer: SocketAddr) -> Option<Response> {
+    fn no_room(&mut self, slot: Slot, peer: SocketAddr) -> Option<Response> {
+        let Core { table, config, now, .. } = &mut self.core;
+        if let Err(refusal) = table.admit(config, slot, now.monotonic_ms) {
+            return Some(self.turned_away(slot, refusal));
+        }
         let (count, text) = if self.core.drain.is_some() {
             (&mut self.core.counts.upgrades.draining, "the server is shutting down; try again later")
         } else if !self.core.admits() {
@@ -153,21 +180,18 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         Some(Response::text(503, text).field("Retry-After", "1"))
     }
 
-    fn upgrade(&mut self, conn: ConnId, upgrade: &Upgrade<'_>, acceptance: &Acceptance) {
-        let config = self.core.proto.deflate.as_ref();
-        let deflate = config.and_then(|config| config.agree(upgrade.extensions()));
-        let agreed = deflate.iter().map(|(_, field)| ("Sec-WebSocket-Extensions", field.as_str()));
+    fn upgrade(&mut self, conn: ConnId, offer: &Offer, acceptance: &Acceptance) {
+        let agreed = offer.deflate.iter().map(|(_, field)| ("Sec-WebSocket-Extensions", field.as_str()));
         let further = acceptance.fields.iter().map(|(name, value)| (*name, value.as_str()));
         let fields: Vec<_> = agreed.chain(further).collect();
-        let first = upgrade.subprotocols().next().filter(|_| acceptance.any_subprotocol);
-        let first = first.and_then(|name| std::str::from_utf8(name).ok());
+        let first = offer.subprotocol.as_deref().filter(|_| acceptance.any_subprotocol);
         let subprotocol = acceptance.subprotocol.or(first);
         let core = &mut self.core;
         core.output.append(&mut core.table, conn.into(), |_, out| {
-            write_accept(upgrade.key, subprotocol, &fields, out);
+            write_accept(&offer.key, subprotocol, &fields, out);
         });
         let mut connection = Connection::server(&core.proto, core.now.monotonic_ms);
-        if let Some((agreement, _)) = deflate {
+        if let Some((agreement, _)) = offer.deflate {
             connection = connection.with_deflate(agreement, core.output.deflate());
             connection.pause_after_inflating(core.config.max_inflated);
         }
@@ -201,6 +225,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Turns a new connection away, with an answer to what it has not asked yet.
     #[cold]
     pub(super) fn turn_away(&mut self, slot: Slot, refusal: Refusal) {
+        let response = self.turned_away(slot, refusal);
+        self.refuse(slot, &response, false);
+    }
+
+    /// Notes that a connection is turned away; returns the answer.
+    fn turned_away(&mut self, slot: Slot, refusal: Refusal) -> Response {
         let requests = &mut self.core.counts.requests;
         let (count, reason) = match refusal {
             Refusal::Crowded => {
@@ -211,7 +241,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         *count += 1;
         let peer = self.core.table.address(slot);
         self.app.on_turned_away(&Rejection { peer, status: 503, reason, upgrade: None });
-        self.refuse(slot, &Response::text(503, reason).field("Retry-After", "1"), false);
+        Response::text(503, reason).field("Retry-After", "1")
     }
 
     /// The request was not complete in time, or not answered.
