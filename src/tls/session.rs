@@ -330,9 +330,8 @@ impl Session {
             self.shared.figures.failed(Failure::of(error));
         }
         self.stage = Stage::Failed;
-        // rustls has queued an alert. Behind that it gives the error again.
-        while let Ok(ConnectionState::EncodeTlsData(data)) =
-            self.tls.process_tls_records(&mut self.cipher).state
+        // rustls has queued an alert. To be asked for more it would have to look at the same octets again, and fail again.
+        if let Ok(ConnectionState::EncodeTlsData(data)) = self.tls.process_tls_records(&mut self.cipher).state
         {
             append(data, &mut self.owed);
         }
