@@ -292,11 +292,11 @@ impl<A: Application, T: Transport> Server<A, T> {
             ALARM => self.alarm.ring(),
             WAKER => self.read_mailbox(),
             SIGNALS => {
-                let taken = self.signals.as_mut().map(Signals::take).unwrap_or_default();
-                if taken.hangup {
+                let signals = self.signals.as_mut().map(Signals::take).unwrap_or_default();
+                if signals.hangup {
                     T::reread(&self.setup);
                 }
-                if taken.stop {
+                if signals.stop {
                     tracing::info!("draining; a second signal ends the server at once");
                     self.begin_shutdown();
                 }

@@ -27,7 +27,7 @@ impl Redirect {
         if !self.listeners.get(request.entrance.listener).copied().unwrap_or(false) {
             return None;
         }
-        let Some(host) = host_of(request.head.authority()) else {
+        let Some(host) = host_of(request.authority()) else {
             return Some(Response::text(
                 400,
                 "the request names no host; use https:// or wss:// in the address",

@@ -280,11 +280,11 @@ mod tests {
         proxies
     }
 
-    /// What the fields mean that come from 10.0.0.1 where 10.0.0.0/8 and 2001:db8:1::/48 are trusted: peer, host, whether TLS.
+    /// What the fields mean that come from 10.0.0.1 where `10.0.0.0/8` and `2001:db8:1::/48` are trusted: peer, host, whether TLS.
     fn read(fields: &[&str]) -> Result<(String, Option<String>, Option<bool>), ForwardedConflict> {
         let head = format!(
             "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
-            fields.iter().map(|f| format!("{f}\r\n")).collect::<String>()
+            fields.iter().flat_map(|field| [*field, "\r\n"]).collect::<String>()
         );
         with_request(head.as_bytes(), &Limits::default(), |head| {
             let proxies = trusted(&["10.0.0.0/8", "2001:db8:1::/48"]);

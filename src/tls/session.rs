@@ -55,6 +55,7 @@ enum Stage {
 }
 
 /// The state of one TLS connection. Between messages it keeps nothing but what rustls keeps.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection")]
 pub(super) struct Session {
     tls: UnbufferedServerConnection,
     shared: Arc<Shared>,
@@ -63,7 +64,7 @@ pub(super) struct Session {
     is_ahead: bool,
     /// `cipher` may begin with a whole record.
     is_unprocessed: bool,
-    /// The peer sends no more: close_notify or FIN.
+    /// The peer sends no more: `close_notify` or FIN.
     is_ended: bool,
     /// The first octet of the next write is encrypted already, in `owed`.
     is_pledged: bool,
@@ -452,7 +453,7 @@ impl Session {
         }
     }
 
-    /// close_notify, and FIN once the socket has taken it (RFC 8446 6.1).
+    /// `close_notify`, and FIN once the socket has taken it (RFC 8446 6.1).
     pub(super) fn shutdown_write<S: Socket>(&mut self, socket: &mut S) -> io::Result<()> {
         self.queue_close_notify();
         self.is_closing = true;
@@ -465,7 +466,12 @@ impl Session {
         }
         let mut alert = [0; SEND_OVERHEAD];
         // A connection that cannot be told ends without a word.
-        if let Ok(len) = self.with_writer(&mut alert, |traffic, target| traffic.queue_close_notify(target)) {
+        #[expect(
+            clippy::redundant_closure_for_method_calls,
+            reason = "the method is not general in its lifetime"
+        )]
+        let written = self.with_writer(&mut alert, |traffic, target| traffic.queue_close_notify(target));
+        if let Ok(len) = written {
             self.owed.extend_from_slice(&alert[..len]);
         }
     }

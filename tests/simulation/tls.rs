@@ -1,5 +1,6 @@
 //! TLS over the network of the simulation: small sockets, cuts everywhere, and a client of rustls as the oracle.
 
+use std::cmp::Ordering;
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, LazyLock};
 
@@ -208,11 +209,11 @@ fn header(len: usize, mask: u8, out: &mut Vec<u8>) {
     match len {
         0..126 => out.push(mask | len as u8),
         126..65_536 => {
-            out.push(mask | 126);
+            out.push(mask | 0x7E);
             out.extend_from_slice(&(len as u16).to_be_bytes());
         }
         _ => {
-            out.push(mask | 127);
+            out.push(mask | 0x7F);
             out.extend_from_slice(&(len as u64).to_be_bytes());
         }
     }
@@ -244,7 +245,7 @@ fn tl_07_every_octet_comes_back_in_order_whatever_the_sockets_take() {
         });
         let mut world = World::open_with(seed, capacity, config);
         let mut expected = Vec::new();
-        for _ in 0..1 + random.below(12) {
+        for _ in 0..=random.below(12) {
             let payload = payload(&mut random);
             world.send(&frame(&payload));
             expected.extend(echo(&payload));
@@ -279,12 +280,10 @@ fn a_handshake_a_message_and_a_close_may_be_cut_at_every_octet() {
         let mut step = |world: &mut World| {
             for _ in 0..6 {
                 world.gather();
-                let count = if sent < cut {
-                    cut - sent
-                } else if sent == cut {
-                    1
-                } else {
-                    usize::MAX
+                let count = match sent.cmp(&cut) {
+                    Ordering::Less => cut - sent,
+                    Ordering::Equal => 1,
+                    Ordering::Greater => usize::MAX,
                 };
                 sent += count.min(world.outgoing.len());
                 world.pass(count);

@@ -16,7 +16,7 @@ use super::Scratch;
 /// With this variable the servers of the tests speak TLS, and the tests speak to them by a bridge.
 const SWITCH: &str = "SWITCHBOARD_TEST_TLS";
 /// A connection on which nothing moves is given up after this time.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 
 /// A certificate in files, and clients that trust it.
 pub(crate) struct Identity {

@@ -455,8 +455,8 @@ fn tl_05_a_storm_of_handshakes_ends_and_all_are_served() {
                 .count()
         }));
     }
-    let served: usize = all.into_iter().map(|thread| thread.join().unwrap()).sum();
-    assert_eq!(served, 200);
+    let count: usize = all.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert_eq!(count, 200);
     wait_until(secs(10), "all are gone", || {
         let metrics = get(&mut connect(server.addr, &identity.client, "localhost").unwrap(), "/metrics");
         metrics.contains("switchboard_connections 1\n")

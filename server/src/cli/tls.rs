@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
@@ -16,7 +16,7 @@ use crate::Failure;
 /// Names of a certificate for trying out, besides those that are asked for.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// For how long it is valid. Browsers take no more than 398 days from a public authority, and Apple's 825 from any.
-const DAYS: u32 = 397;
+const DAYS: u64 = 397;
 
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
@@ -61,7 +61,7 @@ impl TlsArgs {
         let pairs = self.certificates.iter().cloned().zip(self.keys.iter().cloned()).collect();
         let files = Files::default().with(|it| {
             it.certificates = pairs;
-            it.client_ca = self.client_ca.clone();
+            it.client_ca.clone_from(&self.client_ca);
         });
         Ok(Some(Tls::read(files)?))
     }
@@ -109,9 +109,10 @@ fn make_cert(args: &MakeCertArgs) -> Result<String, Failure> {
     let names: Vec<String> =
         LOCAL_NAMES.into_iter().map(str::to_owned).chain(args.names.iter().cloned()).collect();
     let mut params = CertificateParams::new(names)?;
+    #[expect(clippy::disallowed_methods, reason = "a command that makes something for now")]
     let today = SystemTime::now();
-    params.not_before = (today - std::time::Duration::from_secs(3600)).into();
-    params.not_after = (today + std::time::Duration::from_secs(u64::from(DAYS) * 24 * 3600)).into();
+    params.not_before = (today - Duration::from_hours(1)).into();
+    params.not_after = (today + Duration::from_hours(DAYS * 24)).into();
     params.distinguished_name.push(DnType::CommonName, "Switchboard, for trying out");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
