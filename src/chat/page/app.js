@@ -202,7 +202,10 @@ function roomChanged(room, what) {
     goToMessage(room, seq);
   }
   if (what === 'reset') inform(t('history_again'));
-  if (what === 'joined' || what === 'reset') paint('people');
+  if (what === 'joined' || what === 'reset') {
+    room.wasAway();
+    paint('people');
+  }
   return paint('away', 'log', 'outbox', 'rooms', 'typing', 'seen', 'readers');
 }
 

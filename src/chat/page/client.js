@@ -302,6 +302,7 @@ export class Client {
     const { seq } = room;
     if (isFirst) joined.read = Math.max(joined.read, this.#marks.of(this.user, room.name, joined.epoch));
     const isOther = room.joined(joined);
+    if (isFirst) this.#marks.set(this.user, room.name, room.epoch, room.read);
     this.changed(room, isOther ? 'reset' : 'joined');
     if (!isFirst && !isOther && joined.seq > seq) this.#on.missed(room, joined.seq - seq);
     this.#flush();
