@@ -53,6 +53,7 @@ export class Log {
     this.#log.addEventListener('scroll', () => this.#scrolled());
     this.#log.addEventListener('keydown', (event) => this.#key(event));
     this.#list.addEventListener('focusin', ({ target }) => this.#focused(target.closest('.message')));
+    this.#list.addEventListener('focusout', ({ relatedTarget }) => this.#list.contains(relatedTarget) || this.#focused(null));
     // A growing text field, or a phone's keyboard, must not cover the newest message.
     new ResizeObserver(() => this.#following && this.#toBottom()).observe(this.#log);
   }

@@ -20,7 +20,9 @@ export function nameElement(user, className = 'author') {
 
 /** The initials of a name on a colour of its own; for the eye alone, as the name stands beside it. */
 export function avatar(user) {
-  const made = element('span', 'avatar', initials(user));
+  const made = element('span', 'avatar');
+  // Written by the style: they are no part of the name of a button.
+  made.dataset.initials = initials(user);
   made.dataset.hue = hue(user);
   made.setAttribute('aria-hidden', 'true');
   return made;

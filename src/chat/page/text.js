@@ -12,7 +12,7 @@ const NUMBER = /^(\d{1,9})[.)]\s+(\S.*)$/;
 const QUOTE = /^>\s?(.*)$/;
 const LINK = /^https?:\/\/[^\s<>"`\p{Cc}]+/iu;
 /** What ends a sentence, and not an address. */
-const TRAILING = /[.,;:!?'"…。、！？」』）*_~]$/u;
+const TRAILING = /[.,;:!?'"…。、！？」』）]$/u;
 const IN_WORD = /[\p{L}\p{N}\p{M}_]/u;
 const MARKS = [['**', 'strong'], ['~~', 'del'], ['*', 'em'], ['_', 'em']];
 const JUMBO = emojisOnly();
