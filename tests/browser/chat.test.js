@@ -454,26 +454,6 @@ test('on a phone nothing overflows sideways and the composer is in view, in ligh
   }
 });
 
-test('S44: a conversation of three, for the picture', async () => {
-  const [ada, ben, grace] = [await tab('Ada'), await tab('Ben'), await tab('Grace')];
-  const said = [
-    [ben, 'Is the new server up?'],
-    [ada, 'It is: one loop, one core, and this page came out of the same binary.'],
-    [grace, 'Five thousand connections since this morning, and the fan is still quiet.'],
-    [ben, 'Then I pull the plug and see what the dot does.'],
-    [ada, 'Red. And green again by itself, with nothing lost.'],
-  ];
-  for (const [i, [page, text]] of said.entries()) {
-    await say(page, text);
-    await sees(ada, ...said.slice(0, i + 1).map(([, line]) => line));
-  }
-  await shoot(ada, 'chat.png');
-  const phone = await tab('Dora', { viewport: PHONE, deviceScaleFactor: 2, isMobile: true, hasTouch: true, colorScheme: 'dark' });
-  await sees(phone, ...said.map(([, line]) => line));
-  await shoot(phone, 'chat-phone.png');
-  noComplaints(ada, ben, grace, phone);
-});
-
 async function shoot(page, name) {
   if (!screenshots) return;
   await mkdir(screenshots, { recursive: true });

@@ -383,9 +383,13 @@ export class Log {
 
 /** Puts an element in the place of another; the focus stays with the message. */
 function replace(before, after) {
-  const hadFocus = before.contains(document.activeElement);
+  const focused = before.contains(document.activeElement) ? document.activeElement : null;
   before.replaceWith(after);
-  if (hadFocus) (after.querySelector('.undo button') ?? after).focus({ preventScroll: true });
+  if (!focused) return;
+  const emoji = focused.querySelector('.chip-sign')?.textContent;
+  const chip = [...after.querySelectorAll('.chip')].find((one) => one.querySelector('.chip-sign').textContent === emoji);
+  const same = focused.matches('summary') ? after.querySelector('summary') : chip;
+  (after.querySelector('.undo button') ?? same ?? after).focus({ preventScroll: true });
 }
 
 /** Where the words of a message are: what stands above them may come and go. */

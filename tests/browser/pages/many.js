@@ -20,7 +20,10 @@ window.WebSocket = class extends EventTarget {
   }
 
   send(text) {
-    const { type, id, user, room } = JSON.parse(text);
+    setTimeout(() => this.#answer(JSON.parse(text)));
+  }
+
+  #answer({ type, id, user, room }) {
     const members = [{ client: 'c1', user: 'Reader', verified: false }];
     if (type === 'hello') this.tell({ type: 'welcome', id, client: 'c1', user, verified: false, heartbeat_ms: 60_000, limits: {} });
     else if (type === 'join') {
@@ -62,7 +65,8 @@ window.bench = async (total, posts) => {
     const taken = performance.now() - told;
     const at = await frame();
     // With the layout that the browser would do next.
-    costs.push(taken + performance.now() - start + (log.scrollHeight > 0 ? 0 : 1));
+    const isLaidOut = log.scrollHeight > 0;
+    if (isLaidOut) costs.push(taken + performance.now() - start);
     late += Number(at - before > 25);
     before = at;
   }
