@@ -88,7 +88,7 @@ const list = new Log(client, {
   react: (message, emoji, remove) => attempt(() => client.react(active, message.seq, emoji, remove)),
   older: (room) => attempt(() => client.older(room)),
   newer: (room) => attempt(() => client.newer(room)),
-  jump: (room) => goToMessage(room, Math.min(room.away + 1, room.seq)),
+  jump: (room) => goToMessage(room, room.lineSeq() || Math.min(Math.floor(room.away) + 1, room.seq)),
   markRead: (room) => haveRead(room),
   kick,
   ban,

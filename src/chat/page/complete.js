@@ -23,6 +23,8 @@ export class Completion {
     this.#text = text;
     this.#names = names;
     text.addEventListener('input', (event) => !event.isComposing && this.#look());
+    // What an input method has written comes without an event of its own in some browsers.
+    text.addEventListener('compositionend', () => this.#look());
     text.addEventListener('blur', () => this.close());
     this.#list.addEventListener('pointerdown', (event) => {
       const option = event.target.closest('[role=option]');

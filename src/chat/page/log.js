@@ -230,8 +230,8 @@ export class Log {
   /** The way to what is new, while it is above what is in view. */
   #showJump() {
     const { away } = this.#room;
-    const item = this.#items.get(this.#line)?.item;
-    const isAbove = away !== null && (item ? item.getBoundingClientRect().bottom < this.#log.getBoundingClientRect().top : this.#range.first > away);
+    const line = this.#items.get(this.#line)?.item.querySelector(':scope > .new-line');
+    const isAbove = away !== null && (line ? line.getBoundingClientRect().bottom < this.#log.getBoundingClientRect().top : this.#range.first > away);
     byId('jump-bar').hidden = !isAbove;
     if (isAbove) byId('jump').textContent = t('jump_new', { n: this.#room.sinceAway });
   }
