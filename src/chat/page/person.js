@@ -67,7 +67,7 @@ function tag(className, text, title) {
   return made;
 }
 
-export function verifiedMark() {
+function verifiedMark() {
   const mark = drawing('verified', t('verified'), ['seal', SEAL], ['check', CHECK]);
   const title = document.createElementNS('http://www.w3.org/2000/svg', 'title');
   title.textContent = t('verified_name');

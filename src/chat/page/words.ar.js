@@ -34,7 +34,6 @@ export default {
   bytes: '{length} من {limit} بايت',
   too_long: 'أطول من اللازم بمقدار {over} بايت.',
   and_more: { one: 'وشخص آخر', two: 'وشخصان آخران', few: 'و{n} أشخاص آخرين', other: 'و{n} آخرين' },
-  loading: 'جارٍ التحميل…',
 
   today: 'اليوم',
   yesterday: 'أمس',

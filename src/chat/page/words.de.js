@@ -34,7 +34,6 @@ export default {
   bytes: '{length} von {limit} Bytes',
   too_long: '{over} Bytes zu lang.',
   and_more: { one: 'und {n} weitere Person', other: 'und {n} weitere' },
-  loading: 'Wird geladen …',
 
   today: 'Heute',
   yesterday: 'Gestern',

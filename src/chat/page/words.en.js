@@ -36,7 +36,6 @@ export default {
   bytes: '{length} of {limit} bytes',
   too_long: 'Too long by {over} bytes.',
   and_more: { one: 'and {n} more', other: 'and {n} more' },
-  loading: 'Loading…',
 
   // messages
   today: 'Today',
