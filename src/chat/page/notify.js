@@ -22,17 +22,26 @@ export async function turnOn(isWanted) {
   return isOn();
 }
 
+function show({ title, text, tag, go }) {
+  let shown;
+  try {
+    shown = new Notification(title, { body: text.slice(0, LONGEST), tag, icon: new URL('favicon.svg', document.baseURI).href });
+  } catch {
+    // Browsers of phones show them for installed pages only.
+    return;
+  }
+  shown.addEventListener('click', () => {
+    window.focus();
+    shown.close();
+    go();
+  });
+}
+
 /** Something came for the person: shows it when the page is not in view, or offers to do so the next time. */
 export function notify({ title, text, tag, go }) {
   if (!isAway()) return;
-  if (isOn()) {
-    const shown = new Notification(title, { body: text.slice(0, LONGEST), tag, icon: new URL('favicon.svg', document.baseURI).href });
-    shown.addEventListener('click', () => {
-      window.focus();
-      shown.close();
-      go();
-    });
-  } else if (isKnown() && Notification.permission === 'default' && forThisBrowser.read(STORED_AS) === null) {
+  if (isOn()) show({ title, text, tag, go });
+  else if (isKnown() && Notification.permission === 'default' && forThisBrowser.read(STORED_AS) === null) {
     offer(t('notifications_offer'), [{ words: t('notifications_on'), act: () => turnOn(true) }], () => forThisBrowser.write(STORED_AS, 'off'));
   }
 }
