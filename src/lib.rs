@@ -6,6 +6,7 @@
 //! | [`proto`] | 1 | the protocol, sans I/O, server and client role |
 //! | `app` | 2 | the seam: what a server on the loop implements, and what it may do |
 //! | `reactor` | 3 | connections, output, topics and timers, generic over the socket |
+//! | `tls` | 3 | TLS between a socket and the reactor |
 //! | `net` | 4 | the mio event loop |
 //! | `history` | | what is durable: the seam, and SQLite behind it on threads of its own |
 //! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
@@ -66,5 +67,7 @@ pub mod reactor;
 pub mod simd;
 #[cfg(feature = "chat")]
 mod text;
+#[cfg(feature = "tls")]
+pub mod tls;
 #[cfg(feature = "net")]
 pub mod wall;

@@ -62,6 +62,7 @@ tools() {
   need strace strace
   need valgrind valgrind
   need openssl openssl
+  need haproxy haproxy
   need prometheus prometheus
   need promtool prometheus
   if [ ${#missing[@]} -gt 0 ]; then
@@ -184,15 +185,36 @@ profiles() {
   loadgen/tests/profiles/run.sh "$target/release/loadgen"
 }
 
+# Autobahn, and its base again over TLS, which HAProxy speaks for it.
 conformance() {
-  local port server
+  local port tls front scratch
   port=$(free_port)
-  "$target/release/switchboard" echo --deflate --listen "127.0.0.1:$port" &
-  server=$!
-  # shellcheck disable=SC2064 # the id of now
-  trap "kill $server" EXIT
+  tls=$(free_port)
+  front=$(free_port)
+  scratch=$(mktemp -d)
+  "$target/release/switchboard" tls make-cert --cert "$scratch/cert.pem" --key "$scratch/key.pem"
+  "$target/release/switchboard" echo --deflate --listen "127.0.0.1:$port" \
+    --tls-listen "127.0.0.1:$tls" --tls-cert "$scratch/cert.pem" --tls-key "$scratch/key.pem" &
+  local server=$!
+  cat >"$scratch/haproxy.cfg" <<EOF
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend plain
+  bind 127.0.0.1:$front
+  default_backend secure
+backend secure
+  server ours 127.0.0.1:$tls ssl verify required ca-file $scratch/cert.pem verifyhost localhost
+EOF
+  PATH=$PATH:/usr/sbin haproxy -db -q -f "$scratch/haproxy.cfg" &
+  # shellcheck disable=SC2064 # the ids of now
+  trap "kill $server $!; rm -rf $scratch" EXIT
   await_port "$port" "$server"
+  await_port "$front" "$!"
   AUTOBAHN_OUT="$target/autobahn-reports" tests/conformance/run.sh --strict "$port" "$cases"
+  AUTOBAHN_OUT="$target/autobahn-reports-tls" tests/conformance/run.sh --strict "$front" base
 }
 
 browser() {

@@ -57,9 +57,21 @@ fn corpus_of_deflate() {
     replay("deflate", targets::deflate::run);
 }
 
+#[cfg(feature = "proxy")]
+#[test]
+fn corpus_of_forwarded() {
+    replay("forwarded", targets::forwarded::run);
+}
+
 #[test]
 fn corpus_of_frames() {
     replay("frames", targets::frames::run);
+}
+
+#[cfg(feature = "proxy")]
+#[test]
+fn corpus_of_proxy_header() {
+    replay("proxy_header", targets::proxy_header::run);
 }
 
 #[test]

@@ -14,7 +14,8 @@ const ROOMS: &[Row] = &[
     ("proto", &["simd"]),
     ("app", &["proto"]),
     ("reactor", &["app", "proto"]),
-    ("net", &["app", "proto", "reactor", "wall"]),
+    ("tls", &["app", "reactor"]),
+    ("net", &["app", "proto", "reactor", "tls", "wall"]),
     ("apps", &["app", "ops"]),
     ("text", &[]),
     ("chat", &["app", "history", "text"]),
@@ -22,7 +23,7 @@ const ROOMS: &[Row] = &[
     ("wall", &[]),
     ("auth", &["chat"]),
     ("api", &["app", "chat", "history", "ops"]),
-    ("ops", &["app", "proto"]),
+    ("ops", &["app", "proto", "tls"]),
 ];
 
 /// The sub-rooms of rooms, by the folder or the file below the room, and which of them each may name. A sub-room names only
@@ -165,6 +166,11 @@ const FENCES: &[Fence] = &[
         words: &["sqlite"],
         within: &["src/history/", "server/src/"],
         why: "the chat knows the seam, not what is behind it",
+    },
+    Fence {
+        words: &["rustls", "x509_parser"],
+        within: &["src/tls/", "loadgen/"],
+        why: "only src/tls knows how TLS is spoken",
     },
     Fence { words: &["unsafe"], within: &["src/simd/"], why: "only the SIMD kernels are unsafe" },
     Fence {

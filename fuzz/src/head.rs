@@ -67,7 +67,7 @@ fn understood(head: &RequestHead<'_>, len: usize) -> Understood {
         assert!(upgrade.subprotocols().all(is_token));
         let _ = upgrade.choose_subprotocol(&["json"]);
     }
-    let _ = OriginPolicy::default().admits(head.fields.first("origin"), head.authority());
+    let _ = OriginPolicy::default().admits(head.fields.first("origin"), head.authority(), false);
     assert!(!head.path().is_empty());
     let _ = head.keeps_alive();
     Understood {

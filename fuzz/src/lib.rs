@@ -7,8 +7,12 @@ pub mod body;
 #[cfg(feature = "chat")]
 pub mod chat_commands;
 pub mod deflate;
+#[cfg(feature = "proxy")]
+pub mod forwarded;
 pub mod frames;
 pub mod head;
+#[cfg(feature = "proxy")]
+pub mod proxy_header;
 pub mod session;
 mod source;
 #[allow(dead_code, reason = "the protocol tests use the rest of it")]

@@ -14,7 +14,7 @@ pub use self::close::{CloseKind, CloseReason, Closed, Escaped, Rejection};
 pub use self::context::Context;
 pub use self::layer::Layer;
 pub use self::rate::{Bucket, Pace, Rate};
-pub use self::request::{Acceptance, Entrance, Refused, Request, Verdict};
+pub use self::request::{Acceptance, ClientCertificate, Entrance, Refused, Request, Security, Verdict};
 pub use self::stats::{Closes, Dropped, Durations, Refusals, Requests, Stats, Upgrades};
 pub use self::topic::{Deliveries, Published, SlowPolicy, TopicId, TopicOptions};
 pub use crate::proto::handshake::Upgrade;

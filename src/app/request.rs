@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{ConnId, RequestHead, Response, Upgrade};
+use crate::proto::Forwarded;
 
 /// A request as [`Application::on_request`](super::Application::on_request) sees it.
 #[derive(Debug)]
@@ -13,12 +14,54 @@ pub struct Request<'a> {
     pub upgrade: Option<Upgrade<'a>>,
     /// The body, whole; empty when there is none or [`Application::wants_body`](super::Application::wants_body) said no.
     pub body: &'a [u8],
-    /// Who asks.
+    /// Who asks: the client, also where a trusted proxy speaks for it.
     pub peer: SocketAddr,
+    /// What a trusted proxy says of the request; `None` where none did.
+    pub forwarded: Option<Forwarded<'a>>,
     /// The connection that it came on; open only after the upgrade was accepted.
     pub conn: ConnId,
     /// Where it came in.
     pub entrance: Entrance,
+    /// What TLS says about the connection; `None` without TLS.
+    pub security: Option<Security>,
+}
+
+impl<'a> Request<'a> {
+    /// Host and port that the client asked for: what a trusted proxy says, else what the request says.
+    #[must_use]
+    pub fn authority(&self) -> &'a str {
+        self.forwarded.and_then(|forwarded| forwarded.host).unwrap_or_else(|| self.head.authority())
+    }
+
+    /// Whether the client is known to have come over TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.forwarded.and_then(|forwarded| forwarded.is_secure).unwrap_or(self.security.is_some())
+    }
+}
+
+/// What TLS says about a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Security {
+    /// The version of the protocol: `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite by its name in the registry of IANA.
+    pub cipher_suite: &'static str,
+    /// The host name that the client asked for, in lower case (SNI, RFC 6066 3).
+    pub server_name: Option<Box<str>>,
+    /// The client's certificate, which was checked, where clients are asked for one.
+    pub client: Option<ClientCertificate>,
+}
+
+/// The certificate that a client has shown, issued by an authority of the server's choice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClientCertificate {
+    /// Its subject (RFC 4514), such as `CN=backend, O=Example`.
+    pub subject: String,
+    /// The certificate itself.
+    pub der: Vec<u8>,
 }
 
 /// The listener that a connection came by.
@@ -28,6 +71,10 @@ pub struct Entrance {
     pub listener: usize,
     /// It is one for the operator alone: not limited per address, and open until the server has ended.
     pub is_internal: bool,
+    /// Who connects here counts as a trusted proxy: it is a Unix socket, and the mode of its file says who may connect.
+    pub is_trusted: bool,
+    /// Who connects here says for whom, with the PROXY protocol.
+    pub is_introduced: bool,
 }
 
 /// What becomes of a request.

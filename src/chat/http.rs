@@ -49,8 +49,9 @@ impl Chat {
                 Response::text(404, "not found; the chat is spoken at /ws"),
             );
         }
-        if !self.options.origins.admits(head.fields.first("origin"), head.authority()) {
-            return Verdict::Refuse(Refused::Origin, Response::text(403, origin_hint(head)));
+        let origin = head.fields.first("origin");
+        if !self.options.origins.admits(origin, request.authority(), request.is_secure()) {
+            return Verdict::Refuse(Refused::Origin, Response::text(403, origin_hint(request)));
         }
         let Some(upgrade) = request.upgrade else { return Verdict::Accept(Acceptance::default()) };
         let subprotocol = upgrade.choose_subprotocol(&[V1, JSON]);
@@ -83,11 +84,11 @@ impl Chat {
 }
 
 /// What lets a page connect that may not, with the origin and the host that were compared.
-fn origin_hint(head: &RequestHead<'_>) -> String {
-    let origin = head.fields.first("origin").map(String::from_utf8_lossy).unwrap_or_default();
+fn origin_hint(request: &Request<'_>) -> String {
+    let origin = request.head.fields.first("origin").map(String::from_utf8_lossy).unwrap_or_default();
     format!(
         "the origin \"{origin}\" may not connect to \"{}\"; start the server with --allow-origin \"{origin}\" if it is to",
-        Escaped(head.authority()),
+        Escaped(request.authority()),
         origin = Escaped(&origin),
     )
 }

@@ -14,9 +14,12 @@ use super::Options;
 use super::alarm::{self, Alarm};
 use super::clock::Clock;
 use super::handle::{Command, Handle, MAILBOX_LEN};
+use super::listen::{Address, Listen, Speaks};
 use super::listener::Listener;
+use super::mixed::Mixed;
+use super::plain::Plain;
 use super::signals::Signals;
-use super::stream::Stream;
+use super::transport::Transport;
 use crate::app::{Application, ConnId, Entrance, Now};
 use crate::proto::Millis;
 use crate::reactor::{Reactor, Readiness};
@@ -37,9 +40,10 @@ const STANDSTILL_MS: Millis = 1_000;
 
 /// One event loop with its listeners.
 #[derive(Debug)]
-pub struct Server<A: Application> {
+pub struct Server<A: Application, T: Transport = Plain> {
     poll: Poll,
-    reactor: Reactor<A, Stream>,
+    reactor: Reactor<A, T>,
+    setup: T::Setup,
     listeners: Vec<Listener>,
     /// The end of a tick has more to do than to write: connections may wait to be accepted, or a shutdown to end.
     has_chores: bool,
@@ -63,30 +67,74 @@ pub struct Server<A: Application> {
 }
 
 impl<A: Application> Server<A> {
-    /// Binds all listeners.
+    /// Binds all listeners, which are plain ones.
     ///
     /// # Errors
     /// The message names the address that could not be bound.
     pub fn bind(options: Options, app: A) -> io::Result<Self> {
+        Self::with_transport(options, app)
+    }
+}
+
+impl<A: Application> Server<A, Mixed> {
+    /// Binds all listeners, of any kind: plain, TLS, behind the PROXY protocol. Plain ones cost a little more here than with
+    /// [`Server::bind`].
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "tls")] {
+    /// use switchboard::apps::Echo;
+    /// use switchboard::net::{Listen, Options, Server};
+    /// use switchboard::tls::{Files, Tls};
+    ///
+    /// let tls = Tls::read(Files::pair("cert.pem", "key.pem"))?;
+    /// let listener = Listen::tcp(([127, 0, 0, 1], 8443).into()).tls();
+    /// let options = Options::listen_on(vec![listener]).with(|it| it.tls = Some(tls));
+    /// Server::bind_mixed(options, Echo)?.run()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The message names the address that could not be bound, or what is missing for TLS.
+    pub fn bind_mixed(options: Options, app: A) -> io::Result<Self> {
+        Self::with_transport(options, app)
+    }
+}
+
+impl<A: Application, T: Transport> Server<A, T> {
+    fn with_transport(options: Options, app: A) -> io::Result<Self> {
+        let setup = T::setup(&options)?;
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let signals =
-            options.stop_on_signals.then(|| Signals::register(poll.registry(), SIGNALS)).transpose()?;
+        let rereads = T::rereads(&setup);
+        let signals = options
+            .stop_on_signals
+            .then(|| Signals::register(poll.registry(), SIGNALS, rereads))
+            .transpose()?;
         let (handle, commands) = Handle::new(waker);
         let mut clock = Clock::new();
         let mut listeners = Vec::new();
-        for (at, &address) in options.listen.iter().chain(&options.internal).enumerate() {
-            let entrance = Entrance { listener: at, is_internal: at >= options.listen.len() };
+        for (at, listen) in options.listen.iter().chain(&options.internal).enumerate() {
+            let is_internal = at >= options.listen.len();
+            let entrance = Entrance { listener: at, is_internal, ..Entrance::default() };
             let token = Token(FIRST_LISTENER + at);
-            let only_v6 = shares_port_with_v4(address, &options);
+            let only_v6 = shares_port_with_v4(listen, &options);
             let listener =
-                Listener::bind(address, only_v6, entrance, poll.registry(), token).map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+                Listener::bind(listen, only_v6, entrance, poll.registry(), token).map_err(|error| {
+                    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
                 })?;
+            if listener.speaks != Speaks::default() {
+                let error = "this server speaks neither TLS nor the PROXY protocol";
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    format!("cannot listen on {listen}: {error}"),
+                ));
+            }
             listeners.push(listener);
         }
         Ok(Self {
             reactor: Reactor::new(options.config, app, options.seed, clock.now()),
+            setup,
             listeners,
             has_chores: true,
             alarm: Alarm::register(poll.registry(), ALARM)?,
@@ -105,12 +153,17 @@ impl<A: Application> Server<A> {
         })
     }
 
-    /// Where the server listens, the internal addresses last.
+    /// The addresses of TCP on which the server listens, the internal ones last. See [`Self::addresses`] for those of all listeners.
     ///
     /// # Errors
-    /// When the kernel does not say.
+    /// None: they are known since the server is bound.
     pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
-        self.listeners.iter().map(Listener::local_addr).collect()
+        Ok(self.listeners.iter().filter_map(|listener| listener.address().tcp()).collect())
+    }
+
+    /// Where the listeners are, in the order of their numbers ([`Entrance::listener`]).
+    pub fn addresses(&self) -> Vec<Address> {
+        self.listeners.iter().map(|listener| listener.address().clone()).collect()
     }
 
     /// Speaks to the loop from another thread.
@@ -246,7 +299,11 @@ impl<A: Application> Server<A> {
             ALARM => self.alarm.ring(),
             WAKER => self.read_mailbox(),
             SIGNALS => {
-                if self.signals.as_mut().is_some_and(Signals::take) {
+                let taken = self.signals.as_mut().map(Signals::take).unwrap_or_default();
+                if taken.hangup {
+                    T::reread(&self.setup);
+                }
+                if taken.stop {
                     tracing::info!("draining; a second signal ends the server at once");
                     self.begin_shutdown();
                 }
@@ -294,7 +351,14 @@ impl<A: Application> Server<A> {
         for listener in &mut self.listeners {
             for _ in 0..ACCEPTS_PER_TICK {
                 let Some((stream, peer)) = listener.accept(now) else { break };
-                let conn = self.reactor.accepted(Stream::new(stream), peer, listener.entrance);
+                let socket = match T::open(stream, listener.speaks, &self.setup) {
+                    Ok(socket) => socket,
+                    Err(error) => {
+                        tracing::error!(%error, "a connection could not be served");
+                        continue;
+                    }
+                };
+                let conn = self.reactor.accepted(socket, peer, listener.entrance);
                 let Some(stream) = self.reactor.socket_mut(conn) else { continue };
                 let interest = Interest::READABLE | Interest::WRITABLE;
                 let token = Token(conn.to_bits() as usize);
@@ -304,6 +368,7 @@ impl<A: Application> Server<A> {
                 }
             }
         }
+        T::tend(&self.setup, self.reactor.now().unix_ms);
         let retry_at = self.listeners.iter().filter_map(Listener::retry_at).min();
         self.alarm.set(retry_at, now);
     }
@@ -333,11 +398,9 @@ impl<A: Application> Server<A> {
 }
 
 /// Whether an IPv6 listener leaves IPv4 to another one on the same port. Alone it takes both.
-fn shares_port_with_v4(address: SocketAddr, options: &Options) -> bool {
+fn shares_port_with_v4(listen: &Listen, options: &Options) -> bool {
     let mut all = options.listen.iter().chain(&options.internal);
-    address.is_ipv6()
-        && address.port() != 0
-        && all.any(|other| other.is_ipv4() && other.port() == address.port())
+    listen.v6_port().is_some_and(|port| port != 0 && all.any(|other| other.takes_v4(port)))
 }
 
 #[inline]

@@ -24,7 +24,7 @@ impl Hosts {
         if self.admits(request) {
             return None;
         }
-        let host = request.head.authority();
+        let host = request.authority();
         let text = format!(
             "this server does not answer for the host \"{host}\"; start it with --allow-host {host} if it is to",
             host = Escaped(host)
@@ -33,7 +33,7 @@ impl Hosts {
     }
 
     fn admits(&self, request: &Request<'_>) -> bool {
-        let authority = request.head.authority();
+        let authority = request.authority();
         if request.entrance.is_internal
             && (is_address_authority(authority) || is_loopback_authority(authority))
         {
@@ -42,6 +42,8 @@ impl Hosts {
         if !self.allowed.is_empty() {
             return self.allowed.admits(authority);
         }
+        // A page that got in by DNS rebinding can forge what a proxy says, but not the Host that the browser sends.
+        let authority = request.head.authority();
         let is_loopback = self.loopback.get(request.entrance.listener).copied().unwrap_or(false);
         // Browsers speak HTTP/1.1, which demands Host; health checks of balancers may have none.
         let has_no_host = request.head.fields.first("host").is_none() && authority.is_empty();

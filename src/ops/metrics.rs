@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Figures;
 use crate::app::{CloseKind, Durations, Refused, Stats};
+use crate::tls::Tls;
 
 /// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +89,7 @@ pub(super) struct Snapshot<F> {
     pub(super) is_draining: bool,
     pub(super) lost_lines: u64,
     pub(super) suppressed_lines: u64,
+    pub(super) tls: Option<Tls>,
     pub(super) figures: F,
 }
 
@@ -130,6 +132,9 @@ impl<F: Figures> Collector for Snapshot<F> {
             "cause",
             &[("suppressed", self.suppressed_lines), ("lost", self.lost_lines)],
         )?;
+        if let Some(tls) = &self.tls {
+            super::tls::encode(out, tls)?;
+        }
         self.figures.encode(out)
     }
 }

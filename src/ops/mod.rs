@@ -4,17 +4,21 @@
 mod hosts;
 mod limit;
 pub(crate) mod metrics;
+mod redirect;
+mod tls;
 
 use prometheus_client::encoding::DescriptorEncoder;
 
 pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
 use self::metrics::{Format, Snapshot};
+pub use self::redirect::Redirect;
 use crate::app::{
     Application, Body, Closed, ConnId, Context, Escaped, Layer, Refused, Rejection, Request, RequestHead,
     Response, Verdict,
 };
 use crate::proto::Millis;
+use crate::tls::Tls;
 
 /// What an application may tell its operator.
 pub trait Watched: Application {
@@ -85,6 +89,10 @@ pub struct Ops<A> {
     has_internal: bool,
     /// Which hosts requests may be for; any when `None`.
     hosts: Option<Hosts>,
+    /// Listeners whose requests are sent on to TLS.
+    redirect: Option<Redirect>,
+    /// The certificates, for the metrics.
+    tls: Option<Tls>,
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
@@ -96,7 +104,16 @@ impl<A: Watched> Ops<A> {
     /// `has_internal`: only internal listeners answer the operator, and nobody else. `lost_lines` tells how many lines the
     /// log has lost.
     pub fn new(app: A, has_internal: bool, lost_lines: fn() -> u64) -> Self {
-        Self { app, has_internal, hosts: None, lost_lines, limit: LogLimit::default(), now: 0 }
+        Self {
+            app,
+            has_internal,
+            hosts: None,
+            redirect: None,
+            tls: None,
+            lost_lines,
+            limit: LogLimit::default(),
+            now: 0,
+        }
     }
 
     /// Answers only requests for these hosts, whatever their path.
@@ -106,8 +123,25 @@ impl<A: Watched> Ops<A> {
         self
     }
 
+    /// Sends the requests of some listeners on to where TLS is spoken.
+    #[must_use]
+    pub fn with_redirect(mut self, redirect: Redirect) -> Self {
+        self.redirect = Some(redirect);
+        self
+    }
+
+    /// Shows handshakes and certificates in the metrics.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// Answers what is for the operator; `None`: it is for the application.
     fn answer<C: Context>(&self, ctx: &C, request: &Request<'_>) -> Option<Response> {
+        if let Some(response) = self.redirect.as_ref().and_then(|redirect| redirect.answer(request)) {
+            return Some(response);
+        }
         let is_here = !self.has_internal || request.entrance.is_internal;
         let response = match request.head.path() {
             "/metrics" if is_here => self.metrics(ctx, request.head),
@@ -142,6 +176,7 @@ impl<A: Watched> Ops<A> {
             is_draining: ctx.is_draining(),
             lost_lines: (self.lost_lines)(),
             suppressed_lines: self.limit.suppressed(),
+            tls: self.tls.clone(),
             figures: self.app.figures(),
         };
         match snapshot.text(format) {
@@ -156,7 +191,7 @@ impl<A: Watched> Ops<A> {
     fn log_refusal(&mut self, request: &Request<'_>, reason: Refused) {
         let (peer, reason) = (request.peer, reason.name());
         let path = Escaped(request.head.path());
-        let host = Escaped(request.head.authority());
+        let host = Escaped(request.authority());
         let origin = request.head.fields.first("origin").map(String::from_utf8_lossy);
         let origin = origin.as_deref().map(|origin| tracing::field::display(Escaped(origin)));
         if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {

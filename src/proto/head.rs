@@ -177,16 +177,21 @@ impl<'h> RequestHead<'h> {
     /// The path of the request-target, in origin-form or absolute-form, without the query (RFC 9112 3.2).
     #[must_use]
     pub fn path(&self) -> &'h str {
-        let origin_form = match self.target.split_once("://") {
+        match self.path_and_query().split('?').next() {
+            Some("") | None => "/",
+            Some(path) => path,
+        }
+    }
+
+    /// The request-target, in origin-form or absolute-form, without scheme and authority.
+    #[must_use]
+    pub fn path_and_query(&self) -> &'h str {
+        match self.target.split_once("://") {
             Some((scheme, rest)) if !scheme.contains(['/', '?']) => match rest.find(['/', '?']) {
                 Some(start) => &rest[start..],
                 None => "/",
             },
             _ => self.target,
-        };
-        match origin_form.split('?').next() {
-            Some("") | None => "/",
-            Some(path) => path,
         }
     }
 

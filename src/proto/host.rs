@@ -125,6 +125,13 @@ pub fn is_loopback_authority(authority: &str) -> bool {
         || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// The host of an authority, in lower case and without its port; `None` when it is no authority, or names no host.
+#[must_use]
+pub fn host_of(authority: &str) -> Option<String> {
+    let host = Authority::parse(authority)?.canonical_host();
+    (!host.is_empty()).then_some(host)
+}
+
 /// Whether the host is an address. A page cannot be led to an address by a name of a stranger's.
 #[must_use]
 pub fn is_address_authority(authority: &str) -> bool {

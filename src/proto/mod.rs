@@ -24,6 +24,8 @@ mod deflate;
 mod deflate;
 mod error;
 pub mod extension;
+#[cfg(feature = "proxy")]
+mod forwarded;
 mod frame;
 pub mod handshake;
 pub mod head;
@@ -33,6 +35,8 @@ mod limits;
 mod mask;
 mod message;
 mod origin;
+#[cfg(feature = "proxy")]
+mod proxy_protocol;
 pub mod response;
 mod timer;
 
@@ -43,8 +47,10 @@ pub(crate) use connection::Arrived;
 pub use connection::{Connection, Event, ReadyState, SendError};
 pub use deflate::{DeflateAgreement, DeflateConfig, DeflatePool, Encoding, WindowBits};
 pub use error::{HandshakeError, HeadError, ProtocolError, ResponseError};
+#[cfg(feature = "proxy")]
+pub use forwarded::{Forwarded, ForwardedConflict, InvalidProxy, TrustedProxies};
 pub use frame::{FrameHeader, MAX_FRAME_HEADER_LEN, Opcode, write_frame, write_masked_frames};
-pub use host::{HostPolicy, InvalidHost, is_address_authority, is_loopback_authority};
+pub use host::{HostPolicy, InvalidHost, host_of, is_address_authority, is_loopback_authority};
 #[cfg(feature = "net")]
 pub(crate) use input::Content;
 pub use input::Input;
@@ -52,4 +58,6 @@ pub use limits::{Limits, ProtoConfig, Timeouts};
 pub use mask::MaskingKeys;
 pub use message::{Chunk, Message, MessageKind, Outgoing, OwnedMessage};
 pub use origin::{InvalidOrigin, OriginPolicy};
+#[cfg(feature = "proxy")]
+pub use proxy_protocol::{Introduction, ProxyHeader, ProxyHeaderError};
 pub use timer::{Millis, Timeout};

@@ -69,16 +69,17 @@ impl OriginPolicy {
         Ok(())
     }
 
-    /// Whether a request with this Origin field may be upgraded. `authority`: whom the request is for. A client that
-    /// sends no Origin is no browser, and the field protects browsers only.
+    /// Whether a request with this Origin field may be upgraded. `authority`: whom the request is for. `is_secure`: it is known to have
+    /// come over TLS; then a page of the same host without TLS is of another origin. A client that sends no Origin is no browser, and
+    /// the field protects browsers only.
     #[must_use]
-    pub fn admits(&self, origin: Option<&[u8]>, authority: &str) -> bool {
+    pub fn admits(&self, origin: Option<&[u8]>, authority: &str, is_secure: bool) -> bool {
         let Some(origin) = origin else { return true };
         if self.any {
             return true;
         }
         let Some(origin) = std::str::from_utf8(origin).ok().and_then(Origin::parse) else { return false };
-        origin.is_loopback_page() || origin.is_of(authority) || self.allowed.contains(&origin)
+        origin.is_loopback_page() || origin.is_of(authority, is_secure) || self.allowed.contains(&origin)
     }
 }
 
@@ -111,8 +112,8 @@ impl Origin {
     }
 
     /// Whether it is a page of the host that the request is for.
-    fn is_of(&self, authority: &str) -> bool {
-        matches!(self, Self::Host { scheme, .. } if is_web(scheme)
+    fn is_of(&self, authority: &str, is_secure: bool) -> bool {
+        matches!(self, Self::Host { scheme, .. } if is_web(scheme) && (scheme == "https" || !is_secure)
             && Self::parse(&format!("{scheme}://{authority}")).as_ref() == Some(self))
     }
 
@@ -133,7 +134,7 @@ mod tests {
     fn hs_13_only_same_origin_loopback_and_listed_origins_are_admitted() {
         let mut policy = OriginPolicy::default();
         policy.allow("https://allowed.example").unwrap();
-        let admits = |origin: &str| policy.admits(Some(origin.as_bytes()), "chat.example:8080");
+        let admits = |origin: &str| policy.admits(Some(origin.as_bytes()), "chat.example:8080", false);
         for good in [
             "http://chat.example:8080",
             "http://CHAT.example:8080",
@@ -166,7 +167,20 @@ mod tests {
         ] {
             assert!(!admits(bad), "{bad}");
         }
-        assert!(policy.admits(None, "chat.example"));
+        assert!(policy.admits(None, "chat.example", false));
+    }
+
+    #[test]
+    fn over_tls_a_page_without_tls_is_a_stranger() {
+        let mut policy = OriginPolicy::default();
+        let admits = |policy: &OriginPolicy, origin: &str| {
+            policy.admits(Some(origin.as_bytes()), "chat.example", true)
+        };
+        assert!(admits(&policy, "https://chat.example") && admits(&policy, "https://chat.example:443"));
+        assert!(!admits(&policy, "http://chat.example") && !admits(&policy, "http://chat.example:443"));
+        assert!(admits(&policy, "http://localhost:3000"));
+        policy.allow("http://chat.example").unwrap();
+        assert!(admits(&policy, "http://chat.example"));
     }
 
     #[test]
@@ -186,14 +200,14 @@ mod tests {
         ] {
             let mut policy = OriginPolicy::default();
             policy.allow(listed).unwrap();
-            assert!(policy.admits(Some(origin.as_bytes()), "chat.example"), "{listed}");
+            assert!(policy.admits(Some(origin.as_bytes()), "chat.example", false), "{listed}");
             for other in others {
-                assert!(!policy.admits(Some(other.as_bytes()), "chat.example"), "{listed} {other}");
+                assert!(!policy.admits(Some(other.as_bytes()), "chat.example", false), "{listed} {other}");
             }
         }
         let mut policy = OriginPolicy::default();
         policy.allow("*").unwrap();
-        assert!(policy.admits(Some(b"anything at all"), "chat.example"));
+        assert!(policy.admits(Some(b"anything at all"), "chat.example", false));
     }
 
     #[test]

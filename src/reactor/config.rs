@@ -1,6 +1,6 @@
 //! The settings of a loop.
 
-use crate::proto::{CloseCode, Millis, ProtoConfig};
+use crate::proto::{CloseCode, Millis, ProtoConfig, TrustedProxies};
 
 /// The settings of a loop; everything has a bound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,12 +35,16 @@ pub struct Config {
     /// Upgraded connections at a time; above it new upgrades get 503. 0: as many as there are descriptors.
     pub max_connections: usize,
     /// TCP connections from one address (of IPv6: from one /64) at a time; above it they get 503 at once. 0: no limit.
-    /// Behind a proxy all clients have its address.
+    /// Behind a trusted proxy an address has upgraded connections instead; behind another one all clients have its address.
     pub max_connections_per_address: usize,
-    /// New TCP connections in a second, from one address; above it they get 503 at once. 0: no limit.
+    /// New TCP connections in a second, from one address; above it they get 503 at once. 0: no limit. Behind a trusted proxy an address
+    /// has upgrades instead.
     pub max_new_per_second_per_address: u32,
     /// New TCP connections in a second; above it they get 503 at once. 0: no limit.
     pub max_new_per_second: u32,
+    /// Proxies whose word counts of who asks, and for which host: `X-Forwarded-For`, `-Host` and `-Proto`, or `Forwarded`, and where any
+    /// is named also the PROXY protocol. Of others these fields mean nothing.
+    pub trusted_proxies: TrustedProxies,
     /// Milliseconds that an application may take for an answer ([`Verdict::Later`](crate::app::Verdict::Later)); then it is
     /// 504.
     pub max_answer_ms: Millis,
@@ -69,6 +73,7 @@ impl Default for Config {
             max_connections_per_address: 0,
             max_new_per_second_per_address: 0,
             max_new_per_second: 0,
+            trusted_proxies: TrustedProxies::default(),
             max_answer_ms: 10_000,
             shutdown_code: CloseCode::GOING_AWAY,
             drain_spread_ms: 5_000,

@@ -88,12 +88,12 @@ impl Pending {
         self.http_turns = HTTP_TURNS_PER_TICK;
     }
 
-    /// Takes a turn of a connection before its upgrade. `false`: there is none left in this tick.
-    pub(super) fn take_http_turn(&mut self) -> bool {
-        let left = self.http_turns.checked_sub(1);
-        self.http_turns = left.unwrap_or(0);
+    /// Takes turns of a connection before its upgrade. `false`: there are none left in this tick.
+    pub(super) fn take_http_turns(&mut self, count: u32) -> bool {
+        let has_left = self.http_turns > 0;
+        self.http_turns = self.http_turns.saturating_sub(count);
         self.note_work();
-        left.is_some()
+        has_left
     }
 
     /// Owes the application the end of a connection.

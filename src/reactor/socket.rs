@@ -1,8 +1,10 @@
 //! What the loop wants of a socket, and what it relies on.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 
 use super::slot::Slot;
+use crate::app::Security;
 
 /// A non-blocking stream socket whose events are edge-triggered.
 ///
@@ -10,7 +12,8 @@ use super::slot::Slot;
 ///
 /// 1. **Short reads.** [`Self::read`] that returns fewer octets than the buffer takes has drained the socket: the next
 ///    octets, or the FIN, come with an event. A socket that still has octets of its own (decrypted ones, say) returns
-///    `true` from [`Self::holds_input`] until they are read; then the loop reads again in the next tick.
+///    `true` from [`Self::holds_input`] until they are read; then the loop reads again in the next tick, also after a read
+///    that was `WouldBlock`.
 /// 2. **Full writes.** [`Self::write`] and [`Self::write_vectored`] that return fewer octets than they were given, or
 ///    `WouldBlock`, are followed by an event once the socket takes octets again. What was reported as written is the
 ///    socket's business and never given to it again.
@@ -18,8 +21,9 @@ use super::slot::Slot;
 ///    has octets of its own to send, returns `true` from [`Self::owes_output`], and an event comes once it can go on. Then
 ///    the loop calls [`Self::write_owed`]. It sends no FIN and does not close the socket in an orderly end before nothing
 ///    is owed or the deadline has passed.
-/// 4. **Ends.** A read of 0 octets is the peer's FIN. An error other than `WouldBlock` and `Interrupted` is the end of the
-///    connection in both directions.
+/// 4. **Ends.** A read of 0 octets is the peer's FIN. An error other than `WouldBlock`, `Interrupted` and `InvalidData` is the
+///    end of the connection in both directions. `InvalidData`: the peer broke the protocol of the socket itself, which has
+///    told it so; what it sends from now on is read as it comes, to be discarded, until its FIN.
 ///
 /// Sockets of the operating system keep the first two and the last by themselves, and need nothing of the third.
 pub trait Socket {
@@ -45,6 +49,24 @@ pub trait Socket {
     #[inline]
     fn owes_output(&self) -> bool {
         false
+    }
+
+    /// For whom the peer speaks, where it has said so before its first octets of HTTP, as with the PROXY protocol. Asked once, with
+    /// these octets.
+    #[inline]
+    fn introduced(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// How many of the turns that connections before their upgrade have in one tick the next read takes: more than one where
+    /// it is expensive.
+    fn turns(&self) -> u32 {
+        1
+    }
+
+    /// What TLS says about the connection; `None` without TLS, or before the handshake is complete.
+    fn security(&self) -> Option<Security> {
+        None
     }
 
     /// Passes on what is owed, as far as that is possible without blocking.

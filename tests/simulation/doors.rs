@@ -34,7 +34,8 @@ impl Application for Door {
     }
 }
 
-const INTERNAL: Entrance = Entrance { listener: 1, is_internal: true };
+const INTERNAL: Entrance =
+    Entrance { listener: 1, is_internal: true, is_trusted: false, is_introduced: false };
 
 #[test]
 fn rx_09_an_address_gets_so_many_connections_and_no_more() {

@@ -16,6 +16,8 @@ mod inflating;
 mod later;
 mod network;
 mod pauses;
+mod proxies;
+mod tls;
 mod turns;
 mod world;
 

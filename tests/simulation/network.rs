@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use switchboard::reactor::{Readiness, Socket};
@@ -56,6 +57,8 @@ pub struct Wire {
     pub held_input: VecDeque<u8>,
     /// Octets that the socket has reported as written and not passed on.
     pub owed_output: VecDeque<u8>,
+    /// For whom the client's socket says that it speaks.
+    pub introduced: Option<SocketAddr>,
     pub inputs_held: usize,
     pub outputs_owed: usize,
     pub random: Random,
@@ -84,6 +87,7 @@ impl Wire {
             keeps_back: false,
             held_input: VecDeque::new(),
             owed_output: VecDeque::new(),
+            introduced: None,
             inputs_held: 0,
             outputs_owed: 0,
             random,
@@ -206,6 +210,10 @@ impl Drop for SimSocket {
 }
 
 impl Socket for SimSocket {
+    fn introduced(&self) -> Option<SocketAddr> {
+        self.0.borrow().introduced
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut wire = self.0.borrow_mut();
         wire.interrupted()?;

@@ -3,6 +3,7 @@
 mod client;
 mod scratch;
 mod server;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

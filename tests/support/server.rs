@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
-use super::{SOON, millis, wait_until};
+use super::{SOON, millis, tls, wait_until};
 
 /// How a server will be started.
 #[derive(Debug)]
@@ -105,8 +105,32 @@ impl Launch {
         self
     }
 
+    /// The same server, with TLS on the port that it would listen on without.
+    fn over_tls(mut self) -> Self {
+        let at = self.args.windows(2).position(|pair| pair == ["--listen", "127.0.0.1:0"]);
+        if let Some(at) = at.filter(|_| self.program == Path::new(env!("CARGO_BIN_EXE_switchboard"))) {
+            self.args[at] = "--tls-listen".into();
+            self.announcement = "Server running at https://";
+            self = self.args(&tls::identity().flags());
+        }
+        self
+    }
+
     #[track_caller]
     pub(crate) fn start(self) -> Server {
+        let plain = self.announcement;
+        let this = if tls::is_on() { self.over_tls() } else { self };
+        let is_over_tls = this.announcement != plain;
+        let mut server = this.start_as_it_is();
+        if is_over_tls {
+            server.addr = tls::bridge(server.addr);
+        }
+        server
+    }
+
+    /// Starts it without regard to whether this is the run over TLS.
+    #[track_caller]
+    pub(crate) fn start_as_it_is(self) -> Server {
         raise_own_descriptor_limit();
         let mut words = self.wrapper.clone();
         words.push(self.program.to_string_lossy().into_owned());

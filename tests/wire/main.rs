@@ -23,4 +23,5 @@ mod settings;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;
+mod tls;
 mod tokens;

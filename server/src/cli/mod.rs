@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 mod settings;
+pub(crate) mod tls;
 pub(crate) mod token;
 
 use std::ffi::OsString;
@@ -16,11 +17,14 @@ use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
 use self::settings::Settings;
+use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
 use crate::log;
 
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
+/// Port of the servers for benchmarks, unless `--listen` says otherwise.
+const BENCH_PORT: u16 = 9001;
 
 /// A WebSocket server on a single-threaded event loop, and a durable chat on top of it.
 #[derive(Debug, Parser)]
@@ -50,6 +54,9 @@ pub(crate) enum Command {
     /// Make and check tokens that say who somebody is
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Make a certificate for trying out TLS
+    #[command(subcommand)]
+    Tls(TlsCommand),
 }
 
 impl Cli {
@@ -97,6 +104,7 @@ impl Cli {
             Some(Command::Import(args)) => args.settings(),
             Some(Command::Backup(args)) => args.settings(),
             Some(Command::Token(command)) => command.settings(),
+            Some(Command::Tls(command)) => command.settings(),
         };
         settings.log_format
     }
@@ -115,7 +123,7 @@ pub(crate) struct SettingsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen; may be repeated, or a list with commas [default: 127.0.0.1:8080]
+    /// Where to listen; may be repeated, or a list with commas [default: 127.0.0.1:8080, unless --tls-listen is given]
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) listen: Vec<SocketAddr>,
     /// Port on 127.0.0.1, unless --listen is given [env: PORT]
@@ -205,9 +213,9 @@ impl RetentionArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Where to listen; may be repeated, or a list with commas
-    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', default_value = "127.0.0.1:9001")]
-    pub(crate) listen: Vec<SocketAddr>,
+    /// Where to listen; may be repeated, or a list with commas [default: 127.0.0.1:9001, unless --tls-listen is given]
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
+    listen: Vec<SocketAddr>,
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
@@ -222,6 +230,8 @@ pub(crate) struct CommonArgs {
     /// Where /metrics, /healthz and /readyz are, and nowhere else [default: on every port]
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) internal_listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
     /// Never sleep: less latency, for a whole core
     #[arg(long)]
     pub(crate) busy_poll: bool,
@@ -281,6 +291,15 @@ struct DeflateArgs {
 }
 
 impl CommonArgs {
+    /// Where to listen without TLS: as `--listen` says, else on a port of this machine, unless there is a listener with TLS.
+    fn addresses(&self, listen: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
+        if listen.is_empty() && self.tls.tls_listen.is_empty() {
+            vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)]
+        } else {
+            listen.to_vec()
+        }
+    }
+
     /// The defaults, with what the command line says about every kind of server.
     fn config(&self) -> Config {
         let mut config = Config::default().with(|it| {
@@ -315,11 +334,7 @@ impl DeflateArgs {
 
 impl ServeArgs {
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        if self.listen.is_empty() {
-            vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port)]
-        } else {
-            self.listen.clone()
-        }
+        self.common.addresses(&self.listen, self.port)
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -329,6 +344,10 @@ impl ServeArgs {
 }
 
 impl BenchArgs {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.common.addresses(&self.listen, BENCH_PORT)
+    }
+
     /// Limits for payloads of `--max-message`, and room in the queue for some of them.
     pub(crate) fn config(&self) -> Config {
         let mut config = self.common.config();

@@ -10,6 +10,7 @@ impl Core {
         let Some(http) = self.table.get_mut(conn).and_then(|entry| entry.http_mut()) else { return };
         let timeouts = &self.proto.timeouts;
         let Some(awaited) = http.take_awaited(self.now.monotonic_ms, timeouts) else { return };
+        let proxy = http.proxy();
         let closes = awaited.closes || self.drain.is_some() || timeouts.keep_alive_ms == 0;
         self.counts.requests.answered += 1;
         let unix_ms = self.now.unix_ms;
@@ -19,6 +20,9 @@ impl Core {
         if closes {
             self.finish(conn.into(), CloseReason::Disconnected, Ending::HalfClose);
         } else {
+            if let Some(proxy) = proxy {
+                self.table.set_address(conn.into(), proxy);
+            }
             self.arm(conn.into());
         }
     }

@@ -27,6 +27,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if !self.app.wants_body(head) {
             return self.request(slot, head, None);
         }
+        // What is wrong with the body is the client's fault, and not the proxy's.
+        if let Err(error) = self.identify(slot, head) {
+            return self.reject(slot, 400, &error);
+        }
         match BodyReader::new(head.body, &self.core.proto.limits) {
             Ok(reader) => {
                 // RFC 9110 10.1.1: a 100 may be left out when part of the body is there already.

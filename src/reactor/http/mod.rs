@@ -1,6 +1,7 @@
 //! A connection before the upgrade: heads in, responses out.
 
 mod body;
+mod identity;
 pub(super) mod phase;
 
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use self::phase::Awaited;
 use super::slot::Slot;
 use super::table::{Ending, Phase, Refusal};
-use super::{Reactor, Socket};
+use super::{Core, Reactor, Socket};
 use crate::app::{
     Acceptance, Application, CloseReason, ConnId, Entrance, Rejection, Request, Response, Verdict,
 };
@@ -47,6 +48,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 Phase::Ending { .. } => return,
             }
             let Some(http) = core.table[slot].http_mut() else { return };
+            if http.awaits_introduction {
+                self.introduce(slot);
+                continue;
+            }
             if std::mem::take(&mut http.is_kept_alive) {
                 http.deadline = now + proto.timeouts.handshake_ms;
                 core.arm(slot);
@@ -89,6 +94,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
 
     /// A request is complete; `body` is `None` for one that has a body which is not read.
     pub(super) fn request(&mut self, slot: Slot, head: &RequestHead<'_>, body: Option<&[u8]>) {
+        let forwarded = match self.identify(slot, head) {
+            Ok(forwarded) => forwarded,
+            Err(error) => return self.reject(slot, 400, &error),
+        };
         let conn = self.core.table.conn(slot);
         let peer = self.core.table.address(slot);
         let upgrade = match wants_upgrade(head).then(|| check_upgrade(head)).transpose() {
@@ -102,14 +111,16 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             }
         };
         if upgrade.is_some()
-            && let Some(response) = self.no_room(peer)
+            && let Some(response) = self.no_room(slot, peer)
         {
             return self.refuse(slot, &response, false);
         }
         let Some(entrance) = self.await_answer(slot, head, upgrade.is_some() || body.is_none()) else {
             return;
         };
-        let request = Request { head, upgrade, body: body.unwrap_or_default(), peer, conn, entrance };
+        let security = self.sockets.get_mut(slot).and_then(|socket| socket.security());
+        let body = body.unwrap_or_default();
+        let request = Request { head, upgrade, body, peer, forwarded, conn, entrance, security };
         let verdict = self.app.on_request(&mut self.core, &request);
         let is_refused = matches!(verdict, Verdict::Respond(_) | Verdict::Refuse(..));
         self.core.counts.upgrades.refused += u64::from(upgrade.is_some() && is_refused);
@@ -140,7 +151,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Why an upgrade cannot be accepted at the moment.
-    fn no_room(&mut self, peer: SocketAddr) -> Option<Response> {
+    fn no_room(&mut self, slot: Slot, peer: SocketAddr) -> Option<Response> {
+        let Core { table, config, now, .. } = &mut self.core;
+        if let Err(refusal) = table.admit(config, slot, now.monotonic_ms) {
+            return Some(self.turned_away(slot, refusal));
+        }
         let (count, text) = if self.core.drain.is_some() {
             (&mut self.core.counts.upgrades.draining, "the server is shutting down; try again later")
         } else if !self.core.admits() {
@@ -201,6 +216,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Turns a new connection away, with an answer to what it has not asked yet.
     #[cold]
     pub(super) fn turn_away(&mut self, slot: Slot, refusal: Refusal) {
+        let response = self.turned_away(slot, refusal);
+        self.refuse(slot, &response, false);
+    }
+
+    /// Notes that a connection is turned away; returns the answer.
+    fn turned_away(&mut self, slot: Slot, refusal: Refusal) -> Response {
         let requests = &mut self.core.counts.requests;
         let (count, reason) = match refusal {
             Refusal::Crowded => {
@@ -211,7 +232,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         *count += 1;
         let peer = self.core.table.address(slot);
         self.app.on_turned_away(&Rejection { peer, status: 503, reason, upgrade: None });
-        self.refuse(slot, &Response::text(503, reason).field("Retry-After", "1"), false);
+        Response::text(503, reason).field("Retry-After", "1")
     }
 
     /// The request was not complete in time, or not answered.

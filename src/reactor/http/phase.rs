@@ -1,5 +1,7 @@
 //! What is kept of a connection before its upgrade.
 
+use std::net::SocketAddr;
+
 use crate::app::Entrance;
 use crate::proto::body::BodyReader;
 use crate::proto::head::HeadScanner;
@@ -9,6 +11,12 @@ use crate::proto::{Millis, Timeouts};
 #[derive(Debug)]
 pub(crate) struct HttpPhase {
     pub(super) entrance: Entrance,
+    /// The proxy at the other end of the connection, if it is trusted: each request has a client of its own.
+    pub(super) proxy: Option<SocketAddr>,
+    /// The socket may say for whom the peer speaks, and was not asked.
+    pub(super) awaits_introduction: bool,
+    /// The limits for each address have not seen the connection: it is a proxy's, and not yet a client's.
+    is_uncounted: bool,
     /// What arrived of a head that is not complete.
     pub(super) buffer: Vec<u8>,
     pub(super) scanner: HeadScanner,
@@ -44,9 +52,13 @@ pub(crate) struct Awaited {
 }
 
 impl HttpPhase {
-    pub(crate) fn new(entrance: Entrance, deadline: Millis) -> Self {
+    /// `proxy`: the peer, if it is a trusted proxy.
+    pub(crate) fn new(entrance: Entrance, proxy: Option<SocketAddr>, deadline: Millis) -> Self {
         Self {
             entrance,
+            proxy,
+            awaits_introduction: entrance.is_introduced,
+            is_uncounted: proxy.is_some() || entrance.is_introduced,
             awaited: None,
             buffer: Vec::new(),
             scanner: HeadScanner::default(),
@@ -61,6 +73,21 @@ impl HttpPhase {
     /// When the request must be complete, or answered.
     pub(crate) fn deadline(&self) -> Millis {
         self.deadline
+    }
+
+    /// Where the connection came in.
+    pub(crate) fn entrance(&self) -> Entrance {
+        self.entrance
+    }
+
+    /// The proxy whose requests have clients of their own.
+    pub(crate) fn proxy(&self) -> Option<SocketAddr> {
+        self.proxy
+    }
+
+    /// Whether the limits for each address have not seen the connection; `true` once.
+    pub(crate) fn take_uncounted(&mut self) -> bool {
+        std::mem::take(&mut self.is_uncounted)
     }
 
     /// Whether no request is under way.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::app::Application;
+use crate::app::{Application, CloseReason};
 use crate::reactor::Reactor;
 use crate::reactor::slot::Slot;
 use crate::reactor::socket::{Socket, read_some};
@@ -36,8 +36,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if self.core.table[slot].inbound.is_parked() {
             return self.parked_turn(slot);
         }
-        if self.core.table[slot].http().is_some() && !self.core.pending.take_http_turn() {
-            return self.core.resume_later(slot);
+        if self.core.table[slot].http().is_some() {
+            let turns = self.sockets.get_mut(slot).map_or(1, |socket| socket.turns());
+            if !self.core.pending.take_http_turns(turns) {
+                return self.core.resume_later(slot);
+            }
         }
         let is_congested = self.is_congested();
         loop {
@@ -130,7 +133,16 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub(super) fn nothing_read(&mut self, slot: Slot, result: &io::Result<usize>) {
         match result {
             Ok(_) => self.core.peer_ended(slot),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                if self.sockets.get_mut(slot).is_some_and(|socket| socket.holds_input()) {
+                    self.core.resume_later(slot);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                self.core.finish(slot, CloseReason::Disconnected, Ending::HalfClose);
+                // Octets may wait that no event announces.
+                self.core.resume_later(slot);
+            }
             Err(_) => self.core.break_off(slot),
         }
     }

@@ -35,15 +35,33 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// A connection came. One that is let in is counted until [`Self::left`].
+    /// A connection came. One that is let in is counted until [`Self::left`]. `peer` is `None` where it is not known yet who it is: that
+    /// is the business of [`Self::admit`] later.
     ///
     /// # Errors
     /// Why the connection must be turned away.
-    pub(super) fn arrived(&mut self, config: &Config, peer: SocketAddr, now: Millis) -> Result<(), Refusal> {
+    pub(super) fn arrived(
+        &mut self,
+        config: &Config,
+        peer: Option<SocketAddr>,
+        now: Millis,
+    ) -> Result<(), Refusal> {
         let from_all = per_second(config.max_new_per_second);
         if self.rate.wait_ms(from_all, now) > 0 {
             return Err(Refusal::Hurried);
         }
+        if let Some(peer) = peer {
+            self.admit(config, peer, now)?;
+        }
+        self.rate.take(from_all, now);
+        Ok(())
+    }
+
+    /// An address has another connection, if it may.
+    ///
+    /// # Errors
+    /// Why the connection must be turned away.
+    pub(super) fn admit(&mut self, config: &Config, peer: SocketAddr, now: Millis) -> Result<(), Refusal> {
         if is_per_address(config) {
             let from_one = per_second(config.max_new_per_second_per_address);
             let address = self.addresses.entry(peer.ip().into()).or_insert_with(|| {
@@ -61,7 +79,6 @@ impl Admission {
             self.idle -= usize::from(address.connections == 0);
             address.connections += 1;
         }
-        self.rate.take(from_all, now);
         Ok(())
     }
 
@@ -120,10 +137,10 @@ mod tests {
         let (one, other) = (from("10.0.0.1"), from("10.0.0.2"));
         for _ in 0..1000 {
             for _ in 0..3 {
-                assert_eq!(admission.arrived(&config, one, 0), Ok(()));
+                assert_eq!(admission.arrived(&config, Some(one), 0), Ok(()));
             }
-            assert_eq!(admission.arrived(&config, one, 0), Err(Refusal::Crowded));
-            assert_eq!(admission.arrived(&config, other, 0), Ok(()));
+            assert_eq!(admission.arrived(&config, Some(one), 0), Err(Refusal::Crowded));
+            assert_eq!(admission.arrived(&config, Some(other), 0), Ok(()));
             admission.left(other, 0);
             for _ in 0..3 {
                 admission.left(one, 0);
@@ -138,13 +155,13 @@ mod tests {
         let mut admitted = 0;
         for ms in 0..10_000 {
             for _ in 0..5 {
-                admitted += u64::from(admission.arrived(&config, from("10.0.0.1"), ms).is_ok());
+                admitted += u64::from(admission.arrived(&config, Some(from("10.0.0.1")), ms).is_ok());
             }
         }
         assert!((100..=110).contains(&admitted), "{admitted} in 10 s");
         let config = Config { max_new_per_second: 10, ..Config::default() };
-        let at_once =
-            (0..100).filter(|at| admission.arrived(&config, from(&format!("10.1.0.{at}")), 20_000).is_ok());
+        let at_once = (0..100)
+            .filter(|at| admission.arrived(&config, Some(from(&format!("10.1.0.{at}"))), 20_000).is_ok());
         assert_eq!(at_once.count(), 10);
     }
 
@@ -152,11 +169,11 @@ mod tests {
     fn neighbours_in_a_64_are_one_address() {
         let config = Config { max_connections_per_address: 1, ..Config::default() };
         let mut admission = Admission::default();
-        assert_eq!(admission.arrived(&config, from("2001:db8:1:2::1"), 0), Ok(()));
-        assert_eq!(admission.arrived(&config, from("2001:db8:1:2:3::9"), 0), Err(Refusal::Crowded));
-        assert_eq!(admission.arrived(&config, from("2001:db8:1:3::1"), 0), Ok(()));
-        assert_eq!(admission.arrived(&config, from("::ffff:10.0.0.1"), 0), Ok(()));
-        assert_eq!(admission.arrived(&config, from("10.0.0.1"), 0), Err(Refusal::Crowded));
+        assert_eq!(admission.arrived(&config, Some(from("2001:db8:1:2::1")), 0), Ok(()));
+        assert_eq!(admission.arrived(&config, Some(from("2001:db8:1:2:3::9")), 0), Err(Refusal::Crowded));
+        assert_eq!(admission.arrived(&config, Some(from("2001:db8:1:3::1")), 0), Ok(()));
+        assert_eq!(admission.arrived(&config, Some(from("::ffff:10.0.0.1")), 0), Ok(()));
+        assert_eq!(admission.arrived(&config, Some(from("10.0.0.1")), 0), Err(Refusal::Crowded));
     }
 
     #[test]
@@ -165,7 +182,7 @@ mod tests {
         let mut admission = Admission::default();
         for at in 0..100_000_u32 {
             let peer = SocketAddr::new(IpAddr::V4(at.into()), 1);
-            assert_eq!(admission.arrived(&config, peer, u64::from(at)), Ok(()));
+            assert_eq!(admission.arrived(&config, Some(peer), u64::from(at)), Ok(()));
             admission.left(peer, u64::from(at));
             assert!(admission.addresses.len() <= 2 * MAX_IDLE + 2, "{}", admission.addresses.len());
         }

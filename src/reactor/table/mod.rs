@@ -44,14 +44,41 @@ impl Table {
     ) -> (ConnId, Option<Refusal>) {
         self.generation = self.generation.wrapping_add(1);
         self.accepted += 1;
+        let is_proxy = entrance.is_trusted || config.trusted_proxies.contains(peer.ip());
+        // Who is introduced is not there yet.
+        let known = (!is_proxy && !entrance.is_introduced).then_some(peer);
         let refusal =
-            if entrance.is_internal { None } else { self.admission.arrived(config, peer, now).err() };
-        let is_counted = !entrance.is_internal && refusal.is_none() && admission::is_per_address(config);
+            if entrance.is_internal { None } else { self.admission.arrived(config, known, now).err() };
+        let is_counted = !entrance.is_internal
+            && refusal.is_none()
+            && known.is_some()
+            && admission::is_per_address(config);
         let deadline = now + config.proto.timeouts.handshake_ms;
-        let entry = Entry::new(self.generation, HttpPhase::new(entrance, deadline));
+        let proxy = (is_proxy && !entrance.is_introduced).then_some(peer);
+        let entry = Entry::new(self.generation, HttpPhase::new(entrance, proxy, deadline));
         let slot = Slot::new(self.entries.insert(entry));
         self.peers.set(slot, peer, is_counted);
         (slot.conn(self.generation), refusal)
+    }
+
+    /// It turns out who is at the other end of a connection that is a proxy's.
+    pub(super) fn set_address(&mut self, slot: Slot, address: SocketAddr) {
+        self.peers.replace(slot, address);
+    }
+
+    /// A connection of a proxy becomes a client's: the limits for each address apply to it now. Others were admitted when they came.
+    ///
+    /// # Errors
+    /// Why the client must be turned away.
+    pub(super) fn admit(&mut self, config: &Config, slot: Slot, now: Millis) -> Result<(), Refusal> {
+        let is_known =
+            self[slot].http_mut().is_none_or(|http| http.entrance().is_internal || !http.take_uncounted());
+        if is_known || !admission::is_per_address(config) {
+            return Ok(());
+        }
+        self.admission.admit(config, self.address(slot), now)?;
+        self.peers.count(slot);
+        Ok(())
     }
 
     /// The opening handshake is complete.

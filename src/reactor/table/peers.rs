@@ -41,6 +41,18 @@ impl Peers {
         self.slots[at] = peer;
     }
 
+    /// It turns out who is at the other end of a connection that is not counted.
+    pub(super) fn replace(&mut self, slot: Slot, address: SocketAddr) {
+        debug_assert!(self.counted(slot).is_none(), "{slot:?} is counted by its address");
+        self.long.remove(&slot);
+        self.set(slot, address, false);
+    }
+
+    /// The connection is counted by its address from now on.
+    pub(super) fn count(&mut self, slot: Slot) {
+        self.slots[slot.index()].is_counted = true;
+    }
+
     /// The address of the peer in a slot.
     pub(super) fn address(&self, slot: Slot) -> SocketAddr {
         let peer = &self.slots[slot.index()];
@@ -93,6 +105,23 @@ mod tests {
             assert_eq!(peers.address(slot), address);
             assert_eq!(peers.remove(slot), (index == 3).then_some(address));
             assert_eq!(peers.remove(slot), None, "once");
+        }
+        assert!(peers.long.is_empty());
+    }
+
+    #[test]
+    fn an_address_may_be_replaced_by_one_of_the_other_family() {
+        let mut peers = Peers::default();
+        let slot = Slot::new(0);
+        for address in ["10.0.0.1:5", "[2001:db8::1]:6", "[2001:db8::2]:6", "1.2.3.4:8"] {
+            let address: SocketAddr = address.parse().unwrap();
+            peers.set(slot, ([10, 0, 0, 1], 1).into(), false);
+            peers.replace(slot, address);
+            assert_eq!((peers.address(slot), peers.counted(slot)), (address, None));
+            peers.check([slot].into_iter());
+            peers.count(slot);
+            assert_eq!(peers.counted(slot), Some(address));
+            assert_eq!(peers.remove(slot), Some(address));
         }
         assert!(peers.long.is_empty());
     }

@@ -1,17 +1,20 @@
-//! The sockets of the loop.
+//! Sockets of the system, as they are.
 
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
+use super::Options;
+use super::listen::{Listen, Speaks};
+use super::transport::{Open, Transport};
 use crate::reactor::Socket;
 
-/// A connected socket.
+/// A connected socket, and nothing between it and the loop.
 #[derive(Debug)]
-pub(super) struct Stream(TcpStream);
+pub struct Plain(TcpStream);
 
-impl Stream {
+impl Plain {
     pub(super) fn new(stream: TcpStream) -> Self {
         // Linux hands TCP_NODELAY down from the listener.
         #[cfg(not(target_os = "linux"))]
@@ -21,14 +24,40 @@ impl Stream {
         Self(stream)
     }
 
-    /// What is registered with the event queue.
-    pub(super) fn source(&mut self) -> &mut TcpStream {
+    pub(super) fn stream(&mut self) -> &mut TcpStream {
         &mut self.0
     }
 }
 
+impl Transport for Plain {}
+
+impl Open for Plain {
+    type Setup = ();
+
+    fn setup(options: &Options) -> io::Result<()> {
+        let is_plain = |listen: &Listen| listen.speaks == Speaks::default();
+        match options.listen.iter().chain(&options.internal).find(|listen| !is_plain(listen)) {
+            None => Ok(()),
+            Some(listen) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "{listen} is no plain listener: use Server::bind_mixed for TLS and the PROXY protocol"
+                ),
+            )),
+        }
+    }
+
+    fn open(stream: TcpStream, _speaks: Speaks, (): &()) -> io::Result<Self> {
+        Ok(Self::new(stream))
+    }
+
+    fn source(&mut self) -> &mut TcpStream {
+        self.stream()
+    }
+}
+
 #[expect(clippy::inline_always, reason = "nothing but a system call")]
-impl Socket for Stream {
+impl Socket for Plain {
     #[inline(always)]
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         imp::read(&mut self.0, buffer)

@@ -1,0 +1,16 @@
+//! TLS (RFC 8446, RFC 5246) by rustls, between a socket and the reactor, which does not know of it.
+//!
+//! [`Tls`] is the configuration of a server: certificates, and whose clients may come. It is read from files, and read again
+//! without a restart. A [`TlsStream`] is a [`Socket`](crate::reactor::Socket) around another one.
+
+mod config;
+mod figures;
+mod names;
+mod session;
+mod stream;
+mod warm_up;
+
+pub use self::config::{Files, Tls, TlsError};
+pub use self::figures::{Completed, Failure};
+pub use self::names::Certificate;
+pub use self::stream::TlsStream;

@@ -1,0 +1,532 @@
+//! One TLS connection: records in, octets out, and the opposite.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{HandshakeKind, ProtocolVersion};
+
+use super::config::{Shared, take_server_name};
+use super::figures::Failure;
+use crate::app::{ClientCertificate, Security};
+use crate::reactor::Socket;
+
+/// Octets of one record at most before encryption (RFC 8446 5.1).
+const MAX_PLAIN: usize = 16 * 1024;
+/// The most that is kept of records that have not arrived whole: one record with its overhead (RFC 8446 5.2, RFC 5246 6.2.3).
+const MAX_RECORD: usize = 18_437;
+/// The most that is kept of a handshake whose messages have not arrived whole: a chain of certificates may be long.
+const MAX_HANDSHAKE: usize = 80 * 1024;
+/// Octets that one read of the handshake takes.
+const HANDSHAKE_READ: usize = 16 * 1024;
+/// Records are decrypted in place where a buffer takes a record, what comes of it, and a good part of the next ones.
+const MIN_IN_PLACE: usize = MAX_PLAIN + 2 * MAX_RECORD;
+/// Octets that are read at once where the reader's buffer is shorter than that.
+const ASIDE: usize = 64 * 1024;
+/// Octets that are encrypted at once: four full records and a short one, so that 64 KiB with their frame header need one call.
+const MAX_SEND: usize = 65 * 1024;
+/// What encrypting adds to [`MAX_SEND`] octets at most.
+const SEND_OVERHEAD: usize = 1024;
+/// The first octet of TLS: a record of the handshake.
+const HANDSHAKE_RECORD: u8 = 22;
+/// The answer to a request without TLS.
+const NOT_TLS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 60\r\n\
+Connection: close\r\n\r\nthis port speaks TLS: use https:// or wss:// in the address\n";
+
+thread_local! {
+    /// Where records are put together and taken apart; nothing stays in it.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has arrived.
+    New,
+    Handshake,
+    Open,
+    /// The peer broke the protocol, and was told; what it sends is read and discarded.
+    Failed,
+}
+
+/// The state of one TLS connection. Between messages it keeps nothing but what rustls keeps.
+pub(super) struct Session {
+    tls: UnbufferedServerConnection,
+    shared: Arc<Shared>,
+    stage: Stage,
+    /// The socket may have more than the last read took.
+    is_ahead: bool,
+    /// `cipher` may begin with a whole record.
+    is_unprocessed: bool,
+    /// The peer sends no more: close_notify or FIN.
+    is_ended: bool,
+    /// The first octet of the next write is encrypted already, in `owed`.
+    is_pledged: bool,
+    /// FIN follows once nothing is owed.
+    is_closing: bool,
+    has_sent_fin: bool,
+    /// Octets of records that have not arrived whole.
+    cipher: Vec<u8>,
+    /// Decrypted octets that did not fit into the reader's buffer.
+    plain: Vec<u8>,
+    /// Encrypted octets that the socket did not take.
+    owed: Vec<u8>,
+    server_name: Option<Box<str>>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("stage", &self.stage)
+            .field("cipher", &self.cipher.len())
+            .field("plain", &self.plain.len())
+            .field("owed", &self.owed.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn new(shared: &Arc<Shared>) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            tls: UnbufferedServerConnection::new(shared.current())?,
+            shared: Arc::clone(shared),
+            stage: Stage::New,
+            is_ahead: false,
+            is_unprocessed: false,
+            is_ended: false,
+            is_pledged: false,
+            is_closing: false,
+            has_sent_fin: false,
+            cipher: Vec::new(),
+            plain: Vec::new(),
+            owed: Vec::new(),
+            server_name: None,
+        })
+    }
+
+    /// A handshake is expensive: it takes the turns of several requests.
+    pub(super) fn is_in_handshake(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Handshake)
+    }
+
+    pub(super) fn security(&self) -> Option<Security> {
+        let client = self.tls.peer_certificates().and_then(|chain| chain.first());
+        Some(Security {
+            version: match self.tls.protocol_version()? {
+                ProtocolVersion::TLSv1_3 => "TLSv1.3",
+                _ => "TLSv1.2",
+            },
+            cipher_suite: self.tls.negotiated_cipher_suite()?.suite().as_str().unwrap_or_default(),
+            server_name: self.server_name.clone(),
+            client: client
+                .map(|der| ClientCertificate { subject: super::names::subject(der), der: der.to_vec() }),
+        })
+    }
+
+    // ---- in
+
+    pub(super) fn holds_input(&self) -> bool {
+        self.stage != Stage::Failed && (self.is_ahead || self.is_unprocessed || !self.plain.is_empty())
+    }
+
+    pub(super) fn read<S: Socket>(&mut self, socket: &mut S, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stage == Stage::Failed {
+            return socket.read(buffer);
+        }
+        let was_in_handshake = self.is_in_handshake();
+        if was_in_handshake {
+            self.handshake(socket)?;
+        }
+        if !self.plain.is_empty() {
+            return Ok(self.deliver(buffer));
+        }
+        if self.is_ended {
+            return Ok(0);
+        }
+        if was_in_handshake && !self.is_unprocessed {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if buffer.len() >= MIN_IN_PLACE {
+            return self.read_records(socket, buffer, None);
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(scratch.len().max(MAX_PLAIN + ASIDE), 0);
+            self.read_records(socket, &mut scratch[..MAX_PLAIN + ASIDE], Some(buffer))
+        })
+    }
+
+    /// Hands over what did not fit before.
+    fn deliver(&mut self, buffer: &mut [u8]) -> usize {
+        let count = buffer.len().min(self.plain.len());
+        buffer[..count].copy_from_slice(&self.plain[..count]);
+        if count == self.plain.len() {
+            self.plain = Vec::new();
+        } else {
+            self.plain.drain(..count);
+        }
+        count
+    }
+
+    /// One read of the socket, and the records that came of it. They are read behind a gap of one record: what is decrypted
+    /// moves to the front, where it never reaches what is not.
+    fn read_records<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        work: &mut [u8],
+        target: Option<&mut [u8]>,
+    ) -> io::Result<usize> {
+        let mut end = MAX_PLAIN + self.cipher.len();
+        work[MAX_PLAIN..end].copy_from_slice(&self.cipher);
+        if !std::mem::take(&mut self.is_unprocessed) {
+            let room = work.len() - end;
+            let count = socket.read(&mut work[end..]);
+            self.is_ahead = count.as_ref().is_ok_and(|count| *count == room) || socket.holds_input();
+            match count? {
+                0 => {
+                    self.is_ended = true;
+                    return Ok(0);
+                }
+                count => end += count,
+            }
+        }
+        let (at, count) = match self.decrypt(work, MAX_PLAIN, end, target) {
+            Ok(done) => done,
+            Err(error) => return Err(self.fail(socket, &error)),
+        };
+        self.keep(&work[at..end]);
+        if self.cipher.len() > MAX_RECORD {
+            return Err(self.fail(socket, &rustls::Error::General("a record is too long".into())));
+        }
+        // An answer to the records themselves, such as new keys.
+        self.flush_owed(socket)?;
+        match count {
+            0 if self.is_ended => Ok(0),
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            count => Ok(count),
+        }
+    }
+
+    /// Keeps what has not arrived whole, or what there was no room for.
+    fn keep(&mut self, left: &[u8]) {
+        self.cipher.clear();
+        if left.is_empty() {
+            self.cipher = Vec::new();
+        } else {
+            self.cipher.extend_from_slice(left);
+        }
+        self.is_unprocessed = !left.is_empty() && !self.plain.is_empty();
+    }
+
+    /// Decrypts the records in `work[at..end]`, to `target` or else to the front of `work`. What `target` does not take is kept
+    /// in `plain`, and the records behind it are left. Returns where those begin and how many octets were decrypted.
+    fn decrypt(
+        &mut self,
+        work: &mut [u8],
+        mut at: usize,
+        end: usize,
+        mut target: Option<&mut [u8]>,
+    ) -> Result<(usize, usize), rustls::Error> {
+        let mut count = 0;
+        loop {
+            let (front, rest) = work[..end].split_at_mut(at);
+            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
+            let mut is_last = false;
+            match state? {
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record?;
+                        discard += record.discard;
+                        let room = match &mut target {
+                            Some(target) => &mut target[count..],
+                            None => &mut front[count..],
+                        };
+                        let (fits, more) = record.payload.split_at(record.payload.len().min(room.len()));
+                        room[..fits.len()].copy_from_slice(fits);
+                        count += fits.len();
+                        self.plain.extend_from_slice(more);
+                    }
+                    is_last = !self.plain.is_empty();
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    let start = self.owed.len();
+                    if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
+                        self.owed.resize(start + size.required_size, 0);
+                        data.encode(&mut self.owed[start..])
+                            .map_err(|error| rustls::Error::General(error.to_string()))?;
+                    }
+                }
+                ConnectionState::TransmitTlsData(transmit) => transmit.done(),
+                ConnectionState::PeerClosed => self.is_ended = true,
+                _ => is_last = true,
+            }
+            at += discard;
+            if is_last {
+                return Ok((at, count));
+            }
+        }
+    }
+
+    /// A step of the handshake: one read, and what it is answered.
+    fn handshake<S: Socket>(&mut self, socket: &mut S) -> io::Result<()> {
+        let count = SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(scratch.len().max(HANDSHAKE_READ), 0);
+            let count = socket.read(&mut scratch[..HANDSHAKE_READ])?;
+            self.is_ahead = count == HANDSHAKE_READ || socket.holds_input();
+            self.cipher.extend_from_slice(&scratch[..count]);
+            io::Result::Ok(count)
+        })?;
+        if count == 0 {
+            self.is_ended = true;
+            self.shared.figures.failed(Failure::Aborted);
+            self.stage = Stage::Failed;
+            return Ok(());
+        }
+        if self.stage == Stage::New {
+            self.stage = Stage::Handshake;
+            if self.cipher[0] != HANDSHAKE_RECORD && self.cipher[0].is_ascii_alphabetic() {
+                return Err(self.refuse_plain(socket));
+            }
+        }
+        let mut work = std::mem::take(&mut self.cipher);
+        let end = work.len();
+        let result = self.decrypt(&mut work, 0, end, Some(&mut []));
+        if let Some(name) = take_server_name() {
+            self.server_name = Some(name);
+        }
+        let at = match result {
+            Ok((at, _)) => at,
+            Err(error) => return Err(self.fail(socket, &error)),
+        };
+        self.keep(&work[at..]);
+        if self.cipher.len() > MAX_HANDSHAKE {
+            return Err(self.fail(socket, &rustls::Error::General("the handshake is too long".into())));
+        }
+        self.flush_owed(socket)?;
+        if !self.tls.is_handshaking() {
+            self.stage = Stage::Open;
+            self.is_unprocessed = !self.cipher.is_empty();
+            let is_resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
+            self.shared
+                .figures
+                .completed(self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3), is_resumed);
+        }
+        Ok(())
+    }
+
+    /// Answers a request that came without TLS in kind.
+    #[cold]
+    fn refuse_plain<S: Socket>(&mut self, socket: &mut S) -> io::Error {
+        self.stage = Stage::Failed;
+        self.cipher = Vec::new();
+        self.shared.figures.failed(Failure::Plain);
+        tracing::debug!("a request came without TLS to a port that speaks TLS");
+        self.owed.extend_from_slice(NOT_TLS);
+        self.flush_owed(socket).err().unwrap_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// The peer broke the protocol: it is told by an alert.
+    #[cold]
+    fn fail<S: Socket>(&mut self, socket: &mut S, error: &rustls::Error) -> io::Error {
+        tracing::debug!(%error, "a TLS connection failed");
+        if self.is_in_handshake() {
+            self.shared.figures.failed(Failure::of(error));
+        }
+        self.stage = Stage::Failed;
+        self.cipher = Vec::new();
+        // The alert is in the queue of rustls. After an error it gives that and the error again.
+        let _ = self.decrypt(&mut [], 0, 0, Some(&mut []));
+        self.plain = Vec::new();
+        self.flush_owed(socket)
+            .err()
+            .unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidData, error.clone()))
+    }
+
+    // ---- out
+
+    pub(super) fn owes_output(&self) -> bool {
+        !self.owed.is_empty() || self.is_closing && !self.has_sent_fin
+    }
+
+    /// Sends what is owed, as far as the socket takes it; then FIN, where that is to follow.
+    pub(super) fn flush_owed<S: Socket>(&mut self, socket: &mut S) -> io::Result<()> {
+        if !self.owed.is_empty() {
+            match send(socket, &self.owed)? {
+                count if count == self.owed.len() => self.owed = Vec::new(),
+                count => {
+                    self.owed.drain(..count);
+                    return Ok(());
+                }
+            }
+        }
+        if self.is_closing && !self.has_sent_fin {
+            self.has_sent_fin = true;
+            socket.shutdown_write()?;
+        }
+        Ok(())
+    }
+
+    /// Encrypts and sends. Where the socket does not take it all, the last octet counts as not written, though it is encrypted:
+    /// what waits keeps its age and its place in the queue of the loop, and is written again when the socket takes octets.
+    pub(super) fn write<S: Socket>(&mut self, socket: &mut S, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self.stage {
+            Stage::Open => {}
+            // There is nobody yet who could read it.
+            Stage::New | Stage::Handshake => return Ok(slices.iter().map(|slice| slice.len()).sum()),
+            Stage::Failed => return Err(io::ErrorKind::BrokenPipe.into()),
+        }
+        self.flush_owed(socket)?;
+        if !self.owed.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(scratch.len().max(MAX_SEND + SEND_OVERHEAD), 0);
+            self.write_records(socket, slices, scratch)
+        })
+    }
+
+    fn write_records<S: Socket>(
+        &mut self,
+        socket: &mut S,
+        slices: &[IoSlice<'_>],
+        scratch: &mut [u8],
+    ) -> io::Result<usize> {
+        let mut done = 0;
+        let mut gathered = Vec::new();
+        let mut rest = Rest { slices, at: 0 };
+        if std::mem::take(&mut self.is_pledged) {
+            done += rest.skip_first();
+        }
+        while self.owed.is_empty()
+            && let Some(octets) = rest.next(&mut gathered)
+        {
+            let len = self.encrypt(octets, scratch)?;
+            let sent = send(socket, &scratch[..len])?;
+            done += octets.len();
+            if sent < len {
+                self.owed.extend_from_slice(&scratch[sent..len]);
+            }
+        }
+        if !self.owed.is_empty() {
+            self.is_pledged = true;
+            done -= 1;
+        }
+        if done == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(done) }
+    }
+
+    /// Encrypts up to [`MAX_SEND`] octets.
+    fn encrypt(&mut self, octets: &[u8], target: &mut [u8]) -> io::Result<usize> {
+        // What rustls has to send itself goes first.
+        let mut at = 0;
+        loop {
+            match self.tls.process_tls_records(&mut []).state.map_err(io::Error::other)? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    let count = traffic.encrypt(octets, &mut target[at..]).map_err(io::Error::other)?;
+                    return Ok(at + count);
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    at += data.encode(&mut target[at..]).map_err(io::Error::other)?;
+                }
+                ConnectionState::TransmitTlsData(transmit) => transmit.done(),
+                ConnectionState::PeerClosed => self.is_ended = true,
+                _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+    }
+
+    /// close_notify, and FIN once the socket has taken it (RFC 8446 6.1).
+    pub(super) fn shutdown_write<S: Socket>(&mut self, socket: &mut S) -> io::Result<()> {
+        self.queue_close_notify();
+        self.is_closing = true;
+        self.flush_owed(socket)
+    }
+
+    fn queue_close_notify(&mut self) {
+        if self.stage != Stage::Open || self.is_closing {
+            return;
+        }
+        loop {
+            match self.tls.process_tls_records(&mut []).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let mut alert = [0; 128];
+                    if let Ok(len) = traffic.queue_close_notify(&mut alert) {
+                        self.owed.extend_from_slice(&alert[..len]);
+                    }
+                    return;
+                }
+                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
+                Ok(ConnectionState::PeerClosed) => self.is_ended = true,
+                _ => return,
+            }
+        }
+    }
+
+    /// The connection ends at once; the peer is told if the socket takes it.
+    pub(super) fn abandon<S: Socket>(&mut self, socket: &mut S) {
+        if self.owed.is_empty() && !self.is_closing {
+            self.queue_close_notify();
+            // It ends, whether the peer hears of it or not.
+            let _ = self.flush_owed(socket);
+        }
+    }
+}
+
+/// What is left to be written, in pieces of at most [`MAX_SEND`] octets.
+struct Rest<'s> {
+    slices: &'s [IoSlice<'s>],
+    /// Octets of the first slice that are done.
+    at: usize,
+}
+
+impl<'s> Rest<'s> {
+    fn skip_first(&mut self) -> usize {
+        self.drop_empty();
+        let has_one = !self.slices.is_empty();
+        self.at += usize::from(has_one);
+        usize::from(has_one)
+    }
+
+    fn drop_empty(&mut self) {
+        while self.slices.first().is_some_and(|first| first.len() <= self.at) {
+            self.slices = &self.slices[1..];
+            self.at = 0;
+        }
+    }
+
+    /// The next piece; short slices are put together in `gathered`.
+    fn next<'b>(&mut self, gathered: &'b mut Vec<u8>) -> Option<&'b [u8]>
+    where
+        's: 'b,
+    {
+        self.drop_empty();
+        let first = &self.slices.first()?[self.at..];
+        if self.slices.len() == 1 || first.len() >= MAX_SEND {
+            let piece = &first[..first.len().min(MAX_SEND)];
+            self.at += piece.len();
+            return Some(piece);
+        }
+        gathered.clear();
+        while gathered.len() < MAX_SEND {
+            self.drop_empty();
+            let Some(first) = self.slices.first() else { break };
+            let piece = &first[self.at..];
+            let piece = &piece[..piece.len().min(MAX_SEND - gathered.len())];
+            gathered.extend_from_slice(piece);
+            self.at += piece.len();
+        }
+        Some(gathered)
+    }
+}
+
+/// What a socket takes; a full one takes 0 octets.
+fn send<S: Socket>(socket: &mut S, octets: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(octets) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            result => return result,
+        }
+    }
+}
