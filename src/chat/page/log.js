@@ -198,7 +198,8 @@ export class Log {
 
   #item(message) {
     const room = this.#room;
-    const people = { names: [...room.names(), this.#client.user], own: this.#client.user };
+    const { user } = this.#client;
+    const people = { get names() { return [...room.names(), user]; }, own: user };
     const address = room.isDirect && message.seq % 1 !== 0 ? '' : addressOf(room.name, message.seq);
     return messageItem(message, { client: this.#client, act: this.#act, can: !room.isDirect, people, address });
   }

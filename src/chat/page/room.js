@@ -232,7 +232,7 @@ export class Room {
   whoHasRead() {
     const newest = this.live.messages.at(-1);
     if (!newest || this.isDirect) return [];
-    const here = new Set(this.people().map(({ user }) => user));
+    const here = new Set([...this.members.values()].map(({ user }) => user));
     const have = [...this.readers].filter(([user, seq]) => seq >= newest.seq && here.has(user));
     return have.map(([user]) => user).filter((user) => user !== this.#client.user && user !== newest.user);
   }

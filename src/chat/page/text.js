@@ -30,7 +30,8 @@ export const isJumbo = (text) => text.length <= 40 && JUMBO !== null && JUMBO.te
 
 /** `people`: { names: those who may be mentioned, own: the name of the one who reads } */
 export function rendered(text, people = { names: [], own: '' }) {
-  const names = [...new Set(people.names)].filter(Boolean).sort((a, b) => b.length - a.length);
+  // Of a large room there are many, and few messages mention anybody.
+  const names = text.includes('@') ? [...new Set(people.names)].filter(Boolean).sort((a, b) => b.length - a.length) : [];
   return blocks(text.split('\n'), { names: names.map((name) => name.toLowerCase()), own: people.own.toLowerCase() }, 0);
 }
 
