@@ -33,8 +33,8 @@ test('older messages come as one scrolls back, each once and in order', async ()
   const page = await chat.guest('Reader');
   const said = Array.from({ length: 120 }, (_, i) => `line ${i + 1}`);
   await sees(page, ...said.slice(-50));
-  await page.getByRole('button', { name: 'Older messages' }).click();
-  // As the button scrolls into view more may be asked for already.
+  // As those do it who do not scroll; a log that is scrolled there asks by itself.
+  await page.getByRole('button', { name: 'Older messages' }).dispatchEvent('click');
   await until(async () => (await bodies(page)).length >= 100, () => 'nothing older came');
   const some = await bodies(page);
   assert.deepEqual(some, said.slice(-some.length));
