@@ -63,6 +63,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
                 &[
                     "identity",
                     "ids",
+                    "limits",
                     "membership",
                     "pending",
                     "people",
@@ -73,7 +74,6 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
                     "wire/reply_to",
                 ],
             ),
-            ("publish", &["ids", "pending", "people", "people/names", "rooms", "wire/notices"]),
             (
                 "tutorial",
                 &[
@@ -88,8 +88,8 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
                     "wire/reply_to",
                 ],
             ),
-            ("http", &["identity", "people"]),
-            ("listing", &["pending", "wire/notices", "wire/reply_to"]),
+            ("http", &["commands", "identity", "people", "tutorial"]),
+            ("listing", &["commands", "pending", "wire/notices", "wire/reply_to"]),
             (
                 "api",
                 &[
@@ -104,10 +104,11 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
                     "wire/responder",
                 ],
             ),
-            ("operate", &["ids", "people", "people/names", "wire/notices"]),
+            ("operate", &["commands", "ids", "people", "people/names", "wire/notices"]),
+            ("events", &["commands", "ids", "listing", "pending", "people", "rooms", "tutorial"]),
         ],
     ),
-    ("history", &[("sqlite", &[])]),
+    ("history", &[("error", &[]), ("sqlite", &[])]),
     (
         "reactor",
         &[
@@ -126,7 +127,18 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("output", &["pending", "slot", "socket", "table", "timers"]),
             (
                 "core",
-                &["drain", "input/intake", "output", "pending", "slot", "socket", "stats", "table", "timers"],
+                &[
+                    "drain",
+                    "http/phase",
+                    "input/intake",
+                    "output",
+                    "pending",
+                    "slot",
+                    "socket",
+                    "stats",
+                    "table",
+                    "timers",
+                ],
             ),
             ("http", &["slot", "table"]),
             ("input", &["core", "slot", "socket", "table"]),

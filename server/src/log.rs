@@ -177,7 +177,7 @@ fn json_line(event: &str) -> String {
         longest /= 2;
     }
     if line.len() >= MAX_LINE {
-        // So many fields that there is no room even for their names.
+        // More fields than there is room for, even for their names.
         line = String::from(r#"{"level":"WARN","message":"an event was too long for the log"}"#);
     }
     line.push('\n');

@@ -4,20 +4,23 @@ mod cli;
 mod descriptors;
 mod log;
 mod serve;
+mod service;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use switchboard::app::Application;
 use switchboard::apps::{Echo, Fanout};
 use switchboard::net::{Address, Handle, Listen, Mixed, Options, Server};
-use switchboard::ops::{Hosts, Ops, Redirect, Watched};
+use switchboard::ops::{Hosts, Ops, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
 
+use self::cli::listen::Listeners;
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, tls, token};
+use self::service::{Manager, Service};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -52,13 +55,14 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
-fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
-    run(&args.addresses(), args.config(), &args.common, app)
-}
+/// An application with all that the binary puts around it.
+type Served<A> = Service<Ops<A>>;
 
 /// Serves until SIGTERM or SIGINT.
-fn run(listen: &[SocketAddr], config: Config, common: &CommonArgs, app: impl Watched) -> Result<(), Failure> {
-    finish(bind(listen, config, common, None, app)?)
+fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
+    let listen = &args.common.listeners;
+    let listeners = listen.listeners(&args.listen, &BenchArgs::default_place(), service::inherited()?)?;
+    finish(bind(listeners, args.config(), &args.common, None, app)?)
 }
 
 fn finish<A: Application>(server: Bound<A>) -> Result<(), Failure> {
@@ -94,35 +98,33 @@ impl<A: Application> Bound<A> {
 
 /// Listens, and says where. `hosts`: those that requests may be for; any when `None`.
 fn bind<A: Watched>(
-    listen: &[SocketAddr],
+    listeners: Listeners,
     config: Config,
     common: &CommonArgs,
     hosts: Option<HostPolicy>,
     app: A,
-) -> Result<Bound<Ops<A>>, Failure> {
+) -> Result<Bound<Served<A>>, Failure> {
     let tls = common.tls.tls()?;
-    let listeners = listeners(listen, common);
-    let internal: Vec<_> = common.internal_listen.iter().map(|&address| Listen::tcp(address)).collect();
+    let sent_on = listeners.redirect()?;
+    let Listeners { mut public, redirect, internal, .. } = listeners;
+    let purposes: Vec<_> =
+        public.iter().map(Purpose::of).chain(redirect.iter().map(|_| Purpose::Redirect)).collect();
+    public.extend(redirect);
     let mut app = Ops::new(app, !internal.is_empty(), log::lost_lines);
-    let all = || listeners.iter().map(|(listen, _)| listen).chain(&internal);
     if let Some(allowed) = hosts {
-        app = app.with_hosts(Hosts::new(allowed, all().map(Listen::is_loopback).collect()));
+        let loopback = public.iter().chain(&internal).map(Listen::is_loopback);
+        app = app.with_hosts(Hosts::new(allowed, loopback.collect()));
     }
-    if !common.tls.redirect_listen.is_empty() {
-        let port = common.tls.tls_listen.first().map_or(0, SocketAddr::port);
-        if port == 0 {
-            return Err("--redirect-listen needs a --tls-listen whose port is not 0".into());
-        }
-        let is_redirect = listeners.iter().map(|(_, purpose)| *purpose == Purpose::Redirect);
-        app = app.with_redirect(Redirect::new(is_redirect.collect(), port));
+    if let Some(redirect) = sent_on {
+        app = app.with_redirect(redirect);
     }
     if let Some(tls) = &tls {
         app = app.with_tls(tls.clone());
     }
     let seed = random()?;
-    let is_mixed = all().any(|listen| listen.is_tls() || listen.is_proxy_protocol());
-    let purposes: Vec<_> = listeners.iter().map(|(_, purpose)| *purpose).collect();
-    let options = Options::listen_on(listeners.into_iter().map(|(listen, _)| listen).collect()).with(|it| {
+    let is_plain = |listen: &Listen| !listen.is_tls() && !listen.is_proxy_protocol();
+    let is_all_plain = public.iter().chain(&internal).all(is_plain);
+    let options = Options::listen_on(public).with(|it| {
         it.internal = internal;
         it.config = config;
         it.drain_ms = common.drain_timeout;
@@ -132,12 +134,15 @@ fn bind<A: Watched>(
         it.tls = tls;
     });
     descriptors::raise();
-    let server = if is_mixed {
-        Bound::Mixed(Server::bind_mixed(options, app)?)
-    } else {
+    let manager = Manager::from_environment();
+    let app = Service::new(app, manager.clone());
+    let server = if is_all_plain {
         Bound::Plain(Server::bind(options, app)?)
+    } else {
+        Bound::Mixed(Server::bind_mixed(options, app)?)
     };
     announce(&server.addresses(), &purposes)?;
+    manager.ready();
     Ok(server)
 }
 
@@ -149,13 +154,10 @@ enum Purpose {
     Redirect,
 }
 
-/// All listeners but the internal ones, in the order of their numbers.
-fn listeners(listen: &[SocketAddr], common: &CommonArgs) -> Vec<(Listen, Purpose)> {
-    let plain = listen.iter().map(|&address| (Listen::tcp(address), Purpose::Plain));
-    let tls = common.tls.tls_listen.iter().map(|&address| (Listen::tcp(address).tls(), Purpose::Tls));
-    let redirect =
-        common.tls.redirect_listen.iter().map(|&address| (Listen::tcp(address), Purpose::Redirect));
-    plain.chain(tls).chain(redirect).collect()
+impl Purpose {
+    fn of(listen: &Listen) -> Self {
+        if listen.is_tls() { Self::Tls } else { Self::Plain }
+    }
 }
 
 /// A number that no other run has.

@@ -13,7 +13,8 @@ use switchboard::history::sqlite;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
 use crate::cli::ServeArgs;
-use crate::{Failure, bind, finish, random};
+use crate::cli::listen::Listeners;
+use crate::{Failure, bind, finish, random, service};
 
 /// Shortest secret of the API in bytes.
 const MIN_API_TOKEN: usize = 16;
@@ -28,6 +29,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
     }
     let token = args.api_token_file.as_deref().map(api_token).transpose()?;
+    let listeners = listeners(args)?;
     let with_doors = |chat: Chat| {
         let chat = chat.with_page(page);
         let chat = match keyring {
@@ -39,7 +41,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     if args.ephemeral {
         let start = Start { epoch: format!("{:016x}", random()?), ..Start::default() };
         let chat = with_doors(Chat::new(options, None, start));
-        return finish(bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?);
+        return finish(bind(listeners, args.config(), &args.common, Some(hosts), chat)?);
     }
     let keep = args.retention.options().with(|it| {
         it.window_ms = options.limits.key_window_ms;
@@ -47,12 +49,12 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     });
     let (client, worker, start) = sqlite::open(&args.data, keep)?;
     let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
-    let server = bind(&args.addresses(), args.config(), &args.common, Some(hosts), chat)?;
+    let server = bind(listeners, args.config(), &args.common, Some(hosts), chat)?;
     let handle = server.handle();
-    let store = worker.start(move |event| handle.send_blocking(Mail::Store(event)).is_ok())?;
+    let store = worker.start(move |event| handle.send_blocking(Mail::History(event)).is_ok())?;
     let ended = finish(server);
     let stored =
-        store.finish().inspect_err(|error| tracing::error!(error, "the history was not closed in order"));
+        store.finish().inspect_err(|error| tracing::error!(%error, "the history was not closed in order"));
     ended.and(stored.map_err(Into::into))
 }
 
@@ -64,6 +66,22 @@ fn page(args: &ServeArgs) -> Result<Page, String> {
         Some(path) => Page::directory(path).map_err(|error| format!("--page {}: {error}", path.display()))?,
     };
     Ok(page.with_sign_in_url(args.sign_in_url.as_deref()))
+}
+
+fn listeners(args: &ServeArgs) -> Result<Listeners, Failure> {
+    let default = args.default_place();
+    let listeners = args.common.listeners.listeners(&args.listen, &default, service::inherited()?)?;
+    if args.is_port_of_platform {
+        let port = args.port;
+        if listeners.is_default {
+            tracing::info!(
+                "the variable PORT is set: listening on port {port} of all addresses; --listen takes precedence"
+            );
+        } else {
+            tracing::debug!("the variable PORT is ignored: --listen takes precedence");
+        }
+    }
+    Ok(listeners)
 }
 
 fn hosts(args: &ServeArgs) -> Result<HostPolicy, Failure> {

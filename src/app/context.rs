@@ -1,11 +1,11 @@
 //! What an application may do from within a callback.
 
+use super::{
+    Acceptance, CloseCode, ConnId, Millis, Now, Outgoing, OwnedMessage, Published, Refused, Response,
+    SendError, SlowPolicy, Stats, TopicId, TopicOptions,
+};
 #[cfg(doc)]
 use super::{Application, Verdict};
-use super::{
-    CloseCode, ConnId, Millis, Now, Outgoing, OwnedMessage, Published, Response, SendError, SlowPolicy,
-    Stats, TopicId, TopicOptions,
-};
 
 /// What an application may do from within a callback. Nothing is written before the end of the tick, so no call
 /// leads to another callback of the same application.
@@ -78,9 +78,51 @@ pub trait Context {
     /// Begins the closing handshake. What was queued before goes out first.
     fn close(&mut self, conn: ConnId, code: CloseCode, reason: &str);
 
-    /// Answers a plain request that got [`Verdict::Later`], once. Nothing happens when the connection is gone, or the
-    /// request is answered already, with 504 for instance.
+    /// Answers a request that got [`Verdict::Later`], once. Nothing happens when the connection is gone, or the
+    /// request is answered already, with 504 for instance. An upgrade is refused so.
     fn respond(&mut self, conn: ConnId, response: Response);
+
+    /// Accepts an upgrade that got [`Verdict::Later`], once. [`Application::on_open`] comes at the end of the tick, or
+    /// [`Application::on_abandoned`] if the connection has ended meanwhile. Nothing happens when it was answered already. For a plain
+    /// request it means 426.
+    ///
+    /// ```
+    /// use switchboard::app::{Acceptance, Application, ConnId, Context, Message, Refused, Request, Response, Verdict};
+    ///
+    /// /// Somebody else knows who may come in, and says so by mail.
+    /// struct Asking {
+    ///     ask: std::sync::mpsc::Sender<(ConnId, String)>,
+    /// }
+    ///
+    /// impl Application for Asking {
+    ///     /// Whether the connection may be opened.
+    ///     type Mail = (ConnId, bool);
+    ///
+    ///     fn on_request<C: Context>(&mut self, _: &mut C, request: &Request<'_>) -> Verdict {
+    ///         let cookie = request.head.fields.text("cookie").unwrap_or_default();
+    ///         match self.ask.send((request.conn, cookie.to_owned())) {
+    ///             Ok(()) => Verdict::Later,
+    ///             Err(_) => Verdict::Respond(Response::text(503, "nobody to ask")),
+    ///         }
+    ///     }
+    ///
+    ///     fn on_mail<C: Context>(&mut self, ctx: &mut C, (conn, may_enter): (ConnId, bool)) {
+    ///         if may_enter {
+    ///             ctx.accept(conn, Acceptance::default());
+    ///         } else {
+    ///             ctx.refuse(conn, Refused::Token, Response::text(401, "sign in first"));
+    ///         }
+    ///     }
+    ///
+    ///     fn on_message<C: Context>(&mut self, ctx: &mut C, conn: ConnId, message: Message<'_>) {
+    ///         let _ = ctx.send(conn, message.as_outgoing());
+    ///     }
+    /// }
+    /// ```
+    fn accept(&mut self, conn: ConnId, acceptance: Acceptance);
+
+    /// As [`Self::respond`], for a reason that is counted.
+    fn refuse(&mut self, conn: ConnId, reason: Refused, response: Response);
 
     /// Begins a graceful shutdown at the end of the tick, as SIGTERM does.
     fn drain(&mut self);

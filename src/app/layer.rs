@@ -63,6 +63,10 @@ pub trait Layer {
         self.inner().on_request(ctx, request)
     }
 
+    fn on_abandoned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        self.inner().on_abandoned(ctx, conn);
+    }
+
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
         self.inner().on_turned_away(rejection);
     }
@@ -121,6 +125,10 @@ impl<L: Layer> Application for L {
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
         Layer::on_request(self, ctx, request)
+    }
+
+    fn on_abandoned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        Layer::on_abandoned(self, ctx, conn);
     }
 
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {

@@ -104,6 +104,12 @@ pub trait Application {
         Verdict::Accept(Acceptance::default())
     }
 
+    /// A request that got [`Verdict::Later`] is not to be answered any more: its client is gone, it took too long, there are too many of
+    /// them, or the server stops. What the application says to it from now on is ignored.
+    fn on_abandoned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        let _ = (ctx, conn);
+    }
+
     /// A peer was turned away before the application saw a request.
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
         let _ = rejection;

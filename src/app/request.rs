@@ -86,8 +86,11 @@ pub enum Verdict {
     Respond(Response),
     /// Turn the request away with HTTP, for a reason that is counted and logged.
     Refuse(Refused, Response),
-    /// The answer comes with [`Context::respond`](super::Context::respond). Until then the connection is not read. After
-    /// [`Config::max_answer_ms`](crate::reactor::Config::max_answer_ms) it is 504. An upgrade can only be refused so.
+    /// The answer comes later: to an upgrade with [`Context::accept`](super::Context::accept) or
+    /// [`Context::refuse`](super::Context::refuse), to another request with [`Context::respond`](super::Context::respond). Until
+    /// then the connection is not read. After [`Config::max_answer_ms`](crate::reactor::Config::max_answer_ms) the answer is 504;
+    /// above [`Config::max_late`](crate::reactor::Config::max_late) of them it is 503 at once. Where the application's own answer is
+    /// not to come any more, [`Application::on_abandoned`](super::Application::on_abandoned) says so.
     Later,
 }
 

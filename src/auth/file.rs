@@ -56,7 +56,7 @@ fn one_key(content: &[u8]) -> Result<Vec<Key>, KeyFlaw> {
     Err(KeyFlaw::NoPublicKey)
 }
 
-/// The content as PEM, whatever stands before the first block; `None` when there is no block.
+/// The content as PEM, whatever is before the first block; `None` when there is no block.
 pub(super) fn pem(content: &[u8]) -> Option<&[u8]> {
     let content = without_mark(content);
     let begin = b"-----BEGIN";

@@ -77,7 +77,7 @@ pub struct Keyring {
     keys: Mutex<Vec<Key>>,
 }
 
-/// A permission as it stands in a token.
+/// A permission as a token has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {

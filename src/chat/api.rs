@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::app::Context;
+use crate::chat::commands;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::direct::pair_room;
-use crate::chat::listing::MAX_LISTED;
+use crate::chat::listing::{self, MAX_LISTED};
 use crate::chat::people::actor::Actor;
 use crate::chat::people::names;
 use crate::chat::rooms::Kind;
+use crate::chat::rooms::pair_room;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::json_len;
 use crate::chat::wire::reply_to::ReplyTo;
@@ -69,7 +70,7 @@ impl Chat {
                     client: Arc::clone(&self.server),
                     session: None,
                 };
-                self.execute(&mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
+                commands::execute(self, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
             }
             Err(refusal) => self.responder.refuse(ctx, &reply_to, &refusal),
         }
@@ -77,7 +78,7 @@ impl Chat {
 
     /// The answers to [`Self::call`] since the last time, in the order in which they were given.
     pub fn take_answered(&mut self) -> Vec<Answered> {
-        std::mem::take(&mut self.responder.answered)
+        self.responder.take_answered()
     }
 
     /// The rooms in memory, by name.
@@ -88,11 +89,17 @@ impl Chat {
             .map(|room| RoomInfo {
                 name: Arc::clone(room.name()),
                 members: room.members().len(),
-                seq: room.order.seq(),
+                seq: room.order().seq(),
             })
             .collect();
         list.sort_by(|a, b| a.name.cmp(&b.name));
         list
+    }
+
+    /// Lists at most `limit` rooms whose names come after `after`, and no more than fit into an answer. The answer is among
+    /// those of [`Self::take_answered`].
+    pub fn list_rooms<C: Context>(&mut self, ctx: &mut C, request: u64, after: &str, limit: usize) {
+        listing::list(self, ctx, request, after, limit);
     }
 
     /// The bans in force whose names come after `after`, by name: at most `limit` of them, and no more than fit into an
@@ -125,8 +132,8 @@ impl Chat {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            acks: self.responder.acks,
-            refused: self.responder.refused,
+            acks: self.responder.acks(),
+            refused: self.responder.refused(),
             sessions: self.people.len() as u64,
             users: self.people.users() as u64,
             rooms: self.rooms.len() as u64,

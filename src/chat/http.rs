@@ -3,8 +3,10 @@
 use crate::app::{
     Acceptance, AddressPrefix, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict,
 };
+use crate::chat::commands::login;
 use crate::chat::identity::Claims;
 use crate::chat::people::session::Dialect;
+use crate::chat::tutorial;
 use crate::chat::{Chat, JSON, V1};
 
 /// An upgrade that was accepted, until its connection is open.
@@ -60,7 +62,7 @@ impl Chat {
             let hint = format!("none of the offered subprotocols is known here; offer {V1} or {JSON}");
             return Verdict::Refuse(Refused::Subprotocol, Response::text(400, hint));
         }
-        let claims = match token(head.target).map(|token| self.check_token(token, now)).transpose() {
+        let claims = match token(head.target).map(|token| login::check_token(self, token, now)).transpose() {
             Ok(claims) => claims.map(Box::new),
             Err(why) => {
                 let response = Response::text(401, why.to_string()).field("WWW-Authenticate", "Bearer");
@@ -69,7 +71,7 @@ impl Chat {
         };
         let dialect = if subprotocol == Some(JSON) { Dialect::Tutorial } else { Dialect::V1 };
         if dialect == Dialect::Tutorial
-            && let Some(refusal) = self.refuse_tutorial(claims.as_deref(), now)
+            && let Some(refusal) = tutorial::refuse(self, claims.as_deref(), now)
         {
             // There is no other way for a client of `json` to say who it is.
             return Verdict::Respond(match claims {

@@ -6,7 +6,7 @@ use crate::chat::ids::RoomId;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::chat) struct Membership {
     pub(in crate::chat) room: RoomId,
-    /// Where the connection stands among the members.
+    /// The place of the connection among the members.
     pub(in crate::chat) position: u32,
     /// What the room knows of it.
     pub(in crate::chat) known: Announced,

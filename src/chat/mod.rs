@@ -6,6 +6,7 @@
 mod api;
 mod assets;
 mod commands;
+mod events;
 mod http;
 pub mod identity;
 mod ids;
@@ -15,7 +16,6 @@ mod membership;
 mod operate;
 mod pending;
 mod people;
-mod publish;
 mod rooms;
 mod shards;
 mod stats;
@@ -37,7 +37,9 @@ pub use self::wire::responder::Answered;
 pub use crate::app::Rate;
 
 use self::command::Parser;
-use self::commands::pace::Turn;
+use self::commands::turn::Turn;
+use self::commands::{ending, login};
+
 use self::http::Arriving;
 use self::identity::Verify;
 use self::pending::Pending;
@@ -47,13 +49,13 @@ use self::people::bans::Bans;
 use self::people::holders::Holders;
 use self::people::permission;
 use self::people::session::Dialect;
-use self::rooms::Rooms;
+use self::rooms::{Room, Rooms};
 use self::tutorial::Tutorial;
 use self::wire::notices::{Ending, Farewell, Lagged};
 use self::wire::responder::Responder;
 use crate::app::{
-    Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, Millis, OriginPolicy, Rejection,
-    Request, SlowPolicy, TopicId, TopicOptions, Verdict,
+    Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, OriginPolicy, Rejection, Request,
+    SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use crate::history::{self, History, Start};
 
@@ -115,6 +117,25 @@ pub struct Options {
 
 changeable!(Options);
 
+impl Options {
+    /// How a room treats members that read too slowly.
+    fn topic(&self, room: &str) -> TopicOptions {
+        let policy = self.slow_policies.iter().find(|(pattern, _)| permission::covers(pattern, room));
+        let slow_policy = policy.map_or(SlowPolicy::DropOldest, |(_, policy)| *policy);
+        TopicOptions { slow_policy, max_queue: self.max_queue }
+    }
+
+    /// The oldest message of a room that may be shown.
+    fn visible_from(&self, room: &Room, unix_ms: u64) -> u64 {
+        room.order().visible_from(self.keep_posts, self.keep_ms, unix_ms)
+    }
+
+    /// How many messages an answer has where this many are asked for.
+    fn page_len(&self, asked: Option<u64>) -> usize {
+        asked.unwrap_or(self.history as u64).min(self.limits.max_history as u64) as usize
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -136,8 +157,8 @@ impl Default for Options {
 /// What other threads send into the chat.
 #[derive(Debug)]
 pub enum Mail {
-    /// What the store tells.
-    Store(history::Event),
+    /// What the history reports.
+    History(history::Event),
 }
 
 /// The chat server.
@@ -146,10 +167,6 @@ pub struct Chat {
     options: Options,
     page: Page,
     verifier: Option<Box<dyn Verify + Send>>,
-    /// Names one unbroken history.
-    epoch: String,
-    /// Keys that the store remembers, until the clock is known.
-    used_keys: Vec<history::Key>,
     parser: Parser,
     responder: Responder,
     people: People,
@@ -161,9 +178,6 @@ pub struct Chat {
     /// The client id of what the server does itself.
     server: Arc<str>,
     is_draining: bool,
-    is_retry_timed: bool,
-    /// When the timer for expired tokens comes.
-    expiry_timer: Option<Millis>,
     turn: Turn,
     /// What it counts; gauges are read where they are.
     counts: Stats,
@@ -174,27 +188,23 @@ impl Chat {
     /// its epoch must be another one each time.
     #[must_use]
     pub fn new(options: Options, history: Option<Box<dyn History + Send>>, start: Start) -> Self {
-        let Start { epoch, keys: used_keys, bans, holders } = start;
+        let Start { epoch, keys, bans, holders } = start;
         let limits = &options.limits;
-        let keys = Keys::new(limits.key_window_ms, limits.max_keys);
+        let keys = Keys::new(limits.key_window_ms, limits.max_keys, keys);
         let people = People::new(limits, Holders::new(holders), Bans::new(bans));
         Self {
             page: Page::built_in(),
             verifier: None,
-            epoch,
-            used_keys,
             parser: Parser::default(),
             responder: Responder::default(),
             people,
             rooms: Rooms::default(),
-            pending: Pending::new(history),
+            pending: Pending::new(history, epoch),
             keys,
             tutorial: Tutorial::default(),
             arriving: None,
             server: SERVER.into(),
             is_draining: false,
-            is_retry_timed: false,
-            expiry_timer: None,
             turn: Turn::default(),
             counts: Stats::default(),
             options,
@@ -226,7 +236,7 @@ impl Chat {
             return;
         }
         self.rooms.check();
-        let (paced_holds, paced_commands) = self.check_paced();
+        let (paced_holds, paced_commands) = self.turn.check(&self.people, &mut self.pending);
         let opening: usize = self.rooms.iter().map(rooms::Room::waiting).sum();
         self.people.check(opening + paced_commands);
         self.keys.check();
@@ -236,18 +246,11 @@ impl Chat {
             for membership in session.memberships() {
                 let members = self.rooms[membership.room].members();
                 let here = members.get(membership.position as usize);
-                assert_eq!(here, Some(&session.id()), "a member stands where it says");
+                assert_eq!(here, Some(&session.id()), "a member is where it says");
             }
         }
         let memberships: usize = self.people.iter().map(|session| session.memberships().len()).sum();
         assert_eq!(self.rooms.members(), memberships, "every member is a session");
-    }
-
-    /// How a room treats members that read too slowly.
-    fn topic_options(&self, room: &str) -> TopicOptions {
-        let policy = self.options.slow_policies.iter().find(|(pattern, _)| permission::covers(pattern, room));
-        let slow_policy = policy.map_or(SlowPolicy::DropOldest, |(_, policy)| *policy);
-        TopicOptions { slow_policy, max_queue: self.options.max_queue }
     }
 }
 
@@ -257,9 +260,9 @@ impl Application for Chat {
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         // Ids of clients are told from those of earlier runs, which the history has.
         self.people.number_from(ctx.random());
-        self.keys.load(std::mem::take(&mut self.used_keys), ctx.now(), self.people.holders());
-        self.open_tutorial(ctx);
-        self.open_general(ctx);
+        self.keys.load(ctx.now(), self.people.holders());
+        tutorial::open(self, ctx);
+        events::open_general(self, ctx);
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
@@ -278,7 +281,7 @@ impl Application for Chat {
         let session = self.people.open(conn, arriving.dialect, arriving.address);
         session.set_claims(arriving.claims);
         if arriving.dialect == Dialect::Tutorial {
-            self.tutorial_came(ctx, conn);
+            tutorial::came(self, ctx, conn);
         }
     }
 
@@ -286,10 +289,10 @@ impl Application for Chat {
         let Some(session) = self.people.session(conn) else { return };
         match (message.kind, session.dialect()) {
             (MessageKind::Binary, _) => ctx.close(conn, CloseCode::UNSUPPORTED_DATA, "the chat speaks text"),
-            (MessageKind::Text, Dialect::V1) => self.command_came(ctx, conn, message.payload),
+            (MessageKind::Text, Dialect::V1) => commands::came(self, ctx, conn, message.payload),
             (MessageKind::Text, Dialect::Tutorial) => {
                 if let Some(text) = message.text() {
-                    self.tutorial_said(ctx, conn, text);
+                    tutorial::said(self, ctx, conn, text);
                 }
             }
         }
@@ -298,7 +301,7 @@ impl Application for Chat {
     fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
         let reason = &closed.reason;
         tracing::debug!(conn = conn.index, code = reason.code().0, %reason, "closed");
-        self.detach(ctx, conn);
+        ending::detach(self, ctx, conn);
         self.people.close(conn, ctx.now().monotonic_ms);
     }
 
@@ -311,21 +314,21 @@ impl Application for Chat {
 
     fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
         match (token, timer::room_of(token)) {
-            (_, Some(room)) => self.room_timer(room),
-            (timer::EXPIRY, _) => self.expire(ctx),
-            (timer::PACE, _) => self.turn.is_timed = false,
-            _ => self.is_retry_timed = false,
+            (_, Some(room)) => events::room_timer(self, room),
+            (timer::EXPIRY, _) => login::expire(self, ctx),
+            (timer::PACE, _) => self.turn.timer_fired(),
+            _ => self.pending.retry_timer_fired(),
         }
     }
 
     fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Mail) {
         match mail {
-            Mail::Store(event) => self.store_said(ctx, event),
+            Mail::History(event) => events::reported(self, ctx, event),
         }
     }
 
     fn on_tick_end<C: Context>(&mut self, ctx: &mut C) {
-        self.end_tick(ctx);
+        events::end_tick(self, ctx);
     }
 
     fn on_drain<C: Context>(&mut self, ctx: &mut C) {

@@ -1,6 +1,7 @@
 //! What anyone who runs the chat may do besides what clients do.
 
 use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Outgoing};
+use crate::chat::commands::ending;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
 use crate::chat::people::session::{Dialect, Session};
@@ -75,7 +76,7 @@ impl Chat {
         let name = names::user(user, "user")?;
         let conns = self.people.conns_of(self.people.find_named(&names::fold(&name)));
         for conn in &conns {
-            self.dismiss_with(ctx, *conn, disconnected(reason));
+            ending::dismiss_with(self, ctx, *conn, disconnected(reason));
         }
         Ok(conns.len())
     }
@@ -93,7 +94,7 @@ impl Chat {
         check_reason(reason)?;
         let found = self.people.iter().find(|session| **session.client() == *client).map(Session::conn);
         if let Some(conn) = found {
-            self.dismiss_with(ctx, conn, disconnected(reason));
+            ending::dismiss_with(self, ctx, conn, disconnected(reason));
         }
         Ok(found.is_some())
     }

@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
 use crate::chat::commands::call::Call;
+use crate::chat::commands::{self, ending, login};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
@@ -91,115 +92,115 @@ impl<'a> Listed<'a> {
     }
 }
 
-impl Chat {
-    pub(in crate::chat) fn open_tutorial<C: Context>(&mut self, ctx: &mut C) {
-        self.tutorial.topic = Some(ctx.create_topic(TopicOptions::default()));
-    }
+pub(in crate::chat) fn open<C: Context>(chat: &mut Chat, ctx: &mut C) {
+    chat.tutorial.topic = Some(ctx.create_topic(TopicOptions::default()));
+}
 
-    /// Why somebody with these claims may not see the list.
-    pub(in crate::chat) fn refuse_tutorial(&self, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
-        match claims {
-            None if !self.options.guests => Some(Refusal::no_token()),
-            Some(claims) if self.people.ban_of_claims(claims, now).is_some() => {
-                Some(Refusal::field(Code::Forbidden, "user", "banned"))
-            }
-            claims if !permits(claims, Right::Join, GENERAL) => {
-                Some(Refusal::field(Code::Forbidden, "room", "your token does not permit this room"))
-            }
-            _ => None,
+/// Why somebody with these claims may not see the list.
+pub(in crate::chat) fn refuse(chat: &Chat, claims: Option<&Claims>, now: Now) -> Option<Refusal> {
+    match claims {
+        None if !chat.options.guests => Some(Refusal::no_token()),
+        Some(claims) if chat.people.ban_of_claims(claims, now).is_some() => {
+            Some(Refusal::field(Code::Forbidden, "user", "banned"))
         }
+        claims if !permits(claims, Right::Join, GENERAL) => {
+            Some(Refusal::field(Code::Forbidden, "room", "your token does not permit this room"))
+        }
+        _ => None,
     }
+}
 
-    /// Somebody comes; they see the list as soon as there is one.
-    pub(in crate::chat) fn tutorial_came<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
-        let Some(topic) = self.tutorial.topic else { return };
-        let Some(session) = self.people.session(conn) else { return };
-        let claims = session.claims().cloned();
-        let refused = self.refuse_tutorial(claims.as_ref(), ctx.now());
-        let spoken = match (refused, claims) {
-            (Some(refusal), _) => Err(refusal),
-            (None, Some(claims)) => self.speak_verified(ctx, conn, Box::new(claims)),
-            (None, None) => Ok(()),
-        };
-        if let Err(refusal) = spoken {
-            self.responder.refuse(ctx, &ReplyTo::Tutorial(conn), &refusal);
-            self.detach(ctx, conn);
-            return ctx.close(conn, CloseCode::POLICY_VIOLATION, &refusal.message);
-        }
-        // A list that has changed goes to all of them when the tick ends.
-        if !self.tutorial.is_dirty
-            && let Some(list) = self.listing(ctx.now())
-        {
-            let _ = ctx.send(conn, Outgoing::text(list));
-        }
-        // Neither can fail: the connection has just been opened.
-        let _ = ctx.subscribe(conn, topic);
+/// Somebody comes; they see the list as soon as there is one.
+pub(in crate::chat) fn came<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId) {
+    let Some(topic) = chat.tutorial.topic else { return };
+    let Some(session) = chat.people.session(conn) else { return };
+    let claims = session.claims().cloned();
+    let refused = refuse(chat, claims.as_ref(), ctx.now());
+    let spoken = match (refused, claims) {
+        (Some(refusal), _) => Err(refusal),
+        (None, Some(claims)) => login::speak_verified(chat, ctx, conn, Box::new(claims)),
+        (None, None) => Ok(()),
+    };
+    if let Err(refusal) = spoken {
+        chat.responder.refuse(ctx, &ReplyTo::Tutorial(conn), &refusal);
+        ending::detach(chat, ctx, conn);
+        return ctx.close(conn, CloseCode::POLICY_VIOLATION, &refusal.message);
     }
+    // A list that has changed goes to all of them when the tick ends.
+    if !chat.tutorial.is_dirty
+        && let Some(list) = listing(chat, ctx.now())
+    {
+        let _ = ctx.send(conn, Outgoing::text(list));
+    }
+    // Neither can fail: the connection has just been opened.
+    let _ = ctx.subscribe(conn, topic);
+}
 
-    /// The list, as soon as there is one.
-    fn listing(&mut self, now: Now) -> Option<&str> {
-        let room = &self.rooms[self.tutorial.room?];
-        if !room.is_open() {
-            return None;
-        }
-        let visible = self.visible_from(room, now.unix_ms);
-        let newest = room.order.log().between(visible.saturating_sub(1), u64::MAX);
-        let (count, most) = (self.options.history, self.options.limits.max_answer);
-        Some(self.responder.encode(&Listing { msg: Listed { newest, count, most } }))
+/// The list, as soon as there is one.
+fn listing(chat: &mut Chat, now: Now) -> Option<&str> {
+    let room = &chat.rooms[chat.tutorial.room?];
+    if !room.is_open() {
+        return None;
     }
+    let visible = chat.options.visible_from(room, now.unix_ms);
+    let newest = room.order().log().between(visible.saturating_sub(1), u64::MAX);
+    let (count, most) = (chat.options.history, chat.options.limits.max_answer);
+    Some(chat.responder.encode(&Listing { msg: Listed { newest, count, most } }))
+}
 
-    /// Everybody gets the whole list.
-    pub(in crate::chat) fn tell_tutorial<C: Context>(&mut self, ctx: &mut C) {
-        let Some(topic) = self.tutorial.topic else { return };
-        if let Some(list) = self.listing(ctx.now()) {
-            ctx.publish(topic, Outgoing::text(list), None);
-            self.tutorial.is_dirty = false;
-        }
+/// Everybody gets the whole list.
+pub(in crate::chat) fn tell<C: Context>(chat: &mut Chat, ctx: &mut C) {
+    let Some(topic) = chat.tutorial.topic else { return };
+    if let Some(list) = listing(chat, ctx.now()) {
+        ctx.publish(topic, Outgoing::text(list), None);
+        chat.tutorial.is_dirty = false;
     }
+}
 
-    /// A text message on a connection of `json`.
-    pub(in crate::chat) fn tutorial_said<C: Context>(&mut self, ctx: &mut C, conn: ConnId, text: &str) {
-        let reply_to = ReplyTo::Tutorial(conn);
-        let said = json::parse_post(text).map_err(|error| Refusal::new(Code::BadJson, error));
-        let said = said.and_then(|post| {
-            self.speak_in_tutorial(ctx, conn, &post.user)?;
-            Ok(post)
-        });
-        if let Err(wait_ms) = self.take_token(ctx, conn, said.is_ok()) {
-            let refusal = Refusal::later(Code::RateLimited, wait_ms, "too fast; wait a moment");
-            return self.refuse_fast(ctx, &reply_to, &refusal);
-        }
-        match (said, self.people.actor(SessionId::of(conn))) {
-            (Err(refusal), _) => self.responder.refuse(ctx, &reply_to, &refusal),
-            (Ok(post), Some(actor)) => {
-                let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
-                self.execute(&mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
-            }
-            (Ok(_), None) => {}
-        }
+/// A text message on a connection of `json`.
+pub(in crate::chat) fn said<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, text: &str) {
+    let reply_to = ReplyTo::Tutorial(conn);
+    let said = json::parse_post(text).map_err(|error| Refusal::new(Code::BadJson, error.to_string()));
+    let said = said.and_then(|post| {
+        speak_in_tutorial(chat, ctx, conn, &post.user)?;
+        Ok(post)
+    });
+    if let Err(wait_ms) =
+        chat.people.take_token(conn, said.is_ok(), &chat.options.limits, ctx.now().monotonic_ms)
+    {
+        let refusal = Refusal::later(Code::RateLimited, wait_ms, "too fast; wait a moment");
+        return commands::refuse_fast(chat, ctx, &reply_to, &refusal);
     }
+    match (said, chat.people.actor(SessionId::of(conn))) {
+        (Err(refusal), _) => chat.responder.refuse(ctx, &reply_to, &refusal),
+        (Ok(post), Some(actor)) => {
+            let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
+            commands::execute(chat, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
+        }
+        (Ok(_), None) => {}
+    }
+}
 
-    /// Each post names its user again: that is who the connection speaks for from now on. With a token it is the token's.
-    fn speak_in_tutorial<C: Context>(&mut self, ctx: &C, conn: ConnId, user: &str) -> Result<(), Refusal> {
-        let name = names::user(user, "user")?;
-        let folded = names::fold(&name);
-        let Some(session) = self.people.session(conn) else { return Ok(()) };
-        let (spoken, is_verified) = (session.user(), session.claims().is_some());
-        let spoken = spoken.and_then(|user| self.people.user(user));
-        let is_spoken =
-            |user: &User| **user.person() == *self.people.holders().owner(&folded, user.is_verified());
-        if spoken.is_some_and(is_spoken) {
-            return Ok(());
-        }
-        if is_verified {
-            return Err(Refusal::field(Code::Forbidden, "user", "the token is somebody else's"));
-        }
-        if !self.options.guests {
-            return Err(Refusal::no_token());
-        }
-        self.check_name(&folded, ctx.now())?;
-        self.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
-        self.people.speak_as(SessionId::of(conn), &name, &folded, None);
-        Ok(())
+/// Each post names its user again: that is who the connection speaks for from now on. With a token it is the token's.
+fn speak_in_tutorial<C: Context>(chat: &mut Chat, ctx: &C, conn: ConnId, user: &str) -> Result<(), Refusal> {
+    let name = names::user(user, "user")?;
+    let folded = names::fold(&name);
+    let Some(session) = chat.people.session(conn) else { return Ok(()) };
+    let (spoken, is_verified) = (session.user(), session.claims().is_some());
+    let spoken = spoken.and_then(|user| chat.people.user(user));
+    let is_spoken =
+        |user: &User| **user.person() == *chat.people.holders().owner(&folded, user.is_verified());
+    if spoken.is_some_and(is_spoken) {
+        return Ok(());
     }
+    if is_verified {
+        return Err(Refusal::field(Code::Forbidden, "user", "the token is somebody else's"));
+    }
+    if !chat.options.guests {
+        return Err(Refusal::no_token());
+    }
+    chat.people.check_guest(&folded, ctx.now())?;
+    chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
+    chat.people.speak_as(SessionId::of(conn), &name, &folded, None);
+    Ok(())
 }

@@ -5,11 +5,14 @@
 //! What cannot be committed is refused as a whole, with everything behind it, until the loop has taken note
 //! ([`Batch::term`]): then nothing is acked out of order and no number of the room's order is used twice.
 
+mod error;
 pub mod sqlite;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
+
+pub use self::error::HistoryError;
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
 pub const PAGE_OCTETS: usize = 512 * 1024;
@@ -117,7 +120,7 @@ pub struct Who {
 }
 
 impl Who {
-    /// One text for both fields: `@` stands before the name of a verified user. No name begins with it.
+    /// One text for both fields: the name of a verified user begins with `@`. No name begins with it.
     #[must_use]
     pub fn label(&self) -> Cow<'_, str> {
         if self.is_verified { Cow::Owned(format!("@{}", self.name)) } else { Cow::Borrowed(&self.name) }
@@ -231,13 +234,13 @@ pub enum Query {
         /// How many at most.
         limit: usize,
     },
-    /// How far a user has read, answered with [`Event::Mark`].
-    Mark {
+    /// How far a user has read, answered with [`Event::ReadPosition`].
+    ReadPosition {
         /// Comes back in the answer.
         ask: u64,
         /// The room's name in its normal form.
         room: Arc<str>,
-        /// Whose mark.
+        /// Whose position.
         user: Arc<str>,
     },
 }
@@ -256,7 +259,7 @@ pub enum Event {
         /// The first batch that is refused.
         ticket: Ticket,
         /// For the log and for `/readyz`.
-        reason: String,
+        reason: HistoryError,
     },
     /// Commits are possible again. What of the refused batches turned out to be on the disk is history now, and anyone who was
     /// told `unavailable` gets `duplicate` for the same key. No answer before this event knew of it.
@@ -269,31 +272,31 @@ pub enum Event {
         /// Its name.
         room: Arc<str>,
         /// `Err` says why it could not be read.
-        state: Result<RoomState, String>,
+        state: Result<RoomState, HistoryError>,
     },
     /// Messages, oldest first (for a search: newest first).
     Page {
         /// The question.
         ask: u64,
         /// `Err` says why they could not be read. Damaged messages are left out.
-        records: Result<Vec<Record>, String>,
+        records: Result<Vec<Record>, HistoryError>,
     },
     /// Rooms by name.
     Rooms {
         /// The question.
         ask: u64,
         /// `Err` says why they could not be read.
-        rooms: Result<Vec<RoomHead>, String>,
+        rooms: Result<Vec<RoomHead>, HistoryError>,
     },
     /// Conversations of two, the newest first.
     Pairs {
         /// The question.
         ask: u64,
         /// `Err` says why they could not be read.
-        pairs: Result<Vec<Pair>, String>,
+        pairs: Result<Vec<Pair>, HistoryError>,
     },
     /// The last message that the user has read; 0 when none.
-    Mark {
+    ReadPosition {
         /// The question.
         ask: u64,
         /// The message.

@@ -14,7 +14,7 @@ use super::Options;
 use super::alarm::{self, Alarm};
 use super::clock::Clock;
 use super::handle::{Command, Handle, MAILBOX_LEN};
-use super::listen::{Address, Listen, Speaks};
+use super::listen::{Address, Listen};
 use super::listener::Listener;
 use super::mixed::Mixed;
 use super::plain::Plain;
@@ -123,13 +123,6 @@ impl<A: Application, T: Transport> Server<A, T> {
                 Listener::bind(listen, only_v6, entrance, poll.registry(), token).map_err(|error| {
                     io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
                 })?;
-            if listener.speaks != Speaks::default() {
-                let error = "this server speaks neither TLS nor the PROXY protocol";
-                return Err(io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    format!("cannot listen on {listen}: {error}"),
-                ));
-            }
             listeners.push(listener);
         }
         Ok(Self {

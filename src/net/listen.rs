@@ -178,6 +178,17 @@ impl Listen {
         self.speaks.tls
     }
 
+    /// The port; `None` of a Unix socket.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match &self.at {
+            At::Tcp(address) => Some(address.port()),
+            At::Any(port) => Some(*port),
+            At::Unix { .. } => None,
+            At::Existing(socket) => Address::of(socket).ok()?.tcp().map(|address| address.port()),
+        }
+    }
+
     /// Whether connections begin with a header of the PROXY protocol.
     #[must_use]
     pub fn is_proxy_protocol(&self) -> bool {

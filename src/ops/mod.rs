@@ -7,6 +7,8 @@ pub(crate) mod metrics;
 mod redirect;
 mod tls;
 
+use std::net::IpAddr;
+
 use prometheus_client::encoding::DescriptorEncoder;
 
 pub use self::hosts::Hosts;
@@ -96,6 +98,8 @@ pub struct Ops<A> {
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
+    /// The log has said that somebody seems to be a proxy who is not trusted.
+    has_hinted: bool,
     /// The time of the last tick, for the log.
     now: Millis,
 }
@@ -112,6 +116,7 @@ impl<A: Watched> Ops<A> {
             tls: None,
             lost_lines,
             limit: LogLimit::default(),
+            has_hinted: false,
             now: 0,
         }
     }
@@ -187,6 +192,25 @@ impl<A: Watched> Ops<A> {
         }
     }
 
+    /// Says once that a neighbour forwards requests of others and is not believed: all of them are one address then, for every limit.
+    fn hint_at_proxy(&mut self, request: &Request<'_>) {
+        let ip = request.peer.ip();
+        let is_neighbour = match ip {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+        };
+        let fields = request.head.fields;
+        if is_neighbour
+            && ["x-forwarded-for", "forwarded"].into_iter().any(|name| fields.first(name).is_some())
+        {
+            self.has_hinted = true;
+            tracing::warn!(
+                "{ip} forwards requests of others and is not believed, so all of them are one address; if it is your proxy, start the \
+                 server with --trusted-proxy {ip}"
+            );
+        }
+    }
+
     /// Writes a line about a request that is turned away.
     fn log_refusal(&mut self, request: &Request<'_>, reason: Refused) {
         let (peer, reason) = (request.peer, reason.name());
@@ -246,6 +270,9 @@ impl<A: Watched> Layer for Ops<A> {
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        if !self.has_hinted && request.forwarded.is_none() {
+            self.hint_at_proxy(request);
+        }
         let refusal = self.hosts.as_ref().and_then(|hosts| hosts.refusal(request));
         let verdict = match refusal {
             Some(response) => Verdict::Refuse(Refused::Host, response),

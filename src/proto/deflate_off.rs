@@ -1,4 +1,4 @@
-//! What stands in for permessage-deflate in a build without the feature `deflate`: types of which there is no value, so
+//! The replacement of permessage-deflate in a build without the feature `deflate`: types of which there is no value, so
 //! that nothing is ever agreed and the compiler leaves all of it out.
 
 use super::ProtocolError;

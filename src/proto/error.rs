@@ -8,7 +8,7 @@ use super::CloseCode;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// RSV1, RSV2 or RSV3 set although no extension gives it a meaning (5.2).
+    /// RSV1, RSV2 or RSV3 set although no extension defines it (5.2).
     ReservedBits,
     /// Opcode 3-7 or 11-15 (5.2).
     ReservedOpcode(u8),

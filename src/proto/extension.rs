@@ -119,7 +119,7 @@ fn take_parameter<'h>(rest: &mut &'h [u8]) -> Result<Option<Parameter<'h>>, Malf
 }
 
 /// The inside of a quoted string, of which the opening quote is taken. No backslash is part of a token, so each one
-/// that stands there is that of a quoted pair.
+/// there is that of a quoted pair.
 fn take_quoted<'h>(rest: &mut &'h [u8]) -> Option<&'h [u8]> {
     let mut at = 0;
     loop {

@@ -14,7 +14,7 @@ pub(super) const MASK_BIT: u8 = 0x80;
 pub(super) const LEN_16: u8 = 0x7E;
 const LEN_64: u8 = 0x7F;
 
-/// RFC 6455 5.2: the bit that permessage-deflate gives a meaning (RFC 7692 6).
+/// RFC 6455 5.2: the bit that permessage-deflate defines (RFC 7692 6).
 pub(super) const RSV1: u8 = 0x40;
 
 /// The opcodes that RFC 6455 11.8 defines.
@@ -82,7 +82,7 @@ impl FrameHeader {
         Self::parse_extended(bytes, 0)
     }
 
-    /// As [`Self::parse`], where an extension gives the bits in `extended` a meaning.
+    /// As [`Self::parse`], where an extension defines the bits in `extended`.
     #[inline]
     pub(super) fn parse_extended(bytes: &[u8], extended: u8) -> Result<Option<(Self, usize)>, ProtocolError> {
         let [first, second, rest @ ..] = bytes else { return Ok(None) };

@@ -112,7 +112,7 @@ impl<'h> Fields<'h> {
         self.first(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
-    /// Whether a field stands here whose name begins with `prefix`, in any case.
+    /// Whether a field is here whose name begins with `prefix`, in any case.
     #[must_use]
     pub fn has_prefix(self, prefix: &str) -> bool {
         let begins =

@@ -14,6 +14,9 @@ const MAX_V2_HEADER: usize = 4096;
 /// Octets that every header of version 2 has (section 2.2).
 const V2_FIXED: usize = 16;
 const V1_PREFIX: &[u8] = b"PROXY ";
+/// Where version and command stand in a header of version 2, and how those of a LOCAL one look.
+const V2_COMMAND: usize = 12;
+const V2_LOCAL: u8 = 0x20;
 
 /// Reads one header out of octets that arrive in any pieces. It holds no more than a header, and takes no octet behind it.
 ///
@@ -129,11 +132,11 @@ fn peer_v1(header: &[u8]) -> Option<Option<SocketAddr>> {
 
 /// `None`: malformed.
 fn peer_v2(header: &[u8]) -> Option<Option<SocketAddr>> {
-    let header = v2::Header::try_from(header).ok()?;
-    // 2.2: LOCAL is the proxy itself, whatever addresses stand there.
-    if header.command == v2::Command::Local {
+    // 2.2: LOCAL is the proxy itself, such as a health check; the rest, the family included, is ignored.
+    if header.get(V2_COMMAND) == Some(&V2_LOCAL) {
         return Some(None);
     }
+    let header = v2::Header::try_from(header).ok()?;
     if header.protocol == v2::Protocol::Datagram {
         return None;
     }
@@ -187,6 +190,8 @@ mod tests {
             (v2(0x21, 0x21, &v6_payload("::ffff:192.0.2.7")), Some("192.0.2.7:50000")),
             (v2(0x20, 0x11, &v4_payload(b"")), None),
             (v2(0x20, 0x00, b""), None),
+            (v2(0x20, 0x11, b""), None),
+            (v2(0x20, 0xff, b"what it says here is ignored"), None),
             (v2(0x21, 0x00, b""), None),
             (v2(0x21, 0x00, b"what it says here is ignored"), None),
             (v2(0x21, 0x31, &unix), None),

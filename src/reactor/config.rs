@@ -48,6 +48,9 @@ pub struct Config {
     /// Milliseconds that an application may take for an answer ([`Verdict::Later`](crate::app::Verdict::Later)); then it is
     /// 504.
     pub max_answer_ms: Millis,
+    /// Requests and upgrades whose answer the application has put off ([`Verdict::Later`](crate::app::Verdict::Later)), at a time; one more
+    /// gets 503. Each may hold what came behind its head in one read.
+    pub max_late: usize,
     /// The code with which a shutdown closes connections.
     pub shutdown_code: CloseCode,
     /// Milliseconds over which a shutdown spreads the closing of more than 256 connections, so that not all of them come
@@ -75,6 +78,7 @@ impl Default for Config {
             max_new_per_second: 0,
             trusted_proxies: TrustedProxies::default(),
             max_answer_ms: 10_000,
+            max_late: 1024,
             shutdown_code: CloseCode::GOING_AWAY,
             drain_spread_ms: 5_000,
         }

@@ -64,6 +64,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             self.read_turn(conn.into());
             if self.core.table.get(conn).is_some_and(is_idle) {
                 self.core.finish(conn.into(), CloseReason::Disconnected, Ending::HalfClose);
+            } else if self.core.table.get(conn).is_some() {
+                self.end_late_upgrade(conn.into());
             }
         }
         self.drain_some();

@@ -243,6 +243,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             while let Some(slot) = self.core.pending.pop_broken() {
                 self.core.break_off(slot);
             }
+            self.open_accepted();
+            for conn in self.core.pending.take_abandoned() {
+                self.app.on_abandoned(&mut self.core, conn);
+            }
             for (conn, closed) in self.core.pending.take_closed() {
                 self.app.on_close(&mut self.core, conn, &closed);
             }

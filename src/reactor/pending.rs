@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::slot::Slot;
 use super::table::{Entry, Table};
-use crate::app::{Closed, ConnId, TopicId};
+use crate::app::{Acceptance, Closed, ConnId, TopicId};
 
 /// Connections before their upgrade that are read in one tick; the others wait for the next one, which comes at once.
 /// Requests cost more than messages, and in a storm of them the connections that are open are still to be served.
@@ -27,6 +27,10 @@ pub(super) struct Pending {
     work: Work,
     /// `on_close` is owed to these.
     closed: Vec<(ConnId, Closed)>,
+    /// Upgrades that the application has accepted after all: `on_open` is owed.
+    accepted: Vec<(ConnId, Acceptance)>,
+    /// `on_abandoned` is owed to these.
+    abandoned: Vec<ConnId>,
     /// Connections that are ending: the next step of their TCP connection is due.
     ended: Vec<Slot>,
     /// Reading or writing failed: nothing more can be exchanged with these.
@@ -46,6 +50,8 @@ impl Pending {
         Self {
             work: Work::TickEnd,
             closed: Vec::new(),
+            accepted: Vec::new(),
+            abandoned: Vec::new(),
             ended: Vec::new(),
             broken: Vec::new(),
             lagged: Vec::new(),
@@ -102,6 +108,18 @@ impl Pending {
         self.note_unsettled();
     }
 
+    /// Owes the application the begin of a connection.
+    pub(super) fn owe_open(&mut self, conn: ConnId, acceptance: Acceptance) {
+        self.accepted.push((conn, acceptance));
+        self.note_unsettled();
+    }
+
+    /// Owes the application word of a request that nobody waits for any more.
+    pub(super) fn owe_abandoned(&mut self, conn: ConnId) {
+        self.abandoned.push(conn);
+        self.note_unsettled();
+    }
+
     /// Owes the application word of messages that were dropped.
     pub(super) fn owe_lag(&mut self, conn: ConnId, lost: Vec<(TopicId, u64)>) {
         if !lost.is_empty() {
@@ -150,6 +168,14 @@ impl Pending {
         std::mem::take(&mut self.closed)
     }
 
+    pub(super) fn take_accepted(&mut self) -> Vec<(ConnId, Acceptance)> {
+        std::mem::take(&mut self.accepted)
+    }
+
+    pub(super) fn take_abandoned(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.abandoned)
+    }
+
     pub(super) fn take_ended(&mut self) -> Vec<Slot> {
         std::mem::take(&mut self.ended)
     }
@@ -166,9 +192,14 @@ impl Pending {
         std::mem::take(&mut self.resumed)
     }
 
-    /// Whether connections are to be ended, or something is owed to those that were.
+    /// Whether connections are to be ended, or something is owed to those that were, or to those that are to be opened.
     pub(super) fn has_ends(&self) -> bool {
-        !(self.closed.is_empty() && self.ended.is_empty() && self.broken.is_empty() && self.lagged.is_empty())
+        !(self.closed.is_empty()
+            && self.accepted.is_empty()
+            && self.abandoned.is_empty()
+            && self.ended.is_empty()
+            && self.broken.is_empty()
+            && self.lagged.is_empty())
     }
 
     /// The ends of the tick are seen to, as far as its rounds go.

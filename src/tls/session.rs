@@ -5,8 +5,10 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+};
 use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::config::{Shared, take_server_name};
@@ -192,11 +194,11 @@ impl Session {
                 count => end += count,
             }
         }
-        let (at, count) = match self.decrypt(work, MAX_PLAIN, end, target) {
-            Ok(done) => done,
-            Err(error) => return Err(self.fail(socket, &error)),
-        };
+        let Decrypted { at, count, failure } = self.decrypt(work, MAX_PLAIN, end, target);
         self.keep(&work[at..end]);
+        if let Some(error) = failure {
+            return Err(self.fail(socket, &error));
+        }
         if self.cipher.len() > MAX_RECORD {
             return Err(self.fail(socket, &rustls::Error::General("a record is too long".into())));
         }
@@ -221,23 +223,23 @@ impl Session {
     }
 
     /// Decrypts the records in `work[at..end]`, to `target` or else to the front of `work`. What `target` does not take is kept
-    /// in `plain`, and the records behind it are left. Returns where those begin and how many octets were decrypted.
+    /// in `plain`, and the records behind it are left.
     fn decrypt(
         &mut self,
         work: &mut [u8],
         mut at: usize,
         end: usize,
         mut target: Option<&mut [u8]>,
-    ) -> Result<(usize, usize), rustls::Error> {
+    ) -> Decrypted {
         let mut count = 0;
         loop {
             let (front, rest) = work[..end].split_at_mut(at);
             let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
             let mut is_last = false;
-            match state? {
-                ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(record) = traffic.next_record() {
-                        let record = record?;
+            let mut failure = None;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
                         discard += record.discard;
                         let room = match &mut target {
                             Some(target) => &mut target[count..],
@@ -250,21 +252,15 @@ impl Session {
                     }
                     is_last = !self.plain.is_empty();
                 }
-                ConnectionState::EncodeTlsData(mut data) => {
-                    let start = self.owed.len();
-                    if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
-                        self.owed.resize(start + size.required_size, 0);
-                        data.encode(&mut self.owed[start..])
-                            .map_err(|error| rustls::Error::General(error.to_string()))?;
-                    }
-                }
-                ConnectionState::TransmitTlsData(transmit) => transmit.done(),
-                ConnectionState::PeerClosed => self.is_ended = true,
-                _ => is_last = true,
+                Ok(ConnectionState::EncodeTlsData(data)) => append(data, &mut self.owed),
+                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
+                Ok(ConnectionState::PeerClosed) => self.is_ended = true,
+                Ok(_) => is_last = true,
+                Err(error) => failure = Some(error),
             }
             at += discard;
-            if is_last {
-                return Ok((at, count));
+            if is_last || failure.is_some() {
+                return Decrypted { at, count, failure };
             }
         }
     }
@@ -292,15 +288,14 @@ impl Session {
         }
         let mut work = std::mem::take(&mut self.cipher);
         let end = work.len();
-        let result = self.decrypt(&mut work, 0, end, Some(&mut []));
+        let Decrypted { at, failure, .. } = self.decrypt(&mut work, 0, end, Some(&mut []));
         if let Some(name) = take_server_name() {
             self.server_name = Some(name);
         }
-        let at = match result {
-            Ok((at, _)) => at,
-            Err(error) => return Err(self.fail(socket, &error)),
-        };
         self.keep(&work[at..]);
+        if let Some(error) = failure {
+            return Err(self.fail(socket, &error));
+        }
         if self.cipher.len() > MAX_HANDSHAKE {
             return Err(self.fail(socket, &rustls::Error::General("the handshake is too long".into())));
         }
@@ -335,10 +330,13 @@ impl Session {
             self.shared.figures.failed(Failure::of(error));
         }
         self.stage = Stage::Failed;
-        self.cipher = Vec::new();
-        // The alert is in the queue of rustls. After an error it gives that and the error again.
-        let _ = self.decrypt(&mut [], 0, 0, Some(&mut []));
-        self.plain = Vec::new();
+        // rustls has queued an alert. Behind that it gives the error again.
+        while let Ok(ConnectionState::EncodeTlsData(data)) =
+            self.tls.process_tls_records(&mut self.cipher).state
+        {
+            append(data, &mut self.owed);
+        }
+        (self.cipher, self.plain) = (Vec::new(), Vec::new());
         self.flush_owed(socket)
             .err()
             .unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidData, error.clone()))
@@ -418,20 +416,39 @@ impl Session {
 
     /// Encrypts up to [`MAX_SEND`] octets.
     fn encrypt(&mut self, octets: &[u8], target: &mut [u8]) -> io::Result<usize> {
-        // What rustls has to send itself goes first.
+        self.with_writer(target, |traffic, target| traffic.encrypt(octets, target))
+    }
+
+    /// Writes to `target` what rustls has to send itself, and behind it what `write` does.
+    fn with_writer(
+        &mut self,
+        target: &mut [u8],
+        mut write: impl FnMut(&mut Writer<'_>, &mut [u8]) -> Result<usize, EncryptError>,
+    ) -> io::Result<usize> {
         let mut at = 0;
         loop {
-            match self.tls.process_tls_records(&mut []).state.map_err(io::Error::other)? {
+            // Always with the octets that are kept: rustls refers to them.
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.cipher);
+            let mut written = None;
+            match state.map_err(io::Error::other)? {
                 ConnectionState::WriteTraffic(mut traffic) => {
-                    let count = traffic.encrypt(octets, &mut target[at..]).map_err(io::Error::other)?;
-                    return Ok(at + count);
+                    written = Some(write(&mut traffic, &mut target[at..]).map_err(io::Error::other)?);
                 }
                 ConnectionState::EncodeTlsData(mut data) => {
                     at += data.encode(&mut target[at..]).map_err(io::Error::other)?;
                 }
                 ConnectionState::TransmitTlsData(transmit) => transmit.done(),
                 ConnectionState::PeerClosed => self.is_ended = true,
+                ConnectionState::ReadTraffic(mut traffic) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        self.plain.extend_from_slice(record.payload);
+                    }
+                }
                 _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+            self.cipher.drain(..discard);
+            if let Some(count) = written {
+                return Ok(at + count);
             }
         }
     }
@@ -447,19 +464,10 @@ impl Session {
         if self.stage != Stage::Open || self.is_closing {
             return;
         }
-        loop {
-            match self.tls.process_tls_records(&mut []).state {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let mut alert = [0; 128];
-                    if let Ok(len) = traffic.queue_close_notify(&mut alert) {
-                        self.owed.extend_from_slice(&alert[..len]);
-                    }
-                    return;
-                }
-                Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
-                Ok(ConnectionState::PeerClosed) => self.is_ended = true,
-                _ => return,
-            }
+        let mut alert = [0; SEND_OVERHEAD];
+        // A connection that cannot be told ends without a word.
+        if let Ok(len) = self.with_writer(&mut alert, |traffic, target| traffic.queue_close_notify(target)) {
+            self.owed.extend_from_slice(&alert[..len]);
         }
     }
 
@@ -470,6 +478,27 @@ impl Session {
             // It ends, whether the peer hears of it or not.
             let _ = self.flush_owed(socket);
         }
+    }
+}
+
+/// What came of some records.
+struct Decrypted {
+    /// Where those begin that are left.
+    at: usize,
+    /// Octets that were decrypted.
+    count: usize,
+    failure: Option<rustls::Error>,
+}
+
+type Writer<'c> = WriteTraffic<'c, ServerConnectionData>;
+
+/// Appends a message that rustls has to send.
+fn append(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) {
+    let start = out.len();
+    if let Err(EncodeError::InsufficientSize(size)) = data.encode(&mut []) {
+        out.resize(start + size.required_size, 0);
+        let encoded = data.encode(&mut out[start..]);
+        debug_assert!(encoded.is_ok(), "{encoded:?}");
     }
 }
 

@@ -11,10 +11,11 @@
 # JOBS                     files of tests that run at a time; default: one per processor, at most 4
 # CHROMIUM                 the browser; default /usr/bin/chromium
 # FIREFOX                  the other browser; default /usr/bin/firefox-esr
-# NGINX, HAPROXY, VARNISHD the reverse proxies; default /usr/sbin/nginx, /usr/sbin/haproxy, /usr/sbin/varnishd
+# NGINX, HAPROXY, VARNISHD, CADDY the reverse proxies; default /usr/sbin/nginx, /usr/sbin/haproxy, /usr/sbin/varnishd,
+#                          /usr/bin/caddy
 # CURL, JAVA               clients of other makes; default /usr/bin/curl, /usr/bin/java (with a compiler)
 #
-# Of the last seven what is missing is installed with apt-get when root runs this.
+# Of the last eight what is missing is installed with apt-get when root runs this.
 set -euo pipefail
 
 stop() {
@@ -34,6 +35,7 @@ export SWITCHBOARD_BIN SWITCHBOARD_EXAMPLES LOADGEN_BIN
 JOBS=${JOBS:-$(nproc)}
 [ "$JOBS" -le 4 ] || JOBS=4
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium} FIREFOX=${FIREFOX:-/usr/bin/firefox-esr}
+export CADDY=${CADDY:-/usr/bin/caddy}
 export NGINX=${NGINX:-/usr/sbin/nginx} HAPROXY=${HAPROXY:-/usr/sbin/haproxy} VARNISHD=${VARNISHD:-/usr/sbin/varnishd}
 export CURL=${CURL:-/usr/bin/curl} JAVA=${JAVA:-/usr/bin/java}
 if [ -n "${SWITCHBOARD_SCREENSHOTS:-}" ]; then
@@ -65,6 +67,7 @@ need FIREFOX "$FIREFOX" firefox-esr
 need NGINX "$NGINX" nginx-light
 need HAPROXY "$HAPROXY" haproxy
 need VARNISHD "$VARNISHD" varnish
+need CADDY "$CADDY" caddy
 need CURL "$CURL" curl
 need JAVA "$JAVA" default-jdk-headless
 

@@ -206,9 +206,9 @@ impl Disk {
                 let records = place.records.iter().rev().filter(has).take(limit).cloned().collect();
                 Event::Page { ask, records: Ok(records) }
             }
-            Query::Mark { ask, room, user } => {
+            Query::ReadPosition { ask, room, user } => {
                 let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
-                Event::Mark { ask, seq: seq.unwrap_or(0) }
+                Event::ReadPosition { ask, seq: seq.unwrap_or(0) }
             }
             Query::Rooms { ask, .. } => Event::Rooms { ask, rooms: Ok(Vec::new()) },
             Query::Pairs { ask, user, after, limit } => {

@@ -1,7 +1,7 @@
 //! A store that fails, is busy, or knows more than it said.
 
 use serde_json::{Value, json};
-use switchboard::history::Event;
+use switchboard::history::{Event, HistoryError};
 
 use crate::disk::Disk;
 use crate::world::{World, list, options, seqs, texts};
@@ -137,7 +137,7 @@ fn a_room_that_cannot_be_opened_is_unavailable_and_may_be_tried_again() {
     world.send(ada, &json!({"type": "join", "id": 1, "room": "r"}));
     world.send(ada, &json!({"type": "post", "id": 2, "room": "r", "text": "x"}));
     world.tick();
-    world.tell(Event::Opened { room: "r".into(), state: Err("bad sector".to_owned()) });
+    world.tell(Event::Opened { room: "r".into(), state: Err(HistoryError::storage("bad sector")) });
     let got = world.take(ada);
     assert_eq!(got.len(), 2);
     assert!(got.iter().all(|error| error["code"] == "unavailable"), "{got:?}");

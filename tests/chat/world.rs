@@ -486,7 +486,7 @@ impl World {
     // ---- the store
 
     pub(crate) fn tell(&mut self, event: history::Event) {
-        self.mail.push_back(Letter::Chat(Mail::Store(event)));
+        self.mail.push_back(Letter::Chat(Mail::History(event)));
         self.tick();
     }
 
@@ -533,7 +533,7 @@ impl World {
             }
             for query in queries {
                 let event = self.disk.answer(query);
-                self.mail.push_back(Letter::Chat(Mail::Store(event)));
+                self.mail.push_back(Letter::Chat(Mail::History(event)));
             }
             self.tick();
         }
@@ -589,7 +589,10 @@ impl World {
             self.landed.extend(batch.changes.iter().cloned());
         }
         self.disk.failed();
-        self.tell(history::Event::Failed { ticket: first.ticket, reason: "the test says so".to_owned() });
+        self.tell(history::Event::Failed {
+            ticket: first.ticket,
+            reason: history::HistoryError::storage("the test says so"),
+        });
     }
 
     pub(crate) fn recover(&mut self) {

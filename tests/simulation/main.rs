@@ -13,6 +13,7 @@ mod doors;
 mod few;
 mod idle;
 mod inflating;
+mod late_upgrades;
 mod later;
 mod network;
 mod pauses;

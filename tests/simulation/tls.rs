@@ -3,10 +3,10 @@
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, LazyLock};
 
+use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ClientConnection, ConnectionTrafficSecrets, RootCertStore, ServerConfig};
 use switchboard::app::{ConnId, Entrance, Now};
 use switchboard::apps::Echo;
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
@@ -22,7 +22,7 @@ static CONFIGS: LazyLock<(ServerConfig, Arc<ClientConfig>)> = LazyLock::new(|| {
         CertifiedIssuer::self_signed(CertificateParams::new(["sim".to_owned()]).unwrap(), key).unwrap();
     let certificate = CertificateDer::from(issuer.der().to_vec());
     let key = PrivateKeyDer::try_from(issuer.key().serialize_der()).unwrap();
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -31,11 +31,12 @@ static CONFIGS: LazyLock<(ServerConfig, Arc<ClientConfig>)> = LazyLock::new(|| {
         .unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
-    let client = ClientConfig::builder_with_provider(provider)
+    let mut client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    client.enable_secret_extraction = true;
     (server, Arc::new(client))
 });
 
@@ -464,6 +465,90 @@ fn tl_09_records_that_are_too_long_or_not_authentic_end_the_connection() {
         };
         assert!(world.wire.borrow().server_fin);
     }
+}
+
+/// Encrypts records that no well-behaved client would send (RFC 8446 5.2).
+struct Forger {
+    key: LessSafeKey,
+    iv: [u8; 12],
+    seq: u64,
+}
+
+impl Forger {
+    /// Goes on where a client is.
+    fn new(client: ClientConnection) -> Self {
+        let (seq, secrets) = client.dangerous_extract_secrets().unwrap().tx;
+        let (algorithm, key, iv) = match secrets {
+            ConnectionTrafficSecrets::Aes128Gcm { key, iv } => (&AES_128_GCM, key, iv),
+            ConnectionTrafficSecrets::Aes256Gcm { key, iv } => (&AES_256_GCM, key, iv),
+            other => panic!("another cipher: {:?}", std::mem::discriminant(&other)),
+        };
+        let key = LessSafeKey::new(UnboundKey::new(algorithm, key.as_ref()).unwrap());
+        Self { key, iv: iv.as_ref().try_into().unwrap(), seq }
+    }
+
+    fn record(&mut self, kind: u8, content: &[u8]) -> Vec<u8> {
+        let mut inner = [content, &[kind]].concat();
+        let mut nonce = self.iv;
+        for (octet, seq) in nonce[4..].iter_mut().zip(self.seq.to_be_bytes()) {
+            *octet ^= seq;
+        }
+        self.seq += 1;
+        let mut header = vec![23, 3, 3];
+        header.extend_from_slice(&((inner.len() + 16) as u16).to_be_bytes());
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.key.seal_in_place_append_tag(nonce, Aad::from(&header), &mut inner).unwrap();
+        header.extend(inner);
+        header
+    }
+}
+
+#[test]
+fn tl_11_messages_of_tls_in_pieces_do_not_break_a_write() {
+    const APPLICATION: u8 = 23;
+    const HANDSHAKE: u8 = 22;
+    let key_update = [24, 0, 0, 1, 0];
+    for cut in 1..5 {
+        let mut world = World::open(16, 100);
+        let unused = ClientConnection::new(Arc::clone(&CONFIGS.1), ServerName::try_from("sim").unwrap());
+        let mut forger = Forger::new(std::mem::replace(&mut world.client, unused.unwrap()));
+        // An answer that the client does not read: the server writes the rest of it later.
+        let message = forger.record(APPLICATION, &frame(&[1; 5000]));
+        world.wire.borrow_mut().client_sends(&message);
+        world.tick();
+        // Half a message of TLS is kept while the server goes on writing.
+        let half = forger.record(HANDSHAKE, &key_update[..cut]);
+        world.wire.borrow_mut().client_sends(&half);
+        world.tick();
+        for _ in 0..200 {
+            world.wire.borrow_mut().client_takes(usize::MAX);
+            world.tick();
+        }
+        assert_eq!(world.reactor.stats().queued_bytes, 0, "cut at {cut}");
+        let rest = forger.record(HANDSHAKE, &key_update[cut..]);
+        world.wire.borrow_mut().client_sends(&rest);
+        world.tick();
+        assert!(!world.wire.borrow().server_fin, "cut at {cut}: the keys are not taken");
+        // What is kept when the connection ends.
+        let mut world = World::open(17, 1 << 20);
+        let unused = ClientConnection::new(Arc::clone(&CONFIGS.1), ServerName::try_from("sim").unwrap());
+        let mut forger = Forger::new(std::mem::replace(&mut world.client, unused.unwrap()));
+        let half = forger.record(HANDSHAKE, &key_update[..cut]);
+        world.wire.borrow_mut().client_sends(&half);
+        world.tick();
+        world.wire.borrow_mut().client_ends();
+        world.tick();
+        assert!(world.wire.borrow().server_closed);
+    }
+    // Two messages in one record, the first of which is an error.
+    let mut world = World::open(18, 1 << 20);
+    let unused = ClientConnection::new(Arc::clone(&CONFIGS.1), ServerName::try_from("sim").unwrap());
+    let mut forger = Forger::new(std::mem::replace(&mut world.client, unused.unwrap()));
+    let both = forger.record(HANDSHAKE, &[&[11, 0, 0, 1, 0][..], &key_update].concat());
+    world.wire.borrow_mut().client_sends(&both);
+    world.tick();
+    world.tick();
+    assert!(world.wire.borrow().server_fin);
 }
 
 #[test]

@@ -150,6 +150,13 @@ impl Client {
         Self { stream, inbox: Vec::new(), is_compressed: false }
     }
 
+    /// A connection of a Unix socket: the descriptor does as well.
+    pub(crate) fn of_unix(stream: std::os::unix::net::UnixStream) -> Self {
+        let stream = TcpStream::from(std::os::fd::OwnedFd::from(stream));
+        stream.set_write_timeout(Some(secs(10))).unwrap();
+        Self { stream, inbox: Vec::new(), is_compressed: false }
+    }
+
     /// A WebSocket connection to `/`.
     #[track_caller]
     pub(crate) fn open(addr: SocketAddr) -> Self {

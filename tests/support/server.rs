@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, Once};
@@ -17,6 +18,8 @@ pub(crate) struct Launch {
     args: Vec<String>,
     env: Vec<(String, String)>,
     wrapper: Vec<String>,
+    /// What the wrapper finds as its standard input and output, instead of nothing and the log.
+    given: Vec<OwnedFd>,
     directory: Option<PathBuf>,
     announcement: &'static str,
 }
@@ -47,6 +50,7 @@ impl Launch {
             args: Vec::new(),
             env: Vec::new(),
             wrapper: Vec::new(),
+            given: Vec::new(),
             directory: None,
             announcement,
         }
@@ -64,6 +68,13 @@ impl Launch {
 
     pub(crate) fn working_in(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Runs the server by a script of the shell that is given up to two descriptors, as its standard input and output.
+    pub(crate) fn with_descriptors_of(mut self, script: &str, given: Vec<OwnedFd>) -> Self {
+        self.wrapper = vec!["sh".into(), "-c".into(), script.into(), "sh".into()];
+        self.given = given;
         self
     }
 
@@ -142,9 +153,18 @@ impl Launch {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
+        let mut given = self.given.into_iter();
+        if let Some(first) = given.next() {
+            command.stdin(first);
+        }
+        if let Some(second) = given.next() {
+            command.stdout(second);
+        }
         let mut child = command.spawn().unwrap_or_else(|error| panic!("cannot start {words:?}: {error}"));
         let log = Arc::new(Mutex::new(Vec::new()));
-        collect(child.stdout.take().unwrap(), Arc::clone(&log));
+        if let Some(stdout) = child.stdout.take() {
+            collect(stdout, Arc::clone(&log));
+        }
         collect(child.stderr.take().unwrap(), Arc::clone(&log));
         let mut server = Server { child, log, addr: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into() };
         let deadline = Instant::now() + Duration::from_secs(20);

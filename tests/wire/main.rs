@@ -13,13 +13,16 @@ mod compression;
 mod examples;
 mod frames;
 mod handshake;
+mod late;
 mod messages;
 mod ops;
 mod page;
 mod peers;
 mod policy;
 mod prometheus;
+mod proxies;
 mod settings;
+mod sockets;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;

@@ -2,7 +2,9 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use switchboard::proto::{MaskingKeys, MessageKind, Opcode, write_frame, write_masked_frames};
+use switchboard::proto::{
+    Connection, Encoding, MaskingKeys, MessageKind, Opcode, Outgoing, write_frame, write_masked_frames,
+};
 
 use crate::input::options::Mask;
 use crate::input::plan::Plan;
@@ -109,6 +111,33 @@ impl Payloads {
                 self.fill_in(lane, seq, payload);
             });
         }
+    }
+
+    /// [`Self::write_frames`], compressed if the server agreed.
+    #[inline]
+    pub(crate) fn encode(
+        &mut self,
+        lane: u32,
+        seqs: Range<u64>,
+        connection: &mut Connection,
+        (keys, out): (&mut MaskingKeys, &mut Vec<u8>),
+    ) {
+        if connection.encoding() == Encoding::Plain {
+            return self.write_frames(lane, seqs, keys, out);
+        }
+        let mut payload = std::mem::take(&mut self.scratch);
+        for seq in seqs {
+            payload.clear();
+            self.render(lane, seq, &mut payload);
+            let message = match self.kind {
+                // Text payloads are ASCII letters.
+                MessageKind::Text => Outgoing::text(std::str::from_utf8(&payload).unwrap_or_default()),
+                MessageKind::Binary => Outgoing::binary(&payload),
+            };
+            // Cannot fail: the loop composes on open connections only.
+            let _ = connection.encode(message, out);
+        }
+        self.scratch = payload;
     }
 
     #[inline(never)]

@@ -235,6 +235,20 @@ pub(crate) struct Facts {
     pub(crate) all_sent: bool,
 }
 
+/// Messages that a lane, which has sent `sent`, still has to send: of `messages`, else of those that are due in an open loop.
+pub(crate) fn owed(
+    messages: Option<u64>,
+    plan: Option<&OpenLoop>,
+    (lane, sent): (u32, u64),
+    now: Nanos,
+) -> u64 {
+    match (messages, plan) {
+        (Some(messages), _) => messages - sent,
+        (None, Some(plan)) => plan.share(plan.due(now), lane) - sent,
+        (None, None) => 0,
+    }
+}
+
 /// The durations of a run's phases.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timetable {
@@ -262,6 +276,22 @@ impl Timetable {
             Phase::Draining if facts.all_drained || lasted >= ANSWER_WAIT => Phase::Closing,
             Phase::Closing if lasted >= CLOSE_WAIT => Phase::Over,
             _ => phase,
+        }
+    }
+
+    /// The instant at which the second phase begins, where the first began at `since`. The window begins and ends as planned,
+    /// however late the loop notices: else it would send and dial more than the plan has.
+    pub(crate) fn begins(
+        &self,
+        (before, next): (Phase, Phase),
+        since: Nanos,
+        start_at: Nanos,
+        now: Nanos,
+    ) -> Nanos {
+        match before {
+            Phase::Connecting if next.sends() => start_at,
+            Phase::WarmUp if next == Phase::Measuring => since + self.warmup,
+            _ => now,
         }
     }
 
@@ -293,6 +323,18 @@ mod tests {
                 assert!(events.due(at - 1) <= k, "{k} at {rate}/s");
             }
         }
+    }
+
+    #[test]
+    fn the_window_ends_when_it_is_planned_to_however_late_its_beginning_is_noticed() {
+        let timetable = Timetable { warmup: 100, duration: 400 };
+        let (start_at, late) = (1000, 7);
+        let warm = timetable.begins((Phase::Connecting, Phase::WarmUp), 0, start_at, start_at + late);
+        let window = (Phase::WarmUp, Phase::Measuring);
+        let begun = timetable.begins(window, warm, start_at, start_at + 100 + late);
+        assert_eq!(timetable.ends(Phase::Measuring, begun), Some(1500));
+        let drained = timetable.begins((Phase::Measuring, Phase::Draining), begun, start_at, 1500 + late);
+        assert_eq!(drained, 1507, "what has no plan lasts from when it begins");
     }
 
     #[test]

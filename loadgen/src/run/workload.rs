@@ -27,6 +27,21 @@ pub(crate) enum End {
     CutOff,
 }
 
+impl End {
+    /// Counts the messages without an answer, those that the connection still had to send, and the failure.
+    pub(crate) fn count(&self, unanswered: u64, owed: u64, record: &mut Record) {
+        if *self == Self::CutOff {
+            record.count.cut_off += unanswered;
+        } else {
+            record.count.lost += unanswered;
+            record.count.unsent += owed;
+        }
+        if let Self::Failed(name) = self {
+            record.failure(name);
+        }
+    }
+}
+
 /// What the loop does with a connection after [`Workload::compose`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {

@@ -183,14 +183,7 @@ impl Workload for Churn {
         self.open -= u64::from(std::mem::take(&mut lane.is_open));
         let in_flight = lane.sent - lane.answered;
         lane.answered = lane.sent;
-        match end {
-            End::CutOff => record.count.cut_off += in_flight,
-            End::Clean | End::Dropped => record.count.lost += in_flight,
-            End::Failed(name) => {
-                record.count.lost += in_flight;
-                record.failure(name);
-            }
-        }
+        end.count(in_flight, 0, record);
         true
     }
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use clap::Args;
-use switchboard::proto::{
-    Connection, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, Message, MessageKind, Outgoing,
-};
+use switchboard::proto::{Connection, MAX_FRAME_HEADER_LEN, MaskingKeys, Message};
 
 use super::args::ScenarioArgs;
 use super::flights::{Flight, Flights};
@@ -21,7 +19,7 @@ use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
 use crate::run::payload::{Payloads, masking_keys};
-use crate::run::schedule::{Cursor, OpenLoop, Timeline};
+use crate::run::schedule::{Cursor, OpenLoop, Timeline, owed};
 use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
 /// Limit on the bytes that a slow connection has in flight, and that all of them have together.
@@ -108,7 +106,6 @@ pub(super) struct Echo {
     slow_pipeline: u64,
     /// Limit on the messages of one write.
     at_once: u64,
-    scratch: Vec<u8>,
 }
 
 impl Echo {
@@ -130,7 +127,6 @@ impl Echo {
             slow,
             slow_pipeline: slow_pipeline.max(plan.pacing.pipeline),
             at_once: (MAX_WRITE / (plan.sizes.max + MAX_FRAME_HEADER_LEN)).max(1) as u64,
-            scratch: Vec::new(),
         }
     }
 
@@ -215,26 +211,6 @@ impl Echo {
             }
         }
     }
-
-    /// Appends frames with `count` messages, compressed if the server agreed.
-    #[inline]
-    fn write_frames(&mut self, lane: &Lane, count: u64, connection: &mut Connection, out: &mut Vec<u8>) {
-        if connection.encoding() == Encoding::Plain {
-            let seqs = lane.sent..lane.sent + count;
-            return self.payloads.write_frames(lane.number, seqs, &mut self.keys, out);
-        }
-        for seq in lane.sent..lane.sent + count {
-            self.scratch.clear();
-            self.payloads.render(lane.number, seq, &mut self.scratch);
-            let message = match self.payloads.kind {
-                // Text payloads are ASCII letters.
-                MessageKind::Text => Outgoing::text(std::str::from_utf8(&self.scratch).unwrap_or_default()),
-                MessageKind::Binary => Outgoing::binary(&self.scratch),
-            };
-            // Cannot fail: the loop composes on open connections only.
-            let _ = connection.encode(message, out);
-        }
-    }
 }
 
 impl Workload for Echo {
@@ -306,7 +282,8 @@ impl Workload for Echo {
                 turn.record.departed(plan.planned(lane.number, seq), turn.now, was_held);
             }
         }
-        self.write_frames(lane, count, connection, turn.out);
+        let seqs = lane.sent..lane.sent + count;
+        self.payloads.encode(lane.number, seqs, connection, (&mut self.keys, &mut *turn.out));
         lane.sent += count;
         self.flights.push(&mut lane.flight, lane.sent, turn.now);
         if !lane.is_slow {
@@ -341,11 +318,7 @@ impl Workload for Echo {
 
     fn end(&mut self, lane: &mut Lane, end: &End, now: Nanos, record: &mut Record) -> bool {
         let in_flight = lane.sent - lane.expected;
-        let owed = match (self.messages, &self.plan) {
-            (Some(messages), _) => messages - lane.sent,
-            (None, Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,
-            (None, None) => 0,
-        };
+        let owed = owed(self.messages, self.plan.as_ref(), (lane.number, lane.sent), now);
         let missing = lane.missing.as_ref().map_or(0, |missing| missing.len() as u64);
         record.count.lost += missing;
         self.flights.remove(&mut lane.flight, lane.expected, lane.sent, |_, _| {});
@@ -361,15 +334,7 @@ impl Workload for Echo {
             self.owed -= owed;
         }
         self.unanswered -= in_flight;
-        if *end == End::CutOff {
-            record.count.cut_off += in_flight;
-        } else {
-            record.count.lost += in_flight;
-            record.count.unsent += owed;
-        }
-        if let End::Failed(name) = end {
-            record.failure(name);
-        }
+        end.count(in_flight, owed, record);
         false
     }
 
@@ -382,6 +347,8 @@ impl Workload for Echo {
 
 #[cfg(test)]
 mod tests {
+    use switchboard::proto::MessageKind;
+
     use super::*;
     use crate::scenario::tests::plan_of;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
-use switchboard::proto::{Connection, Encoding, MaskingKeys, Message, MessageKind, Outgoing};
+use switchboard::proto::{Connection, MaskingKeys, Message};
 
 use super::args::ScenarioArgs;
 use super::sequence::{Arrival, Sequence};
@@ -218,7 +218,6 @@ pub(super) struct Fanout {
     slots: usize,
     batch: Batch,
     woken: Vec<u32>,
-    scratch: Vec<u8>,
     /// Deliveries to connections of this thread from other connections, and those that were due.
     from_others: u64,
     due_from_others: u64,
@@ -247,7 +246,6 @@ impl Fanout {
             slots,
             batch: Batch::default(),
             woken: Vec::new(),
-            scratch: Vec::new(),
             from_others: 0,
             due_from_others: 0,
             from_themselves: 0,
@@ -368,22 +366,6 @@ impl Fanout {
         let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - lane.sent));
         (due.min(free), due > free)
     }
-
-    fn write_frame(&mut self, lane: &Lane, connection: &mut Connection, out: &mut Vec<u8>) {
-        if connection.encoding() == Encoding::Plain {
-            let seqs = lane.sent..lane.sent + 1;
-            return self.payloads.write_frames(lane.number, seqs, &mut self.keys, out);
-        }
-        self.scratch.clear();
-        self.payloads.render(lane.number, lane.sent, &mut self.scratch);
-        let message = match self.payloads.kind {
-            // Text payloads are ASCII letters.
-            MessageKind::Text => Outgoing::text(std::str::from_utf8(&self.scratch).unwrap_or_default()),
-            MessageKind::Binary => Outgoing::binary(&self.scratch),
-        };
-        // Cannot fail: the loop composes on open connections only.
-        let _ = connection.encode(message, out);
-    }
 }
 
 impl Workload for Fanout {
@@ -470,7 +452,8 @@ impl Workload for Fanout {
             }
             publish.sent_at.store(turn.now, Ordering::Release);
             publish.threads_left.store(threads, Ordering::Release);
-            self.write_frame(lane, connection, turn.out);
+            let seqs = lane.sent..lane.sent + 1;
+            self.payloads.encode(lane.number, seqs, connection, (&mut self.keys, &mut *turn.out));
             lane.sent += 1;
             publisher.sent.store(lane.sent, Ordering::Release);
             state.outstanding.fetch_add(1, Ordering::AcqRel);

@@ -66,9 +66,7 @@ impl Workload for Idle {
     }
 
     fn end(&mut self, (): &mut (), end: &End, _now: Nanos, record: &mut Record) -> bool {
-        if let End::Failed(name) = end {
-            record.failure(name);
-        }
+        end.count(0, 0, record);
         false
     }
 }

@@ -1,5 +1,6 @@
 //! `switchboard export`, `import` and `backup`.
 
+use std::error::Error;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufWriter, Write};
@@ -162,24 +163,26 @@ impl Line {
         }
     }
 
-    fn into_message(self) -> Result<(Arc<str>, Record), String> {
-        let room = stored_room(&self.room).map_err(said)?;
-        let user = |user: &str| Ok::<Arc<str>, String>(stored_user(user).map_err(said)?.as_ref().into());
+    fn into_message(self) -> Result<(Arc<str>, Record), LineError> {
+        let room = stored_room(&self.room).map_err(LineError::Name)?;
+        let user = |user: &str| {
+            Ok::<Arc<str>, LineError>(stored_user(user).map_err(LineError::Name)?.as_ref().into())
+        };
         if self.seq.max(self.time).max(self.edited.unwrap_or(0)) >= 1 << 53 {
-            return Err("numbers must be below 2^53".into());
+            return Err(LineError::BigNumber);
         }
         if self.deleted && !self.text.is_empty() {
-            return Err("the `text` of a deleted message must be empty".into());
+            return Err(LineError::DeletedText);
         }
         let reactions = self.reactions.0.iter().map(|(emoji, labels)| {
             let whose = |label: &String| {
                 let Who { name, is_verified } = Who::from_label(label);
                 Ok(Who { name: user(&name)?, is_verified })
             };
-            let users = labels.iter().map(whose).collect::<Result<_, String>>()?;
+            let users = labels.iter().map(whose).collect::<Result<_, LineError>>()?;
             Ok((emoji.as_str().into(), users))
         });
-        let reactions = reactions.collect::<Result<_, String>>()?;
+        let reactions = reactions.collect::<Result<_, LineError>>()?;
         let record = Record {
             post: Post {
                 seq: self.seq,
@@ -198,10 +201,37 @@ impl Line {
     }
 }
 
-/// What is wrong with a name, in the chat's words.
-fn said(refusal: Refusal) -> String {
-    refusal.message.into_owned()
+/// What is wrong with a line.
+#[derive(Debug)]
+enum LineError {
+    TooLong,
+    Read(io::Error),
+    Json(serde_json::Error),
+    /// A name, in the chat's words.
+    Name(Refusal),
+    BigNumber,
+    DeletedText,
 }
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "longer than {MAX_LINE} bytes"),
+            Self::Read(error) => write!(f, "cannot read stdin: {error}"),
+            Self::Json(error) => {
+                let (column, what) = (error.column(), error.to_string());
+                let what = what.split(" at line ").next().unwrap_or_default();
+                let message = r#"{"room","seq","time","user","text"}"#;
+                write!(f, "{what}, at column {column}; a message is {message}")
+            }
+            Self::Name(refusal) => f.write_str(&refusal.message),
+            Self::BigNumber => f.write_str("numbers must be below 2^53"),
+            Self::DeletedText => f.write_str("the `text` of a deleted message must be empty"),
+        }
+    }
+}
+
+impl Error for LineError {}
 
 /// Lines of JSON on stdout.
 pub(crate) fn export(args: &ExportArgs) -> Result<(), TransferError> {
@@ -250,23 +280,17 @@ pub(crate) fn import(args: &ImportArgs) -> Result<(), TransferError> {
 struct Lines<R>(R);
 
 impl<R: BufRead> Iterator for Lines<R> {
-    type Item = Result<(Arc<str>, Record), String>;
+    type Item = Result<(Arc<str>, Record), LineError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let mut line = Vec::new();
         match io::Read::take(&mut self.0, MAX_LINE as u64 + 1).read_until(b'\n', &mut line) {
             Ok(0) => return None,
-            Ok(len) if len > MAX_LINE => return Some(Err(format!("longer than {MAX_LINE} bytes"))),
+            Ok(len) if len > MAX_LINE => return Some(Err(LineError::TooLong)),
             Ok(_) => {}
-            Err(error) => return Some(Err(format!("cannot read stdin: {error}"))),
+            Err(error) => return Some(Err(LineError::Read(error))),
         }
-        let message = serde_json::from_slice::<Line>(&line).map_err(|error| {
-            let (column, what) = (error.column(), error.to_string());
-            let what = what.split(" at line ").next().unwrap_or_default();
-            format!(
-                "{what}, at column {column}; a message is {{\"room\",\"seq\",\"time\",\"user\",\"text\"}}"
-            )
-        });
+        let message = serde_json::from_slice::<Line>(&line).map_err(LineError::Json);
         Some(message.and_then(Line::into_message))
     }
 }

@@ -1,12 +1,13 @@
 //! The command line of `switchboard`.
 
 pub(crate) mod archive;
+pub(crate) mod listen;
 mod settings;
 pub(crate) mod tls;
 pub(crate) mod token;
 
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
+use self::listen::{ListenArgs, Place};
 use self::settings::Settings;
 use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
@@ -24,7 +26,7 @@ use crate::log;
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
 /// Port of the servers for benchmarks, unless `--listen` says otherwise.
-const BENCH_PORT: u16 = 9001;
+const DEFAULT_BENCH_PORT: u16 = 9001;
 
 /// A WebSocket server on a single-threaded event loop, and a durable chat on top of it.
 #[derive(Debug, Parser)]
@@ -91,7 +93,13 @@ impl Cli {
             .clone()
             .try_get_matches_from(&arguments)
             .map_err(|error| settings.name_origin(error, &all))?;
-        Ok((Self::from_arg_matches(&matches)?, settings.warnings))
+        let mut cli = Self::from_arg_matches(&matches)?;
+        let serve = match &mut cli.command {
+            Some(Command::Serve(serve)) => serve,
+            _ => &mut cli.serve,
+        };
+        serve.is_port_of_platform = settings.is_port_of_platform();
+        Ok((cli, settings.warnings))
     }
 
     /// The form of the log.
@@ -123,12 +131,16 @@ pub(crate) struct SettingsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Where to listen; may be repeated, or a list with commas [default: 127.0.0.1:8080, unless --tls-listen is given]
+    /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:8080, or unix:PATH; may be repeated, or a list with
+    /// commas [default: 127.0.0.1:8080, unless there is another listener]
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
-    pub(crate) listen: Vec<SocketAddr>,
-    /// Port on 127.0.0.1, unless --listen is given [env: PORT]
+    pub(crate) listen: Vec<Place>,
+    /// Port on 127.0.0.1, unless --listen is given. The variable PORT, which hosting platforms set, is one of all addresses
     #[arg(long, default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
+    /// The port is that of the variable PORT.
+    #[arg(skip)]
+    pub(crate) is_port_of_platform: bool,
     /// A page from this origin may connect, besides same origin and localhost: `scheme://host[:port]`, `file://`, `null`, an empty text
     /// for an empty Origin, or `*` for any; may be repeated, or a list with commas
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
@@ -213,9 +225,10 @@ impl RetentionArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// Where to listen; may be repeated, or a list with commas [default: 127.0.0.1:9001, unless --tls-listen is given]
+    /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:9001, or unix:PATH; may be repeated, or a list with
+    /// commas [default: 127.0.0.1:9001, unless there is another listener]
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
-    listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<Place>,
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
@@ -227,9 +240,8 @@ pub(crate) struct BenchArgs {
 pub(crate) struct CommonArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// Where /metrics, /healthz and /readyz are, and nowhere else [default: on every port]
-    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
-    pub(crate) internal_listen: Vec<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) listeners: ListenArgs,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     /// Never sleep: less latency, for a whole core
@@ -238,7 +250,7 @@ pub(crate) struct CommonArgs {
     /// Connections at a time; more get 503 [default: as many as there are descriptors]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     max_connections: usize,
-    /// TCP connections at a time from one address (IPv6: one /64); more get 503 (0: no limit). Not for use behind a proxy
+    /// TCP connections at a time from one address (IPv6: one /64); more get 503 (0: no limit). Behind a proxy: see --trusted-proxy
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_connections_per_address: usize,
     /// New TCP connections in a second; more get 503 (0: no limit)
@@ -291,15 +303,6 @@ struct DeflateArgs {
 }
 
 impl CommonArgs {
-    /// Where to listen without TLS: as `--listen` says, else on a port of this machine, unless there is a listener with TLS.
-    fn addresses(&self, listen: &[SocketAddr], port: u16) -> Vec<SocketAddr> {
-        if listen.is_empty() && self.tls.tls_listen.is_empty() {
-            vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)]
-        } else {
-            listen.to_vec()
-        }
-    }
-
     /// The defaults, with what the command line says about every kind of server.
     fn config(&self) -> Config {
         let mut config = Config::default().with(|it| {
@@ -308,6 +311,7 @@ impl CommonArgs {
             it.max_new_per_second = self.max_new_per_second;
             it.max_new_per_second_per_address = self.max_new_per_second_per_address;
             it.drain_spread_ms = self.drain_spread.min(self.drain_timeout);
+            it.trusted_proxies = self.listeners.trusted_proxies();
             it.max_queued = self.max_queued;
             it.max_queue_age_ms = self.max_queue_age;
         });
@@ -333,8 +337,9 @@ impl DeflateArgs {
 }
 
 impl ServeArgs {
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.common.addresses(&self.listen, self.port)
+    /// Where a server without any listener listens.
+    pub(crate) fn default_place(&self) -> Place {
+        if self.is_port_of_platform { Place::Any(self.port) } else { (Ipv4Addr::LOCALHOST, self.port).into() }
     }
 
     pub(crate) fn config(&self) -> Config {
@@ -344,8 +349,9 @@ impl ServeArgs {
 }
 
 impl BenchArgs {
-    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.common.addresses(&self.listen, BENCH_PORT)
+    /// Where a server without any listener listens.
+    pub(crate) fn default_place() -> Place {
+        (Ipv4Addr::LOCALHOST, DEFAULT_BENCH_PORT).into()
     }
 
     /// Limits for payloads of `--max-message`, and room in the queue for some of them.

@@ -169,6 +169,11 @@ impl<'c> Settings<'c> {
         )
     }
 
+    /// Whether the port is that of the variable of hosting platforms, which means a port of all addresses.
+    pub(super) fn is_port_of_platform(&self) -> bool {
+        self.added.iter().any(|setting| setting.long == "port" && setting.origin == PORT)
+    }
+
     /// The flags, in the order in which they were added.
     pub(super) fn flags(&self) -> Vec<OsString> {
         self.added.iter().map(|setting| setting.flag.clone()).collect()
@@ -190,7 +195,7 @@ pub(super) fn error(all: &Command, why: String) -> clap::Error {
     all.clone().error(ErrorKind::InvalidValue, why)
 }
 
-/// The flags that a variable stands for.
+/// The flags that a variable sets.
 fn flags(command: &Command, arg: &Arg, long: &str, value: &OsStr) -> Result<Vec<OsString>, String> {
     if !arg.get_action().takes_values() {
         let is_on = BoolishValueParser::new().parse_ref(command, Some(arg), value).map_err(|_| {
@@ -215,7 +220,7 @@ fn flags(command: &Command, arg: &Arg, long: &str, value: &OsStr) -> Result<Vec<
     }
 }
 
-/// What stands behind the `=` of a flag.
+/// What follows the `=` of a flag.
 fn value_of(flag: &OsStr) -> OsString {
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     let octets = flag.as_bytes();
@@ -227,7 +232,7 @@ fn variable(long: &str) -> String {
     format!("{PREFIX}{}", long.replace('-', "_").to_uppercase())
 }
 
-/// Kubernetes gives each container variables about the services beside it: `SWITCHBOARD_PORT=tcp://10.0.0.1:8080` where one
+/// Kubernetes sets variables for each container about the services beside it: `SWITCHBOARD_PORT=tcp://10.0.0.1:8080` where one
 /// of them is called `switchboard`.
 fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
     let address = value.to_str().unwrap_or_default();

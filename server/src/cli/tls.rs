@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -21,9 +20,6 @@ const DAYS: u32 = 397;
 
 #[derive(Debug, Args)]
 pub(crate) struct TlsArgs {
-    /// Where to listen for https:// and wss://; may be repeated, or a list with commas. Needs --tls-cert and --tls-key
-    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
-    pub(crate) tls_listen: Vec<SocketAddr>,
     /// The certificate in PEM, with the chain of its issuers behind it; may be repeated, with a --tls-key each. A client gets the one
     /// with the name that it asks for, else the first. SIGHUP reads the files again
     #[arg(
@@ -46,9 +42,6 @@ pub(crate) struct TlsArgs {
     /// Take only clients that show a certificate of an authority in this file
     #[arg(long = "tls-client-ca", value_name = "FILE", requires = "certificates")]
     client_ca: Option<PathBuf>,
-    /// Where to answer http:// with a redirect to the first --tls-listen; may be repeated, or a list with commas
-    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "tls_listen")]
-    pub(crate) redirect_listen: Vec<SocketAddr>,
 }
 
 impl TlsArgs {

@@ -79,11 +79,13 @@ pub(in crate::chat) struct Keys {
     ordered: usize,
     /// A scope in one text.
     name: String,
+    /// What the history remembers, until the clock is known; the oldest first.
+    remembered: Vec<history::Key>,
 }
 
 impl Keys {
-    pub(in crate::chat) fn new(window_ms: u64, max: usize) -> Self {
-        Self { window_ms, max, ..Self::default() }
+    pub(in crate::chat) fn new(window_ms: u64, max: usize, remembered: Vec<history::Key>) -> Self {
+        Self { window_ms, max, remembered, ..Self::default() }
     }
 
     pub(in crate::chat) fn len(&self) -> usize {
@@ -106,9 +108,11 @@ impl Keys {
         (known.is_pending || *until > now_ms).then_some(*known)
     }
 
-    /// What the store remembers, the oldest first.
-    pub(in crate::chat) fn load(&mut self, keys: Vec<history::Key>, now: Now, holders: &Holders) {
-        for history::Key { user, is_verified, client, key, room, seq, time } in keys {
+    /// The clock is known, and with it which keys of the history are still within the window.
+    pub(in crate::chat) fn load(&mut self, now: Now, holders: &Holders) {
+        for history::Key { user, is_verified, client, key, room, seq, time } in
+            std::mem::take(&mut self.remembered)
+        {
             let age = now.unix_ms.saturating_sub(time);
             if age < self.window_ms {
                 let (user, origin) = (fold(&user), Origin::of(is_verified, &client));
@@ -217,7 +221,7 @@ mod tests {
 
     #[test]
     fn ch_10_a_key_is_known_for_the_window_and_to_its_user_only() {
-        let mut keys = Keys::new(100, 10);
+        let mut keys = Keys::new(100, 10, Vec::new());
         keys.insert(&of("ada", "k"), known(1), 1000);
         assert_eq!(keys.find(&of("ada", "k"), 1099), Some(known(1)));
         assert_eq!(keys.find(&of("ada", "k"), 1100), None);
@@ -233,7 +237,7 @@ mod tests {
 
     #[test]
     fn no_room_and_key_are_taken_for_another_room_and_key() {
-        let mut keys = Keys::new(100, 10);
+        let mut keys = Keys::new(100, 10, Vec::new());
         keys.insert(&Scope { room: "@a\nb", ..of("a", "k") }, known(1), 0);
         for (room, key) in [("@a\nbk", ""), ("@a", "\nbk"), ("@a\n", "bk")] {
             assert_eq!(keys.find(&Scope { room, ..of("a", key) }, 0), None, "{room:?} {key:?}");
@@ -242,7 +246,7 @@ mod tests {
 
     #[test]
     fn no_more_keys_are_kept_than_may_be() {
-        let mut keys = Keys::new(100, 10);
+        let mut keys = Keys::new(100, 10, Vec::new());
         for seq in 1..=1000 {
             keys.insert(&of("ada", &seq.to_string()), known(seq), 5);
         }
@@ -265,8 +269,9 @@ mod tests {
             seq: 1,
             time,
         };
-        let mut keys = Keys::new(100, 10);
-        keys.load(vec![key("old", 900), key("young", 960), key("ahead", 10_000)], now, &Holders::default());
+        let remembered = vec![key("old", 900), key("young", 960), key("ahead", 10_000)];
+        let mut keys = Keys::new(100, 10, remembered);
+        keys.load(now, &Holders::default());
         let found = |keys: &mut Keys, key, now| {
             keys.find(&Scope { origin: Origin::Verified, ..of("ada", key) }, now).is_some()
         };

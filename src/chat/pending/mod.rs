@@ -13,6 +13,9 @@ use crate::chat::wire::refusal::Refusal;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::history::{Action, BanChange, Batch, Change, History, Holder, Query, Ticket};
 
+/// Milliseconds after which a history that was too busy is asked again.
+const RETRY_MS: Millis = 10;
+
 /// What waits for a commit.
 #[derive(Debug)]
 pub(in crate::chat) enum PendingChange {
@@ -44,6 +47,8 @@ pub(in crate::chat) struct PendingBatch {
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Pending {
     history: Option<Box<dyn History + Send>>,
+    /// Names one unbroken history.
+    epoch: String,
     term: u32,
     last_ticket: Ticket,
     /// Of this tick, with what the history must be told of it.
@@ -53,6 +58,8 @@ pub(in crate::chat) struct Pending {
     handed: VecDeque<PendingBatch>,
     /// Since the history failed, until it has recovered.
     is_failed: bool,
+    /// A timer is set for what the history was too busy to take.
+    is_retry_timed: bool,
     /// Changes of rooms that are not durable yet.
     len: usize,
     last_query: u64,
@@ -62,8 +69,24 @@ pub(in crate::chat) struct Pending {
 }
 
 impl Pending {
-    pub(in crate::chat) fn new(history: Option<Box<dyn History + Send>>) -> Self {
-        Self { history, ..Self::default() }
+    pub(in crate::chat) fn new(history: Option<Box<dyn History + Send>>, epoch: String) -> Self {
+        Self { history, epoch, ..Self::default() }
+    }
+
+    /// The name of the history of all rooms on the disk.
+    pub(in crate::chat) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
+    /// The name of a room's unbroken history.
+    pub(in crate::chat) fn epoch_of(&self, room: &Room) -> String {
+        if self.is_on_disk() { self.epoch.clone() } else { format!("{}-{}", self.epoch, room.life()) }
+    }
+
+    /// The newest message and change that a client can have seen under this name. What the client itself says it has seen is
+    /// believed of nobody else: the history knows whether it was set back.
+    pub(in crate::chat) fn known_under(&self, room: &Room, epoch: &str) -> Option<(u64, u64)> {
+        (epoch == self.epoch_of(room)).then_some((room.order().seq(), room.order().rev()))
     }
 
     /// History is kept on the disk.
@@ -126,8 +149,20 @@ impl Pending {
         }
     }
 
-    /// Hands over what the tick brought. `false`: the history is too busy, so it must be tried again later.
-    pub(in crate::chat) fn hand_over(&mut self, now: Millis) -> bool {
+    /// Hands over what the tick brought. Where the history is too busy, returns the time of the next attempt, for which a timer
+    /// must be set.
+    pub(in crate::chat) fn hand_over(&mut self, now: Millis) -> Option<Millis> {
+        let is_timed = self.try_hand_over(now) || std::mem::replace(&mut self.is_retry_timed, true);
+        (!is_timed).then_some(now + RETRY_MS)
+    }
+
+    /// The timer for the next attempt has fired.
+    pub(in crate::chat) fn retry_timer_fired(&mut self) {
+        self.is_retry_timed = false;
+    }
+
+    /// `false`: the history is too busy.
+    fn try_hand_over(&mut self, now: Millis) -> bool {
         if self.changes.is_empty() && self.bans.is_empty() {
             return true;
         }

@@ -22,11 +22,12 @@ use self::lookalike::Lookalikes;
 use self::member::Member;
 use self::session::{Dialect, Session};
 use self::user::{Identity, Resting, User};
-use crate::app::{AddressPrefix, Bucket, ConnId, Now};
+use crate::app::{AddressPrefix, Bucket, ConnId, Millis, Now};
 use crate::chat::identity::Claims;
-use crate::chat::ids::{SessionId, UserId};
+use crate::chat::ids::{RoomId, SessionId, UserId};
 use crate::chat::membership::Membership;
 use crate::chat::shards::Shards;
+use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Code, Limits, Refusal};
 use crate::history::Ban;
 
@@ -48,6 +49,8 @@ pub(in crate::chat) struct People {
     addresses: HashMap<AddressPrefix, AddressState>,
     /// When tokens expire, by milliseconds since 1970.
     expiries: BTreeSet<(u64, SessionId)>,
+    /// When the timer for expired tokens comes.
+    expiry_timer: Option<Millis>,
     last_number: u64,
     resting: Resting,
     max_resting: usize,
@@ -143,6 +146,14 @@ impl People {
         self.sessions.get(session.slot())?.as_deref()
     }
 
+    /// Whether anyone who asked is still there to hear the answer.
+    pub(in crate::chat) fn is_present(&self, reply_to: &ReplyTo) -> bool {
+        reply_to.conn().is_none_or(|conn| {
+            let session = self.look(SessionId::of(conn));
+            session.is_some_and(|session| session.conn() == conn && session.is_live())
+        })
+    }
+
     /// All live sessions.
     pub(in crate::chat) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().filter_map(Option::as_deref).filter(|session| session.is_live())
@@ -182,6 +193,11 @@ impl People {
         self.find(person).and_then(|user| self.user(user)).map(User::name)
     }
 
+    /// What a conversation with the user who is kept under this is called.
+    pub(in crate::chat) fn pair_name(&self, person: &str) -> Arc<str> {
+        format!("@{}", self.name_of(person).map_or(person, |name| name)).into()
+    }
+
     /// How a name is shown.
     pub(in crate::chat) fn shown<'a>(&self, name: &'a str, is_verified: bool) -> Member<'a> {
         let lookalike = !is_verified && self.lookalikes.has(name);
@@ -203,6 +219,16 @@ impl People {
     /// The handles of a user's connections.
     pub(in crate::chat) fn conns_of(&self, user: Option<UserId>) -> Vec<ConnId> {
         self.sessions_of(user).map(Session::conn).collect()
+    }
+
+    /// Those of them that are in a room.
+    pub(in crate::chat) fn conns_in(&self, user: Option<UserId>, room: RoomId) -> Vec<ConnId> {
+        self.sessions_of(user).filter(|session| session.is_in(room)).map(Session::conn).collect()
+    }
+
+    /// Whether a user is in a room on another connection than this one.
+    pub(in crate::chat) fn is_in_besides(&self, person: &str, room: RoomId, besides: SessionId) -> bool {
+        self.sessions_of(self.find(person)).any(|session| session.id() != besides && session.is_in(room))
     }
 
     /// The handles of the connections of guests who use one of a person's names.
@@ -296,9 +322,21 @@ impl People {
 
     // ---- tokens
 
-    /// When the first token expires, in milliseconds since 1970.
-    pub(in crate::chat) fn first_expiry(&self) -> Option<u64> {
-        self.expiries.first().map(|(at, _)| *at)
+    /// The time for which a timer must be set, so that one comes when the first token expires: one timer, however many
+    /// tokens there are.
+    pub(in crate::chat) fn time_expiry(&mut self, now: Now) -> Option<Millis> {
+        let (next, _) = *self.expiries.first()?;
+        // A token that should have ended waits for the next turn.
+        let wait_ms = next.saturating_sub(now.unix_ms).max(1);
+        let at = now.monotonic_ms.saturating_add(wait_ms);
+        let is_first = self.expiry_timer.is_none_or(|timed| at < timed);
+        is_first.then(|| *self.expiry_timer.insert(at))
+    }
+
+    /// The timer for expired tokens has fired.
+    pub(in crate::chat) fn expiry_timer_fired(&mut self, now: Now) {
+        // A timer that an earlier one has overtaken still comes, and changes nothing.
+        self.expiry_timer.take_if(|timed| *timed <= now.monotonic_ms);
     }
 
     /// The connection of a token that has expired.
@@ -308,6 +346,18 @@ impl People {
     }
 
     // ---- names
+
+    /// Whether a guest may have this name now.
+    pub(in crate::chat) fn check_guest(&self, folded: &str, now: Now) -> Result<(), Refusal> {
+        let person = self.holders.person(folded);
+        if person.is_some_and(|person| self.find_verified(person).is_some()) {
+            return Err(Refusal::field(Code::Forbidden, "user", "this name is taken by a verified user"));
+        }
+        match self.ban_of(folded, now) {
+            Some(ban) => Err(Refusal::field(Code::Forbidden, "user", format!("banned: {}", ban.reason))),
+            None => Ok(()),
+        }
+    }
 
     /// Who verified names belong to.
     pub(in crate::chat) fn holders(&self) -> &Holders {

@@ -96,7 +96,7 @@ fn is_allowed(c: char) -> bool {
             && is_any_of(c, &[Group::Letter, Group::Mark, Group::Number, Group::Punctuation, Group::Symbol])
 }
 
-/// UAX 31 2.3.1 (A1, A2, B): a joiner stands between letters that join, or behind a virama, where it changes what is seen.
+/// UAX 31 2.3.1 (A1, A2, B): a joiner is allowed between letters that join, or behind a virama, where it changes what is seen.
 fn is_joiner_in_place(before: &[char], c: char, after: &[char]) -> bool {
     match c {
         NON_JOINER => parts_letters(before, after) || follows_virama(before) && begins_with_letter(after),
@@ -218,7 +218,7 @@ mod tests {
         }
         assert_eq!(user_code(&"x".repeat(32)), None);
         assert_eq!(user_code(&"é".repeat(32)), None, "64 bytes");
-        // One character that stands for eighteen.
+        // One character that folds to eighteen.
         assert_eq!(user_code(&"\u{fdfa}".repeat(2)), Some(Code::TooLong));
     }
 

@@ -82,11 +82,15 @@ impl People {
         self.holders().names_of(other).any(|name| self.may(actor, right, &format!("@{name}")))
     }
 
-    /// Whether somebody moderates every room there may be.
-    pub(in crate::chat) fn moderates_all(&self, actor: &Actor) -> bool {
-        let Some(session) = actor.session else { return true };
+    /// The refusal of anyone who does not moderate every room there may be.
+    pub(in crate::chat) fn require_moderator(&self, actor: &Actor) -> Result<(), Refusal> {
+        let Some(session) = actor.session else { return Ok(()) };
         let claims = self.look(session).and_then(|session| session.claims());
-        claims.is_some_and(|claims| claims.rooms.iter().any(|grant| grant.moderate && grant.pattern == "*"))
+        let covers_all = |grant: &Grant| grant.moderate && grant.pattern == "*";
+        if claims.is_some_and(|claims| claims.rooms.iter().any(covers_all)) {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::Forbidden, "this takes a moderator of every room"))
     }
 
     /// The refusal where [`Self::may`] says no.

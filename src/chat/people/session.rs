@@ -54,7 +54,7 @@ pub(in crate::chat) struct Session {
     pub(in crate::chat::people) refusals: Bucket,
     rooms: Vec<Membership>,
     /// Rooms that are being joined.
-    #[expect(clippy::box_collection, reason = "rarely there, and a session is to be small")]
+    #[expect(clippy::box_collection, reason = "rarely there, and a session must be small")]
     joining: Option<Box<Vec<Joining>>>,
     /// Commands that wait.
     pub(in crate::chat::people) waiting: u16,

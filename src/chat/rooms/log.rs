@@ -17,7 +17,7 @@ pub(in crate::chat) struct Log {
     bytes: usize,
 }
 
-/// The number of a change; messages and marks have none.
+/// The number of a change; messages and read positions have none.
 pub(in crate::chat) fn rev_of(action: &Action) -> u64 {
     match action {
         Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => *rev,

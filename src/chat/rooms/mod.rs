@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-pub(in crate::chat) use self::room::{Kind, Phase, Room};
-use crate::app::TopicId;
+pub(in crate::chat) use self::notice_pace::News;
+pub(in crate::chat) use self::room::{Kind, Phase, Room, pair_room};
+use crate::app::{Context, TopicId, TopicOptions};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::limits::Limits;
 use crate::chat::shards::Shards;
@@ -106,13 +107,20 @@ impl Rooms {
         self.by_user.get(user).into_iter().flatten().filter_map(|room| self.get(*room))
     }
 
-    pub(in crate::chat) fn set_topic(&mut self, room: RoomId, topic: TopicId) {
+    /// Members of the room can be subscribed to it from now on.
+    pub(in crate::chat) fn open_topic<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        room: RoomId,
+        options: TopicOptions,
+    ) {
+        let topic = ctx.create_topic(options);
         self[room].topic = Some(topic);
         self.by_topic.insert(topic, room);
     }
 
-    /// Forgets a room that nobody needs. Returns its topic, which must be removed.
-    pub(in crate::chat) fn remove(&mut self, room: RoomId) -> Option<TopicId> {
+    /// Forgets a room that nobody needs.
+    pub(in crate::chat) fn remove<C: Context>(&mut self, ctx: &mut C, room: RoomId) {
         debug_assert!(self[room].is_idle(), "nobody needs it");
         let gone = self.slab.remove(room.slot());
         self.idle.remove(&gone.idle_since);
@@ -125,11 +133,11 @@ impl Rooms {
                 }
             }
         }
-        self.bytes -= gone.order.log().bytes();
+        self.bytes -= gone.order().log().bytes();
         if let Some(topic) = gone.topic {
             self.by_topic.remove(&topic);
+            ctx.remove_topic(topic);
         }
-        gone.topic
     }
 
     /// Somebody needs a room from now on.
@@ -139,12 +147,17 @@ impl Rooms {
         Hold(room)
     }
 
-    /// Somebody needs a room no more: see [`Self::rest`].
-    #[expect(clippy::needless_pass_by_value, reason = "a hold is given back once")]
-    pub(in crate::chat) fn release(&mut self, hold: Hold) -> RoomId {
-        let Hold(room) = hold;
-        self[room].holds -= 1;
-        room
+    /// Somebody needs a room no more, so it may rest.
+    pub(in crate::chat) fn release<C: Context>(&mut self, ctx: &mut C, hold: Hold) {
+        let room = hold.room();
+        self.unhold(hold);
+        self.rest(ctx, room);
+    }
+
+    /// [`Self::release`], where the caller lets the room rest later.
+    #[expect(clippy::needless_pass_by_value, reason = "a hold is released once")]
+    pub(in crate::chat) fn unhold(&mut self, hold: Hold) {
+        self[hold.room()].holds -= 1;
     }
 
     fn wake(&mut self, room: RoomId) {
@@ -154,23 +167,24 @@ impl Rooms {
         }
     }
 
-    /// A room may not be needed any more. `true`: it can be forgotten at once, for nothing is in it.
-    pub(in crate::chat) fn rest(&mut self, room: RoomId) -> bool {
-        if !self[room].is_idle() || self[room].idle_since > 0 {
-            return false;
-        }
-        if self[room].order.is_blank() {
-            return true;
+    /// A room may not be needed any more: it can be put away then, and is forgotten at once when nothing was ever said in it.
+    pub(in crate::chat) fn rest<C: Context>(&mut self, ctx: &mut C, room: RoomId) {
+        let Some(state) = self.get(room).filter(|state| state.is_idle() && state.idle_since == 0) else {
+            return;
+        };
+        if state.order().is_blank() {
+            return self.remove(ctx, room);
         }
         self.idle_clock += 1;
         self[room].idle_since = self.idle_clock;
         self.idle.insert(self.idle_clock, room);
-        false
     }
 
-    /// The room that was left first, of those that nobody needs.
-    pub(in crate::chat) fn longest_idle(&self) -> Option<RoomId> {
-        self.idle.values().next().copied()
+    /// Puts away the room that was left first, of those that nobody needs; `false`: every room is needed.
+    pub(in crate::chat) fn put_one_away<C: Context>(&mut self, ctx: &mut C) -> bool {
+        let Some(idle) = self.idle.values().next().copied() else { return false };
+        self.remove(ctx, idle);
+        true
     }
 
     /// A session becomes a member. Returns its place among the members.
@@ -231,13 +245,17 @@ impl Rooms {
         self.trim(room, 0, limits);
     }
 
-    /// Whether there is more in memory than may be.
-    pub(in crate::chat) fn is_above(&self, limits: &Limits) -> bool {
-        self.bytes > limits.all_recent_bytes
+    /// Keeps what all rooms have in memory within its limit. `room`, which has grown, is cut where no other can be put away.
+    pub(in crate::chat) fn make_room<C: Context>(&mut self, ctx: &mut C, limits: &Limits, room: RoomId) {
+        while self.bytes > limits.all_recent_bytes {
+            if !self.put_one_away(ctx) {
+                return self.shrink(room);
+            }
+        }
     }
 
     /// Keeps the newest message of a room only.
-    pub(in crate::chat) fn shrink(&mut self, room: RoomId) {
+    fn shrink(&mut self, room: RoomId) {
         let order = &mut self.slab[room.slot()].order;
         self.bytes -= order.log().bytes();
         order.shrink();
@@ -265,7 +283,7 @@ impl Rooms {
         assert_eq!(self.by_name.len(), self.slab.len(), "names of rooms");
         assert_eq!(
             self.bytes,
-            self.iter().map(|room| room.order.log().bytes()).sum::<usize>(),
+            self.iter().map(|room| room.order().log().bytes()).sum::<usize>(),
             "bytes of all logs"
         );
         assert_eq!(

@@ -2,9 +2,12 @@
 
 use crate::app::Millis;
 
+/// What is collected for a notice, where the notice may come now; else when it may, where a timer must be set for that.
+pub(in crate::chat) type News<T> = Result<T, Option<Millis>>;
+
 /// When the next notice of a kind may come.
 #[derive(Debug, Default)]
-pub(in crate::chat) struct NoticePace {
+pub(in crate::chat::rooms) struct NoticePace {
     next_at: Millis,
     is_timed: bool,
 }
@@ -12,7 +15,7 @@ pub(in crate::chat) struct NoticePace {
 impl NoticePace {
     /// Whether a notice may come now, and then none for this many milliseconds. Else the time at which it may, for which a timer
     /// must be set, unless one is set already.
-    pub(in crate::chat) fn take(&mut self, now: Millis, every: Millis) -> Result<(), Option<Millis>> {
+    pub(in crate::chat::rooms) fn take(&mut self, now: Millis, every: Millis) -> News<()> {
         if now < self.next_at {
             let is_timed = std::mem::replace(&mut self.is_timed, true);
             return Err((!is_timed).then_some(self.next_at));
@@ -23,7 +26,7 @@ impl NoticePace {
     }
 
     /// The timer came.
-    pub(in crate::chat) fn timer_fired(&mut self) {
+    pub(in crate::chat::rooms) fn timer_fired(&mut self) {
         self.is_timed = false;
     }
 }

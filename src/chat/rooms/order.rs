@@ -97,7 +97,7 @@ impl Order {
     }
 
     /// The number and the time of the next message, which waits from now on. Times never fall within a room.
-    pub(in crate::chat) fn give_seq(&mut self, unix_ms: u64) -> (u64, u64) {
+    pub(in crate::chat::rooms) fn next_seq(&mut self, unix_ms: u64) -> (u64, u64) {
         self.given_seq += 1;
         self.time = stamp(self.time, unix_ms);
         self.pending += 1;
@@ -105,7 +105,7 @@ impl Order {
     }
 
     /// The number and the time of the next change of a message, which waits from now on.
-    pub(in crate::chat) fn give_rev(&mut self, unix_ms: u64) -> (u64, u64) {
+    pub(in crate::chat::rooms) fn next_rev(&mut self, unix_ms: u64) -> (u64, u64) {
         self.given_rev += 1;
         self.time = stamp(self.time, unix_ms);
         self.pending += 1;
@@ -113,20 +113,20 @@ impl Order {
     }
 
     /// A message is about to be deleted.
-    pub(in crate::chat) fn begin_delete(&mut self, seq: u64) {
+    pub(in crate::chat::rooms) fn begin_delete(&mut self, seq: u64) {
         self.deleting.push(seq);
     }
 
     /// A change waits no longer: it is durable.
-    pub(in crate::chat) fn committed(&mut self, action: &Action) {
+    pub(in crate::chat::rooms) fn committed(&mut self, action: &Action) {
         self.pending -= 1;
         if let Action::Delete { seq, .. } = action {
             self.deleting.retain(|other| other != seq);
         }
     }
 
-    /// A change comes to nothing, with all that wait: their numbers are given again.
-    pub(in crate::chat) fn undone(&mut self) {
+    /// A change comes to nothing, with all that wait: their numbers are used again.
+    pub(in crate::chat::rooms) fn undone(&mut self) {
         self.pending -= 1;
         self.deleting.clear();
         (self.given_seq, self.given_rev) = (self.seq, self.rev);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::app::Millis;
 use crate::chat::ids::SessionId;
 use crate::chat::membership::Announced;
-use crate::chat::rooms::notice_pace::NoticePace;
+use crate::chat::rooms::notice_pace::{News, NoticePace};
 
 /// Somebody who is not here any more.
 #[derive(Debug, Clone)]
@@ -13,6 +14,14 @@ pub(in crate::chat) struct Gone {
     pub(in crate::chat) client: Arc<str>,
     pub(in crate::chat) user: Arc<str>,
     pub(in crate::chat) is_verified: bool,
+}
+
+/// Who came and went.
+#[derive(Debug)]
+pub(in crate::chat) struct Comings {
+    /// Sessions, with their numbers. Some of them went again, and some came twice.
+    pub(in crate::chat) came: Vec<(SessionId, u64)>,
+    pub(in crate::chat) went: Vec<Gone>,
 }
 
 /// Somebody who went, and whether the room had been told that they came; else only those had who were given a list meanwhile.
@@ -26,7 +35,7 @@ struct Left {
 
 /// What the next notice will say. Who came and went in between is not in it, whatever the order.
 #[derive(Debug, Default)]
-pub(in crate::chat) struct Presence {
+pub(in crate::chat::rooms) struct Presence {
     /// Sessions that came, with their numbers; those that went again are still among them.
     came: Vec<(SessionId, u64)>,
     /// By the number of the session.
@@ -34,13 +43,13 @@ pub(in crate::chat) struct Presence {
     /// How many lists of members were given out. Who came and went between two of them nobody has heard of.
     lists: u32,
     /// When the next notice may come.
-    pub(in crate::chat) pace: NoticePace,
+    pace: NoticePace,
 }
 
 impl Presence {
     /// A session comes, and is given a list. Returns what the room knows of it: where nobody has missed it there is nothing to
     /// tell.
-    pub(in crate::chat) fn came(&mut self, session: SessionId, number: u64) -> Announced {
+    pub(in crate::chat::rooms) fn came(&mut self, session: SessionId, number: u64) -> Announced {
         let gone = self.went.remove(&number);
         let was_heard_of = gone.is_some();
         let is_announced = gone.is_some_and(|gone| gone.was_announced && gone.at == self.lists);
@@ -52,25 +61,30 @@ impl Presence {
     }
 
     /// Somebody is given a list of the members.
-    pub(in crate::chat) fn listed(&mut self) {
+    pub(in crate::chat::rooms) fn listed(&mut self) {
         self.lists = self.lists.wrapping_add(1);
     }
 
     /// A session goes. The room is told if anybody has heard of it.
-    pub(in crate::chat) fn went(&mut self, number: u64, known: Announced, gone: Gone) {
+    pub(in crate::chat::rooms) fn went(&mut self, number: u64, known: Announced, gone: Gone) {
         let at = self.lists;
         if known.is_announced || known.since != at {
             self.went.insert(number, Left { gone, was_announced: known.is_announced, at });
         }
     }
 
-    pub(in crate::chat) fn has_news(&self) -> bool {
-        !(self.came.is_empty() && self.went.is_empty())
+    /// What the room is told now, and then nothing for `every` milliseconds.
+    pub(in crate::chat::rooms) fn take_news(&mut self, now: Millis, every: Millis) -> News<Comings> {
+        if self.came.is_empty() && self.went.is_empty() {
+            return Err(None);
+        }
+        self.pace.take(now, every)?;
+        let went = std::mem::take(&mut self.went).into_values().map(|left| left.gone).collect();
+        Ok(Comings { came: std::mem::take(&mut self.came), went })
     }
 
-    /// What the room is told now: the sessions that came, with their numbers, and those who went.
-    pub(in crate::chat) fn take_news(&mut self) -> (Vec<(SessionId, u64)>, Vec<Gone>) {
-        let went = std::mem::take(&mut self.went);
-        (std::mem::take(&mut self.came), went.into_values().map(|left| left.gone).collect())
+    /// The timer came.
+    pub(in crate::chat::rooms) fn timer_fired(&mut self) {
+        self.pace.timer_fired();
     }
 }

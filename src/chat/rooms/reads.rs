@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::app::Millis;
 use crate::chat::people::user::Identity;
-use crate::chat::rooms::notice_pace::NoticePace;
+use crate::chat::rooms::notice_pace::{News, NoticePace};
 
 /// A read position, and when it was last moved.
 #[derive(Debug, Clone, Copy)]
@@ -14,7 +15,7 @@ struct Position {
 
 /// The read positions of a room that are in memory, as many as may be: the one that was not moved for the longest makes place.
 #[derive(Debug, Default)]
-pub(in crate::chat) struct ReadPositions {
+pub(in crate::chat::rooms) struct ReadPositions {
     by_user: HashMap<Identity, Position>,
     /// By [`Position::moved`].
     order: BTreeMap<u64, Identity>,
@@ -22,17 +23,17 @@ pub(in crate::chat) struct ReadPositions {
     /// Of these the room has not been told.
     untold: BTreeSet<Identity>,
     /// When the next notice may come.
-    pub(in crate::chat) pace: NoticePace,
+    pace: NoticePace,
 }
 
 impl ReadPositions {
     /// The last message that a user has read, if that is known.
-    pub(in crate::chat) fn of(&self, user: &Identity) -> Option<u64> {
+    pub(in crate::chat::rooms) fn of(&self, user: &Identity) -> Option<u64> {
         self.by_user.get(user).map(|position| position.seq)
     }
 
     /// A user has read up to here, or further. At most `max` positions are kept.
-    pub(in crate::chat) fn keep(&mut self, user: &Identity, seq: u64, max: usize) {
+    pub(in crate::chat::rooms) fn keep(&mut self, user: &Identity, seq: u64, max: usize) {
         self.moves += 1;
         let moved = self.moves;
         let position = self.by_user.entry(user.clone()).or_insert(Position { seq, moved });
@@ -49,25 +50,39 @@ impl ReadPositions {
     }
 
     /// The room must be told of a user's position.
-    pub(in crate::chat) fn note_untold(&mut self, user: Identity) {
+    pub(in crate::chat::rooms) fn note_untold(&mut self, user: Identity) {
         if self.by_user.contains_key(&user) {
             self.untold.insert(user);
         }
     }
 
-    pub(in crate::chat) fn forget(&mut self, user: &Identity) {
+    pub(in crate::chat::rooms) fn forget(&mut self, user: &Identity) {
         if let Some(position) = self.by_user.remove(user) {
             self.order.remove(&position.moved);
         }
         self.untold.remove(user);
     }
 
-    pub(in crate::chat) fn has_news(&self) -> bool {
-        !self.untold.is_empty()
+    /// What the room is told now, by user, and then nothing for `every` milliseconds.
+    pub(in crate::chat::rooms) fn take_news(
+        &mut self,
+        now: Millis,
+        every: Millis,
+    ) -> News<Vec<(Identity, u64)>> {
+        if self.untold.is_empty() {
+            return Err(None);
+        }
+        self.pace.take(now, every)?;
+        Ok(self.take_untold())
+    }
+
+    /// The timer came.
+    pub(in crate::chat::rooms) fn timer_fired(&mut self) {
+        self.pace.timer_fired();
     }
 
     /// What the room has not been told, by user.
-    pub(in crate::chat) fn take_untold(&mut self) -> Vec<(Identity, u64)> {
+    fn take_untold(&mut self) -> Vec<(Identity, u64)> {
         let untold = std::mem::take(&mut self.untold);
         untold.into_iter().filter_map(|user| self.of(&user).map(|seq| (user, seq))).collect()
     }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use crate::app::{Millis, TopicId};
 use crate::chat::ids::{SessionId, UserId};
+use crate::chat::membership::Announced;
 use crate::chat::people::session::Waiting;
+use crate::chat::people::user::Identity;
+use crate::chat::rooms::notice_pace::News;
 use crate::chat::rooms::order::Order;
-use crate::chat::rooms::presence::Presence;
+use crate::chat::rooms::presence::{Comings, Gone, Presence};
 use crate::chat::rooms::reads::ReadPositions;
 use crate::history::Action;
 
@@ -42,13 +45,13 @@ pub(in crate::chat) struct Room {
     /// In memory a room that was forgotten is another one when it comes back.
     life: u64,
     pub(in crate::chat::rooms) topic: Option<TopicId>,
-    pub(in crate::chat) order: Order,
+    pub(in crate::chat::rooms) order: Order,
     /// How many hold it.
     pub(in crate::chat::rooms) holds: u32,
     pub(in crate::chat::rooms) members: Vec<SessionId>,
-    pub(in crate::chat) presence: Presence,
+    presence: Presence,
     typing: Typing,
-    pub(in crate::chat) reads: ReadPositions,
+    reads: ReadPositions,
     /// Its place among the rooms that nobody needs; 0: it is none of them.
     pub(in crate::chat::rooms) idle_since: u64,
     /// Changes that turned out to be on the disk while it was being opened.
@@ -102,6 +105,11 @@ impl Room {
     /// Who is in it.
     pub(in crate::chat) fn members(&self) -> &[SessionId] {
         &self.members
+    }
+
+    /// What was said in it, and in which order.
+    pub(in crate::chat) fn order(&self) -> &Order {
+        &self.order
     }
 
     pub(in crate::chat) fn is_open(&self) -> bool {
@@ -177,6 +185,91 @@ impl Room {
         true
     }
 
+    // ---- its order
+
+    /// The number and the time of the next message, which waits from now on until it is durable.
+    pub(in crate::chat) fn next_seq(&mut self, unix_ms: u64) -> (u64, u64) {
+        self.order.next_seq(unix_ms)
+    }
+
+    /// The number and the time of the next change of a message, which waits from now on until it is durable.
+    pub(in crate::chat) fn next_rev(&mut self, unix_ms: u64) -> (u64, u64) {
+        self.order.next_rev(unix_ms)
+    }
+
+    /// [`Self::next_rev`] for the deletion of a message.
+    pub(in crate::chat) fn begin_delete(&mut self, seq: u64, unix_ms: u64) -> (u64, u64) {
+        self.order.begin_delete(seq);
+        self.order.next_rev(unix_ms)
+    }
+
+    /// A change is durable.
+    pub(in crate::chat) fn committed(&mut self, action: &Action) {
+        self.order.committed(action);
+    }
+
+    /// A change comes to nothing, with all that wait.
+    pub(in crate::chat) fn undone(&mut self) {
+        self.order.undone();
+    }
+
+    // ---- who came and went
+
+    /// Somebody is shown a list of the members.
+    pub(in crate::chat) fn listed(&mut self) {
+        self.presence.listed();
+    }
+
+    /// See [`Presence::came`].
+    pub(in crate::chat) fn came(&mut self, session: SessionId, number: u64) -> Announced {
+        self.presence.came(session, number)
+    }
+
+    /// See [`Presence::went`].
+    pub(in crate::chat) fn went(&mut self, number: u64, known: Announced, gone: Gone) {
+        self.presence.went(number, known, gone);
+    }
+
+    /// See [`Presence::take_news`].
+    pub(in crate::chat) fn take_presence(&mut self, now: Millis, every: Millis) -> News<Comings> {
+        self.presence.take_news(now, every)
+    }
+
+    // ---- read positions
+
+    /// The last message that a user has read, if that is known.
+    pub(in crate::chat) fn read_position(&self, user: &Identity) -> Option<u64> {
+        self.reads.of(user)
+    }
+
+    /// A user has read up to here, or further. At most `max` positions are kept.
+    pub(in crate::chat) fn keep_read(&mut self, user: &Identity, seq: u64, max: usize) {
+        self.reads.keep(user, seq, max);
+    }
+
+    /// The members must be told of a user's position.
+    pub(in crate::chat) fn note_read(&mut self, user: Identity) {
+        self.reads.note_untold(user);
+    }
+
+    /// A user's position is not kept any longer.
+    pub(in crate::chat) fn forget_read(&mut self, user: &Identity) {
+        self.reads.forget(user);
+    }
+
+    /// See [`ReadPositions::take_news`].
+    pub(in crate::chat) fn take_reads(&mut self, now: Millis, every: Millis) -> News<Vec<(Identity, u64)>> {
+        self.reads.take_news(now, every)
+    }
+
+    /// The timer for what the members must be told has fired.
+    pub(in crate::chat) fn timer_fired(&mut self) {
+        self.presence.timer_fired();
+        self.reads.timer_fired();
+    }
+
+    // ---- whether it is needed
+
     /// Nobody needs it now.
     pub(in crate::chat::rooms) fn is_idle(&self) -> bool {
         self.members.is_empty() && self.holds == 0 && !self.is_pinned && self.is_open()
@@ -202,4 +295,10 @@ impl Room {
     pub(in crate::chat::rooms) fn is_dirty(&self) -> bool {
         self.is_dirty
     }
+}
+
+/// The name of the room of two users, in whatever order. No user's name has a line break in it.
+pub(in crate::chat) fn pair_room(pair: [&str; 2]) -> String {
+    let [a, b] = if pair[0] <= pair[1] { pair } else { [pair[1], pair[0]] };
+    format!("@{a}\n{b}")
 }

@@ -1,6 +1,7 @@
 //! What a client of the subprotocol `json` posts: `{"user","text"}`.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
 
@@ -18,23 +19,42 @@ pub(in crate::chat) struct Post<'a> {
     pub(in crate::chat) text: Cow<'a, str>,
 }
 
+/// What is wrong with a post; its text is a sentence for the client.
+#[derive(Debug)]
+pub(in crate::chat) enum PostError {
+    NoObject,
+    Json(serde_json::Error),
+    Empty(&'static str),
+    TooLong,
+}
+
+impl fmt::Display for PostError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoObject => f.write_str("expected an object with `user` and `text`"),
+            Self::Json(error) => error.fmt(f),
+            Self::Empty(field) => write!(f, "`{field}` is empty"),
+            Self::TooLong => write!(f, "`text` is longer than {MAX_TEXT_LEN} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for PostError {}
+
 /// Reads a post.
-///
-/// # Errors
-/// A sentence that names what is wrong.
-pub(in crate::chat) fn parse_post(text: &str) -> Result<Post<'_>, String> {
+pub(in crate::chat) fn parse_post(text: &str) -> Result<Post<'_>, PostError> {
     // A derived struct would take an array of its fields as well.
     if !text.trim_ascii_start().starts_with('{') {
-        return Err("expected an object with `user` and `text`".to_owned());
+        return Err(PostError::NoObject);
     }
-    let post: Post<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let post: Post<'_> = serde_json::from_str(text).map_err(PostError::Json)?;
     for (name, value) in [("user", &post.user), ("text", &post.text)] {
         if is_blank(value) {
-            return Err(format!("`{name}` is empty"));
+            return Err(PostError::Empty(name));
         }
     }
     if post.text.len() > MAX_TEXT_LEN {
-        return Err(format!("`text` is longer than {MAX_TEXT_LEN} bytes"));
+        return Err(PostError::TooLong);
     }
     Ok(post)
 }

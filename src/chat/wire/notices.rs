@@ -112,7 +112,7 @@ notices! {
         count: usize,
     }
     "typing" Typing { room: &'a str, user: &'a str }
-    "reads" Reads { room: &'a str, reads: &'a [Mark<'a>] }
+    "reads" Reads { room: &'a str, reads: &'a [ReadPosition<'a>] }
     "direct" Direct {
         from: &'a str,
         to: &'a str,
@@ -208,7 +208,7 @@ pub(in crate::chat) struct Ending<'a> {
 
 /// How far a user has read.
 #[derive(Debug, Serialize)]
-pub(in crate::chat) struct Mark<'a> {
+pub(in crate::chat) struct ReadPosition<'a> {
     pub(in crate::chat) user: &'a str,
     #[serde(skip_serializing_if = "is_false")]
     pub(in crate::chat) verified: bool,

@@ -22,9 +22,9 @@ pub struct Answered {
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Responder {
     buffer: Vec<u8>,
-    pub(in crate::chat) answered: Vec<Answered>,
-    pub(in crate::chat) acks: u64,
-    pub(in crate::chat) refused: [u64; Code::ALL.len()],
+    answered: Vec<Answered>,
+    acks: u64,
+    refused: [u64; Code::ALL.len()],
 }
 
 /// What a client of `json` is told.
@@ -34,6 +34,21 @@ struct TutorialError<'a> {
 }
 
 impl Responder {
+    /// The answers to requests since the last time, in order.
+    pub(in crate::chat) fn take_answered(&mut self) -> Vec<Answered> {
+        std::mem::take(&mut self.answered)
+    }
+
+    /// Commands acknowledged.
+    pub(in crate::chat) fn acks(&self) -> u64 {
+        self.acks
+    }
+
+    /// Refused commands, by [`Code::ALL`].
+    pub(in crate::chat) fn refused(&self) -> [u64; Code::ALL.len()] {
+        self.refused
+    }
+
     /// The JSON of a notice.
     pub(in crate::chat) fn encode(&mut self, notice: &impl Serialize) -> &str {
         self.buffer.clear();

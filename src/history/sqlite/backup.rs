@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::data_dir::{database, private, random_epoch, store_meta};
+use super::data_dir::{database, random_epoch, store_meta};
+use super::private_file::private;
 use super::rows::find_post;
-use super::schema::{self, MARK_EVERY};
+use super::schema::{self, SEEK_POINT_EVERY};
 use super::transfer::{Result, TransferError, connect, head_of};
 
 /// Rows of a table in one slice, and the bytes of the texts in them, about.
@@ -160,7 +161,7 @@ struct DataDir {
     post: i64,
     /// The last row of `changes` that was looked at; `None` at the beginning.
     changes: Option<i64>,
-    /// The last mark that was copied. Marks need no order: they may be of different moments.
+    /// The last read position that was copied. Read positions need no order: they may be of different moments.
     read: (i64, String),
 }
 
@@ -293,14 +294,14 @@ fn copy_rest(source: &Connection, target: &Connection) -> rusqlite::Result<()> {
     target.execute_batch("COMMIT")
 }
 
-/// Removes what retention removed meanwhile, finds the marks, and names the history. The list of changes stays behind: it is
+/// Removes what retention removed meanwhile, finds the seek points, and names the history. The list of changes stays behind: it is
 /// for those who resume, and nobody has seen this epoch.
 fn finish(target: &Connection) -> rusqlite::Result<()> {
     target.execute_batch(&format!(
         "BEGIN;
          DELETE FROM posts WHERE seq < (SELECT oldest FROM heads WHERE heads.room = posts.room);
          DELETE FROM reactions WHERE post NOT IN (SELECT id FROM posts);
-         INSERT INTO marks(room, seq, post) SELECT room, seq, id FROM posts WHERE seq % {MARK_EVERY} = 0 ORDER BY room, seq;"
+         INSERT INTO marks(room, seq, post) SELECT room, seq, id FROM posts WHERE seq % {SEEK_POINT_EVERY} = 0 ORDER BY room, seq;"
     ))?;
     store_meta(target, "epoch", &random_epoch())?;
     store_meta(target, "identity", "")?;

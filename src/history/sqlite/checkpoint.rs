@@ -154,11 +154,7 @@ impl Shared {
 pub(super) fn checkpoint(conn: &Connection, mode: &str) -> Result<()> {
     if mode == "TRUNCATE" {
         let is_done = truncate(conn)?;
-        return if is_done {
-            Ok(())
-        } else {
-            Err(Error::Contradiction("another process is reading the history".into()))
-        };
+        return if is_done { Ok(()) } else { Err(Error::InUse) };
     }
     Ok(conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))?)
 }

@@ -1,9 +1,9 @@
 //! Opening a data directory: what must be there, what must be sound, and what the loop learns at the start.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::clock;
 use super::lineage::{Lineage, identity};
+use super::private_file::private;
 use super::rows::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
 use crate::history::{Ban, Holder, Key, Post, Start};
@@ -44,6 +45,13 @@ pub struct Options {
 }
 
 changeable!(Options);
+
+impl Options {
+    /// Whether a message of this time is too old to be shown.
+    pub(super) fn is_expired(&self, time: u64) -> bool {
+        self.keep_ms > 0 && time.saturating_add(self.keep_ms) < (self.now)()
+    }
+}
 
 impl Default for Options {
     fn default() -> Self {
@@ -299,7 +307,7 @@ impl DataDir {
         let identity = identity(&self.dir, &self.path).ok();
         if identity.is_none() || load_meta(conn, "identity")? != identity {
             tracing::warn!(
-                "this is a copy of a history: it gets an epoch of its own, and clients load it anew"
+                "this is a copy of a history: it gets an epoch of its own, and clients load it again"
             );
             return Ok(None);
         }
@@ -309,7 +317,7 @@ impl DataDir {
         };
         if !continues {
             tracing::warn!(
-                "the history is older than when it was closed: it gets another epoch, and clients load it anew"
+                "the history is older than when it was closed: it gets another epoch, and clients load it again"
             );
         }
         Ok(continues.then_some(epoch))
@@ -385,13 +393,6 @@ pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join("switchboard.db")
 }
 
-/// For files that nobody else may read.
-pub(super) fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.mode(0o600);
-    options
-}
-
 /// Looks through the rooms and their heads.
 fn find_flaw(conn: &Connection) -> rusqlite::Result<Option<String>> {
     let mut select = conn.prepare(
@@ -462,7 +463,7 @@ pub(super) fn load_meta(conn: &Connection, name: &str) -> rusqlite::Result<Optio
     let value = row.get_ref(0)?.as_str().unwrap_or_default().to_owned();
     let is_sound = row.get::<_, i64>(1)? == checksum(&[], &[name.as_bytes(), value.as_bytes()]);
     if !is_sound {
-        tracing::error!(name, "a damaged entry is made anew");
+        tracing::error!(name, "a damaged entry is made again");
     }
     Ok(is_sound.then_some(value))
 }

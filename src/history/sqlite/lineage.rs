@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 
 use rusqlite::Connection;
 
-use super::data_dir::private;
+use super::private_file::private;
 use super::schema::checksum;
 
 /// The name of the file.

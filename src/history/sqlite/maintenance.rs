@@ -42,7 +42,7 @@ pub(super) fn rewrite(conn: &Connection, most: i64) -> Result<bool> {
     }
     match conn.execute_batch("VACUUM") {
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-            tracing::warn!(%error, "there is no room to write the history anew without what was deleted");
+            tracing::warn!(%error, "there is no room to write the history again without what was deleted");
             Ok(false)
         }
         done => Ok(done.map(|()| true)?),

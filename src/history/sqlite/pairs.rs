@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Result};
 
-use super::reader::mark;
-use super::rows::{Head, Walk};
+use super::rows::{Head, Walk, read_position};
 use crate::history::{Pair, PairPlace};
 
 /// Conversations of one user that are looked at in one question. Of a user who has more, the others are not listed.
@@ -45,7 +44,7 @@ pub(super) fn newest(
         .into_iter()
         .map(|Candidate { place, room, head }| {
             let writers = writers(conn, room, &head)?;
-            let read = mark(conn, room, head, wanted.user)?;
+            let read = read_position(conn, room, head, wanted.user)?;
             Ok(Pair { place, seq: head.seq, read, writers })
         })
         .collect()

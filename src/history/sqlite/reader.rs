@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::data_dir::{DataDir, Options};
+use super::notify::Notify;
 use super::pairs;
-use super::rows::{Head, Walk, load_change, load_head, load_reactions, rev_of, signed};
-use super::schema::{self, checksum};
+use super::rows::{Head, Walk, load_change, load_head, load_reactions, read_position, rev_of};
+use super::schema;
 use super::search::find;
 use super::search_index::SearchIndex;
-use super::threads::Notify;
-use crate::history::{Action, Event, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState};
+use crate::history::{
+    Action, Event, HistoryError, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState,
+};
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -95,15 +97,16 @@ impl Reader {
             Query::Rooms { ask, after, limit } => {
                 let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
                 let rooms = self.ask_database(&mut slot, |conn| rooms(conn, &after, limit));
-                Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(&error, "")) }
+                Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(error, "")) }
             }
             Query::Pairs { ask, user, after, limit } => {
                 let pairs = self.pairs(&user, after.as_ref(), limit);
                 Event::Pairs { ask, pairs }
             }
-            Query::Mark { ask, room, user } => {
-                let seq = self.read(&room, |conn, room, head| mark(conn, room, head, &user)).unwrap_or(0);
-                Event::Mark { ask, seq }
+            Query::ReadPosition { ask, room, user } => {
+                let seq =
+                    self.read(&room, |conn, room, head| read_position(conn, room, head, &user)).unwrap_or(0);
+                Event::ReadPosition { ask, seq }
             }
         }
     }
@@ -114,13 +117,11 @@ impl Reader {
         &self,
         name: &str,
         question: impl FnOnce(&Connection, i64, Head) -> rusqlite::Result<T>,
-    ) -> Result<T, String> {
+    ) -> Result<T, HistoryError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let uncertain = slot.uncertain.get(name).copied();
         if uncertain == Some(Uncertain::All) {
-            return Err(
-                "the last changes of this room could not be written; they are being looked after".into()
-            );
+            return Err(HistoryError::Uncertain);
         }
         let answer = self.ask_database(&mut slot, |conn| match load_head(conn, name)? {
             None => Ok(T::default()),
@@ -131,24 +132,24 @@ impl Reader {
                 question(conn, room, visible(&self.place.options, head))
             }
         });
-        answer.map_err(|error| read_failed(&error, name))
+        answer.map_err(|error| read_failed(error, name))
     }
 
     /// The conversations of a user. What is uncertain is left out of them.
-    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, String> {
+    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Result<Vec<Pair>, HistoryError> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let uncertain = std::mem::take(&mut slot.uncertain);
         let is_sure = |name: &str| !uncertain.contains_key(name);
         let options = &self.place.options;
         let shown = |head: Head| {
             let head = visible(options, head);
-            (head.seq >= head.oldest.max(1) && !is_expired(options, head.time)).then_some(head)
+            (head.seq >= head.oldest.max(1) && !options.is_expired(head.time)).then_some(head)
         };
         let pairs = self.ask_database(&mut slot, |conn| {
             pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
         });
         slot.uncertain = uncertain;
-        pairs.map_err(|error| read_failed(&error, ""))
+        pairs.map_err(|error| read_failed(error, ""))
     }
 
     /// Reads one state of the database.
@@ -167,9 +168,9 @@ impl Reader {
     }
 }
 
-fn read_failed(error: &rusqlite::Error, room: &str) -> String {
+fn read_failed(error: rusqlite::Error, room: &str) -> HistoryError {
     tracing::error!(%error, room, "the history could not be read");
-    error.to_string()
+    HistoryError::storage(error)
 }
 
 /// Rooms by name. Those of conversations of two, which begin with `@`, stand together and are passed over.
@@ -210,11 +211,6 @@ fn visible(options: &Options, mut head: Head) -> Head {
     head
 }
 
-/// Whether a message is too old to be shown.
-pub(super) fn is_expired(options: &Options, time: u64) -> bool {
-    options.keep_ms > 0 && time.saturating_add(options.keep_ms) < (options.now)()
-}
-
 fn open_room(
     conn: &Connection,
     options: &Options,
@@ -226,7 +222,7 @@ fn open_room(
     while records.len() < recent
         && let Some(stored) = walk.next(conn)?
     {
-        if is_expired(options, stored.record.post.time) {
+        if options.is_expired(stored.record.post.time) {
             head.oldest = head.oldest.max(stored.record.post.seq + 1);
             break;
         }
@@ -286,7 +282,7 @@ fn page(
         if keep == Keep::Newest && octets >= PAGE_OCTETS {
             break;
         }
-        let Some(stored) = walk.next(conn)?.filter(|stored| !is_expired(options, stored.record.post.time))
+        let Some(stored) = walk.next(conn)?.filter(|stored| !options.is_expired(stored.record.post.time))
         else {
             break;
         };
@@ -302,13 +298,4 @@ fn page(
         }
     }
     Ok(records.into_iter().rev().collect())
-}
-
-pub(super) fn mark(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
-    let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
-    let mut rows = select.query((room, user))?;
-    let Some(row) = rows.next()? else { return Ok(0) };
-    let seq = row.get::<_, i64>(0)?.cast_unsigned();
-    let is_sound = row.get::<_, i64>(1)? == checksum(&[room, signed(seq)], &[user.as_bytes()]);
-    Ok(if is_sound { seq.min(head.seq) } else { 0 })
 }

@@ -6,9 +6,8 @@
 //! same few rows, however many there are.
 
 use super::data_dir::{Options, load_meta, store_meta};
-use super::reader::is_expired;
 use super::rows::{load_change, read_post};
-use super::schema::MARK_EVERY;
+use super::schema::SEEK_POINT_EVERY;
 use super::transaction::{Result, Transactions};
 use crate::history::Action;
 use crate::wall::LEAP_MS;
@@ -121,7 +120,7 @@ impl Sweep {
             let Some(at) = session.room_by_id(stored.room)? else { continue };
             let (seq, head) = (stored.record.post.seq, session.head(at));
             let is_over = options.keep_posts > 0 && seq + options.keep_posts <= head.seq;
-            if seq >= head.oldest && !is_over && !is_expired(options, stored.record.post.time) {
+            if seq >= head.oldest && !is_over && !options.is_expired(stored.record.post.time) {
                 continue;
             }
             if seq >= head.oldest {
@@ -130,7 +129,7 @@ impl Sweep {
             let id = stored.id;
             conn.prepare_cached("DELETE FROM posts WHERE id = ?1")?.execute([id])?;
             conn.prepare_cached("DELETE FROM reactions WHERE post = ?1")?.execute([id])?;
-            if seq.is_multiple_of(MARK_EVERY) {
+            if seq.is_multiple_of(SEEK_POINT_EVERY) {
                 conn.prepare_cached("DELETE FROM marks WHERE room = ?1 AND seq = ?2")?
                     .execute([stored.room, seq.cast_signed()])?;
             }

@@ -220,10 +220,10 @@ impl Walk {
         let mut select = conn.prepare_cached(
             "SELECT seq, post FROM marks WHERE room = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1",
         )?;
-        let mark = select.query_row([room, signed(before.saturating_sub(1))], |row| {
+        let seek_point = select.query_row([room, signed(before.saturating_sub(1))], |row| {
             Ok((row.get::<_, i64>(0)?, row.get(1)?))
         });
-        if let Some((seq, post)) = mark.optional()? {
+        if let Some((seq, post)) = seek_point.optional()? {
             walk.next = post;
             walk.below = seq.cast_unsigned() + 1;
         }
@@ -257,8 +257,8 @@ impl Walk {
         Ok(None)
     }
 
-    /// Finds a way around a damaged row: its own link, when it leads to a sound neighbour; else the mark below, and what
-    /// stands between is lost from sight.
+    /// Finds a way around a damaged row: its own link, when it leads to a sound neighbour; else the seek point below, and what
+    /// is between is lost from sight.
     fn pass_over(&mut self, conn: &Connection, flaw: &Flaw) -> Result<()> {
         if let Flaw::Damaged { prev } = *flaw
             && let Ok(stored) = load_post(conn, prev)?
@@ -273,8 +273,8 @@ impl Walk {
             "SELECT seq, post FROM marks WHERE room = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1",
         )?;
         let below = signed(self.below.saturating_sub(1));
-        let mark = select.query_row([self.room, below], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
-        (self.next, self.below) = match mark.optional()? {
+        let seek_point = select.query_row([self.room, below], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+        (self.next, self.below) = match seek_point.optional()? {
             Some((seq, post)) => (post, seq.cast_unsigned() + 1),
             None => (0, 0),
         };
@@ -331,7 +331,17 @@ pub(super) struct StoredChange {
     pub(super) action: Action,
 }
 
-/// The number of a change; messages and marks have none.
+/// How far a user has read; 0 where that is not known.
+pub(super) fn read_position(conn: &Connection, room: i64, head: Head, user: &str) -> rusqlite::Result<u64> {
+    let mut select = conn.prepare_cached("SELECT seq, crc FROM reads WHERE room = ?1 AND user = ?2")?;
+    let mut rows = select.query((room, user))?;
+    let Some(row) = rows.next()? else { return Ok(0) };
+    let seq = row.get::<_, i64>(0)?.cast_unsigned();
+    let is_sound = row.get::<_, i64>(1)? == checksum(&[room, signed(seq)], &[user.as_bytes()]);
+    Ok(if is_sound { seq.min(head.seq) } else { 0 })
+}
+
+/// The number of a change; messages and read positions have none.
 pub(super) fn rev_of(action: &Action) -> u64 {
     match action {
         Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => *rev,

@@ -2,7 +2,7 @@
 //!
 //! A commit appends: rows of `posts` and `changes` have growing numbers and link back to the row before in their room,
 //! so the rows of a thousand rooms fill the same few pages. What a commit touches besides is one small row of `heads` for
-//! each room in it. `marks` has every [`MARK_EVERY`]th post of a room, so that any place in a history is found in this many
+//! each room in it. `marks` has every [`SEEK_POINT_EVERY`]th post of a room, so that any place in a history is found in this many
 //! steps. Each row has a checksum of what it says and where it stands: SQLite itself would not find a flipped bit.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ pub(super) const APPLICATION: i32 = 0x5357_4244;
 /// `user_version` of the file; a newer one is not opened.
 pub(super) const FORMAT: i32 = 4;
 /// One post of a room in this many is found without a walk.
-pub(super) const MARK_EVERY: u64 = 64;
+pub(super) const SEEK_POINT_EVERY: u64 = 64;
 /// How long a connection waits for another one's lock; only other processes ever hold one for long.
 pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Prepared statements that a connection keeps beside those of the commit path.

@@ -3,7 +3,6 @@
 use rusqlite::{Connection, params};
 
 use super::data_dir::Options;
-use super::reader::is_expired;
 use super::rows::{Head, load_post, load_reactions};
 use crate::history::{PAGE_OCTETS, Record};
 use crate::text::words::Query;
@@ -34,7 +33,7 @@ pub(super) fn find(
         let Ok(stored) = load_post(conn, row.get(0)?)? else { continue };
         let Record { post, is_deleted, .. } = &stored.record;
         let is_there = (head.oldest..=head.seq).contains(&post.seq);
-        if stored.room != room || *is_deleted || !is_there || is_expired(options, post.time) {
+        if stored.room != room || *is_deleted || !is_there || options.is_expired(post.time) {
             continue;
         }
         // The index comes after the history: the text may be another one by now.

@@ -21,8 +21,9 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Result, params};
 
 use super::checkpoint::truncate;
 use super::clock::instant;
-use super::data_dir::{CHECKED_BYTES, DataDir, load_meta, private, store_meta};
+use super::data_dir::{CHECKED_BYTES, DataDir, load_meta, store_meta};
 use super::erasure::Erasure;
+use super::private_file::private;
 use super::rows;
 use super::rows::{Stored, load_post, read_post};
 use super::schema::{self, META};
@@ -175,9 +176,9 @@ impl IndexWriter {
                     Err(error) => tracing::warn!(%error, "what was deleted is still in the index of words"),
                 },
                 Err(error) => {
-                    let will = if self.is_suspect { "it is made anew" } else { "it is tried again" };
+                    let will = if self.is_suspect { "it is built again" } else { "it is tried again" };
                     tracing::error!(%error, "the index of words could not be written; {will}");
-                    // At once after a failure that stands alone.
+                    // At once after a single failure.
                     if std::mem::replace(&mut self.has_failed, true) && !rests(rung, RETRY) {
                         return;
                     }
@@ -383,7 +384,7 @@ impl IndexFile {
             is_new &= fs::remove_file(name).is_err();
         }
         if !is_new {
-            tracing::warn!("the index of words does not fit the history; it is made anew");
+            tracing::warn!("the index of words does not fit the history; it is built again");
         }
         // SQLite says why when it cannot be made.
         let _ = private().write(true).create_new(true).open(path);
@@ -431,7 +432,7 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Where it stands from now on.
+    /// Its state from now on.
     fn note(&mut self, position: i64, reindexed: i64) -> Result<()> {
         store_meta(&self.conn, "position", &position.to_string())?;
         store_meta(&self.conn, "reindexed", &reindexed.to_string())?;
@@ -447,7 +448,7 @@ struct News {
     stale: Vec<i64>,
     /// Post, room and text that come; folded only when nobody reads the history any more.
     texts: Vec<(i64, i64, Box<str>)>,
-    /// Where the index stands then.
+    /// The state of the index then.
     position: i64,
     reindexed: i64,
     /// There may be more.

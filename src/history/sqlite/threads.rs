@@ -1,20 +1,20 @@
 //! The threads: one writes, one reads; and the loop's end of both.
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
 use super::checkpoint::LogSize;
 use super::data_dir::{DataDir, OpenError, Options};
+use super::notify::Notify;
 use super::reader::{Ask, Reader, Slot};
 use super::search_index::{IndexFile, SearchIndex, State};
-use super::writer::{Order, Writer};
+use super::writer::{FinishError, Order, Writer};
 use crate::history::{Action, BanChange, Batch, Event, History, Holder, Query, Start};
 
 /// Batches that may be handed over and not yet be committed; above it [`History::commit`] refuses.
@@ -117,23 +117,6 @@ fn cost(batch: &Batch) -> usize {
     size_of_val(batch) + changes.sum::<usize>() + bans.sum::<usize>()
 }
 
-/// Where events go: one at a time, from both threads.
-#[derive(Clone)]
-pub(super) struct Notify(Arc<Mutex<dyn FnMut(Event) -> bool + Send>>);
-
-impl fmt::Debug for Notify {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Notify")
-    }
-}
-
-impl Notify {
-    pub(super) fn tell(&self, event: Event) {
-        // Nobody listens any more while the loop has ended and the rest is committed: that is in order.
-        let _ = self.0.lock().unwrap_or_else(PoisonError::into_inner)(event);
-    }
-}
-
 /// An opened history whose threads do not run yet.
 #[derive(Debug)]
 pub struct Worker {
@@ -154,10 +137,10 @@ impl Worker {
     /// event (then the store waits), and says `false` when nobody listens any more.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
         let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log } = self;
-        let notify = Notify(Arc::new(Mutex::new(notify)));
+        let notify = Notify::new(notify);
         let slot = Arc::new(Mutex::new(Slot::default()));
         let reader =
             Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot), Arc::clone(&words));
@@ -173,7 +156,7 @@ impl Worker {
 pub struct Running {
     orders: SyncSender<Order>,
     asks: SyncSender<Ask>,
-    writer: JoinHandle<Result<(), String>>,
+    writer: JoinHandle<Result<(), FinishError>>,
     reader: JoinHandle<()>,
 }
 
@@ -183,11 +166,11 @@ impl Running {
     ///
     /// # Errors
     /// What could not be committed or closed.
-    pub fn finish(self) -> Result<(), String> {
+    pub fn finish(self) -> Result<(), FinishError> {
         // A thread that is gone has nothing left to stop.
         let _ = self.asks.send(Ask::Stop);
         let _ = self.orders.send(Order::Stop);
-        let ended = |_| "a thread of the store panicked".to_owned();
+        let ended = |_| FinishError::Panicked;
         self.reader.join().map_err(ended)?;
         self.writer.join().map_err(ended)?
     }

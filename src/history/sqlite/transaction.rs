@@ -14,19 +14,59 @@ use super::rows::{
     Head, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
     post_checksum, signed,
 };
-use super::schema::{MARK_EVERY, checksum};
+use super::schema::{SEEK_POINT_EVERY, checksum};
 use crate::history::{Action, Ban, BanChange, Batch, Change, Post};
 
 /// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
 pub(super) const ROOMS_KEPT: usize = 65_536;
 
+/// Why a message cannot be taken in.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Refused {
+    /// It is no message.
+    Unreadable(Box<dyn std::error::Error + Send + Sync>),
+    /// Its number is 0.
+    NoNumber,
+    /// Another message has its number.
+    Taken {
+        /// The room.
+        room: Arc<str>,
+        /// The number.
+        seq: u64,
+    },
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreadable(error) => error.fmt(f),
+            Self::NoNumber => f.write_str("`seq` begins with 1"),
+            Self::Taken { room, seq } => write!(f, "room {room:?} has another message {seq} already"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
 /// Why something could not be made durable.
 #[derive(Debug)]
 pub(super) enum Error {
     Sqlite(rusqlite::Error),
-    /// What was handed over contradicts what is there.
-    Contradiction(String),
+    /// The number of what was handed over does not follow the newest one of its room: `what` is `message` or `change`.
+    Gap {
+        what: &'static str,
+        number: u64,
+        newest: u64,
+        room: Box<str>,
+    },
+    /// Another process reads, so the log cannot be emptied.
+    InUse,
+    /// A message cannot be imported.
+    Refused(Refused),
 }
+
+impl std::error::Error for Error {}
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
@@ -38,7 +78,11 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(error) => error.fmt(f),
-            Self::Contradiction(what) => f.write_str(what),
+            Self::Gap { what, number, newest, room } => {
+                write!(f, "{what} {number} cannot follow {newest} in room {room:?}")
+            }
+            Self::InUse => f.write_str("another process is reading the history"),
+            Self::Refused(why) => why.fmt(f),
         }
     }
 }
@@ -66,7 +110,7 @@ pub(super) struct Transactions<'c> {
     begin: Statement<'c>,
     commit: Statement<'c>,
     insert_post: Statement<'c>,
-    insert_mark: Statement<'c>,
+    insert_seek_point: Statement<'c>,
     insert_change: Statement<'c>,
     write_head: Statement<'c>,
     rooms: Vec<Room>,
@@ -100,7 +144,7 @@ impl<'c> Transactions<'c> {
                 "INSERT INTO posts(id, prev, room, seq, time, flags, edited, user, client, key, text, crc)
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?,
-            insert_mark: conn.prepare("INSERT INTO marks(room, seq, post) VALUES(?1, ?2, ?3)")?,
+            insert_seek_point: conn.prepare("INSERT INTO marks(room, seq, post) VALUES(?1, ?2, ?3)")?,
             insert_change: conn.prepare(
                 "INSERT INTO changes(id, prev, room, rev, seq, kind, time, user, body, crc)
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -292,11 +336,8 @@ impl<'c> Transactions<'c> {
     fn post(&mut self, at: usize, name: &str, post: &Post) -> Result<()> {
         let head = self.rooms[at].head;
         if post.seq != head.seq + 1 {
-            let Head { seq, .. } = head;
-            let number = post.seq;
-            return Err(Error::Contradiction(format!(
-                "message {number} cannot follow {seq} in room {name:?}"
-            )));
+            let (number, newest) = (post.seq, head.seq);
+            return Err(Error::Gap { what: "message", number, newest, room: name.into() });
         }
         self.append(at, post, (false, None))?;
         Ok(())
@@ -334,8 +375,8 @@ impl<'c> Transactions<'c> {
             &*post.text,
             post_checksum([id, prev, room], post, (is_deleted, edited)),
         ))?;
-        if post.seq.is_multiple_of(MARK_EVERY) {
-            self.insert_mark.execute((room, signed(post.seq), id))?;
+        if post.seq.is_multiple_of(SEEK_POINT_EVERY) {
+            self.insert_seek_point.execute((room, signed(post.seq), id))?;
         }
         self.trace.post = Some(id);
         Ok(id)
@@ -345,8 +386,7 @@ impl<'c> Transactions<'c> {
         let Some((rev, seq, kind, time, user, body)) = change_columns(action) else { return Ok(()) };
         let Room { id: room, head, .. } = self.rooms[at];
         if rev != head.rev + 1 {
-            let known = head.rev;
-            return Err(Error::Contradiction(format!("change {rev} cannot follow {known} in room {name:?}")));
+            return Err(Error::Gap { what: "change", number: rev, newest: head.rev, room: name.into() });
         }
         if let Some(stored) = find_post(self.conn, room, &head, seq)? {
             match action {

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::data_dir::{DataDir, OpenError, Options, database};
 use super::rows::{Head, Walk, find_post, load_head, load_reactions};
 use super::schema;
-use super::transaction::{Error, Transactions};
+use super::transaction::{Error, Refused, Transactions};
 use crate::history::Record;
 
 /// Messages of a room that an export reads at once and holds in memory, and their bytes, about.
@@ -41,7 +41,7 @@ pub enum TransferError {
         /// Which one, from 1.
         nth: u64,
         /// Why not.
-        why: String,
+        why: Refused,
     },
 }
 
@@ -189,9 +189,9 @@ pub(super) fn head_of(conn: &Connection, room: i64) -> rusqlite::Result<Option<H
 /// # Errors
 /// When the directory cannot be used, or a message contradicts what is there: a different one has its number. What
 /// came before it stays.
-pub fn import(
+pub fn import<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     dir: &Path,
-    messages: impl IntoIterator<Item = std::result::Result<(Arc<str>, Record), String>>,
+    messages: impl IntoIterator<Item = std::result::Result<(Arc<str>, Record), E>>,
 ) -> Result<Counts> {
     let place = DataDir::take(dir, Options::default()).map_err(TransferError::Open)?;
     let (conn, _) = place.open().map_err(TransferError::Open)?;
@@ -207,12 +207,12 @@ pub fn import(
                     taken += 1;
                     let added = match message {
                         Ok((room, record)) => session.import(&room, &record),
-                        Err(why) => Err(Error::Contradiction(why)),
+                        Err(error) => Err(Error::Refused(Refused::Unreadable(error.into()))),
                     };
                     match added {
                         Ok(true) => counts.messages += 1,
                         Ok(false) => counts.known += 1,
-                        Err(Error::Contradiction(why)) => {
+                        Err(Error::Refused(why)) => {
                             refusal = Some(TransferError::Refused { nth, why });
                             break;
                         }
@@ -235,7 +235,7 @@ pub fn import(
 fn failed(error: Error) -> TransferError {
     match error {
         Error::Sqlite(error) => error.into(),
-        Error::Contradiction(what) => TransferError::Failed(what),
+        other => TransferError::Failed(other.to_string()),
     }
 }
 
@@ -246,7 +246,7 @@ impl Transactions<'_> {
         let at = self.room(name)?;
         let (room, head) = (self.id(at), *self.head(at));
         if post.seq == 0 {
-            return Err(Error::Contradiction("`seq` begins with 1".into()));
+            return Err(Error::Refused(Refused::NoNumber));
         }
         if post.seq <= head.seq {
             let known = find_post(self.conn, room, &head, post.seq)?;
@@ -256,8 +256,7 @@ impl Transactions<'_> {
                     && known.post.client == post.client
             };
             if known.as_ref().is_some_and(|known| !is_same(&known.record)) {
-                let seq = post.seq;
-                return Err(Error::Contradiction(format!("room {name:?} has another message {seq} already")));
+                return Err(Error::Refused(Refused::Taken { room: Arc::clone(name), seq: post.seq }));
             }
             return Ok(false);
         }

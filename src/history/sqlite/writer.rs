@@ -6,6 +6,7 @@
 //! the refused is on the disk.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -18,12 +19,12 @@ use super::checkpoint::{Checkpointer, LogSize, checkpoint};
 use super::clock::instant;
 use super::data_dir::{DataDir, store_holder};
 use super::maintenance::{ERASE_AFTER, Maintenance, REWRITTEN_AT_THE_END, rewrite};
+use super::notify::Notify;
 use super::reader::{Slot, Uncertain};
 use super::schema;
 use super::search_index::{IndexFile, IndexThread, SearchIndex};
-use super::threads::Notify;
 use super::transaction::{Error, Trace, Transactions, end_erasing};
-use crate::history::{Action, BanChange, Batch, Change, Event, Holder};
+use crate::history::{Action, BanChange, Batch, Change, Event, HistoryError, Holder};
 
 /// Changes of one commit; the batch that reaches it is the last.
 pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
@@ -31,6 +32,29 @@ pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
 pub(super) const MAX_COMMIT_BYTES: usize = 16 << 20;
 /// Between two attempts to recover, in milliseconds: at first, and at most.
 pub(super) const RETRY_MS: (u64, u64) = (100, 5000);
+
+/// Why a history did not end in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FinishError {
+    /// A thread panicked.
+    Panicked,
+    /// The last commit failed, and there was no time left to recover.
+    Uncommitted(HistoryError),
+    /// The database could not be closed.
+    Unclosed(HistoryError),
+}
+
+impl fmt::Display for FinishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked => f.write_str("a thread of the store panicked"),
+            Self::Uncommitted(error) | Self::Unclosed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FinishError {}
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -43,7 +67,7 @@ pub(super) enum Order {
 /// What failed, and what must be known to recover.
 #[derive(Debug)]
 struct Failure {
-    error: Error,
+    error: Arc<Error>,
     batches: Vec<Batch>,
     trace: Trace,
     /// Undoes the bans of the batches.
@@ -52,7 +76,12 @@ struct Failure {
 
 impl From<Error> for Box<Failure> {
     fn from(error: Error) -> Self {
-        Box::new(Failure { error, batches: Vec::new(), trace: Trace::default(), undo: Vec::new() })
+        Box::new(Failure {
+            error: Arc::new(error),
+            batches: Vec::new(),
+            trace: Trace::default(),
+            undo: Vec::new(),
+        })
     }
 }
 
@@ -123,7 +152,7 @@ impl Writer {
     }
 
     /// Serves until it is told to stop, or nobody is left who could tell.
-    pub(super) fn run(mut self, mut conn: Connection) -> Result<(), String> {
+    pub(super) fn run(mut self, mut conn: Connection) -> Result<(), FinishError> {
         loop {
             match self.serve(&mut conn) {
                 Ended::Stopped => {
@@ -133,10 +162,10 @@ impl Writer {
                     return close(conn, self.has_erased);
                 }
                 Ended::Failed(failure) => {
-                    let reason = failure.error.to_string();
+                    let reason = failed(&failure.error);
                     self.refuse(&failure);
                     drop(conn);
-                    conn = self.recover(*failure).ok_or(reason)?;
+                    conn = self.recover(*failure).ok_or(FinishError::Uncommitted(reason))?;
                 }
             }
         }
@@ -256,7 +285,7 @@ impl Writer {
             (Ok(()), None) => {}
             (Err(error), _) => {
                 let (trace, undo) = (session.trace(), session.replaced_bans());
-                return Err(Box::new(Failure { error, batches, trace, undo }));
+                return Err(Box::new(Failure { error: Arc::new(error), batches, trace, undo }));
             }
         }
         Ok(changes)
@@ -268,10 +297,10 @@ impl Writer {
         self.slot().uncertain = uncertain(&failure.batches);
         let ticket = failure.batches.first().map_or(self.ticket + 1, |batch| batch.ticket);
         tracing::error!(error = %failure.error, ticket, "a commit failed; nothing is accepted until it is mended");
-        self.refuse_from(ticket, failure.error.to_string());
+        self.refuse_from(ticket, failed(&failure.error));
     }
 
-    fn refuse_from(&mut self, ticket: u64, reason: String) {
+    fn refuse_from(&mut self, ticket: u64, reason: HistoryError) {
         self.term = self.term.wrapping_add(1);
         self.notify.tell(Event::Failed { ticket, reason });
     }
@@ -280,7 +309,7 @@ impl Writer {
     fn recover(&mut self, failure: Failure) -> Option<Connection> {
         let Failure { mut error, batches, trace, undo } = failure;
         loop {
-            // At once after a failure that stands alone.
+            // At once after a single failure.
             if self.retry_ms > 0 {
                 self.wait(self.retry_ms, &error)?;
             }
@@ -299,7 +328,7 @@ impl Writer {
                 }
                 Err(again) => {
                     tracing::warn!(error = %again, wait_ms = self.retry_ms, "not mended yet");
-                    error = again;
+                    error = Arc::new(again);
                 }
             }
         }
@@ -327,7 +356,7 @@ impl Writer {
     }
 
     /// Waits for the next attempt and refuses what comes meanwhile; `None` when told to stop.
-    fn wait(&mut self, wait_ms: u64, error: &Error) -> Option<()> {
+    fn wait(&mut self, wait_ms: u64, error: &Arc<Error>) -> Option<()> {
         let until = instant() + Duration::from_millis(wait_ms);
         loop {
             let left = until.saturating_duration_since(instant());
@@ -346,7 +375,7 @@ impl Writer {
                     self.load.fetch_sub(cost, Ordering::Relaxed);
                     self.ticket = batch.ticket;
                     if batch.term == self.term {
-                        self.refuse_from(batch.ticket, error.to_string());
+                        self.refuse_from(batch.ticket, failed(error));
                     }
                 }
             }
@@ -375,21 +404,26 @@ fn uncertain(batches: &[Batch]) -> HashMap<Arc<str>, Uncertain> {
     uncertain
 }
 
+/// What the loop is told of a failure.
+fn failed(error: &Arc<Error>) -> HistoryError {
+    HistoryError::Storage(Arc::<Error>::clone(error))
+}
+
 fn has_row(conn: &Connection, table: &str, id: Option<i64>) -> rusqlite::Result<bool> {
     let Some(id) = id else { return Ok(false) };
     conn.prepare(&format!("SELECT 1 FROM {table} WHERE id = ?1"))?.exists([id])
 }
 
 /// Leaves one file that needs nothing read back, and nothing that was deleted.
-fn close(conn: Connection, has_erased: bool) -> Result<(), String> {
+fn close(conn: Connection, has_erased: bool) -> Result<(), FinishError> {
     if has_erased
         && let Err(error) = rewrite(&conn, REWRITTEN_AT_THE_END)
             .and_then(|is_done| if is_done { Ok(end_erasing(&conn)?) } else { Ok(()) })
     {
-        tracing::warn!(%error, "the history could not be written anew without what was deleted");
+        tracing::warn!(%error, "the history could not be written again without what was deleted");
     }
     if let Err(error) = checkpoint(&conn, "TRUNCATE") {
         tracing::warn!(%error, "the log stays beside the database until the next start");
     }
-    conn.close().map_err(|(_, error)| error.to_string())
+    conn.close().map_err(|(_, error)| FinishError::Unclosed(HistoryError::storage(error)))
 }

@@ -143,7 +143,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// The reserved bits that an extension gives a meaning (RFC 6455 5.2).
+    /// The reserved bits that an extension defines (RFC 6455 5.2).
     #[inline]
     fn extended_bits(&self) -> u8 {
         if self.deflate.is_some() { RSV1 } else { 0 }

@@ -76,7 +76,7 @@ impl Inflater {
         }
     }
 
-    /// Forgets the messages so far. The memory is used again; zlib gives the state 15 window bits.
+    /// Forgets the messages so far. The memory is used again; the state of zlib has 15 window bits.
     pub(super) fn reset(&mut self) {
         debug_assert_eq!(self.window_bits, MAX_WINDOW_BITS);
         self.inner.reset(false);
@@ -135,7 +135,7 @@ impl Inflater {
         }
     }
 
-    /// Ends the message (RFC 7692 7.2.2): behind the tail, which carries no data, stands an empty block more. A message
+    /// Ends the message (RFC 7692 7.2.2): behind the tail, which carries no data, is one empty block more. A message
     /// that stopped somewhere inside takes them for data of its own, and is found out: always where the block can be a
     /// final one; with context takeover it may pass when it stops inside the header of a block.
     pub(super) fn finish_message(&mut self, data: &[u8], keeps_context: bool) -> Result<(), ProtocolError> {

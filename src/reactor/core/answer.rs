@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::app::{CloseReason, ConnId, Response};
+use crate::reactor::http::phase::Awaited;
 use crate::reactor::table::Ending;
 
 impl Core {
@@ -11,6 +12,7 @@ impl Core {
         let timeouts = &self.proto.timeouts;
         let Some(awaited) = http.take_awaited(self.now.monotonic_ms, timeouts) else { return };
         let proxy = http.proxy();
+        self.late -= usize::from(awaited.is_late);
         let closes = awaited.closes || self.drain.is_some() || timeouts.keep_alive_ms == 0;
         self.counts.requests.answered += 1;
         let unix_ms = self.now.unix_ms;
@@ -27,8 +29,15 @@ impl Core {
         }
     }
 
+    /// The request that a connection awaits the answer to.
+    pub(super) fn awaited(&self, conn: ConnId) -> Option<Awaited> {
+        self.table.get(conn)?.http()?.awaited()
+    }
+
     /// As [`Self::answer`], from outside of the request's own callback.
-    pub(super) fn answer_later(&mut self, conn: ConnId, response: &Response) {
+    pub(crate) fn answer_later(&mut self, conn: ConnId, response: &Response) {
+        let is_refused = self.awaited(conn).is_some_and(|awaited| awaited.is_upgrade && awaited.is_late);
+        self.counts.upgrades.refused += u64::from(is_refused);
         self.answer(conn, response);
         // What has come meanwhile was not read.
         if self.table.get(conn).is_some_and(|entry| entry.http().is_some()) {

@@ -2,8 +2,8 @@
 
 use super::Core;
 use crate::app::{
-    ConnId, Context, Now, Outgoing, OwnedMessage, Published, Response, SlowPolicy, Stats, TopicId,
-    TopicOptions,
+    Acceptance, ConnId, Context, Now, Outgoing, OwnedMessage, Published, Refused, Response, SlowPolicy,
+    Stats, TopicId, TopicOptions,
 };
 use crate::proto::{CloseCode, MessageKind, Millis, SendError};
 use crate::reactor::output::Publication;
@@ -95,6 +95,19 @@ impl Context for Core {
 
     fn respond(&mut self, conn: ConnId, response: Response) {
         self.answer_later(conn, &response);
+    }
+
+    fn accept(&mut self, conn: ConnId, acceptance: Acceptance) {
+        if self.awaited(conn).is_some() {
+            self.pending.owe_open(conn, acceptance);
+        }
+    }
+
+    fn refuse(&mut self, conn: ConnId, reason: Refused, response: Response) {
+        if self.awaited(conn).is_some() {
+            self.counts.refusals.count(reason);
+            self.answer_later(conn, &response);
+        }
     }
 
     fn drain(&mut self) {

@@ -102,6 +102,10 @@ impl Core {
                 until = entry.phase_deadline().unwrap_or(until).min(until);
             }
             Phase::Ending { until: earlier, .. } => until = *earlier,
+            Phase::Http(http) if http.awaited().is_some_and(|awaited| awaited.is_late) => {
+                self.late -= 1;
+                self.pending.owe_abandoned(slot.conn(entry.generation()));
+            }
             Phase::Http(_) | Phase::Open(_) => {}
         }
         self.intake.forget(slot, entry);

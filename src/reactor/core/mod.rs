@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Config;
 use super::drain::Drain;
+use super::http::phase::HttpPhase;
 use super::input::intake::Intake;
 use super::output::Output;
 use super::pending::Pending;
@@ -41,6 +42,8 @@ pub(super) struct Core {
     pub(super) pending: Pending,
     pub(super) drain: Option<Drain>,
     pub(super) counts: Counts,
+    /// Requests whose answer comes later.
+    pub(super) late: usize,
     pub(super) tick_times: TickTimes,
     random: MaskingKeys,
 }
@@ -57,6 +60,7 @@ impl Core {
             pending: Pending::new(),
             drain: None,
             counts: Counts::default(),
+            late: 0,
             tick_times: TickTimes::default(),
             random: MaskingKeys::Seeded(seed),
             config,
@@ -163,6 +167,9 @@ impl Core {
     /// Whether everything that must hold between ticks does.
     pub(super) fn check(&self) {
         self.table.check();
+        let late =
+            |entry: &Entry| entry.http().and_then(HttpPhase::awaited).is_some_and(|awaited| awaited.is_late);
+        assert_eq!(self.late, self.table.iter().filter(|(_, entry)| late(entry)).count(), "late answers");
         self.intake.check(&self.table);
         self.output.check(&self.table);
         self.pending.check(&self.table);

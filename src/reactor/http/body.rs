@@ -78,6 +78,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     /// Goes on with requests that waited for earlier ones to be answered, or for the peer to read the answers. `false`: some
     /// of them wait on, and nothing more must be read.
     pub(crate) fn deferred_requests(&mut self, slot: Slot) -> bool {
+        let entry = &self.core.table[slot];
+        // Nobody waits for the upgrade any more; another request is answered, since its client may have ended its side alone.
+        if entry.inbound.has_fin() && entry.http().is_some_and(|http| http.offer.is_some()) {
+            self.core.peer_ended(slot);
+            return false;
+        }
         if let Some(http) = self.core.table[slot].http_mut()
             && http.awaited.is_none()
             && std::mem::take(&mut http.is_deferred)

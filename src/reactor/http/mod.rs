@@ -2,19 +2,20 @@
 
 mod body;
 mod identity;
+mod later;
 pub(super) mod phase;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use self::phase::Awaited;
+use self::phase::{Awaited, Offer};
 use super::slot::Slot;
 use super::table::{Ending, Phase, Refusal};
 use super::{Core, Reactor, Socket};
 use crate::app::{
     Acceptance, Application, CloseReason, ConnId, Entrance, Rejection, Request, Response, Verdict,
 };
-use crate::proto::handshake::{Upgrade, check_upgrade, wants_upgrade, write_accept};
+use crate::proto::handshake::{check_upgrade, wants_upgrade, write_accept};
 use crate::proto::head::{HeadScanner, RequestHead, with_request};
 use crate::proto::{Connection, HandshakeError};
 
@@ -115,7 +116,15 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         {
             return self.refuse(slot, &response, false);
         }
-        let Some(entrance) = self.await_answer(slot, head, upgrade.is_some() || body.is_none()) else {
+        // Behind a body that is not read nothing can be told to be a request.
+        let is_last = upgrade.is_some() || body.is_none();
+        let awaited = Awaited {
+            head_only: head.method == "HEAD",
+            closes: is_last || !head.keeps_alive(),
+            is_upgrade: upgrade.is_some(),
+            is_late: false,
+        };
+        let Some(entrance) = self.await_answer(slot, awaited) else {
             return;
         };
         let security = self.sockets.get_mut(slot).and_then(|socket| socket.security());
@@ -125,8 +134,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let is_refused = matches!(verdict, Verdict::Respond(_) | Verdict::Refuse(..));
         self.core.counts.upgrades.refused += u64::from(upgrade.is_some() && is_refused);
         match (verdict, upgrade) {
-            (Verdict::Later, _) => self.core.arm(slot),
-            (Verdict::Accept(acceptance), Some(upgrade)) => self.upgrade(conn, &upgrade, &acceptance),
+            (Verdict::Later, upgrade) => self.put_off(slot, upgrade.as_ref()),
+            (Verdict::Accept(acceptance), Some(upgrade)) => {
+                let deflate = self.core.proto.deflate.as_ref();
+                let offer = Offer::new(&upgrade, deflate, acceptance.any_subprotocol);
+                self.upgrade(conn, &offer, &acceptance);
+            }
             (Verdict::Accept(_), None) => self.core.answer(conn, &upgrade_required()),
             // An upgrade that is refused ends the connection: a proxy may have taken it for granted (HS-11).
             (Verdict::Respond(response), _) => self.core.answer(conn, &response),
@@ -138,15 +151,14 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     /// Notes what the answer will depend on; returns where the request came in.
-    fn await_answer(&mut self, slot: Slot, head: &RequestHead<'_>, is_last: bool) -> Option<Entrance> {
+    fn await_answer(&mut self, slot: Slot, mut awaited: Awaited) -> Option<Entrance> {
         let is_draining = self.core.drain.is_some();
         let deadline = self.core.now.monotonic_ms + self.core.config.max_answer_ms;
         let http = self.core.table[slot].http_mut()?;
         http.requests += 1;
         http.deadline = deadline;
-        // Behind a body that is not read nothing can be told to be a request.
-        let closes = !head.keeps_alive() || is_last || http.requests >= MAX_REQUESTS || is_draining;
-        http.awaited = Some(Awaited { head_only: head.method == "HEAD", closes });
+        awaited.closes |= http.requests >= MAX_REQUESTS || is_draining;
+        http.awaited = Some(awaited);
         Some(http.entrance)
     }
 
@@ -168,21 +180,18 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         Some(Response::text(503, text).field("Retry-After", "1"))
     }
 
-    fn upgrade(&mut self, conn: ConnId, upgrade: &Upgrade<'_>, acceptance: &Acceptance) {
-        let config = self.core.proto.deflate.as_ref();
-        let deflate = config.and_then(|config| config.agree(upgrade.extensions()));
-        let agreed = deflate.iter().map(|(_, field)| ("Sec-WebSocket-Extensions", field.as_str()));
+    fn upgrade(&mut self, conn: ConnId, offer: &Offer, acceptance: &Acceptance) {
+        let agreed = offer.deflate.iter().map(|(_, field)| ("Sec-WebSocket-Extensions", field.as_str()));
         let further = acceptance.fields.iter().map(|(name, value)| (*name, value.as_str()));
         let fields: Vec<_> = agreed.chain(further).collect();
-        let first = upgrade.subprotocols().next().filter(|_| acceptance.any_subprotocol);
-        let first = first.and_then(|name| std::str::from_utf8(name).ok());
+        let first = offer.subprotocol.as_deref().filter(|_| acceptance.any_subprotocol);
         let subprotocol = acceptance.subprotocol.or(first);
         let core = &mut self.core;
         core.output.append(&mut core.table, conn.into(), |_, out| {
-            write_accept(upgrade.key, subprotocol, &fields, out);
+            write_accept(&offer.key, subprotocol, &fields, out);
         });
         let mut connection = Connection::server(&core.proto, core.now.monotonic_ms);
-        if let Some((agreement, _)) = deflate {
+        if let Some((agreement, _)) = offer.deflate {
             connection = connection.with_deflate(agreement, core.output.deflate());
             connection.pause_after_inflating(core.config.max_inflated);
         }

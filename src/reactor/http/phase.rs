@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use crate::app::Entrance;
+use crate::app::{Entrance, Upgrade};
 use crate::proto::body::BodyReader;
+use crate::proto::handshake::KEY_LEN;
 use crate::proto::head::HeadScanner;
-use crate::proto::{Millis, Timeouts};
+use crate::proto::{DeflateAgreement, DeflateConfig, Millis, Timeouts};
 
 /// The part of a connection's life before the upgrade. Only this room changes it.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub(crate) struct HttpPhase {
     pub(super) pending: Option<Box<Pending>>,
     /// A request that the application has and has not answered.
     pub(super) awaited: Option<Awaited>,
+    /// The upgrade that is awaited, where its answer comes later.
+    pub(super) offer: Option<Box<Offer>>,
     /// `buffer` may hold whole requests, which wait until the peer has read the answers to earlier ones.
     pub(super) is_deferred: bool,
     /// Requests answered so far.
@@ -49,6 +52,34 @@ pub(crate) struct Awaited {
     pub(crate) head_only: bool,
     /// The connection ends with the answer.
     pub(crate) closes: bool,
+    /// It is an upgrade.
+    pub(crate) is_upgrade: bool,
+    /// The application has said that the answer comes later.
+    pub(crate) is_late: bool,
+}
+
+/// What the answer to an upgrade needs of its request.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) key: [u8; KEY_LEN],
+    /// What was agreed on, and the value of the field that says so.
+    pub(super) deflate: Option<(DeflateAgreement, String)>,
+    /// The subprotocol that is offered first, if an answer may need it.
+    pub(super) subprotocol: Option<String>,
+}
+
+impl Offer {
+    pub(super) fn new(upgrade: &Upgrade<'_>, deflate: Option<&DeflateConfig>, any_subprotocol: bool) -> Self {
+        let first = upgrade.subprotocols().next().filter(|_| any_subprotocol);
+        let mut key = [0; KEY_LEN];
+        // `check_upgrade` has seen to the length.
+        key.copy_from_slice(upgrade.key);
+        Self {
+            key,
+            deflate: deflate.and_then(|deflate| deflate.agree(upgrade.extensions())),
+            subprotocol: first.and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned),
+        }
+    }
 }
 
 impl HttpPhase {
@@ -60,6 +91,7 @@ impl HttpPhase {
             awaits_introduction: entrance.is_introduced,
             is_uncounted: proxy.is_some() || entrance.is_introduced,
             awaited: None,
+            offer: None,
             buffer: Vec::new(),
             scanner: HeadScanner::default(),
             deadline,
@@ -88,6 +120,11 @@ impl HttpPhase {
     /// Whether the limits for each address have not seen the connection; `true` once.
     pub(crate) fn take_uncounted(&mut self) -> bool {
         std::mem::take(&mut self.is_uncounted)
+    }
+
+    /// The request that is awaited.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
+        self.awaited
     }
 
     /// Whether no request is under way.

@@ -262,9 +262,8 @@ impl<'p, W: Workload> Fleet<'p, W> {
 
     fn enter(&mut self, next: Phase, start_at: Nanos, now: Nanos) {
         let before = std::mem::replace(&mut self.phase, next);
-        self.since = now;
+        self.since = self.timetable.begins((before, next), self.since, start_at, now);
         if before == Phase::Connecting && next.sends() {
-            self.since = start_at;
             let window_start = start_at + self.plan.warmup;
             self.record.begin(window_start..window_start + self.plan.duration);
             if let Some(dials) = self.workload.begin(start_at, &self.record.window) {

@@ -21,7 +21,7 @@ use crate::input::values::Sizes;
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
-use crate::run::schedule::{Cursor, OpenLoop, Timeline};
+use crate::run::schedule::{Cursor, OpenLoop, Timeline, owed};
 use crate::run::workload::{End, MAX_WRITE, READY_LIMIT, Step, Turn, Workload};
 
 /// Limit on the smallest text of a post in bytes.
@@ -272,26 +272,16 @@ impl Workload for Chat {
             self.unready -= 1;
         }
         let posted = lane.user.posted;
-        let owed = match (self.messages, &self.plan) {
-            (Some(messages), _) => messages - posted,
-            (None, Some(plan)) => plan.share(plan.due(now), lane.user.number) - posted,
-            (None, None) => 0,
-        };
+        let owed = owed(self.messages, self.plan.as_ref(), (lane.user.number, posted), now);
         if self.messages.is_some() {
             self.owed -= owed;
         }
         let (unanswered, undelivered) = lane.user.disconnected(&mut self.users);
         self.unanswered -= unanswered;
-        if *end == End::CutOff {
-            record.count.cut_off += unanswered;
-        } else {
+        if *end != End::CutOff {
             record.lost(undelivered);
-            record.count.lost += unanswered;
-            record.count.unsent += owed;
         }
-        if let End::Failed(name) = end {
-            record.failure(name);
-        }
+        end.count(unanswered, owed, record);
         false
     }
 

@@ -30,7 +30,7 @@ use crate::output::plain::cut;
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
-use crate::run::schedule::{Cursor, OpenLoop, Timeline};
+use crate::run::schedule::{Cursor, OpenLoop, Timeline, owed};
 use crate::run::workload::{End, MAX_WRITE, READY_LIMIT, Step, Turn, Workload};
 
 /// Limit on the octets of an incomplete MQTT packet.
@@ -496,23 +496,11 @@ impl Workload for Custom {
 
     fn end(&mut self, lane: &mut Lane, end: &End, now: Nanos, record: &mut Record) -> bool {
         self.give_up(lane);
-        let owed = match (self.messages, &self.plan) {
-            (Some(messages), _) => messages - lane.sent,
-            (None, Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,
-            (None, None) => 0,
-        };
+        let owed = owed(self.messages, self.plan.as_ref(), (lane.number, lane.sent), now);
         let unanswered = lane.pending.len() as u64;
         lane.pending.clear();
         self.unanswered -= unanswered;
-        if *end == End::CutOff {
-            record.count.cut_off += unanswered;
-        } else {
-            record.count.lost += unanswered;
-            record.count.unsent += owed;
-        }
-        if let End::Failed(name) = end {
-            record.failure(name);
-        }
+        end.count(unanswered, owed, record);
         false
     }
 

@@ -177,7 +177,7 @@ fn check(history: &mut History, model: &Model) {
         assert_eq!(sorted(state.recent), model.recent(name, u64::MAX, 30));
         assert_eq!(state.changes, room.changes[room.changes.len().saturating_sub(30)..]);
         for (user, seq) in &room.reads {
-            assert_eq!(history.mark(name, user), *seq);
+            assert_eq!(history.read_position(name, user), *seq);
         }
     }
 }

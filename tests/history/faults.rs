@@ -90,7 +90,7 @@ fn fail_next(
     match history.event() {
         Event::Failed { ticket: failed, reason } => {
             assert_eq!(failed, ticket);
-            assert!(reason.contains("locked"), "{reason}");
+            assert!(reason.to_string().contains("locked"), "{reason}");
         }
         other => panic!("{other:?}"),
     }
@@ -147,7 +147,7 @@ fn a_number_that_does_not_follow_is_refused_and_nothing_of_its_batch_stays() {
         match history.event() {
             Event::Failed { ticket: failed, reason } => {
                 assert_eq!(failed, ticket);
-                assert!(reason.contains("cannot follow"), "{reason}");
+                assert!(reason.to_string().contains("cannot follow"), "{reason}");
             }
             other => panic!("{other:?}"),
         }
@@ -179,7 +179,7 @@ fn commits_go_on_only_when_the_whole_log_is_in_the_database() {
         match history.event() {
             Event::Failed { ticket: failed, reason } => {
                 assert_eq!(failed, ticket);
-                assert!(reason.contains("another process is reading"), "{reason}");
+                assert!(reason.to_string().contains("another process is reading"), "{reason}");
             }
             other => panic!("{other:?}"),
         }

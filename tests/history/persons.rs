@@ -90,7 +90,7 @@ fn what_an_older_file_kept_under_several_names_of_a_person_comes_under_one() {
     for (room, user, seq) in
         [("r", "countess", 2), ("r", "ada", 0), ("r", "bob", 1), ("@countess\neve", "countess", 1)]
     {
-        assert_eq!(history.mark(room, user), seq, "{room} {user}");
+        assert_eq!(history.read_position(room, user), seq, "{room} {user}");
     }
     history.close();
 }

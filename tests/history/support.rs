@@ -8,8 +8,8 @@ use std::time::Duration;
 use switchboard::history::sqlite;
 use switchboard::history::sqlite::{Client, Options, Running};
 use switchboard::history::{
-    Action, Ban, BanChange, Batch, Change, Event, History as _, Keep, Post, Query, Record, RoomState, Start,
-    Who,
+    Action, Ban, BanChange, Batch, Change, Event, History as _, HistoryError, Keep, Post, Query, Record,
+    RoomState, Start, Who,
 };
 
 /// How long a test waits for something that should happen at once; slow disks are slow.
@@ -176,7 +176,12 @@ impl History {
     }
 
     #[track_caller]
-    pub(crate) fn search(&mut self, room: &str, query: &str, limit: usize) -> Result<Vec<Record>, String> {
+    pub(crate) fn search(
+        &mut self,
+        room: &str,
+        query: &str,
+        limit: usize,
+    ) -> Result<Vec<Record>, HistoryError> {
         self.ask += 1;
         let ask = self.ask;
         match self.ask_for(Query::Search { ask, room: room.into(), query: query.into(), limit }) {
@@ -186,9 +191,9 @@ impl History {
     }
 
     #[track_caller]
-    pub(crate) fn mark(&mut self, room: &str, user: &str) -> u64 {
-        match self.ask_for(Query::Mark { ask: 7, room: room.into(), user: user.into() }) {
-            Event::Mark { ask: 7, seq } => seq,
+    pub(crate) fn read_position(&mut self, room: &str, user: &str) -> u64 {
+        match self.ask_for(Query::ReadPosition { ask: 7, room: room.into(), user: user.into() }) {
+            Event::ReadPosition { ask: 7, seq } => seq,
             other => panic!("{other:?}"),
         }
     }

@@ -116,9 +116,9 @@ fn keys_bans_and_marks_are_known_at_the_start() {
     let read = |seq| change("general", Action::Read { user: "Ada".into(), seq });
     history.commit(vec![read(2)]);
     history.commit(vec![read(1)]);
-    assert_eq!(history.mark("general", "Ada"), 2);
-    assert_eq!(history.mark("general", "Bob"), 0);
-    assert_eq!(history.mark("nowhere", "Ada"), 0);
+    assert_eq!(history.read_position("general", "Ada"), 2);
+    assert_eq!(history.read_position("general", "Bob"), 0);
+    assert_eq!(history.read_position("nowhere", "Ada"), 0);
     history.close();
 
     let mut history = History::open(&dir.data());
@@ -126,7 +126,7 @@ fn keys_bans_and_marks_are_known_at_the_start() {
         history.start.keys.iter().map(|key| (&*key.room, &*key.key, key.seq, key.time)).collect();
     assert_eq!(keys, [("general", "k2", 2, now - 1000), ("other", "k2", 1, now - 900)]);
     assert_eq!(history.start.bans, [ban("eve", "again")]);
-    assert_eq!(history.mark("general", "Ada"), 2);
+    assert_eq!(history.read_position("general", "Ada"), 2);
     history.close();
 
     let history = History::open_with(&dir.data(), Options::default().with(|it| it.max_keys = 1));
