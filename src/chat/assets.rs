@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http_range_header::parse_range_header;
 use percent_encoding::percent_decode_str;
@@ -43,6 +45,48 @@ pub(in crate::chat) struct Asset {
     body: &'static [u8],
     etag: String,
     policy: &'static str,
+}
+
+/// Why a directory is no page.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PageError {
+    /// It cannot be read.
+    Io(io::Error),
+    /// It has no `index.html`.
+    NoIndex,
+    /// It has directories that are too deep in each other.
+    TooDeep,
+    /// It has too many files, or too many bytes.
+    TooLarge,
+}
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::NoIndex => write!(f, "there is no {INDEX} in it"),
+            Self::TooDeep => write!(f, "its directories are more than {MAX_PAGE_DEPTH} deep"),
+            Self::TooLarge => {
+                write!(f, "a page has at most {MAX_PAGE_FILES} files and {} MiB", MAX_PAGE_BYTES >> 20)
+            }
+        }
+    }
+}
+
+impl Error for PageError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for PageError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// The files of the built-in page, by name.
@@ -124,19 +168,19 @@ impl Page {
     ///
     /// # Errors
     /// When the directory cannot be read, is too deep or too large, or has no `index.html`.
-    pub fn directory(path: &Path) -> io::Result<Self> {
+    pub fn directory(path: &Path) -> Result<Self, PageError> {
         let mut files = Files { root: fs::canonicalize(path)?, found: Vec::new(), bytes: 0 };
         let root = files.root.clone();
-        files.read(&root, "", 0)?;
+        files.find(&root, "", 0)?;
         let mut page = Self { assets: BTreeMap::new(), policy: OWN_SECURITY_POLICY };
-        for (name, body) in files.found {
+        for (name, path) in files.found {
             // Once a process, and for all of it.
-            page.add(&name, body.leak());
+            page.add(&name, fs::read(path)?.leak());
         }
         if page.assets.contains_key("/") {
             return Ok(page.with_sign_in_url(None));
         }
-        Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no {INDEX} in it")))
+        Err(PageError::NoIndex)
     }
 
     /// The same page, which is told where people sign in. A page that is none is told nothing.
@@ -219,18 +263,17 @@ impl Asset {
     }
 }
 
-/// The files of a directory while they are read.
+/// The files of a directory, while they are looked for.
 struct Files {
-    root: std::path::PathBuf,
-    found: Vec<(String, Vec<u8>)>,
+    root: PathBuf,
+    found: Vec<(String, PathBuf)>,
     bytes: usize,
 }
 
 impl Files {
-    fn read(&mut self, directory: &Path, prefix: &str, depth: usize) -> io::Result<()> {
-        let too_much = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+    fn find(&mut self, directory: &Path, prefix: &str, depth: usize) -> Result<(), PageError> {
         if depth > MAX_PAGE_DEPTH {
-            return Err(too_much(format!("directories are more than {MAX_PAGE_DEPTH} deep")));
+            return Err(PageError::TooDeep);
         }
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
@@ -242,17 +285,13 @@ impl Files {
             }
             let kind = fs::metadata(&path)?;
             if kind.is_dir() {
-                self.read(&path, &format!("{prefix}{name}/"), depth + 1)?;
+                self.find(&path, &format!("{prefix}{name}/"), depth + 1)?;
             } else if kind.is_file() {
-                let body = fs::read(&path)?;
-                self.bytes += body.len();
-                self.found.push((format!("{prefix}{name}"), body));
+                self.bytes = self.bytes.saturating_add(usize::try_from(kind.len()).unwrap_or(usize::MAX));
+                self.found.push((format!("{prefix}{name}"), path));
             }
             if self.found.len() > MAX_PAGE_FILES || self.bytes > MAX_PAGE_BYTES {
-                return Err(too_much(format!(
-                    "a page has at most {MAX_PAGE_FILES} files and {} MiB",
-                    MAX_PAGE_BYTES >> 20
-                )));
+                return Err(PageError::TooLarge);
             }
         }
         Ok(())

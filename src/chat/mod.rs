@@ -26,7 +26,7 @@ mod wire;
 use std::sync::Arc;
 
 pub use self::api::{RoomInfo, stored_room, stored_user};
-pub use self::assets::Page;
+pub use self::assets::{Page, PageError};
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
