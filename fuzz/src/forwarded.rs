@@ -28,11 +28,11 @@ pub fn run(data: &[u8]) {
         let sent: Vec<(&str, &str)> = fields.iter().copied().filter(|(sent, _)| *sent == name).collect();
         let mut lines = sent.clone();
         lines.push((name, element));
-        assert!(matches!(read(&lines, near), None | Some(Ok(peer)) if peer == client), "{lines:?}");
+        assert!(read(&lines, near).is_none_or(|peer| peer == Ok(client)), "{lines:?}");
         let Some(((_, last), earlier)) = sent.split_last() else { continue };
         let joined = format!("{last}, {element}");
         let lines = [earlier, &[(name, joined.as_str())]].concat();
-        assert!(matches!(read(&lines, near), None | Some(Ok(peer)) if peer == client), "{lines:?}");
+        assert!(read(&lines, near).is_none_or(|peer| peer == Ok(client)), "{lines:?}");
     }
 }
 

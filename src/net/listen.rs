@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -78,8 +78,13 @@ impl Listen {
     /// The name has no address, or none of this machine.
     pub fn named(name: &str, port: u16) -> io::Result<Vec<Self>> {
         let unknown = |why: String| io::Error::new(io::ErrorKind::AddrNotAvailable, why);
-        let found = (name, port).to_socket_addrs();
-        let found = found.map_err(|error| unknown(format!("the name {name} has no address: {error}")))?;
+        let found: Vec<SocketAddr> = if name.eq_ignore_ascii_case("localhost") {
+            // RFC 6761 6.3: both, whatever the file of hosts says.
+            vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
+        } else {
+            let found = (name, port).to_socket_addrs();
+            found.map_err(|error| unknown(format!("the name {name} has no address: {error}")))?.collect()
+        };
         let mut own: Vec<SocketAddr> = Vec::new();
         for address in found {
             if !own.contains(&address) && is_own(address) {

@@ -182,7 +182,7 @@ impl<'h> Forwarded<'h> {
 /// further out.
 fn from_the_end<'h>(fields: Fields<'h>, name: &str, hops: usize) -> Option<&'h str> {
     let list: Vec<&[u8]> = fields.all(name).flat_map(list_elements).collect();
-    let at = list.len().checked_sub(hops.max(1)).unwrap_or_default();
+    let at = list.len().saturating_sub(hops.max(1));
     std::str::from_utf8(list.get(at)?).ok()
 }
 

@@ -1,5 +1,5 @@
-//! The header of the PROXY protocol, versions 1 and 2: a proxy says first for whom it connects. Sections are those of HAProxy's
-//! `proxy-protocol.txt`.
+//! The header of the PROXY protocol, versions 1 and 2: a proxy says first for whom it connects. Sections are those of
+//! `proxy-protocol.txt` of `HAProxy`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -110,40 +110,40 @@ impl ProxyHeader {
 
 /// Reads a header that is whole.
 fn understand(header: &[u8]) -> Result<Introduction, ProxyHeaderError> {
-    let peer = if header.starts_with(V1_PREFIX) { peer_v1(header) } else { peer_v2(header) };
-    let peer = peer.ok_or(ProxyHeaderError::Malformed)?;
-    Ok(Introduction { peer: peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port())) })
+    let peer = if header.starts_with(V1_PREFIX) { peer_v1(header)? } else { peer_v2(header)? };
+    Ok(Introduction { peer: peer.map(|(ip, port)| SocketAddr::new(ip.to_canonical(), port)) })
 }
 
-/// `None`: malformed.
-fn peer_v1(header: &[u8]) -> Option<Option<SocketAddr>> {
+/// The source of a connection that is not the proxy's own, where it has an address.
+type Source = Option<(IpAddr, u16)>;
+
+fn peer_v1(header: &[u8]) -> Result<Source, ProxyHeaderError> {
     // 2.1: behind UNKNOWN everything up to the end of the line is ignored.
     let behind = header.strip_prefix(b"PROXY UNKNOWN");
     if behind.is_some_and(|behind| behind.starts_with(b" ") || behind == b"\r\n") {
-        return Some(None);
+        return Ok(None);
     }
-    let header = v1::Header::try_from(header).ok()?;
-    Some(match header.addresses {
+    let header = v1::Header::try_from(header).map_err(|_| ProxyHeaderError::Malformed)?;
+    Ok(match header.addresses {
         v1::Addresses::Unknown => None,
-        v1::Addresses::Tcp4(pair) => Some(SocketAddr::new(IpAddr::V4(pair.source_address), pair.source_port)),
-        v1::Addresses::Tcp6(pair) => Some(SocketAddr::new(IpAddr::V6(pair.source_address), pair.source_port)),
+        v1::Addresses::Tcp4(pair) => Some((pair.source_address.into(), pair.source_port)),
+        v1::Addresses::Tcp6(pair) => Some((pair.source_address.into(), pair.source_port)),
     })
 }
 
-/// `None`: malformed.
-fn peer_v2(header: &[u8]) -> Option<Option<SocketAddr>> {
+fn peer_v2(header: &[u8]) -> Result<Source, ProxyHeaderError> {
     // 2.2: LOCAL is the proxy itself, such as a health check; the rest, the family included, is ignored.
     if header.get(V2_COMMAND) == Some(&V2_LOCAL) {
-        return Some(None);
+        return Ok(None);
     }
-    let header = v2::Header::try_from(header).ok()?;
+    let header = v2::Header::try_from(header).map_err(|_| ProxyHeaderError::Malformed)?;
     if header.protocol == v2::Protocol::Datagram {
-        return None;
+        return Err(ProxyHeaderError::Malformed);
     }
-    Some(match header.addresses {
+    Ok(match header.addresses {
         v2::Addresses::Unspecified | v2::Addresses::Unix(_) => None,
-        v2::Addresses::IPv4(pair) => Some(SocketAddr::new(IpAddr::V4(pair.source_address), pair.source_port)),
-        v2::Addresses::IPv6(pair) => Some(SocketAddr::new(IpAddr::V6(pair.source_address), pair.source_port)),
+        v2::Addresses::IPv4(pair) => Some((pair.source_address.into(), pair.source_port)),
+        v2::Addresses::IPv6(pair) => Some((pair.source_address.into(), pair.source_port)),
     })
 }
 

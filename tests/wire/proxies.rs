@@ -1,10 +1,11 @@
 //! Who asks, where proxies stand between: the flags, and what the log, the limits and the checks of origin and host make of it.
 
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use crate::support::{
-    Client, Launch, SOON, Scratch, Server, head_of, upgrade_request, upgrade_with, wait_until,
+    Client, End, Launch, SOON, Scratch, Server, head_of, upgrade_request, upgrade_with, wait_until,
 };
 
 /// The status of an upgrade with these fields.
@@ -126,4 +127,95 @@ fn px_08_who_connects_over_a_unix_socket_is_a_trusted_proxy() {
     server.wait_for_log("peer=192.0.2.8:0");
     // Without a word of the proxy's all are one.
     assert_eq!([open(""), open("")].map(|(_, status)| status), [101, 503]);
+}
+
+const V1: &[u8] = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n";
+
+/// A header of version 2 with an extension of 200 octets.
+fn v2() -> Vec<u8> {
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\xd7".to_vec();
+    header.extend([192, 0, 2, 8, 198, 51, 100, 1, 0xc3, 0x50, 1, 187]);
+    header.extend([0x20, 0, 200]);
+    header.extend([7; 200]);
+    header
+}
+
+/// A chat with a listener of the PROXY protocol at this address.
+fn introduced(args: &[&str]) -> (Server, SocketAddr) {
+    let address = free_address();
+    let listen = address.to_string();
+    let args = [&["--proxy-protocol", &listen], args].concat();
+    (Launch::serve().args(&args).env("RUST_LOG", "switchboard=debug").start(), address)
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[test]
+fn px_05_a_header_of_the_proxy_protocol_says_who_it_is() {
+    let (server, address) = introduced(&["--max-connections-per-address", "1"]);
+    let request = upgrade_request("/ws", "X-Forwarded-For: 203.0.113.9\r\n");
+    let open = |header: &[u8]| {
+        let mut client = Client::connect(address);
+        client.send(&[header, request.as_bytes()].concat());
+        let status = client.head().status;
+        (client, status)
+    };
+    let clients = [open(V1), open(V1), open(&v2()), open(b"PROXY UNKNOWN\r\n")];
+    let statuses = clients.each_ref().map(|(_, status)| *status);
+    assert_eq!(statuses, [101, 503, 101, 101]);
+    for peer in ["192.0.2.7:50000", "192.0.2.8:50000"] {
+        server.wait_for_log(&format!("peer={peer}"));
+    }
+    assert!(
+        !server.log().iter().any(|line| line.contains("203.0.113.9")),
+        "what is forwarded is not believed"
+    );
+}
+
+#[test]
+fn px_09_a_header_may_come_in_any_pieces_and_only_a_header_may_come() {
+    let (server, address) = introduced(&[]);
+    let request = upgrade_request("/ws", "");
+    for header in [V1, &v2()] {
+        // Octet by octet, header and request.
+        let mut client = Client::connect(address);
+        for octet in [header, request.as_bytes()].concat() {
+            client.send(&[octet]);
+        }
+        assert_eq!(client.head().status, 101);
+        // Cut in the header, at its end, and behind it.
+        for cut in [1, header.len() - 1, header.len(), header.len() + 1] {
+            let mut client = Client::connect(address);
+            let octets = [header, request.as_bytes()].concat();
+            client.send(&octets[..cut]);
+            client.send(&octets[cut..]);
+            assert_eq!(client.head().status, 101, "{cut}");
+        }
+    }
+    // The plain listener beside it knows no headers.
+    assert_eq!(head_of(server.addr, &[V1, request.as_bytes()].concat()).1.unwrap().status, 400);
+    let endless = [b"PROXY UNKNOWN ", &[b'x'; 200][..]].concat();
+    for octets in [request.as_bytes(), b"\x16\x03\x01\x02\0", b"PROXY TCP4 a b 1 2\r\n", &endless] {
+        let mut client = Client::connect(address);
+        client.send(octets);
+        let end = client.try_head(SOON).expect_err("no answer");
+        assert!(matches!(end, End::Fin | End::Reset), "{end:?}");
+    }
+}
+
+#[test]
+fn px_06_only_named_proxies_introduce_anybody() {
+    let (server, address) = introduced(&["--trusted-proxy", "10.0.0.0/8"]);
+    let mut client = Client::connect(address);
+    client.send(&[V1, upgrade_request("/ws", "").as_bytes()].concat());
+    assert_eq!(client.head().status, 403);
+    server.wait_for_log("status=403");
+    let (server, address) = introduced(&["--trusted-proxy", "127.0.0.1,192.0.2.7"]);
+    let mut client = Client::connect(address);
+    // The one who is introduced is a proxy in turn.
+    client.send(&[V1, upgrade_request("/ws", "X-Forwarded-For: 203.0.113.9\r\n").as_bytes()].concat());
+    assert_eq!(client.head().status, 101);
+    server.wait_for_log("peer=203.0.113.9:0");
 }

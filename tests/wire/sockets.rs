@@ -154,6 +154,7 @@ fn sockets_of_a_service_manager_are_served() {
     echoes(&path);
     let lines = server.log().iter().filter(|line| line.contains("Server running at")).count();
     assert_eq!(lines, 2, "no default beside them: {:?}", server.log());
+    drop(early);
     server.signal("TERM");
     assert!(server.wait(SOON).success());
     assert!(Path::new(&path).exists(), "the file belongs to the manager");
@@ -166,7 +167,7 @@ fn a_socket_named_internal_is_the_operators() {
     let args = ["echo", "--listen", "127.0.0.1:0"];
     let server = activated(&args, vec![internal.into()], "internal").start();
     server.wait_for_log("Metrics and health at");
-    assert_eq!(crate::ops::get(address, "/healthz"), (200, "ok".into()));
+    assert_eq!(crate::ops::get(address, "/healthz"), (200, "ok\n".into()));
     assert_eq!(crate::ops::get(server.addr, "/healthz").0, 426);
 }
 

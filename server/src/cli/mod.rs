@@ -130,6 +130,7 @@ pub(crate) struct SettingsArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags, one by one")]
 pub(crate) struct ServeArgs {
     /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:8080, or unix:PATH; may be repeated, or a list with
     /// commas [default: 127.0.0.1:8080, unless there is another listener]

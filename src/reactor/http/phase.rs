@@ -10,6 +10,7 @@ use crate::proto::{DeflateAgreement, DeflateConfig, Millis, Timeouts};
 
 /// The part of a connection's life before the upgrade. Only this room changes it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a connection")]
 pub(crate) struct HttpPhase {
     pub(super) entrance: Entrance,
     /// The proxy at the other end of the connection, if it is trusted: each request has a client of its own.
@@ -47,6 +48,7 @@ pub(super) struct Pending {
 
 /// What an answer depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a request")]
 pub(crate) struct Awaited {
     /// It is a HEAD.
     pub(crate) head_only: bool,
