@@ -147,6 +147,8 @@ function ban(name) {
 
 // ---- what has changed
 
+/** The rooms as they were written last. */
+let remembered = '';
 /** Whose messages are shown as one's own. */
 let drawnFor = '';
 
@@ -174,8 +176,9 @@ function needsName(why) {
 }
 
 function roomsChanged() {
-  const joined = [...client.rooms.values()].map((room) => room.name).filter((name) => !name.startsWith('@'));
-  forThisBrowser.write(ROOMS_STORED_AS, JSON.stringify(joined));
+  const joined = JSON.stringify([...client.rooms.values()].map((room) => room.name).filter((name) => !name.startsWith('@')));
+  if (joined !== remembered) forThisBrowser.write(ROOMS_STORED_AS, joined);
+  remembered = joined;
   const known = client.rooms.get(active.key);
   if (known !== active) open(known ?? firstRoom());
   else if (active.name !== routed) {
