@@ -135,7 +135,7 @@ benches() {
 }
 
 release() {
-  cargo build --release --workspace --bins --examples
+  cargo build --release --workspace --bins --example demo_101 --example hello
 }
 
 # 5,000 connections, all open at once, that each send and get 100 messages.

@@ -38,7 +38,8 @@ pub fn run(data: &[u8]) {
 
 /// `None`: this is no head.
 fn read(fields: &[(&str, &str)], near: SocketAddr) -> Option<Result<SocketAddr, ForwardedConflict>> {
-    let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines: Vec<String> = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines = lines.concat();
     let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
     let mut trusted = TrustedProxies::default();
     trusted.trust("10.0.0.0/8").expect("a network");

@@ -151,7 +151,7 @@ impl Session {
         if was_in_handshake && !self.is_unprocessed {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if buffer.len() >= MIN_IN_PLACE {
+        if buffer.len() >= MIN_IN_PLACE.max(MAX_PLAIN + self.cipher.len() + MAX_RECORD) {
             return self.read_records(socket, buffer, None);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -199,7 +199,7 @@ impl Session {
         if let Some(error) = failure {
             return Err(self.fail(socket, &error));
         }
-        if self.cipher.len() > MAX_RECORD {
+        if !self.is_unprocessed && self.cipher.len() > MAX_RECORD {
             return Err(self.fail(socket, &rustls::Error::General("a record is too long".into())));
         }
         // An answer to the records themselves, such as new keys.
@@ -330,9 +330,8 @@ impl Session {
             self.shared.figures.failed(Failure::of(error));
         }
         self.stage = Stage::Failed;
-        // rustls has queued an alert. Behind that it gives the error again.
-        while let Ok(ConnectionState::EncodeTlsData(data)) =
-            self.tls.process_tls_records(&mut self.cipher).state
+        // rustls has queued an alert. To be asked for more it would have to look at the same octets again, and fail again.
+        if let Ok(ConnectionState::EncodeTlsData(data)) = self.tls.process_tls_records(&mut self.cipher).state
         {
             append(data, &mut self.owed);
         }

@@ -283,96 +283,105 @@ fn there_may_be_no_room_any_more() {
     assert_eq!(few.reactor.app().fates[&conns[1]], Fate { abandoned: 1, ..Fate::default() });
 }
 
-#[test]
-fn every_upgrade_that_waits_has_one_fate() {
-    let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
-    for seed in 0..60 {
-        let mut random = Random(seed);
-        let mut few = few(|it| {
+/// Many clients that do whatever they like, and decisions at any time.
+struct Crowd {
+    random: Random,
+    few: Few<Waiter>,
+    /// What the echo of a client's messages is.
+    sent: BTreeMap<ConnId, Vec<u8>>,
+    received: BTreeMap<ConnId, Vec<u8>>,
+}
+
+impl Crowd {
+    fn new(seed: u64) -> Self {
+        let few = few(|it| {
             it.max_late = 6;
             it.max_answer_ms = 500;
         });
-        let mut sent: BTreeMap<ConnId, Vec<u8>> = BTreeMap::new();
-        let mut received: BTreeMap<ConnId, Vec<u8>> = BTreeMap::new();
-        for step in 0..200_u32 {
-            if random.one_in(3) {
-                let conn = few.accept([127, 0, 0, 1], Entrance::default());
-                few.send(conn, &upgrade(""));
-                sent.insert(conn, Vec::new());
-            }
-            let asked = few.reactor.app().asked.clone();
-            if !asked.is_empty() {
-                let conn = asked[random.below(asked.len())];
-                let decision = match random.below(3) {
-                    0 | 1 => Decision::Accept(conn),
-                    _ => Decision::Refuse(conn),
-                };
-                few.reactor.mail(decision);
-            }
-            let all: Vec<ConnId> = sent.keys().copied().collect();
-            for conn in all {
-                let is_over = {
-                    let wire = few.wires[&conn].borrow();
-                    wire.client_fin || wire.is_reset || wire.server_closed || wire.server_fin
-                };
-                if is_over {
-                    continue;
-                }
-                match random.below(30) {
-                    0 => few.wires[&conn].borrow_mut().client_resets(),
-                    1 => few.wires[&conn].borrow_mut().client_ends(),
-                    2..8 => {
-                        let payload = step.to_be_bytes();
-                        few.send(conn, &masked(0x82, &payload));
-                        sent.get_mut(&conn).unwrap().extend(echo(&payload));
-                    }
-                    _ => {}
-                }
-            }
-            few.tick_after(1 + random.below(40) as u64);
-            for (conn, wire) in &few.wires {
-                received.entry(*conn).or_default().extend(wire.borrow_mut().client_takes(usize::MAX));
-            }
-            few.reactor.check();
+        Self { random: Random(seed), few, sent: BTreeMap::new(), received: BTreeMap::new() }
+    }
+
+    fn step(&mut self, step: u32) {
+        if self.random.one_in(3) {
+            let conn = self.few.accept([127, 0, 0, 1], Entrance::default());
+            self.few.send(conn, &upgrade(""));
+            self.sent.insert(conn, Vec::new());
         }
-        for wire in few.wires.values() {
+        let asked = self.few.reactor.app().asked.clone();
+        if !asked.is_empty() {
+            let conn = asked[self.random.below(asked.len())];
+            let is_accepted = self.random.below(3) < 2;
+            self.few.reactor.mail(if is_accepted { Decision::Accept(conn) } else { Decision::Refuse(conn) });
+        }
+        for (conn, echoed) in &mut self.sent {
+            let mut wire = self.few.wires[conn].borrow_mut();
+            if wire.client_fin || wire.is_reset || wire.server_closed || wire.server_fin {
+                continue;
+            }
+            match self.random.below(30) {
+                0 => wire.client_resets(),
+                1 => wire.client_ends(),
+                2..8 => {
+                    let payload = step.to_be_bytes();
+                    wire.client_sends(&masked(0x82, &payload));
+                    echoed.extend(echo(&payload));
+                }
+                _ => {}
+            }
+        }
+        self.few.tick_after(1 + self.random.below(40) as u64);
+        for (conn, wire) in &self.few.wires {
+            self.received.entry(*conn).or_default().extend(wire.borrow_mut().client_takes(usize::MAX));
+        }
+        self.few.reactor.check();
+    }
+
+    /// Everybody leaves.
+    fn end(&mut self) {
+        for wire in self.few.wires.values() {
             let mut wire = wire.borrow_mut();
             if !wire.server_closed {
                 wire.client_resets();
             }
         }
-        few.tick_after(1000);
-        few.tick_after(10_000);
-        few.reactor.check();
-        assert_eq!(few.reactor.connections(), 0, "seed {seed}");
-        let app = few.reactor.app();
-        for conn in &app.asked {
-            let fate = app.fates.get(conn).copied().unwrap_or_default();
-            let answer = String::from_utf8_lossy(&received[conn]).into_owned();
-            // The answer may never have reached the client.
-            let status = answer.get(9..12).unwrap_or("none");
-            let opened = fate.opened;
-            assert!(
-                opened <= 1 && fate.closed == opened && fate.abandoned <= 1 - opened,
-                "seed {seed}: {fate:?}"
-            );
-            assert!(opened == 1 || fate.abandoned == 1 || fate.refused > 0, "seed {seed}: {fate:?}");
-            let is_right = match status {
-                "101" => opened == 1,
-                "401" => opened == 0 && fate.refused > 0 && fate.abandoned == 0,
-                "503" | "504" => fate.abandoned == 1,
-                "none" => true,
-                other => panic!("seed {seed}: {other}"),
-            };
-            assert!(is_right, "seed {seed}: {status} {fate:?}");
-            *statuses.entry(status.to_owned()).or_default() += 1;
-            if status == "101" {
-                let at = answer.find("\r\n\r\n").map_or(0, |at| at + 4);
-                // No octet of the head is outside of ASCII.
-                let echoed = &received[conn][at..];
-                let closes = echoed.iter().position(|octet| *octet == 0x88).unwrap_or(echoed.len());
-                assert!(sent[conn].starts_with(&echoed[..closes]), "seed {seed}: {conn:?}");
-            }
+        self.few.tick_after(1000);
+        self.few.tick_after(10_000);
+        self.few.reactor.check();
+        assert_eq!(self.few.reactor.connections(), 0);
+    }
+
+    /// The status that a client was answered, if the answer has reached it; what became of the request agrees with it.
+    fn status(&self, conn: ConnId) -> String {
+        let fate = self.few.reactor.app().fates.get(&conn).copied().unwrap_or_default();
+        let octets = &self.received[&conn];
+        let status = octets.get(9..12).map_or("none".into(), String::from_utf8_lossy).into_owned();
+        let opened = fate.opened;
+        assert!(opened <= 1 && fate.closed == opened && fate.abandoned <= 1 - opened, "{fate:?}");
+        assert!(opened == 1 || fate.abandoned == 1 || fate.refused > 0, "{fate:?}");
+        let is_right = match status.as_str() {
+            "101" => opened == 1,
+            "401" => opened == 0 && fate.refused > 0 && fate.abandoned == 0,
+            "503" | "504" => fate.abandoned == 1,
+            _ => status == "none",
+        };
+        assert!(is_right, "{status} {fate:?}");
+        if opened == 1 && status == "101" {
+            let head = octets.windows(4).position(|octets| octets == b"\r\n\r\n").expect("a head") + 4;
+            assert!(self.sent[&conn].starts_with(&octets[head..]), "what came back was not sent");
+        }
+        status
+    }
+}
+
+#[test]
+fn every_upgrade_that_waits_has_one_fate() {
+    let mut statuses: BTreeMap<String, usize> = BTreeMap::new();
+    for seed in 0..60 {
+        let mut crowd = Crowd::new(seed);
+        (0..200).for_each(|step| crowd.step(step));
+        crowd.end();
+        for conn in crowd.few.reactor.app().asked.clone() {
+            *statuses.entry(crowd.status(conn)).or_default() += 1;
         }
     }
     // Every end has been seen.

@@ -102,7 +102,7 @@ fn asks(server: &Running, cookie: &str, behind: &[u8]) -> Client {
 fn an_upgrade_waits_for_the_answer_of_another_thread() {
     let server = Running::start();
     // Messages behind the request, more than one read brings: they wait in the kernel until the connection is open.
-    let behind = frame(FIN | TEXT, &[b'x'; 60_000]).repeat(5);
+    let behind = frame(FIN | TEXT, &vec![b'x'; 60_000]).repeat(5);
     let mut ada = asks(&server, "session=ada", &[]);
     let (ada_conn, cookie) = server.next();
     assert_eq!(cookie, "session=ada");
@@ -132,13 +132,13 @@ fn px_11_who_leaves_before_the_answer_is_told_of() {
         let client = asks(&server, "session=ada", &[]);
         let (conn, _) = server.next();
         if is_reset {
-            client.reset()
+            client.reset();
         } else {
-            drop(client)
+            drop(client);
         }
         match server.asked.recv_timeout(SOON).expect("word of it") {
             Asked::Abandoned(left) => assert_eq!(left, conn),
-            other => panic!("{other:?}"),
+            other @ Asked::Enters(..) => panic!("{other:?}"),
         }
         // Too late, and nobody else is taken for the one who left.
         server.decide(conn, true);

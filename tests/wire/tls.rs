@@ -462,3 +462,28 @@ fn tl_05_a_storm_of_handshakes_ends_and_all_are_served() {
         metrics.contains("switchboard_connections 1\n")
     });
 }
+
+#[test]
+fn px_05_the_header_of_a_proxy_comes_before_tls() {
+    let identity = Identity::new(&["localhost"]);
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let listen = address.to_string();
+    let flags = [&identity.flags()[..], &["--tls-proxy-protocol", &listen]].concat();
+    let server = start("serve", &flags);
+    let header = b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 443\r\n";
+    for cut in [1, header.len() - 1, header.len()] {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(SOON)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = ClientConnection::new(Arc::clone(&identity.client), name).unwrap();
+        socket.write_all(&header[..cut]).unwrap();
+        socket.write_all(&header[cut..]).unwrap();
+        let mut stream = StreamOwned::new(client, socket);
+        let request = upgrade_request("/ws", "").replace("Version: 13", "Version: 12");
+        assert!(ask(&mut stream, &request).starts_with("HTTP/1.1 426 "));
+    }
+    assert!(server.wait_for_log("upgrade refused").contains("peer=192.0.2.7:50000"));
+    // TLS without a header is no way in.
+    assert!(connect(address, &identity.client, "localhost").is_err());
+}
