@@ -98,6 +98,12 @@ test('at 320 pixels, which is 400 % of 1280, everything is there and nothing scr
   await page.locator('#rooms-panel').getByRole('button', { name: 'Settings' }).click();
   assert.deepEqual(await tooWide(page), []);
   await page.keyboard.press('Escape');
+  // The rooms, or the way to them, on every width.
+  for (const width of [959, 960, 961]) {
+    await page.setViewportSize({ width, height: 700 });
+    const shown = await Promise.all(['#rooms-panel', '#rooms-button'].map((one) => page.locator(one).isVisible()));
+    assert.deepEqual(shown, width < 960 ? [false, true] : [true, false], `${width} px`);
+  }
   noComplaints(page);
 });
 

@@ -264,7 +264,7 @@ test('the counter of people counts people', async () => {
 test('S44: a conversation of three, for the pictures', async () => {
   chat = await Chat.start(browser);
   const rights = ['--room', '*:join,post,moderate'];
-  const viewport = { width: 960, height: 620 };
+  const viewport = { width: 980, height: 580 };
   const ada = await chat.open(`?token=${chat.token('Ada Lovelace', ...rights)}`, { viewport });
   const [grace, ben] = [await chat.client({ token: chat.token('Grace Hopper') }), await chat.client({ user: 'Ben' })];
   for (const room of ['general', 'garden', 'release']) for (const one of [grace, ben]) await one.say({ type: 'join', room });
