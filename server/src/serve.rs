@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use switchboard::api::Api;
 use switchboard::auth;
-use switchboard::chat::{self, Chat, Limits, Mail};
+use switchboard::chat::{self, Chat, Limits, Mail, Page};
 use switchboard::history::Start;
 use switchboard::history::sqlite;
 use switchboard::proto::{HostPolicy, OriginPolicy};
@@ -23,6 +23,7 @@ const MIN_API_TOKEN: usize = 16;
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options = options(args)?;
     let hosts = hosts(args)?;
+    let page = page(args)?;
     let keyring = args.verify.keyring(reread_on_hangup()?)?;
     if args.require_token && keyring.is_none() {
         return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
@@ -30,6 +31,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let token = args.api_token_file.as_deref().map(api_token).transpose()?;
     let listeners = listeners(args)?;
     let with_doors = |chat: Chat| {
+        let chat = chat.with_page(page);
         let chat = match keyring {
             Some(keyring) => chat.with_verifier(Box::new(keyring)),
             None => chat,
@@ -54,6 +56,16 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let stored =
         store.finish().inspect_err(|error| tracing::error!(%error, "the history was not closed in order"));
     ended.and(stored.map_err(Into::into))
+}
+
+/// What a browser gets.
+fn page(args: &ServeArgs) -> Result<Page, String> {
+    let page = match &args.page {
+        _ if args.no_page => Page::none(),
+        None => Page::built_in(),
+        Some(path) => Page::directory(path).map_err(|error| format!("--page {}: {error}", path.display()))?,
+    };
+    Ok(page.with_sign_in_url(args.sign_in_url.as_deref()))
 }
 
 fn listeners(args: &ServeArgs) -> Result<Listeners, Failure> {

@@ -36,8 +36,8 @@ impl Chat {
 
     fn plain_request(&self, head: &RequestHead<'_>) -> Response {
         let is_read = matches!(head.method, "GET" | "HEAD");
-        match self.assets.find(head.path()) {
-            Some(asset) if is_read => asset.response(&head.fields),
+        match self.page.find(head.path()) {
+            Some(asset) if is_read => asset.response(&head.fields, head.method == "GET"),
             Some(_) => Response::text(405, "only GET and HEAD are allowed here").field("Allow", "GET, HEAD"),
             None => Response::text(404, "not found"),
         }

@@ -26,6 +26,7 @@ mod wire;
 use std::sync::Arc;
 
 pub use self::api::{RoomInfo, stored_room, stored_user};
+pub use self::assets::{Page, PageError};
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
@@ -35,7 +36,6 @@ pub use self::wire::reply_to::ReplyTo;
 pub use self::wire::responder::Answered;
 pub use crate::app::Rate;
 
-use self::assets::Assets;
 use self::command::Parser;
 use self::commands::turn::Turn;
 use self::commands::{ending, login};
@@ -165,7 +165,7 @@ pub enum Mail {
 #[derive(Debug)]
 pub struct Chat {
     options: Options,
-    assets: Assets,
+    page: Page,
     verifier: Option<Box<dyn Verify + Send>>,
     parser: Parser,
     responder: Responder,
@@ -193,7 +193,7 @@ impl Chat {
         let keys = Keys::new(limits.key_window_ms, limits.max_keys, keys);
         let people = People::new(limits, Holders::new(holders), Bans::new(bans));
         Self {
-            assets: Assets::new(),
+            page: Page::built_in(),
             verifier: None,
             parser: Parser::default(),
             responder: Responder::default(),
@@ -215,6 +215,13 @@ impl Chat {
     #[must_use]
     pub fn with_verifier(mut self, verifier: Box<dyn Verify + Send>) -> Self {
         self.verifier = Some(verifier);
+        self
+    }
+
+    /// The same, with this page in the place of the one that is built in.
+    #[must_use]
+    pub fn with_page(mut self, page: Page) -> Self {
+        self.page = page;
         self
     }
 

@@ -117,3 +117,34 @@ test('Firefox: the menu is in reach, and Escape closes it', async () => {
   assert.equal(await page.$('.menu'), null);
   assert.deepEqual(page.complaints, []);
 });
+
+test('Firefox: the field grows, people and emojis are completed, and what was completed can be undone', async () => {
+  chat = await Chat.start();
+  const page = await open();
+  const value = () => page.$eval('#text', (text) => text.value);
+  const low = await page.$eval('#text', (text) => text.offsetHeight);
+  await page.$eval('#text', (text) => {
+    text.value = 'a\nb\nc\nd';
+    text.dispatchEvent(new InputEvent('input', { bubbles: true }));
+  });
+  assert.ok(await page.$eval('#text', (text) => text.offsetHeight) > low * 1.8, 'it does not grow');
+  await page.$eval('#text', (text) => {
+    text.value = '';
+    text.dispatchEvent(new InputEvent('input', { bubbles: true }));
+  });
+  await page.type('#text', 'hi :roc');
+  await page.waitForSelector('#suggestions [role=option]');
+  await page.keyboard.press('Tab');
+  assert.equal(await value(), 'hi 🚀 ');
+  await page.keyboard.down('Control');
+  await page.keyboard.press('z');
+  await page.keyboard.up('Control');
+  assert.notEqual(await value(), 'hi 🚀 ');
+  await page.$eval('#text', (text) => {
+    text.value = '**bold** 🎉';
+    text.dispatchEvent(new InputEvent('input', { bubbles: true }));
+  });
+  await page.keyboard.press('Enter');
+  await until(async () => (await page.$$eval('#messages .body strong', (all) => all.map((one) => one.textContent))).join() === 'bold', () => 'no bold');
+  assert.deepEqual(page.complaints, []);
+});

@@ -5,7 +5,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
-import { bodies, Chat, enter, field, isAtRest, lines, message, noComplaints, openMenu, PHONE, say, sees, titled, WIDE } from './driver.js';
+import { bodies, Chat, enter, field, isAtRest, isConnected, lines, message, noComplaints, openMenu, PHONE, say, sees, titled, WIDE } from './driver.js';
 import { launchBrowser, screenshots, until } from './harness.js';
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -18,6 +18,7 @@ before(async () => { browser = await launchBrowser(); });
 after(() => browser?.close());
 afterEach(() => chat?.stop());
 
+/** Of a page, or of a part of one. */
 async function shoot(page, name) {
   if (!screenshots) return;
   await mkdir(screenshots, { recursive: true });
@@ -205,16 +206,15 @@ test('a file that is really dragged onto the page leaves it where it is', async 
   noComplaints(page);
 });
 
-test('a time gets its date when its day is over', async () => {
+test('today is yesterday when the day is over', async () => {
   chat = await Chat.start(browser);
   const page = await chat.open('', { before: (tab) => tab.clock.install({ time: Date.now() }) });
   await say(page, 'today');
   await sees(page, 'today');
-  const time = page.locator('#messages time').first();
-  const day = new Date().toLocaleString('en-US', { month: 'short', day: 'numeric' });
-  assert.ok(!(await time.textContent()).includes(day), 'no date today');
+  const day = page.locator('#messages .day time');
+  assert.equal(await day.textContent(), 'Today');
   await page.clock.fastForward(25 * 3600 * 1000);
-  await until(async () => (await time.textContent()).includes(day), () => 'no date on the next day');
+  await until(async () => (await day.textContent()) === 'Yesterday', () => 'it is still today');
   noComplaints(page);
 });
 
@@ -259,4 +259,50 @@ test('the counter of people counts people', async () => {
   await enter(page, 'garden');
   await titled(page, '# garden');
   noComplaints(page);
+});
+
+test('S44: a conversation of three, for the pictures', async () => {
+  chat = await Chat.start(browser);
+  const rights = ['--room', '*:join,post,moderate'];
+  const viewport = { width: 980, height: 580 };
+  const ada = await chat.open(`?token=${chat.token('Ada Lovelace', ...rights)}`, { viewport });
+  const [grace, ben] = [await chat.client({ token: chat.token('Grace Hopper') }), await chat.client({ user: 'Ben' })];
+  for (const room of ['general', 'garden', 'release']) for (const one of [grace, ben]) await one.say({ type: 'join', room });
+  for (const room of ['garden', 'release', 'general']) {
+    await ada.evaluate((name) => { location.hash = `#${name}`; }, room);
+    await titled(ada, `# ${room}`);
+  }
+  const post = (one, room, text) => one.say({ type: 'post', room, text });
+  await post(ben, 'general', 'Is the new server up?');
+  await post(grace, 'general', 'It is: **one loop**, one core, and this page came out of the same binary.');
+  await post(grace, 'general', '```\n$ switchboard --listen 0.0.0.0:8080\nServer running at http://0.0.0.0:8080\n```');
+  await post(ben, 'general', '> @Grace Hopper: It is: one loop, one core\n@Ada Lovelace have a look: https://chat.example/#general/2');
+  await ben.say({ type: 'react', room: 'general', seq: 2, emoji: '🎉' });
+  await grace.say({ type: 'react', room: 'general', seq: 2, emoji: '🚀' });
+  await say(ada, 'Red when you pull the plug :tada:'.replace(':tada:', '🎉'));
+  await say(ada, 'And green again *by itself*, with nothing lost.');
+  await ada.getByRole('button', { name: '1 🎉, Ben' }).click();
+  await post(ben, 'garden', 'the roses are out');
+  for (const text of ['@Ada Lovelace, ship it?', 'all green']) await post(grace, 'release', text);
+  await grace.say({ type: 'direct', to: 'Ada Lovelace', text: 'lunch at noon?' });
+  await until(async () => (await ada.locator('#rooms .badge').count()) === 3, () => 'not all badges');
+  await ada.getByRole('button', { name: '2 🎉, Ben, Ada Lovelace' }).waitFor();
+  await ada.locator('#title').hover();
+  await field(ada).focus();
+  await shoot(ada, 'chat.png');
+  await ada.emulateMedia({ colorScheme: 'dark' });
+  await shoot(ada, 'dark.png');
+  await ada.emulateMedia({ colorScheme: 'light' });
+  await ada.keyboard.press('F2');
+  await shoot(ada.locator('#frames'), 'frames.png');
+  const onPhone = { viewport: PHONE, deviceScaleFactor: 1.25, isMobile: true, hasTouch: true, colorScheme: 'dark' };
+  const phone = await chat.open(`?token=${chat.token('Dora')}`, onPhone);
+  await until(async () => (await bodies(phone)).length === 6, () => 'not all messages');
+  await shoot(phone, 'chat-phone.png');
+  const arabic = await chat.open(`?token=${chat.token('محمد')}`, { viewport, locale: 'ar-EG' });
+  await post(ben, 'general', 'مرحبا @محمد');
+  await message(arabic, 'مرحبا').waitFor();
+  await isConnected(arabic);
+  await shoot(arabic, 'arabic.png');
+  noComplaints(ada, phone, arabic);
 });

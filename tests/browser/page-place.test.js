@@ -83,5 +83,11 @@ test('at the root of its own address the page asks for the same files', async ()
   await say(page, 'hello');
   await sees(page, 'hello');
   assert.deepEqual(asked, [`ws://127.0.0.1:${chat.port}/ws`]);
+  // All modules of the page are asked for at once, and not one after the other.
+  const { loaded, told } = await page.evaluate(() => ({
+    loaded: performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname.slice(1)).filter((name) => name.endsWith('.js')),
+    told: [...document.querySelectorAll('link[rel=modulepreload], script')].map((one) => one.getAttribute('href') ?? one.getAttribute('src')),
+  }));
+  assert.deepEqual([...new Set(loaded)].sort(), told.sort());
   noComplaints(page);
 });

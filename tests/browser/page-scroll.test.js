@@ -33,8 +33,11 @@ test('older messages come as one scrolls back, each once and in order', async ()
   const page = await chat.guest('Reader');
   const said = Array.from({ length: 120 }, (_, i) => `line ${i + 1}`);
   await sees(page, ...said.slice(-50));
-  await page.getByRole('button', { name: 'Older messages' }).click();
-  await sees(page, ...said.slice(-100));
+  // As those do it who do not scroll; a log that is scrolled there asks by itself.
+  await page.getByRole('button', { name: 'Older messages' }).dispatchEvent('click');
+  await until(async () => (await bodies(page)).length >= 100, () => 'nothing older came');
+  const some = await bodies(page);
+  assert.deepEqual(some, said.slice(-some.length));
   await page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
   await sees(page, ...said);
   assert.ok(await page.getByRole('button', { name: 'Older messages' }).isHidden());
@@ -83,6 +86,30 @@ test('what is read stays in place while messages come, change and are reacted to
   await page.getByRole('button', { name: 'New messages' }).click();
   await until(async () => (await bodies(page)).at(-1) === 'new 119', () => 'not at the newest');
   await until(() => atBottom(page), () => 'not at the bottom');
+  noComplaints(page);
+});
+
+test('scrolling back by touch keeps the line that is read', async () => {
+  chat = await Chat.start(browser, { lines: lines('general', 200) });
+  const page = await chat.guest('Reader', { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true });
+  await until(async () => (await bodies(page)).at(-1) === 'line 200', () => 'no history');
+  const session = await page.context().newCDPSession(page);
+  let lowest = Number((await eye(page)).text.slice(5));
+  for (let i = 0; i < 60 && lowest > 1; i += 1) {
+    const touch = (type, ...points) => session.send('Input.dispatchTouchEvent', { type, touchPoints: points.map((y) => ({ x: 190, y })) });
+    await touch('touchStart', 300);
+    for (let y = 330; y <= 690; y += 30) await touch('touchMove', y);
+    // The finger rests before it goes: without that the log would be thrown.
+    await isAtRest(page);
+    for (const y of [691, 690]) await touch('touchMove', y);
+    await isAtRest(page);
+    await touch('touchEnd');
+    await isAtRest(page);
+    const number = Number((await eye(page)).text.slice(5));
+    assert.ok(number <= lowest && number >= lowest - 14, `from line ${lowest} to line ${number}`);
+    lowest = number;
+  }
+  assert.equal(lowest, 1);
   noComplaints(page);
 });
 

@@ -118,6 +118,17 @@ test('while it waits the page counts down, and says that the server restarts', a
   await isConnected(page);
 });
 
+test('a device without a network says so, and what the server says of its end is told', async () => {
+  chat = await Chat.start(browser);
+  const page = await chat.guest('Ada');
+  await page.context().setOffline(true);
+  await chat.server.stop();
+  await page.getByText('this device is offline').waitFor();
+  await page.context().setOffline(false);
+  await chat.server.start();
+  await isConnected(page);
+});
+
 test('a ban says until when, does not retry, and lets one come back under another name', async () => {
   chat = await Chat.start(browser);
   const page = await chat.guest('Ada');

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Client, Head, Launch};
+use crate::support::{Client, Head, Launch, Scratch};
 
 fn request(addr: SocketAddr, method: &str, target: &str, extra: &str) -> (Head, Vec<u8>) {
     let mut client = Client::connect(addr);
@@ -192,5 +192,94 @@ fn s27_one_port_serves_the_page_and_the_socket() {
         client.send(crate::support::upgrade_request("/", JSON).as_bytes());
         assert_eq!(client.head().status, 101);
         client.expect_text("{\"msg\":[]}");
+    }
+}
+
+/// A page of one's own, and the directory that holds it.
+fn own_page() -> (Scratch, String) {
+    let index = Scratch::new("index.html", b"<!doctype html><p>mine");
+    let directory = std::path::Path::new(index.path()).parent().unwrap().to_owned();
+    std::fs::create_dir(directory.join("app")).unwrap();
+    std::fs::write(directory.join("app/main.js"), b"export const ten = '0123456789';").unwrap();
+    std::fs::write(directory.join("data.bin"), (0..=255).collect::<Vec<u8>>()).unwrap();
+    (index, directory.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_directory_takes_the_place_of_the_page() {
+    let (_index, directory) = own_page();
+    let server = Launch::serve().args(&["--page", &directory, "--sign-in-url", "/in"]).start();
+    for (target, kind, content) in [
+        ("/", "text/html; charset=utf-8", &b"<!doctype html><p>mine"[..]),
+        ("/app/main.js", "text/javascript; charset=utf-8", b"export const ten = '0123456789';"),
+        ("/config.json", "application/json", b"{\"sign_in_url\":\"/in\"}"),
+    ] {
+        let (head, body) = get(server.addr, target);
+        assert_eq!((head.status, head.field("content-type"), &*body), (200, Some(kind), content), "{target}");
+        assert_eq!(head.field("accept-ranges"), Some("bytes"));
+        let known = format!("If-None-Match: {}\r\n", head.field("etag").unwrap());
+        assert_eq!(request(server.addr, "GET", target, &known).0.status, 304);
+    }
+    assert_eq!(get(server.addr, "/data.bin").0.field("content-type"), Some("application/octet-stream"));
+    for target in ["/app.js", "/app", "/../Cargo.toml", "/%2e%2e/Cargo.toml", "/app/../data.bin"] {
+        assert_ne!(get(server.addr, target).0.status, 200, "{target}");
+    }
+    Client::upgrade(server.addr, "/ws", JSON).0.expect_text("{\"msg\":[]}");
+}
+
+#[test]
+fn a_part_of_a_file_may_be_asked_for() {
+    let (_index, directory) = own_page();
+    let server = Launch::serve().args(&["--page", &directory]).start();
+    let whole: Vec<u8> = (0..=255).collect();
+    let (head, _) = get(server.addr, "/data.bin");
+    let etag = head.field("etag").unwrap().to_owned();
+    for (range, first, last) in
+        [("0-0", 0, 0), ("10-19", 10, 19), ("250-", 250, 255), ("-6", 250, 255), ("200-999", 200, 255)]
+    {
+        let (head, body) = request(server.addr, "GET", "/data.bin", &format!("Range: bytes={range}\r\n"));
+        assert_eq!((head.status, &*body), (206, &whole[first..=last]), "{range}");
+        assert_eq!(head.field("content-range"), Some(format!("bytes {first}-{last}/256").as_str()));
+    }
+    let (head, body) = request(server.addr, "GET", "/data.bin", "Range: bytes=256-\r\n");
+    assert_eq!((head.status, body.len(), head.field("content-range")), (416, 0, Some("bytes */256")));
+    let if_range = |tag: &str| format!("Range: bytes=1-2\r\nIf-Range: {tag}\r\n");
+    assert_eq!(request(server.addr, "GET", "/data.bin", &if_range(&etag)).0.status, 206);
+    for other in [
+        if_range("\"other\""),
+        "Range: bytes=1-2, 5-6\r\n".to_owned(),
+        "Range: lines=1-2\r\n".to_owned(),
+        "Range: bytes=x\r\n".to_owned(),
+    ] {
+        let (head, body) = request(server.addr, "GET", "/data.bin", &other);
+        assert_eq!((head.status, body.len()), (200, 256), "{other}");
+    }
+    assert_eq!(
+        request(server.addr, "HEAD", "/data.bin", "Range: bytes=1-2\r\nConnection: close\r\n").0.status,
+        200
+    );
+}
+
+#[test]
+fn without_a_page_the_socket_alone_is_served() {
+    let server = Launch::serve().args(&["--no-page"]).start();
+    for target in ["/", "/app.js", "/config.json"] {
+        assert_eq!(get(server.addr, target).0.status, 404, "{target}");
+    }
+    Client::upgrade(server.addr, "/ws", JSON).0.expect_text("{\"msg\":[]}");
+}
+
+#[test]
+fn a_page_that_cannot_be_served_is_refused_at_the_start() {
+    let other = Scratch::new("other.html", b"");
+    let directory = std::path::Path::new(other.path()).parent().unwrap().to_str().unwrap();
+    for (args, why) in [
+        (["--page", directory], "index.html"),
+        (["--page", "/nowhere/at/all"], "--page /nowhere/at/all"),
+        (["--sign-in-url", "javascript:alert(1)"], "not an address"),
+        (["--sign-in-url", "//elsewhere.example"], "not an address"),
+    ] {
+        let (code, _, said) = crate::ops::run_with(&[&["serve", "--ephemeral"], &args[..]].concat(), &[], "");
+        assert!(code != 0 && said.contains(why), "{args:?}: {code} {said}");
     }
 }

@@ -172,6 +172,16 @@ pub(crate) struct ServeArgs {
     /// Serve the HTTP API under /api/v1 to clients with the token in this file [default: no API]
     #[arg(long, value_name = "FILE")]
     pub(crate) api_token_file: Option<PathBuf>,
+    /// Serve the files of this directory in the place of the page; read once, at the start
+    #[arg(long, value_name = "DIR")]
+    pub(crate) page: Option<PathBuf>,
+    /// Serve no page, only /ws and what else is asked for
+    #[arg(long, conflicts_with_all = ["page", "sign_in_url"])]
+    pub(crate) no_page: bool,
+    /// Where the page sends people to sign in: an address of http or https, or a path of this host. They come back with
+    /// `#token=…`; the address of the page goes along as the parameter `return_to`
+    #[arg(long, value_name = "URL", value_parser = sign_in_url)]
+    pub(crate) sign_in_url: Option<String>,
     /// Refuse clients without a token (see --token-key)
     #[arg(long)]
     pub(crate) require_token: bool,
@@ -179,6 +189,18 @@ pub(crate) struct ServeArgs {
     pub(crate) verify: VerifyArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+/// A page must not be led to a script or a file.
+fn sign_in_url(url: &str) -> Result<String, String> {
+    let is_address =
+        ["https://", "http://"].iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme));
+    let is_path = url.starts_with('/') && !url.starts_with("//");
+    if is_address || is_path {
+        Ok(url.to_owned())
+    } else {
+        Err("not an address of http or https, nor a path".to_owned())
+    }
 }
 
 #[derive(Debug, Args)]

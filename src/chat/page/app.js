@@ -2,30 +2,44 @@
 
 import { Client } from './client.js';
 import { Composer } from './composer.js';
+import { Deletions } from './deletions.js';
 import { byId, bytes, element, say } from './dom.js';
 import { refuseFiles } from './files.js';
+import { setUpFrames, tapped } from './frames.js';
 import { Log } from './log.js';
 import { forThisBrowser, isText, listOf } from './memory.js';
+import { askToModerate } from './moderate.js';
 import { announce, clearNotice, complain, inform } from './notices.js';
+import { notify } from './notify.js';
 import { closePanels, openPanel, setUpPanels } from './panels.js';
-import { Route } from './route.js';
+import { avatar } from './person.js';
+import { Route, addressOf } from './route.js';
 import { painter } from './schedule.js';
 import { closeSearch, setUpSearch } from './search.js';
+import { errorWords, notJoined, typingWords, wasKicked } from './sentences.js';
+import { framesToggled, setUpSettings } from './settings.js';
 import { showPeople, showRooms } from './sidebar.js';
 import * as signIn from './signin.js';
 import { showStatus, showStatusOf } from './status.js';
+import { mentions } from './text.js';
 import { onNewDay, rewriteTimes } from './time.js';
-import { errorWords, notJoined, typingWords, wasKicked } from './words.js';
+import { names, parts, t, translate } from './words.js';
 
 const ROOMS_STORED_AS = 'switchboard.rooms';
+const LEFT_STORED_AS = 'switchboard.left';
+const MOST_LEFT = 30;
 const HOME = 'general';
 const TYPING_LOOK_MS = 1_000;
+
+translate();
 
 const user = byId('user');
 const token = signIn.rememberedToken();
 const guest = signIn.guestName();
 const route = new Route(HOME, goTo);
 const paint = painter(show);
+const toggleFrames = setUpFrames(framesToggled);
+let signInAddress;
 
 const client = new Client({
   // Beside the page, wherever a proxy has put it.
@@ -42,9 +56,12 @@ const client = new Client({
     kicked: (room, reason) => gone(room, wasKicked(room, reason)),
     broadcast: announce,
     complaint: (error) => complain(errorWords(error)),
+    missed: (room, n) => room === active && inform(t('caught_up', { n })),
+    arrived,
+    frame: tapped,
     refused(post, error) {
       composer.giveBack(post.room, post.text);
-      complain(`Not sent: ${errorWords(error)}`);
+      complain(t('not_sent', { reason: errorWords(error) }));
       paint('outbox');
     },
   },
@@ -57,25 +74,39 @@ let routed = active.name;
 /** The message that is to be shown once its room has been joined: { room, seq } */
 let wanted = route.current.seq === undefined ? null : { room: active, seq: route.current.seq };
 
+const deletions = new Deletions({
+  remove: (room, message) => attempt(() => client.delete(room, message.seq)),
+  changed: (room) => room === active && paint('log'),
+});
+
 const list = new Log(client, {
   edit: (message) => composer.edit(message),
-  remove: (message) => attempt(() => client.delete(active, message.seq)),
+  remove: (message) => deletions.add(active, message),
+  undo: (message) => deletions.undo(message),
+  reply: (message) => composer.reply(message),
+  copyLink: (message) => copy(new URL(addressOf(active.name, message.seq), location.href).href),
   react: (message, emoji, remove) => attempt(() => client.react(active, message.seq, emoji, remove)),
   older: (room) => attempt(() => client.older(room)),
   newer: (room) => attempt(() => client.newer(room)),
+  jump: (room) => goToMessage(room, room.lineSeq() || Math.min(Math.floor(room.away) + 1, room.seq)),
+  markRead: (room) => haveRead(room),
+  kick,
+  ban,
   seen,
 });
 
 const composer = new Composer(() => client.limits.get('text'), {
   post(text) {
+    active.away = null;
     client.post(active, text);
     list.goToNewest();
   },
   edit: (message, text) => attempt(() => client.edit(active, message.seq, text)),
   typing: () => client.typing(active),
   acts: () => clearNotice(),
+  names: () => [...active.names()].filter((name) => name !== client.user),
   editLast() {
-    const own = active.live.messages.findLast((message) => client.isOwn(message) && !message.deleted);
+    const own = active.live.messages.findLast((message) => client.isOwn(message) && !message.deleted && !message.isLeaving);
     if (own && !active.isDirect) composer.edit(own);
   },
 });
@@ -92,8 +123,32 @@ async function attempt(what) {
   }
 }
 
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    inform(t('link_copied'));
+  } catch {
+    complain(t('not_copied'));
+  }
+}
+
+function kick(name) {
+  const room = active;
+  askToModerate('kick', { user: name, room: room.name }, async ({ reason }) => {
+    if (await attempt(() => client.kick(room, name, reason))) inform(t('kicked_done', { user: name }));
+  });
+}
+
+function ban(name) {
+  askToModerate('ban', { user: name }, async ({ reason, seconds }) => {
+    if (await attempt(() => client.ban(name, seconds, reason))) inform(t('banned_done', { user: name }));
+  });
+}
+
 // ---- what has changed
 
+/** The rooms as they were written last. */
+let remembered = '';
 /** Whose messages are shown as one's own. */
 let drawnFor = '';
 
@@ -111,7 +166,7 @@ function stateChanged() {
   showStatus();
   if (at === 'parked' && !client.verified) needsName(why);
   if (client.isOpen && active.isDirect) attempt(() => client.conversations.open(active));
-  paint('log', 'outbox', 'sides', 'name');
+  paint('log', 'outbox', 'rooms', 'people', 'name');
 }
 
 /** The person has to choose another name. */
@@ -121,8 +176,9 @@ function needsName(why) {
 }
 
 function roomsChanged() {
-  const names = [...client.rooms.values()].map((room) => room.name).filter((name) => !name.startsWith('@'));
-  forThisBrowser.write(ROOMS_STORED_AS, JSON.stringify(names));
+  const joined = JSON.stringify([...client.rooms.values()].map((room) => room.name).filter((name) => !name.startsWith('@')));
+  if (joined !== remembered) forThisBrowser.write(ROOMS_STORED_AS, joined);
+  remembered = joined;
   const known = client.rooms.get(active.key);
   if (known !== active) open(known ?? firstRoom());
   else if (active.name !== routed) {
@@ -130,7 +186,7 @@ function roomsChanged() {
     routed = active.name;
     route.correct(routed);
   }
-  paint('sides');
+  paint('rooms');
 }
 
 function firstRoom() {
@@ -139,16 +195,31 @@ function firstRoom() {
 }
 
 function roomChanged(room, what) {
-  if (room !== active) return paint('sides');
+  if (room !== active) return paint('rooms');
   if (what === 'typing') return paint('typing');
-  if (what === 'people') return paint('sides', 'typing');
+  if (what === 'people') return paint('people', 'typing', 'readers');
+  if (what === 'reads') return paint('rooms', 'readers');
   if (wanted?.room === room && room.isLive) {
     const { seq } = wanted;
     wanted = null;
     goToMessage(room, seq);
   }
-  if (what === 'reset') inform('The history of this room has begun again.');
-  return paint('log', 'outbox', 'sides', 'typing', 'seen');
+  if (what === 'reset') inform(t('history_again'));
+  if (what === 'joined' || what === 'reset') {
+    room.wasAway();
+    paint('people');
+  }
+  return paint('away', 'log', 'outbox', 'rooms', 'typing', 'seen', 'readers');
+}
+
+/** A message came, live. */
+function arrived(room, message) {
+  if (client.isOwn(message)) return;
+  const isMention = mentions(message.text, client.user);
+  if (!room.isDirect && !isMention) return;
+  const title = room.isDirect ? t('notification_direct', { user: message.user })
+    : t('notification_mention', { user: message.user, room: `# ${room.name}` });
+  notify({ title, text: message.text, tag: `switchboard ${room.key}`, go: () => client.rooms.get(room.key) === room && open(room) });
 }
 
 /** A room is left, and not because the person wanted it. */
@@ -161,16 +232,27 @@ function seen() {
   if (document.visibilityState === 'visible') client.seen(active);
 }
 
+/** The person wants to hear no more of what is new. */
+function haveRead(room) {
+  room.away = null;
+  client.seen(room);
+  paint('log', 'rooms');
+}
+
 // ---- what is shown
 
-function show(parts) {
-  if (parts.has('name')) showName();
-  if (parts.has('redraw')) list.redraw();
-  if (parts.has('log')) list.update();
-  if (parts.has('outbox')) showOutbox();
-  if (parts.has('seen') && list.isAtBottom) seen();
-  if (parts.has('sides')) showSidebar();
-  if (parts.has('typing')) showTyping();
+function show(marked) {
+  // What comes while the person looks elsewhere, or further up, is new when they come back.
+  if (marked.has('away') && (document.visibilityState !== 'visible' || !list.isAtBottom)) active.wasAway();
+  if (marked.has('name')) showName();
+  if (marked.has('redraw')) list.redraw();
+  if (marked.has('log')) list.update();
+  if (marked.has('outbox')) showOutbox();
+  if (marked.has('seen') && list.isAtBottom) seen();
+  if (marked.has('rooms')) showRoomList();
+  if (marked.has('people')) showPeopleList();
+  if (marked.has('typing')) showTyping();
+  if (marked.has('readers')) showReaders();
 }
 
 function showName() {
@@ -179,35 +261,51 @@ function showName() {
   user.readOnly = verified;
   byId('name-mark').hidden = !verified;
   byId('sign-out').hidden = !verified;
-  byId('text').placeholder = `Message as ${client.user}`;
+  byId('sign-in').hidden = verified || !signInAddress;
+  byId('own-avatar').replaceChildren(avatar(client.user));
+  byId('text').placeholder = t('message_as', { user: client.user });
   composer.check();
 }
 
-function showSidebar() {
+function showRoomList() {
   byId('title').textContent = active.isDirect ? active.name : `# ${active.name}`;
-  showRooms(client, active, { open, leave: (room) => client.leave(room) });
-  showPeople(client, active, { direct: writeTo });
+  showRooms(client, active, { open, leave });
   const unread = [...client.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
   document.title = unread > 0 ? `(${unread}) Switchboard` : 'Switchboard';
+}
+
+function showPeopleList() {
+  showPeople(client, active, { direct: writeTo, kick, ban });
 }
 
 function showOutbox() {
   const waiting = client.outbox.in(active.name);
   if (waiting.length === 0 && byId('outbox').childElementCount === 0) return;
-  byId('outbox').replaceChildren(...waiting.map(({ text, by }) => {
+  byId('outbox').replaceChildren(...waiting.map((post) => {
     const item = element('li', 'message own pending');
-    const body = element('p', 'body', text);
+    const body = element('div', 'body', post.text);
     body.dir = 'auto';
-    const isOther = by !== undefined && by !== client.user;
-    item.append(element('span', 'waiting', isOther ? `Waiting to be sent as ${by}` : 'Waiting to be sent'), body);
+    item.append(avatar(post.by ?? client.user), element('p', 'waiting', waitingWords(post)), body);
     return item;
   }));
   if (list.isAtBottom) list.update();
 }
 
+function waitingWords(post) {
+  const delay = client.outbox.delayOf(post);
+  if (delay === 'unavailable') return t('waiting_disk');
+  if (delay === 'rate_limited') return t('waiting_rate');
+  return post.by !== undefined && post.by !== client.user ? t('waiting_as', { user: post.by }) : t('waiting');
+}
+
 function showTyping() {
-  const names = active.whoTypes(performance.now()).filter((name) => name !== client.user);
-  say(byId('typing'), typingWords(names));
+  say(byId('typing'), typingWords(active.whoTypes(performance.now()).filter((name) => name !== client.user)));
+}
+
+function showReaders() {
+  const who = active.whoHasRead();
+  const shown = who.length > 5 ? [String(who.length)] : names(who);
+  say(byId('readers'), who.length > 0 ? parts('read_by', { names: shown }) : '');
 }
 
 // ---- which room
@@ -215,9 +313,11 @@ function showTyping() {
 function open(room, { isNew = true } = {}) {
   if (room !== active) {
     former = active;
+    active.away = null;
     active.goLive();
   }
   active = room;
+  room.wasAway();
   routed = room.name;
   if (isNew) route.show(room.name);
   closePanels();
@@ -225,11 +325,29 @@ function open(room, { isNew = true } = {}) {
   composer.open(room);
   list.open(room);
   showOutbox();
-  showSidebar();
+  showRoomList();
+  showPeopleList();
   showTyping();
+  showReaders();
   if (room.isDirect) attempt(() => client.conversations.open(room));
   if (list.isAtBottom) seen();
   composer.focus();
+}
+
+function leave(room) {
+  client.leave(room);
+  const left = [room.name, ...forThisBrowser.readJson(LEFT_STORED_AS, listOf(isGroup)).filter((name) => name !== room.name)];
+  if (!room.isDirect) forThisBrowser.write(LEFT_STORED_AS, JSON.stringify(left.slice(0, MOST_LEFT)));
+  showKnownRooms();
+}
+
+/** Rooms that the person has been in, to be chosen again. */
+function showKnownRooms() {
+  byId('known-rooms').replaceChildren(...forThisBrowser.readJson(LEFT_STORED_AS, listOf(isGroup)).map((name) => {
+    const option = element('option');
+    option.value = name;
+    return option;
+  }));
 }
 
 /** Opens the conversation with somebody. */
@@ -259,8 +377,26 @@ async function goToMessage(room, seq) {
   if (isThere) list.show(seq);
   else {
     list.update();
-    complain('This message is not there any more.');
+    complain(t('message_gone'));
   }
+}
+
+/** Rooms and people with such a name. */
+function places(query) {
+  const like = query.replace(/^[#@]\s*/, '').toLowerCase();
+  const isLike = (name) => name.toLowerCase().includes(like);
+  const rooms = [...client.rooms.values()].filter((room) => isLike(room.name))
+    .map((room) => ({ name: room.isDirect ? room.name : `# ${room.name}`, user: room.isDirect ? room.name.slice(1) : '', go: () => open(room) }));
+  const people = active.people().filter((one) => isLike(one.user) && !client.isOwn(one) && !client.find(`@${one.user}`))
+    .map((one) => ({ name: `@${one.user}`, user: one.user, go: () => writeTo(one) }));
+  return [...rooms, ...people];
+}
+
+/** The messages before and after one. */
+async function around(room, message) {
+  const { messages } = await client.history(room, { before: message.seq + 2, limit: 3 });
+  return [messages.find(({ seq }) => seq === message.seq - 1), messages.find(({ seq }) => seq === message.seq + 1)]
+    .map((one) => (one?.deleted ? undefined : one));
 }
 
 // ---- the name
@@ -275,7 +411,7 @@ function rename() {
 
 function checkName() {
   const over = bytes(user.value.trim()) - client.limits.get('name');
-  user.setCustomValidity(over > 0 ? `Too long by ${over} bytes.` : '');
+  user.setCustomValidity(over > 0 ? t('too_long', { over }) : '');
   return over <= 0;
 }
 
@@ -296,6 +432,7 @@ user.addEventListener('keydown', (event) => {
   composer.focus();
 });
 byId('sign-out').addEventListener('click', beGuest);
+byId('sign-in').addEventListener('click', () => signIn.goToSignIn(signInAddress));
 signIn.onOtherTab((other) => client.signIn(other, signIn.guestName().name));
 
 // ---- the rest of the page
@@ -310,23 +447,29 @@ byId('join').addEventListener('submit', (event) => {
 });
 
 setUpPanels();
+setUpSettings(toggleFrames);
 setUpSearch({
   search: (query) => client.search(active, query),
+  around: (message) => around(active, message),
   goTo: (message) => goToMessage(active, message.seq),
+  places,
   failed: (error) => complain(errorWords(error)),
   acts: () => clearNotice(),
 });
 showStatusOf(client, {
   retry: () => client.retry(),
   guest: beGuest,
+  signIn: () => signIn.goToSignIn(signInAddress),
+  signInUrl: () => signInAddress,
   rename() {
     openPanel('rooms-panel');
     user.focus();
     user.select();
   },
 });
-refuseFiles(() => complain('Files cannot be sent in this chat. Put the file somewhere else and send its address.'));
+refuseFiles(() => complain(t('files_refused')));
 onNewDay(rewriteTimes);
+showKnownRooms();
 
 addEventListener('keydown', (event) => {
   if (event.key !== 'Escape' || event.defaultPrevented) return;
@@ -334,15 +477,23 @@ addEventListener('keydown', (event) => {
   closeSearch();
 });
 document.addEventListener('visibilitychange', () => {
-  if (list.isAtBottom) seen();
-  paint('sides');
+  if (document.visibilityState === 'visible') {
+    if (list.isAtBottom) seen();
+  } else if (active.unread === 0) active.away = null;
+  paint('log', 'rooms');
 });
 setInterval(showTyping, TYPING_LOOK_MS);
+signIn.signInAddress().then((address) => {
+  signInAddress = address;
+  showStatus();
+  paint('name');
+});
 
 open(active, { isNew: false });
 client.start();
 if (guest.isNew && !token && matchMedia('(min-width: 60rem)').matches) user.select();
 
-function isGroup(name) {
-  return isText(name) && !name.startsWith('@');
+/** The name of a room that may be joined again, out of what is remembered. */
+function isGroup(value) {
+  return isText(value) && !value.startsWith('@');
 }

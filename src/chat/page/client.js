@@ -1,11 +1,14 @@
 // The chat as a client of `chat.v1.json` sees it: who one is, the rooms, what is under way. It shows nothing.
 //
 // What changes is told through the callbacks of `on`: state(), rooms(), room(room, what), notRoom(room, error), broadcast(text, time),
-// kicked(name, reason), complaint(error), refused(post, error), signedIn(welcome), signedOut().
+// kicked(name, reason), complaint(error), refused(post, error), signedIn(), missed(room, count), arrived(room, message), and
+// frame(direction, text) for every message of the socket.
 
 import { Connection } from './connection.js';
 import { Conversations } from './conversations.js';
+import { Marks } from './marks.js';
 import { Outbox } from './outbox.js';
+import { claimsOf, permits } from './permissions.js';
 import { Requests } from './requests.js';
 import { Room, keyOf } from './room.js';
 import * as wire from './wire.js';
@@ -29,6 +32,7 @@ export class Client {
   rooms = new Map(); // key -> Room
   outbox = new Outbox();
   conversations = new Conversations(this);
+  #marks = new Marks();
   #token;
   #on;
   #connection;
@@ -47,6 +51,7 @@ export class Client {
       message: (value) => this.#receive(value),
       lost: () => this.#lost(),
       state: () => on.state(),
+      frame: (direction, text) => on.frame(direction, text),
       ping: () => this.#requests.ask({ type: 'ping' }).catch(() => {}),
     });
     this.#requests = new Requests((command) => this.send(command), () => this.#connection.abandon());
@@ -62,6 +67,18 @@ export class Client {
 
   get isOpen() {
     return this.state.at === 'open';
+  }
+
+  /** Milliseconds for which the server has owed an answer. */
+  get waitingMs() {
+    return this.#requests.waitingMs;
+  }
+
+  /** Whether the person may do something in a room: `moderate`, or `ban` everywhere. */
+  may(permission, room) {
+    const [asked, where] = permission === 'ban' ? ['moderate', '*'] : [permission, room.name];
+    if (permission !== 'ban' && room.permissions) return room.permissions.includes(permission);
+    return this.verified && permits(claimsOf(this.#token ?? ''), asked, where);
   }
 
   /** Whether this person wrote a message: a guest of the same name did not. */
@@ -84,11 +101,13 @@ export class Client {
 
   /** Comes back with a token, or as a guest without one. What one person wrote to another is no business of the next one. */
   signIn(token, user) {
+    const isSame = token && this.#token && claimsOf(token)?.sub === claimsOf(this.#token)?.sub;
     this.#token = token;
+    if (isSame) return this.#connection.reopen();
     Object.assign(this, { user, verified: false });
     for (const [key, room] of this.rooms) if (room.isDirect) this.rooms.delete(key);
     this.#on.rooms();
-    this.#connection.reopen();
+    return this.#connection.reopen();
   }
 
   /** Tries again, now. */
@@ -128,6 +147,14 @@ export class Client {
 
   react(room, seq, emoji, remove) {
     return this.ask({ type: 'react', room: room.name, seq, emoji, remove });
+  }
+
+  kick(room, user, reason) {
+    return this.ask({ type: 'kick', room: room.name, user, reason: reason || undefined });
+  }
+
+  ban(user, seconds, reason) {
+    return this.ask({ type: 'ban', user, seconds, reason: reason || undefined });
   }
 
   /** More of the history, before what is shown. */
@@ -185,6 +212,7 @@ export class Client {
     const { last } = room.live;
     if (last <= room.read) return;
     room.seen(last);
+    if (room.epoch !== null && last >= 1) this.#marks.set(this.user, room.name, room.epoch, Math.floor(last));
     this.#on.rooms();
     // Nothing is kept of a conversation with a guest.
     if (last < 1 || (room.isDirect && !this.verified)) return;
@@ -207,6 +235,10 @@ export class Client {
 
   changed(room, what) {
     this.#on.room(room, what);
+  }
+
+  arrived(room, message) {
+    this.#on.arrived(room, message);
   }
 
   roomsChanged() {
@@ -242,7 +274,7 @@ export class Client {
   }
 
   #add(name) {
-    const room = new Room(name, (message) => this.isOwn(message));
+    const room = new Room(name, this);
     this.rooms.set(room.key, room);
     return room;
   }
@@ -266,8 +298,13 @@ export class Client {
 
   #joined(room, joined) {
     if (joined.room && joined.room !== room.name) this.#renamed(room, joined.room);
+    const isFirst = room.epoch === null;
+    const { seq } = room;
+    if (isFirst) joined.read = Math.max(joined.read, this.#marks.of(this.user, room.name, joined.epoch));
     const isOther = room.joined(joined);
+    if (isFirst) this.#marks.set(this.user, room.name, room.epoch, room.read);
     this.changed(room, isOther ? 'reset' : 'joined');
+    if (!isFirst && !isOther && joined.seq > seq) this.#on.missed(room, joined.seq - seq);
     this.#flush();
     if (room.members.size < room.count) this.#who(room).catch(() => {});
   }
@@ -314,7 +351,10 @@ export class Client {
   #notPosted(id, error) {
     if (!error.code) return;
     if (PASSING.has(error.code)) {
-      if (this.outbox.postponed(id)) setTimeout(() => this.#flush(), error.retryAfter ?? RETRY_MS);
+      const delayed = this.outbox.postponed(id, error.code);
+      const room = delayed && this.find(delayed.room);
+      if (room) this.changed(room, 'outbox');
+      if (delayed) setTimeout(() => this.#flush(), error.retryAfter ?? RETRY_MS);
       return;
     }
     const post = this.outbox.answered(id);
@@ -338,7 +378,10 @@ export class Client {
     switch (value.type) {
       case 'message': {
         const message = wire.message(value);
-        return message && this.#told(room, room.message(message, value.prev), 'message');
+        if (message === null) return undefined;
+        const isNew = message.seq > room.seq;
+        this.#told(room, room.message(message, value.prev), 'message');
+        return isNew && this.#on.arrived(room, message);
       }
       case 'edited':
       case 'deleted':
@@ -351,9 +394,11 @@ export class Client {
         room.typing(String(value.user ?? ''), performance.now());
         return this.changed(room, 'typing');
       case 'reads': {
-        const own = wire.reads(value).find((one) => this.isOwn(one));
-        if (own) room.seen(own.seq);
-        return this.#on.rooms();
+        for (const one of wire.reads(value)) {
+          if (this.isOwn(one)) room.seen(one.seq);
+          else room.readBy(one.user, one.seq);
+        }
+        return this.changed(room, 'reads');
       }
       case 'lagged':
         return this.#told(room, false, 'message');

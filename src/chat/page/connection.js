@@ -42,7 +42,7 @@ export class Connection {
   #attemptAt = 0;
   #heartbeat = DEFAULT_HEARTBEAT_MS;
 
-  /** `on`: { opened(), message(value), lost(), state(), ping() } */
+  /** `on`: { opened(), message(value), lost(), state(), ping(), frame(direction, text) } */
   constructor(url, on) {
     this.#url = url;
     this.#on = on;
@@ -60,7 +60,9 @@ export class Connection {
 
   send(value) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(JSON.stringify(value));
+    const text = JSON.stringify(value);
+    this.#socket.send(text);
+    this.#on.frame('out', text);
     return true;
   }
 
@@ -139,6 +141,7 @@ export class Connection {
     this.#heardAt = performance.now();
     clearTimeout(this.#answerTimer);
     this.#answerTimer = 0;
+    this.#on.frame('in', data);
     const value = object(data);
     if (value) this.#on.message(value);
   }

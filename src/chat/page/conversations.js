@@ -67,6 +67,7 @@ export class Conversations {
     const message = { ...direct, user: direct.from, deleted: false, reactions: new Map(), version: 0 };
     if (room.direct(message)) this.#client.changed(room, 'message');
     else this.#catchUp(room);
+    if (!isFromSelf) this.#client.arrived(room, message);
   }
 
   /** One of the list; returns its room, if it is shown. */

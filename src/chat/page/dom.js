@@ -47,6 +47,15 @@ export function isolated(name) {
   return element('bdi', '', name);
 }
 
+/** Writes into a field in the place of what is selected there, as if it were typed: it can be undone. */
+export function insert(field, text) {
+  field.focus({ preventScroll: true });
+  // The one way that the browser's own undo knows of.
+  if (document.execCommand('insertText', false, text)) return;
+  field.setRangeText(text, field.selectionStart, field.selectionEnd, 'end');
+  field.dispatchEvent(new InputEvent('input', { bubbles: true }));
+}
+
 /** Makes an element say a sentence: a text, or a list of texts and names. */
 export function say(shown, sentence) {
   const parts = [sentence].flat();

@@ -4,9 +4,12 @@
 // in view is noted, and afterwards the log is scrolled by as much as that message has moved. (The browser's own scroll anchoring
 // is turned off in the style, so that nothing is corrected twice.)
 
-import { byId } from './dom.js';
+import { byId, element } from './dom.js';
 import { messageItem } from './item.js';
 import { closeMenu, toolsOf } from './menu.js';
+import { addressOf } from './route.js';
+import { isSameDay, timeElement } from './time.js';
+import { t } from './words.js';
 
 /** Messages in the document: at most so many, and so many more or fewer at a time. */
 const MOST_SHOWN = 200;
@@ -16,6 +19,9 @@ const NEAR_BOTTOM_PX = 60;
 const NEAR_HEIGHTS = 1.5;
 const FETCH_DELAY_MS = 80;
 const MARKED_MS = 2_000;
+/** Messages of one person within so much time stand under one name. */
+const TOGETHER_MS = 5 * 60_000;
+const REACHABLE = 'a, button, summary, pre';
 
 export class Log {
   #log = byId('log');
@@ -31,16 +37,23 @@ export class Log {
   #placed = 0; // where the log was scrolled to last, not by the reader
   #isFetching = false;
   #fetchTimer = 0;
+  #line = 0; // the first message that is new since the person was away
 
-  /** `act`: { edit(message), remove(message), react(message, emoji, remove), older(), newer(), seen() } */
+  /**
+   * `act`: { edit(message), remove(message), undo(message), reply(message), copyLink(message), kick(user), ban(user),
+   * react(message, emoji, remove), older(room), newer(room), seen(), jump(room) }
+   */
   constructor(client, act) {
     this.#client = client;
-    this.#act = { ...act, tools: (message, isOwn) => toolsOf(message, isOwn, act) };
+    this.#act = { ...act, tools: (message, isOwn) => toolsOf(message, isOwn, act, this.#may()) };
+    byId('jump').addEventListener('click', () => this.#act.jump(this.#room));
+    byId('jump-close').addEventListener('click', () => this.#act.markRead(this.#room));
     this.#newer.addEventListener('click', () => this.goToNewest());
     byId('older').addEventListener('click', () => this.#extend('older'));
     this.#log.addEventListener('scroll', () => this.#scrolled());
     this.#log.addEventListener('keydown', (event) => this.#key(event));
     this.#list.addEventListener('focusin', ({ target }) => this.#focused(target.closest('.message')));
+    this.#list.addEventListener('focusout', ({ relatedTarget }) => this.#list.contains(relatedTarget) || this.#focused(null));
     // A growing text field, or a phone's keyboard, must not cover the newest message.
     new ResizeObserver(() => this.#following && this.#toBottom()).observe(this.#log);
   }
@@ -60,8 +73,10 @@ export class Log {
     if (!this.#room) return;
     const { seq, top } = this.#anchor();
     const bounds = this.#bounds();
+    const known = this.#known;
     this.#clear();
     this.#show(...bounds);
+    this.#known = known;
     this.#settle(seq, top);
   }
 
@@ -119,6 +134,7 @@ export class Log {
     const piece = this.#room.shown;
     if (!piece.find(seq)) return false;
     this.#following = false;
+    this.#room.isHeld = true;
     if (!this.#items.has(seq)) {
       const at = piece.indexOf(seq);
       this.#show(Math.max(0, at - STEP), Math.min(piece.messages.length, at + STEP));
@@ -132,6 +148,7 @@ export class Log {
     setTimeout(() => item.classList.remove('found'), MARKED_MS);
     item.focus({ preventScroll: true });
     this.#newer.hidden = this.#isWhole && this.#isNearBottom();
+    this.#showJump();
     return true;
   }
 
@@ -169,17 +186,55 @@ export class Log {
       if (next === shown.item) next = next.nextElementSibling;
       else if (next && next === before?.item) {
         next = next.nextElementSibling;
-        before.item.replaceWith(shown.item);
+        replace(before.item, shown.item);
       } else this.#list.insertBefore(shown.item, next);
       stays.set(message.seq, shown);
     }
     while (next) next = removed(next);
     this.#items = stays;
+    this.#decorate(start, end);
     this.#range = end > start ? { first: messages[start].seq, last: messages[end - 1].seq } : { first: Infinity, last: 0 };
   }
 
   #item(message) {
-    return messageItem(message, { client: this.#client, act: this.#act, can: !this.#room.isDirect });
+    const room = this.#room;
+    const { user } = this.#client;
+    const people = { get names() { return [...room.names(), user]; }, own: user };
+    const address = room.isDirect && message.seq % 1 !== 0 ? '' : addressOf(room.name, message.seq);
+    return messageItem(message, { client: this.#client, act: this.#act, can: !room.isDirect, people, address });
+  }
+
+  #may() {
+    const room = this.#room;
+    return { change: !room.isDirect, moderate: this.#client.may('moderate', room), ban: !room.isDirect && this.#client.may('ban', room) };
+  }
+
+  // ---- what stands between messages
+
+  /** Groups what one person said, and puts the days and the line of what is new in between. The elements themselves stay. */
+  #decorate(start, end) {
+    const { messages } = this.#room.shown;
+    this.#line = this.#room.lineSeq();
+    for (let i = start; i < end; i += 1) {
+      const [before, message] = [messages[i - 1], messages[i]];
+      const { item } = this.#items.get(message.seq);
+      const isDay = !before || !isSameDay(before.time, message.time);
+      const isLine = message.seq === this.#line;
+      const follows = i > start && !isDay && !isLine && before.user === message.user && before.verified === message.verified
+        && message.time - before.time < TOGETHER_MS;
+      item.classList.toggle('follows', follows);
+      between(item, 'day', isDay, () => [timeElement(message.time, 'day')]);
+      between(item, 'new-line', isLine, () => [t('new_line')]);
+    }
+  }
+
+  /** The way to what is new, while it is above what is in view. */
+  #showJump() {
+    const { away } = this.#room;
+    const line = this.#items.get(this.#line)?.item.querySelector(':scope > .new-line');
+    const isAbove = away !== null && (line ? line.getBoundingClientRect().bottom < this.#log.getBoundingClientRect().top : this.#range.first > away);
+    byId('jump-bar').hidden = !isAbove;
+    if (isAbove) byId('jump').textContent = t('jump_new', { n: this.#room.sinceAway });
   }
 
   // ---- where it is scrolled to
@@ -195,17 +250,22 @@ export class Log {
       else low = middle + 1;
     }
     const item = items[low];
-    return item ? { seq: Number(item.dataset.seq), top: item.getBoundingClientRect().top } : {};
+    return item ? { seq: Number(item.dataset.seq), top: topOf(item) } : {};
   }
 
   /** Scrolls so that the reader does not notice: the message is where it was, or the newest is in view. */
   #settle(seq, top) {
     this.#buttons();
     this.#room.isHeld = !this.#following;
+    this.#place(seq, top);
+    this.#showJump();
+  }
+
+  #place(seq, top) {
     const item = this.#items.get(seq)?.item;
     if (this.#following) this.#toBottom();
     else if (item) {
-      const moved = item.getBoundingClientRect().top - top;
+      const moved = topOf(item) - top;
       if (Math.abs(moved) >= 1) this.#log.scrollTop += moved;
       this.#placed = this.#log.scrollTop;
     }
@@ -240,6 +300,7 @@ export class Log {
       this.#newer.hidden = true;
       if (!wasFollowing) this.#act.seen();
     }
+    this.#showJump();
     // A little later: whoever presses the button at the top does not get twice as much.
     this.#fetchTimer ||= setTimeout(() => {
       this.#fetchTimer = 0;
@@ -308,12 +369,44 @@ export class Log {
     item.scrollIntoView({ block: 'nearest' });
   }
 
-  /** The button of the message in focus can be reached. */
+  /** What is in the message in focus can be reached with the Tab key; what is in the others cannot. */
   #focused(item) {
-    for (const summary of this.#list.querySelectorAll('summary[tabindex="0"]')) summary.tabIndex = -1;
-    const summary = item?.querySelector('summary');
-    if (summary) summary.tabIndex = 0;
+    for (const one of this.#list.querySelectorAll('[data-reachable]')) {
+      one.tabIndex = -1;
+      delete one.dataset.reachable;
+    }
+    for (const one of item?.querySelectorAll(REACHABLE) ?? []) {
+      one.tabIndex = 0;
+      one.dataset.reachable = '';
+    }
   }
+}
+
+/** Puts an element in the place of another; the focus stays with the message. */
+function replace(before, after) {
+  const focused = before.contains(document.activeElement) ? document.activeElement : null;
+  before.replaceWith(after);
+  if (!focused) return;
+  const emoji = focused.querySelector('.chip-sign')?.textContent;
+  const chip = [...after.querySelectorAll('.chip')].find((one) => one.querySelector('.chip-sign').textContent === emoji);
+  const same = focused.matches('summary') ? after.querySelector('summary') : chip;
+  (after.querySelector('.undo button') ?? same ?? after).focus({ preventScroll: true });
+}
+
+/** Where the words of a message are: what stands above them may come and go. */
+function topOf(item) {
+  return item.querySelector('.body').getBoundingClientRect().top;
+}
+
+/** What stands above a message, or stands there no more. */
+function between(item, className, isThere, make) {
+  const shown = item.querySelector(`:scope > .${className}`);
+  if (isThere === Boolean(shown)) return;
+  if (!isThere) return shown.remove();
+  const made = element('div', className);
+  made.append(...make());
+  const day = item.querySelector(':scope > .day');
+  return day ? day.after(made) : item.prepend(made);
 }
 
 function removed(item) {

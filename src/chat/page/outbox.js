@@ -9,6 +9,7 @@ const isPost = (value) => isText(value?.room) && isText(value.text) && isText(va
 export class Outbox {
   #posts = forThisTab.readJson(STORED_AS, listOf(isPost));
   #underWay = new Map(); // of this connection: number of the command -> post
+  #delays = new WeakMap(); // post -> code of the error for which it waits
 
   /** What waits to be sent to a room, or for its answer. */
   in(room) {
@@ -54,9 +55,17 @@ export class Outbox {
     return post;
   }
 
-  /** The post is to be sent again; false when `id` is no post's. */
-  postponed(id) {
-    return this.#underWay.delete(id);
+  /** The post is to be sent again, for the reason `code`; returns it, or undefined when `id` is no post's. */
+  postponed(id, code) {
+    const post = this.#underWay.get(id);
+    this.#underWay.delete(id);
+    if (post) this.#delays.set(post, code);
+    return post;
+  }
+
+  /** Why the server did not take a post yet: the code of its error. */
+  delayOf(post) {
+    return this.#delays.get(post);
   }
 
   connectionLost() {

@@ -23,5 +23,5 @@ export function openPanel(name) {
 
 export function closePanels() {
   for (const panel of document.querySelectorAll('.open')) panel.classList.remove('open');
-  for (const opener of document.querySelectorAll('[aria-controls]')) opener.setAttribute('aria-expanded', 'false');
+  for (const [opener] of PANELS) byId(opener).setAttribute('aria-expanded', 'false');
 }

@@ -1,8 +1,8 @@
 // A piece of a room's history without a gap: messages in the order of their numbers.
 
 /** Messages of a room that are kept in memory; older ones are read again when somebody scrolls there. */
-const MOST_KEPT = 10_000;
-const SPARE = 1_000;
+const MOST_KEPT = 50_000;
+const SPARE = 5_000;
 
 export class Piece {
   messages = [];

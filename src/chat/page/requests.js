@@ -1,11 +1,12 @@
 // Commands that wait for their answers, by the number that comes back with the answer.
 
 import { Refused } from './wire.js';
+import { t } from './words.js';
 
 const ANSWER_LIMIT_MS = 15_000;
 
 export class Requests {
-  #waiting = new Map(); // id -> { resolve, reject, timer }
+  #waiting = new Map(); // id -> { resolve, reject, sentAt, timer }
   #nextId = 1;
   #send;
   #late;
@@ -14,6 +15,12 @@ export class Requests {
   constructor(send, late) {
     this.#send = send;
     this.#late = late;
+  }
+
+  /** Milliseconds since the oldest command was sent that has no answer yet; 0 when all have. */
+  get waitingMs() {
+    const [oldest] = this.#waiting.values();
+    return oldest ? performance.now() - oldest.sentAt : 0;
   }
 
   /** The number of the next command. */
@@ -27,10 +34,10 @@ export class Requests {
     this.#nextId += 1;
     return new Promise((resolve, reject) => {
       if (!this.#send({ ...command, id })) {
-        reject(new Error('Not connected.'));
+        reject(new Error(t('error_offline')));
         return;
       }
-      this.#waiting.set(id, { resolve, reject, timer: setTimeout(this.#late, ANSWER_LIMIT_MS) });
+      this.#waiting.set(id, { resolve, reject, sentAt: performance.now(), timer: setTimeout(this.#late, ANSWER_LIMIT_MS) });
     });
   }
 
@@ -50,7 +57,7 @@ export class Requests {
     this.#waiting.clear();
     for (const { reject, timer } of waiting) {
       clearTimeout(timer);
-      reject(new Error('The connection was lost.'));
+      reject(new Error(t('error_lost')));
     }
   }
 }

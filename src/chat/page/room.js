@@ -1,6 +1,7 @@
 // What is known of a room, or of a conversation of two. No document, no socket: events in, state out.
 
 import { Piece } from './piece.js';
+import { mentions } from './text.js';
 
 const TYPING_SHOWN_MS = 4_000;
 /** Distance of messages that the server does not number from the numbered one before them. */
@@ -24,13 +25,19 @@ export class Room {
   isLoaded = false; // a conversation whose newest messages are here
   isHeld = false; // somebody reads further up, so nothing that is older is let go of
   isVerified = false; // a conversation with somebody whose name is verified
+  away = null; // the last message that the person had seen before being away; null when nothing is new since
+  mentioned = 0; // unread messages that mention the person
+  permissions = null; // what the server says that is permitted here; null when it does not say
+  authors = new Set(); // everyone who wrote what was read here
+  readers = new Map(); // who has seen how much: name -> the number of a message
   #unread = 0;
-  #isOwn;
+  #client;
   #typing = new Map(); // user -> when it is over
 
-  constructor(name, isOwn) {
+  /** `client`: { user, isOwn(message) } */
+  constructor(name, client) {
     this.name = name;
-    this.#isOwn = isOwn;
+    this.#client = client;
   }
 
   get key() {
@@ -53,8 +60,28 @@ export class Room {
 
   /** Messages that the person has not seen; of those that are not here, one's own count too. */
   get unread() {
-    const before = this.isDirect ? Math.min(this.live.first, this.seq + 1) - this.read - 1 : 0;
+    if (this.epoch === null && !this.isDirect) return this.#unread;
+    const before = Math.min(this.live.first, this.seq + 1) - this.read - 1;
     return this.#unread + Math.max(0, Math.floor(before));
+  }
+
+  /** The person comes here, or is away from here: what they have not seen is new. Where something is new already, it stays. */
+  wasAway() {
+    if (this.away === null && this.unread > 0) this.away = this.read;
+  }
+
+  /** The first message that is new and somebody else's, if it is here; 0 otherwise. */
+  lineSeq() {
+    const { messages, hasOlder, first } = this.shown;
+    if (this.away === null || (hasOlder && first > this.away + 1)) return 0;
+    for (let i = this.shown.indexAfter(this.away); i < messages.length; i += 1) if (!this.#client.isOwn(messages[i])) return messages[i].seq;
+    return 0;
+  }
+
+  /** Messages since the person was away. */
+  get sinceAway() {
+    const own = this.live.messages.slice(this.live.indexAfter(this.away)).filter((message) => this.#client.isOwn(message)).length;
+    return Math.max(1, Math.floor(this.seq - this.away) - own);
   }
 
   /** Everything up to here has been seen. */
@@ -65,7 +92,7 @@ export class Room {
   }
 
   /** `joined`. Returns whether the room has another history now. */
-  joined({ epoch, seq, rev, recovered, messages, changes, members, count, read }) {
+  joined({ epoch, seq, rev, recovered, messages, changes, members, count, read, permissions }) {
     const isFirst = this.epoch === null;
     const isReset = !isFirst && !recovered;
     const isOther = isReset && this.epoch !== epoch;
@@ -75,9 +102,10 @@ export class Room {
       this.live = new Piece([], messages.length > 0 && messages[0].seq > 1);
       if (isOther) this.past = null;
     }
-    Object.assign(this, { epoch, count, isJoined: true, isLive: true });
-    if (isFirst) this.read = read || seq;
+    Object.assign(this, { epoch, count, permissions, isJoined: true, isLive: true });
+    if (isFirst) this.read = Math.min(read || seq, seq);
     else if (isOther) this.read = Math.min(this.read, seq);
+    if (isLess) this.away = null;
     this.#append(messages);
     for (const change of changes) this.#apply(change);
     this.#joinPieces();
@@ -94,8 +122,8 @@ export class Room {
       this.isLive = false;
       return false;
     }
-    this.#append([message]);
     this.seq = message.seq;
+    this.#append([message]);
     this.#typing.delete(message.user);
     return true;
   }
@@ -140,18 +168,20 @@ export class Room {
 
   /** The history has begun again. */
   forget() {
-    Object.assign(this, { epoch: null, live: new Piece(), past: null, seq: 0, read: 0, isLoaded: false });
+    Object.assign(this, { epoch: null, live: new Piece(), past: null, seq: 0, read: 0, isLoaded: false, away: null });
     this.#countUnread();
   }
 
   /** `history` before the piece that is shown. */
   older(piece, { messages, more }) {
+    this.#heardOf(messages);
     piece.prepend(messages);
     piece.hasOlder = more && messages.length > 0;
   }
 
   /** `history` after the piece that is shown. */
   newer(piece, { messages, more }) {
+    this.#heardOf(messages);
     piece.append(messages);
     piece.hasNewer = more && messages.length > 0;
     this.#joinPieces();
@@ -159,6 +189,7 @@ export class Room {
 
   /** Shows the history around a message. */
   goBack({ messages }, seq) {
+    this.#heardOf(messages);
     this.past = new Piece(messages, messages.length > 0 && messages[0].seq > 1, true);
     this.#joinPieces();
     return Boolean(this.shown.find(seq));
@@ -178,6 +209,11 @@ export class Room {
     this.count = count;
   }
 
+  /** Names that a message may mention. */
+  names() {
+    return new Set([...this.authors, ...[...this.members.values()].map(({ user }) => user)]);
+  }
+
   /** Who is here, each once, in order: a verified name and an unverified one are two. */
   people() {
     const people = new Map();
@@ -185,6 +221,20 @@ export class Room {
       people.set(`${verified} ${user}`, { user, verified, lookalike });
     }
     return [...people.values()].sort((a, b) => a.user.localeCompare(b.user));
+  }
+
+  /** `reads`: others have seen more. */
+  readBy(user, seq) {
+    this.readers.set(user, Math.max(seq, this.readers.get(user) ?? 0));
+  }
+
+  /** Who has seen the newest message, besides the one who reads and the one who wrote it. */
+  whoHasRead() {
+    const newest = this.live.messages.at(-1);
+    if (!newest || this.isDirect) return [];
+    const here = new Set([...this.members.values()].map(({ user }) => user));
+    const have = [...this.readers].filter(([user, seq]) => seq >= newest.seq && here.has(user));
+    return have.map(([user]) => user).filter((user) => user !== this.#client.user && user !== newest.user);
   }
 
   typing(user, now) {
@@ -202,19 +252,29 @@ export class Room {
     this.#typing.clear();
   }
 
+  #heardOf(messages) {
+    for (const { user } of messages) this.authors.add(user);
+  }
+
   #append(messages) {
+    this.#heardOf(messages);
     for (const message of this.live.append(messages)) {
-      if (message.seq > this.read && !this.#isOwn(message)) this.#unread += 1;
+      this.#count(message);
     }
     if (!this.isHeld) this.live.trim();
   }
 
   #countUnread() {
     this.#unread = 0;
+    this.mentioned = 0;
     const { messages } = this.live;
-    for (let i = messages.length - 1; i >= 0 && messages[i].seq > this.read; i -= 1) {
-      if (!this.#isOwn(messages[i])) this.#unread += 1;
-    }
+    for (let i = messages.length - 1; i >= 0 && messages[i].seq > this.read; i -= 1) this.#count(messages[i]);
+  }
+
+  #count(message) {
+    if (message.seq <= this.read || this.#client.isOwn(message)) return;
+    this.#unread += 1;
+    if (mentions(message.text, this.#client.user)) this.mentioned += 1;
   }
 
   /** What was read back has reached what came live. */

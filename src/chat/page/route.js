@@ -23,6 +23,9 @@ function decoded(text) {
   }
 }
 
+/** The address of a message, as it can be given to others. */
+export const addressOf = (room, seq) => `#${encodeURIComponent(room)}/${seq}`;
+
 export class Route {
   #home;
   #shown = location.hash;

@@ -1,47 +1,188 @@
-// Looking for messages of the open room.
+// Looking for messages of the open room, and for rooms and people by their names. By keyboard: Ctrl+K or `/`, the arrows, Enter.
 
 import { button, byId, element } from './dom.js';
-import { person } from './person.js';
+import { forThisBrowser, isText, listOf } from './memory.js';
+import { avatar, person } from './person.js';
+import { hasOneKey } from './settings.js';
+import { marked } from './text.js';
 import { timeElement } from './time.js';
+import { t } from './words.js';
+
+const RECENT_STORED_AS = 'switchboard.searches';
+const MOST_RECENT = 6;
+const MOST_PLACES = 5;
+/** Hits whose neighbours are shown, so that one sees what was talked about. */
+const MOST_WITH_CONTEXT = 12;
+const TYPED_MS = 250;
+const SHORTEST = 2;
 
 let act = null;
+let recent = forThisBrowser.readJson(RECENT_STORED_AS, listOf(isText)).slice(0, MOST_RECENT);
+let typedTimer = 0;
+let asked = 0; // counts, so that a late answer is known to be late
 
-/** `actions`: { search(query) for messages, goTo(message), failed(error), acts() } */
+/**
+ * `actions`: { search(query) for messages, around(message) for [before, after], goTo(message), places(query) for rooms and people as
+ * { name, go() }, failed(error), acts() }
+ */
 export function setUpSearch(actions) {
   act = actions;
-  byId('search-form').addEventListener('submit', async (event) => {
+  const query = byId('query');
+  byId('search-form').addEventListener('submit', (event) => {
     event.preventDefault();
-    const query = byId('query').value.trim();
-    if (!query) return closeSearch();
+    clearTimeout(typedTimer);
+    if (!query.value.trim()) return closeSearch();
     act.acts();
-    try {
-      showFound(query, await act.search(query));
-    } catch (error) {
-      act.failed(error);
-    }
+    return search(query.value.trim(), true);
+  });
+  query.addEventListener('input', () => {
+    clearTimeout(typedTimer);
+    const text = query.value.trim();
+    if (!text) return showRecent();
+    showPlaces(text);
+    if ([...text].length >= SHORTEST) typedTimer = setTimeout(() => search(text, false), TYPED_MS);
     return undefined;
   });
-  byId('query').addEventListener('search', () => byId('query').value || closeSearch());
+  query.addEventListener('focus', () => !query.value.trim() && showRecent());
   byId('close-found').addEventListener('click', closeSearch);
+  byId('found').addEventListener('keydown', walk);
+  query.addEventListener('keydown', walk);
+  addEventListener('keydown', shortcut);
+  addEventListener('pointerdown', ({ target }) => {
+    if (!byId('found').hidden && !byId('query').value && !byId('found').contains(target) && !byId('search-form').contains(target)) closeSearch();
+  });
 }
 
 export function closeSearch() {
+  clearTimeout(typedTimer);
+  asked += 1;
+  const hadFocus = byId('found').contains(document.activeElement);
   byId('found').hidden = true;
   byId('query').value = '';
+  if (hadFocus) byId('text').focus({ preventScroll: true });
 }
 
-function showFound(query, messages) {
-  if (query !== byId('query').value.trim()) return;
+function shortcut(event) {
+  const isCommand = (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && event.key.toLowerCase() === 'k';
+  const isSlash = event.key === '/' && !event.ctrlKey && !event.metaKey && !event.altKey && hasOneKey()
+    && !event.target.closest('input, textarea, select, [contenteditable], dialog, .picker');
+  if (!isCommand && !isSlash) return;
+  event.preventDefault();
+  byId('query').focus();
+  byId('query').select();
+  showRecent();
+}
+
+/** The arrows go through what is found, from the field and back to it. */
+function walk(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step || event.isComposing || byId('found').hidden) return;
+  const all = [...byId('found').querySelectorAll('.hit')];
+  const next = all.indexOf(document.activeElement) + step;
+  event.preventDefault();
+  if (next < 0) byId('query').focus();
+  else all[Math.min(next, all.length - 1)]?.focus();
+}
+
+function open(title) {
   byId('found').hidden = false;
-  const title = new Map([[0, 'No message has all these words.'], [1, '1 message']]);
-  byId('found-title').textContent = title.get(messages.length) ?? `${messages.length} messages`;
-  byId('found-list').replaceChildren(...messages.map((message) => {
-    const item = element('li');
-    const show = button('hit', '', '', () => act.goTo(message));
-    const body = element('span', 'body', message.text);
-    body.dir = 'auto';
-    show.append(person(message), ' ', timeElement(message.time), body);
-    item.append(show);
-    return item;
+  byId('found-title').textContent = title;
+}
+
+function showRecent() {
+  if (byId('query').value.trim()) return;
+  byId('found-list').replaceChildren();
+  byId('found-places').replaceChildren(...recent.map((text) => entry(element('span', '', text), () => {
+    byId('query').value = text;
+    search(text, true);
+  })));
+  if (recent.length > 0) open(t('recent'));
+  else byId('found').hidden = true;
+}
+
+function showPlaces(query) {
+  const places = act.places(query).slice(0, MOST_PLACES);
+  byId('found-places').replaceChildren(...places.map(({ name, user, go }) => {
+    const shown = element('span', 'place');
+    const label = element('bdi', '', name);
+    shown.append(...(user ? [avatar(user)] : []), label);
+    return entry(shown, () => {
+      closeSearch();
+      go();
+    });
   }));
+  if (places.length > 0 && byId('found').hidden) open(t('go_to'));
+}
+
+function entry(shown, go) {
+  const item = element('li');
+  const made = button('hit', '', '', go);
+  made.append(shown);
+  item.append(made);
+  return item;
+}
+
+async function search(query, isAsked) {
+  asked += 1;
+  const own = asked;
+  showPlaces(query);
+  if (byId('found').hidden) {
+    byId('found-list').replaceChildren();
+    open(t('searching'));
+  }
+  let messages;
+  try {
+    messages = await act.search(query);
+  } catch (error) {
+    if (own !== asked) return;
+    if (isAsked) act.failed(error);
+    open('');
+    return;
+  }
+  if (own !== asked) return;
+  if (isAsked) remember(query);
+  open(messages.length > 0 ? t('found', { n: messages.length }) : t('found_none'));
+  byId('found-list').replaceChildren(...messages.map((message) => hit(message, query)));
+  await showContext(messages, own);
+}
+
+function hit(message, query) {
+  const item = element('li');
+  const show = button('hit', '', '', () => {
+    remember(query);
+    act.goTo(message);
+  });
+  const body = element('span', 'body');
+  body.dir = 'auto';
+  body.append(...marked(message.text, query));
+  show.append(person(message), ' ', timeElement(message.time), body);
+  item.append(show);
+  return item;
+}
+
+/** What was said before and after, one hit after the other. */
+async function showContext(messages, own) {
+  for (const [i, message] of messages.slice(0, MOST_WITH_CONTEXT).entries()) {
+    let around;
+    try {
+      around = await act.around(message);
+    } catch {
+      return;
+    }
+    if (own !== asked) return;
+    const item = byId('found-list').children[i];
+    const line = (one) => {
+      const made = element('p', 'context', `${one.user}: ${one.text}`);
+      made.dir = 'auto';
+      return made;
+    };
+    const [before, after] = around;
+    if (before) item.prepend(line(before));
+    if (after) item.append(line(after));
+  }
+}
+
+function remember(query) {
+  recent = [query, ...recent.filter((one) => one !== query)].slice(0, MOST_RECENT);
+  forThisBrowser.write(RECENT_STORED_AS, JSON.stringify(recent));
 }

@@ -43,6 +43,25 @@ export function onOtherTab(changed) {
   });
 }
 
+/** Where people sign in, as the server says; undefined when it does not. */
+export async function signInAddress() {
+  try {
+    const { sign_in_url: given } = await (await fetch('config.json', { headers: { accept: 'application/json' } })).json();
+    const url = isText(given) ? new URL(given, document.baseURI) : null;
+    return url && ['http:', 'https:'].includes(url.protocol) ? url : undefined;
+  } catch {
+    // An own page, an older server: nobody says where.
+    return undefined;
+  }
+}
+
+/** Goes there; the other end sends the person back with a token. */
+export function goToSignIn(address) {
+  const url = new URL(address);
+  url.searchParams.set('return_to', location.href);
+  location.assign(url);
+}
+
 /** The name of a guest: { name, isNew }. */
 export function guestName() {
   const stored = forThisBrowser.read(NAME_STORED_AS)?.trim();

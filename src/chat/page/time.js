@@ -1,24 +1,46 @@
 // Times as people read them. What is of another day says so, also when that day ends while it is shown.
 
+import { locale, t } from './words.js';
+
 const LOOK_MS = 20_000;
+const DAY_MS = 24 * 3_600_000;
+
+const hours = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' });
 
 /** The hour of today, or the date and the hour. */
 export function clock(ms, now = new Date()) {
   const at = new Date(ms);
   const isToday = at.toDateString() === now.toDateString();
-  const isThisYear = at.getFullYear() === now.getFullYear();
-  const day = isToday ? {} : { month: 'short', day: 'numeric', ...(isThisYear ? {} : { year: 'numeric' }) };
-  return at.toLocaleString([], { ...day, hour: '2-digit', minute: '2-digit' });
+  return isToday ? hours.format(at) : at.toLocaleString(locale, { ...dateOf(at, now), hour: '2-digit', minute: '2-digit' });
 }
 
-export function timeElement(ms) {
+/** Today, yesterday, or the day and the date. */
+export function day(ms, now = new Date()) {
+  const at = new Date(ms);
+  if (at.toDateString() === now.toDateString()) return t('today');
+  if (at.toDateString() === new Date(now - DAY_MS).toDateString()) return t('yesterday');
+  return at.toLocaleDateString(locale, { weekday: 'long', ...dateOf(at, now), month: 'long' });
+}
+
+function dateOf(at, now) {
+  return { month: 'short', day: 'numeric', ...(at.getFullYear() === now.getFullYear() ? {} : { year: 'numeric' }) };
+}
+
+const WRITTEN = new Map([['clock', clock], ['day', day], ['hour', (ms) => hours.format(ms)]]);
+
+/** `as`: `hour`, `clock` or `day`. */
+export function timeElement(ms, as = 'clock') {
   const made = document.createElement('time');
   const at = new Date(ms);
-  made.textContent = clock(ms);
+  made.textContent = WRITTEN.get(as)(ms);
   made.dateTime = at.toISOString();
-  made.title = at.toLocaleString();
+  made.dataset.as = as;
+  made.title = at.toLocaleString(locale);
   return made;
 }
+
+/** Whether two times are of one day. */
+export const isSameDay = (one, other) => new Date(one).toDateString() === new Date(other).toDateString();
 
 /** Calls `changed` when another day has begun. */
 export function onNewDay(changed) {
@@ -35,5 +57,5 @@ export function onNewDay(changed) {
 
 /** Writes all times in the document as they are to be read today. */
 export function rewriteTimes() {
-  for (const shown of document.querySelectorAll('time')) shown.textContent = clock(Date.parse(shown.dateTime));
+  for (const shown of document.querySelectorAll('time')) shown.textContent = WRITTEN.get(shown.dataset.as)(Date.parse(shown.dateTime));
 }

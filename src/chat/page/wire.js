@@ -86,6 +86,7 @@ export function joined(value) {
     members: list(value.members, member),
     count: count(value.count),
     read: count(value.read),
+    permissions: Array.isArray(value.permissions) ? value.permissions.filter((one) => typeof one === 'string') : null,
   };
 }
 

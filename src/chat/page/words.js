@@ -1,71 +1,76 @@
-// The sentences that the page says about the connection and about what went wrong.
+// What the page says, in the language of the person: `t` for a text, `parts` for a sentence with names in it.
+//
+// The sentences are in words.en.js and, for other languages, in a file each. What a language lacks is said in English.
 
+import english from './words.en.js';
 import { isolated } from './dom.js';
-import { clock } from './time.js';
+import { forThisBrowser } from './memory.js';
 
-const FIELDS = new Map([
-  ['room', 'the room’s name'], ['user', 'the name'], ['to', 'the name'], ['text', 'the message'], ['query', 'the search'],
-  ['emoji', 'the reaction'], ['token', 'the sign-in'],
+const STORED_AS = 'switchboard.language';
+/** Languages besides English: what they call themselves, and their sentences. */
+const OTHERS = new Map([
+  ['de', { name: 'Deutsch', load: () => import('./words.de.js') }],
+  ['ar', { name: 'العربية', load: () => import('./words.ar.js') }],
 ]);
+export const languages = new Map([['en', 'English'], ...[...OTHERS].map(([lang, { name }]) => [lang, name])]);
 
-/** What an `error` of the server means to a person. */
-export function errorWords(error) {
-  if (error.field === 'room' && error.code === 'bad_field' && /space/.test(error.message)) return 'the name of a room has no spaces.';
-  return error.message.replace(/`(\w+)`/g, (_, field) => FIELDS.get(field) ?? field);
+const words = await load(preferred());
+export const { lang } = words;
+/** With the region that the person's browser has for this language. */
+export const locale = (navigator.languages ?? []).find((one) => one.split('-')[0] === lang) ?? lang;
+const plural = new Intl.PluralRules(locale);
+
+function preferred() {
+  const wanted = [forThisBrowser.read(STORED_AS) ?? '', ...(navigator.languages ?? [])].map((one) => one.split('-')[0]);
+  return wanted.find((one) => languages.has(one)) ?? 'en';
 }
 
-/** The state of the connection: { text, next, action }; `next` counts down, `action` names what the person may do about it. */
-export function stateWords({ at, why, detail, until }, now) {
-  if (at === 'open') return { text: 'Connected' };
-  if (at === 'parked') return parkedWords(why, detail, until, now);
-  if (at === 'connecting') return { text: why === 'shutting_down' ? 'Not connected: the server is restarting. Connecting…' : 'Connecting…' };
-  const seconds = Math.max(1, Math.ceil((until - now) / 1000));
-  const next = ` Trying again in ${seconds} s.`;
-  if (at === 'offline') return { text: 'Not connected: this device is offline.', next };
-  const reasons = new Map([
-    ['shutting_down', 'the server is restarting'],
-    ['flooding', 'that was too much at once'],
-    ['disconnected', 'an operator has ended this connection'],
-  ]);
-  const reason = reasons.get(why);
-  return { text: `Not connected${reason ? `: ${reason}` : ''}.`, next };
-}
-
-function parkedWords(why, detail, until, now) {
-  switch (why) {
-    case 'banned': {
-      const end = until === undefined ? '' : ` until ${clock(Date.now() + until - now)}`;
-      return { text: `You are banned from this server${end}.`, action: 'rename' };
-    }
-    case 'name_taken':
-      return { text: 'Somebody who is signed in has this name. Choose another one.', action: 'rename' };
-    case 'token_expired':
-      return { text: 'Your sign-in has expired.', action: 'guest' };
-    default:
-      return refusedWords(detail);
+async function load(wanted) {
+  try {
+    return { ...english, ...(await OTHERS.get(wanted)?.load())?.default };
+  } catch {
+    // A file that does not come is no reason to be without a page.
+    return english;
   }
 }
 
-function refusedWords(error) {
-  const reason = errorWords(error ?? { message: '' });
-  if (error?.field === 'token' && /asks for a token/.test(reason)) return { text: 'This server is for people who are signed in.', action: 'retry' };
-  if (error?.field === 'token') return { text: `You could not be signed in: ${reason}.`, action: 'guest' };
-  if (error?.field === 'user') return { text: `You cannot use this name: ${reason}.`, action: 'rename' };
-  return { text: `The server did not let you in: ${reason}.`, action: 'retry' };
+/** The next page speaks this language. */
+export function chooseLanguage(wanted) {
+  forThisBrowser.write(STORED_AS, wanted);
+  location.reload();
 }
 
-export const actionWords = new Map([
-  ['retry', 'Try now'],
-  ['rename', 'Choose another name'],
-  ['guest', 'Continue as a guest'],
-]);
-
-export const notJoined = (room, error) => ['You cannot join ', isolated(room.name), `: ${errorWords(error)}`];
-export const wasKicked = (room, reason) => ['You were removed from ', isolated(room.name), ...(reason ? [': ', isolated(reason)] : ['.'])];
-
-export function typingWords(names) {
-  if (names.length === 0) return [];
-  if (names.length > 3) return [`${names.length} people are typing…`];
-  const who = names.flatMap((name, i) => (i === 0 ? [isolated(name)] : [', ', isolated(name)]));
-  return [...who, names.length === 1 ? ' is typing…' : ' are typing…'];
+function sentence(key, values) {
+  const found = words[key] ?? key;
+  return typeof found === 'string' ? found : found[plural.select(values.n)] ?? found.other;
 }
+
+/** The sentence called `key`; `{name}` in it is a value of this name. */
+export function t(key, values = {}) {
+  return sentence(key, values).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '');
+}
+
+/** Whether there is a sentence of this name. */
+export const has = (key) => Object.hasOwn(words, key);
+
+/** The same as texts and elements: values that are elements, or lists, stay so. */
+export function parts(key, values = {}) {
+  return sentence(key, values).split(/(\{\w+\})/).flatMap((part) => {
+    const name = /^\{(\w+)\}$/.exec(part)?.[1];
+    return name ? values[name] ?? [] : part;
+  }).filter((part) => part !== '');
+}
+
+/** Writes the page that came as HTML in this language. `data-t` is the text; the others are attributes. */
+export function translate(root = document) {
+  document.documentElement.lang = lang;
+  document.documentElement.dir = words.dir;
+  for (const shown of root.querySelectorAll('[data-t]')) shown.textContent = t(shown.dataset.t);
+  for (const [data, attribute] of [['tLabel', 'aria-label'], ['tPlaceholder', 'placeholder'], ['tTitle', 'title']]) {
+    const selector = `[data-${data.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}]`;
+    for (const shown of root.querySelectorAll(selector)) shown.setAttribute(attribute, t(shown.dataset[data]));
+  }
+}
+
+/** Names within a sentence. */
+export const names = (list) => list.flatMap((name, i) => (i === 0 ? [isolated(name)] : [', ', isolated(name)]));
