@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit benches release flood cost profiles rivals conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit tls benches release flood cost profiles rivals conformance browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -119,6 +119,14 @@ absent() {
 
 unit() {
   cargo test --workspace
+}
+
+# The tests of the wire once more, over TLS (tests/support/tls.rs). Left out is what sees the difference: addresses in the log, the
+# scheme of an origin, the memory of a connection.
+tls() {
+  SWITCHBOARD_TEST_TLS=1 cargo test --workspace --test wire -- \
+    frames:: messages:: handshake:: compression:: chat:: chat_v1:: policy:: bodies:: peers:: page:: tokens:: late:: \
+    --skip s2_an_upgrade_attempt --skip s27_ --skip s28_ --skip hs_13_ --skip cp_05_
 }
 
 # The kernels hold the only unsafe code; a sanitizer sees what they read. RUSTC_BOOTSTRAP: its flag is not stable yet.
