@@ -253,6 +253,7 @@ count() {
     /^ℹ pass [0-9]+$/ { passed += $3; tests = 1 }
     /^ℹ fail [0-9]+$/ { failed += $3; tests = 1 }
     /^cases [0-9]+ .* FAILED [0-9]+/ {
+      good = 0
       for (i = 1; i < NF; i++) { if ($i == "OK" || $i == "INFORMATIONAL") good += $(i + 1); if ($i == "|") break }
       passed += good; failed += $2 - good; tests = 1
     }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use prometheus_parse::{Scrape, Value};
 
+use crate::support::tls::Identity;
 use crate::support::{
     BINARY, CLOSE, Client, FIN, Head, KEY, Launch, SOON, Scratch, Server, TEXT, frame, head_of, millis, text,
     upgrade_request, upgrade_with, wait_until,
@@ -131,7 +132,9 @@ fn metrics_are_exact_after_a_scripted_session() {
 #[test]
 fn every_metric_is_explained_and_everything_explained_is_there() {
     let page = include_str!("../../docs/metrics.md");
-    let server = Launch::serve().start();
+    let identity = Identity::new(&["localhost"]);
+    let server =
+        Launch::serve().args(&["--tls-listen", "127.0.0.1:0"]).args(&identity.flags()).start_as_it_is();
     let (_, text) = get(server.addr, "/metrics");
     let mut shown: Vec<String> = Vec::new();
     for line in text.lines() {

@@ -152,6 +152,7 @@ fn sockets_of_a_service_manager_are_served() {
     assert_eq!(server.addr.port(), address.port());
     assert_eq!(early.head().status, 101);
     echoes(&path);
+    server.wait_for_log("Server running at unix:");
     let lines = server.log().iter().filter(|line| line.contains("Server running at")).count();
     assert_eq!(lines, 2, "no default beside them: {:?}", server.log());
     drop(early);
