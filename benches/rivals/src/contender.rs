@@ -111,12 +111,12 @@ impl Contender {
         let options = self.certificate.as_ref().map(|certificate| certificate.arguments("--tls-"));
         let options = options.into_iter().flatten();
         Ok(match &self.kind {
-            Kind::Switchboard(path, more) => {
+            Kind::Switchboard(path, own_options) => {
                 let listen = if self.is_secure() { "--tls-listen" } else { "--listen" };
                 let mut words =
                     vec![path.into(), mode.name().into(), listen.into(), address.to_string().into()];
                 words.extend(["--max-queued", MAX_QUEUED].map(Into::into));
-                words.extend(more.iter().map(Into::into));
+                words.extend(own_options.iter().map(Into::into));
                 words.extend(options);
                 words
             }

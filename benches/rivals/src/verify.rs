@@ -65,7 +65,7 @@ impl Answers {
 struct Peers {
     poll: Poll,
     events: Events,
-    peers: Vec<(Lane, Answers)>,
+    lanes: Vec<(Lane, Answers)>,
     buffer: Vec<u8>,
 }
 
@@ -94,7 +94,7 @@ impl Peers {
         let limits = Limits::default().with_max_message(2 << 20);
         let config = Arc::new(ProtoConfig::default().with(|it| it.limits = limits));
         let poll = Poll::new()?;
-        let mut peers = Vec::new();
+        let mut lanes = Vec::new();
         for at in 0..count {
             let mut stream = prepare(wire::open(endpoint)?)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -104,25 +104,25 @@ impl Peers {
             } else {
                 Answers::Messages(Connection::client(&config, MaskingKeys::secure([0; 32]), 0))
             };
-            peers.push((Lane::new(stream), answers));
+            lanes.push((Lane::new(stream), answers));
         }
-        Ok(Self { poll, events: Events::with_capacity(16), peers, buffer: vec![0; RECEIVE_LEN] })
+        Ok(Self { poll, events: Events::with_capacity(16), lanes, buffer: vec![0; RECEIVE_LEN] })
     }
 
     fn exchange(&mut self, expected: &Expected) -> io::Result<()> {
-        let Self { poll, events, peers, buffer } = self;
+        let Self { poll, events, lanes, buffer } = self;
         let tape = Tape::new(&expected.frame);
-        let sender = &mut peers[0].0;
+        let sender = &mut lanes[0].0;
         sender.owe(1, &tape);
         sender.pump(&tape)?;
-        let mut missing = peers.len();
+        let mut missing = lanes.len();
         while missing > 0 {
             poll.poll(events, Some(ANSWER_LIMIT))?;
             if events.is_empty() {
                 return Err(io::Error::other("there is no answer"));
             }
             for event in &*events {
-                let (lane, answers) = &mut peers[event.token().0];
+                let (lane, answers) = &mut lanes[event.token().0];
                 let mut octets = Vec::new();
                 lane.read_pieces(buffer, |piece| octets.extend_from_slice(piece))?;
                 missing -= usize::from(answers.receive(&mut octets, expected)?);

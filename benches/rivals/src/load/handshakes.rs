@@ -67,8 +67,11 @@ fn come_and_go(
     }
     crowd.drive(&mut None, Instant::now() + span.warm_up, true)?;
     let mark = Mark::now(server)?;
-    let done = crowd.drive(&mut None, Instant::now() + span.measured, true)? as f64;
-    Ok((done, mark.usage()?))
+    let done = crowd.drive(&mut None, Instant::now() + span.measured, true)?;
+    if done == 0 {
+        return Err(io::Error::other("no connection was done in the measured time"));
+    }
+    Ok((done as f64, mark.usage()?))
 }
 
 /// All clients come at once, and when the last one has its answer all leave and come again; a healthy client meanwhile.
