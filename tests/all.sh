@@ -166,7 +166,7 @@ flood() {
 # The figures of so short a run mean nothing. Bun and ws are there when npm can be asked for them; else it says so.
 rivals() {
   local manifest=benches/rivals/Cargo.toml ours=$target/release/switchboard
-  local cells='20 B x 100 c,1 MiB x 10, 1 publish x 1 in,500 pub,idle,again and again,storms,20000,2000 m,floods'
+  local cells='20 B x 100 c,1 MiB x 10, 1 publish x 1 in,500 pub,idle,again and again,storms,20000,2000 m,floods,TLS: '
   cargo fmt --manifest-path $manifest --check
   export CARGO_TARGET_DIR=$target/rivals
   cargo clippy --release --manifest-path $manifest --all-targets -- -D warnings

@@ -1,8 +1,9 @@
-// Echo or fan-out on Bun, which carries uWebSockets: bun bun.js echo|fanout PORT
-const [mode, port] = process.argv.slice(2);
+// Echo or fan-out on Bun, which carries uWebSockets: bun bun.js echo|fanout PORT [CERT KEY]
+const [mode, port, cert, key] = process.argv.slice(2);
 const server = Bun.serve({
   hostname: '127.0.0.1',
   port: Number(port),
+  tls: cert && { cert: Bun.file(cert), key: Bun.file(key) },
   fetch(request, server) {
     if (!server.upgrade(request)) return new Response('this is a WebSocket', { status: 426 });
   },

@@ -4,12 +4,13 @@ use std::io;
 
 use switchboard::proto::Opcode;
 
-use crate::contender::{BUSY, Contender, OURS, Running};
+use crate::contender::{BUSY, Contender, FLOOR, FLOOR_TLS, OURS, OURS_TLS, Running};
 use crate::load::closed::{self, Pace};
+use crate::load::handshakes::Message;
 use crate::load::{Fleet, Span, Tape, flood, handshakes, idle, latency};
 use crate::metric::{
-    BURST_MEMORY, CPU, GENERATOR_LOAD, HANDSHAKE_CPU, HANDSHAKES, IDLE_LOAD, IDLE_MEMORY, IDLE_P99, MEMORY,
-    Metric, P50, P99, P99_ABOVE_IDLE, P999, RATE, SERVER_LOAD, Sample,
+    BURST_MEMORY, CONNECTION_CPU, CONNECTIONS, CPU, GENERATOR_LOAD, HANDSHAKE_CPU, HANDSHAKES, IDLE_LOAD,
+    IDLE_MEMORY, IDLE_P99, MEMORY, Metric, P50, P99, P99_ABOVE_IDLE, P999, RATE, SERVER_LOAD, Sample,
 };
 use crate::process;
 use crate::serve::Mode;
@@ -31,6 +32,8 @@ pub(crate) enum Group {
     Latency,
     /// Two peers that send without pause
     Flood,
+    /// Echoes, handshakes and idle connections over TLS
+    Tls,
 }
 
 /// A load.
@@ -52,6 +55,10 @@ pub(crate) enum Load {
     Churn {
         clients: usize,
     },
+    /// Each connection has one echo.
+    Visits {
+        clients: usize,
+    },
     Storm {
         clients: usize,
     },
@@ -68,9 +75,11 @@ pub(crate) enum Load {
     },
 }
 
-/// Bytes of a message that is fanned out, of one that is flooded with, of one that is sent by plan, and of a large one.
+/// Bytes of a message that is fanned out, of one that is flooded with, of one that is sent by plan, of the only one of a
+/// connection, and of a large one.
 const FANOUT_LEN: usize = 100;
 const FLOOD_LEN: usize = 20;
+const VISIT_LEN: usize = 20;
 const LATENCY_LEN: usize = 125;
 const BURST_LEN: usize = 1 << 20;
 /// Connections whose memory is measured; with the first hundred, and some to spare, a limit of 20,000 permits them.
@@ -81,6 +90,8 @@ pub(crate) struct Cell {
     pub(crate) name: String,
     pub(crate) load: Load,
     pub(crate) targets: Vec<Target>,
+    /// It is about TLS.
+    pub(crate) is_secure: bool,
 }
 
 /// Every cell of the groups.
@@ -90,8 +101,12 @@ pub(crate) fn cells(groups: &[Group]) -> Vec<Cell> {
 
 impl Group {
     fn cells(self) -> Vec<Cell> {
-        let cell =
-            |name: &str, load, targets: &[Target]| Cell { name: name.into(), load, targets: targets.into() };
+        let cell = |name: &str, load, targets: &[Target]| Cell {
+            name: name.into(),
+            load,
+            targets: targets.into(),
+            is_secure: false,
+        };
         match self {
             Self::Echo => echoes(),
             Self::Fanout => fanouts(),
@@ -121,6 +136,7 @@ impl Group {
                     name: format!("open loop, {per_second} messages/s over {connections} connections"),
                     load: Load::Latency { connections, per_second },
                     targets: vec![Target::at_most(1.0, P99, Against::BestRival)],
+                    is_secure: false,
                 })
                 .into_iter()
                 .chain([cell(
@@ -137,6 +153,7 @@ impl Group {
                     Target::at_least(4e6, RATE, Against::Nothing),
                 ],
             )],
+            Self::Tls => over_tls(),
         }
     }
 }
@@ -152,6 +169,7 @@ fn echoes() -> Vec<Cell> {
                     name: format!("echo {title} x {connections} connections x {in_flight} in flight"),
                     load: Load::Echo { size, connections, in_flight },
                     targets: vec![Target::at_most(bound, CPU, Against::Server("floor"))],
+                    is_secure: false,
                 });
             }
         }
@@ -160,6 +178,7 @@ fn echoes() -> Vec<Cell> {
         name: "echo 1 MiB x 10 connections x 1 in flight".into(),
         load: Load::Echo { size: 1 << 20, connections: 10, in_flight: 1 },
         targets: vec![Target::at_most(1.3, CPU, Against::Server("floor"))],
+        is_secure: false,
     });
     cells
 }
@@ -177,11 +196,65 @@ fn fanouts() -> Vec<Cell> {
         name: format!("fan-out to {connections}, {publishers} publish x {in_flight} in flight"),
         load: Load::Fanout { connections, publishers, in_flight },
         targets: [Target::at_least(bound, RATE, Against::Server("floor"))].into_iter().chain(more).collect(),
+        is_secure: false,
     })
     .into()
 }
 
+/// Bytes of a message and how many are in flight; what that may cost over TLS, in what it costs without and in what it costs Bun.
+const TLS_ECHOES: [(usize, &str, u64, f64, f64); 5] = [
+    (20, "20 B", 1, 1.2, 0.85),
+    (20, "20 B", 16, 1.25, 0.57),
+    (1024, "1 KiB", 1, 1.35, 0.87),
+    (1024, "1 KiB", 16, 2.1, 0.55),
+    (64 << 10, "64 KiB", 1, 1.4, 0.88),
+];
+
+fn over_tls() -> Vec<Cell> {
+    let cell = |name: &str, load, targets: &[Target]| Cell {
+        name: format!("TLS: {name}"),
+        load,
+        targets: targets.iter().map(|target| target.of(OURS_TLS)).collect(),
+        is_secure: true,
+    };
+    let bun = Against::Server("bun tls");
+    let echoes = TLS_ECHOES.map(|(size, title, in_flight, to_plain, to_bun)| {
+        cell(
+            &format!("echo {title} x 50 connections x {in_flight} in flight"),
+            Load::Echo { size, connections: 50, in_flight },
+            &[Target::at_most(to_plain, CPU, Against::Server(OURS)), Target::at_most(to_bun, CPU, bun)],
+        )
+    });
+    let others = [
+        cell(
+            "connections of 16 clients with one message each, again and again",
+            Load::Visits { clients: 16 },
+            &[Target::at_most(0.82, CONNECTION_CPU, bun)],
+        ),
+        cell(
+            "storms of 2000 clients at once, and a healthy one",
+            Load::Storm { clients: 2_000 },
+            &[Target::at_most(2_000.0, P99_ABOVE_IDLE, Against::Nothing)],
+        ),
+        cell(
+            "memory of 5000 idle connections, and after 1 MiB on each",
+            Load::Idle { connections: 5_000 },
+            &[Target::at_most(4_096.0, IDLE_MEMORY, Against::Nothing)],
+        ),
+    ];
+    echoes.into_iter().chain(others).collect()
+}
+
 impl Cell {
+    /// The name of ours here, and of the floor.
+    pub(crate) fn ours(&self) -> &'static str {
+        if self.is_secure { OURS_TLS } else { OURS }
+    }
+
+    pub(crate) fn floor(&self) -> &'static str {
+        if self.is_secure { FLOOR_TLS } else { FLOOR }
+    }
+
     /// What the server must do.
     pub(crate) fn mode(&self) -> Mode {
         match self.load {
@@ -197,6 +270,7 @@ impl Cell {
             Load::Fanout { .. } => &[RATE, CPU, SERVER_LOAD, GENERATOR_LOAD, MEMORY],
             Load::Idle { .. } => &[IDLE_MEMORY, BURST_MEMORY, MEMORY, IDLE_LOAD],
             Load::Churn { .. } => &[HANDSHAKE_CPU, HANDSHAKES],
+            Load::Visits { .. } => &[CONNECTION_CPU, CONNECTIONS],
             Load::Storm { .. } => &[P99_ABOVE_IDLE, P99, IDLE_P99, HANDSHAKES, HANDSHAKE_CPU],
             Load::Latency { .. } => &[P99, P50, P999, RATE, CPU],
             Load::Lone { .. } => &[P50, P99, P999, RATE, CPU],
@@ -211,16 +285,20 @@ impl Cell {
             | Load::Fanout { connections, .. }
             | Load::Latency { connections, .. } => connections,
             Load::Idle { connections } => connections + 100,
-            Load::Churn { clients } | Load::Storm { clients } => clients * 2,
+            Load::Churn { clients } | Load::Visits { clients } | Load::Storm { clients } => clients * 2,
             Load::Flood { flooders } => flooders,
             Load::Lone { .. } => 1,
         };
         connections as u64 + 64
     }
 
-    /// Whether a server is measured here: one that never sleeps where that is the question.
+    /// Whether a server is measured here: one that never sleeps where that is the question; where TLS is, those that speak it, and
+    /// ours without.
     pub(crate) fn has(&self, contender: &Contender) -> bool {
-        !contender.is_busy() || matches!(self.load, Load::Lone { .. })
+        if self.is_secure {
+            return contender.is_secure() || contender.name == OURS;
+        }
+        !contender.is_secure() && (!contender.is_busy() || matches!(self.load, Load::Lone { .. }))
     }
 
     /// Memory is what it is, the first time too, and takes long to measure.
@@ -235,6 +313,7 @@ impl Cell {
             | Load::Echo { connections, .. }
             | Load::Fanout { connections, .. }
             | Load::Latency { connections, .. } => *connections = (*connections).min(200),
+            Load::Storm { clients } if self.is_secure => *clients = (*clients).min(200),
             _ => {}
         }
         if let Load::Fanout { connections, publishers, .. } = &mut self.load {
@@ -267,6 +346,11 @@ impl Cell {
                 idle::run(connections, contender, server, &tape, span)
             }
             Load::Churn { clients } => handshakes::churn(clients, server, span),
+            Load::Visits { clients } => {
+                let frame = wire::masked(Opcode::Binary, &wire::letters(VISIT_LEN));
+                let Frames { answer_len, .. } = frames(Opcode::Binary, VISIT_LEN);
+                handshakes::visits(clients, Message { frame, answer_len }, server, span)
+            }
             Load::Storm { clients } => handshakes::storm(clients, server, is_raw, span),
             Load::Lone { per_second } => {
                 let Frames { tape, answer_len } = frames(Opcode::Text, LATENCY_LEN);
@@ -307,7 +391,7 @@ fn closed_loop(
     pace: Pace,
     span: Span,
 ) -> io::Result<Sample> {
-    let mut fleet = Fleet::open(server.address, connections)?;
+    let mut fleet = Fleet::open(server.endpoint, connections)?;
     let (answers, usage) =
         closed::run(&mut fleet, server, &frames.tape, closed::counted(frames.answer_len), pace, span)?;
     let answers = answers as f64;

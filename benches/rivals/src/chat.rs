@@ -80,7 +80,7 @@ fn fanout(ours: &Path, core: usize, span: Span) -> Result<Figures, Box<dyn Error
     let tape = Tape::new(&wire::masked(Opcode::Text, &text));
     let answer_len = wire::unmasked(Opcode::Text, &text).len();
     let pace = Pace { senders: PEOPLE, answers_per_message: PEOPLE as u64, in_flight: 1 };
-    let mut fleet = Fleet::open(server.address, PEOPLE)?;
+    let mut fleet = Fleet::open(server.endpoint, PEOPLE)?;
     Ok(Figures::new(closed::run(&mut fleet, &server, &tape, closed::counted(answer_len), pace, span)?))
 }
 
@@ -95,7 +95,7 @@ fn chat_of(ours: &Path, core: usize, span: Span, data: Option<&Path>) -> Result<
 }
 
 fn start(ours: &Path, core: usize, words: &[OsString]) -> std::io::Result<Running> {
-    launch(core, |address| {
+    launch(core, false, |address| {
         let mut all = vec![ours.into()];
         all.extend(words.iter().cloned());
         all.extend(["--max-queued".into(), MAX_QUEUED.into(), "--listen".into(), address.to_string().into()]);

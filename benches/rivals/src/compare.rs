@@ -6,10 +6,10 @@ use std::io;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cell::Cell;
-use crate::contender::{Contender, FLOOR, OURS};
+use crate::contender::Contender;
 use crate::load::Span;
 use crate::metric::{Metric, Sample};
-use crate::wire;
+use crate::verify;
 
 /// What each round of one server gave in one cell.
 pub(crate) struct Row {
@@ -35,13 +35,14 @@ pub(crate) struct Bench {
 
 /// Every server answers rightly in the modes that are measured, or the comparison is worth nothing.
 pub(crate) fn verify(bench: Bench, contenders: &[Contender], cells: &[Cell]) -> Result<(), Box<dyn Error>> {
-    let mut modes = cells.iter().map(Cell::mode).collect::<Vec<_>>();
-    modes.dedup();
     for contender in contenders.iter().filter(|one| !one.is_busy()) {
-        for &mode in &modes {
+        let measured = cells.iter().filter(|cell| cell.has(contender));
+        let mut modes = measured.map(Cell::mode).collect::<Vec<_>>();
+        modes.dedup();
+        for mode in modes {
             let checked = contender
                 .start(mode, bench.server_core, &[])
-                .and_then(|server| wire::verify(server.address, mode, contender.is_raw()));
+                .and_then(|server| verify::verify(server.endpoint, mode, contender.is_raw()));
             checked.map_err(|error| format!("{} {}: {error}", contender.name, mode.name()))?;
         }
     }
@@ -98,11 +99,11 @@ impl Row {
 
 impl Table {
     pub(crate) fn ours(&self) -> Option<&Row> {
-        self.row(OURS)
+        self.row(self.cell.ours())
     }
 
     pub(crate) fn floor(&self) -> Option<&Row> {
-        self.row(FLOOR)
+        self.row(self.cell.floor())
     }
 
     pub(crate) fn row(&self, name: &str) -> Option<&Row> {

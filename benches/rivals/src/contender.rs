@@ -6,9 +6,13 @@ use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+
+use crate::link::Endpoint;
 use crate::process;
 use crate::serve::Mode;
 
@@ -18,6 +22,11 @@ pub(crate) const OURS: &str = "switchboard";
 pub(crate) const BUSY: &str = "switchboard --busy-poll";
 /// The name of the server without a protocol.
 pub(crate) const FLOOR: &str = "floor";
+/// The same two over TLS.
+pub(crate) const OURS_TLS: &str = "switchboard tls";
+pub(crate) const FLOOR_TLS: &str = "floor tls";
+
+const TUNGSTENITE: &str = "tokio-tungstenite";
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -26,6 +35,39 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Contender {
     pub(crate) name: String,
     kind: Kind,
+    /// With one, it speaks TLS.
+    certificate: Option<Certificate>,
+}
+
+/// A certificate and its key, in files that are there as long as one of its clones.
+#[derive(Debug, Clone)]
+struct Certificate(Arc<TempDir>);
+
+impl Certificate {
+    /// A self-signed one, ECDSA on P-256.
+    fn make(ours: &Path) -> Result<Self, Box<dyn Error>> {
+        let made = Self(Arc::new(tempfile::tempdir()?));
+        let output = Command::new(ours).args(["tls", "make-cert"]).args(made.arguments("--")).output()?;
+        if output.status.success() {
+            return Ok(made);
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("{} tls make-cert: {}", ours.display(), said.trim()).into())
+    }
+
+    fn path(&self, name: &str) -> OsString {
+        self.0.path().join(name).into()
+    }
+
+    /// The two files, as options whose names begin with `prefix`.
+    fn arguments(&self, prefix: &str) -> [OsString; 4] {
+        let [cert, key] = self.files();
+        [format!("{prefix}cert").into(), cert, format!("{prefix}key").into(), key]
+    }
+
+    fn files(&self) -> [OsString; 2] {
+        [self.path("cert.pem"), self.path("key.pem")]
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -41,7 +83,7 @@ enum Kind {
 impl Contender {
     /// Whether it sends back what it got, masked as it was.
     pub(crate) fn is_raw(&self) -> bool {
-        self.name == FLOOR
+        self.name == FLOOR || self.name == FLOOR_TLS
     }
 
     /// Whether it is no build of ours.
@@ -54,6 +96,10 @@ impl Contender {
         self.name == BUSY
     }
 
+    pub(crate) fn is_secure(&self) -> bool {
+        self.certificate.is_some()
+    }
+
     /// Whether its instructions can be counted: it is a program of its own, and no machine that compiles meanwhile.
     pub(crate) fn is_native(&self) -> bool {
         !matches!(self.kind, Kind::Script(..))
@@ -62,26 +108,36 @@ impl Contender {
     /// The command that serves on `address`.
     pub(crate) fn command(&self, mode: Mode, address: SocketAddr) -> io::Result<Vec<OsString>> {
         let own = std::env::current_exe()?;
+        let options = self.certificate.as_ref().map(|certificate| certificate.arguments("--tls-"));
+        let options = options.into_iter().flatten();
         Ok(match &self.kind {
-            Kind::Switchboard(path, options) => {
+            Kind::Switchboard(path, own_options) => {
+                let listen = if self.is_secure() { "--tls-listen" } else { "--listen" };
                 let mut words =
-                    vec![path.into(), mode.name().into(), "--listen".into(), address.to_string().into()];
+                    vec![path.into(), mode.name().into(), listen.into(), address.to_string().into()];
                 words.extend(["--max-queued", MAX_QUEUED].map(Into::into));
-                words.extend(options.iter().map(Into::into));
+                words.extend(own_options.iter().map(Into::into));
+                words.extend(options);
                 words
             }
             Kind::Own(name) => {
-                vec![own.into(), "serve".into(), name.into(), mode.name().into(), address.to_string().into()]
+                let mut words: Vec<OsString> = vec![own.into(), "serve".into(), name.into()];
+                words.extend([mode.name().into(), address.to_string().into()]);
+                words.extend(options);
+                words
             }
             Kind::Script(runtime, script) => {
-                vec![runtime.into(), script.into(), mode.name().into(), address.port().to_string().into()]
+                let mut words: Vec<OsString> = vec![runtime.into(), script.into(), mode.name().into()];
+                words.push(address.port().to_string().into());
+                words.extend(self.certificate.iter().flat_map(Certificate::files));
+                words
             }
         })
     }
 
     /// Starts it on `core` and waits until it listens. `prefix`: what runs it, such as a profiler.
     pub(crate) fn start(&self, mode: Mode, core: usize, prefix: &[&str]) -> io::Result<Running> {
-        launch(core, |address| {
+        launch(core, self.is_secure(), |address| {
             let mut words = prefix.iter().map(Into::into).collect::<Vec<OsString>>();
             words.extend(self.command(mode, address)?);
             Ok(words)
@@ -92,6 +148,7 @@ impl Contender {
 /// Starts a command on `core`, the one that serves on the address that it is given, and waits until it listens.
 pub(crate) fn launch(
     core: usize,
+    is_secure: bool,
     command: impl FnOnce(SocketAddr) -> io::Result<Vec<OsString>>,
 ) -> io::Result<Running> {
     let address = free_address()?;
@@ -110,7 +167,7 @@ pub(crate) fn launch(
     let child = child.map_err(|error| {
         io::Error::new(error.kind(), format!("{} could not be started: {error}", words[0].display()))
     })?;
-    let mut running = Running { child, address };
+    let mut running = Running { child, endpoint: Endpoint { address, is_secure } };
     running.wait_until_it_listens()?;
     Ok(running)
 }
@@ -119,7 +176,7 @@ pub(crate) fn launch(
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    pub(crate) address: SocketAddr,
+    pub(crate) endpoint: Endpoint,
 }
 
 impl Running {
@@ -152,7 +209,7 @@ impl Running {
     fn wait_until_it_listens(&mut self) -> io::Result<()> {
         let until = Instant::now() + START_LIMIT;
         while Instant::now() < until {
-            if TcpStream::connect(self.address).is_ok() {
+            if TcpStream::connect(self.endpoint.address).is_ok() {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
@@ -192,15 +249,16 @@ pub(crate) fn home() -> &'static Path {
 /// Ours and everyone who can be had here. `ours`: a built `switchboard`. `with`: more builds of it.
 /// Returns also what is missing, in words.
 pub(crate) fn all(ours: PathBuf, with: &[(String, PathBuf)]) -> (Vec<Contender>, Vec<String>) {
+    let plain = |name: &str, kind| Contender { name: name.into(), kind, certificate: None };
     let mut all = vec![
-        Contender { name: OURS.into(), kind: Kind::Switchboard(ours.clone(), &[]) },
-        Contender { name: BUSY.into(), kind: Kind::Switchboard(ours, &["--busy-poll"]) },
+        plain(OURS, Kind::Switchboard(ours.clone(), &[])),
+        plain(BUSY, Kind::Switchboard(ours, &["--busy-poll"])),
     ];
     for (name, path) in with {
-        all.push(Contender { name: name.clone(), kind: Kind::Switchboard(path.clone(), &[]) });
+        all.push(plain(name, Kind::Switchboard(path.clone(), &[])));
     }
-    for name in [FLOOR, "fastwebsockets", "sockudo-ws", "tokio-tungstenite"] {
-        all.push(Contender { name: name.into(), kind: Kind::Own(name) });
+    for name in [FLOOR, "fastwebsockets", "sockudo-ws", TUNGSTENITE] {
+        all.push(plain(name, Kind::Own(name)));
     }
     let mut missing = Vec::new();
     match scripts() {
@@ -208,6 +266,22 @@ pub(crate) fn all(ours: PathBuf, with: &[(String, PathBuf)]) -> (Vec<Contender>,
         Err(why) => missing.push(format!("Bun and Node.js with ws are left out: {why}")),
     }
     (all, missing)
+}
+
+/// Those of them that speak TLS, too, with one certificate. `ours` makes it.
+pub(crate) fn over_tls(ours: &Path, plain: &[Contender]) -> Result<Vec<Contender>, Box<dyn Error>> {
+    let certificate = Certificate::make(ours)?;
+    let speaks = |one: &&Contender| match one.kind {
+        Kind::Switchboard(..) => !one.is_busy(),
+        Kind::Own(name) => [FLOOR, TUNGSTENITE].contains(&name),
+        Kind::Script(..) => true,
+    };
+    let secure = |one: &Contender| Contender {
+        name: format!("{} tls", one.name),
+        kind: one.kind.clone(),
+        certificate: Some(certificate.clone()),
+    };
+    Ok(plain.iter().filter(speaks).map(secure).collect())
 }
 
 /// Builds `switchboard` with the release profile.
@@ -258,6 +332,7 @@ fn scripts() -> Result<Vec<Contender>, String> {
     let script = |name: &str, runtime: PathBuf, script: &str| Contender {
         name: name.into(),
         kind: Kind::Script(runtime, home().join("servers").join(script)),
+        certificate: None,
     };
     Ok(vec![script("bun", bun, "bun.js"), script("node-ws", node, "node-ws.js")])
 }

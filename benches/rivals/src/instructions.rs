@@ -102,6 +102,7 @@ pub(crate) fn report(case: usize, counts: &[(String, u64)]) -> CellReport {
     let outcome = bound.zip(of(OURS)).map(|(bound, ours)| target::instructions(name, bound, ours as u64));
     CellReport {
         name: format!("user-space instructions per echoed message, {name} in flight"),
+        is_secure: false,
         metrics: vec![MetricReport { key: key.clone(), title: "instructions/message".into() }],
         servers: counts.iter().map(server).collect(),
         targets: outcome.into_iter().collect(),
@@ -123,7 +124,7 @@ fn total_of(contender: &Contender, case: &Case, rounds: u64, core: usize) -> Res
     let server = contender.start(Mode::Echo, core, CALLGRIND)?;
     let mut streams = Vec::new();
     for _ in 0..case.connections {
-        streams.push(wire::open(server.address)?);
+        streams.push(wire::open(server.endpoint)?);
     }
     let is_stopped = case.connections > 1;
     let stops = if is_stopped { ROUNDS[1] } else { rounds };

@@ -5,6 +5,7 @@ mod chat;
 mod compare;
 mod contender;
 mod instructions;
+mod link;
 mod load;
 mod metric;
 mod process;
@@ -12,6 +13,7 @@ mod report;
 mod serve;
 mod soak;
 mod target;
+mod verify;
 mod wire;
 
 use std::error::Error;
@@ -55,7 +57,13 @@ enum Command {
     /// Keep a server busy for long, with connections that come and go: memory must stay flat and no descriptor be lost
     Soak(Soak),
     /// Be one of the servers
-    Serve { name: serve::Name, mode: serve::Mode, address: SocketAddr },
+    Serve {
+        name: serve::Name,
+        mode: serve::Mode,
+        address: SocketAddr,
+        #[command(flatten)]
+        tls: serve::Tls,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -65,7 +73,7 @@ struct Compare {
     #[command(flatten)]
     files: Files,
     /// What is measured
-    #[arg(long, value_delimiter = ',', default_value = "echo,fanout,idle,handshake,latency,flood")]
+    #[arg(long, value_delimiter = ',', default_value = "echo,fanout,idle,handshake,latency,flood,tls")]
     cells: Vec<Group>,
     /// Only cells whose name contains one of these
     #[arg(long, value_delimiter = ',')]
@@ -188,9 +196,13 @@ fn named_path(text: &str) -> Result<(String, PathBuf), String> {
 }
 
 impl Who {
-    /// The servers, after this thread has gone to the generator's core.
-    fn contenders(&self) -> Result<Vec<Contender>, Box<dyn Error>> {
-        let (mut all, missing) = contender::all(self.ours.binary()?, &self.with);
+    /// The servers, and on demand those over TLS, after this thread has gone to the generator's core.
+    fn contenders(&self, has_tls: bool) -> Result<Vec<Contender>, Box<dyn Error>> {
+        let ours = self.ours.binary()?;
+        let (mut all, missing) = contender::all(ours.clone(), &self.with);
+        if has_tls {
+            all.extend(contender::over_tls(&ours, &all)?);
+        }
         for missing in missing {
             eprintln!("{missing}");
         }
@@ -211,7 +223,7 @@ fn main() -> ExitCode {
         Command::Chat(args) => run_chat(&args),
         Command::Soak(args) => run_soak(&args),
         Command::Page { json, html } => make_page(&json, &html),
-        Command::Serve { name, mode, address } => serve::serve(name, mode, address).map_err(Into::into),
+        Command::Serve { name, mode, address, tls } => serve::serve(name, mode, address, &tls),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -224,9 +236,9 @@ fn main() -> ExitCode {
 
 fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
     let limit = process::raise_descriptor_limit()?;
-    let contenders = args.who.contenders()?;
     let mut cells = cell::cells(&args.cells);
     cells.retain(|cell| args.only.is_empty() || args.only.iter().any(|only| cell.name.contains(only)));
+    let contenders = args.who.contenders(cells.iter().any(|cell| cell.is_secure))?;
     for cell in cells.extract_if(.., |cell| cell.descriptors() > limit) {
         eprintln!(
             "{} is left out: it needs {} descriptors, and the limit is {limit}",
@@ -266,7 +278,7 @@ fn compare(args: &Compare) -> Result<(), Box<dyn Error>> {
 
 fn count_instructions(args: &Instructions) -> Result<(), Box<dyn Error>> {
     instructions::check()?;
-    let mut contenders = args.who.contenders()?;
+    let mut contenders = args.who.contenders(false)?;
     contenders.retain(|one| one.is_native() && !one.is_busy());
     let mut report = Report::new(&[]);
     for case in 0..instructions::CASES.len() {
@@ -299,7 +311,7 @@ fn run_chat(args: &Chat) -> Result<(), Box<dyn Error>> {
 /// Of ours, unless other servers are named.
 fn run_soak(args: &Soak) -> Result<(), Box<dyn Error>> {
     process::raise_descriptor_limit()?;
-    let mut contenders = args.who.contenders()?;
+    let mut contenders = args.who.contenders(false)?;
     contenders.retain(|one| {
         let is_ours = !one.is_rival() && !one.is_busy();
         is_ours || args.who.servers.contains(&one.name)

@@ -47,6 +47,10 @@ pub(crate) const HANDSHAKES: Metric = metric("handshakes_per_second", "handshake
 /// Microseconds of the server on its core for each handshake and the end of its connection.
 pub(crate) const HANDSHAKE_CPU: Metric =
     metric("server_cpu_us_per_handshake", "CPU us/handshake", Unit::Microseconds);
+/// The same for connections that also have an echo.
+pub(crate) const CONNECTIONS: Metric = metric("connections_per_second", "connections/s", Unit::PerSecond);
+pub(crate) const CONNECTION_CPU: Metric =
+    metric("server_cpu_us_per_connection", "CPU us/connection", Unit::Microseconds);
 /// Round trips, from the planned instant.
 pub(crate) const P50: Metric = metric("p50_us", "p50 us", Unit::Microseconds);
 pub(crate) const P99: Metric = metric("p99_us", "p99 us", Unit::Microseconds);

@@ -11,6 +11,7 @@ use switchboard::proto::Opcode;
 
 use crate::compare::progress;
 use crate::contender::{Contender, Running};
+use crate::link::Link;
 use crate::load::idle::receive;
 use crate::load::talker::{Talk, Talker};
 use crate::load::{Fleet, Lane, Tape, prepare};
@@ -53,10 +54,10 @@ pub(crate) fn run(
     duration: Duration,
 ) -> Result<(), Box<dyn Error>> {
     let server = contender.start(Mode::Echo, core, &[])?;
-    drop(wire::open(server.address)?);
+    drop(wire::open(server.endpoint)?);
     thread::sleep(Duration::from_millis(200));
     let descriptors = process::descriptors(server.pid())?;
-    let fleet = Fleet::open(server.address, connections)?;
+    let fleet = Fleet::open(server.endpoint, connections)?;
     let tapes: Vec<_> =
         LENGTHS.iter().map(|&len| Tape::new(&wire::masked(Opcode::Text, &wire::letters(len)))).collect();
     let talk = Talk::new(contender.is_raw(), tapes[0].frame_len);
@@ -193,13 +194,13 @@ impl Soak {
     /// One leaves, in one of four ways, and another comes.
     fn replace(&mut self) -> io::Result<()> {
         let at = (self.replaced as usize * 4973) % self.fleet.lanes.len();
-        let mut new = std::net::TcpStream::connect(self.server.address)?;
+        let mut new = Link::connect(self.server.endpoint)?;
         new.write_all(&wire::upgrade_request())?;
-        new.set_read_timeout(Some(ANSWER_LIMIT))?;
+        new.socket().set_read_timeout(Some(ANSWER_LIMIT))?;
         wire::read_head(&mut new)?;
         let mut stream = prepare(new)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.fleet.poll.registry().register(&mut stream, Token(at), interest)?;
+        self.fleet.poll.registry().register(stream.socket_mut(), Token(at), interest)?;
         let old = std::mem::replace(&mut self.fleet.lanes[at], Lane::new(stream));
         self.talkers[at] = self.talk.talker();
         self.replaced += 1;
@@ -217,7 +218,7 @@ fn leave(mut lane: Lane, way: u64) -> io::Result<()> {
         _ => &[],
     };
     if way.is_multiple_of(2) {
-        socket2::SockRef::from(&lane.stream).set_linger(None)?;
+        socket2::SockRef::from(lane.stream.socket()).set_linger(None)?;
     }
     match lane.stream.write(parting) {
         // It may be gone already, or full.

@@ -47,7 +47,7 @@ impl Target {
         Self { server: OURS, metric, against, bound, is_at_most: false }
     }
 
-    /// Of another build of ours.
+    /// Of another build of ours, or of ours with other options.
     pub(crate) fn of(self, server: &'static str) -> Self {
         Self { server, ..self }
     }

@@ -1,16 +1,13 @@
-//! Frames and handshakes, by the project's own client role; and whether a server answers rightly.
+//! Frames and handshakes, by the project's own client role.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
-use switchboard::proto::{
-    Connection, Event, Input, Limits, MaskingKeys, MessageKind, Opcode, ProtoConfig, write_frame,
-};
+use switchboard::proto::{Limits, Opcode, write_frame};
 
-use crate::serve::Mode;
+use crate::link::{Endpoint, Link};
 
 /// The masking-key of all frames: a fixed one costs a server what any other does.
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -48,10 +45,10 @@ pub(crate) fn upgrade_request() -> Vec<u8> {
 }
 
 /// Connects and shakes hands, checking the answer.
-pub(crate) fn open(address: SocketAddr) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+pub(crate) fn open(endpoint: Endpoint) -> io::Result<Link<TcpStream>> {
+    let mut stream = Link::connect(endpoint)?;
+    stream.socket().set_nodelay(true)?;
+    stream.socket().set_read_timeout(Some(ANSWER_LIMIT))?;
     let mut out = Vec::new();
     let mut handshake = ClientHandshake::start(&request(), NONCE, &mut out);
     stream.write_all(&out)?;
@@ -83,67 +80,4 @@ pub(crate) fn read_head(stream: &mut impl Read) -> io::Result<()> {
         return Err(io::Error::other("the server does not upgrade"));
     }
     Ok(())
-}
-
-/// Sends text and binary messages of many lengths, and decodes and compares every answer.
-pub(crate) fn verify(address: SocketAddr, mode: Mode, is_raw: bool) -> io::Result<()> {
-    let mut sender = open(address)?;
-    let mut receivers = vec![];
-    if mode == Mode::Fanout {
-        receivers.push(open(address)?);
-        receivers.push(open(address)?);
-        // A server may be about to subscribe them.
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    for len in [0, 1, 20, 125, 126, 1024, 65_535, 65_536, 1 << 20] {
-        for opcode in [Opcode::Text, Opcode::Binary] {
-            let payload = letters(len);
-            let frame = masked(opcode, &payload);
-            let mut writing = sender.try_clone()?;
-            let mut write = io::Result::Ok(());
-            std::thread::scope(|scope| {
-                let writer = scope.spawn(|| writing.write_all(&frame));
-                let mut answers = receivers.iter_mut().collect::<Vec<_>>();
-                answers.push(&mut sender);
-                let checked = answers.into_iter().try_for_each(|stream| {
-                    if is_raw { expect_octets(stream, &frame) } else { expect(stream, opcode, &payload) }
-                });
-                write = writer.join().unwrap_or(Ok(())).and(checked);
-            });
-            write.map_err(|error| io::Error::other(format!("a message of {len} bytes: {error}")))?;
-        }
-    }
-    Ok(())
-}
-
-fn expect_octets(stream: &mut TcpStream, expected: &[u8]) -> io::Result<()> {
-    let mut got = vec![0; expected.len()];
-    stream.read_exact(&mut got)?;
-    if got == expected { Ok(()) } else { Err(io::Error::other("other octets came back")) }
-}
-
-/// Reads one message and compares it.
-pub(crate) fn expect(stream: &mut TcpStream, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
-    let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-    let limits = Limits::default().with_max_message(2 << 20);
-    let config = Arc::new(ProtoConfig::default().with(|it| it.limits = limits));
-    let mut connection = Connection::client(&config, MaskingKeys::secure([0; 32]), 0);
-    let mut buffer = vec![0; 256 * 1024];
-    let mut owed = Vec::new();
-    loop {
-        let len = stream.read(&mut buffer)?;
-        if len == 0 {
-            return Err(io::Error::other("the server ended the connection"));
-        }
-        let mut input = Input::new(&mut buffer[..len]);
-        match connection.next_event(&mut input, &mut owed) {
-            Ok(None) => {}
-            Ok(Some(Event::Message(message))) => {
-                let is_equal = message.kind == kind && message.payload == payload;
-                return if is_equal { Ok(()) } else { Err(io::Error::other("another message came back")) };
-            }
-            Ok(Some(other)) => return Err(io::Error::other(format!("no message came, but {other:?}"))),
-            Err(error) => return Err(io::Error::other(format!("protocol error: {error}"))),
-        }
-    }
 }

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
 use switchboard::proto::{FrameHeader, Opcode};
 
 use super::closed::{self, Pace};
@@ -51,7 +50,7 @@ impl Frames {
 
 /// Deliveries in the measured time, to all `people`, each of whom posts texts of `text_len` bytes.
 pub(crate) fn run(server: &Running, people: usize, text_len: usize, span: Span) -> io::Result<(u64, Usage)> {
-    let mut fleet = Fleet::open(server.address, people)?;
+    let mut fleet = Fleet::open(server.endpoint, people)?;
     for (at, lane) in fleet.lanes.iter_mut().enumerate() {
         let hello = format!(r#"{{"type":"hello","user":"person {at}"}}"#);
         write_all(&mut lane.stream, &wire::masked(Opcode::Text, hello.as_bytes()))?;
@@ -83,7 +82,7 @@ pub(crate) fn run(server: &Running, people: usize, text_len: usize, span: Span) 
 }
 
 /// A few octets, for which a new connection has room.
-fn write_all(stream: &mut TcpStream, octets: &[u8]) -> io::Result<()> {
+fn write_all(stream: &mut impl Write, octets: &[u8]) -> io::Result<()> {
     match stream.write(octets)? {
         len if len == octets.len() => Ok(()),
         _ => Err(io::Error::other("a new connection took only part of a command")),

@@ -16,8 +16,8 @@ pub(crate) fn run(
     answer_len: usize,
     span: Span,
 ) -> io::Result<Sample> {
-    let mut fleet = Fleet::open(server.address, flooders)?;
-    let mut probe = Probe::open(server.address, is_raw)?;
+    let mut fleet = Fleet::open(server.endpoint, flooders)?;
+    let mut probe = Probe::open(server.endpoint, is_raw)?;
     let warm = Instant::now() + span.warm_up;
     drive(&mut fleet, &mut probe, tape, answer_len, warm)?;
     probe.take();

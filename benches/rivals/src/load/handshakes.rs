@@ -1,28 +1,43 @@
-//! Clients that connect, shake hands, leave without a word and come again.
+//! Clients that connect, shake hands, perhaps send a message, leave without a word and come again.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::probe::{Probe, percentile};
-use super::{Mark, Span};
+use super::{Mark, Span, Usage};
 use crate::contender::Running;
-use crate::metric::{HANDSHAKE_CPU, HANDSHAKES, IDLE_P99, P99, P99_ABOVE_IDLE, Sample};
+use crate::link::{Endpoint, Link};
+use crate::metric::{
+    CONNECTION_CPU, CONNECTIONS, HANDSHAKE_CPU, HANDSHAKES, IDLE_P99, P99, P99_ABOVE_IDLE, Sample,
+};
 use crate::wire;
 
 struct Client {
-    stream: TcpStream,
-    has_asked: bool,
-    /// The end of what has come of the head.
-    tail: [u8; 4],
+    stream: Link<TcpStream>,
+    stage: Stage,
+}
+
+enum Stage {
+    Connecting,
+    /// The request is sent; the end of what has come of the head.
+    Head([u8; 4]),
+    /// A message is sent; octets of its answer that are still to come.
+    Answer(usize),
+}
+
+/// What a client sends once its connection is open, and how long the answer is.
+pub(crate) struct Message {
+    pub(crate) frame: Vec<u8>,
+    pub(crate) answer_len: usize,
 }
 
 struct Crowd {
-    address: SocketAddr,
+    endpoint: Endpoint,
     request: Vec<u8>,
+    message: Option<Message>,
     poll: Poll,
     events: Events,
     clients: Vec<Option<Client>>,
@@ -30,27 +45,45 @@ struct Crowd {
 
 /// Each of this many clients comes again as soon as its handshake is done.
 pub(crate) fn churn(clients: usize, server: &Running, span: Span) -> io::Result<Sample> {
-    let mut crowd = Crowd::new(server.address, clients)?;
+    let (done, usage) = come_and_go(clients, None, server, span)?;
+    Ok(vec![(HANDSHAKE_CPU, usage.server_cpu * 1e6 / done), (HANDSHAKES, done / usage.seconds)])
+}
+
+/// The same with one message on each connection.
+pub(crate) fn visits(clients: usize, message: Message, server: &Running, span: Span) -> io::Result<Sample> {
+    let (done, usage) = come_and_go(clients, Some(message), server, span)?;
+    Ok(vec![(CONNECTION_CPU, usage.server_cpu * 1e6 / done), (CONNECTIONS, done / usage.seconds)])
+}
+
+fn come_and_go(
+    clients: usize,
+    message: Option<Message>,
+    server: &Running,
+    span: Span,
+) -> io::Result<(f64, Usage)> {
+    let mut crowd = Crowd::new(server.endpoint, clients, message)?;
     for at in 0..clients {
         crowd.connect(at)?;
     }
     crowd.drive(&mut None, Instant::now() + span.warm_up, true)?;
     let mark = Mark::now(server)?;
-    let done = crowd.drive(&mut None, Instant::now() + span.measured, true)? as f64;
-    let usage = mark.usage()?;
-    Ok(vec![(HANDSHAKE_CPU, usage.server_cpu * 1e6 / done), (HANDSHAKES, done / usage.seconds)])
+    let done = crowd.drive(&mut None, Instant::now() + span.measured, true)?;
+    if done == 0 {
+        return Err(io::Error::other("no connection was done in the measured time"));
+    }
+    Ok((done as f64, mark.usage()?))
 }
 
 /// All clients come at once, and when the last one has its answer all leave and come again; a healthy client meanwhile.
 pub(crate) fn storm(clients: usize, server: &Running, is_raw: bool, span: Span) -> io::Result<Sample> {
-    let mut probe = Probe::open(server.address, is_raw)?;
+    let mut probe = Probe::open(server.endpoint, is_raw)?;
     let calm_until = Instant::now() + span.warm_up + span.measured / 2;
     probe.take();
     while Instant::now() < calm_until {
         probe.poke()?;
     }
     let idle = percentile(&probe.take(), 0.99);
-    let mut crowd = Crowd::new(server.address, clients)?;
+    let mut crowd = Crowd::new(server.endpoint, clients, None)?;
     let mut probe = Some(probe);
     let mark = Mark::now(server)?;
     let until = Instant::now() + span.measured;
@@ -82,10 +115,11 @@ fn poke(probe: &mut Option<Probe>) -> io::Result<()> {
 }
 
 impl Crowd {
-    fn new(address: SocketAddr, clients: usize) -> io::Result<Self> {
+    fn new(endpoint: Endpoint, clients: usize, message: Option<Message>) -> io::Result<Self> {
         Ok(Self {
-            address,
+            endpoint,
             request: wire::upgrade_request(),
+            message,
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             clients: std::iter::repeat_with(|| None).take(clients).collect(),
@@ -94,10 +128,11 @@ impl Crowd {
 
     /// Begins to connect; nothing here blocks, or the healthy client would seem to wait.
     fn connect(&mut self, at: usize) -> io::Result<()> {
-        let mut stream = TcpStream::connect(self.address)?;
+        let mut stream = TcpStream::connect(self.endpoint.address)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(at), interest)?;
-        self.clients[at] = Some(Client { stream, has_asked: false, tail: [0; 4] });
+        self.clients[at] =
+            Some(Client { stream: Link::client(stream, self.endpoint.is_secure)?, stage: Stage::Connecting });
         Ok(())
     }
 
@@ -112,10 +147,10 @@ impl Crowd {
                 self.events.iter().map(|event| (event.token().0, event.is_readable())).collect();
             for (at, is_readable) in ready {
                 let Some(client) = &mut self.clients[at] else { continue };
-                if !client.has_asked {
+                if matches!(client.stage, Stage::Connecting) {
                     client.ask(&self.request)?;
                 }
-                if is_readable && client.is_done()? {
+                if is_readable && client.is_done(self.message.as_ref())? {
                     done += 1;
                     if comes_again {
                         self.connect(at)?;
@@ -137,33 +172,46 @@ impl Crowd {
 impl Client {
     /// The connection is there, or has failed: sends the request.
     fn ask(&mut self, request: &[u8]) -> io::Result<()> {
-        if let Some(error) = self.stream.take_error()? {
+        let socket = self.stream.socket();
+        if let Some(error) = socket.take_error()? {
             return Err(error);
         }
-        self.stream.set_nodelay(true)?;
-        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+        socket.set_nodelay(true)?;
+        socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
         self.stream.write_all(request)?;
-        self.has_asked = true;
+        self.stage = Stage::Head([0; 4]);
         Ok(())
     }
 
-    /// Whether the head is whole.
-    fn is_done(&mut self) -> io::Result<bool> {
-        let mut head = [0; 1024];
+    /// Whether everything has come: the head, and the answer to the message if there is one.
+    fn is_done(&mut self, message: Option<&Message>) -> io::Result<bool> {
+        let mut octets = [0; 1024];
         loop {
-            match self.stream.read(&mut head) {
+            let len = match self.stream.read(&mut octets) {
                 Ok(0) => {
                     return Err(io::Error::other("the server ended a connection instead of a handshake"));
                 }
-                Ok(len) => {
-                    let all = [&self.tail[..], &head[..len]].concat();
-                    self.tail.copy_from_slice(&all[all.len() - 4..]);
-                    if self.tail == *b"\r\n\r\n" {
+                Ok(len) => len,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            match &mut self.stage {
+                Stage::Connecting => {}
+                Stage::Head(tail) => {
+                    let all = [&tail[..], &octets[..len]].concat();
+                    tail.copy_from_slice(&all[all.len() - 4..]);
+                    if tail == b"\r\n\r\n" {
+                        let Some(message) = message else { return Ok(true) };
+                        self.stream.write_all(&message.frame)?;
+                        self.stage = Stage::Answer(message.answer_len);
+                    }
+                }
+                Stage::Answer(rest) => {
+                    *rest = rest.saturating_sub(len);
+                    if *rest == 0 {
                         return Ok(true);
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
             }
         }
     }

@@ -31,10 +31,10 @@ pub(crate) fn run(
 ) -> io::Result<Sample> {
     // A server may take its time to give memory back.
     let settling = span.warm_up + span.measured;
-    let first = Fleet::open(server.address, FIRST)?;
+    let first = Fleet::open(server.endpoint, FIRST)?;
     thread::sleep(settling / 4);
     let before = process::memory(server.pid())? as f64;
-    let mut fleet = Fleet::open(server.address, connections)?;
+    let mut fleet = Fleet::open(server.endpoint, connections)?;
     thread::sleep(settling);
     let idle = process::memory(server.pid())? as f64;
     let talk = Talk::new(contender.is_raw(), tape.frame_len);

@@ -18,7 +18,7 @@ pub(crate) fn run(
     answer_len: usize,
     span: Span,
 ) -> io::Result<Sample> {
-    let mut fleet = Fleet::open(server.address, connections)?;
+    let mut fleet = Fleet::open(server.endpoint, connections)?;
     let Fleet { poll, events, lanes, buffer } = &mut fleet;
     let lane_count = lanes.len() as u64;
     let mut round_trips = histogram();

@@ -10,13 +10,13 @@ pub(crate) mod probe;
 pub(crate) mod talker;
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::contender::Running;
+use crate::link::{Endpoint, Link};
 use crate::process;
 use crate::wire;
 
@@ -48,7 +48,7 @@ impl Tape {
 /// One connection of the generator.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Link<TcpStream>,
     /// Octets still to be written.
     pub(crate) owed: u64,
     /// Where in its frame the next of them is.
@@ -62,13 +62,16 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Link<TcpStream>) -> Self {
         Self { stream, owed: 0, at: 0, rest: 0, answers: 0, sent: 0 }
     }
 
     /// Writes what is owed, as far as the socket takes it.
     #[inline]
     pub(crate) fn pump(&mut self, tape: &Tape) -> io::Result<()> {
+        if !self.stream.flush_owed()? {
+            return Ok(());
+        }
         while self.owed > 0 {
             let room = tape.bytes.len() - self.at;
             let len = usize::try_from(self.owed).unwrap_or(usize::MAX).min(room);
@@ -103,7 +106,7 @@ impl Lane {
                 Ok(0) => return Err(io::Error::other("the server ended a connection")),
                 Ok(len) => {
                     take(&buffer[..len]);
-                    if len < buffer.len() {
+                    if !self.stream.has_more(len, buffer.len()) {
                         return Ok(());
                     }
                 }
@@ -142,23 +145,23 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Opens `count` connections.
-    pub(crate) fn open(address: SocketAddr, count: usize) -> io::Result<Self> {
+    pub(crate) fn open(endpoint: Endpoint, count: usize) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut lanes: Vec<Lane> = Vec::with_capacity(count);
         let request = wire::upgrade_request();
         while lanes.len() < count {
             let mut batch = Vec::new();
             for _ in lanes.len()..count.min(lanes.len() + OPENING) {
-                let mut stream = std::net::TcpStream::connect(address)?;
+                let mut stream = Link::connect(endpoint)?;
                 stream.write_all(&request)?;
                 batch.push(stream);
             }
             for mut stream in batch {
-                stream.set_read_timeout(Some(OPENING_LIMIT))?;
+                stream.socket().set_read_timeout(Some(OPENING_LIMIT))?;
                 wire::read_head(&mut stream)?;
                 let mut stream = prepare(stream)?;
                 let interest = Interest::READABLE | Interest::WRITABLE;
-                poll.registry().register(&mut stream, Token(lanes.len()), interest)?;
+                poll.registry().register(stream.socket_mut(), Token(lanes.len()), interest)?;
                 lanes.push(Lane::new(stream));
             }
         }
@@ -167,11 +170,11 @@ impl Fleet {
 }
 
 /// No delay, no blocking, and a reset at the end, so that no port is left in `TIME_WAIT`.
-pub(crate) fn prepare(stream: std::net::TcpStream) -> io::Result<TcpStream> {
-    stream.set_nodelay(true)?;
-    stream.set_nonblocking(true)?;
-    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    Ok(TcpStream::from_std(stream))
+pub(crate) fn prepare(stream: Link<std::net::TcpStream>) -> io::Result<Link<TcpStream>> {
+    stream.socket().set_nodelay(true)?;
+    stream.socket().set_nonblocking(true)?;
+    socket2::SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO))?;
+    Ok(stream.map(TcpStream::from_std))
 }
 
 /// How long a measurement takes.

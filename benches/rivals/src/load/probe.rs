@@ -1,7 +1,6 @@
 //! A healthy client: one small message every millisecond, and how long its echo takes.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -10,13 +9,14 @@ use switchboard::proto::Opcode;
 
 use super::prepare;
 use super::talker::{Talk, Talker};
+use crate::link::{Endpoint, Link};
 use crate::wire;
 
 const INTERVAL: Duration = Duration::from_millis(1);
 const LEN: usize = 20;
 
 pub(crate) struct Probe {
-    stream: TcpStream,
+    stream: Link<TcpStream>,
     talker: Talker,
     frame: Vec<u8>,
     /// When the message that is under way, or the next one, was to be sent. What is late counts as late.
@@ -37,10 +37,10 @@ pub(crate) fn percentile(histogram: &Histogram<u64>, quantile: f64) -> f64 {
 }
 
 impl Probe {
-    pub(crate) fn open(address: SocketAddr, is_raw: bool) -> io::Result<Self> {
+    pub(crate) fn open(endpoint: Endpoint, is_raw: bool) -> io::Result<Self> {
         let frame = wire::masked(Opcode::Binary, &wire::letters(LEN));
         Ok(Self {
-            stream: prepare(wire::open(address)?)?,
+            stream: prepare(wire::open(endpoint)?)?,
             talker: Talk::new(is_raw, frame.len()).talker(),
             frame,
             planned: Instant::now(),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::model::{CellReport, Report, ServerReport};
-use crate::contender::{FLOOR, OURS};
+use crate::contender::{FLOOR, FLOOR_TLS, OURS, OURS_TLS};
 use crate::target::Outcome;
 
 const STYLE: &str = "
@@ -22,7 +22,7 @@ svg text { fill: currentColor; } svg line { stroke: var(--grid); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; } dd { margin: 0; }
 ";
 
-const LEFT: f64 = 130.0;
+const LEFT: f64 = 140.0;
 const WIDTH: f64 = 720.0;
 const ROW: f64 = 20.0;
 
@@ -45,9 +45,53 @@ pub(crate) fn page(report: &Report) -> String {
     let count = |is_met| outcomes().filter(|outcome| outcome.is_met == Some(is_met)).count();
     let _ = writeln!(out, "<h2>Targets: {} met, {} missed</h2>", count(true), count(false));
     out.push_str(&targets(&report.targets));
+    out.push_str(&tls(&report.cells));
     for cell in &report.cells {
         out.push_str(&section(cell));
     }
+    out
+}
+
+fn is_ours(name: &str) -> bool {
+    [OURS, OURS_TLS].contains(&name)
+}
+
+/// All cells about TLS in one table: the first figure of each server, and what ours has for each unit of it.
+fn tls(cells: &[CellReport]) -> String {
+    let cells: Vec<_> = cells.iter().filter(|cell| cell.is_secure).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for server in cells.iter().flat_map(|cell| &cell.servers) {
+        if !names.contains(&server.name.as_str()) {
+            names.push(&server.name);
+        }
+    }
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut out = "<h2>Over TLS</h2>\n<p>TLS 1.3 with TLS_AES_128_GCM_SHA256, X25519 and one ECDSA certificate (P-256) for all; \
+                   no session is resumed. In brackets: ours over TLS to it.</p>\n\
+                   <div class=\"wide\"><table>\n<tr><th>"
+        .to_owned();
+    for name in &names {
+        let _ = write!(out, "<th>{}", escaped(name));
+    }
+    out.push('\n');
+    for cell in cells {
+        let metric = &cell.metrics[0];
+        let name = cell.name.trim_start_matches("TLS: ");
+        let _ = write!(out, "<tr><td>{}: {}", escaped(name), escaped(&metric.title));
+        for name in &names {
+            let server = cell.servers.iter().find(|server| server.name == *name);
+            let shown = server.and_then(|server| server.shown.get(&metric.key)).map_or("-", String::as_str);
+            let _ = write!(out, "<td>{}", escaped(shown));
+            let ratio = server.filter(|_| *name != OURS_TLS).and_then(|server| server.ours_to_it);
+            if let Some(ratio) = ratio.filter(|ratio| ratio.is_finite()) {
+                let _ = write!(out, " ({ratio:.2})");
+            }
+        }
+        out.push('\n');
+    }
+    out.push_str("</table></div>\n");
     out
 }
 
@@ -61,7 +105,7 @@ fn section(cell: &CellReport) -> String {
     }
     out.push_str("<th>to floor<th>ours to it\n");
     for server in &cell.servers {
-        let class = if server.name == OURS { " class=\"ours\"" } else { "" };
+        let class = if is_ours(&server.name) { " class=\"ours\"" } else { "" };
         let _ = write!(out, "<tr{class}><td>{}", escaped(&server.name));
         for metric in &cell.metrics {
             let _ = write!(out, "<td>{}", server.shown.get(&metric.key).map_or("-", String::as_str));
@@ -129,8 +173,8 @@ fn plot(cell: &CellReport) -> String {
     for (row, server) in (0_u32..).zip(&cell.servers) {
         let y = ROW * (f64::from(row) + 1.5);
         let colour = match server.name.as_str() {
-            OURS => "var(--ours)",
-            FLOOR => "var(--floor)",
+            OURS | OURS_TLS => "var(--ours)",
+            FLOOR | FLOOR_TLS => "var(--floor)",
             _ => "var(--other)",
         };
         let _ = writeln!(out, "<text x=\"0\" y=\"{:.1}\">{}</text>", y + 4.0, escaped(&server.name));

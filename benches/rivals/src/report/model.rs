@@ -26,6 +26,9 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CellReport {
     pub(crate) name: String,
+    /// It is about TLS.
+    #[serde(default)]
+    pub(crate) is_secure: bool,
     /// The first is the one whose ratios count.
     pub(crate) metrics: Vec<MetricReport>,
     pub(crate) servers: Vec<ServerReport>,
@@ -101,6 +104,7 @@ impl CellReport {
         };
         Self {
             name: table.cell.name.clone(),
+            is_secure: table.cell.is_secure,
             metrics: metrics
                 .iter()
                 .map(|metric| MetricReport { key: metric.key.into(), title: metric.title.into() })
@@ -143,7 +147,17 @@ fn versions() -> Vec<(String, String)> {
     let mut versions = Vec::new();
     let lock = fs::read_to_string(home().join("Cargo.lock")).unwrap_or_default();
     let lines: Vec<&str> = lock.lines().collect();
-    for name in ["mio", "fastwebsockets", "sockudo-ws", "tokio-tungstenite", "tokio", "hyper"] {
+    for name in [
+        "mio",
+        "fastwebsockets",
+        "sockudo-ws",
+        "tokio-tungstenite",
+        "tokio",
+        "hyper",
+        "rustls",
+        "tokio-rustls",
+        "aws-lc-rs",
+    ] {
         let at = lines.iter().position(|line| *line == format!("name = \"{name}\""));
         let version = at.and_then(|at| lines.get(at + 1)?.split('"').nth(1));
         versions.extend(version.map(|version| (name.to_owned(), version.to_owned())));

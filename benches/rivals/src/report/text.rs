@@ -7,14 +7,14 @@ use crate::compare::Table;
 /// One cell: the medians of each server, and its ratio to the floor and of ours to it.
 pub(crate) fn table(table: &Table) -> String {
     let metrics = table.cell.metrics();
-    let mut out = format!("\n{}\n{:20}", table.cell.name, "");
+    let mut out = format!("\n{}\n{:22}", table.cell.name, "");
     for metric in metrics {
         let _ = write!(out, " {:>17}", metric.title);
     }
     let first = metrics[0];
     let _ = writeln!(out, " {:>10} {:>12}", "to floor", "ours to it");
     for row in &table.rows {
-        let _ = write!(out, "{:20}", row.name);
+        let _ = write!(out, "{:22}", row.name);
         for &metric in metrics {
             let median = row.median(metric);
             let _ = write!(out, " {:>17}", median.map_or_else(|| "-".into(), |value| metric.show(value)));
@@ -24,7 +24,7 @@ pub(crate) fn table(table: &Table) -> String {
         let ours = table.ours().and_then(|ours| ours.ratio_to(row, first));
         let _ = writeln!(out, " {:>10} {:>12}", ratio(to_floor), ratio(ours));
         if let Some(failure) = row.failure() {
-            let _ = writeln!(out, "{:20} failed: {failure}", "");
+            let _ = writeln!(out, "{:22} failed: {failure}", "");
         }
     }
     for target in &table.cell.targets {

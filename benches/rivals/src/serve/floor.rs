@@ -1,20 +1,23 @@
-//! The floor: what the system calls alone cost. It answers the opening handshake and knows nothing of frames.
+//! The floor: what the system calls alone cost, or those and rustls. It answers the opening handshake and knows nothing of frames.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use rustls::ServerConfig;
 use slab::Slab;
 use switchboard::proto::handshake::accept_key;
 
 use super::{Mode, listen};
+use crate::link::Link;
 
 const LISTENER: Token = Token(usize::MAX);
 const RECEIVE_LEN: usize = 64 * 1024;
 
 struct Peer {
-    stream: TcpStream,
+    stream: Link<TcpStream>,
     /// Until the head is whole.
     head: Option<Vec<u8>>,
     /// What the socket did not take.
@@ -32,6 +35,7 @@ enum Fate {
 
 struct Floor {
     mode: Mode,
+    tls: Option<Arc<ServerConfig>>,
     poll: Poll,
     peers: Slab<Peer>,
     receive: Vec<u8>,
@@ -39,13 +43,13 @@ struct Floor {
     batch: Vec<u8>,
 }
 
-pub(super) fn serve(mode: Mode, address: SocketAddr) -> io::Result<()> {
+pub(super) fn serve(mode: Mode, address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
     let mut listener = TcpListener::from_std(listen(address)?);
     let mut events = Events::with_capacity(1024);
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut floor =
-        Floor { mode, poll, peers: Slab::new(), receive: vec![0; RECEIVE_LEN], batch: Vec::new() };
+        Floor { mode, tls, poll, peers: Slab::new(), receive: vec![0; RECEIVE_LEN], batch: Vec::new() };
     loop {
         if let Err(error) = floor.poll.poll(&mut events, None)
             && error.kind() != ErrorKind::Interrupted
@@ -72,12 +76,13 @@ impl Floor {
     fn accept(&mut self, listener: &TcpListener) -> io::Result<()> {
         while let Ok((stream, _)) = listener.accept() {
             stream.set_nodelay(true)?;
+            let stream = Link::server(stream, self.tls.as_ref())?;
             let entry = self.peers.vacant_entry();
             let token = Token(entry.key());
             let peer =
                 entry.insert(Peer { stream, head: Some(Vec::new()), backlog: Vec::new(), is_held: false });
             let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut peer.stream, token, interest)?;
+            self.poll.registry().register(peer.stream.socket_mut(), token, interest)?;
         }
         Ok(())
     }
@@ -126,7 +131,7 @@ impl Peer {
                     Fate::Lives
                 }
             };
-            if len < receive.len() || fate == Fate::Ends {
+            if !self.stream.has_more(len, receive.len()) || fate == Fate::Ends {
                 return fate;
             }
         }
@@ -166,6 +171,9 @@ impl Peer {
     }
 
     fn flush(&mut self) -> Fate {
+        if self.stream.flush_owed().is_err() {
+            return Fate::Ends;
+        }
         if self.backlog.is_empty() {
             return Fate::Lives;
         }

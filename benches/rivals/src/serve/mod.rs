@@ -7,10 +7,17 @@ mod sockudo;
 mod streams;
 mod tungstenite;
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 
 /// What a server does with a message.
@@ -47,14 +54,45 @@ pub(crate) enum Name {
 /// The longest message that a server must take, in bytes.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// Serves until it is killed.
-pub(crate) fn serve(name: Name, mode: Mode, address: SocketAddr) -> io::Result<()> {
-    match name {
-        Name::Floor => floor::serve(mode, address),
-        Name::Fastwebsockets => accept_all(address, fastwebsockets::Server::new(mode)),
-        Name::SockudoWs => accept_all(address, sockudo::Server::new(mode)),
-        Name::TokioTungstenite => accept_all(address, tungstenite::Server::new(mode)),
+/// With these a server speaks TLS, if it can.
+#[derive(Debug, Args)]
+pub(crate) struct Tls {
+    /// The certificate in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+}
+
+impl Tls {
+    /// What rustls makes of it by default.
+    fn config(&self) -> Result<Option<Arc<ServerConfig>>, Box<dyn Error>> {
+        let Some((certificate, key)) = self.tls_cert.as_ref().zip(self.tls_key.as_ref()) else {
+            return Ok(None);
+        };
+        let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+        Ok(Some(Arc::new(config)))
     }
+}
+
+/// Serves until it is killed.
+pub(crate) fn serve(name: Name, mode: Mode, address: SocketAddr, tls: &Tls) -> Result<(), Box<dyn Error>> {
+    let tls = tls.config()?;
+    match name {
+        Name::Floor => floor::serve(mode, address, tls)?,
+        Name::TokioTungstenite => accept_all(address, tungstenite::Server::new(mode, tls))?,
+        Name::Fastwebsockets | Name::SockudoWs if tls.is_some() => {
+            return Err("this server speaks no TLS here".into());
+        }
+        Name::Fastwebsockets => accept_all(address, fastwebsockets::Server::new(mode))?,
+        Name::SockudoWs => accept_all(address, sockudo::Server::new(mode))?,
+    }
+    Ok(())
 }
 
 /// What is done with an accepted connection, on its own task.
