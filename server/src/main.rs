@@ -124,6 +124,9 @@ fn bind<A: Watched>(
     let seed = random()?;
     let is_plain = |listen: &Listen| !listen.is_tls() && !listen.is_proxy_protocol();
     let is_all_plain = public.iter().chain(&internal).all(is_plain);
+    if tls.is_some() && !public.iter().chain(&internal).any(Listen::is_tls) {
+        return Err("--tls-cert needs a listener that speaks TLS, such as --tls-listen 127.0.0.1:8443".into());
+    }
     let options = Options::listen_on(public).with(|it| {
         it.internal = internal;
         it.config = config;

@@ -72,7 +72,7 @@ impl Listen {
     }
 
     /// A listener for each address of a name such as `localhost` that this machine has. With port 0 there is one, for the first of them.
-    /// Where the name is to be looked up, that takes as long as it takes.
+    /// The lookup of the name blocks.
     ///
     /// # Errors
     /// The name has no address, or none of this machine.
@@ -105,7 +105,7 @@ impl Listen {
     /// The file is made when the server binds, and removed at its end. A file that an earlier server left there is removed first, unless
     /// somebody listens on it; any other file is an error.
     ///
-    /// Whoever may connect to the file counts as a trusted proxy (see [`Self::mode`]): its peers have no address, so they speak for
+    /// A process that may connect to the file counts as a trusted proxy (see [`Self::mode`]): it has no address, so it speaks for
     /// others. An abstract name has no mode, and its peers are not trusted.
     pub fn unix(path: impl AsRef<Path>) -> Self {
         Self::new(At::Unix { path: path.as_ref().to_owned(), mode: DEFAULT_MODE })

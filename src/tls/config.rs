@@ -133,7 +133,7 @@ pub struct Tls {
 pub(super) struct Shared {
     files: Option<Files>,
     current: Mutex<Current>,
-    /// When the log is to be told again of certificates that expire, in seconds since 1970-01-01 UTC.
+    /// When the log next warns of certificates that expire, in seconds since 1970-01-01 UTC.
     warn_at: AtomicI64,
     pub(super) figures: Figures,
 }

@@ -62,7 +62,7 @@ pub struct Completed {
     pub resumed_12: u64,
 }
 
-/// Counted by the loop, read by whoever shows it.
+/// The counters: the loop writes them, the metrics read them.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
     /// By version and by whether it was resumed, in the order of [`Completed`].

@@ -440,6 +440,19 @@ fn what_is_wrong_with_a_certificate_is_said_in_a_sentence() {
 }
 
 #[test]
+fn a_certificate_that_no_listener_shows_is_an_error() {
+    let identity = Identity::new(&["localhost"]);
+    let out = Command::new(env!("CARGO_BIN_EXE_switchboard"))
+        .args(["echo", "--listen", "127.0.0.1:0"])
+        .args(identity.flags())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{said}");
+    assert!(said.contains("--tls-cert needs a listener that speaks TLS"), "{said}");
+}
+
+#[test]
 fn tl_05_a_storm_of_handshakes_ends_and_all_are_served() {
     let identity = Identity::new(&["localhost"]);
     let server = start("echo", &identity.flags());

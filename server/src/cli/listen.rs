@@ -105,7 +105,7 @@ pub(crate) struct ListenArgs {
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
     redirect_listen: Vec<Place>,
     /// Where proxies connect that begin with a header of the PROXY protocol (version 1 or 2), as --listen has it; may be repeated, or a
-    /// list with commas. Without --trusted-proxy whoever can connect is believed
+    /// list with commas. Without --trusted-proxy every client is believed
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     proxy_protocol: Vec<Place>,
     /// The same for proxies that pass TLS on: the header comes first, then TLS
