@@ -1,5 +1,6 @@
 //! TLS on the server's own port: certificates, their life, and who may come.
 
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,6 +12,10 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, version};
+
+use switchboard::app::{Application, ConnId, Context, Message, Request, Response, Verdict};
+use switchboard::net::{Listen, Options};
+use switchboard::tls::{Files, Tls};
 
 use crate::support::tls::Identity;
 use crate::support::{Client, Launch, SOON, Scratch, Server, secs, text, upgrade_request, wait_until};
@@ -320,6 +325,51 @@ fn with_an_authority_for_clients_only_theirs_come_in() {
     let metrics = get(&mut stream, "/metrics");
     let line = "switchboard_tls_failed_handshakes_total{cause=\"certificate\"} 2\n";
     assert!(metrics.contains(line), "{metrics}");
+}
+
+/// Answers with what it is told of TLS.
+struct Facts;
+
+impl Application for Facts {
+    type Mail = Infallible;
+
+    fn on_request<C: Context>(&mut self, _: &mut C, request: &Request<'_>) -> Verdict {
+        let security = request.security.as_ref().unwrap();
+        let client = security.client.as_ref().unwrap();
+        assert!(request.is_secure() && !client.der.is_empty() && security.cipher_suite.starts_with("TLS13_"));
+        let name = security.server_name.as_deref().unwrap_or_default();
+        Verdict::Respond(Response::text(200, format!("{} {name} {}", security.version, client.subject)))
+    }
+
+    fn on_message<C: Context>(&mut self, _: &mut C, _: ConnId, _: Message<'_>) {}
+}
+
+#[test]
+fn the_application_learns_who_the_client_is() {
+    let identity = Identity::new(&["localhost"]);
+    let ours = authority();
+    let file = Scratch::new("ca.pem", ours.pem().as_bytes());
+    let files = Files::pair(identity.certificate.path(), identity.key.path())
+        .with(|it| it.client_ca = Some(file.path().into()));
+    let listen = Listen::tcp(([127, 0, 0, 1], 0).into()).tls();
+    let options = Options::listen_on(vec![listen]).with(|it| it.tls = Some(Tls::read(files).unwrap()));
+    let server = switchboard::net::Server::bind_mixed(options, Facts).unwrap();
+    let (addr, handle) = (server.local_addrs().unwrap()[0], server.handle());
+    let running = std::thread::spawn(move || server.run());
+
+    let mut store = RootCertStore::empty();
+    store.add(CertificateDer::from_pem_file(identity.certificate.path()).unwrap()).unwrap();
+    let (certificate, key) = issued(&ours, "backend");
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(store)
+        .with_client_auth_cert(vec![certificate], key)
+        .unwrap();
+    let answer = get(&mut connect(addr, &Arc::new(config), "localhost").unwrap(), "/");
+    assert!(answer.contains("TLSv1.3 localhost ") && answer.contains("CN=backend"), "{answer}");
+    assert!(handle.shutdown());
+    running.join().unwrap().unwrap();
 }
 
 #[test]
