@@ -51,7 +51,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
     let server = bind(listeners, args.config(), &args.common, Some(hosts), chat)?;
     let handle = server.handle();
-    let store = worker.start(move |event| handle.send_blocking(Mail::History(event)).is_ok())?;
+    let store = worker.start(move |_, event| handle.send_blocking(Mail::History(event)).is_ok())?;
     let ended = finish(server);
     let stored =
         store.finish().inspect_err(|error| tracing::error!(%error, "the history was not closed in order"));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::app::Context;
 use crate::chat::commands;
 use crate::chat::commands::call::Call;
+use crate::chat::commands::elsewhere;
 use crate::chat::listing::{self, MAX_LISTED};
 use crate::chat::people::actor::Actor;
 use crate::chat::people::names;
@@ -88,11 +89,15 @@ impl Chat {
         let mut list: Vec<RoomInfo> = groups
             .map(|room| RoomInfo {
                 name: Arc::clone(room.name()),
-                members: room.members().len(),
-                seq: room.order().seq(),
+                members: room.members().len() + elsewhere::count(self, room.name()),
+                seq: room.recent().seq(),
             })
             .collect();
-        list.sort_by(|a, b| a.name.cmp(&b.name));
+        // What is said in one that is open on other loops only is on the disk.
+        let others = elsewhere::rooms(self).into_iter();
+        list.extend(others.map(|(name, members)| RoomInfo { name, members, seq: 0 }));
+        list.sort_by(|a, b| (&a.name, b.seq).cmp(&(&b.name, a.seq)));
+        list.dedup_by(|later, earlier| later.name == earlier.name);
         list
     }
 
@@ -139,7 +144,7 @@ impl Chat {
             rooms: self.rooms.len() as u64,
             members: self.rooms.members() as u64,
             recent_bytes: self.rooms.bytes() as u64,
-            keys: self.keys.len() as u64,
+            keys: self.keys.len() as u64 + self.pending.keys(),
             store_pending: self.pending.len() as u64,
             store_asks: self.pending.queries() as u64,
             store_log_bytes: self.pending.log_bytes(),

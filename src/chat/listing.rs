@@ -80,9 +80,15 @@ fn answer_rooms<C: Context>(
     let mut rooms: Vec<(Arc<str>, usize, u64)> =
         open.map(|room| (room.name, room.members, room.seq)).collect();
     rooms.extend(stored.into_iter().map(|room| (room.name, 0, room.seq)));
-    // Of a room that is in both places the state in memory comes first, and stays.
+    // Of a room that is in both places the state in memory comes first, and stays, with the newest message that either knows.
     rooms.sort_by(|a, b| a.0.cmp(&b.0));
-    rooms.dedup_by(|later, earlier| later.0 == earlier.0);
+    rooms.dedup_by(|later, earlier| {
+        let is_same = later.0 == earlier.0;
+        if is_same {
+            earlier.2 = earlier.2.max(later.2);
+        }
+        is_same
+    });
     let mut left = chat.options.limits.max_answer;
     let fits = |(room, ..): &&(Arc<str>, usize, u64)| {
         let octets = ROOM_OCTETS + json_len(room);

@@ -10,6 +10,7 @@
 mod amplification;
 mod conversations;
 mod disk;
+mod epochs;
 mod expiry;
 mod gate;
 mod http;

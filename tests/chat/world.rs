@@ -16,7 +16,7 @@ use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
 
-use crate::disk::{Asked, Disk, Inbox, TestStore};
+use crate::disk::{Asked, Disk, Done, Inbox, TestStore};
 
 const START_UNIX_MS: u64 = 1_700_000_000_000;
 
@@ -53,12 +53,12 @@ impl Layer for House {
             Letter::Call(Call::Command(request, user, command)) => {
                 self.chat.call(ctx, request, user.as_deref(), command);
             }
-            Letter::Call(Call::Broadcast(text)) => drop(self.chat.broadcast(ctx, None, &text)),
+            Letter::Call(Call::Broadcast(text)) => drop(self.chat.broadcast(ctx, 0, None, &text)),
             Letter::Call(Call::DisconnectUser(user)) => {
-                drop(self.chat.disconnect_user(ctx, &user, "disconnected"));
+                drop(self.chat.disconnect_user(ctx, 0, &user, "disconnected"));
             }
             Letter::Call(Call::DisconnectClient(client)) => {
-                drop(self.chat.disconnect_client(ctx, &client, "disconnected"));
+                drop(self.chat.disconnect_client(ctx, 0, &client, "disconnected"));
             }
         }
         self.answered.extend(self.chat.take_answered());
@@ -176,7 +176,7 @@ pub(crate) struct World {
     mail: VecDeque<Letter>,
     inbox: Option<Arc<Mutex<Inbox>>>,
     pub(crate) disk: Disk,
-    landed: Vec<Change>,
+    landed: Vec<Arc<Change>>,
     options: Options,
 }
 
@@ -311,7 +311,7 @@ impl World {
         self.ask(client, &json!({"type": "join", "room": room}))
     }
 
-    /// Sends a command; returns the answer, which is the next message that is no event.
+    /// Sends a command; returns the answer, which is the next message that is no event; what is proposed is committed.
     pub(crate) fn ask(&mut self, client: Client, command: &Value) -> Value {
         self.send(client, command);
         self.tick();
@@ -323,7 +323,12 @@ impl World {
                 "message" | "presence" | "edited" | "deleted" | "reacted" | "typing" | "reads" | "direct"
             )
         };
-        let got = self.take(client);
+        let mut got = self.take(client);
+        if self.is_on_disk() && got.iter().all(is_event) {
+            // What it asks for is proposed.
+            self.commit();
+            got.extend(self.take(client));
+        }
         got.iter().find(|value| !is_event(value)).unwrap_or_else(|| panic!("no answer among {got:?}")).clone()
     }
 
@@ -571,26 +576,31 @@ impl World {
     /// Makes everything durable that was handed over.
     pub(crate) fn commit(&mut self) {
         self.hold();
+        let mut all = Done::default();
         let batches = self.batches();
-        for batch in &batches {
-            self.disk.commit(batch);
+        let Some(ticket) = batches.last().map(|batch| batch.ticket) else { return };
+        for batch in batches {
+            let Done { outcomes, changes, bans } = self.disk.commit(batch);
+            all.outcomes.extend(outcomes);
+            all.changes.extend(changes);
+            all.bans.extend(bans);
         }
-        if let Some(last) = batches.last() {
-            self.tell(history::Event::Committed { ticket: last.ticket });
-        }
+        let Done { outcomes, changes, bans } = all;
+        self.tell(history::Event::Settled { ticket, outcomes, changes, bans });
     }
 
     /// Refuses everything that was handed over; some of it may be on the disk nevertheless.
     pub(crate) fn fail(&mut self, landed: usize) {
         let batches = self.batches();
-        let Some(first) = batches.first() else { return };
-        for batch in batches.iter().take(landed) {
-            self.disk.commit(batch);
-            self.landed.extend(batch.changes.iter().cloned());
+        let Some(ticket) = batches.first().map(|batch| batch.ticket) else { return };
+        for batch in batches.into_iter().take(landed) {
+            let landed = self.disk.commit(batch).changes;
+            self.landed.extend(landed);
         }
-        self.disk.failed();
+        let term = self.disk.failed();
         self.tell(history::Event::Failed {
-            ticket: first.ticket,
+            term,
+            ticket,
             reason: history::HistoryError::storage("the test says so"),
         });
     }

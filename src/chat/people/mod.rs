@@ -8,6 +8,7 @@ pub(in crate::chat) mod member;
 pub(in crate::chat) mod names;
 pub(in crate::chat) mod permission;
 pub(in crate::chat) mod session;
+pub(in crate::chat) mod shared_bucket;
 pub(in crate::chat) mod user;
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,23 +20,26 @@ use self::actor::Actor;
 use self::bans::Bans;
 use self::holders::Holders;
 use self::lookalike::Lookalikes;
-use self::member::Member;
+use self::member::{Member, Person};
 use self::session::{Dialect, Session};
+use self::shared_bucket::SharedBucket;
 use self::user::{Identity, Resting, User};
 use crate::app::{AddressPrefix, Bucket, ConnId, Millis, Now};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId, UserId};
 use crate::chat::membership::Membership;
-use crate::chat::shards::Shards;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Code, Limits, Refusal};
-use crate::history::Ban;
+use crate::history::{Ban, MAX_LOOPS};
+use crate::shards::Shards;
 
 /// What connections from one address share.
 #[derive(Debug, Default)]
 struct AddressState {
     sessions: u32,
     posts: Bucket,
+    /// Where other loops take from it, too.
+    shared: Option<SharedBucket>,
 }
 
 /// All sessions and users, the names of verified people, and who is banned.
@@ -81,9 +85,11 @@ impl People {
         Self { max_resting: limits.max_resting, lookalikes, holders, bans, ..Self::default() }
     }
 
-    /// Clients are numbered from here on. Eleven digits, which are never those of [`SERVER`](super::SERVER).
-    pub(in crate::chat) fn number_from(&mut self, random: u64) {
-        self.last_number = 1 << 52 | random >> 12;
+    /// Clients are numbered from here on: by the loop, from a random number. Eleven digits, which are never those of
+    /// [`SERVER`](crate::history::SERVER).
+    pub(in crate::chat) fn number_from(&mut self, own: usize, random: u64) {
+        const LOOP_BITS: u32 = MAX_LOOPS.ilog2();
+        self.last_number = 1 << 52 | (own as u64) << (52 - LOOP_BITS) | random >> (12 + LOOP_BITS);
     }
 
     pub(in crate::chat) fn len(&self) -> usize {
@@ -193,15 +199,15 @@ impl People {
         self.find(person).and_then(|user| self.user(user)).map(User::name)
     }
 
-    /// What a conversation with the user who is kept under this is called.
-    pub(in crate::chat) fn pair_name(&self, person: &str) -> Arc<str> {
-        format!("@{}", self.name_of(person).map_or(person, |name| name)).into()
-    }
-
     /// How a name is shown.
     pub(in crate::chat) fn shown<'a>(&self, name: &'a str, is_verified: bool) -> Member<'a> {
         let lookalike = !is_verified && self.lookalikes.has(name);
         Member { client: "", user: name, verified: is_verified, lookalike }
+    }
+
+    /// How somebody is shown who is not here, or not any more.
+    pub(in crate::chat) fn shown_person<'a>(&self, person: &'a Person) -> Member<'a> {
+        Member { client: &person.client, ..self.shown(&person.user, person.is_verified) }
     }
 
     /// The user, if a connection of theirs can be told of anything.
@@ -295,16 +301,18 @@ impl People {
         Some(rooms)
     }
 
-    /// A session lets go of its name.
-    pub(in crate::chat) fn speak_for_nobody(&mut self, session: SessionId, now_ms: u64) {
-        let Some(user) = self.at(session).and_then(|session| session.user.take()) else { return };
+    /// A session lets go of its name. Returns whose it was.
+    pub(in crate::chat) fn speak_for_nobody(&mut self, session: SessionId, now_ms: u64) -> Option<Identity> {
+        let user = self.at(session).and_then(|session| session.user.take())?;
         let state = &mut self.users[user.slot()];
+        let identity = state.identity();
         state.sessions.retain(|other| *other != session);
         if state.sessions.is_empty() {
             let user = self.users.remove(user.slot());
             self.by_person.remove(user.person());
             self.resting.left(user.identity(), user.posts, self.max_resting, now_ms);
         }
+        Some(identity)
     }
 
     /// In whose name a session acts.
@@ -416,6 +424,7 @@ impl People {
         if !is_post {
             return session.commands.try_take(limits.commands, now_ms);
         }
+        self.take_shared_rates(id);
         let Self { sessions, users, addresses, .. } = self;
         let Some(session) = sessions[id.slot()].as_deref_mut() else { return Err(0) };
         let mut buckets = [
@@ -435,7 +444,63 @@ impl People {
                 bucket.take(*rate, now_ms);
             }
         }
+        self.share_rates(id);
         Ok(())
+    }
+
+    /// What other loops took from the rates of somebody counts.
+    fn take_shared_rates(&mut self, id: SessionId) {
+        let Self { sessions, users, addresses, .. } = self;
+        let Some(session) = sessions[id.slot()].as_deref() else { return };
+        if let Some(user) = session.user.map(|user| &mut users[user.slot()])
+            && let Some(shared) = &user.shared
+        {
+            user.posts = shared.load();
+        }
+        if let Some(state) = addresses.get_mut(&session.address())
+            && let Some(shared) = &state.shared
+        {
+            state.posts = shared.load();
+        }
+    }
+
+    /// What somebody took from their rates counts on other loops.
+    fn share_rates(&self, id: SessionId) {
+        let Some(session) = self.look(id) else { return };
+        if let Some(user) = session.user.map(|user| &self.users[user.slot()])
+            && let Some(shared) = &user.shared
+        {
+            shared.store(user.posts);
+        }
+        if let Some(state) = self.addresses.get(&session.address())
+            && let Some(shared) = &state.shared
+        {
+            shared.store(state.posts);
+        }
+    }
+
+    /// The rate of an address is that of all loops.
+    pub(in crate::chat) fn share_address(
+        &mut self,
+        address: AddressPrefix,
+        shared: impl FnOnce() -> SharedBucket,
+    ) {
+        if let Some(state) = self.addresses.get_mut(&address) {
+            state.shared.get_or_insert_with(shared);
+        }
+    }
+
+    /// The rate of a session's user is that of all loops.
+    pub(in crate::chat) fn share_user(
+        &mut self,
+        session: SessionId,
+        shared: impl FnOnce(&Identity) -> SharedBucket,
+    ) {
+        let Some(user) = self.look(session).and_then(Session::user) else { return };
+        let user = &mut self.users[user.slot()];
+        if user.shared.is_none() {
+            user.shared = Some(shared(&user.identity()));
+        }
     }
 
     /// Whether a connection may be told once more that it is too fast.

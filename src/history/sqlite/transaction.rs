@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use super::clock::steady_ms;
 use super::data_dir::{load_meta, store_meta};
 use super::rows::{
-    Head, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
-    post_checksum, signed,
+    Head, Stored, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
+    post_checksum, rev_of, signed,
 };
 use super::schema::{SEEK_POINT_EVERY, checksum};
-use crate::history::{Action, Ban, BanChange, Batch, Change, Post};
+use crate::history::keys::{Keys, Scope, Used};
+use crate::history::stamp::stamp;
+use crate::history::{Act, Action, Ban, BanChange, Batch, Change, Outcome, Post, Proposal};
 
 /// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
 pub(super) const ROOMS_KEPT: usize = 65_536;
@@ -53,13 +56,6 @@ impl std::error::Error for Refused {}
 #[derive(Debug)]
 pub(super) enum Error {
     Sqlite(rusqlite::Error),
-    /// The number of what was handed over does not follow the newest one of its room: `what` is `message` or `change`.
-    Gap {
-        what: &'static str,
-        number: u64,
-        newest: u64,
-        room: Box<str>,
-    },
     /// Another process reads, so the log cannot be emptied.
     InUse,
     /// A message cannot be imported.
@@ -78,9 +74,6 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(error) => error.fmt(f),
-            Self::Gap { what, number, newest, room } => {
-                write!(f, "{what} {number} cannot follow {newest} in room {room:?}")
-            }
             Self::InUse => f.write_str("another process is reading the history"),
             Self::Refused(why) => why.fmt(f),
         }
@@ -94,6 +87,17 @@ pub(super) type Result<T> = std::result::Result<T, Error>;
 pub(super) struct Trace {
     pub(super) post: Option<i64>,
     pub(super) change: Option<i64>,
+}
+
+/// What has come of the batches of a commit.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// For each loop, in order.
+    pub(super) outcomes: Vec<Vec<Outcome>>,
+    pub(super) changes: Vec<Arc<Change>>,
+    pub(super) bans: Vec<BanChange>,
+    /// Keys that were used.
+    pub(super) keys: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -167,17 +171,26 @@ impl<'c> Transactions<'c> {
         })
     }
 
-    /// Commits all of them at once; on the disk when it returns.
-    pub(super) fn commit(&mut self, batches: &[Batch]) -> Result<()> {
+    /// Commits all of them at once; on the disk when it returns. What has come of them until then is in `done`, also where it
+    /// fails.
+    pub(super) fn commit(
+        &mut self,
+        batches: Vec<(usize, Batch)>,
+        keys: &mut Keys,
+        done: &mut Done,
+    ) -> Result<()> {
         self.trace = Trace::default();
         self.replaced_bans.clear();
+        let now_ms = steady_ms();
         self.transact(|session| {
-            for batch in batches {
-                for change in &batch.changes {
-                    session.apply(change)?;
+            for (from, batch) in batches {
+                for proposal in batch.proposals {
+                    let outcome = session.apply(proposal, (keys, now_ms), done)?;
+                    done.outcomes[from].extend(outcome);
                 }
-                for ban in &batch.bans {
-                    session.change_ban(ban)?;
+                for ban in batch.bans {
+                    session.change_ban(&ban)?;
+                    done.bans.push(ban);
                 }
             }
             Ok(())
@@ -254,13 +267,86 @@ impl<'c> Transactions<'c> {
         self.dirty.clear();
     }
 
-    fn apply(&mut self, change: &Change) -> Result<()> {
-        let at = self.room(&change.room)?;
-        match &change.action {
-            Action::Post(post) => self.post(at, &change.room, post),
-            Action::Read { user, seq } => self.read(at, user, *seq),
-            action => self.change(at, &change.room, action),
+    /// Does what is proposed, if it can be done: the same as [`Order`](crate::history::Order) does.
+    fn apply(
+        &mut self,
+        proposal: Proposal,
+        (keys, now_ms): (&mut Keys, u64),
+        done: &mut Done,
+    ) -> Result<Option<Outcome>> {
+        let Proposal { room, time, act } = proposal;
+        let at = self.room(&room)?;
+        let head = self.rooms[at].head;
+        let time_of_change = stamp(head.time, time);
+        let rev = head.rev + 1;
+        let (action, outcome) = match act {
+            Act::Post(draft) => {
+                let scope = Scope::of(&draft, &room);
+                if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
+                    return Ok(Some(Outcome::Repeated { seq, time }));
+                }
+                let (seq, time) = (head.seq + 1, time_of_change);
+                if let Some(scope) = scope {
+                    done.keys.push(keys.insert(&scope, Used { seq, time }, now_ms));
+                }
+                let post = draft.numbered(seq, time);
+                self.append(at, &post, (false, None))?;
+                (Action::Post(post), Outcome::Posted { seq, time })
+            }
+            Act::Read { user, seq } => {
+                self.read(at, &user, seq)?;
+                return Ok(None);
+            }
+            Act::Edit { seq, text } => {
+                let time = time_of_change;
+                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
+                self.blank_last_edit(stored.room, seq)?;
+                self.rewrite(&stored, text.clone(), false, Some(time))?;
+                (Action::Edit { rev, seq, text, time }, Outcome::Changed { seq, rev, time: Some(time) })
+            }
+            Act::Delete { seq } => {
+                let time = time_of_change;
+                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
+                self.rewrite(&stored, "".into(), true, stored.record.edited)?;
+                self.blank_edits(stored.room, seq)?;
+                (Action::Delete { rev, seq, time }, Outcome::Changed { seq, rev, time: Some(time) })
+            }
+            Act::React { seq, user, emoji, is_removed, most } => {
+                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
+                let has_reacted = self.has_reacted(stored.id, (&user.label(), &emoji))?;
+                if has_reacted != is_removed {
+                    return Ok(Some(Outcome::Same { seq, rev: head.rev }));
+                }
+                if !is_removed && self.reactions(stored.id)? >= most {
+                    return Ok(Some(Outcome::TooMany));
+                }
+                self.react((stored.id, rev), (&user.label(), &emoji), is_removed)?;
+                let action = Action::React { rev, seq, user, emoji, is_removed };
+                (action, Outcome::Changed { seq, rev, time: None })
+            }
+        };
+        if rev_of(&action) > 0 {
+            self.note_change(at, &action)?;
         }
+        done.changes.push(Arc::new(Change { room, action }));
+        Ok(Some(outcome))
+    }
+
+    /// A post that is there and not deleted.
+    fn live_post(&self, at: usize, seq: u64) -> Result<Option<Stored>> {
+        let Room { id, head, .. } = self.rooms[at];
+        let found = find_post(self.conn, id, &head, seq)?;
+        Ok(found.filter(|stored| !stored.record.is_deleted))
+    }
+
+    fn has_reacted(&self, post: i64, (user, emoji): (&str, &str)) -> Result<bool> {
+        let sql = "SELECT 1 FROM reactions WHERE post = ?1 AND emoji = ?2 AND user = ?3";
+        Ok(self.conn.prepare_cached(sql)?.exists(params![post, emoji, user])?)
+    }
+
+    fn reactions(&self, post: i64) -> Result<usize> {
+        let mut count = self.conn.prepare_cached("SELECT count(*) FROM reactions WHERE post = ?1")?;
+        Ok(count.query_row([post], |row| row.get::<_, i64>(0)).map(|count| count.cast_unsigned() as usize)?)
     }
 
     /// Where a room is kept; a room that nobody knew is one from now on.
@@ -333,16 +419,6 @@ impl<'c> Transactions<'c> {
         Ok(())
     }
 
-    fn post(&mut self, at: usize, name: &str, post: &Post) -> Result<()> {
-        let head = self.rooms[at].head;
-        if post.seq != head.seq + 1 {
-            let (number, newest) = (post.seq, head.seq);
-            return Err(Error::Gap { what: "message", number, newest, room: name.into() });
-        }
-        self.append(at, post, (false, None))?;
-        Ok(())
-    }
-
     /// Adds a row to the room; the caller has seen to the number.
     pub(super) fn append(
         &mut self,
@@ -382,28 +458,10 @@ impl<'c> Transactions<'c> {
         Ok(id)
     }
 
-    fn change(&mut self, at: usize, name: &str, action: &Action) -> Result<()> {
+    /// Adds a change to the list of those of its room.
+    fn note_change(&mut self, at: usize, action: &Action) -> Result<()> {
         let Some((rev, seq, kind, time, user, body)) = change_columns(action) else { return Ok(()) };
-        let Room { id: room, head, .. } = self.rooms[at];
-        if rev != head.rev + 1 {
-            return Err(Error::Gap { what: "change", number: rev, newest: head.rev, room: name.into() });
-        }
-        if let Some(stored) = find_post(self.conn, room, &head, seq)? {
-            match action {
-                Action::Edit { text, time, .. } if !stored.record.is_deleted => {
-                    self.blank_last_edit(room, seq)?;
-                    self.rewrite(&stored, text.clone(), false, Some(*time))?;
-                }
-                Action::Delete { .. } => {
-                    self.rewrite(&stored, "".into(), true, stored.record.edited)?;
-                    self.blank_edits(room, seq)?;
-                }
-                Action::React { user, emoji, is_removed, .. } => {
-                    self.react((stored.id, rev), (&user.label(), emoji), *is_removed)?;
-                }
-                _ => {}
-            }
-        }
+        let room = self.rooms[at].id;
         let id = self.next_change;
         self.next_change += 1;
         let head = self.head_mut(at);
@@ -430,7 +488,7 @@ impl<'c> Transactions<'c> {
     /// Returns a post another text, and has it indexed again.
     fn rewrite(
         &mut self,
-        stored: &super::rows::Stored,
+        stored: &Stored,
         text: Box<str>,
         is_deleted: bool,
         edited: Option<u64>,

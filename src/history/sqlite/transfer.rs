@@ -194,7 +194,7 @@ pub fn import<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     messages: impl IntoIterator<Item = std::result::Result<(Arc<str>, Record), E>>,
 ) -> Result<Counts> {
     let place = DataDir::take(dir, Options::default()).map_err(TransferError::Open)?;
-    let (conn, _) = place.open().map_err(TransferError::Open)?;
+    let (conn, ..) = place.open().map_err(TransferError::Open)?;
     let mut session = Transactions::new(&conn).map_err(failed)?;
     let mut counts = Counts::default();
     let mut messages = (1..).zip(messages);
