@@ -55,6 +55,12 @@ impl Figures for Stats {
             &[("recovered", self.recovered), ("unrecovered", self.unrecovered)],
         )?;
         counter(out, "switchboard_chat_lagged", "Messages that members were told they missed", self.lagged)?;
+        counter(
+            out,
+            "switchboard_chat_signs_dropped",
+            "Signs of life that another loop had no place for",
+            self.signs_dropped,
+        )?;
         for (name, help, value) in [
             ("switchboard_chat_sessions", "Connections that speak now", self.sessions),
             ("switchboard_chat_users", "Users that are here now", self.users),

@@ -8,6 +8,7 @@ use crate::chat::commands;
 use crate::chat::commands::call::Call;
 use crate::chat::commands::elsewhere;
 use crate::chat::listing::{self, MAX_LISTED};
+use crate::chat::neighbours::Neighbours;
 use crate::chat::people::actor::Actor;
 use crate::chat::people::names;
 use crate::chat::rooms::Kind;
@@ -140,8 +141,9 @@ impl Chat {
             acks: self.responder.acks(),
             refused: self.responder.refused(),
             sessions: self.people.len() as u64,
-            users: self.people.users() as u64,
-            rooms: self.rooms.len() as u64,
+            users: elsewhere::users(self) as u64,
+            rooms: self.pending.open_rooms().unwrap_or(self.rooms.len() as u64),
+            signs_dropped: self.neighbours.as_ref().map_or(0, Neighbours::dropped),
             members: self.rooms.members() as u64,
             recent_bytes: self.rooms.bytes() as u64,
             keys: self.keys.len() as u64 + self.pending.keys(),

@@ -137,6 +137,11 @@ impl Exchange {
         Some(Elsewhere { name: Arc::clone(name), hearing })
     }
 
+    /// Users that are here on any loop.
+    pub(in crate::chat) fn users(&self) -> usize {
+        locked(&self.0.people).len()
+    }
+
     // ---- verified names
 
     /// Registers a name for the person with a subject. Returns what the person is known by, the name as it is to be kept, and

@@ -65,6 +65,12 @@ impl Followers {
         (0..self.loops).filter(move |number| loops & (1 << number) != 0)
     }
 
+    /// Rooms that are open on any loop.
+    pub(super) fn rooms(&self) -> usize {
+        let len = |part: &Mutex<HashMap<_, _>>| part.lock().unwrap_or_else(PoisonError::into_inner).len();
+        self.parts.iter().map(len).sum()
+    }
+
     fn part(&self, room: &str) -> MutexGuard<'_, HashMap<Arc<str>, Loops>> {
         let part = self.hasher.hash_one(room) as usize % PARTS;
         self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)

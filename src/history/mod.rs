@@ -593,6 +593,11 @@ pub trait History: std::fmt::Debug {
     /// A room is not open here any more: nothing need be told of it. [`Query::Open`] opened it.
     fn close(&mut self, _room: &str) {}
 
+    /// Rooms that are open on any loop, where the histories of several loops are one; one loop tells of them.
+    fn open_rooms(&self) -> Option<u64> {
+        None
+    }
+
     /// Keys against double posts that it remembers.
     fn keys(&self) -> u64 {
         0

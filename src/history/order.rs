@@ -17,6 +17,13 @@ pub struct Order {
     time: u64,
     /// Messages below are kept no more.
     oldest: u64,
+    /// Most rooms have none.
+    marks: Option<Box<Marks>>,
+}
+
+/// What there is to know of messages besides that they are there.
+#[derive(Debug, Default, Clone)]
+struct Marks {
     deleted: BTreeSet<u64>,
     /// By message, then in the order in which they came.
     reactions: BTreeMap<u64, Vec<(Box<str>, Who)>>,
@@ -44,8 +51,9 @@ impl Order {
             }
             Act::Delete { seq } => {
                 let (rev, time) = (self.next_rev(), stamp(self.time, time));
-                self.deleted.insert(seq);
-                self.reactions.remove(&seq);
+                let marks = self.marks.get_or_insert_default();
+                marks.deleted.insert(seq);
+                marks.reactions.remove(&seq);
                 (Outcome::Changed { seq, rev, time: Some(time) }, Some(Action::Delete { rev, seq, time }))
             }
             Act::React { seq, user, emoji, is_removed, most } => {
@@ -91,7 +99,8 @@ impl Order {
         is_removed: bool,
         most: usize,
     ) -> Option<Outcome> {
-        let known = self.reactions.entry(seq).or_default();
+        let marks = self.marks.get_or_insert_default();
+        let known = marks.reactions.entry(seq).or_default();
         let place = known.iter().position(|(other, by)| **other == *emoji && by == user);
         let outcome = match place {
             Some(at) if is_removed => {
@@ -106,7 +115,7 @@ impl Order {
             _ => Some(Outcome::Same { seq, rev: self.rev }),
         };
         if known.is_empty() {
-            self.reactions.remove(&seq);
+            marks.reactions.remove(&seq);
         }
         outcome
     }
@@ -118,19 +127,17 @@ impl Order {
 
     /// Whether there is a message that can be changed.
     fn has(&self, seq: u64) -> bool {
-        seq >= self.oldest.max(1) && seq <= self.seq && !self.deleted.contains(&seq)
+        let is_deleted = || self.marks.as_ref().is_some_and(|marks| marks.deleted.contains(&seq));
+        seq >= self.oldest.max(1) && seq <= self.seq && !is_deleted()
     }
 
     /// Messages below this one are kept no more.
     pub fn forget_below(&mut self, seq: u64) {
         if seq > self.oldest {
             self.oldest = seq;
-            // What is below is left out; most rooms have neither.
-            if !self.deleted.is_empty() {
-                self.deleted = self.deleted.split_off(&seq);
-            }
-            if !self.reactions.is_empty() {
-                self.reactions = self.reactions.split_off(&seq);
+            if let Some(marks) = &mut self.marks {
+                marks.deleted = marks.deleted.split_off(&seq);
+                marks.reactions = marks.reactions.split_off(&seq);
             }
         }
     }

@@ -15,6 +15,7 @@ pub(crate) enum Asked {
     Commit(Batch),
     Hold(Holder),
     Query(Query),
+    Close(Arc<str>),
 }
 
 /// What the chat has asked for and the test has not looked at.
@@ -23,6 +24,8 @@ pub(crate) struct Inbox {
     pub(crate) requests: VecDeque<Asked>,
     /// Nothing more is taken.
     pub(crate) is_full: bool,
+    /// Other loops use the store, too.
+    pub(crate) is_shared: bool,
 }
 
 /// The chat's end.
@@ -51,6 +54,14 @@ impl History for TestStore {
 
     fn query(&mut self, query: Query) -> Result<(), Query> {
         self.take(query, Asked::Query)
+    }
+
+    fn close(&mut self, room: &str) {
+        let mut inbox = self.0.lock().unwrap();
+        // Where nobody asks they are not kept.
+        if inbox.is_shared {
+            inbox.requests.push_back(Asked::Close(room.into()));
+        }
     }
 }
 

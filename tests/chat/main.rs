@@ -8,6 +8,7 @@
 )]
 
 mod amplification;
+mod cluster;
 mod conversations;
 mod disk;
 mod epochs;
@@ -16,6 +17,7 @@ mod gate;
 mod http;
 mod identity;
 mod limits;
+mod loops;
 mod memory;
 mod model;
 mod moderation;

@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now};
+use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now, Peers};
 use switchboard::chat::command::Command;
 use switchboard::chat::identity::{Claims, Grant, TokenError, Verify};
-use switchboard::chat::{Answered, Chat, Limits, Mail, Options};
+use switchboard::chat::{Answered, Chat, Exchange, Limits, Mail, Options};
 use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
@@ -215,6 +215,48 @@ impl World {
         Self::with_seed(options(), None, Config::default(), seed)
     }
 
+    /// One of several loops, whose requests somebody else takes.
+    pub(crate) fn beside((own, exchange, peers): (usize, Exchange, Peers<Mail>), options: Options) -> Self {
+        let store = TestStore::default();
+        let inbox = Arc::clone(&store.0);
+        inbox.lock().unwrap().is_shared = true;
+        let disk = Disk::new();
+        let chat = Chat::new(options.clone(), Some(Box::new(store)), disk.start())
+            .with_verifier(Box::new(Stamp))
+            .beside(own, exchange, peers);
+        Self::of(chat, (options, Some(inbox), disk), Config::default(), 7 + own as u64)
+    }
+
+    fn of(
+        chat: Chat,
+        (options, inbox, disk): (Options, Option<Arc<Mutex<Inbox>>>, Disk),
+        config: Config,
+        seed: u64,
+    ) -> Self {
+        let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
+        let house = House { chat, answered: Vec::new() };
+        let reactor = Reactor::new(config, house, seed, now);
+        let (seats, mail, landed) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { reactor, seats, now, mail, inbox, disk, landed, options }
+    }
+
+    /// What the chat asked for.
+    pub(crate) fn requests(&mut self) -> Vec<Asked> {
+        self.collect(Ok)
+    }
+
+    /// Another loop tells something.
+    pub(crate) fn receive(&mut self, mail: Mail) {
+        self.mail.push_back(Letter::Chat(mail));
+        self.tick();
+    }
+
+    /// Time goes on, and nothing happens.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now.monotonic_ms += ms;
+        self.now.unix_ms += ms;
+    }
+
     fn with_seed(options: Options, disk: Option<Disk>, config: Config, seed: u64) -> Self {
         let store = disk.as_ref().map(|_| TestStore::default());
         let inbox = store.as_ref().map(|store| Arc::clone(&store.0));
@@ -225,19 +267,7 @@ impl World {
         };
         let store = store.map(|store| Box::new(store) as Box<dyn history::History + Send>);
         let chat = Chat::new(options.clone(), store, start).with_verifier(Box::new(Stamp));
-        let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
-        let house = House { chat, answered: Vec::new() };
-        let reactor = Reactor::new(config, house, seed, now);
-        Self {
-            reactor,
-            seats: Vec::new(),
-            now,
-            mail: VecDeque::new(),
-            inbox,
-            disk,
-            landed: Vec::new(),
-            options,
-        }
+        Self::of(chat, (options, inbox, disk), config, seed)
     }
 
     pub(crate) fn chat(&self) -> &Chat {

@@ -218,6 +218,15 @@ pub(in crate::chat) fn tell_users_elsewhere(
     neighbours.sign(loops.into_iter(), &word);
 }
 
+/// Users that are here; one loop counts those of all.
+pub(in crate::chat) fn users(chat: &Chat) -> usize {
+    match &chat.neighbours {
+        None => chat.people.users(),
+        Some(neighbours) if neighbours.own() == 0 => neighbours.exchange().users(),
+        Some(_) => 0,
+    }
+}
+
 // ---- rooms
 
 /// How many are in a room on other loops.

@@ -174,8 +174,14 @@ pub(in crate::chat) fn answer<C: Context>(
 ) {
     let name = read_back::shown_name(chat, reply_to, room);
     let (seq, rev, time) = match outcome {
-        Some(Outcome::Posted { seq, time }) => (seq, None, Some(time)),
-        Some(Outcome::Changed { seq, rev, time }) => (seq, Some(rev), time),
+        Some(Outcome::Posted { seq, time }) => {
+            chat.counts.posts += 1;
+            (seq, None, Some(time))
+        }
+        Some(Outcome::Changed { seq, rev, time }) => {
+            chat.counts.changes += 1;
+            (seq, Some(rev), time)
+        }
         Some(Outcome::Same { seq, rev }) => (seq, Some(rev), None),
         Some(Outcome::Repeated { seq, time }) => {
             return acknowledge_again(chat, ctx, reply_to, &name, (seq, time));

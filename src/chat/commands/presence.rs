@@ -79,7 +79,7 @@ fn tell_presence<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     let every = limits.presence_ms * (1 + (members / limits.presence_members.max(1)) as u64);
     let news = chat.rooms[room].take_presence(now, every);
     let Some(comings) = now_or_later(ctx, room, news) else { return };
-    let Comings { came, went, came_elsewhere, went_elsewhere } = comings;
+    let Comings { came, went, elsewhere } = comings;
     // Of those that came some went again, and some came twice.
     let mut here = Vec::new();
     for (id, number) in came {
@@ -93,19 +93,19 @@ fn tell_presence<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     let most = chat.options.limits.max_listed;
     if !here.is_empty() || !went.is_empty() {
         tell_others(chat, room, &here, &went);
-    } else if came_elsewhere.is_empty() && went_elsewhere.is_empty() {
+    } else if elsewhere.came.is_empty() && elsewhere.went.is_empty() {
         return;
     }
-    let elsewhere = elsewhere::count(chat, chat.rooms[room].name());
+    let others = elsewhere::count(chat, chat.rooms[room].name());
     let Chat { rooms, responder, people, .. } = chat;
     let state = &rooms[room];
     let own = here.iter().filter_map(|session| people.member(*session));
-    let others = came_elsewhere.iter().map(|person| people.shown_person(person));
-    let joined: Vec<Member<'_>> = own.chain(others).take(most).collect();
-    let gone = went.iter().chain(&went_elsewhere);
+    let came = elsewhere.came.iter().map(|person| people.shown_person(person));
+    let joined: Vec<Member<'_>> = own.chain(came).take(most).collect();
+    let gone = went.iter().chain(&elsewhere.went);
     let left: Vec<Member<'_>> = gone.map(|person| people.shown_person(person)).take(most).collect();
     if let Some(topic) = state.topic() {
-        let count = state.members().len() + elsewhere;
+        let count = state.members().len() + others;
         let notice = Presence { room: state.name(), joined: &joined, left: &left, count };
         responder.publish(ctx, topic, &notice, None);
     }

@@ -13,11 +13,9 @@ pub(in crate::chat) fn happened<C: Context>(chat: &mut Chat, ctx: &mut C, room: 
     let prev = chat.rooms.happened(room, action);
     match action {
         Action::Post(post) => {
-            chat.counts.posts += 1;
             tell_post(chat, ctx, room, post, prev);
         }
         Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
-            chat.counts.changes += 1;
             let state = &chat.rooms[room];
             let notice = ChangeNotice { room: Some(state.name()), action, is_visible: true };
             if let Some(topic) = state.topic() {

@@ -98,6 +98,11 @@ impl Pending {
         self.history.as_ref().map_or(0, |history| history.log_bytes())
     }
 
+    /// Rooms that are open on any loop; `None`: this loop is alone.
+    pub(in crate::chat) fn open_rooms(&self) -> Option<u64> {
+        self.history.as_ref().and_then(|history| history.open_rooms())
+    }
+
     /// Keys that the history remembers.
     pub(in crate::chat) fn keys(&self) -> u64 {
         self.history.as_ref().map_or(0, |history| history.keys())

@@ -15,8 +15,14 @@ pub(in crate::chat) struct Comings {
     pub(in crate::chat) came: Vec<(SessionId, u64)>,
     pub(in crate::chat) went: Vec<Person>,
     /// The same on other loops.
-    pub(in crate::chat) came_elsewhere: Vec<Person>,
-    pub(in crate::chat) went_elsewhere: Vec<Person>,
+    pub(in crate::chat) elsewhere: Elsewhere,
+}
+
+/// Who came and went on other loops.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct Elsewhere {
+    pub(in crate::chat) came: Vec<Person>,
+    pub(in crate::chat) went: Vec<Person>,
 }
 
 /// Somebody who went, and whether the room had been told that they came; else only those had who were given a list meanwhile.
@@ -36,8 +42,7 @@ pub(in crate::chat::rooms) struct Presence {
     /// By the number of the session.
     went: BTreeMap<u64, Left>,
     /// The same on other loops.
-    came_elsewhere: Vec<Person>,
-    went_elsewhere: Vec<Person>,
+    elsewhere: Option<Box<Elsewhere>>,
     /// How many lists of members were given out. Who came and went between two of them nobody has heard of.
     lists: u32,
     /// When the next notice may come.
@@ -73,23 +78,23 @@ impl Presence {
 
     /// Who came and went on another loop; at most so many are named.
     pub(in crate::chat::rooms) fn elsewhere(&mut self, came: &[Person], went: &[Person], most: usize) {
+        let elsewhere = self.elsewhere.get_or_insert_default();
         for person in went {
             // Who came and went in between is not told of.
-            let at = self.came_elsewhere.iter().position(|other| other.client == person.client);
+            let at = elsewhere.came.iter().position(|other| other.client == person.client);
             if let Some(at) = at {
-                self.came_elsewhere.remove(at);
-            } else if self.went_elsewhere.len() < most {
-                self.went_elsewhere.push(person.clone());
+                elsewhere.came.remove(at);
+            } else if elsewhere.went.len() < most {
+                elsewhere.went.push(person.clone());
             }
         }
-        let room = most.saturating_sub(self.came_elsewhere.len());
-        self.came_elsewhere.extend(came.iter().take(room).cloned());
+        let room = most.saturating_sub(elsewhere.came.len());
+        elsewhere.came.extend(came.iter().take(room).cloned());
     }
 
     /// What the room is told now, and then nothing for `every` milliseconds.
     pub(in crate::chat::rooms) fn take_news(&mut self, now: Millis, every: Millis) -> News<Comings> {
-        let elsewhere = self.came_elsewhere.len() + self.went_elsewhere.len();
-        if self.came.is_empty() && self.went.is_empty() && elsewhere == 0 {
+        if self.came.is_empty() && self.went.is_empty() && self.elsewhere.is_none() {
             return Err(None);
         }
         self.pace.take(now, every)?;
@@ -97,8 +102,7 @@ impl Presence {
         Ok(Comings {
             came: std::mem::take(&mut self.came),
             went,
-            came_elsewhere: std::mem::take(&mut self.came_elsewhere),
-            went_elsewhere: std::mem::take(&mut self.went_elsewhere),
+            elsewhere: self.elsewhere.take().map(|elsewhere| *elsewhere).unwrap_or_default(),
         })
     }
 

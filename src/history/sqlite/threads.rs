@@ -113,6 +113,10 @@ impl History for Client {
         self.followers.unfollow(self.number, room);
     }
 
+    fn open_rooms(&self) -> Option<u64> {
+        (self.followers.loops() > 1).then(|| if self.number == 0 { self.followers.rooms() as u64 } else { 0 })
+    }
+
     fn keys(&self) -> u64 {
         // One loop tells of them.
         if self.number == 0 { self.keys.load(Ordering::Relaxed) } else { 0 }
