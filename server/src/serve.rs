@@ -10,12 +10,15 @@ use switchboard::auth;
 use switchboard::chat::{self, Chat, Limits, Mail, Page};
 use switchboard::history::Start;
 use switchboard::history::sqlite;
+use switchboard::ops::OpsMail;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
 use crate::cli::ServeArgs;
 use crate::cli::listen::Listeners;
-use crate::{Failure, bind, finish, random, service};
+use crate::{Failure, Plan, bind, finish, random, service};
 
+/// Why there is one application to be had.
+const ONE_LOOP: &str = "the chat has one loop";
 /// Shortest secret of the API in bytes.
 const MIN_API_TOKEN: usize = 16;
 
@@ -38,20 +41,22 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         };
         Api::new(chat, token)
     };
+    let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops: 1 };
     if args.ephemeral {
         let start = Start { epoch: format!("{:016x}", random()?), ..Start::default() };
-        let chat = with_doors(Chat::new(options, None, start));
-        return finish(bind(listeners, args.config(), &args.common, Some(hosts), chat)?);
+        let mut chat = Some(with_doors(Chat::new(options, None, start)));
+        return finish(bind(plan, &args.common, |_, _| chat.take().expect(ONE_LOOP))?);
     }
     let keep = args.retention.options().with(|it| {
         it.window_ms = options.limits.key_window_ms;
         it.max_keys = options.limits.max_keys;
     });
     let (client, worker, start) = sqlite::open(&args.data, keep)?;
-    let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
-    let server = bind(listeners, args.config(), &args.common, Some(hosts), chat)?;
-    let handle = server.handle();
-    let store = worker.start(move |event| handle.send_blocking(Mail::History(event)).is_ok())?;
+    let mut chat = Some(with_doors(Chat::new(options, Some(Box::new(client)), start)));
+    let server = bind(plan, &args.common, |_, _| chat.take().expect(ONE_LOOP))?;
+    let loops = server.peers();
+    let store =
+        worker.start(move |event| loops.get(0).send_blocking(OpsMail::App(Mail::History(event))).is_ok())?;
     let ended = finish(server);
     let stored =
         store.finish().inspect_err(|error| tracing::error!(%error, "the history was not closed in order"));

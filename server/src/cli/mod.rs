@@ -8,11 +8,13 @@ pub(crate) mod token;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use switchboard::history::sqlite;
+use switchboard::net::MAX_LOOPS;
 use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
@@ -233,8 +235,18 @@ pub(crate) struct BenchArgs {
     /// Longest message in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
+    /// Loops that share all listeners, each on a thread of its own (0: as many as there are cores). Limits are those of all together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to_max_loops)]
+    threads: usize,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+fn up_to_max_loops(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(loops) if loops <= MAX_LOOPS => Ok(loops),
+        _ => Err(format!("not a number from 0 to {MAX_LOOPS}")),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -350,6 +362,14 @@ impl ServeArgs {
 }
 
 impl BenchArgs {
+    /// How many loops there are to be.
+    pub(crate) fn loops(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_LOOPS),
+            loops => loops,
+        }
+    }
+
     /// Where a server without any listener listens.
     pub(crate) fn default_place() -> Place {
         (Ipv4Addr::LOCALHOST, DEFAULT_BENCH_PORT).into()
