@@ -170,7 +170,7 @@ pub enum Mail {
 #[derive(Debug)]
 pub struct Chat {
     options: Options,
-    page: Page,
+    page: Arc<Page>,
     verifier: Option<Box<dyn Verify + Send>>,
     parser: Parser,
     responder: Responder,
@@ -202,7 +202,7 @@ impl Chat {
         let rooms = Rooms::new(history.is_none().then_some(epoch));
         let people = People::new(limits, Holders::new(holders), Bans::new(bans));
         Self {
-            page: Page::built_in(),
+            page: Arc::new(Page::built_in()),
             verifier: None,
             parser: Parser::default(),
             responder: Responder::default(),
@@ -241,7 +241,7 @@ impl Chat {
 
     /// The same, with this page in the place of the one that is built in.
     #[must_use]
-    pub fn with_page(mut self, page: Page) -> Self {
+    pub fn with_page(mut self, page: Arc<Page>) -> Self {
         self.page = page;
         self
     }

@@ -65,6 +65,11 @@ impl Followers {
         (0..self.loops).filter(move |number| loops & (1 << number) != 0)
     }
 
+    /// Whether any loop has a room open.
+    pub(super) fn is_open(&self, room: &str) -> bool {
+        self.loops == 1 || self.part(room).contains_key(room)
+    }
+
     /// Rooms that are open on any loop.
     pub(super) fn rooms(&self) -> usize {
         let len = |part: &Mutex<HashMap<_, _>>| part.lock().unwrap_or_else(PoisonError::into_inner).len();

@@ -13,6 +13,8 @@
 mod error;
 mod followers;
 pub mod keys;
+pub(crate) mod log;
+pub mod memory;
 pub mod order;
 pub mod sqlite;
 mod stamp;
@@ -538,7 +540,7 @@ pub struct RoomState {
 pub const MAX_LINEAGE: usize = 8;
 
 /// What the loop learns when it begins.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Start {
     /// Names one unbroken history: another one in a copy, and after a backup was put back.
     pub epoch: String,
@@ -589,6 +591,11 @@ pub trait History: std::fmt::Debug {
     /// # Errors
     /// Returns the query back when too many wait for their answers already.
     fn query(&mut self, query: Query) -> Result<(), Query>;
+
+    /// What an `ack` promises: `disk` or `memory`.
+    fn level(&self) -> &'static str {
+        "disk"
+    }
 
     /// A room is not open here any more: nothing need be told of it. [`Query::Open`] opened it.
     fn close(&mut self, _room: &str) {}

@@ -42,17 +42,21 @@ pub(crate) enum Fault {
     NoPresence,
 }
 
-/// A mailbox with few places.
-#[derive(Default)]
-struct Box1 {
-    mails: Mutex<VecDeque<Mail>>,
+/// A mailbox with few places; a copy is the same one.
+#[derive(Default, Clone)]
+struct Letters(Arc<Mutex<VecDeque<Mail>>>);
+
+impl Letters {
+    fn next(&self) -> Option<Mail> {
+        self.0.lock().unwrap().pop_front()
+    }
 }
 
 const PLACES: usize = 4;
 
-impl Deliver<Mail> for Arc<Box1> {
+impl Deliver<Mail> for Letters {
     fn try_send(&self, mail: Mail) -> Result<(), Undelivered<Mail>> {
-        let mut mails = self.mails.lock().unwrap();
+        let mut mails = self.0.lock().unwrap();
         if mails.len() >= PLACES {
             return Err(Undelivered::Full(mail));
         }
@@ -61,18 +65,18 @@ impl Deliver<Mail> for Arc<Box1> {
     }
 
     fn send_blocking(&self, mail: Mail) -> Result<(), Mail> {
-        self.mails.lock().unwrap().push_back(mail);
+        self.0.lock().unwrap().push_back(mail);
         Ok(())
     }
 
     fn waiting(&self) -> usize {
-        self.mails.lock().unwrap().len()
+        self.0.lock().unwrap().len()
     }
 }
 
 pub(crate) struct Cluster {
     pub(crate) loops: Vec<World>,
-    boxes: Vec<Arc<Box1>>,
+    boxes: Vec<Letters>,
     /// What the history tells each loop, on its way.
     events: Vec<VecDeque<Event>>,
     pub(crate) disk: Disk,
@@ -90,8 +94,8 @@ impl Cluster {
     }
 
     pub(crate) fn with_fault(loops: usize, options: &Options, fault: Fault) -> Self {
-        let boxes: Vec<Arc<Box1>> = (0..loops).map(|_| Arc::default()).collect();
-        let peers = Peers::new(boxes.iter().map(|it| Mailbox::new(Arc::clone(it))));
+        let boxes: Vec<Letters> = (0..loops).map(|_| Letters::default()).collect();
+        let peers = Peers::new(boxes.iter().map(|it| Mailbox::new(it.clone())));
         let exchange = Exchange::new(&[]);
         let disk = Disk::new();
         let beside = |own| World::beside((own, exchange.clone(), peers.clone()), options.clone());
@@ -200,7 +204,7 @@ impl Cluster {
                 }
             }
             2 => {
-                let mail = self.boxes[number].mails.lock().unwrap().pop_front();
+                let mail = self.boxes[number].next();
                 if let Some(mail) = mail
                     && !(self.fault == Fault::NoPresence && format!("{mail:?}").contains("Presence"))
                 {
@@ -223,9 +227,7 @@ impl Cluster {
                 while let Some(event) = self.events[number].pop_front() {
                     self.loops[number].tell(event);
                 }
-                loop {
-                    let mail = self.boxes[number].mails.lock().unwrap().pop_front();
-                    let Some(mail) = mail else { break };
+                while let Some(mail) = self.boxes[number].next() {
                     if !(self.fault == Fault::NoPresence && format!("{mail:?}").contains("Presence")) {
                         self.loops[number].receive(mail);
                     }

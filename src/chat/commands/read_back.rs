@@ -7,11 +7,11 @@ use crate::chat::commands::call::Call;
 use crate::chat::commands::{ask, elsewhere, turn};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::pending::queries::{Purpose, StoredRange, octets_of};
-use crate::chat::rooms::log::apply;
 use crate::chat::rooms::{Kind, Room};
 use crate::chat::wire::notices::{History, Messages};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal};
+use crate::history::log::apply;
 use crate::history::{Keep, PAGE_OCTETS, Query, Record};
 
 /// Which part of a history is wanted: the newest messages before a number, or the oldest after one.

@@ -75,7 +75,7 @@ impl Pending {
 
     /// What an `ack` means.
     pub(in crate::chat) fn level(&self) -> &'static str {
-        if self.is_on_disk() { "disk" } else { "memory" }
+        self.history.as_ref().map_or("memory", |history| history.level())
     }
 
     /// Since the history failed, until it has recovered.

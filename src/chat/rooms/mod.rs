@@ -1,7 +1,6 @@
 //! All rooms: found by name, kept while somebody needs them, put away when their place is needed.
 
 mod branch;
-pub(in crate::chat) mod log;
 mod notice_pace;
 pub(in crate::chat) mod presence;
 pub(in crate::chat) mod reads;

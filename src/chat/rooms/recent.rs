@@ -1,7 +1,7 @@
 //! What is known of a room's history: its newest numbers, and its newest part in memory.
 
 use crate::chat::limits::Limits;
-use crate::chat::rooms::log::{Log, rev_of};
+use crate::history::log::{Log, rev_of};
 use crate::history::{Action, RoomState};
 
 /// The part of a room's history that anybody may know of, as far as it is in memory.
@@ -104,7 +104,7 @@ impl Recent {
     /// Forgets messages below this one, and what is above the limits.
     pub(in crate::chat::rooms) fn trim(&mut self, below: u64, limits: &Limits) {
         self.log.forget_below(below);
-        self.log.trim(limits);
+        self.log.trim(limits.recent_messages, limits.recent_bytes);
     }
 
     /// Keeps the newest message only.
