@@ -108,7 +108,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("events", &["commands", "ids", "listing", "pending", "people", "rooms", "tutorial"]),
         ],
     ),
-    ("history", &[("error", &[]), ("sqlite", &[])]),
+    ("history", &[("error", &[]), ("names", &[]), ("sqlite", &[])]),
     (
         "reactor",
         &[

@@ -103,6 +103,7 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
         it.strict_subprotocol = args.strict_subprotocol;
         it.history = args.history;
         it.guests = !args.require_token;
+        it.list_rooms = !args.no_room_list;
         it.keep_posts = keep.keep_posts;
         it.keep_ms = keep.keep_ms;
         it.limits = Limits::default().with_posts_per_second(args.posts_per_second);

@@ -6,6 +6,7 @@
 //! ([`Batch::term`]): then nothing is acked out of order and no number of the room's order is used twice.
 
 mod error;
+mod names;
 pub mod sqlite;
 
 use std::borrow::Cow;
@@ -13,6 +14,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 pub use self::error::HistoryError;
+pub use self::names::NameRange;
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
 pub const PAGE_OCTETS: usize = 512 * 1024;
@@ -214,12 +216,12 @@ pub enum Query {
         /// How many at most.
         limit: usize,
     },
-    /// The rooms whose names come after one, by name, without conversations of two; answered with [`Event::Rooms`].
+    /// The rooms with these names, by name; answered with [`Event::Rooms`].
     Rooms {
         /// Comes back in the answer.
         ask: u64,
-        /// The name before the first.
-        after: Box<str>,
+        /// In order, and without a room that is in two.
+        ranges: Vec<NameRange>,
         /// How many at most.
         limit: usize,
     },
@@ -311,6 +313,8 @@ pub struct RoomHead {
     pub name: Arc<str>,
     /// The number of its newest message; 0 for a room without any.
     pub seq: u64,
+    /// The time of its newest message; 0 for a room without any.
+    pub time: u64,
 }
 
 /// Where a conversation is in the list of a user's conversations: by time, the newest first, then by name.

@@ -24,6 +24,7 @@ mod people;
 mod persons;
 mod promises;
 mod retention;
+mod room_list;
 mod rooms;
 mod search;
 mod signs;

@@ -121,6 +121,7 @@ pub(in crate::chat) fn finish_join<C: Context>(
     let members = state.members();
     let listed = members.len().min(chat.options.limits.max_listed);
     let epoch = chat.pending.epoch_of(state);
+    let permissions = chat.people.permissions(call.actor, state.name());
     let Told { messages, more, changes, recovered } = told;
     let joined = Joined {
         id: call.reply_to.id(),
@@ -135,6 +136,7 @@ pub(in crate::chat) fn finish_join<C: Context>(
         members: Members { people: &chat.people, sessions: &members[..listed] },
         count: members.len(),
         read: state.read_position(&call.actor.identity()).unwrap_or(0),
+        permissions: &permissions,
     };
     let octets = responder.send(call.ctx, *conn, &joined);
     chat.responder = responder;
