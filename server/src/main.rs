@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Command::Serve(args) => serve::serve(&args),
         Command::Echo(args) => bench(&args, |_, _| Echo),
         // One loop has nobody to share with, and pays for no mail.
-        Command::Fanout(args) if args.loops() == 1 => bench(&args, |_, _| Fanout::default()),
+        Command::Fanout(args) if args.threads.loops() == 1 => bench(&args, |_, _| Fanout::default()),
         Command::Fanout(args) => bench(&args, SharedFanout::new),
         Command::Token(command) => token::run(command).and_then(|text| print(&text)),
         Command::Tls(command) => tls::run(&command).and_then(|text| print(&text)),

@@ -44,7 +44,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         Api::new(chat, token.clone())
     };
     let loops = args.threads.loops();
-    let options = options.with(|it| it.limits = it.limits.of_each(loops));
+    let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
     let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops };
     if args.ephemeral {
         return serve_in_memory(args, options, plan, with_doors);
@@ -157,6 +157,7 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
         it.strict_subprotocol = args.strict_subprotocol;
         it.history = args.history;
         it.guests = !args.require_token;
+        it.list_rooms = !args.no_room_list;
         it.keep_posts = keep.keep_posts;
         it.keep_ms = keep.keep_ms;
         it.limits = Limits::default().with_posts_per_second(args.posts_per_second);

@@ -18,7 +18,7 @@ use crate::chat::wire::notices::json_len;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::wire::responder::Answered;
 use crate::chat::{Chat, Code, Refusal, Stats};
-use crate::history::Ban;
+use crate::history::{Ban, NameRange};
 
 /// Octets of a ban in a list besides its texts, at most.
 const BAN_OCTETS: usize = 64;
@@ -95,7 +95,7 @@ impl Chat {
             })
             .collect();
         // What is said in one that is open on other loops only is on the disk.
-        let others = elsewhere::rooms(self).into_iter();
+        let others = elsewhere::rooms(self, &NameRange::all(), usize::MAX).into_iter();
         list.extend(others.map(|(name, members)| RoomInfo { name, members, seq: 0 }));
         list.sort_by(|a, b| (&a.name, b.seq).cmp(&(&b.name, a.seq)));
         list.dedup_by(|later, earlier| later.name == earlier.name);

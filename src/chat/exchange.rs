@@ -4,7 +4,8 @@
 //! Tables behind locks that are held for one look-up each, and never while anything is sent.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::Hash;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::app::{AddressPrefix, Millis};
@@ -12,12 +13,13 @@ use crate::chat::people::holders::{Denied, Holders};
 use crate::chat::people::member::Person;
 use crate::chat::people::shared_bucket::SharedBucket;
 use crate::chat::people::user::Identity;
-use crate::history::Holder;
+use crate::history::{Holder, NameRange};
 
-/// Parts of the table of rooms, each with a lock of its own.
-const PARTS: usize = 16;
 /// Rates that are looked through at a time for those that nobody needs.
 const FIRST_SWEEP: usize = 4096;
+
+/// By name, then by loop. Nobody is in a room that is not there.
+type Rooms = BTreeMap<Arc<str>, BTreeMap<usize, Here>>;
 
 /// What the loops of one process share about a chat. Clones are one.
 #[derive(Debug, Clone)]
@@ -26,8 +28,7 @@ pub struct Exchange(Arc<Tables>);
 #[derive(Debug)]
 struct Tables {
     people: Mutex<HashMap<Identity, Spoken>>,
-    hasher: RandomState,
-    rooms: [Mutex<HashMap<Arc<str>, BTreeMap<usize, Here>>>; PARTS],
+    rooms: Mutex<Rooms>,
     posts: Rates<Identity>,
     address_posts: Rates<AddressPrefix>,
     holders: Mutex<Holders>,
@@ -68,8 +69,7 @@ impl Exchange {
     pub fn new(holders: &[Holder]) -> Self {
         Self(Arc::new(Tables {
             people: Mutex::default(),
-            hasher: RandomState::new(),
-            rooms: std::array::from_fn(|_| Mutex::default()),
+            rooms: Mutex::default(),
             posts: Rates::default(),
             address_posts: Rates::default(),
             holders: Mutex::new(Holders::new(holders.to_vec())),
@@ -163,50 +163,52 @@ impl Exchange {
 
     /// Who is in a room on a loop now; nobody any more where the count is 0.
     pub(in crate::chat) fn set_here(&self, own: usize, room: &Arc<str>, here: Here) {
-        let mut part = self.part(room);
+        let mut rooms = locked(&self.0.rooms);
         if here.count > 0 {
-            part.entry(Arc::clone(room)).or_default().insert(own, here);
-        } else if let Some(loops) = part.get_mut(room) {
+            rooms.entry(Arc::clone(room)).or_default().insert(own, here);
+        } else if let Some(loops) = rooms.get_mut(room) {
             loops.remove(&own);
             if loops.is_empty() {
-                part.remove(room);
+                rooms.remove(room);
             }
         }
     }
 
     /// Who is in a room on a loop, as the others know.
     pub(in crate::chat) fn here(&self, own: usize, room: &str) -> Option<Here> {
-        self.part(room).get(room).and_then(|loops| loops.get(&own)).cloned()
+        locked(&self.0.rooms).get(room).and_then(|loops| loops.get(&own)).cloned()
     }
 
     /// Who is in a room on other loops.
     pub(in crate::chat) fn in_room(&self, own: usize, room: &str) -> Vec<(usize, Here)> {
-        let part = self.part(room);
-        let loops = part.get(room).into_iter().flatten();
+        let rooms = locked(&self.0.rooms);
+        let loops = rooms.get(room).into_iter().flatten();
         loops.filter(|(at, _)| **at != own).map(|(at, here)| (*at, here.clone())).collect()
     }
 
     /// How many are in a room on other loops.
     pub(in crate::chat) fn count(&self, own: usize, room: &str) -> usize {
-        let part = self.part(room);
-        let loops = part.get(room).into_iter().flatten();
+        let rooms = locked(&self.0.rooms);
+        let loops = rooms.get(room).into_iter().flatten();
         loops.filter(|(at, _)| **at != own).map(|(_, here)| here.count).sum()
     }
 
-    /// The rooms that somebody is in on other loops, with how many.
-    pub(in crate::chat) fn rooms(&self, own: usize) -> Vec<(Arc<str>, usize)> {
+    /// The rooms of these names that somebody is in on other loops, with how many, in their order: at most so many.
+    pub(in crate::chat) fn rooms(
+        &self,
+        own: usize,
+        ranges: &[NameRange],
+        most: usize,
+    ) -> Vec<(Arc<str>, usize)> {
+        let rooms = locked(&self.0.rooms);
         let count = |loops: &BTreeMap<usize, Here>| {
             loops.iter().filter(|(at, _)| **at != own).map(|(_, here)| here.count).sum::<usize>()
         };
-        let parts = self.0.rooms.iter().flat_map(|part| {
-            let part = locked(part);
-            part.iter().map(|(room, loops)| (Arc::clone(room), count(loops))).collect::<Vec<_>>()
+        let found = ranges.iter().filter(|range| range.from < range.before).flat_map(|range| {
+            rooms.range::<str, _>((Bound::Included(&*range.from), Bound::Excluded(&*range.before)))
         });
-        parts.filter(|(_, count)| *count > 0).collect()
-    }
-
-    fn part(&self, room: &str) -> MutexGuard<'_, HashMap<Arc<str>, BTreeMap<usize, Here>>> {
-        locked(&self.0.rooms[self.0.hasher.hash_one(room) as usize % PARTS])
+        let found = found.map(|(room, loops)| (Arc::clone(room), count(loops)));
+        found.filter(|(_, count)| *count > 0).take(most).collect()
     }
 
     // ---- rates
@@ -301,9 +303,12 @@ mod tests {
         exchange.set_here(1, &room, here(4));
         assert_eq!((exchange.count(0, "r"), exchange.count(2, "r"), exchange.count(0, "s")), (4, 7, 0));
         exchange.set_here(1, &room, here(0));
-        assert_eq!((exchange.count(0, "r"), exchange.rooms(1)), (0, vec![(room.clone(), 3)]));
+        assert_eq!(
+            (exchange.count(0, "r"), exchange.rooms(1, &NameRange::all(), 9)),
+            (0, vec![(room.clone(), 3)])
+        );
         exchange.set_here(0, &room, here(0));
-        assert!(exchange.0.rooms.iter().all(|part| locked(part).is_empty()));
+        assert!(locked(&exchange.0.rooms).is_empty());
     }
 
     #[test]

@@ -114,6 +114,8 @@ pub struct Options {
     pub keep_posts: u64,
     /// See [`Self::keep_posts`].
     pub keep_ms: u64,
+    /// Tell those who ask (`rooms`) which rooms there are that they may join.
+    pub list_rooms: bool,
     /// What anybody may make the chat do or keep.
     pub limits: Limits,
 }
@@ -152,6 +154,7 @@ impl Default for Options {
             retry_after_ms: (1000, 6000),
             keep_posts: 0,
             keep_ms: 0,
+            list_rooms: true,
             limits: Limits::default(),
         }
     }

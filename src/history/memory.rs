@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -15,8 +16,8 @@ use super::keys::Keys;
 use super::log::Log;
 use super::order::Order;
 use super::{
-    Action, Batch, Change, Event, History, Holder, Keep, Outcome, PAGE_OCTETS, Pair, PairPlace, Query,
-    Record, RoomHead, RoomState,
+    Action, Batch, Change, Event, History, Holder, Keep, NameRange, Outcome, PAGE_OCTETS, Pair, PairPlace,
+    Query, Record, RoomHead, RoomState,
 };
 use crate::text::words;
 
@@ -354,13 +355,21 @@ impl Book {
                 let records = found.map(|(room, query)| search(room, &query, limit)).unwrap_or_default();
                 Event::Page { ask, records: Ok(records) }
             }
-            Query::Rooms { ask, after, limit } => {
-                let is_group = |name: &Arc<str>| !name.starts_with('@') && **name > *after;
-                let rooms = self.rooms.iter().filter(|(name, _)| is_group(name)).take(limit);
-                let head = |(name, room): (&Arc<str>, &Room)| RoomHead {
-                    name: Arc::clone(name),
-                    seq: room.order.seq(),
+            Query::Rooms { ask, ranges, limit } => {
+                let in_range = |range: NameRange| {
+                    self.rooms
+                        .range::<str, _>((Bound::Included(&*range.from), Bound::Excluded(&*range.before)))
+                        .map(|(name, room)| (Arc::clone(name), room))
+                        .collect::<Vec<_>>()
                 };
+                let is_range = |range: &NameRange| range.from < range.before;
+                let rooms = ranges.into_iter().filter(is_range).flat_map(in_range);
+                let head = |(name, room): (Arc<str>, &Room)| RoomHead {
+                    name,
+                    seq: room.order.seq(),
+                    time: room.order.time(),
+                };
+                let rooms = rooms.filter(|(_, room)| room.order.seq() > 0).take(limit);
                 Event::Rooms { ask, rooms: Ok(rooms.map(head).collect()) }
             }
             Query::Pairs { ask, user, after, limit } => {

@@ -15,6 +15,7 @@ mod followers;
 pub mod keys;
 pub(crate) mod log;
 pub mod memory;
+mod names;
 pub mod order;
 pub mod sqlite;
 mod stamp;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 pub use self::error::HistoryError;
 pub use self::followers::MAX_LOOPS;
+pub use self::names::NameRange;
 pub use self::order::Order;
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
@@ -362,12 +364,12 @@ pub enum Query {
         /// How many at most.
         limit: usize,
     },
-    /// The rooms whose names come after one, by name, without conversations of two; answered with [`Event::Rooms`].
+    /// The rooms with these names, by name; answered with [`Event::Rooms`].
     Rooms {
         /// Comes back in the answer.
         ask: u64,
-        /// The name before the first.
-        after: Box<str>,
+        /// In order, and without a room that is in two.
+        ranges: Vec<NameRange>,
         /// How many at most.
         limit: usize,
     },
@@ -474,6 +476,8 @@ pub struct RoomHead {
     pub name: Arc<str>,
     /// The number of its newest message; 0 for a room without any.
     pub seq: u64,
+    /// The time of its newest message; 0 for a room without any.
+    pub time: u64,
 }
 
 /// Where a conversation is in the list of a user's conversations: by time, the newest first, then by name.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use switchboard::history::keys::Keys;
 use switchboard::history::{
     Act, Action, Ban, BanChange, Batch, Change, Draft, Event, Fork, History, Holder, Order, Outcome, Pair,
-    PairPlace, Post, Proposal, Query, Record, RoomState, Start, Who,
+    PairPlace, Post, Proposal, Query, Record, RoomHead, RoomState, Start, Who,
 };
 
 /// What the chat asks for.
@@ -265,7 +265,16 @@ impl Disk {
                 let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
                 Event::ReadPosition { ask, seq: seq.unwrap_or(0) }
             }
-            Query::Rooms { ask, .. } => Event::Rooms { ask, rooms: Ok(Vec::new()) },
+            Query::Rooms { ask, ranges, limit } => {
+                let is_wanted = |name: &str| ranges.iter().any(|range| range.has(name));
+                let wanted = self.rooms.iter().filter(|(name, _)| is_wanted(name)).take(limit);
+                let head = |(name, room): (&Arc<str>, &Room)| {
+                    let newest = room.records.last().map(|record| record.post.time);
+                    let seq = room.records.len() as u64;
+                    RoomHead { name: Arc::clone(name), seq, time: newest.unwrap_or(0) }
+                };
+                Event::Rooms { ask, rooms: Ok(wanted.map(head).collect()) }
+            }
             Query::Pairs { ask, user, after, limit } => {
                 let pair = |(name, room): (&Arc<str>, &Room)| {
                     let (first, second) = name.strip_prefix('@')?.split_once('\n')?;

@@ -27,6 +27,7 @@ mod people;
 mod persons;
 mod promises;
 mod retention;
+mod room_list;
 mod rooms;
 mod search;
 mod signs;

@@ -15,5 +15,6 @@ mod model;
 mod pairs;
 mod persons;
 mod retention;
+mod room_list;
 mod search;
 mod support;

@@ -184,6 +184,9 @@ pub(crate) struct ServeArgs {
     /// `#token=…`; the address of the page goes along as the parameter `return_to`
     #[arg(long, value_name = "URL", value_parser = sign_in_url)]
     pub(crate) sign_in_url: Option<String>,
+    /// Tell nobody which rooms there are: who knows the name of one, and may join it, joins it
+    #[arg(long)]
+    pub(crate) no_room_list: bool,
     /// Refuse clients without a token (see --token-key)
     #[arg(long)]
     pub(crate) require_token: bool,

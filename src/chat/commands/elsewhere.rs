@@ -16,6 +16,7 @@ use crate::chat::people::{People, names};
 use crate::chat::wire::notices::{Ack, Broadcast, Ending, Farewell, Kicked, ReadPosition, Reads, Typing};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, timer};
+use crate::history::NameRange;
 
 /// What an operator is told.
 #[derive(Serialize)]
@@ -234,9 +235,10 @@ pub(in crate::chat) fn count(chat: &Chat, room: &str) -> usize {
     chat.neighbours.as_ref().map_or(0, |neighbours| neighbours.exchange().count(neighbours.own(), room))
 }
 
-/// The rooms that somebody is in on other loops, with how many.
-pub(in crate::chat) fn rooms(chat: &Chat) -> Vec<(Arc<str>, usize)> {
-    chat.neighbours.as_ref().map(|it| it.exchange().rooms(it.own())).unwrap_or_default()
+/// The rooms of these names that somebody is in on other loops, with how many, in their order: at most so many.
+pub(in crate::chat) fn rooms(chat: &Chat, ranges: &[NameRange], most: usize) -> Vec<(Arc<str>, usize)> {
+    let Some(neighbours) = &chat.neighbours else { return Vec::new() };
+    neighbours.exchange().rooms(neighbours.own(), ranges, most)
 }
 
 /// Some of those who are in a room on other loops, at most so many, and how many there are.

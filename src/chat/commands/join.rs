@@ -123,6 +123,7 @@ pub(in crate::chat) fn finish_join<C: Context>(
     let visible_from = chat.options.visible_from(state, call.ctx.now().unix_ms);
     let told = told(chat, state, visible_from, range, older);
     let members = state.members();
+    let permissions = chat.people.permissions(call.actor, state.name());
     let Told { messages, more, changes, recovered } = told;
     let joined = Joined {
         id: call.reply_to.id(),
@@ -137,6 +138,7 @@ pub(in crate::chat) fn finish_join<C: Context>(
         members: Members { people: &chat.people, sessions: &members[..listed], others: &others },
         count: members.len() + elsewhere,
         read: state.read_position(&call.actor.identity()).unwrap_or(0),
+        permissions: &permissions,
     };
     let octets = responder.send(call.ctx, *conn, &joined);
     chat.responder = responder;

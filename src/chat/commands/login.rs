@@ -173,6 +173,7 @@ pub(in crate::chat) fn expire<C: Context>(chat: &mut Chat, ctx: &mut C) {
 fn welcome<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
     let Some(conn) = reply_to.conn() else { return };
     let Chat { people, responder, options, .. } = chat;
+    let Some(actor) = people.actor(SessionId::of(conn)) else { return };
     let Some(member) = people.member(SessionId::of(conn)) else { return };
     let welcome = Welcome {
         id: reply_to.id(),
@@ -181,6 +182,8 @@ fn welcome<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
         verified: member.verified,
         heartbeat_ms: options.heartbeat_ms,
         limits: LimitsShown(&options.limits),
+        features: if options.list_rooms { &["rooms"] } else { &[] },
+        permissions: if people.require_moderator(&actor).is_ok() { &["ban"] } else { &[] },
     };
     responder.reply(ctx, reply_to, &welcome);
 }

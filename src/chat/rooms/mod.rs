@@ -8,7 +8,7 @@ mod recent;
 pub(in crate::chat) mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Index, IndexMut};
+use std::ops::{Bound, Index, IndexMut};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -19,7 +19,7 @@ use crate::app::{Context, Millis, TopicId, TopicOptions};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::limits::Limits;
 use crate::history::keys::Keys;
-use crate::history::{Action, Outcome, Proposal, RoomState};
+use crate::history::{Action, NameRange, Outcome, Proposal, RoomState};
 use crate::shards::Shards;
 
 /// Somebody needs a room: it is not put away before this is given back ([`Rooms::release`]).
@@ -39,6 +39,8 @@ pub(in crate::chat) struct Rooms {
     /// Boxed: a slab that grows moves all that it holds.
     slab: Slab<Box<Room>>,
     by_name: Shards<RoomId>,
+    /// Those that anyone may join, in the order of their names.
+    groups: BTreeMap<Arc<str>, RoomId>,
     by_topic: BTreeMap<TopicId, RoomId>,
     /// Conversations of two, by what each of them is kept under.
     by_user: BTreeMap<Arc<str>, BTreeSet<RoomId>>,
@@ -101,7 +103,7 @@ impl Rooms {
     pub(in crate::chat) fn insert(&mut self, name: &str, kind: Kind) -> RoomId {
         self.lives += 1;
         let name: Arc<str> = name.into();
-        let users = users_of(&kind);
+        let (users, is_group) = (users_of(&kind), kind == Kind::Group);
         let room = match &self.memory {
             Some(memory) => {
                 Room::in_memory(Arc::clone(&name), kind, format!("{memory}-{}", self.lives).into())
@@ -109,6 +111,9 @@ impl Rooms {
             None => Room::new(Arc::clone(&name), kind),
         };
         let room = RoomId::of_slot(self.slab.insert(Box::new(room)));
+        if is_group {
+            self.groups.insert(Arc::clone(&name), room);
+        }
         self.by_name.insert(name, room);
         for user in users {
             self.by_user.entry(user).or_default().insert(room);
@@ -128,6 +133,14 @@ impl Rooms {
             Some(order) => order.propose(proposal, keys, now),
             None => (None, None),
         }
+    }
+
+    /// The rooms that anyone may join, of these names and in their order.
+    pub(in crate::chat) fn groups_in(&self, range: &NameRange) -> impl Iterator<Item = &Room> {
+        let names = (Bound::Included(&*range.from), Bound::Excluded(&*range.before));
+        let is_range = range.from < range.before;
+        let found = is_range.then(|| self.groups.range::<str, _>(names)).into_iter().flatten();
+        found.filter_map(|(_, room)| self.get(*room))
     }
 
     /// The conversations of a user that are in memory.
@@ -156,6 +169,7 @@ impl Rooms {
         if self.memory.is_none() {
             self.closed.push(Arc::clone(gone.name()));
         }
+        self.groups.remove(gone.name());
         for user in users_of(gone.kind()) {
             if let Some(rooms) = self.by_user.get_mut(&user) {
                 rooms.remove(&room);
@@ -306,7 +320,7 @@ impl Rooms {
     /// Every counter counts what it says, and every table has what another one has.
     #[cfg(debug_assertions)]
     pub(in crate::chat) fn check(&self) {
-        let mut idle = 0;
+        let (mut idle, mut groups) = (0, 0);
         for (slot, room) in &self.slab {
             room.check();
             let id = RoomId::of_slot(slot);
@@ -315,11 +329,16 @@ impl Rooms {
             for user in users_of(room.kind()) {
                 assert!(self.by_user.get(&user).is_some_and(|rooms| rooms.contains(&id)), "and by its users");
             }
+            if *room.kind() == Kind::Group {
+                groups += 1;
+                assert_eq!(self.groups.get(room.name()), Some(&id), "and in the list");
+            }
             idle += usize::from(room.idle_since > 0);
             assert!(room.idle_since == 0 || self.idle.get(&room.idle_since) == Some(&id));
             assert!(room.idle_since > 0 || !room.is_idle(), "a room that nobody needs can be put away");
             assert!(!room.is_dirty() || self.dirty.contains(&id), "a dirty room is looked at");
         }
+        assert_eq!(groups, self.groups.len(), "rooms in the list");
         assert_eq!(idle, self.idle.len(), "idle rooms");
         assert_eq!(self.by_name.len(), self.slab.len(), "names of rooms");
         assert_eq!(

@@ -203,7 +203,7 @@ impl Room {
         !self.is_open() && !self.is_asked
     }
 
-    /// Whether it is read again where it could not be: others count on it.
+    /// Somebody is in it, or it always exists.
     pub(in crate::chat) fn is_wanted(&self) -> bool {
         self.is_pinned || !self.members.is_empty()
     }

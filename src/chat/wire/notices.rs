@@ -1,5 +1,7 @@
 //! What goes out in `chat.v1.json`: answers and events, each an object whose `type` comes first.
 
+use std::sync::Arc;
+
 use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 
@@ -32,6 +34,8 @@ notices! {
         verified: bool,
         heartbeat_ms: u64,
         limits: LimitsShown<'a>,
+        features: &'a [&'a str],
+        permissions: &'a [&'a str],
     }
     "joined" Joined {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
@@ -46,6 +50,7 @@ notices! {
         members: Members<'a>,
         count: usize,
         read: u64,
+        permissions: &'a [&'a str],
     }
     "left" Left {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
@@ -70,6 +75,11 @@ notices! {
     "conversations" Conversations {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         conversations: &'a [Conversation],
+        #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
+    }
+    "rooms" RoomList {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        rooms: &'a [Listed],
         #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
     }
     "pong" Pong {
@@ -163,6 +173,20 @@ pub(in crate::chat) struct Conversation {
     pub(in crate::chat) seq: u64,
     pub(in crate::chat) time: u64,
     pub(in crate::chat) read: u64,
+}
+
+/// A room in a list.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::chat) struct Listed {
+    #[serde(serialize_with = "as_text")]
+    pub(in crate::chat) room: Arc<str>,
+    pub(in crate::chat) members: usize,
+    pub(in crate::chat) seq: u64,
+    pub(in crate::chat) time: u64,
+}
+
+fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// Why the server ends a session.
@@ -497,6 +521,7 @@ impl Serialize for LimitsShown<'_> {
             ("history", limits.max_history as u64),
             ("recovery", limits.max_recovery as u64),
             ("listed", limits.max_listed as u64),
+            ("rooms_listed", limits.max_rooms_listed as u64),
             ("posts_per_second", u64::from(limits.posts.per_second)),
             ("posts_at_once", u64::from(limits.posts.burst)),
             ("key_window_ms", limits.key_window_ms),

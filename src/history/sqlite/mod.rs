@@ -15,6 +15,7 @@ mod persons;
 mod private_file;
 mod reader;
 mod retention;
+mod room_list;
 mod rows;
 mod schema;
 mod search;

@@ -10,12 +10,14 @@ use super::data_dir::{DataDir, Options};
 use super::names::Names;
 use super::notify::Notify;
 use super::pairs;
+use super::room_list;
 use super::rows::{Head, Walk, load_change, load_head, load_reactions, read_position, rev_of};
 use super::schema;
 use super::search::find;
 use super::search_index::SearchIndex;
 use crate::history::{
-    Action, Event, HistoryError, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState,
+    Action, Event, HistoryError, Keep, NameRange, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead,
+    RoomState,
 };
 
 /// What the thread is told.
@@ -100,11 +102,7 @@ impl Reader {
                 });
                 Event::Page { ask, records }
             }
-            Query::Rooms { ask, after, limit } => {
-                let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-                let rooms = self.ask_database(&mut slot, |conn| rooms(conn, &after, limit));
-                Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(error, "")) }
-            }
+            Query::Rooms { ask, ranges, limit } => Event::Rooms { ask, rooms: self.rooms(&ranges, limit) },
             Query::Pairs { ask, user, after, limit } => {
                 let pairs = self.pairs(&user, after.as_ref(), limit);
                 Event::Pairs { ask, pairs }
@@ -163,6 +161,15 @@ impl Reader {
         pairs.map_err(|error| read_failed(error, ""))
     }
 
+    /// The rooms with these names. What is uncertain is left out of them.
+    fn rooms(&self, ranges: &[NameRange], limit: usize) -> Result<Vec<RoomHead>, HistoryError> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let uncertain = std::mem::take(&mut slot.uncertain);
+        let rooms = self.ask_database(&mut slot, |conn| room_list::rooms(conn, ranges, limit, &uncertain));
+        slot.uncertain = uncertain;
+        rooms.map_err(|error| read_failed(error, ""))
+    }
+
     /// Reads one state of the database.
     fn ask_database<T>(
         &self,
@@ -184,28 +191,13 @@ fn read_failed(error: rusqlite::Error, room: &str) -> HistoryError {
     HistoryError::storage(error)
 }
 
-/// Rooms by name. Those of conversations of two, which begin with `@`, stand together and are passed over.
-fn rooms(conn: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<RoomHead>> {
-    let mut select = conn.prepare_cached(
-        "SELECT r.name, ifnull(h.seq, 0) FROM rooms r LEFT JOIN heads h ON h.room = r.id
-         WHERE r.name > ?1 AND r.name >= ?2 AND r.name < ?3 ORDER BY r.name LIMIT ?4",
-    )?;
-    let mut found: Vec<RoomHead> = Vec::new();
-    // No character comes after U+10FFFF.
-    for (from, before) in [("", "@"), ("A", "\u{10ffff}")] {
-        let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
-        let rows = select.query_map((after, from, before, left), |row| {
-            Ok(RoomHead { name: row.get::<_, String>(0)?.into(), seq: row.get::<_, i64>(1)?.cast_unsigned() })
-        })?;
-        for room in rows {
-            found.push(room?);
-        }
-    }
-    Ok(found)
-}
-
 /// The room as it was before the message `seq`.
-fn before_uncertain(conn: &Connection, room: i64, mut head: Head, seq: u64) -> rusqlite::Result<Head> {
+pub(super) fn before_uncertain(
+    conn: &Connection,
+    room: i64,
+    mut head: Head,
+    seq: u64,
+) -> rusqlite::Result<Head> {
     if head.seq >= seq {
         let newest = Walk::new(conn, room, &head, seq)?.next(conn)?;
         head.seq = seq - 1;
