@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use switchboard::app::{Application, Peers};
 use switchboard::apps::{Echo, Fanout, SharedFanout};
@@ -136,9 +137,11 @@ fn bind<A: Watched>(
     }
     let has_internal = !internal.is_empty();
     let manager = Manager::from_environment(loops);
+    let has_hinted = Arc::default();
     let served = |own: usize, peers: &Peers<OpsMail<A::Mail, A::Figures>>| {
         let app = make(own, &peers.map(OpsMail::App, OpsMail::into_app));
-        let mut app = Ops::new(app, has_internal, log::lost_lines).with_peers(own, peers.clone());
+        let app = Ops::new(app, has_internal, log::lost_lines).with_peers(own, peers.clone());
+        let mut app = app.with_hint_of_all(Arc::clone(&has_hinted));
         if let Some(hosts) = &hosts {
             app = app.with_hosts(hosts.clone());
         }

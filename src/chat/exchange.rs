@@ -161,12 +161,22 @@ impl Exchange {
 
     // ---- rooms
 
-    /// Who is in a room on a loop now; nobody any more where the count is 0.
-    pub(in crate::chat) fn set_here(&self, own: usize, room: &Arc<str>, here: Here) {
+    /// How many are in a room on a loop now.
+    pub(in crate::chat) fn set_count(&self, own: usize, room: &Arc<str>, count: usize) {
+        self.set(own, room, |here| here.count = count);
+    }
+
+    /// Some of those who are in a room on a loop, as the others are told.
+    pub(in crate::chat) fn set_listed(&self, own: usize, room: &Arc<str>, listed: Arc<[Person]>) {
+        self.set(own, room, |here| here.listed = listed);
+    }
+
+    fn set(&self, own: usize, room: &Arc<str>, set: impl FnOnce(&mut Here)) {
         let mut rooms = locked(&self.0.rooms);
-        if here.count > 0 {
-            rooms.entry(Arc::clone(room)).or_default().insert(own, here);
-        } else if let Some(loops) = rooms.get_mut(room) {
+        let loops = rooms.entry(Arc::clone(room)).or_default();
+        let here = loops.entry(own).or_default();
+        set(here);
+        if here.count == 0 && here.listed.is_empty() {
             loops.remove(&own);
             if loops.is_empty() {
                 rooms.remove(room);
@@ -174,9 +184,11 @@ impl Exchange {
         }
     }
 
-    /// Who is in a room on a loop, as the others know.
-    pub(in crate::chat) fn here(&self, own: usize, room: &str) -> Option<Here> {
-        locked(&self.0.rooms).get(room).and_then(|loops| loops.get(&own)).cloned()
+    /// A room is closed on a loop. Returns those whom the others were told of.
+    pub(in crate::chat) fn forget_room(&self, own: usize, room: &Arc<str>) -> Arc<[Person]> {
+        let mut listed = Arc::default();
+        self.set(own, room, |here| listed = std::mem::take(here).listed);
+        listed
     }
 
     /// Who is in a room on other loops.
@@ -298,16 +310,15 @@ mod tests {
     fn rooms_are_summed() {
         let exchange = Exchange::new(&[]);
         let room: Arc<str> = "r".into();
-        let here = |count| Here { count, listed: Arc::default() };
-        exchange.set_here(0, &room, here(3));
-        exchange.set_here(1, &room, here(4));
+        exchange.set_count(0, &room, 3);
+        exchange.set_count(1, &room, 4);
         assert_eq!((exchange.count(0, "r"), exchange.count(2, "r"), exchange.count(0, "s")), (4, 7, 0));
-        exchange.set_here(1, &room, here(0));
+        exchange.set_count(1, &room, 0);
         assert_eq!(
             (exchange.count(0, "r"), exchange.rooms(1, &NameRange::all(), 9)),
             (0, vec![(room.clone(), 3)])
         );
-        exchange.set_here(0, &room, here(0));
+        exchange.set_count(0, &room, 0);
         assert!(locked(&exchange.0.rooms).is_empty());
     }
 

@@ -9,6 +9,8 @@ mod redirect;
 mod tls;
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::encoding::DescriptorEncoder;
 
@@ -112,8 +114,8 @@ pub struct Ops<A: Watched> {
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
-    /// The log has said that somebody seems to be a proxy who is not trusted.
-    has_hinted: bool,
+    /// The log has said, on whatever loop, that somebody seems to be a proxy who is not trusted.
+    has_hinted: Arc<AtomicBool>,
     /// The time of the last tick, for the log.
     now: Millis,
 }
@@ -131,7 +133,7 @@ impl<A: Watched> Ops<A> {
             tls: None,
             lost_lines,
             limit: LogLimit::default(),
-            has_hinted: false,
+            has_hinted: Arc::default(),
             now: 0,
         }
     }
@@ -140,6 +142,13 @@ impl<A: Watched> Ops<A> {
     #[must_use]
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = Some(hosts);
+        self
+    }
+
+    /// The same; what the log says once is said once by all applications that share this.
+    #[must_use]
+    pub fn with_hint_of_all(mut self, has_hinted: Arc<AtomicBool>) -> Self {
+        self.has_hinted = has_hinted;
         self
     }
 
@@ -301,7 +310,7 @@ impl<A: Watched> Ops<A> {
         if is_neighbour
             && ["x-forwarded-for", "forwarded"].into_iter().any(|name| fields.first(name).is_some())
         {
-            self.has_hinted = true;
+            self.has_hinted.store(true, Ordering::Relaxed);
             tracing::warn!(
                 "{ip} forwards requests of others and is not believed, so all of them are one address; if it is your proxy, start the \
                  server with --trusted-proxy {ip}"
@@ -391,7 +400,7 @@ impl<A: Watched> Layer for Ops<A> {
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
-        if !self.has_hinted && request.forwarded.is_none() {
+        if !self.has_hinted.load(Ordering::Relaxed) && request.forwarded.is_none() {
             self.hint_at_proxy(request);
         }
         let refusal = self.hosts.as_ref().and_then(|hosts| hosts.refusal(request));

@@ -316,8 +316,9 @@ fn run(loops: usize, seed: u64, fault: Fault) {
             .map(|it| *it.0)
             .collect();
         for at in &here {
-            let who = done(&mut cluster, *at, &json!({"type": "who", "room": room}));
-            let who = of_type(&who, "members").remove(0);
+            send(&mut cluster, *at, &json!({"type": "who", "room": room}));
+            cluster.loops[at.0].tick();
+            let who = of_type(&take(&mut cluster, *at), "members").remove(0);
             assert_eq!(
                 (who["count"].as_u64(), list(&who, "members").len()),
                 (Some(here.len() as u64), here.len())

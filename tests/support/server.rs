@@ -133,7 +133,7 @@ impl Launch {
     /// The same server on as many loops as the environment says, where it can have several.
     fn on_loops(self) -> Self {
         let can = self.program == Path::new(env!("CARGO_BIN_EXE_switchboard"))
-            && self.args.first().is_some_and(|command| matches!(&**command, "echo" | "fanout"))
+            && self.args.first().is_some_and(|command| matches!(&**command, "echo" | "fanout" | "serve"))
             && !self.args.iter().any(|arg| arg == "--threads");
         match std::env::var(THREADS) {
             Ok(loops) if can => self.args(&["--threads", &loops]),

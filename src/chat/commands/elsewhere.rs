@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::app::{ConnId, Context, Outgoing};
 use crate::chat::commands::ending;
-use crate::chat::exchange::Here;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::neighbours::{Deed, Gather, Neighbours, Word};
 use crate::chat::people::member::Person;
@@ -230,6 +229,14 @@ pub(in crate::chat) fn users(chat: &Chat) -> usize {
 
 // ---- rooms
 
+/// Somebody has come into a room here, or gone out of it.
+pub(in crate::chat) fn tell_count(chat: &Chat, room: RoomId) {
+    if let Some(neighbours) = &chat.neighbours {
+        let state = &chat.rooms[room];
+        neighbours.exchange().set_count(neighbours.own(), state.name(), state.members().len());
+    }
+}
+
 /// How many are in a room on other loops.
 pub(in crate::chat) fn count(chat: &Chat, room: &str) -> usize {
     chat.neighbours.as_ref().map_or(0, |neighbours| neighbours.exchange().count(neighbours.own(), room))
@@ -246,7 +253,9 @@ pub(in crate::chat) fn members(chat: &Chat, room: &str, most: usize) -> (Vec<Per
     let Some(neighbours) = &chat.neighbours else { return (Vec::new(), 0) };
     let others = neighbours.exchange().in_room(neighbours.own(), room);
     let count = others.iter().map(|(_, here)| here.count).sum();
-    let listed = others.iter().flat_map(|(_, here)| here.listed.iter().cloned());
+    // Of a loop where all have gone somebody may be listed until it says so.
+    let here = others.iter().filter(|(_, here)| here.count > 0);
+    let listed = here.flat_map(|(_, here)| here.listed.iter().cloned());
     (listed.take(most).collect(), count)
 }
 
@@ -263,8 +272,7 @@ pub(in crate::chat) fn tell_presence(
     let listed = persons
         .map(|actor| Person { client: actor.client, user: actor.name, is_verified: actor.is_verified })
         .collect();
-    let here = Here { count: state.members().len(), listed };
-    neighbours.exchange().set_here(neighbours.own(), state.name(), here);
+    neighbours.exchange().set_listed(neighbours.own(), state.name(), listed);
     let word = Word::Presence { room: Arc::clone(state.name()), came: came.into(), went: went.into() };
     let others = neighbours.exchange().in_room(neighbours.own(), state.name());
     neighbours.sign(others.into_iter().map(|(at, _)| at), &word);
@@ -273,9 +281,11 @@ pub(in crate::chat) fn tell_presence(
 /// A room is closed here: those of its members that were told of have gone.
 fn leave_room(chat: &mut Chat, name: &Arc<str>) {
     let Some(neighbours) = &mut chat.neighbours else { return };
-    let Some(here) = neighbours.exchange().here(neighbours.own(), name) else { return };
-    neighbours.exchange().set_here(neighbours.own(), name, Here::default());
-    let word = Word::Presence { room: Arc::clone(name), came: Arc::default(), went: here.listed };
+    let went = neighbours.exchange().forget_room(neighbours.own(), name);
+    if went.is_empty() {
+        return;
+    }
+    let word = Word::Presence { room: Arc::clone(name), came: Arc::default(), went };
     let others = neighbours.exchange().in_room(neighbours.own(), name);
     neighbours.sign(others.into_iter().map(|(at, _)| at), &word);
 }

@@ -199,6 +199,7 @@ fn enter<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, room: RoomId) {
         let _ = ctx.subscribe(conn, topic);
     }
     chat.rooms.touch(room);
+    elsewhere::tell_count(chat, room);
 }
 
 pub(in crate::chat) fn leave<C: Context>(
