@@ -442,14 +442,10 @@ impl<A: Application, T: Transport> Server<A, T> {
 
     fn read_mailbox(&mut self) {
         let order = self.inbox.open();
-        let mut mails = 0;
         // Bounded by the mailbox: what comes in meanwhile wakes the next tick.
         for _ in 0..MAILBOX_LEN {
             match self.inbox.next() {
-                Some(Command::Mail(mail)) => {
-                    mails += 1;
-                    self.reactor.mail(mail);
-                }
+                Some(Command::Mail(mail)) => self.reactor.mail(mail),
                 Some(Command::Connection(accepted)) => {
                     self.arrivals.push_back(*accepted);
                     self.has_chores = true;
@@ -457,7 +453,6 @@ impl<A: Application, T: Transport> Server<A, T> {
                 None => break,
             }
         }
-        self.inbox.seen(mails);
         match order {
             None => {}
             Some(Order::Drain) => self.begin_shutdown(),

@@ -253,14 +253,13 @@ impl<M> Inbox<M> {
         }
     }
 
-    /// Everything that is in the mailbox, at most [`MAILBOX_LEN`].
+    /// What is in the mailbox, one after the other.
     pub(super) fn next(&self) -> Option<Command<M>> {
-        self.commands.try_recv().ok()
-    }
-
-    /// So many mails were seen.
-    pub(super) fn seen(&self, mails: usize) {
-        self.bell.waiting.fetch_sub(mails, Ordering::Relaxed);
+        let command = self.commands.try_recv().ok()?;
+        if matches!(command, Command::Mail(_)) {
+            self.bell.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(command)
     }
 
     /// So many of the connections that were handed over are taken.
@@ -294,7 +293,6 @@ mod tests {
         assert!(!handle.bell.has_rung.load(Ordering::Relaxed));
         let seen: Vec<usize> = std::iter::from_fn(|| inbox.next()).map(mail_of).collect();
         assert_eq!(seen, (0..MAILBOX_LEN).collect::<Vec<_>>());
-        inbox.seen(seen.len());
         assert_eq!(Deliver::waiting(&handle), 0);
         handle.abort();
         assert!(handle.shutdown());

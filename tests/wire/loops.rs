@@ -282,7 +282,7 @@ fn the_operator_is_answered_until_the_last_loop_has_drained() {
     let mut server = Launch::echo().args(&args).start_as_it_is();
     let operator = internal(&server);
     let (mut first, mut second) = (open_unix(&path), open_unix(&path));
-    assert_eq!(get(operator, "/readyz"), (200, "ready".into()));
+    assert_eq!(get(operator, "/readyz"), (200, "ready\n".into()));
     server.signal("TERM");
     first.expect_close(1001);
     first.answer_close(&1001_u16.to_be_bytes());
@@ -475,7 +475,7 @@ fn a_loop_that_is_stuck_is_told_of_and_its_last_figures_count() {
     let _opens = Opens(gate.clone());
     // In turn: loop 0, loop 1, loop 0.
     let (mut operator, mut client, _other) = (server.connect(), server.open(), server.open());
-    assert_eq!(ask_again(&mut operator, "/healthz"), (200, "ok".into()));
+    assert_eq!(ask_again(&mut operator, "/healthz"), (200, "ok\n".into()));
     let (_, before) = ask_again(&mut operator, "/metrics");
     for line in [
         "switchboard_open_connections 2\n",
@@ -501,7 +501,7 @@ fn a_loop_that_is_stuck_is_told_of_and_its_last_figures_count() {
     }
     gate.set(false);
     client.expect_text("hello");
-    assert_eq!(ask_again(&mut operator, "/readyz"), (200, "ready".into()));
+    assert_eq!(ask_again(&mut operator, "/readyz"), (200, "ready\n".into()));
     let (_, after) = ask_again(&mut operator, "/metrics");
     assert!(after.contains("switchboard_loop_silent{loop=\"1\"} 0\n"), "{after}");
     // Whichever loop is asked says the same.
