@@ -16,7 +16,7 @@ pub(in crate::chat) const MAX_WAITING: usize = 4096;
 /// Milliseconds until a full mailbox is tried again.
 pub(in crate::chat) const RETRY_MS: Millis = 1;
 /// Milliseconds for which answers of other loops are waited for. Then what has come counts.
-pub(in crate::chat) const GATHER_MS: Millis = 500;
+pub(in crate::chat) const ANSWER_MS: Millis = 500;
 
 /// What one loop of the chat tells another.
 #[derive(Debug, Clone)]
@@ -209,7 +209,7 @@ impl Neighbours {
                 }
             };
         }
-        let until = now + GATHER_MS;
+        let until = now + ANSWER_MS;
         self.last_gather = gather;
         self.gathers.insert(gather, Gather { missing, count: own, until, reply_to, deed });
         Ok(until)

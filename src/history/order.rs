@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn draft(key: Option<&str>) -> Act {
-        let key = key.map(|key| super::super::DraftKey { person: "ada".into(), key: key.into() });
+        let key = key.map(|key| crate::history::DraftKey { person: "ada".into(), key: key.into() });
         Act::Post(Draft { user: "Ada".into(), is_verified: false, client: "c".into(), text: "x".into(), key })
     }
 

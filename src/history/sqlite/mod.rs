@@ -13,6 +13,7 @@ mod notify;
 mod pairs;
 mod persons;
 mod private_file;
+mod propose;
 mod reader;
 mod retention;
 mod room_list;

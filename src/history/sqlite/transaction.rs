@@ -12,13 +12,12 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 use super::clock::steady_ms;
 use super::data_dir::{load_meta, store_meta};
 use super::rows::{
-    Head, Stored, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
-    post_checksum, rev_of, signed,
+    Head, Stored, change_checksum, change_columns, flags, load_head, newest_change, newest_post,
+    post_checksum, signed,
 };
 use super::schema::{SEEK_POINT_EVERY, checksum};
-use crate::history::keys::{Keys, Scope, Used};
-use crate::history::stamp::stamp;
-use crate::history::{Act, Action, Ban, BanChange, Batch, Change, Outcome, Post, Proposal};
+use crate::history::keys::Keys;
+use crate::history::{Action, Ban, BanChange, Batch, Change, Outcome, Post};
 
 /// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
 pub(super) const ROOMS_KEPT: usize = 65_536;
@@ -267,88 +266,6 @@ impl<'c> Transactions<'c> {
         self.dirty.clear();
     }
 
-    /// Does what is proposed, if it can be done: the same as [`Order`](crate::history::Order) does.
-    fn apply(
-        &mut self,
-        proposal: Proposal,
-        (keys, now_ms): (&mut Keys, u64),
-        done: &mut Done,
-    ) -> Result<Option<Outcome>> {
-        let Proposal { room, time, act } = proposal;
-        let at = self.room(&room)?;
-        let head = self.rooms[at].head;
-        let time_of_change = stamp(head.time, time);
-        let rev = head.rev + 1;
-        let (action, outcome) = match act {
-            Act::Post(draft) => {
-                let scope = Scope::of(&draft, &room);
-                if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
-                    return Ok(Some(Outcome::Repeated { seq, time }));
-                }
-                let (seq, time) = (head.seq + 1, time_of_change);
-                if let Some(scope) = scope {
-                    done.keys.push(keys.insert(&scope, Used { seq, time }, now_ms));
-                }
-                let post = draft.numbered(seq, time);
-                self.append(at, &post, (false, None))?;
-                (Action::Post(post), Outcome::Posted { seq, time })
-            }
-            Act::Read { user, seq } => {
-                self.read(at, &user, seq)?;
-                return Ok(None);
-            }
-            Act::Edit { seq, text } => {
-                let time = time_of_change;
-                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
-                self.blank_last_edit(stored.room, seq)?;
-                self.rewrite(&stored, text.clone(), false, Some(time))?;
-                (Action::Edit { rev, seq, text, time }, Outcome::Changed { seq, rev, time: Some(time) })
-            }
-            Act::Delete { seq } => {
-                let time = time_of_change;
-                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
-                self.rewrite(&stored, "".into(), true, stored.record.edited)?;
-                self.blank_edits(stored.room, seq)?;
-                (Action::Delete { rev, seq, time }, Outcome::Changed { seq, rev, time: Some(time) })
-            }
-            Act::React { seq, user, emoji, is_removed, most } => {
-                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
-                let has_reacted = self.has_reacted(stored.id, (&user.label(), &emoji))?;
-                if has_reacted != is_removed {
-                    return Ok(Some(Outcome::Same { seq, rev: head.rev }));
-                }
-                if !is_removed && self.reactions(stored.id)? >= most {
-                    return Ok(Some(Outcome::TooMany));
-                }
-                self.react((stored.id, rev), (&user.label(), &emoji), is_removed)?;
-                let action = Action::React { rev, seq, user, emoji, is_removed };
-                (action, Outcome::Changed { seq, rev, time: None })
-            }
-        };
-        if rev_of(&action) > 0 {
-            self.note_change(at, &action)?;
-        }
-        done.changes.push(Arc::new(Change { room, action }));
-        Ok(Some(outcome))
-    }
-
-    /// A post that is there and not deleted.
-    fn live_post(&self, at: usize, seq: u64) -> Result<Option<Stored>> {
-        let Room { id, head, .. } = self.rooms[at];
-        let found = find_post(self.conn, id, &head, seq)?;
-        Ok(found.filter(|stored| !stored.record.is_deleted))
-    }
-
-    fn has_reacted(&self, post: i64, (user, emoji): (&str, &str)) -> Result<bool> {
-        let sql = "SELECT 1 FROM reactions WHERE post = ?1 AND emoji = ?2 AND user = ?3";
-        Ok(self.conn.prepare_cached(sql)?.exists(params![post, emoji, user])?)
-    }
-
-    fn reactions(&self, post: i64) -> Result<usize> {
-        let mut count = self.conn.prepare_cached("SELECT count(*) FROM reactions WHERE post = ?1")?;
-        Ok(count.query_row([post], |row| row.get::<_, i64>(0)).map(|count| count.cast_unsigned() as usize)?)
-    }
-
     /// Where a room is kept; a room that nobody knew is one from now on.
     pub(super) fn room(&mut self, name: &Arc<str>) -> Result<usize> {
         if let Some(&at) = self.by_name.get(name) {
@@ -459,7 +376,7 @@ impl<'c> Transactions<'c> {
     }
 
     /// Adds a change to the list of those of its room.
-    fn note_change(&mut self, at: usize, action: &Action) -> Result<()> {
+    pub(super) fn note_change(&mut self, at: usize, action: &Action) -> Result<()> {
         let Some((rev, seq, kind, time, user, body)) = change_columns(action) else { return Ok(()) };
         let room = self.rooms[at].id;
         let id = self.next_change;
@@ -486,7 +403,7 @@ impl<'c> Transactions<'c> {
     }
 
     /// Returns a post another text, and has it indexed again.
-    fn rewrite(
+    pub(super) fn rewrite(
         &mut self,
         stored: &Stored,
         text: Box<str>,
@@ -525,7 +442,7 @@ impl<'c> Transactions<'c> {
     }
 
     /// The text of the last edit is edited away; those before have lost theirs already.
-    fn blank_last_edit(&mut self, room: i64, seq: u64) -> Result<()> {
+    pub(super) fn blank_last_edit(&mut self, room: i64, seq: u64) -> Result<()> {
         let sql = "SELECT id FROM changes WHERE room = ?1 AND seq = ?2 AND kind = 1 ORDER BY id DESC LIMIT 1";
         let last: Option<i64> =
             self.conn.prepare_cached(sql)?.query_row([room, signed(seq)], |row| row.get(0)).optional()?;
@@ -566,7 +483,7 @@ impl<'c> Transactions<'c> {
     }
 
     /// Marks only go forward.
-    fn read(&mut self, at: usize, user: &str, seq: u64) -> Result<()> {
+    pub(super) fn read(&mut self, at: usize, user: &str, seq: u64) -> Result<()> {
         let room = self.rooms[at].id;
         let crc = checksum(&[room, signed(seq)], &[user.as_bytes()]);
         self.conn
