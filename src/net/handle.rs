@@ -145,8 +145,10 @@ impl<M> Handle<M> {
     /// [`Server::run`](super::Server::run) returns. Mail that was sent before still arrives. `false` when the loop has ended.
     #[must_use]
     pub fn shutdown(&self) -> bool {
+        // Asked before: a loop that has nobody to wait for ends at once.
+        let has_ended = self.has_ended();
         self.order(DRAIN);
-        !self.has_ended()
+        !has_ended
     }
 
     /// Stops the loop without more ado.
