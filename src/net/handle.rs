@@ -145,10 +145,10 @@ impl<M> Handle<M> {
     /// [`Server::run`](super::Server::run) returns. Mail that was sent before still arrives. `false` when the loop has ended.
     #[must_use]
     pub fn shutdown(&self) -> bool {
-        // Before the order: a loop without connections ends at once.
-        let is_running = !self.has_ended();
+        // Asked before: a loop that has nobody to wait for ends at once.
+        let has_ended = self.has_ended();
         self.order(DRAIN);
-        is_running
+        !has_ended
     }
 
     /// Stops the loop without more ado.
