@@ -17,6 +17,7 @@ use switchboard::net::{Address, Handle, Listen, Mixed, Options, Server};
 use switchboard::ops::{Hosts, Ops, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
+use switchboard::tls::Reload;
 
 use self::cli::listen::Listeners;
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, tls, token};
@@ -134,7 +135,7 @@ fn bind<A: Watched>(
         it.seed = seed;
         it.busy_poll = common.busy_poll;
         it.stop_on_signals = true;
-        it.tls = tls;
+        it.tls.clone_from(&tls);
     });
     descriptors::raise();
     let manager = Manager::from_environment();
@@ -146,6 +147,12 @@ fn bind<A: Watched>(
     };
     announce(&server.addresses(), &purposes)?;
     manager.ready();
+    if let Some(tls) = tls {
+        tls.watch_reloads(move |what| match what {
+            Reload::Begins => manager.reloading(),
+            Reload::Ends => manager.ready(),
+        });
+    }
     Ok(server)
 }
 

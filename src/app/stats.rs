@@ -17,6 +17,10 @@ pub struct Stats {
     pub refusals: Refusals,
     /// What became of plain requests, and of what was to be one.
     pub requests: Requests,
+    /// Headers of the PROXY protocol.
+    pub proxy_headers: ProxyHeaders,
+    /// How long handshakes below HTTP took that were completed, from the connection on.
+    pub handshakes: Durations,
     /// Upgraded connections that ended, by reason.
     pub closes: Closes,
     /// Messages that arrived (the pieces of a streamed message count once, with the last).
@@ -72,6 +76,20 @@ pub struct Requests {
     pub crowded: u64,
     /// Refused at the door: too many new connections in a second.
     pub hurried: u64,
+}
+
+/// Headers of the PROXY protocol by result. Connections that ended before their header was whole are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyHeaders {
+    /// The header said for whom the proxy connects, and the first octets of HTTP followed.
+    pub accepted: u64,
+    /// The same, but the peer is none of the trusted proxies.
+    pub untrusted: u64,
+    /// The connection began with something else.
+    pub missing: u64,
+    /// The header was too long, or not well-formed.
+    pub malformed: u64,
 }
 
 /// Ends of upgraded connections, by kind.

@@ -134,6 +134,11 @@ impl<F: Figures> Collector for Snapshot<F> {
         )?;
         if let Some(tls) = &self.tls {
             super::tls::encode(out, tls)?;
+            let (name, help) = (
+                "switchboard_tls_handshake_duration",
+                "Time from the connection to the end of its TLS handshake",
+            );
+            durations(out, name, help, &[(None, &stats.handshakes)])?;
         }
         self.figures.encode(out)
     }
@@ -178,6 +183,19 @@ fn connections(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
             ("unanswered", requests.unanswered),
             ("crowded", requests.crowded),
             ("hurried", requests.hurried),
+        ],
+    )?;
+    let headers = &stats.proxy_headers;
+    counters(
+        out,
+        "switchboard_proxy_headers",
+        "Headers of the PROXY protocol by result",
+        "result",
+        &[
+            ("accepted", headers.accepted),
+            ("untrusted", headers.untrusted),
+            ("missing", headers.missing),
+            ("malformed", headers.malformed),
         ],
     )?;
     let closes = CloseKind::ALL.map(|kind| (kind.name(), stats.closes.of(kind)));

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -133,9 +133,29 @@ pub struct Tls {
 pub(super) struct Shared {
     files: Option<Files>,
     current: Mutex<Current>,
+    /// Called at the begin and at the end of each reload.
+    watcher: OnceLock<Watcher>,
     /// When the log next warns of certificates that expire, in seconds since 1970-01-01 UTC.
     warn_at: AtomicI64,
     pub(super) figures: Figures,
+}
+
+/// What wants to know of reloads.
+struct Watcher(Box<dyn Fn(Reload) + Send + Sync>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+/// What happens to the files of a configuration ([`Tls::watch_reloads`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// They are about to be read again.
+    Begins,
+    /// They were read: new connections use them, or all stayed as it was.
+    Ends,
 }
 
 #[derive(Debug, Clone)]
@@ -172,7 +192,8 @@ impl Tls {
 
     fn with(current: Current, files: Option<Files>) -> Self {
         let (current, warn_at) = (Mutex::new(current), AtomicI64::new(0));
-        let shared = Shared { files, current, warn_at, figures: Figures::default() };
+        let watcher = OnceLock::new();
+        let shared = Shared { files, current, watcher, warn_at, figures: Figures::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -182,6 +203,24 @@ impl Tls {
     /// The first file that cannot be used. Then all stays as it was.
     pub fn reload(&self) -> Result<(), TlsError> {
         let Some(files) = &self.shared.files else { return Ok(()) };
+        self.tell(Reload::Begins);
+        let result = self.reload_from(files);
+        self.tell(Reload::Ends);
+        result
+    }
+
+    /// Calls `watcher` at the begin and at the end of each reload, on the thread that reloads. The first watcher stays.
+    pub fn watch_reloads(&self, watcher: impl Fn(Reload) + Send + Sync + 'static) {
+        self.shared.watcher.get_or_init(|| Watcher(Box::new(watcher)));
+    }
+
+    fn tell(&self, what: Reload) {
+        if let Some(Watcher(watcher)) = self.shared.watcher.get() {
+            watcher(what);
+        }
+    }
+
+    fn reload_from(&self, files: &Files) -> Result<(), TlsError> {
         match read(files) {
             Ok(current) => {
                 *self.shared.lock() = current;
@@ -252,7 +291,7 @@ impl Tls {
 }
 
 fn read(files: &Files) -> Result<Current, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = super::in_place::provider();
     let mut keys = Vec::new();
     for (certificate, key) in &files.certificates {
         keys.push(read_pair(certificate, key, &provider)?);

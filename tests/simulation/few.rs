@@ -76,6 +76,7 @@ impl<A: Application> Few<A> {
                 self.reactor.ready(*conn, readiness);
             }
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }

@@ -152,6 +152,7 @@ impl World {
         if let Some(readiness) = edges {
             self.reactor.ready(self.conn, readiness);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }
@@ -648,6 +649,7 @@ fn tl_05_four_handshakes_are_begun_in_a_tick() {
             }
         }
         reactor.end_tick();
+        reactor.serve_requests();
         reactor.fire_timers();
         reactor.end_tick();
         let answered = wires.iter().filter(|(_, wire)| !wire.borrow().to_client.is_empty()).count();
