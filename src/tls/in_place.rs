@@ -30,7 +30,11 @@ thread_local! {
     static NOTE: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
 }
 
-pub(super) fn provider() -> Arc<CryptoProvider> {
+/// The cryptography of [`Tls::read`](super::Tls::read): aws-lc-rs, with ciphers that leave plaintext where it was decrypted. A
+/// configuration of one's own ([`Tls::new`](super::Tls::new)) may have another provider, at the price of a copy. Nothing but a
+/// [`TlsStream`](super::TlsStream) may use it: elsewhere plaintext would be missing.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 

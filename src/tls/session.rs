@@ -1,6 +1,5 @@
 //! One TLS connection: records in, octets out, and the opposite.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -15,11 +14,10 @@ use rustls::{HandshakeKind, ProtocolVersion};
 use super::config::{Shared, take_server_name};
 use super::figures::Failure;
 use super::in_place::Opened;
+use super::rest::Rest;
 use crate::app::{ClientCertificate, Security};
 use crate::reactor::{Handshake, Socket};
 
-/// Octets of one record at most before encryption (RFC 8446 5.1).
-const MAX_PLAIN: usize = 16 * 1024;
 /// The most that is kept of records that have not arrived whole: one record with its overhead (RFC 8446 5.2, RFC 5246 6.2.3).
 const MAX_RECORD: usize = 18_437;
 /// The most that is kept of a handshake whose messages have not arrived whole: a chain of certificates may be long.
@@ -371,8 +369,11 @@ impl Session {
             self.shared.figures.failed(Failure::of(error));
         }
         self.stage = Stage::Failed;
-        // rustls has queued an alert. To be asked for more it would have to look at the same octets again, and fail again.
-        if let Ok(ConnectionState::EncodeTlsData(data)) = self.tls.process_tls_records(&mut self.cipher).state
+        // rustls has queued an alert, perhaps behind messages of the handshake. To be asked for more it would have to look at the
+        // same octets again, and fail again.
+        while self.tls.wants_write()
+            && let Ok(ConnectionState::EncodeTlsData(data)) =
+                self.tls.process_tls_records(&mut self.cipher).state
         {
             append(data, &mut self.owed);
         }
@@ -439,7 +440,7 @@ impl Session {
         scratch: &mut [u8],
     ) -> io::Result<usize> {
         let mut done = 0;
-        let mut rest = Rest { slices, at: 0 };
+        let mut rest = Rest::new(slices);
         if std::mem::take(&mut self.is_pledged) {
             done += rest.skip_first();
         }
@@ -559,56 +560,6 @@ fn append(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) 
         out.resize(start + size.required_size, 0);
         let encoded = data.encode(&mut out[start..]);
         debug_assert!(encoded.is_ok(), "{encoded:?}");
-    }
-}
-
-/// What is left to be written.
-struct Rest<'s> {
-    slices: &'s [IoSlice<'s>],
-    /// Octets of the first slice that are done.
-    at: usize,
-}
-
-impl<'s> Rest<'s> {
-    fn skip_first(&mut self) -> usize {
-        let has_one = !self.is_empty();
-        self.at += usize::from(has_one);
-        usize::from(has_one)
-    }
-
-    /// Whether nothing is left; passes over empty slices.
-    fn is_empty(&mut self) -> bool {
-        while self.slices.first().is_some_and(|first| first.len() <= self.at) {
-            self.slices = &self.slices[1..];
-            self.at = 0;
-        }
-        self.slices.is_empty()
-    }
-
-    /// The next piece of at most `most` octets. A slice that is shorter than a record is put together with what follows, to a
-    /// record; a longer one is taken as it is.
-    fn next(&mut self, most: usize) -> Option<Cow<'s, [u8]>> {
-        if self.is_empty() {
-            return None;
-        }
-        let first = self.take(most);
-        if first.len() >= MAX_PLAIN.min(most) || self.is_empty() {
-            return Some(first.into());
-        }
-        let mut gathered = Vec::with_capacity(MAX_PLAIN);
-        gathered.extend_from_slice(first);
-        while gathered.len() < MAX_PLAIN.min(most) && !self.is_empty() {
-            gathered.extend_from_slice(self.take(MAX_PLAIN.min(most) - gathered.len()));
-        }
-        Some(gathered.into())
-    }
-
-    /// At most `most` octets of the first slice.
-    fn take(&mut self, most: usize) -> &'s [u8] {
-        let left = &self.slices[0][self.at..];
-        let piece = &left[..left.len().min(most)];
-        self.at += piece.len();
-        piece
     }
 }
 
