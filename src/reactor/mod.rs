@@ -199,7 +199,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     #[inline(never)]
-    fn flush_all(&mut self) {
+    pub(in crate::reactor) fn flush_all(&mut self) {
         self.flusher().all();
         if self.core.close_overflowed() {
             // The Close frames; a connection that is closing cannot overflow again.

@@ -70,6 +70,8 @@ pub(super) struct Session {
     is_unprocessed: bool,
     /// The peer sends no more: `close_notify` or FIN.
     is_ended: bool,
+    /// The reader knows of it.
+    is_end_told: bool,
     /// The first octet of the next write is encrypted already, in `owed`.
     is_pledged: bool,
     /// FIN follows once nothing is owed.
@@ -104,6 +106,7 @@ impl Session {
             is_ahead: false,
             is_unprocessed: false,
             is_ended: false,
+            is_end_told: false,
             is_pledged: false,
             is_closing: false,
             has_sent_fin: false,
@@ -143,7 +146,9 @@ impl Session {
     // ---- in
 
     pub(super) fn holds_input(&self) -> bool {
-        self.stage != Stage::Failed && (self.is_ahead || self.is_unprocessed || !self.plain.is_empty())
+        let has_end = self.is_ended && !self.is_end_told;
+        self.stage != Stage::Failed
+            && (self.is_ahead || self.is_unprocessed || !self.plain.is_empty() || has_end)
     }
 
     pub(super) fn read<S: Socket>(&mut self, socket: &mut S, buffer: &mut [u8]) -> io::Result<usize> {
@@ -158,7 +163,7 @@ impl Session {
             return Ok(self.deliver(buffer));
         }
         if self.is_ended {
-            return Ok(0);
+            return Ok(self.tell_end());
         }
         if was_in_handshake && !self.is_unprocessed {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -173,6 +178,12 @@ impl Session {
             }
             self.read_records(socket, &mut scratch[..most], Some(buffer))
         })
+    }
+
+    /// The end of what the peer sends, as a read shows it.
+    fn tell_end(&mut self) -> usize {
+        self.is_end_told = true;
+        0
     }
 
     /// Hands over what did not fit before.
@@ -203,7 +214,7 @@ impl Session {
             match count? {
                 0 => {
                     self.is_ended = true;
-                    return Ok(0);
+                    return Ok(self.tell_end());
                 }
                 count => end += count,
             }
@@ -219,7 +230,7 @@ impl Session {
         // An answer to the records themselves, such as new keys.
         self.flush_owed(socket)?;
         match count {
-            0 if self.is_ended => Ok(0),
+            0 if self.is_ended => Ok(self.tell_end()),
             0 => Err(io::ErrorKind::WouldBlock.into()),
             count => Ok(count),
         }

@@ -232,6 +232,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub(super) fn turn_away(&mut self, slot: Slot, refusal: Refusal) {
         let response = self.turned_away(slot, refusal);
         self.refuse(slot, &response, false);
+        // At once: what it asks is not read before it has the answer, or TLS would begin a handshake for it.
+        self.flush_all();
     }
 
     /// Notes that a connection is turned away; returns the answer.
