@@ -137,6 +137,7 @@ impl<A: Application> World<A> {
             socket.again();
             self.reactor.ready(*conn, READABLE);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
         while self.reactor.has_pending_work() {

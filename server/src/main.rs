@@ -18,6 +18,7 @@ use switchboard::net::{Address, Listen, Loops, Mixed, Options, Server};
 use switchboard::ops::{Hosts, Ops, OpsMail, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
+use switchboard::tls::Reload;
 
 use self::cli::listen::Listeners;
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, tls, token};
@@ -170,6 +171,12 @@ fn bind<A: Watched>(
     };
     announce(&server.addresses(), &purposes)?;
     manager.ready();
+    if let Some(tls) = tls {
+        tls.watch_reloads(move |what| match what {
+            Reload::Begins => manager.reloading(),
+            Reload::Ends => manager.ready(),
+        });
+    }
     Ok(server)
 }
 

@@ -103,9 +103,23 @@ impl Manager {
         self.say(&NotifyState::Ready);
     }
 
+    /// The server reads its files again. A manager of `Type=notify-reload` waits from the signal until it is ready again.
+    pub(crate) fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.say_all(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!(%error, "the service manager cannot be told of a reload"),
+        }
+    }
+
     fn say(&self, word: &NotifyState<'_>) {
+        self.say_all(std::slice::from_ref(word));
+    }
+
+    /// Says several words at once.
+    fn say_all(&self, words: &[NotifyState<'_>]) {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
         if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(word.to_string().as_bytes())
+            && let Err(error) = socket.send(words.join("\n").as_bytes())
         {
             tracing::debug!(%error, "the service manager cannot be told how the server is");
         }

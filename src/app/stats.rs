@@ -17,6 +17,10 @@ pub struct Stats {
     pub refusals: Refusals,
     /// What became of plain requests, and of what was to be one.
     pub requests: Requests,
+    /// Headers of the PROXY protocol.
+    pub proxy_headers: ProxyHeaders,
+    /// How long handshakes below HTTP took that were completed, from the connection on.
+    pub handshakes: Durations,
     /// Upgraded connections that ended, by reason.
     pub closes: Closes,
     /// Times that the application has paused the input ([`Context::pause_input`](super::Context::pause_input)).
@@ -76,6 +80,20 @@ pub struct Requests {
     pub hurried: u64,
 }
 
+/// Headers of the PROXY protocol by result. Connections that ended before their header was whole are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyHeaders {
+    /// The header said for whom the proxy connects, and the first octets of HTTP followed.
+    pub accepted: u64,
+    /// The same, but the peer is none of the trusted proxies.
+    pub untrusted: u64,
+    /// The connection began with something else.
+    pub missing: u64,
+    /// The header was too long, or not well-formed.
+    pub malformed: u64,
+}
+
 /// Ends of upgraded connections, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Closes([u64; CloseKind::ALL.len()]);
@@ -102,6 +120,8 @@ impl Stats {
             ticks,
             publish_tick,
             publish_backlog,
+            proxy_headers,
+            handshakes,
         } = other;
         self.connections += connections;
         self.open += open;
@@ -121,6 +141,8 @@ impl Stats {
         self.ticks.add(ticks);
         self.publish_tick.add(publish_tick);
         self.publish_backlog.add(publish_backlog);
+        self.proxy_headers.add(proxy_headers);
+        self.handshakes.add(handshakes);
     }
 }
 
@@ -138,6 +160,16 @@ impl Upgrades {
         self.refused += refused;
         self.no_room += no_room;
         self.draining += draining;
+    }
+}
+
+impl ProxyHeaders {
+    fn add(&mut self, other: &Self) {
+        let Self { accepted, untrusted, missing, malformed } = other;
+        self.accepted += accepted;
+        self.untrusted += untrusted;
+        self.missing += missing;
+        self.malformed += malformed;
     }
 }
 

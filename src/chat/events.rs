@@ -11,7 +11,7 @@ use crate::chat::ids::RoomId;
 use crate::chat::listing;
 use crate::chat::pending::{PendingChange, PendingItem};
 use crate::chat::people::session::Waiting;
-use crate::chat::rooms::{Hold, Kind};
+use crate::chat::rooms::{Hold, Kind, Opening};
 use crate::chat::tutorial;
 use crate::chat::wire::notices::Epoch;
 use crate::chat::{Chat, GENERAL, Refusal, timer};
@@ -122,14 +122,15 @@ fn forked<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, fork: &Fork) {
 
 fn opened<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, state: Result<RoomState, HistoryError>) {
     let Some(room) = chat.rooms.find(name) else { return };
-    let Some(waiting) = chat.rooms[room].take_waiting() else { return };
+    let Some(opening) = chat.rooms[room].take_opening() else { return };
+    let Opening { waiting, meanwhile, is_behind, .. } = opening;
     match state {
+        Ok(_) if is_behind => {
+            tracing::warn!(room = name, "a room is read again: too much has happened since it was asked for");
+            chat.rooms[room].wait_on(waiting);
+            ask_again(chat, ctx, room);
+        }
         Ok(state) => {
-            let Some(meanwhile) = chat.rooms[room].take_meanwhile() else {
-                tracing::warn!(room = name, "more happened in a room than is kept while it is opened");
-                chat.rooms[room].wait_on(waiting);
-                return ask_again(chat, ctx, room);
-            };
             load(chat, room, state);
             for change in meanwhile {
                 happened_in(chat, ctx, room, &change.action);

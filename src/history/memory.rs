@@ -265,7 +265,7 @@ impl Book {
                 }
                 Action::Post(post) => room.log.push(post),
                 Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
-                    room.log.change(&action)
+                    room.log.change(&action);
                 }
             }
             room.log.trim(self.options.messages, self.options.bytes);
@@ -362,8 +362,8 @@ impl Book {
                         .map(|(name, room)| (Arc::clone(name), room))
                         .collect::<Vec<_>>()
                 };
-                let is_range = |range: &NameRange| range.from < range.before;
-                let rooms = ranges.into_iter().filter(is_range).flat_map(in_range);
+                let has_names = |range: &NameRange| range.from < range.before;
+                let rooms = ranges.into_iter().filter(has_names).flat_map(in_range);
                 let head = |(name, room): (Arc<str>, &Room)| RoomHead {
                     name,
                     seq: room.order.seq(),

@@ -57,13 +57,12 @@ impl Order {
                 (Outcome::Changed { seq, rev, time: Some(time) }, Some(Action::Delete { rev, seq, time }))
             }
             Act::React { seq, user, emoji, is_removed, most } => {
-                match self.react(seq, (&user, &emoji), is_removed, most) {
-                    Some(outcome) => (outcome, None),
-                    None => {
-                        let rev = self.next_rev();
-                        let outcome = Outcome::Changed { seq, rev, time: None };
-                        (outcome, Some(Action::React { rev, seq, user, emoji, is_removed }))
-                    }
+                if let Some(outcome) = self.react(seq, (&user, &emoji), is_removed, most) {
+                    (outcome, None)
+                } else {
+                    let rev = self.next_rev();
+                    let outcome = Outcome::Changed { seq, rev, time: None };
+                    (outcome, Some(Action::React { rev, seq, user, emoji, is_removed }))
                 }
             }
             Act::Read { user, seq } => return (None, Some(Action::Read { user, seq })),

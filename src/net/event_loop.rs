@@ -325,6 +325,7 @@ impl<A: Application, T: Transport> Server<A, T> {
     /// The end of a tick that has more to do than to read and to write.
     #[inline(never)]
     fn finish_tick(&mut self) -> ControlFlow<Stop> {
+        self.reactor.serve_requests();
         if self.alarm.take_ring() {
             self.alarm_rang();
         }

@@ -78,11 +78,13 @@ impl<A: Application, T: Transport> Loops<A, T> {
     }
 
     /// The mailboxes of all loops.
+    #[must_use]
     pub fn peers(&self) -> Peers<A::Mail> {
         Self::peers_of(&self.handles)
     }
 
     /// Speaks to loop 0 from another thread; [`Handle::shutdown`] is for all loops.
+    #[must_use]
     pub fn handle(&self) -> Handle<A::Mail> {
         self.handles[0].clone()
     }

@@ -138,6 +138,11 @@ impl<F: Figures> Collector for Snapshot<F> {
         )?;
         if let Some(tls) = &self.tls {
             super::tls::encode(out, tls)?;
+            let (name, help) = (
+                "switchboard_tls_handshake_duration",
+                "Time from the connection to the end of its TLS handshake",
+            );
+            durations(out, name, help, &[(None, &stats.handshakes)])?;
         }
         self.figures.encode(out)
     }
@@ -184,12 +189,28 @@ fn connections(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
             ("hurried", requests.hurried),
         ],
     )?;
+    let headers = &stats.proxy_headers;
+    counters(
+        out,
+        "switchboard_proxy_headers",
+        "Headers of the PROXY protocol by result",
+        "result",
+        &[
+            ("accepted", headers.accepted),
+            ("untrusted", headers.untrusted),
+            ("missing", headers.missing),
+            ("malformed", headers.malformed),
+        ],
+    )?;
     let closes = CloseKind::ALL.map(|kind| (kind.name(), stats.closes.of(kind)));
     counters(out, "switchboard_closes", "Ends of upgraded connections by reason", "reason", &closes)
 }
 
+/// A figure of a loop.
+type OfLoop = fn(&LoopState) -> u64;
+
 fn loops(out: &mut DescriptorEncoder<'_>, loops: &[LoopState]) -> fmt::Result {
-    let all: [(&str, &str, fn(&LoopState) -> u64); 3] = [
+    let all: [(&str, &str, OfLoop); 3] = [
         ("switchboard_loop_connections", "TCP connections of a loop now", |it| it.connections as u64),
         ("switchboard_mailbox_length", "Mails that a loop has not seen", |it| it.waiting as u64),
         (

@@ -8,7 +8,7 @@ pub(crate) mod metrics;
 mod redirect;
 mod tls;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -332,6 +332,16 @@ impl<A: Watched> Ops<A> {
         }
     }
 
+    /// Writes a line about a request that is turned away when its path, host and origin are no longer there.
+    fn log_late_refusal(&mut self, peer: SocketAddr, reason: Refused) {
+        let reason = reason.name();
+        if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {
+            tracing::info!(%peer, reason, suppressed, "turned away");
+        } else {
+            tracing::debug!(%peer, reason, "turned away");
+        }
+    }
+
     /// Writes a line about a peer that is turned away before the application sees a request.
     fn log_rejection(&mut self, rejection: &Rejection<'_>) {
         let Rejection { peer, status, reason, upgrade } = *rejection;
@@ -420,6 +430,11 @@ impl<A: Watched> Layer for Ops<A> {
             _ => {}
         }
         verdict
+    }
+
+    fn on_refused_late(&mut self, peer: SocketAddr, reason: Refused) {
+        self.log_late_refusal(peer, reason);
+        self.app.on_refused_late(peer, reason);
     }
 
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {

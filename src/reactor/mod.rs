@@ -10,8 +10,9 @@
 //! 3. [`Reactor::ready`] (or [`Reactor::readable`]) for each event, and [`Reactor::mail`] for each mail.
 //! 4. [`Reactor::end_tick`]: `on_tick_end`, then one write for each connection for which something was queued, then the
 //!    ends of connections. Most ticks end here: [`Reactor::needs_more`] is `false`.
-//! 5. Where it is `true`: [`Reactor::fire_timers`], [`Reactor::end_tick`] again, and last [`Reactor::accepted`], so that a
-//!    slot freed in this tick is not used again in it. Then [`Reactor::work_done`]. The next wait takes no time while
+//! 5. Where it is `true`: [`Reactor::serve_requests`], which reads connections before their upgrade,
+//!    [`Reactor::fire_timers`], [`Reactor::end_tick`] again, and last [`Reactor::accepted`], so that a slot freed in this
+//!    tick is not used again in it. Then [`Reactor::work_done`]. The next wait takes no time while
 //!    [`Reactor::has_pending_work`], and no longer than until [`Reactor::next_deadline`].
 //!
 //! Callbacks only queue, so none of them leads to another one. So much output that it should not wait for the end of the
@@ -52,7 +53,7 @@ use self::input::ReadBuffer;
 use self::output::{Flush, Scratch};
 use self::slot::Slot;
 use self::socket::Sockets;
-pub use self::socket::{Readiness, Socket};
+pub use self::socket::{Handshake, Readiness, Socket};
 pub use self::table::SharedLimits;
 use self::table::{Ending, Entry, Phase};
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
@@ -209,7 +210,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     #[inline(never)]
-    fn flush_all(&mut self) {
+    pub(in crate::reactor) fn flush_all(&mut self) {
         self.flusher().all();
         if self.core.close_overflowed() {
             // The Close frames; a connection that is closing cannot overflow again.
@@ -257,6 +258,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             self.open_accepted();
             for conn in self.core.pending.take_abandoned() {
                 self.app.on_abandoned(&mut self.core, conn);
+            }
+            for (peer, reason) in self.core.pending.take_refused() {
+                self.app.on_refused_late(peer, reason);
             }
             for (conn, closed) in self.core.pending.take_closed() {
                 self.app.on_close(&mut self.core, conn, &closed);

@@ -474,6 +474,7 @@ impl World {
         for client in clients {
             self.reactor.ready(self.seats[client.0].conn, readiness);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }
@@ -498,6 +499,7 @@ impl World {
         while let Some(letter) = self.mail.pop_front() {
             self.reactor.mail(letter);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }

@@ -81,6 +81,7 @@ impl<A: Application> Few<A> {
                 None => {}
             }
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }

@@ -47,7 +47,8 @@ pub(in crate::chat) fn direct<C: Context>(
         let name = name.filter(|_| is_here || hears(&guest)).cloned();
         let name = name.ok_or_else(no_such_user)?;
         let user = Identity { person: person.into(), is_verified: !is_guest };
-        return direct_unkept(chat, call, (&name, user), text, key);
+        direct_unkept(chat, call, (&name, user), text, key);
+        return Ok(());
     }
     let room = open::open_pair(chat, call.ctx, [&call.actor.person, &person])?;
     if !chat.rooms[room].is_open() {
@@ -87,7 +88,7 @@ fn direct_unkept<C: Context>(
     (to, other): (&str, Identity),
     text: &str,
     key: Option<&str>,
-) -> Result<(), Refusal> {
+) {
     let Call { ctx, reply_to, actor } = call;
     let (now, time) = (ctx.now().monotonic_ms, ctx.now().unix_ms);
     let room = format!("@{to}");
@@ -113,5 +114,4 @@ fn direct_unkept<C: Context>(
     let users: Vec<Identity> = [Some(other), own].into_iter().flatten().collect();
     elsewhere::tell_users(&chat.people, *ctx, &users, direct);
     elsewhere::tell_users_elsewhere(&mut chat.neighbours, &users, direct);
-    Ok(())
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use slab::Slab;
 
 pub(in crate::chat) use self::notice_pace::News;
-pub(in crate::chat) use self::room::{Kind, Room, pair_room};
+pub(in crate::chat) use self::room::{Kind, Opening, Room, pair_room};
 use crate::app::{Context, Millis, TopicId, TopicOptions};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::limits::Limits;

@@ -31,9 +31,22 @@ pub(in crate::chat) enum Kind {
 /// Whether a room's state is known.
 #[derive(Debug)]
 pub(in crate::chat) enum Phase {
-    /// The history was asked; these commands wait.
-    Opening(Vec<Waiting>),
+    /// The history is asked for it.
+    Opening(Box<Opening>),
     Open,
+}
+
+/// A room that is being opened.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct Opening {
+    /// Commands that wait.
+    pub(in crate::chat) waiting: Vec<Waiting>,
+    /// What happened since it was asked for.
+    pub(in crate::chat) meanwhile: Vec<Arc<Change>>,
+    /// More than is kept, or it cannot be told from what was asked for: the room must be read again.
+    pub(in crate::chat) is_behind: bool,
+    /// Its state was asked for, and no answer has come.
+    is_asked: bool,
 }
 
 /// When users were last seen typing.
@@ -60,12 +73,6 @@ pub(in crate::chat) struct Room {
     reads: ReadPositions,
     /// Its place among the rooms that nobody needs; 0: it is none of them.
     pub(in crate::chat::rooms) idle_since: u64,
-    /// What happened while it was being opened.
-    meanwhile: Vec<Arc<Change>>,
-    /// That cannot be told from what was asked for: the room must be read again.
-    is_behind: bool,
-    /// Its state was asked for, and no answer has come.
-    is_asked: bool,
     /// It must be looked at when the tick ends.
     is_dirty: bool,
     /// It always exists.
@@ -78,7 +85,7 @@ impl Room {
         Self {
             name,
             kind,
-            phase: Phase::Opening(Vec::new()),
+            phase: Phase::Opening(Box::default()),
             branch: Branch::default(),
             topic: None,
             recent: Recent::default(),
@@ -89,9 +96,6 @@ impl Room {
             typing: Typing::default(),
             reads: ReadPositions::default(),
             idle_since: 0,
-            meanwhile: Vec::new(),
-            is_behind: false,
-            is_asked: false,
             is_dirty: false,
             is_pinned: false,
         }
@@ -153,32 +157,29 @@ impl Room {
     /// A command waits until the room is open. Returns it back when the room is open already.
     pub(in crate::chat) fn wait(&mut self, waiting: Waiting) -> Option<Waiting> {
         match &mut self.phase {
-            Phase::Opening(list) => {
-                list.push(waiting);
+            Phase::Opening(opening) => {
+                opening.waiting.push(waiting);
                 None
             }
             Phase::Open => Some(waiting),
         }
     }
 
-    /// The commands that wait for the room, which wait no longer; `None` when it is open.
-    pub(in crate::chat) fn take_waiting(&mut self) -> Option<Vec<Waiting>> {
-        self.is_asked = false;
-        match &mut self.phase {
-            Phase::Opening(list) => Some(std::mem::take(list)),
-            Phase::Open => None,
-        }
+    /// The answer about its state has come. Returns what was kept until then; nothing where it is open.
+    pub(in crate::chat) fn take_opening(&mut self) -> Option<Opening> {
+        let Phase::Opening(opening) = &mut self.phase else { return None };
+        Some(std::mem::take(&mut **opening))
     }
 
     /// The commands wait on.
     pub(in crate::chat) fn wait_on(&mut self, waiting: Vec<Waiting>) {
-        self.phase = Phase::Opening(waiting);
+        self.phase = Phase::Opening(Box::new(Opening { waiting, ..Opening::default() }));
     }
 
     /// Its state is known, or there is none to be known.
     pub(in crate::chat) fn open(&mut self) {
         debug_assert!(
-            !matches!(&self.phase, Phase::Opening(list) if !list.is_empty()),
+            !matches!(&self.phase, Phase::Opening(opening) if !opening.waiting.is_empty()),
             "nobody waits any more"
         );
         self.phase = Phase::Open;
@@ -186,21 +187,24 @@ impl Room {
 
     /// Something happens while the room is being opened.
     pub(in crate::chat) fn note_meanwhile(&mut self, change: Arc<Change>) {
-        if self.meanwhile.len() < MAX_MEANWHILE {
-            self.meanwhile.push(change);
+        let Phase::Opening(opening) = &mut self.phase else { return };
+        if opening.meanwhile.len() < MAX_MEANWHILE {
+            opening.meanwhile.push(change);
         } else {
-            self.is_behind = true;
+            opening.is_behind = true;
         }
     }
 
     /// Its state was asked for, or could not be.
     pub(in crate::chat) fn note_asked(&mut self, is_asked: bool) {
-        self.is_asked = is_asked;
+        if let Phase::Opening(opening) = &mut self.phase {
+            opening.is_asked = is_asked;
+        }
     }
 
     /// Whether it waits for a state that nobody was asked for.
     pub(in crate::chat) fn must_ask(&self) -> bool {
-        !self.is_open() && !self.is_asked
+        matches!(&self.phase, Phase::Opening(opening) if !opening.is_asked)
     }
 
     /// Somebody is in it, or it always exists.
@@ -208,22 +212,16 @@ impl Room {
         self.is_pinned || !self.members.is_empty()
     }
 
-    /// What happened while it was being opened; `None`: more than is kept, so it must be read again.
-    pub(in crate::chat) fn take_meanwhile(&mut self) -> Option<Vec<Arc<Change>>> {
-        let meanwhile = std::mem::take(&mut self.meanwhile);
-        (!std::mem::take(&mut self.is_behind)).then_some(meanwhile)
-    }
-
     /// Its history goes on under the name of the fork. Returns whether it has more than both histories: then it must be opened
     /// again, and commands wait until it is.
     pub(in crate::chat) fn fork(&mut self, fork: &Fork) -> bool {
         self.branch.fork(fork);
         let has_more = self.recent.seq() > fork.seq || self.recent.rev() > fork.rev;
-        if !self.is_open() {
+        match &mut self.phase {
             // What was asked for may be from before.
-            self.is_behind = true;
-        } else if has_more {
-            self.phase = Phase::Opening(Vec::new());
+            Phase::Opening(opening) => opening.is_behind = true,
+            Phase::Open if has_more => self.phase = Phase::Opening(Box::default()),
+            Phase::Open => {}
         }
         has_more
     }
@@ -327,7 +325,7 @@ impl Room {
     /// How many commands wait for it.
     #[cfg(debug_assertions)]
     pub(in crate::chat) fn waiting(&self) -> usize {
-        if let Phase::Opening(list) = &self.phase { list.len() } else { 0 }
+        if let Phase::Opening(opening) = &self.phase { opening.waiting.len() } else { 0 }
     }
 
     #[cfg(debug_assertions)]

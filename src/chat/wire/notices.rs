@@ -121,6 +121,7 @@ notices! {
         left: &'a [Member<'a>],
         count: usize,
     }
+    #[expect(clippy::struct_field_names, reason = "the name is the protocol's")]
     "epoch" Epoch {
         room: &'a str,
         epoch: &'a str,

@@ -209,8 +209,8 @@ impl Worker {
             self;
         let notify = Notify::new(notify);
         let slot = Arc::new(Mutex::new(Slot::default()));
-        let shelf = Shelf { place: Arc::clone(&place), words: Arc::clone(&words), names };
-        let reader = Reader::new(shelf, inboxes.asks, notify.clone(), Arc::clone(&slot));
+        let books = Shelf { place: Arc::clone(&place), words: Arc::clone(&words), names };
+        let reader = Reader::new(books, inboxes.asks, notify.clone(), Arc::clone(&slot));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
         let ends = Ends { notify, slot, followers };
         let writer = Writer::new((place, keys), inboxes.orders, ends, (words, index), (load, log))?;

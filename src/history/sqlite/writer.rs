@@ -138,7 +138,9 @@ impl KnownKeys {
 
     /// What was to be committed has come to nothing.
     fn forget(&mut self, names: &[Arc<str>]) {
-        names.iter().for_each(|name| self.keys.forget(name));
+        for name in names {
+            self.keys.forget(name);
+        }
         self.note();
     }
 }

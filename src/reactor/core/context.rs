@@ -106,6 +106,7 @@ impl Context for Core {
     fn refuse(&mut self, conn: ConnId, reason: Refused, response: Response) {
         if self.awaited(conn).is_some() {
             self.counts.refusals.count(reason);
+            self.pending.owe_refused(self.table.address(conn.into()), reason);
             self.answer_later(conn, &response);
         }
     }

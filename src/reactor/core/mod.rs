@@ -16,7 +16,7 @@ use super::slot::Slot;
 use super::stats::TickTimes;
 use super::table::{Entry, SharedLimits, Table};
 use super::timers::Timers;
-use crate::app::{Closes, ConnId, Now, Refusals, Requests, Stats, Upgrades};
+use crate::app::{Closes, ConnId, Durations, Now, ProxyHeaders, Refusals, Requests, Stats, Upgrades};
 use crate::proto::{Connection, MaskingKeys, Millis, ProtoConfig};
 
 /// What was counted about requests and ends.
@@ -25,6 +25,8 @@ pub(super) struct Counts {
     pub(super) upgrades: Upgrades,
     pub(super) refusals: Refusals,
     pub(super) requests: Requests,
+    pub(super) proxy_headers: ProxyHeaders,
+    handshakes: Durations,
     closes: Closes,
     input_pauses: u64,
 }
@@ -108,6 +110,12 @@ impl Core {
         self.pending.resume_later(slot, &mut self.table[slot]);
     }
 
+    /// A handshake below HTTP is complete, on a connection whose first request must be there by `deadline`.
+    pub(super) fn note_handshake(&mut self, deadline: Millis) {
+        let arrived = deadline - self.proto.timeouts.handshake_ms;
+        self.counts.handshakes.note((self.now.monotonic_ms - arrived) * 1000);
+    }
+
     /// Counts what a connection keeps of an unfinished message and arms its deadline.
     #[inline]
     pub(super) fn note_unfinished(&mut self, slot: Slot) {
@@ -167,6 +175,8 @@ impl Core {
             upgrades: self.counts.upgrades,
             refusals: self.counts.refusals,
             requests: self.counts.requests,
+            proxy_headers: self.counts.proxy_headers,
+            handshakes: self.counts.handshakes,
             closes: self.counts.closes,
             input_pauses: self.counts.input_pauses,
             messages_in: self.intake.messages,

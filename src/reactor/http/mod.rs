@@ -107,7 +107,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.core.counts.upgrades.invalid += 1;
                 let reason = error.to_string();
                 let status = error.status();
-                self.app.on_turned_away(&Rejection { peer, status, reason: &reason, upgrade: Some(head) });
+                self.app.on_turned_away(&Rejection {
+                    peer,
+                    status: Some(status),
+                    reason: &reason,
+                    upgrade: Some(head),
+                });
                 return self.refuse(slot, &refusal(error), head.method == "HEAD");
             }
         };
@@ -182,7 +187,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             return None;
         };
         *count += 1;
-        self.app.on_turned_away(&Rejection { peer, status: 503, reason: text, upgrade: None });
+        self.app.on_turned_away(&Rejection { peer, status: Some(503), reason: text, upgrade: None });
         Some(Response::text(503, text).field("Retry-After", "1"))
     }
 
@@ -224,7 +229,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         *if status == 408 { &mut requests.overdue } else { &mut requests.malformed } += 1;
         let reason = reason.to_string();
         let peer = self.core.table.address(slot);
-        self.app.on_turned_away(&Rejection { peer, status, reason: &reason, upgrade: None });
+        self.app.on_turned_away(&Rejection { peer, status: Some(status), reason: &reason, upgrade: None });
         self.refuse(slot, &Response::text(status, reason), false);
     }
 
@@ -233,6 +238,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub(super) fn turn_away(&mut self, slot: Slot, refusal: Refusal) {
         let response = self.turned_away(slot, refusal);
         self.refuse(slot, &response, false);
+        // At once: what it asks is not read before it has the answer, or TLS would begin a handshake for it.
+        self.flush_all();
     }
 
     /// Notes that a connection is turned away; returns the answer.
@@ -246,7 +253,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         };
         *count += 1;
         let peer = self.core.table.address(slot);
-        self.app.on_turned_away(&Rejection { peer, status: 503, reason, upgrade: None });
+        self.app.on_turned_away(&Rejection { peer, status: Some(503), reason, upgrade: None });
         Response::text(503, reason).field("Retry-After", "1")
     }
 
