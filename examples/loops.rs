@@ -11,13 +11,13 @@ use switchboard::net::{Options, Server};
 const LOOPS: usize = 4;
 
 /// The application of one loop. It shares nothing with those of the others but mail.
-struct Everybody {
+struct Loudspeaker {
     own: usize,
     peers: Peers<Arc<str>>,
     everybody: Option<TopicId>,
 }
 
-impl Everybody {
+impl Loudspeaker {
     fn publish<C: Context>(&self, ctx: &mut C, text: &str) {
         if let Some(topic) = self.everybody {
             ctx.publish(topic, Outgoing::text(text), None);
@@ -25,7 +25,7 @@ impl Everybody {
     }
 }
 
-impl Application for Everybody {
+impl Application for Loudspeaker {
     /// What was said on another loop.
     type Mail = Arc<str>;
 
@@ -62,7 +62,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options::listen(address.parse()?).with(|it| it.stop_on_signals = true);
     let loops = Server::bind_many(options, LOOPS, |own, peers| {
         let peers = peers.clone();
-        Everybody { own, peers, everybody: None }
+        Loudspeaker { own, peers, everybody: None }
     })?;
     println!("{LOOPS} loops on ws://{}", loops.local_addrs()[0]);
     loops.run()?;

@@ -139,7 +139,7 @@ fn bind<A: Watched>(
     let has_internal = !internal.is_empty();
     let manager = Manager::from_environment(loops);
     let has_hinted = Arc::default();
-    let served = |own: usize, peers: &Peers<OpsMail<A::Mail, A::Figures>>| {
+    let assemble = |own: usize, peers: &Peers<OpsMail<A::Mail, A::Figures>>| {
         let app = make(own, &peers.map(OpsMail::App, OpsMail::into_app));
         let app = Ops::new(app, has_internal, log::lost_lines).with_peers(own, peers.clone());
         let mut app = app.with_hint_of_all(Arc::clone(&has_hinted));
@@ -165,9 +165,9 @@ fn bind<A: Watched>(
     });
     descriptors::raise();
     let server = if is_all_plain {
-        Bound::Plain(Server::bind_many(options, loops, served)?)
+        Bound::Plain(Server::bind_many(options, loops, assemble)?)
     } else {
-        Bound::Mixed(Server::bind_many_mixed(options, loops, served)?)
+        Bound::Mixed(Server::bind_many_mixed(options, loops, assemble)?)
     };
     announce(&server.addresses(), &purposes)?;
     manager.ready();

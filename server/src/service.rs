@@ -87,7 +87,9 @@ impl Manager {
         }
         let others = &self.turns[1..];
         if others.iter().all(|turns| turns.load(Ordering::Relaxed)) {
-            others.iter().for_each(|turns| turns.store(false, Ordering::Relaxed));
+            for turns in others {
+                turns.store(false, Ordering::Relaxed);
+            }
             self.say(&NotifyState::Watchdog);
         }
     }

@@ -68,11 +68,13 @@ impl<A: Application, T: Transport> Loops<A, T> {
     }
 
     /// The addresses of TCP on which the server listens, the internal ones last. See [`Self::addresses`] for those of all listeners.
+    #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.addresses().iter().filter_map(Address::tcp).collect()
     }
 
     /// Where the listeners are, in the order of their numbers ([`Entrance::listener`](crate::app::Entrance::listener)).
+    #[must_use]
     pub fn addresses(&self) -> Vec<Address> {
         self.servers.first().map(Server::addresses).unwrap_or_default()
     }

@@ -206,28 +206,25 @@ fn connections(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
     counters(out, "switchboard_closes", "Ends of upgraded connections by reason", "reason", &closes)
 }
 
-/// A figure of a loop.
-type OfLoop = fn(&LoopState) -> u64;
-
 fn loops(out: &mut DescriptorEncoder<'_>, loops: &[LoopState]) -> fmt::Result {
-    let all: [(&str, &str, OfLoop); 3] = [
-        ("switchboard_loop_connections", "TCP connections of a loop now", |it| it.connections as u64),
-        ("switchboard_mailbox_length", "Mails that a loop has not seen", |it| it.waiting as u64),
-        (
-            "switchboard_loop_silent",
-            "1 where a loop did not answer in time, so that its figures are older",
-            |it| it.is_silent.into(),
-        ),
-    ];
-    for (name, help, value) in all.into_iter().filter(|_| !loops.is_empty()) {
+    let mut each = |name: &str, help: &str, value: fn(&LoopState) -> u64| {
         let mut metric = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (at, state) in loops.iter().enumerate() {
+        loops.iter().enumerate().try_for_each(|(at, state)| {
             let at = at.to_string();
             let labels = [("loop", at.as_str())];
-            metric.encode_family(&labels)?.encode_gauge(&value(state).cast_signed())?;
-        }
+            metric.encode_family(&labels)?.encode_gauge(&value(state).cast_signed())
+        })
+    };
+    if loops.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    each("switchboard_loop_connections", "TCP connections of a loop now", |it| it.connections as u64)?;
+    each("switchboard_mailbox_length", "Mails that a loop has not seen", |it| it.waiting as u64)?;
+    each(
+        "switchboard_loop_silent",
+        "1 where a loop did not answer in time, so that its figures are older",
+        |it| it.is_silent.into(),
+    )
 }
 
 fn traffic(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {

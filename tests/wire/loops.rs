@@ -361,17 +361,16 @@ fn pour(client: &mut Client, len: usize, most: usize) -> usize {
         let octets = message(at);
         let mut rest = &octets[..];
         while !rest.is_empty() {
-            match std::io::Write::write(&mut client.stream, rest) {
-                Ok(count) => rest = &rest[count..],
-                // Nobody takes the message: its rest follows when somebody does.
-                Err(_) => {
-                    client.stream.set_write_timeout(None).unwrap();
-                    let rest = rest.to_vec();
-                    let mut stream = client.stream.try_clone().unwrap();
-                    std::thread::spawn(move || std::io::Write::write_all(&mut stream, &rest));
-                    return at + 1;
-                }
+            if let Ok(count) = std::io::Write::write(&mut client.stream, rest) {
+                rest = &rest[count..];
+                continue;
             }
+            // Nobody takes the message: its rest follows when somebody does.
+            client.stream.set_write_timeout(None).unwrap();
+            let rest = rest.to_vec();
+            let mut stream = client.stream.try_clone().unwrap();
+            std::thread::spawn(move || std::io::Write::write_all(&mut stream, &rest));
+            return at + 1;
         }
     }
     most
