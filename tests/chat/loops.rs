@@ -55,7 +55,9 @@ fn everybody_in_a_room_hears_the_same_in_one_order() {
     for at in &people {
         join(&mut cluster, *at, "r");
     }
-    people.iter().for_each(|at| drop(take(&mut cluster, *at)));
+    for at in &people {
+        take(&mut cluster, *at);
+    }
     for round in 0..10 {
         for (number, at) in people.iter().enumerate() {
             send(
@@ -247,7 +249,10 @@ impl Ledger {
                 }
                 "ack" if value["seq"].is_u64() => self.acked.push((room, value["seq"].as_u64().unwrap())),
                 "error" => {
-                    assert!(["not_joined", "not_found"].contains(&value["code"].as_str().unwrap()), "{value}")
+                    assert!(
+                        ["not_joined", "not_found"].contains(&value["code"].as_str().unwrap()),
+                        "{value}"
+                    );
                 }
                 _ => {}
             }
