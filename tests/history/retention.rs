@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use switchboard::history::Action;
 use switchboard::history::sqlite::Options;
 
-use crate::support::{Busy, Dir, History, change, edit, keyed, post, react, seqs, wait_until};
+use crate::support::{Busy, Dir, History, change, keyed, post, react, seqs, wait_until};
 
 fn rows(dir: &Dir, table: &str) -> u64 {
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
