@@ -39,17 +39,32 @@ struct Allowance {
 }
 
 /// Which lines are written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LogLimit {
+    pace: Pace,
     causes: [Allowance; CAUSES],
     suppressed: u64,
 }
 
+impl Default for LogLimit {
+    fn default() -> Self {
+        Self::of_each(1)
+    }
+}
+
 impl LogLimit {
+    /// Of each of several loops, so that all together write no more than one.
+    pub(super) fn of_each(loops: usize) -> Self {
+        let loops = u32::try_from(loops).unwrap_or(u32::MAX).max(1);
+        let Pace { interval_us, burst } = PACE;
+        let pace = Pace { interval_us: interval_us * u64::from(loops), burst: burst.div_ceil(loops) };
+        Self { pace, causes: [Allowance::default(); CAUSES], suppressed: 0 }
+    }
+
     /// `Some`: the line is written. The number is that of the lines about the same cause that were left out since the last one.
     pub(super) fn admits(&mut self, cause: Cause, now: Millis) -> Option<u64> {
         let allowance = &mut self.causes[cause.index()];
-        if allowance.lines.try_take(PACE, now).is_ok() {
+        if allowance.lines.try_take(self.pace, now).is_ok() {
             return Some(std::mem::take(&mut allowance.suppressed));
         }
         allowance.suppressed += 1;
@@ -66,6 +81,15 @@ impl LogLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loops_share_the_lines() {
+        let mut limits =
+            [LogLimit::of_each(4), LogLimit::of_each(4), LogLimit::of_each(4), LogLimit::of_each(4)];
+        let admits =
+            |limit: &mut LogLimit| (0..100).filter(|_| limit.admits(Cause::Refused, 7).is_some()).count();
+        assert_eq!(limits.iter_mut().map(admits).sum::<usize>(), PACE.burst as usize);
+    }
 
     #[test]
     fn rx_11_each_line_is_written_or_counted() {

@@ -155,6 +155,7 @@ impl<A: Watched> Ops<A> {
     /// Answers for all loops of a process; this one has the number `own`.
     #[must_use]
     pub fn with_peers(mut self, own: usize, peers: Peers<OpsMail<A::Mail, A::Figures>>) -> Self {
+        self.limit = LogLimit::of_each(peers.len());
         self.others = Some(Others::new(own, peers));
         self
     }
