@@ -18,6 +18,9 @@ use crate::history::{Holder, NameRange};
 /// Rates that are looked through at a time for those that nobody needs.
 const FIRST_SWEEP: usize = 4096;
 
+/// Names of those who went since the other loops were told; more are only counted.
+const MAX_GONE: usize = 256;
+
 /// By name, then by loop. Nobody is in a room that is not there.
 type Rooms = BTreeMap<Arc<str>, BTreeMap<usize, Here>>;
 
@@ -48,7 +51,9 @@ struct Spoken {
 pub(in crate::chat) struct Here {
     pub(in crate::chat) count: usize,
     /// Some of them, at most [`Limits::max_listed`](crate::chat::Limits::max_listed).
-    pub(in crate::chat) listed: Arc<[Person]>,
+    pub(in crate::chat) listed: Vec<Person>,
+    /// Those who were listed and have gone, until the other loops are told.
+    gone: Vec<Person>,
 }
 
 /// Somebody on other loops.
@@ -161,14 +166,45 @@ impl Exchange {
 
     // ---- rooms
 
-    /// How many are in a room on a loop now.
-    pub(in crate::chat) fn set_count(&self, own: usize, room: &Arc<str>, count: usize) {
-        self.set(own, room, |here| here.count = count);
+    /// Somebody has come into a room on a loop, where so many are now. At most `most` are listed.
+    pub(in crate::chat) fn came(
+        &self,
+        own: usize,
+        room: &Arc<str>,
+        (person, count): (Person, usize),
+        most: usize,
+    ) {
+        self.set(own, room, |here| {
+            here.count = count;
+            if here.listed.len() < most {
+                here.listed.push(person);
+            }
+        });
+    }
+
+    /// Somebody has gone out of a room on a loop, where so many are now.
+    pub(in crate::chat) fn went(&self, own: usize, room: &Arc<str>, (client, count): (&str, usize)) {
+        self.set(own, room, |here| {
+            here.count = count;
+            let at = here.listed.iter().position(|person| *person.client == *client);
+            let gone = at.map(|at| here.listed.remove(at));
+            here.gone.extend(gone.filter(|_| here.gone.len() < MAX_GONE));
+        });
+    }
+
+    /// A room is closed on a loop. Returns those of whom the other loops are not told that they have gone.
+    pub(in crate::chat) fn forget_room(&self, own: usize, room: &Arc<str>) -> Vec<Person> {
+        let mut gone = Vec::new();
+        self.set(own, room, |here| gone = std::mem::take(here).gone);
+        gone
     }
 
     /// Some of those who are in a room on a loop, as the others are told.
-    pub(in crate::chat) fn set_listed(&self, own: usize, room: &Arc<str>, listed: Arc<[Person]>) {
-        self.set(own, room, |here| here.listed = listed);
+    pub(in crate::chat) fn set_listed(&self, own: usize, room: &Arc<str>, listed: Vec<Person>) {
+        self.set(own, room, |here| {
+            here.listed = listed;
+            here.gone.clear();
+        });
     }
 
     fn set(&self, own: usize, room: &Arc<str>, set: impl FnOnce(&mut Here)) {
@@ -176,19 +212,12 @@ impl Exchange {
         let loops = rooms.entry(Arc::clone(room)).or_default();
         let here = loops.entry(own).or_default();
         set(here);
-        if here.count == 0 && here.listed.is_empty() {
+        if here.count == 0 && here.listed.is_empty() && here.gone.is_empty() {
             loops.remove(&own);
             if loops.is_empty() {
                 rooms.remove(room);
             }
         }
-    }
-
-    /// A room is closed on a loop. Returns those whom the others were told of.
-    pub(in crate::chat) fn forget_room(&self, own: usize, room: &Arc<str>) -> Arc<[Person]> {
-        let mut listed = Arc::default();
-        self.set(own, room, |here| listed = std::mem::take(here).listed);
-        listed
     }
 
     /// Who is in a room on other loops.
@@ -310,15 +339,22 @@ mod tests {
     fn rooms_are_summed() {
         let exchange = Exchange::new(&[]);
         let room: Arc<str> = "r".into();
-        exchange.set_count(0, &room, 3);
-        exchange.set_count(1, &room, 4);
+        let came = |own: usize, count: usize| {
+            let client = format!("c{own}-{count}").into();
+            let person = Person { client, user: "u".into(), is_verified: false };
+            exchange.came(own, &room, (person, count), 1);
+        };
+        came(0, 3);
+        came(1, 4);
         assert_eq!((exchange.count(0, "r"), exchange.count(2, "r"), exchange.count(0, "s")), (4, 7, 0));
-        exchange.set_count(1, &room, 0);
+        exchange.went(1, &room, ("c1-4", 0));
+        assert_eq!(exchange.forget_room(1, &room).len(), 1);
         assert_eq!(
             (exchange.count(0, "r"), exchange.rooms(1, &NameRange::all(), 9)),
             (0, vec![(room.clone(), 3)])
         );
-        exchange.set_count(0, &room, 0);
+        exchange.went(0, &room, ("c0-3", 0));
+        exchange.set_listed(0, &room, Vec::new());
         assert!(locked(&exchange.0.rooms).is_empty());
     }
 

@@ -44,6 +44,7 @@ impl<A: Application, T: Transport> Loops<A, T> {
         }
         options.config.max_queued = options.config.max_queued.div_ceil(loops);
         options.config.max_unfinished = options.config.max_unfinished.div_ceil(loops);
+        options.config.drain_at_once = options.config.drain_at_once.div_ceil(loops);
         let (setup, clock) = (T::setup(&options)?, Clock::new());
         let mut parts = vec![Parts::first(&options, setup, clock, loops)?];
         for _ in 1..loops {

@@ -56,6 +56,8 @@ pub struct Config {
     /// Milliseconds over which a shutdown spreads the closing of more than 256 connections, so that not all of them come
     /// back at once. 0: no spreading.
     pub drain_spread_ms: Millis,
+    /// Up to this many connections are closed at once by a shutdown: there is no storm to be spread.
+    pub drain_at_once: usize,
 }
 
 changeable!(Config);
@@ -81,6 +83,7 @@ impl Default for Config {
             max_late: 1024,
             shutdown_code: CloseCode::GOING_AWAY,
             drain_spread_ms: 5_000,
+            drain_at_once: 256,
         }
     }
 }

@@ -8,8 +8,6 @@ use super::{Reactor, Socket};
 use crate::app::{Application, CloseReason, ConnId};
 use crate::proto::Millis;
 
-/// Up to this many connections are closed at once: there is no storm to be spread.
-const AT_ONCE: usize = 256;
 /// Milliseconds until the next few are closed.
 const STEP_MS: Millis = 20;
 
@@ -54,7 +52,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let waiting: VecDeque<ConnId> = self.handles(Entry::is_open).collect();
         let total = waiting.len();
-        let spread_ms = if total <= AT_ONCE { 0 } else { self.core.config.drain_spread_ms };
+        let spread_ms =
+            if total <= self.core.config.drain_at_once { 0 } else { self.core.config.drain_spread_ms };
         self.core.drain = Some(Drain { waiting, total, began: self.core.now.monotonic_ms, spread_ms });
         self.core.pending.drain_begins();
         self.app.on_drain(&mut self.core);

@@ -301,7 +301,8 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
         "switchboard.toml",
         b"# all that a flag can say\nlisten = [\"127.0.0.1:0\"]\nmax-message = 1000\nmax-connections = 1\nbusy-poll = false\n",
     );
-    let echo = || Launch::switchboard(&["echo", "--config", file.path()]);
+    // One loop: what one loop has closed, another one may not know yet.
+    let echo = || Launch::switchboard(&["echo", "--config", file.path(), "--threads", "1"]);
     // How long a message may be tells where the limit came from.
     let limit_of = |server: &Server, len: usize| {
         let mut client = Client::open(server.addr);

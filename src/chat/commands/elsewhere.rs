@@ -229,13 +229,28 @@ pub(in crate::chat) fn users(chat: &Chat) -> usize {
 
 // ---- rooms
 
-/// Somebody has come into a room here, or gone out of it.
-pub(in crate::chat) fn tell_count(chat: &mut Chat, room: RoomId) {
-    if let Some(neighbours) = &chat.neighbours {
-        let state = &mut chat.rooms[room];
-        neighbours.exchange().set_count(neighbours.own(), state.name(), state.members().len());
-        state.owe_presence();
+/// Somebody has come into a room here.
+pub(in crate::chat) fn came(chat: &mut Chat, room: RoomId, session: SessionId) {
+    let most = chat.options.limits.max_listed;
+    let Chat { neighbours: Some(neighbours), rooms, people, .. } = chat else { return };
+    let state = &mut rooms[room];
+    if let Some(actor) = people.actor(session) {
+        let person = Person { client: actor.client, user: actor.name, is_verified: actor.is_verified };
+        let count = state.members().len();
+        neighbours.exchange().came(neighbours.own(), state.name(), (person, count), most);
     }
+    state.owe_presence();
+}
+
+/// Somebody has gone out of a room here.
+pub(in crate::chat) fn went(chat: &mut Chat, room: RoomId, session: SessionId) {
+    let Chat { neighbours: Some(neighbours), rooms, people, .. } = chat else { return };
+    let state = &mut rooms[room];
+    if let Some(session) = people.look(session) {
+        let count = state.members().len();
+        neighbours.exchange().went(neighbours.own(), state.name(), (session.client(), count));
+    }
+    state.owe_presence();
 }
 
 /// How many are in a room on other loops.
@@ -286,7 +301,7 @@ fn leave_room(chat: &mut Chat, name: &Arc<str>) {
     if went.is_empty() {
         return;
     }
-    let word = Word::Presence { room: Arc::clone(name), came: Arc::default(), went };
+    let word = Word::Presence { room: Arc::clone(name), came: Arc::default(), went: went.into() };
     let others = neighbours.exchange().in_room(neighbours.own(), name);
     neighbours.sign(others.into_iter().map(|(at, _)| at), &word);
 }

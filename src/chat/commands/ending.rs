@@ -97,7 +97,7 @@ fn take_out<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, membership: 
 fn forget_member(chat: &mut Chat, session: SessionId, membership: &Membership) {
     let Membership { room, position, known } = *membership;
     let moved = chat.rooms.leave(room, position);
-    elsewhere::tell_count(chat, room);
+    elsewhere::went(chat, room, session);
     if let Some(moved) = moved.and_then(|moved| chat.people.at(moved))
         && let Some(moved) = moved.membership(room)
     {

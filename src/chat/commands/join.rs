@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
 use crate::chat::commands::{ask, elsewhere, ending, turn};
-use crate::chat::ids::RoomId;
+use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::membership::Membership;
 use crate::chat::pending::queries::{JoinRange, PendingJoin, Purpose};
 use crate::chat::rooms::Room;
@@ -199,7 +199,7 @@ fn enter<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, room: RoomId) {
         let _ = ctx.subscribe(conn, topic);
     }
     chat.rooms.touch(room);
-    elsewhere::tell_count(chat, room);
+    elsewhere::came(chat, room, SessionId::of(conn));
 }
 
 pub(in crate::chat) fn leave<C: Context>(
