@@ -107,6 +107,11 @@ impl Core {
         self.pending.resume_later(slot, &mut self.table[slot]);
     }
 
+    /// When the request of a connection that is not upgraded must be complete.
+    pub(super) fn http_deadline(&self, slot: Slot) -> Option<Millis> {
+        self.table[slot].http().map(HttpPhase::deadline)
+    }
+
     /// A handshake below HTTP is complete, on a connection whose first request must be there by `deadline`.
     pub(super) fn note_handshake(&mut self, deadline: Millis) {
         let arrived = deadline - self.proto.timeouts.handshake_ms;

@@ -5,7 +5,6 @@ use std::io;
 use crate::app::{Application, CloseReason, ConnId};
 use crate::proto::ProxyHeaderError;
 use crate::reactor::Reactor;
-use crate::reactor::http::phase::HttpPhase;
 use crate::reactor::slot::Slot;
 use crate::reactor::socket::{Handshake, Socket, read_some};
 use crate::reactor::table::{Ending, Phase};
@@ -67,7 +66,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             return self.read_turn(slot);
         }
         let is_handshake = self.handshake(slot) == Some(Handshake::UnderWay);
-        let deadline = self.core.table[slot].http().map(HttpPhase::deadline);
+        let deadline = self.core.http_deadline(slot);
         if !self.core.pending.take_http_turn(is_handshake) {
             return self.core.resume_later(slot);
         }
