@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use http_range_header::parse_range_header;
 use percent_encoding::percent_decode_str;
@@ -26,6 +27,9 @@ const MAX_PAGE_FILES: usize = 4096;
 const MAX_PAGE_BYTES: usize = 64 << 20;
 /// Directories in each other.
 const MAX_PAGE_DEPTH: usize = 16;
+/// A file is compressed when that saves so much: one in this many octets at least.
+#[cfg(feature = "deflate")]
+const WORTH_COMPRESSING: usize = 8;
 /// What the page is told before it connects.
 const CONFIG: &str = "config.json";
 const INDEX: &str = "index.html";
@@ -39,12 +43,20 @@ pub struct Page {
 }
 
 /// A file of the page.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(in crate::chat) struct Asset {
     content_type: String,
+    plain: Form,
+    /// The same, compressed by gzip, where that is worth it.
+    gzip: Option<Form>,
+    policy: &'static str,
+}
+
+/// A form in which a file is sent.
+#[derive(Debug, Clone)]
+struct Form {
     body: &'static [u8],
     etag: String,
-    policy: &'static str,
 }
 
 /// Why a directory is no page.
@@ -92,69 +104,80 @@ impl From<io::Error> for PageError {
 /// The files of the built-in page, by name.
 macro_rules! embedded {
     ($($name:literal),* $(,)?) => {
-        [$(($name, &include_bytes!(concat!("page/", $name))[..])),*]
+        [$(($name, { let body: &[u8] = include_bytes!(concat!("page/", $name)); body })),*]
     };
 }
+
+/// The files of the built-in page.
+const FILES: &[(&str, &[u8])] = &embedded![
+    "app.js",
+    "browse.js",
+    "client.js",
+    "complete.js",
+    "composer.css",
+    "composer.js",
+    "connection.js",
+    "conversations.js",
+    "deletions.js",
+    "dom.js",
+    "early.js",
+    "emoji.js",
+    "favicon.svg",
+    "files.js",
+    "frames.js",
+    "index.html",
+    "item.js",
+    "later.js",
+    "layout.css",
+    "log.css",
+    "log.js",
+    "marks.js",
+    "memory.js",
+    "menu.js",
+    "moderate.js",
+    "notices.js",
+    "notify.js",
+    "outbox.js",
+    "panels.js",
+    "permissions.js",
+    "person.js",
+    "picker.js",
+    "piece.js",
+    "requests.js",
+    "room.js",
+    "route.js",
+    "schedule.js",
+    "search.js",
+    "sentences.js",
+    "settings.js",
+    "sidebar.js",
+    "signin.js",
+    "status.js",
+    "style.css",
+    "tap.js",
+    "text.js",
+    "time.js",
+    "wire.js",
+    "words.ar.js",
+    "words.de.js",
+    "words.en.js",
+    "words.js",
+];
+/// What is served of them, hashed and compressed once in a process.
+static BUILT_IN: OnceLock<BTreeMap<String, Asset>> = OnceLock::new();
 
 impl Page {
     /// The page that is part of the binary.
     #[must_use]
     pub fn built_in() -> Self {
-        let files = embedded![
-            "app.js",
-            "client.js",
-            "complete.js",
-            "composer.css",
-            "composer.js",
-            "connection.js",
-            "conversations.js",
-            "deletions.js",
-            "dom.js",
-            "emoji.js",
-            "favicon.svg",
-            "files.js",
-            "frames.js",
-            "index.html",
-            "item.js",
-            "layout.css",
-            "log.css",
-            "log.js",
-            "marks.js",
-            "memory.js",
-            "menu.js",
-            "moderate.js",
-            "notices.js",
-            "notify.js",
-            "outbox.js",
-            "panels.js",
-            "permissions.js",
-            "person.js",
-            "picker.js",
-            "piece.js",
-            "requests.js",
-            "room.js",
-            "route.js",
-            "schedule.js",
-            "search.js",
-            "sentences.js",
-            "settings.js",
-            "sidebar.js",
-            "signin.js",
-            "status.js",
-            "style.css",
-            "text.js",
-            "time.js",
-            "wire.js",
-            "words.ar.js",
-            "words.de.js",
-            "words.en.js",
-            "words.js",
-        ];
-        let mut page = Self { assets: BTreeMap::new(), policy: CONTENT_SECURITY_POLICY };
-        for (name, body) in files {
-            page.add(name, body);
-        }
-        page.with_sign_in_url(None)
+        let assets = BUILT_IN.get_or_init(|| {
+            let mut page = Self::none();
+            for (name, body) in FILES {
+                page.add(name, body);
+            }
+            page.with_sign_in_url(None).assets
+        });
+        Self { assets: assets.clone(), policy: CONTENT_SECURITY_POLICY }
     }
 
     /// No page: everything but `/ws` is not found.
@@ -210,43 +233,50 @@ impl Page {
 
 impl Asset {
     fn new(name: &str, body: &'static [u8], policy: &'static str) -> Self {
-        let etag =
-            Sha1::digest(body).iter().fold(String::from("\""), |tag, octet| format!("{tag}{octet:02x}"));
         let kind = mime_guess::from_path(name).first_or_octet_stream();
         let is_text = kind.type_() == mime_guess::mime::TEXT || kind.subtype() == "javascript";
+        let is_compressible = is_text || kind.suffix().is_some() || kind.subtype() == mime_guess::mime::JSON;
         let content_type = if is_text { format!("{kind}; charset=utf-8") } else { kind.to_string() };
-        Self { content_type, body, etag: etag + "\"", policy }
+        let gzip = is_compressible.then(|| compressed(body)).flatten().map(Form::new);
+        Self { content_type, plain: Form::new(body), gzip, policy }
     }
 
     /// 200, 304 when the client has it already (RFC 9110 13.1.2), 206 or 416 when it asks for a part (RFC 9110 14.2).
     pub(in crate::chat) fn response(&self, request: &Fields<'_>, is_get: bool) -> Response {
+        let gzip = self.gzip.as_ref().filter(|_| request.first("range").is_none() && takes_gzip(request));
+        let form = gzip.unwrap_or(&self.plain);
         let is_known = request
             .all("if-none-match")
             .flat_map(list_elements)
-            .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes());
+            .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == form.etag.as_bytes());
         let (status, body, range) = match self.range(request) {
             _ if is_known => (304, &[][..], None),
             Some(Ok((first, last))) if is_get => {
-                (206, &self.body[first..=last], Some(format!("{first}-{last}")))
+                (206, &self.plain.body[first..=last], Some(format!("{first}-{last}")))
             }
             Some(Err(())) if is_get => (416, &[][..], Some("*".to_owned())),
-            _ => (200, self.body, None),
+            _ => (200, form.body, None),
         };
         let mut response = Response { status, fields: Vec::new(), body: Body::Static(body) }
-            .field("ETag", self.etag.as_str())
+            .field("ETag", form.etag.as_str())
             .field("Cache-Control", "no-cache")
             .field("Accept-Ranges", "bytes")
             .field("Content-Security-Policy", self.policy)
             .field("X-Content-Type-Options", "nosniff")
             .field("Referrer-Policy", "no-referrer");
+        if self.gzip.is_some() {
+            response = response.field("Vary", "Accept-Encoding");
+        }
         if let Some(range) = range {
-            response = response.field("Content-Range", format!("bytes {range}/{}", self.body.len()));
+            response = response.field("Content-Range", format!("bytes {range}/{}", self.plain.body.len()));
         }
         if matches!(status, 304 | 416) {
-            response
-        } else {
-            response.field("Content-Type", &*self.content_type)
+            return response;
         }
+        if gzip.is_some() {
+            response = response.field("Content-Encoding", "gzip");
+        }
+        response.field("Content-Type", &*self.content_type)
     }
 
     /// The one part that is asked for, first and last octet; an error when there is no such part. Several parts, and what
@@ -254,10 +284,11 @@ impl Asset {
     fn range(&self, request: &Fields<'_>) -> Option<Result<(usize, usize), ()>> {
         let asked = parse_range_header(request.text("range")?.trim()).ok()?;
         // RFC 9110 13.1.5: a part of another version would be of no use.
-        if request.first("if-range").is_some_and(|tag| tag != self.etag.as_bytes()) || asked.len() != 1 {
+        if request.first("if-range").is_some_and(|tag| tag != self.plain.etag.as_bytes()) || asked.len() != 1
+        {
             return None;
         }
-        let Ok(ranges) = asked.validate(self.body.len() as u64) else { return Some(Err(())) };
+        let Ok(ranges) = asked.validate(self.plain.body.len() as u64) else { return Some(Err(())) };
         let range = ranges.first()?;
         Some(Ok((usize::try_from(*range.start()).ok()?, usize::try_from(*range.end()).ok()?)))
     }
@@ -296,6 +327,43 @@ impl Files {
         }
         Ok(())
     }
+}
+
+impl Form {
+    fn new(body: &'static [u8]) -> Self {
+        let etag =
+            Sha1::digest(body).iter().fold(String::from("\""), |tag, octet| format!("{tag}{octet:02x}"));
+        Self { body, etag: etag + "\"" }
+    }
+}
+
+/// A file compressed by gzip, for as long as the process runs; `None` where that saves little.
+#[cfg(feature = "deflate")]
+fn compressed(body: &[u8]) -> Option<&'static [u8]> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).ok()?;
+    let compressed = encoder.finish().ok()?;
+    (compressed.len() + body.len() / WORTH_COMPRESSING < body.len()).then(|| &*compressed.leak())
+}
+
+/// Whoever builds without compression sends files as they are.
+#[cfg(not(feature = "deflate"))]
+fn compressed(_: &[u8]) -> Option<&'static [u8]> {
+    None
+}
+
+/// Whether a client takes gzip (RFC 9110 12.5.3): one that names it, with a weight above 0.
+fn takes_gzip(request: &Fields<'_>) -> bool {
+    request.all("accept-encoding").flat_map(list_elements).any(|element| {
+        let mut parts = element.split(|octet| *octet == b';').map(<[u8]>::trim_ascii);
+        let is_gzip = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip"));
+        let is_refused = |weight: &[u8]| {
+            let weight = weight.strip_prefix(b"q=").or_else(|| weight.strip_prefix(b"Q="));
+            weight.is_some_and(|weight| weight.iter().all(|octet| matches!(octet, b'0' | b'.')))
+        };
+        is_gzip && !parts.any(is_refused)
+    })
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ pub struct Limits {
     pub max_members: usize,
     /// Members that a list names; `count` says how many there are.
     pub max_listed: usize,
+    /// Rooms that one answer to `rooms` lists; more cannot be asked for at a time.
+    pub max_rooms_listed: usize,
+    /// Rooms in memory that one `rooms` looks at; where others may follow, the answer says where to go on.
+    pub max_rooms_looked: usize,
     /// Messages that one answer holds; more cannot be asked for at a time.
     pub max_history: usize,
     /// Messages, and changes, that a member may have missed to be told all of them; else `recovered: false`.
@@ -114,6 +118,8 @@ impl Default for Limits {
             max_rooms: 100_000,
             max_members: 100_000,
             max_listed: 100,
+            max_rooms_listed: 100,
+            max_rooms_looked: 1000,
             max_history: 100,
             max_recovery: 1000,
             recent_messages: 1000,
@@ -148,6 +154,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The limits of each of several loops, so that all together take no more memory than one with these.
+    #[must_use]
+    pub fn of_each(mut self, loops: usize) -> Self {
+        for limit in [
+            &mut self.all_recent_bytes,
+            &mut self.max_pending,
+            &mut self.max_held_answers,
+            &mut self.max_resting,
+        ] {
+            *limit = limit.div_ceil(loops.max(1));
+        }
+        self
+    }
+
     /// The same limits, with this many posts a second for each connection and user, twice as many at once, and ten times as
     /// many for each address. 0: no limit, for any command.
     #[must_use]

@@ -1,16 +1,14 @@
-//! The list of rooms, for other parts of the server: those on the disk and those in memory, by name, a page at a time.
-
-use std::sync::Arc;
+//! The list of rooms: those on the disk and those in memory, by name, a page at a time.
 
 use serde::Serialize;
 
 use crate::app::Context;
-use crate::chat::commands::ask;
-use crate::chat::pending::queries::{PendingQuery, Purpose};
-use crate::chat::wire::notices::json_len;
+use crate::chat::commands::rooms::{self, Page, page};
+use crate::chat::pending::queries::{Part, PendingQuery, Purpose};
+use crate::chat::wire::notices::{Listed, json_len};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal};
-use crate::history::{HistoryError, Query, RoomHead};
+use crate::history::{HistoryError, NameRange, RoomHead};
 
 /// Rooms, and bans, of one page.
 pub const MAX_LISTED: usize = 1000;
@@ -19,13 +17,13 @@ const ROOM_OCTETS: usize = 80;
 
 #[derive(Debug, Serialize)]
 struct RoomList<'a> {
-    rooms: Vec<Listed<'a>>,
+    rooms: Vec<InApi<'a>>,
     /// There are rooms behind the last one.
     more: bool,
 }
 
 #[derive(Debug, Serialize)]
-struct Listed<'a> {
+struct InApi<'a> {
     room: &'a str,
     members: usize,
     seq: u64,
@@ -39,14 +37,13 @@ pub(in crate::chat) fn list<C: Context>(
     after: &str,
     limit: usize,
 ) {
-    let limit = limit.min(MAX_LISTED);
-    if !chat.pending.is_on_disk() {
-        return answer_rooms(chat, ctx, &ReplyTo::Request(request), (after, limit), Vec::new());
-    }
+    let ranges = NameRange::in_both(&NameRange::all(), &[NameRange::behind(after)]);
+    let part = Part { ranges, limit: limit.min(MAX_LISTED), most_looked: usize::MAX };
     let reply_to = ReplyTo::Request(request);
-    let purpose = Purpose::Rooms { after: after.into(), limit };
-    let query = |ask| Query::Rooms { ask, after: after.into(), limit: limit + 1 };
-    if let Err(refusal) = ask::ask_for(chat, &reply_to, None, purpose, query) {
+    if !chat.pending.is_on_disk() {
+        return answer_api(chat, ctx, &reply_to, &part, Vec::new());
+    }
+    if let Err(refusal) = rooms::ask_for(chat, &reply_to, part, Purpose::Rooms) {
         chat.responder.refuse(ctx, &reply_to, &refusal);
     }
 }
@@ -56,45 +53,40 @@ pub(in crate::chat) fn rooms_came<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
     number: u64,
-    rooms: Result<Vec<RoomHead>, HistoryError>,
+    stored: Result<Vec<RoomHead>, HistoryError>,
 ) {
     let Some(PendingQuery { reply_to, purpose, .. }) = chat.pending.answered(number) else { return };
-    let Purpose::Rooms { after, limit } = purpose else { return };
-    match rooms {
-        Ok(rooms) => answer_rooms(chat, ctx, &reply_to, (&after, limit), rooms),
-        Err(_) => chat.responder.refuse(ctx, &reply_to, &Refusal::unavailable()),
+    chat.people.end_query(reply_to.conn());
+    match (purpose, stored) {
+        _ if !chat.people.is_present(&reply_to) => {}
+        (Purpose::Rooms(part), Ok(stored)) => answer_api(chat, ctx, &reply_to, &part, stored),
+        (Purpose::Joinable(part), Ok(stored)) => rooms::tell(chat, ctx, &reply_to, &part, stored),
+        _ => chat.responder.refuse(ctx, &reply_to, &Refusal::unavailable()),
     }
 }
 
-fn answer_rooms<C: Context>(
+fn answer_api<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
     reply_to: &ReplyTo,
-    (after, limit): (&str, usize),
+    part: &Part,
     stored: Vec<RoomHead>,
 ) {
-    // Behind the last one of a full page there may be others on the disk.
-    let end: Option<Arc<str>> = stored.get(limit).map(|room| Arc::clone(&room.name));
-    let is_wanted = |name: &str| name > after && end.as_deref().is_none_or(|end| name <= end);
-    let open = chat.rooms().into_iter().filter(|room| is_wanted(&room.name));
-    let mut rooms: Vec<(Arc<str>, usize, u64)> =
-        open.map(|room| (room.name, room.members, room.seq)).collect();
-    rooms.extend(stored.into_iter().map(|room| (room.name, 0, room.seq)));
-    // Of a room that is in both places the state in memory comes first, and stays.
-    rooms.sort_by(|a, b| a.0.cmp(&b.0));
-    rooms.dedup_by(|later, earlier| later.0 == earlier.0);
+    let Page { rooms, next, .. } = page(chat, part, stored);
     let mut left = chat.options.limits.max_answer;
-    let fits = |(room, ..): &&(Arc<str>, usize, u64)| {
-        let octets = ROOM_OCTETS + json_len(room);
+    let fits = |listed: &&Listed| {
+        let octets = ROOM_OCTETS + json_len(&listed.room);
         let fits = octets <= left;
         left = left.saturating_sub(octets);
         fits
     };
-    let count = rooms.iter().take(limit).take_while(fits).count();
+    let count = rooms.iter().take_while(fits).count();
     let count = count.max(1).min(rooms.len());
-    let more = rooms.len() > count;
-    rooms.truncate(count);
-    let rooms =
-        rooms.iter().map(|(room, members, seq)| Listed { room, members: *members, seq: *seq }).collect();
-    chat.responder.reply(ctx, reply_to, &RoomList { rooms, more });
+    let more = next.is_some() || rooms.len() > count;
+    let in_api = rooms[..count].iter().map(|Listed { room, members, seq, .. }| InApi {
+        room,
+        members: *members,
+        seq: *seq,
+    });
+    chat.responder.reply(ctx, reply_to, &RoomList { rooms: in_api.collect(), more });
 }

@@ -54,6 +54,7 @@ use self::output::{Flush, Scratch};
 use self::slot::Slot;
 use self::socket::Sockets;
 pub use self::socket::{Handshake, Readiness, Socket};
+pub use self::table::SharedLimits;
 use self::table::{Ending, Entry, Phase};
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{Millis, ProtocolError, Timeout};
@@ -83,9 +84,14 @@ pub struct Reactor<A, S> {
 
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// A loop without connections that starts at `now`. All randomness comes from `seed`.
-    pub fn new(config: Config, mut app: A, seed: u64, now: Now) -> Self {
+    pub fn new(config: Config, app: A, seed: u64, now: Now) -> Self {
+        Self::with_limits(config, app, seed, now, SharedLimits::default())
+    }
+
+    /// As [`Self::new`], for one of several loops of a process: its limits count in `shared` what all of these have.
+    pub fn with_limits(config: Config, mut app: A, seed: u64, now: Now, shared: SharedLimits) -> Self {
         let receive_buffer = config.receive_buffer;
-        let mut core = Core::new(config, seed, now);
+        let mut core = Core::new(config, seed, now, shared);
         let receive = ReadBuffer::new(receive_buffer, core.output.bytes());
         let bulk = ReadBuffer::new(BULK_READS * receive_buffer, core.output.bytes());
         app.on_start(&mut core);
@@ -120,6 +126,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub fn begin(&mut self, now: Now) {
         debug_assert!(now.monotonic_ms >= self.core.now.monotonic_ms, "monotonic time went back");
         self.core.now = now;
+    }
+
+    /// The loop stood still for `ms` that do not count in its time. In that of other loops they do.
+    pub fn stood_still(&mut self, ms: Millis) {
+        self.core.table.add_lag(ms);
     }
 
     /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.
@@ -296,10 +307,16 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.pending.work_done();
     }
 
-    /// Whether there is work that no event announces.
+    /// Whether there is work that no event announces. Input that is paused is none.
     #[inline]
     pub fn has_pending_work(&self) -> bool {
-        self.core.pending.is_unsettled()
+        self.core.pending.is_unsettled() && !self.core.pending.waits_for_input_alone()
+    }
+
+    /// Whether the application has paused the input: then [`Self::hold`] takes the place of [`Self::ready`], and
+    /// [`Self::resume`] is not called.
+    pub fn is_input_paused(&self) -> bool {
+        self.core.pending.is_input_paused()
     }
 
     #[inline(never)]

@@ -48,6 +48,8 @@ pub(super) struct Pending {
     waiting: VecDeque<ConnId>,
     /// The application wants a shutdown to begin.
     is_drain_asked: bool,
+    /// The application wants no more messages for now.
+    is_input_paused: bool,
     /// Turns that connections before their upgrade may still have in this tick.
     http_turns: u32,
 }
@@ -66,6 +68,7 @@ impl Pending {
             resumed: Vec::new(),
             waiting: VecDeque::new(),
             is_drain_asked: false,
+            is_input_paused: false,
             http_turns: HTTP_TURNS_PER_TICK,
         }
     }
@@ -189,6 +192,21 @@ impl Pending {
     /// Whether the application asked for a shutdown that has not begun.
     pub(super) fn is_drain_asked(&self) -> bool {
         self.is_drain_asked
+    }
+
+    /// The application wants no more messages for now, or wants them again. `true`: it did not want so before.
+    pub(super) fn pause_input(&mut self, is_paused: bool) -> bool {
+        self.note_work();
+        std::mem::replace(&mut self.is_input_paused, is_paused) != is_paused
+    }
+
+    pub(super) fn is_input_paused(&self) -> bool {
+        self.is_input_paused
+    }
+
+    /// Whether all that is unsettled is input that is paused.
+    pub(super) fn waits_for_input_alone(&self) -> bool {
+        self.is_input_paused && !self.has_ends() && !self.is_drain_asked
     }
 
     pub(super) fn take_closed(&mut self) -> Vec<(ConnId, Closed)> {

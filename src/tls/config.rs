@@ -273,10 +273,13 @@ impl Tls {
 
     /// Writes a warning to the log, once a day, when a certificate is not valid, or soon will not be.
     pub(crate) fn warn_of_expiry(&self, unix_s: i64) {
-        if self.shared.warn_at.load(Ordering::Relaxed) > unix_s {
+        // One loop of several does it.
+        let (warn_at, next) = (&self.shared.warn_at, unix_s + DAY_S);
+        let due = warn_at.load(Ordering::Relaxed);
+        if due > unix_s || warn_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
             return;
         }
-        self.shared.warn_at.store(unix_s + DAY_S, Ordering::Relaxed);
         for certificate in self.certificates() {
             let name = certificate.names.first().map_or("a certificate", String::as_str);
             let days = (certificate.not_after - unix_s) / DAY_S;

@@ -74,6 +74,76 @@ test('the search leads to rooms and people by their names, and rooms one has lef
   noComplaints(page, ben);
 });
 
+test('rooms that one may join are looked through, found by their names, and joined from there', async () => {
+  const rooms = ['garden', 'garage', 'tea', ...Array.from({ length: 60 }, (_, i) => `room-${String(i).padStart(2, '0')}`)];
+  chat = await Chat.start(browser, { lines: rooms.map((room, i) => ({ room, seq: 1, time: 1.7e12 + i, user: 'Ada', client: 'c1', text: 'x' })) });
+  const ben = await chat.client({ user: 'Ben' });
+  await ben.say({ type: 'join', room: 'tea' });
+  const page = await chat.guest('Ada');
+  const dialog = page.getByRole('dialog', { name: 'Browse rooms' });
+  const shown = () => dialog.locator('.room-row .room-name').allTextContents();
+  await page.getByRole('button', { name: 'Browse rooms' }).click();
+  await until(async () => (await shown()).length === 50, () => 'not a page of rooms');
+  assert.deepEqual((await shown()).slice(0, 4), ['# garage', '# garden', '# general', '# room-00']);
+  assert.match(await dialog.locator('.room-row', { hasText: 'general' }).textContent(), /joined.*1 person here · nothing said yet/);
+  assert.match(await dialog.locator('.room-row', { hasText: 'garden' }).textContent(), /0 people here · last message: /);
+  // The others, without those that are there already.
+  await dialog.getByRole('button', { name: 'More rooms' }).click();
+  await until(async () => (await shown()).length === 64, () => 'not all rooms');
+  assert.deepEqual([(await shown()).at(-1), new Set(await shown()).size], ['# tea', 64]);
+  assert.match(await dialog.locator('.room-row', { hasText: '# tea' }).textContent(), /1 person here/);
+  assert.ok(await dialog.getByRole('button', { name: 'More rooms' }).isHidden());
+  await page.getByLabel('Find a room').fill('GAR');
+  await shows(page, shown, ['# garage', '# garden']);
+  await page.keyboard.press('ArrowDown');
+  // The name that was typed may be that of a new room.
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Make the room # GAR');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Enter');
+  await titled(page, '# garden');
+  await sees(page, 'x');
+  await page.getByRole('button', { name: 'Browse rooms' }).click();
+  await page.getByLabel('Find a room').fill('nowhere');
+  await dialog.getByText('No room has a name that begins like this.').waitFor();
+  await page.keyboard.press('Enter');
+  await titled(page, '# nowhere');
+  assert.ok(await dialog.isHidden());
+  // Ctrl+K leads to rooms that one is not in.
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('te');
+  await page.locator('#found-places .hit', { hasText: '# tea' }).click();
+  await titled(page, '# tea');
+  noComplaints(page);
+});
+
+test('rooms that the token does not permit are shown nowhere, and neither is the list of a server that keeps it', async () => {
+  chat = await Chat.start(browser, { args: ['--no-room-list'] });
+  const page = await chat.guest('Ada');
+  assert.ok(await page.getByRole('button', { name: 'Browse rooms', includeHidden: true }).isHidden());
+  await page.keyboard.press('Control+k');
+  await page.keyboard.type('gen');
+  await page.locator('#found-places .hit', { hasText: '# general' }).waitFor();
+  noComplaints(page);
+  await chat.stop();
+  chat = await Chat.start(browser, { lines: ['secret', 'team-a', 'team-b'].map((room) => lines(room, 1)[0]) });
+  const token = chat.token('Ada', '--room', 'general:join', '--room', 'team-*:join,post');
+  const member = await chat.open(`?token=${token}`);
+  await member.getByRole('button', { name: 'Browse rooms' }).click();
+  await shows(member, () => member.locator('.room-row .room-name').allTextContents(), ['# general', '# team-a', '# team-b']);
+  await member.keyboard.press('Escape');
+  // Where one may only read, the field says so.
+  await member.getByPlaceholder('You may read here, not write.').waitFor();
+  assert.equal(await field(member).getAttribute('readonly'), '');
+  await member.getByRole('button', { name: 'Browse rooms' }).click();
+  await member.locator('.room-row', { hasText: 'team-a' }).getByRole('button').click();
+  await titled(member, '# team-a');
+  await member.getByPlaceholder('Message as Ada').waitFor();
+  await say(member, 'hello');
+  await sees(member, 'line 1', 'hello');
+  noComplaints(member);
+});
+
 test('a moderator removes, bans and deletes, and nobody else is shown how', async () => {
   chat = await Chat.start(browser);
   const mint = (name, ...rooms) => chat.token(name, ...rooms.flatMap((room) => ['--room', room]));
@@ -191,7 +261,7 @@ test('the developer’s panel shows the frames of both directions, with their me
   // Every kind of message has a meaning.
   const missing = await page.evaluate(async () => {
     const { default: words } = await import('/words.en.js');
-    const types = ['hello', 'join', 'leave', 'post', 'edit', 'delete', 'react', 'history', 'conversations', 'search', 'who', 'typing', 'read', 'direct',
+    const types = ['hello', 'join', 'leave', 'post', 'edit', 'delete', 'react', 'history', 'conversations', 'rooms', 'search', 'who', 'typing', 'read', 'direct',
       'kick', 'ban', 'ping', 'welcome', 'joined', 'left', 'ack', 'pong', 'found', 'members', 'error', 'message', 'edited', 'deleted', 'reacted',
       'presence', 'reads', 'broadcast', 'kicked', 'lagged', 'bye'];
     return types.filter((type) => !words[`frame_${type}`]);

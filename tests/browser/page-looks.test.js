@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { bodies, Chat, enter, field, isAtRest, isConnected, lines, message, noComplaints, openMenu, PHONE, say, sees, titled, WIDE } from './driver.js';
 import { launchBrowser, screenshots, until } from './harness.js';
+import { looksAsBefore } from './snapshots.js';
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const ON_A_PHONE = { viewport: PHONE, deviceScaleFactor: 2, isMobile: true, hasTouch: true };
@@ -22,7 +23,7 @@ afterEach(() => chat?.stop());
 async function shoot(page, name) {
   if (!screenshots) return;
   await mkdir(screenshots, { recursive: true });
-  await page.screenshot({ path: join(screenshots, name) });
+  await page.screenshot({ path: join(screenshots, name), animations: 'disabled' });
 }
 
 /** What axe-core finds, as `rule: element`. */
@@ -72,6 +73,13 @@ for (const colorScheme of ['light', 'dark']) {
         assert.deepEqual(await findings(page), []);
         await page.locator('#people-button').click();
       }
+      if (device === 'phone') await page.locator('#rooms-button').click();
+      await page.getByRole('button', { name: 'Browse rooms' }).click();
+      await page.locator('.room-row').first().waitFor();
+      await shoot(page, `page-${device}-${colorScheme}-browse.png`);
+      assert.deepEqual(await findings(page), []);
+      await page.keyboard.press('Escape');
+      if (device === 'phone') await page.keyboard.press('Escape');
       const own = message(page, 'Then I look');
       await own.locator('summary').click({ force: true });
       await page.locator('.menu').waitFor();
@@ -261,7 +269,7 @@ test('the counter of people counts people', async () => {
   noComplaints(page);
 });
 
-test('S44: a conversation of three, for the pictures', async () => {
+test('S44: a conversation of three looks as in the pictures of the documentation', async () => {
   chat = await Chat.start(browser);
   const rights = ['--room', '*:join,post,moderate'];
   const viewport = { width: 980, height: 580 };
@@ -290,8 +298,10 @@ test('S44: a conversation of three, for the pictures', async () => {
   await ada.locator('#title').hover();
   await field(ada).focus();
   await shoot(ada, 'chat.png');
+  await looksAsBefore(ada, 'desktop', 'chat.png');
   await ada.emulateMedia({ colorScheme: 'dark' });
   await shoot(ada, 'dark.png');
+  await looksAsBefore(ada, 'dark', 'pictures/dark.png');
   await ada.emulateMedia({ colorScheme: 'light' });
   await ada.keyboard.press('F2');
   await shoot(ada.locator('#frames'), 'frames.png');
@@ -299,10 +309,12 @@ test('S44: a conversation of three, for the pictures', async () => {
   const phone = await chat.open(`?token=${chat.token('Dora')}`, onPhone);
   await until(async () => (await bodies(phone)).length === 6, () => 'not all messages');
   await shoot(phone, 'chat-phone.png');
+  await looksAsBefore(phone, 'phone', 'chat-phone.png');
   const arabic = await chat.open(`?token=${chat.token('محمد')}`, { viewport, locale: 'ar-EG' });
   await post(ben, 'general', 'مرحبا @محمد');
   await message(arabic, 'مرحبا').waitFor();
   await isConnected(arabic);
   await shoot(arabic, 'arabic.png');
+  await looksAsBefore(arabic, 'arabic', 'pictures/arabic.png');
   noComplaints(ada, phone, arabic);
 });

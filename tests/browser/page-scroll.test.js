@@ -208,6 +208,33 @@ test('an address leads to a message, and so does a hit of the search, 30,000 mes
   noComplaints(page, fresh);
 });
 
+test('an address leads to a message 120,000 messages back, from where one reads on in both directions', async () => {
+  const count = 120_000;
+  chat = await Chat.start(browser, { lines: lines('general', count) });
+  const page = await chat.guest('Reader', { place: '#general/61' });
+  const shownAt = (line) => page.locator('.message').filter({ has: page.locator('.body', { hasText: new RegExp(`^${line}$`) }) }).waitFor();
+  await shownAt('line 61');
+  const seen = await bodies(page);
+  const first = Number(seen[0].slice(5));
+  // Around the message, without a gap, and nothing of the newest.
+  assert.deepEqual(seen, seen.map((_, i) => `line ${first + i}`));
+  assert.ok(first < 61 && first + seen.length > 61 && first + seen.length < 1000, `${first}, ${seen.length}`);
+  const reads = (line, key) => until(async () => {
+    await page.keyboard.press(key);
+    return (await bodies(page)).includes(line);
+  }, () => `${line} does not come with ${key}`, 30_000);
+  await page.locator('#log').focus();
+  await reads('line 1', 'PageUp');
+  await reads('line 150', 'PageDown');
+  // From one end of the history to the other, and back by the address.
+  await page.getByRole('button', { name: 'New messages' }).click();
+  await page.locator('.message', { hasText: `line ${count}` }).waitFor();
+  await page.evaluate(() => { location.hash = '#general/20000'; });
+  await shownAt('line 20000');
+  assert.deepEqual((await bodies(page)).filter((line) => /^line (1|120000)$/.test(line)), []);
+  noComplaints(page);
+});
+
 test('a message that is not there is said not to be there', async () => {
   chat = await Chat.start(browser, { lines: lines('general', 10) });
   const page = await chat.guest('Reader', { place: '#general/99' });

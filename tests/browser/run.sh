@@ -8,6 +8,7 @@
 # LOADGEN_BIN              the load generator; default: loadgen beside the server binary
 # SWITCHBOARD_EXAMPLES     the directory of the built examples; default: examples/ beside the binary
 # SWITCHBOARD_SCREENSHOTS  a directory for screenshots; none are taken without it
+# SWITCHBOARD_SNAPSHOTS    update: how the page looks now is how it is meant to look (snapshots/)
 # JOBS                     files of tests that run at a time; default: one per processor, at most 4
 # CHROMIUM                 the browser; default /usr/bin/chromium
 # FIREFOX                  the other browser; default /usr/bin/firefox-esr

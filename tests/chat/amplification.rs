@@ -19,6 +19,13 @@ fn world() -> (World, crate::world::Client) {
         world.tick();
         world.take(ada);
     }
+    // As many other rooms as one list may have, with names as long as they may be in JSON.
+    for nth in 0..120 {
+        let room = format!("{}{nth:03}", "\"".repeat(29));
+        world.join(ada, &room);
+        world.post(ada, &room, "x");
+        world.tick();
+    }
     let boss = world.verified("Boss:*");
     world.join(boss, "r");
     world.advance(1000);
@@ -43,6 +50,7 @@ fn no_command_brings_more_than_one_bounded_answer() {
         json!({"type": "search", "room": "r", "query": "a", "limit": 100}),
         json!({"type": "search", "room": "r", "query": "nothing", "limit": 100}),
         json!({"type": "who", "room": "r"}),
+        json!({"type": "rooms", "limit": 1_000_000}),
         json!({"type": "post", "room": "r", "text": "\u{1}".repeat(4095) + "a"}),
         json!({"type": "edit", "room": "r", "seq": 400, "text": "\u{1}".repeat(4095) + "a"}),
         json!({"type": "react", "room": "r", "seq": 400, "emoji": "👍"}),

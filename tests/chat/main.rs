@@ -8,13 +8,16 @@
 )]
 
 mod amplification;
+mod cluster;
 mod conversations;
 mod disk;
+mod epochs;
 mod expiry;
 mod gate;
 mod http;
 mod identity;
 mod limits;
+mod loops;
 mod memory;
 mod model;
 mod moderation;
@@ -24,6 +27,7 @@ mod people;
 mod persons;
 mod promises;
 mod retention;
+mod room_list;
 mod rooms;
 mod search;
 mod signs;

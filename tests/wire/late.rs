@@ -9,7 +9,7 @@ use switchboard::app::{
     Acceptance, Application, ConnId, Context, Layer, Message, Refused, Request, Response, Verdict,
 };
 use switchboard::net::{Handle, Options, Server};
-use switchboard::ops::{Ops, Watched};
+use switchboard::ops::{Ops, OpsMail, Watched};
 
 use crate::support::{Client, FIN, SOON, TEXT, frame, upgrade_request};
 
@@ -180,7 +180,7 @@ fn a_late_refusal_is_logged_with_its_reason_and_not_too_often() {
         let mut client = Client::connect(addr);
         client.send(upgrade_request("/", "Cookie: session=eve\r\n").as_bytes());
         let Ok(Asked::Enters(conn, _)) = asked.recv_timeout(SOON) else { panic!("nobody asks") };
-        assert!(handle.send((conn, false)).is_ok());
+        assert!(handle.send(OpsMail::App((conn, false))).is_ok());
         assert_eq!(client.head().status, 401);
     }
     assert!(handle.shutdown());

@@ -14,6 +14,7 @@ mod examples;
 mod frames;
 mod handshake;
 mod late;
+mod loops;
 mod messages;
 mod ops;
 mod page;

@@ -1,5 +1,6 @@
 //! The HTTP side of the chat: the page, its parts, and what is none of them.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 
 use crate::support::{Client, Head, Launch, Scratch};
@@ -44,6 +45,42 @@ fn s24_the_page_and_its_parts_are_served() {
         assert!(page.contains(part), "the page asks for {part}");
     }
     assert!(!page.contains("http://") || !page.contains("src=\"http"), "nothing from elsewhere");
+}
+
+#[test]
+fn s24_what_is_text_is_sent_compressed_to_those_who_take_it() {
+    let server = Launch::serve().start();
+    for (target, _) in PARTS {
+        let (plain, body) = get(server.addr, target);
+        assert_eq!((plain.field("content-encoding"), plain.field("vary")), (None, Some("Accept-Encoding")));
+        for accepted in ["gzip", "br, gzip;q=0.5", "GZIP;Q=1.000", "identity;q=0, gzip"] {
+            let accept = format!("Accept-Encoding: {accepted}\r\n");
+            let (head, packed) = request(server.addr, "GET", target, &accept);
+            assert_eq!((head.status, head.field("content-encoding")), (200, Some("gzip")), "{accepted}");
+            assert_eq!(head.field("content-type"), plain.field("content-type"));
+            assert!(packed.len() < body.len());
+            let mut unpacked = Vec::new();
+            flate2::read::GzDecoder::new(&*packed).read_to_end(&mut unpacked).unwrap();
+            assert_eq!(unpacked, body, "{target}");
+            // Each form has a tag of its own.
+            let tag = head.field("etag").unwrap();
+            assert_ne!(Some(tag), plain.field("etag"));
+            let known = format!("{accept}If-None-Match: {tag}\r\n");
+            assert_eq!(request(server.addr, "GET", target, &known).0.status, 304);
+            let (head, _) = request(server.addr, "GET", target, &format!("If-None-Match: {tag}\r\n"));
+            assert_eq!(head.status, 200, "who takes none has another form");
+            // A part is one of the file itself.
+            let (head, part) = request(server.addr, "GET", target, &format!("{accept}Range: bytes=1-4\r\n"));
+            assert_eq!((head.status, head.field("content-encoding"), &part[..]), (206, None, &body[1..5]));
+            let (head, _) = request(server.addr, "HEAD", target, &accept);
+            assert_eq!(head.field("content-length"), Some(packed.len().to_string().as_str()));
+        }
+        for refused in ["", "br", "gzip;q=0", "gzip; q=0.000", "*;q=0", "xgzip"] {
+            let accept = format!("Accept-Encoding: {refused}\r\n");
+            let (head, same) = request(server.addr, "GET", target, &accept);
+            assert_eq!((head.field("content-encoding"), same == body), (None, true), "{refused}");
+        }
+    }
 }
 
 /// What a file of the page asks for.

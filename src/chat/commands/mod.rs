@@ -5,6 +5,7 @@ pub(in crate::chat) mod ask;
 pub(in crate::chat) mod call;
 pub(in crate::chat) mod conversations;
 pub(in crate::chat) mod direct;
+pub(in crate::chat) mod elsewhere;
 pub(in crate::chat) mod ending;
 mod gate;
 pub(in crate::chat) mod join;
@@ -16,6 +17,7 @@ pub(in crate::chat) mod post;
 pub(in crate::chat) mod presence;
 pub(in crate::chat) mod publish;
 pub(in crate::chat) mod read_back;
+pub(in crate::chat) mod rooms;
 mod scan;
 mod search;
 pub(in crate::chat) mod turn;
@@ -120,6 +122,9 @@ fn execute_anywhere<C: Context>(
         Command::Direct { to, text, key } => direct::direct(chat, call, &to, &text, key.as_deref()),
         Command::Conversations { page, limit } => {
             conversations::conversations(chat, call, page.as_deref(), limit)
+        }
+        Command::Rooms { prefix, after, limit } => {
+            rooms::rooms(chat, call, prefix.as_deref(), after.as_deref(), limit)
         }
         Command::Ping => {
             chat.responder.reply(call.ctx, call.reply_to, &Pong { id: call.reply_to.id() });

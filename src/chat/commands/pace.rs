@@ -23,7 +23,14 @@ const AGAIN_MS: [Millis; 2] = [1, 10];
 impl Command<'_> {
     /// Whether its answer may be long.
     fn reads(&self) -> bool {
-        matches!(self, Self::Join { .. } | Self::History { .. } | Self::Search { .. } | Self::Who { .. })
+        matches!(
+            self,
+            Self::Join { .. }
+                | Self::History { .. }
+                | Self::Search { .. }
+                | Self::Who { .. }
+                | Self::Rooms { .. }
+        )
     }
 }
 

@@ -4,11 +4,11 @@ import { Client } from './client.js';
 import { Composer } from './composer.js';
 import { Deletions } from './deletions.js';
 import { byId, bytes, element, say } from './dom.js';
+import { ADDRESS, SUBPROTOCOL, takeSocket } from './early.js';
 import { refuseFiles } from './files.js';
-import { setUpFrames, tapped } from './frames.js';
+import { askToModerate, load, loadAtRest } from './later.js';
 import { Log } from './log.js';
 import { forThisBrowser, isText, listOf } from './memory.js';
-import { askToModerate } from './moderate.js';
 import { announce, clearNotice, complain, inform } from './notices.js';
 import { notify } from './notify.js';
 import { closePanels, openPanel, setUpPanels } from './panels.js';
@@ -17,10 +17,10 @@ import { Route, addressOf } from './route.js';
 import { painter } from './schedule.js';
 import { closeSearch, setUpSearch } from './search.js';
 import { errorWords, notJoined, typingWords, wasKicked } from './sentences.js';
-import { framesToggled, setUpSettings } from './settings.js';
 import { showPeople, showRooms } from './sidebar.js';
 import * as signIn from './signin.js';
 import { showStatus, showStatusOf } from './status.js';
+import { setUpTap, tapped } from './tap.js';
 import { mentions } from './text.js';
 import { onNewDay, rewriteTimes } from './time.js';
 import { names, parts, t, translate } from './words.js';
@@ -38,12 +38,10 @@ const token = signIn.rememberedToken();
 const guest = signIn.guestName();
 const route = new Route(HOME, goTo);
 const paint = painter(show);
-const toggleFrames = setUpFrames(framesToggled);
 let signInAddress;
 
 const client = new Client({
-  // Beside the page, wherever a proxy has put it.
-  url: new URL('ws', document.baseURI).href.replace(/^http/, 'ws'),
+  open: () => takeSocket() ?? new WebSocket(ADDRESS, [SUBPROTOCOL]),
   user: guest.name,
   token,
   rooms: [HOME, ...forThisBrowser.readJson(ROOMS_STORED_AS, listOf(isGroup)), route.current.room],
@@ -206,8 +204,9 @@ function roomChanged(room, what) {
   }
   if (what === 'reset') inform(t('history_again'));
   if (what === 'joined' || what === 'reset') {
+    loadAtRest();
     room.wasAway();
-    paint('people');
+    paint('people', 'name');
   }
   return paint('away', 'log', 'outbox', 'rooms', 'typing', 'seen', 'readers');
 }
@@ -263,8 +262,14 @@ function showName() {
   byId('sign-out').hidden = !verified;
   byId('sign-in').hidden = verified || !signInAddress;
   byId('own-avatar').replaceChildren(avatar(client.user));
-  byId('text').placeholder = t('message_as', { user: client.user });
-  composer.check();
+  byId('browse-button').hidden = !client.features.has('rooms');
+  showWhetherOneMayWrite();
+}
+
+function showWhetherOneMayWrite() {
+  const isReadOnly = client.isOpen && !client.may('post', active);
+  byId('text').placeholder = isReadOnly ? t('read_only') : t('message_as', { user: client.user });
+  composer.check(isReadOnly);
 }
 
 function showRoomList() {
@@ -323,6 +328,7 @@ function open(room, { isNew = true } = {}) {
   closePanels();
   closeSearch();
   composer.open(room);
+  showWhetherOneMayWrite();
   list.open(room);
   showOutbox();
   showRoomList();
@@ -392,6 +398,25 @@ function places(query) {
   return [...rooms, ...people];
 }
 
+/** Rooms of the server with such names that the person is not in. */
+async function otherPlaces(query) {
+  if (!client.features.has('rooms')) return [];
+  const { rooms } = await client.listRooms({ prefix: query.replace(/^#\s*/, ''), limit: 20 });
+  return rooms.filter(({ name }) => !client.find(name))
+    .map(({ name, members }) => ({ name: `# ${name}`, about: t('browse_people', { n: members }), go: () => open(client.enter(name)) }));
+}
+
+/** The rooms that there are, to be joined. */
+async function browse() {
+  const part = await load('browse');
+  part?.browse({
+    rooms: (which) => client.listRooms(which),
+    isMine: (name) => client.find(name) !== undefined,
+    enter: (name) => open(client.enter(name)),
+    failed: (error) => errorWords(error),
+  });
+}
+
 /** The messages before and after one. */
 async function around(room, message) {
   const { messages } = await client.history(room, { before: message.seq + 2, limit: 3 });
@@ -447,12 +472,15 @@ byId('join').addEventListener('submit', (event) => {
 });
 
 setUpPanels();
-setUpSettings(toggleFrames);
+setUpTap();
+byId('settings-button').addEventListener('click', async () => (await load('settings'))?.openSettings());
+byId('browse-button').addEventListener('click', browse);
 setUpSearch({
   search: (query) => client.search(active, query),
   around: (message) => around(active, message),
   goTo: (message) => goToMessage(active, message.seq),
   places,
+  otherPlaces,
   failed: (error) => complain(errorWords(error)),
   acts: () => clearNotice(),
 });

@@ -29,6 +29,8 @@ export class Client {
   user;
   verified = false;
   limits = new Map(DEFAULT_LIMITS);
+  features = new Set(); // what the server can do besides
+  permissions = null; // what one may do everywhere; null when the server does not say
   rooms = new Map(); // key -> Room
   outbox = new Outbox();
   conversations = new Conversations(this);
@@ -41,12 +43,12 @@ export class Client {
   #readTimer = 0;
   #readDue = new Map();
 
-  constructor({ url, user, token, rooms, on }) {
+  constructor({ open, user, token, rooms, on }) {
     this.user = user;
     this.#token = token;
     this.#on = on;
     for (const name of rooms) if (!this.find(name)) this.#add(name);
-    this.#connection = new Connection(url, {
+    this.#connection = new Connection(open, {
       opened: () => this.#hello(),
       message: (value) => this.#receive(value),
       lost: () => this.#lost(),
@@ -74,10 +76,12 @@ export class Client {
     return this.#requests.waitingMs;
   }
 
-  /** Whether the person may do something in a room: `moderate`, or `ban` everywhere. */
+  /** Whether the person may do something in a room: `post`, `moderate`, or `ban` everywhere. The server says so; of one that does not, the token. */
   may(permission, room) {
+    const said = permission === 'ban' ? this.permissions : room.permissions;
+    if (said) return said.includes(permission);
     const [asked, where] = permission === 'ban' ? ['moderate', '*'] : [permission, room.name];
-    if (permission !== 'ban' && room.permissions) return room.permissions.includes(permission);
+    if (permission === 'post') return true;
     return this.verified && permits(claimsOf(this.#token ?? ''), asked, where);
   }
 
@@ -197,6 +201,11 @@ export class Client {
     return page;
   }
 
+  /** Rooms that the person may join, by name: those that begin like `prefix`, behind `after`. */
+  async listRooms({ prefix, after, limit = PAGE }) {
+    return wire.roomList(await this.ask({ type: 'rooms', prefix, after, limit }));
+  }
+
   async search(room, query) {
     return wire.found(await this.ask({ type: 'search', room: room.name, query, limit: PAGE }));
   }
@@ -258,8 +267,8 @@ export class Client {
     );
   }
 
-  #welcome({ user, verified, limits, heartbeat }) {
-    Object.assign(this, { user, verified, limits: new Map([...DEFAULT_LIMITS, ...limits]) });
+  #welcome({ user, verified, limits, heartbeat, features, permissions }) {
+    Object.assign(this, { user, verified, features, permissions, limits: new Map([...DEFAULT_LIMITS, ...limits]) });
     this.#on.signedIn();
     this.#connection.welcomed(heartbeat);
     for (const room of this.rooms.values()) this.#join(room);

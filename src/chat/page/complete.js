@@ -1,7 +1,7 @@
 // Suggestions while one writes: people behind `@`, emojis behind `:`. A list beside the field; the field keeps the focus.
 
 import { byId, element, insert, say } from './dom.js';
-import { emojiOf, emojisLike } from './emoji.js';
+import { load } from './later.js';
 import { avatar } from './person.js';
 import { t } from './words.js';
 
@@ -9,6 +9,9 @@ const MOST_SHOWN = 8;
 const PERSON = /(?:^|[\s("'>])@([^\s@][^@\n]{0,31}|)$/u;
 const EMOJI = /(?:^|[\s("'])(:([\p{L}\d_+-]{2,24}))$/u;
 const WHOLE_EMOJI = /(?:^|[\s("'])(:([\p{L}\d_+-]{1,24}):)$/u;
+
+/** The emojis and their names, once somebody has typed a colon. */
+let emojis = null;
 
 export class Completion {
   #text;
@@ -60,16 +63,22 @@ export class Completion {
     if (caret !== selectionEnd) return this.close();
     const before = value.slice(0, caret);
     const [, whole, name] = WHOLE_EMOJI.exec(before) ?? [];
-    const emoji = name && emojiOf(name);
+    const [, part, like] = EMOJI.exec(before) ?? [];
+    if (!emojis && (name || part)) return this.#loadEmojis();
+    const emoji = name && emojis.emojiOf(name);
     if (emoji) {
       this.close();
       return this.#put(whole.length, emoji);
     }
-    const [, part, like] = EMOJI.exec(before) ?? [];
-    if (part) return this.#show(part.length, emojisLike(like, MOST_SHOWN).map(emojiSuggestion));
+    if (part) return this.#show(part.length, emojis.emojisLike(like, MOST_SHOWN).map(emojiSuggestion));
     const person = PERSON.exec(before);
     if (person) return this.#show(person[1].length + 1, this.#people(person[1]).map(personSuggestion));
     return this.close();
+  }
+
+  async #loadEmojis() {
+    emojis = (await load('emoji')) ?? null;
+    if (emojis) this.#look();
   }
 
   /** Those whose name, or a word of it, begins so. */

@@ -2,8 +2,8 @@
 
 import { Completion } from './complete.js';
 import { byId, bytes, insert, isolated, say } from './dom.js';
+import { pickEmoji } from './later.js';
 import { forThisTab } from './memory.js';
-import { pickEmoji } from './picker.js';
 import { parts, t } from './words.js';
 
 const DRAFT_STORED_AS = 'switchboard.draft.';
@@ -26,6 +26,7 @@ export class Composer {
   #composedAt = -Infinity;
   #limit;
   #completion;
+  #isReadOnly = false;
 
   /** `act`: { post(text), edit(message, text), typing(), editLast(), acts(), names() } */
   constructor(limit, act) {
@@ -89,13 +90,16 @@ export class Composer {
     this.#text.focus({ preventScroll: true });
   }
 
-  /** The limit may have changed. */
-  check() {
+  /** The limit may have changed, and whether one may write here. */
+  check(isReadOnly = this.#isReadOnly) {
+    this.#isReadOnly = isReadOnly;
+    this.#text.readOnly = isReadOnly;
+    byId('emoji').disabled = isReadOnly;
     this.#changed();
   }
 
   #submit(act) {
-    if (!this.#text.value.trim()) return;
+    if (!this.#text.value.trim() || this.#isReadOnly) return;
     const said = this.#whole();
     const editing = this.#editing;
     this.#setReply(null);
@@ -175,7 +179,7 @@ export class Composer {
     byId('counter').textContent = t('bytes', { length, limit });
     byId('counter').classList.toggle('over', length > limit);
     byId('counter').classList.toggle('near', length > limit * 0.8);
-    byId('send').disabled = text.trim() === '';
+    byId('send').disabled = text.trim() === '' || this.#isReadOnly;
     this.#grow();
   }
 

@@ -28,7 +28,7 @@ const CODES = new Map([[4001, 'name_taken'], [4002, 'banned'], [4003, 'token_exp
 
 export class Connection {
   state = { at: 'connecting' };
-  #url;
+  #newSocket;
   #on;
   #socket = null;
   #timer = 0; // of the attempt, or until the next one
@@ -42,9 +42,9 @@ export class Connection {
   #attemptAt = 0;
   #heartbeat = DEFAULT_HEARTBEAT_MS;
 
-  /** `on`: { opened(), message(value), lost(), state(), ping(), frame(direction, text) } */
-  constructor(url, on) {
-    this.#url = url;
+  /** `newSocket()` returns a socket that is being opened, or is open; `on`: { opened(), message(value), lost(), state(), ping(), frame(direction, text) } */
+  constructor(newSocket, on) {
+    this.#newSocket = newSocket;
     this.#on = on;
   }
 
@@ -118,13 +118,13 @@ export class Connection {
 
   #open() {
     clearTimeout(this.#timer);
-    const socket = new WebSocket(this.#url, ['chat.v1.json']);
+    const socket = this.#newSocket();
     this.#socket = socket;
     this.#attemptAt = performance.now();
     this.#timer = setTimeout(() => this.abandon(), OPENING_LIMIT_MS);
-    socket.addEventListener('open', () => {
-      if (this.#socket === socket) this.#on.opened();
-    });
+    const opened = () => this.#socket === socket && this.#on.opened();
+    if (socket.readyState === WebSocket.OPEN) queueMicrotask(opened);
+    else socket.addEventListener('open', opened);
     socket.addEventListener('message', ({ data }) => {
       if (this.#socket === socket) this.#heard(data);
     });

@@ -1,67 +1,26 @@
-// The developer's panel: the messages between this page and the server, with what they mean. Off until somebody opens it.
+// The developer's panel: the messages between this page and the server, with what they mean. Loaded when somebody opens it.
 
 import { button, byId, element } from './dom.js';
-import { forThisBrowser } from './memory.js';
+import { kept, pause, toggleFrames } from './tap.js';
 import { has, locale, t } from './words.js';
 
-const STORED_AS = 'switchboard.frames';
-const MOST_KEPT = 300;
 const LONGEST_SHOWN = 4_000;
 const hours = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3 });
-/** What is nobody's business: also not in a copy of the frames. */
-const SECRET = 'token';
-
-const panel = byId('frames');
 const list = byId('frames-list');
-const kept = []; // { direction, at, text }
-let isPaused = false;
 let frame = 0;
 
-/** A message of the socket: kept while the panel is closed, too, so that it shows how the page came here. */
-export function tapped(direction, text) {
-  if (isPaused) return;
-  kept.push({ direction, at: Date.now(), text: withoutSecret(text) });
-  if (kept.length > MOST_KEPT) kept.shift();
-  if (!panel.hidden) frame ||= requestAnimationFrame(show);
+/** There is something new to be shown. */
+export function framesCame() {
+  frame ||= requestAnimationFrame(show);
 }
 
-function withoutSecret(text) {
-  if (!text.includes(`"${SECRET}"`)) return text;
-  try {
-    const value = JSON.parse(text);
-    return SECRET in value ? JSON.stringify({ ...value, [SECRET]: '…' }) : text;
-  } catch {
-    return text;
-  }
-}
-
-/** `toggled(isOpen)` is called when the panel opens or closes. */
-export function setUpFrames(toggled) {
-  const toggle = (isOpen = panel.hidden) => {
-    panel.hidden = !isOpen;
-    document.body.classList.toggle('with-frames', isOpen);
-    forThisBrowser.write(STORED_AS, isOpen ? 'open' : '');
-    if (isOpen) show();
-    toggled(isOpen);
-  };
-  addEventListener('keydown', (event) => {
-    if (event.key !== 'F2' || event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    toggle();
-  });
-  byId('frames-close').addEventListener('click', () => toggle(false));
-  byId('frames-clear').addEventListener('click', () => {
-    kept.length = 0;
-    show();
-  });
-  byId('frames-copy').addEventListener('click', () => copy(kept.map(({ direction, text }) => `${direction === 'out' ? '>' : '<'} ${text}`).join('\n')));
-  byId('frames-pause').addEventListener('click', () => {
-    isPaused = !isPaused;
-    byId('frames-pause').setAttribute('aria-pressed', String(isPaused));
-  });
-  if (forThisBrowser.read(STORED_AS) === 'open') toggle(true);
-  return toggle;
-}
+byId('frames-close').addEventListener('click', () => toggleFrames(false));
+byId('frames-clear').addEventListener('click', () => {
+  kept.length = 0;
+  show();
+});
+byId('frames-copy').addEventListener('click', () => copy(kept.map(({ direction, text }) => `${direction === 'out' ? '>' : '<'} ${text}`).join('\n')));
+byId('frames-pause').addEventListener('click', () => byId('frames-pause').setAttribute('aria-pressed', String(pause())));
 
 const copy = (text) => navigator.clipboard?.writeText(text).catch(() => {});
 

@@ -2,7 +2,7 @@
 // or covers.
 
 import { button, element } from './dom.js';
-import { pickEmoji } from './picker.js';
+import { pickEmoji } from './later.js';
 import { t } from './words.js';
 
 const EMOJIS = ['👍', '❤️', '😂', '🎉', '😮', '😢'];

@@ -10,7 +10,9 @@ const CHECK = 'M4.6 8.2l2.4 2.4 4.4-4.8';
 /** Signs beside which a reader may take a name for more than it is. */
 const SIGNS = /[\p{So}\p{Sk}\p{Sm}()[\]{}✓✔√]/u;
 
-const graphemes = typeof Intl.Segmenter === 'function' ? new Intl.Segmenter() : null;
+/** One letter, and nothing that belongs to it. */
+const PLAIN = /^[a-z\d](?![^ -~])/i;
+let graphemes;
 
 export function nameElement(user, className = 'author') {
   const made = element('span', className, user);
@@ -39,6 +41,9 @@ function initials(user) {
 }
 
 function first(word) {
+  if (PLAIN.test(word)) return word[0].toUpperCase();
+  // Takes a browser longer to make than a page of names to show.
+  graphemes ??= typeof Intl.Segmenter === 'function' ? new Intl.Segmenter() : false;
   const letter = graphemes ? [...graphemes.segment(word)][0]?.segment : [...word][0];
   return (letter ?? '').toUpperCase();
 }

@@ -3,11 +3,11 @@
 import { button, byId, element } from './dom.js';
 import { forThisBrowser, isText, listOf } from './memory.js';
 import { avatar, person } from './person.js';
-import { hasOneKey } from './settings.js';
 import { marked } from './text.js';
 import { timeElement } from './time.js';
 import { t } from './words.js';
 
+const ONE_KEY_STORED_AS = 'switchboard.one_key';
 const RECENT_STORED_AS = 'switchboard.searches';
 const MOST_RECENT = 6;
 const MOST_PLACES = 5;
@@ -21,9 +21,13 @@ let recent = forThisBrowser.readJson(RECENT_STORED_AS, listOf(isText)).slice(0, 
 let typedTimer = 0;
 let asked = 0; // counts, so that a late answer is known to be late
 
+/** Whether keys without Ctrl do something outside of fields: who speaks to the computer may not want that (WCAG 2.1.4). */
+export const hasOneKey = () => forThisBrowser.read(ONE_KEY_STORED_AS) !== 'off';
+export const setOneKey = (isOn) => forThisBrowser.write(ONE_KEY_STORED_AS, isOn ? 'on' : 'off');
+
 /**
  * `actions`: { search(query) for messages, around(message) for [before, after], goTo(message), places(query) for rooms and people as
- * { name, go() }, failed(error), acts() }
+ * { name, go() }, otherPlaces(query) for those that the server knows of, failed(error), acts() }
  */
 export function setUpSearch(actions) {
   act = actions;
@@ -102,16 +106,29 @@ function showRecent() {
 
 function showPlaces(query) {
   const places = act.places(query).slice(0, MOST_PLACES);
-  byId('found-places').replaceChildren(...places.map(({ name, user, go }) => {
-    const shown = element('span', 'place');
-    const label = element('bdi', '', name);
-    shown.append(...(user ? [avatar(user)] : []), label);
-    return entry(shown, () => {
-      closeSearch();
-      go();
-    });
-  }));
+  byId('found-places').replaceChildren(...places.map(place));
   if (places.length > 0 && byId('found').hidden) open(t('go_to'));
+}
+
+function place({ name, user, about, go }) {
+  const shown = element('span', 'place');
+  shown.append(...(user ? [avatar(user)] : []), element('bdi', '', name), ...(about ? [element('span', 'quiet', about)] : []));
+  return entry(shown, () => {
+    closeSearch();
+    go();
+  });
+}
+
+/** Rooms that the person is not in yet, behind those that they are in. */
+async function showOtherPlaces(query, own) {
+  let places;
+  try {
+    places = await act.otherPlaces(query);
+  } catch {
+    // The search tells what is wrong.
+    return;
+  }
+  if (own === asked) byId('found-places').append(...places.slice(0, MOST_PLACES).map(place));
 }
 
 function entry(shown, go) {
@@ -126,6 +143,7 @@ async function search(query, isAsked) {
   asked += 1;
   const own = asked;
   showPlaces(query);
+  showOtherPlaces(query, own);
   if (byId('found').hidden) {
     byId('found-list').replaceChildren();
     open(t('searching'));

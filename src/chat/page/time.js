@@ -5,13 +5,23 @@ import { locale, t } from './words.js';
 const LOOK_MS = 20_000;
 const DAY_MS = 24 * 3_600_000;
 
-const hours = new Intl.DateTimeFormat(locale, { hour: '2-digit', minute: '2-digit' });
+const HOUR = { hour: '2-digit', minute: '2-digit' };
+const WHOLE = { year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric', second: 'numeric' };
+
+const formats = new Map();
+
+/** A formatter takes a browser longer than all that is formatted with it. */
+function format(at, options) {
+  const key = JSON.stringify(options);
+  if (!formats.has(key)) formats.set(key, new Intl.DateTimeFormat(locale, options));
+  return formats.get(key).format(at);
+}
 
 /** The hour of today, or the date and the hour. */
 export function clock(ms, now = new Date()) {
   const at = new Date(ms);
   const isToday = at.toDateString() === now.toDateString();
-  return isToday ? hours.format(at) : at.toLocaleString(locale, { ...dateOf(at, now), hour: '2-digit', minute: '2-digit' });
+  return format(at, isToday ? HOUR : { ...dateOf(at, now), ...HOUR });
 }
 
 /** Today, yesterday, or the day and the date. */
@@ -19,14 +29,14 @@ export function day(ms, now = new Date()) {
   const at = new Date(ms);
   if (at.toDateString() === now.toDateString()) return t('today');
   if (at.toDateString() === new Date(now - DAY_MS).toDateString()) return t('yesterday');
-  return at.toLocaleDateString(locale, { weekday: 'long', ...dateOf(at, now), month: 'long' });
+  return format(at, { weekday: 'long', ...dateOf(at, now), month: 'long' });
 }
 
 function dateOf(at, now) {
   return { month: 'short', day: 'numeric', ...(at.getFullYear() === now.getFullYear() ? {} : { year: 'numeric' }) };
 }
 
-const WRITTEN = new Map([['clock', clock], ['day', day], ['hour', (ms) => hours.format(ms)]]);
+const WRITTEN = new Map([['clock', clock], ['day', day], ['hour', (ms) => format(ms, HOUR)]]);
 
 /** `as`: `hour`, `clock` or `day`. */
 export function timeElement(ms, as = 'clock') {
@@ -35,7 +45,7 @@ export function timeElement(ms, as = 'clock') {
   made.textContent = WRITTEN.get(as)(ms);
   made.dateTime = at.toISOString();
   made.dataset.as = as;
-  made.title = at.toLocaleString(locale);
+  made.title = format(at, WHOLE);
   return made;
 }
 

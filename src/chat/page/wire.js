@@ -86,7 +86,7 @@ export function joined(value) {
     members: list(value.members, member),
     count: count(value.count),
     read: count(value.read),
-    permissions: Array.isArray(value.permissions) ? value.permissions.filter((one) => typeof one === 'string') : null,
+    permissions: permissions(value),
   };
 }
 
@@ -127,12 +127,24 @@ export function conversations(value) {
   return { conversations: list(value.conversations, read), next: text(value.next) };
 }
 
+/** `rooms`: those that one may join. */
+export function roomList(value) {
+  const read = (one) => (isObject(one) && text(one.room) ? { name: one.room, members: count(one.members), seq: count(one.seq), time: time(one.time) } : null);
+  return { rooms: list(value.rooms, read), next: text(value.next) };
+}
+
 export function welcome(value) {
   const limits = new Map();
   for (const [name, limit] of Object.entries(isObject(value.limits) ? value.limits : {})) limits.set(name, count(limit));
   return {
     user: text(value.user), verified: flag(value.verified), heartbeat: count(value.heartbeat_ms), limits,
+    features: new Set(list(value.features, (one) => text(one) || null)), permissions: permissions(value),
   };
+}
+
+/** What the server says that one may do; null when it does not say. */
+function permissions(value) {
+  return Array.isArray(value.permissions) ? list(value.permissions, (one) => text(one) || null) : null;
 }
 
 /** An `error`: what a promise fails with. */

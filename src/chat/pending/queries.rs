@@ -5,7 +5,7 @@ use crate::chat::people::actor::Actor;
 use crate::chat::rooms::Hold;
 use crate::chat::wire::command::{Command, Since};
 use crate::chat::wire::reply_to::ReplyTo;
-use crate::history::Record;
+use crate::history::{NameRange, Record};
 
 /// What the answer to `history` needs besides the messages.
 #[derive(Debug)]
@@ -30,6 +30,15 @@ impl JoinRange<'_> {
     pub(in crate::chat) fn into_owned(self) -> JoinRange<'static> {
         JoinRange { since: self.since.map(Since::into_owned), history: self.history }
     }
+}
+
+/// Which part of the list of rooms is wanted.
+#[derive(Debug, Clone)]
+pub(in crate::chat) struct Part {
+    pub(in crate::chat) ranges: Vec<NameRange>,
+    pub(in crate::chat) limit: usize,
+    /// Rooms in memory that are looked at, at most.
+    pub(in crate::chat) most_looked: usize,
 }
 
 /// A query that the history has not answered.
@@ -57,7 +66,9 @@ pub(in crate::chat) enum Purpose {
     /// How far the one who joins has read.
     JoinRead(u64),
     /// The list of rooms, for another part of the server.
-    Rooms { after: Box<str>, limit: usize },
+    Rooms(Part),
+    /// `rooms`.
+    Joinable(Part),
 }
 
 impl PendingQuery {

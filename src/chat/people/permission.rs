@@ -5,6 +5,7 @@ use crate::chat::people::actor::Actor;
 use crate::chat::people::{People, names};
 use crate::chat::wire::command::Command;
 use crate::chat::{Code, Refusal};
+use crate::history::NameRange;
 
 /// Something that a token may permit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,28 @@ pub(in crate::chat) fn permits(claims: Option<&Claims>, right: Right, room: &str
     }
 }
 
+/// The rooms in which claims permit something, by their names in order; conversations of two are none of them.
+fn permitted_names(claims: Option<&Claims>, right: Right) -> Vec<NameRange> {
+    let all = NameRange::all();
+    match claims {
+        Some(claims) if !claims.rooms.is_empty() => {
+            let granted = claims.rooms.iter().filter(|grant| grant.gives(right));
+            let ranges = granted.map(|grant| names_of(&grant.pattern)).collect();
+            NameRange::in_both(&NameRange::united(ranges), &all)
+        }
+        _ if right == Right::Moderate => Vec::new(),
+        _ => all,
+    }
+}
+
+/// The names that a pattern covers: see [`covers`].
+fn names_of(pattern: &str) -> NameRange {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => NameRange::of_prefix(&names::fold(beginning)),
+        None => NameRange::of_name(&names::fold(pattern)),
+    }
+}
+
 /// The right that a command about a room takes; `None`: leaving takes none.
 pub(in crate::chat) fn right_to(command: &Command<'_>) -> Option<Right> {
     match command {
@@ -64,6 +87,7 @@ pub(in crate::chat) fn right_to(command: &Command<'_>) -> Option<Right> {
         Command::Hello { .. }
         | Command::Leave { .. }
         | Command::Conversations { .. }
+        | Command::Rooms { .. }
         | Command::Ping
         | Command::Ban { .. }
         | Command::Unban { .. } => None,
@@ -75,6 +99,18 @@ impl People {
     pub(in crate::chat) fn may(&self, actor: &Actor, right: Right, room: &str) -> bool {
         let Some(session) = actor.session else { return true };
         self.look(session).is_some_and(|session| permits(session.claims(), right, room))
+    }
+
+    /// The rooms in which a token permits something, by their names in order.
+    pub(in crate::chat) fn names_where(&self, actor: &Actor, right: Right) -> Vec<NameRange> {
+        let Some(session) = actor.session else { return NameRange::all() };
+        self.look(session).map_or_else(Vec::new, |session| permitted_names(session.claims(), right))
+    }
+
+    /// What a token permits in a room, as clients are told.
+    pub(in crate::chat) fn permissions(&self, actor: &Actor, room: &str) -> Vec<&'static str> {
+        let all = [(Right::Join, "join"), (Right::Post, "post"), (Right::Moderate, "moderate")];
+        all.into_iter().filter(|(right, _)| self.may(actor, *right, room)).map(|(_, name)| name).collect()
     }
 
     /// The same in the conversation with a user: a token may name any of their names.
@@ -157,5 +193,28 @@ mod tests {
             assert!(!permits(claims, Right::Moderate, "x"));
         }
         assert!(covers("*", "anything"));
+    }
+
+    #[test]
+    fn the_names_that_are_permitted_are_those_of_the_rooms_that_are() {
+        let patterns = ["Team-*", "team-lead", "news", "*", "@*", "@ada", "", "té*", "Ａ*"];
+        let rooms =
+            ["", "a", "ab", "news", "newsletter", "team", "team-", "team-a", "team-lead", "té", "tée", "zz"];
+        for first in patterns {
+            for second in patterns {
+                let rooms_of = vec![grant(first, true, false, false), grant(second, false, true, true)];
+                let claims = Claims { rooms: rooms_of, ..Claims::default() };
+                for right in [Right::Join, Right::Post, Right::Moderate] {
+                    let names = permitted_names(Some(&claims), right);
+                    for room in rooms {
+                        let is_in = names.iter().any(|range| range.has(room));
+                        assert_eq!(is_in, permits(Some(&claims), right, room), "{first} {second} {room}");
+                    }
+                    assert!(names.iter().all(|range| !range.has("@ada") && !range.has("@a\nb")));
+                }
+            }
+        }
+        assert_eq!(permitted_names(None, Right::Join), NameRange::all());
+        assert_eq!(permitted_names(None, Right::Moderate), []);
     }
 }

@@ -1,5 +1,7 @@
 //! What goes out in `chat.v1.json`: answers and events, each an object whose `type` comes first.
 
+use std::sync::Arc;
+
 use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 
@@ -8,7 +10,7 @@ use crate::chat::ids::SessionId;
 use crate::chat::limits::Limits;
 use crate::chat::people::People;
 use crate::chat::people::lookalike::Lookalikes;
-use crate::chat::people::member::Member;
+use crate::chat::people::member::{Member, Person};
 use crate::chat::wire::command::Id;
 use crate::chat::wire::refusal::Code;
 use crate::history::{Action, Post, Record, Who};
@@ -32,6 +34,8 @@ notices! {
         verified: bool,
         heartbeat_ms: u64,
         limits: LimitsShown<'a>,
+        features: &'a [&'a str],
+        permissions: &'a [&'a str],
     }
     "joined" Joined {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
@@ -46,6 +50,7 @@ notices! {
         members: Members<'a>,
         count: usize,
         read: u64,
+        permissions: &'a [&'a str],
     }
     "left" Left {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
@@ -70,6 +75,11 @@ notices! {
     "conversations" Conversations {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         conversations: &'a [Conversation],
+        #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
+    }
+    "rooms" RoomList {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        rooms: &'a [Listed],
         #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
     }
     "pong" Pong {
@@ -110,6 +120,13 @@ notices! {
         joined: &'a [Member<'a>],
         left: &'a [Member<'a>],
         count: usize,
+    }
+    #[expect(clippy::struct_field_names, reason = "the name is the protocol's")]
+    "epoch" Epoch {
+        room: &'a str,
+        epoch: &'a str,
+        seq: u64,
+        rev: u64,
     }
     "typing" Typing { room: &'a str, user: &'a str }
     "reads" Reads { room: &'a str, reads: &'a [ReadPosition<'a>] }
@@ -157,6 +174,20 @@ pub(in crate::chat) struct Conversation {
     pub(in crate::chat) seq: u64,
     pub(in crate::chat) time: u64,
     pub(in crate::chat) read: u64,
+}
+
+/// A room in a list.
+#[derive(Debug, Clone, Serialize)]
+pub(in crate::chat) struct Listed {
+    #[serde(serialize_with = "as_text")]
+    pub(in crate::chat) room: Arc<str>,
+    pub(in crate::chat) members: usize,
+    pub(in crate::chat) seq: u64,
+    pub(in crate::chat) time: u64,
+}
+
+fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
 
 /// Why the server ends a session.
@@ -220,11 +251,14 @@ pub(in crate::chat) struct ReadPosition<'a> {
 pub(in crate::chat) struct Members<'a> {
     pub(in crate::chat) people: &'a People,
     pub(in crate::chat) sessions: &'a [SessionId],
+    /// Some of those on other loops.
+    pub(in crate::chat) others: &'a [Person],
 }
 
 impl Serialize for Members<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.sessions.iter().filter_map(|index| self.people.member(*index)))
+        let own = self.sessions.iter().filter_map(|index| self.people.member(*index));
+        serializer.collect_seq(own.chain(self.others.iter().map(|person| self.people.shown_person(person))))
     }
 }
 
@@ -488,6 +522,7 @@ impl Serialize for LimitsShown<'_> {
             ("history", limits.max_history as u64),
             ("recovery", limits.max_recovery as u64),
             ("listed", limits.max_listed as u64),
+            ("rooms_listed", limits.max_rooms_listed as u64),
             ("posts_per_second", u64::from(limits.posts.per_second)),
             ("posts_at_once", u64::from(limits.posts.burst)),
             ("key_window_ms", limits.key_window_ms),

@@ -7,20 +7,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::data_dir::{DataDir, Options};
+use super::names::Names;
 use super::notify::Notify;
 use super::pairs;
+use super::room_list;
 use super::rows::{Head, Walk, load_change, load_head, load_reactions, read_position, rev_of};
 use super::schema;
 use super::search::find;
 use super::search_index::SearchIndex;
 use crate::history::{
-    Action, Event, HistoryError, Keep, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead, RoomState,
+    Action, Event, HistoryError, Keep, NameRange, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead,
+    RoomState,
 };
 
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Query(Query),
+    /// For which loop, and what.
+    Query(usize, Query),
     Stop,
 }
 
@@ -42,42 +46,46 @@ pub(super) enum Uncertain {
     All,
 }
 
+/// What is read.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    pub(super) place: Arc<DataDir>,
+    pub(super) words: Arc<SearchIndex>,
+    pub(super) names: Names,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reader {
-    place: Arc<DataDir>,
+    shelf: Shelf,
     inbox: Receiver<Ask>,
     notify: Notify,
     slot: Arc<Mutex<Slot>>,
-    words: Arc<SearchIndex>,
 }
 
 impl Reader {
-    pub(super) fn new(
-        place: Arc<DataDir>,
-        inbox: Receiver<Ask>,
-        notify: Notify,
-        slot: Arc<Mutex<Slot>>,
-        words: Arc<SearchIndex>,
-    ) -> Self {
-        Self { place, inbox, notify, slot, words }
+    pub(super) fn new(shelf: Shelf, inbox: Receiver<Ask>, notify: Notify, slot: Arc<Mutex<Slot>>) -> Self {
+        Self { shelf, inbox, notify, slot }
     }
 
     /// Answers until it is told to stop, or nobody is left who could ask.
     pub(super) fn run(self) {
-        while let Ok(Ask::Query(query)) = self.inbox.recv() {
+        while let Ok(Ask::Query(number, query)) = self.inbox.recv() {
             let event = self.answer(query);
-            self.notify.tell(event);
+            self.notify.tell(number, event);
         }
     }
 
     fn answer(&self, query: Query) -> Event {
-        let options = &self.place.options;
+        let options = &self.shelf.place.options;
         match query {
             Query::Open { room, recent, changes } => {
+                let names = &self.shelf.names;
                 let state = self.read(&room, |conn, room, head| {
-                    open_room(conn, options, (room, head), [recent, changes])
+                    let state = open_room(conn, options, (room, head), [recent, changes])?;
+                    Ok(RoomState { lineage: names.lineage(conn, room, &head, changes)?, ..state })
                 });
+                let state = state.map(|state| RoomState { epoch: Arc::clone(&names.epoch), ..state });
                 Event::Opened { room, state }
             }
             Query::Page { ask, room, before, limit, keep } => {
@@ -90,15 +98,11 @@ impl Reader {
             Query::Search { ask, room, query, limit } => {
                 let records = self.read(&room, |conn, room, head| {
                     let search = |index: &_| find(index, conn, options, (room, head), (&query, limit));
-                    self.words.search(search)
+                    self.shelf.words.search(search)
                 });
                 Event::Page { ask, records }
             }
-            Query::Rooms { ask, after, limit } => {
-                let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
-                let rooms = self.ask_database(&mut slot, |conn| rooms(conn, &after, limit));
-                Event::Rooms { ask, rooms: rooms.map_err(|error| read_failed(error, "")) }
-            }
+            Query::Rooms { ask, ranges, limit } => Event::Rooms { ask, rooms: self.rooms(&ranges, limit) },
             Query::Pairs { ask, user, after, limit } => {
                 let pairs = self.pairs(&user, after.as_ref(), limit);
                 Event::Pairs { ask, pairs }
@@ -129,7 +133,7 @@ impl Reader {
                 if let Some(Uncertain::From(seq)) = uncertain {
                     head = before_uncertain(conn, room, head, seq)?;
                 }
-                question(conn, room, visible(&self.place.options, head))
+                question(conn, room, visible(&self.shelf.place.options, head))
             }
         });
         answer.map_err(|error| read_failed(error, name))
@@ -140,16 +144,30 @@ impl Reader {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let uncertain = std::mem::take(&mut slot.uncertain);
         let is_sure = |name: &str| !uncertain.contains_key(name);
-        let options = &self.place.options;
+        let options = &self.shelf.place.options;
         let shown = |head: Head| {
             let head = visible(options, head);
             (head.seq >= head.oldest.max(1) && !options.is_expired(head.time)).then_some(head)
         };
         let pairs = self.ask_database(&mut slot, |conn| {
-            pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
+            pairs::newest(
+                conn,
+                &pairs::Wanted { user, epoch: &self.shelf.names.epoch, after, limit },
+                is_sure,
+                shown,
+            )
         });
         slot.uncertain = uncertain;
         pairs.map_err(|error| read_failed(error, ""))
+    }
+
+    /// The rooms with these names. What is uncertain is left out of them.
+    fn rooms(&self, ranges: &[NameRange], limit: usize) -> Result<Vec<RoomHead>, HistoryError> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let uncertain = std::mem::take(&mut slot.uncertain);
+        let rooms = self.ask_database(&mut slot, |conn| room_list::rooms(conn, ranges, limit, &uncertain));
+        slot.uncertain = uncertain;
+        rooms.map_err(|error| read_failed(error, ""))
     }
 
     /// Reads one state of the database.
@@ -159,7 +177,7 @@ impl Reader {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         // After an error the connection is gone, and the next question opens another one.
-        let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.place.path), Ok)?;
+        let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.shelf.place.path), Ok)?;
         conn.execute_batch("BEGIN")?;
         let answer = question(&conn)?;
         conn.execute_batch("COMMIT")?;
@@ -173,28 +191,13 @@ fn read_failed(error: rusqlite::Error, room: &str) -> HistoryError {
     HistoryError::storage(error)
 }
 
-/// Rooms by name. Those of conversations of two, which begin with `@`, stand together and are passed over.
-fn rooms(conn: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<RoomHead>> {
-    let mut select = conn.prepare_cached(
-        "SELECT r.name, ifnull(h.seq, 0) FROM rooms r LEFT JOIN heads h ON h.room = r.id
-         WHERE r.name > ?1 AND r.name >= ?2 AND r.name < ?3 ORDER BY r.name LIMIT ?4",
-    )?;
-    let mut found: Vec<RoomHead> = Vec::new();
-    // No character comes after U+10FFFF.
-    for (from, before) in [("", "@"), ("A", "\u{10ffff}")] {
-        let left = i64::try_from(limit - found.len()).unwrap_or(i64::MAX);
-        let rows = select.query_map((after, from, before, left), |row| {
-            Ok(RoomHead { name: row.get::<_, String>(0)?.into(), seq: row.get::<_, i64>(1)?.cast_unsigned() })
-        })?;
-        for room in rows {
-            found.push(room?);
-        }
-    }
-    Ok(found)
-}
-
 /// The room as it was before the message `seq`.
-fn before_uncertain(conn: &Connection, room: i64, mut head: Head, seq: u64) -> rusqlite::Result<Head> {
+pub(super) fn before_uncertain(
+    conn: &Connection,
+    room: i64,
+    mut head: Head,
+    seq: u64,
+) -> rusqlite::Result<Head> {
     if head.seq >= seq {
         let newest = Walk::new(conn, room, &head, seq)?.next(conn)?;
         head.seq = seq - 1;
@@ -226,13 +229,13 @@ fn open_room(
             head.oldest = head.oldest.max(stored.record.post.seq + 1);
             break;
         }
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         records.push(Record { reactions, ..stored.record });
     }
     records.reverse();
     let Head { seq, rev, time, oldest, .. } = head;
     let changes = newest_changes(conn, room, &head, changes)?;
-    Ok(RoomState { seq, rev, time, oldest, recent: records, changes })
+    Ok(RoomState { seq, rev, time, oldest, recent: records, changes, ..RoomState::default() })
 }
 
 /// The newest changes that follow each other without a gap, the oldest first.
@@ -287,7 +290,7 @@ fn page(
             break;
         };
         octets += stored.record.post.text.len();
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         records.push_back(Record { reactions, ..stored.record });
         while keep == Keep::Oldest
             && records.len() > 1

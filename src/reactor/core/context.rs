@@ -121,6 +121,14 @@ impl Context for Core {
         self.drain.is_some()
     }
 
+    fn pause_input(&mut self) {
+        self.counts.input_pauses += u64::from(self.pending.pause_input(true));
+    }
+
+    fn resume_input(&mut self) {
+        self.pending.pause_input(false);
+    }
+
     fn stats(&self) -> Stats {
         self.stats_now()
     }

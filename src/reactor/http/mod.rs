@@ -130,6 +130,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             is_late: false,
         };
         let Some(entrance) = self.await_answer(slot, awaited) else {
+            if upgrade.is_some() {
+                self.core.table.free_place();
+            }
             return;
         };
         let security = self.sockets.get_mut(slot).and_then(|socket| socket.security());
@@ -138,6 +141,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let verdict = self.app.on_request(&mut self.core, &request);
         let is_refused = matches!(verdict, Verdict::Respond(_) | Verdict::Refuse(..));
         self.core.counts.upgrades.refused += u64::from(upgrade.is_some() && is_refused);
+        if upgrade.is_some() && !matches!(verdict, Verdict::Accept(_)) {
+            self.core.table.free_place();
+        }
         match (verdict, upgrade) {
             (Verdict::Later, upgrade) => self.put_off(slot, upgrade.as_ref()),
             (Verdict::Accept(acceptance), Some(upgrade)) => {
@@ -167,7 +173,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         Some(http.entrance)
     }
 
-    /// Why an upgrade cannot be accepted at the moment.
+    /// Why an upgrade cannot be accepted at the moment. `None`: it can, and has a place.
     fn no_room(&mut self, slot: Slot, peer: SocketAddr) -> Option<Response> {
         let Core { table, config, now, .. } = &mut self.core;
         if let Err(refusal) = table.admit(config, slot, now.monotonic_ms) {
@@ -175,7 +181,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let (count, text) = if self.core.drain.is_some() {
             (&mut self.core.counts.upgrades.draining, "the server is shutting down; try again later")
-        } else if !self.core.admits() {
+        } else if !self.core.take_place() {
             (&mut self.core.counts.upgrades.no_room, "no room for another connection; try again later")
         } else {
             return None;

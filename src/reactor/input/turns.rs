@@ -66,7 +66,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             return self.read_turn(slot);
         }
         let is_handshake = self.handshake(slot) == Some(Handshake::UnderWay);
-        let deadline = self.core.http_deadline(slot);
+        let deadline = self.core.table[slot].http_deadline();
         if !self.core.pending.take_http_turn(is_handshake) {
             return self.core.resume_later(slot);
         }

@@ -40,7 +40,8 @@ macro_rules! fields {
 fields!(
     Type "type", Id "id", Room "room", Text "text", Key "key", Seq "seq", User "user", Token "token",
     Since "since", History "history", Emoji "emoji", Remove "remove", Before "before", Limit "limit",
-    After "after", Page "page", Query "query", To "to", Reason "reason", Seconds "seconds", Epoch "epoch", Rev "rev"
+    After "after", Page "page", Query "query", To "to", Reason "reason", Seconds "seconds", Epoch "epoch", Rev "rev",
+    Prefix "prefix"
 );
 
 impl Field {

@@ -67,6 +67,8 @@ pub enum Command<'a> {
     Search { room: Cow<'a, str>, query: Cow<'a, str>, limit: Option<u64> },
     /// Lists the conversations of two that one has.
     Conversations { page: Option<Cow<'a, str>>, limit: Option<u64> },
+    /// Lists the rooms that one may join.
+    Rooms { prefix: Option<Cow<'a, str>>, after: Option<Cow<'a, str>>, limit: Option<u64> },
     /// Wants a sign of life.
     Ping,
     /// Lists the members.
@@ -192,6 +194,11 @@ fn command<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Command<'a>, Refu
         "conversations" => {
             Command::Conversations { page: fields.optional_text(Field::Page, MAX_PAGE)?, limit: limit()? }
         }
+        "rooms" => Command::Rooms {
+            prefix: fields.optional_name(Field::Prefix)?,
+            after: fields.optional_name(Field::After)?,
+            limit: limit()?,
+        },
         "ping" => Command::Ping,
         "who" => Command::Who { room: room()? },
         "direct" => Command::Direct { to: fields.name(Field::To)?, text: text()?, key: key()? },
@@ -268,6 +275,9 @@ impl Command<'_> {
                 Command::Search { room: own(room), query: own(query), limit }
             }
             Self::Conversations { page, limit } => Command::Conversations { page: page.map(own), limit },
+            Self::Rooms { prefix, after, limit } => {
+                Command::Rooms { prefix: prefix.map(own), after: after.map(own), limit }
+            }
             Self::Ping => Command::Ping,
             Self::Who { room } => Command::Who { room: own(room) },
             Self::Typing { room } => Command::Typing { room: own(room) },
@@ -314,6 +324,7 @@ impl Command<'_> {
             | Self::Kick { room, .. } => Some(room),
             Self::Hello { .. }
             | Self::Conversations { .. }
+            | Self::Rooms { .. }
             | Self::Ping
             | Self::Direct { .. }
             | Self::Ban { .. }
