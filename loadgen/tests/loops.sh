@@ -34,7 +34,7 @@ measure() {
   local url
   url=ws://127.0.0.1:$(sed -n 's/.*Server running at .*:\([0-9]*\).*/\1/p' "$work/log" | head -1)/
   spent >"$work/before"
-  "$bin/loadgen" "$command" "$url" "$@" --json >"$work/report" 2>"$work/said" || { cat "$work/said" "$work/report"; exit 1; }
+  "$bin/loadgen" "$command" "$url" "$@" --json "$work/report" >"$work/said" 2>&1 || { cat "$work/said" >&2; exit 1; }
   spent >"$work/after"
   kill "$server"
   wait "$server" || true
