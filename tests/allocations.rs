@@ -143,6 +143,7 @@ impl<A: Application> World<A> {
         while self.reactor.has_pending_work() {
             self.reactor.begin(self.now);
             self.reactor.resume();
+            self.reactor.serve_requests();
             self.reactor.end_tick();
         }
     }

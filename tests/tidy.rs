@@ -118,6 +118,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("keys", &[]),
             ("log", &[]),
             ("names", &[]),
+            ("proposal", &[]),
             ("stamp", &[]),
             ("order", &["keys", "stamp"]),
             ("memory", &["followers", "keys", "log", "order"]),

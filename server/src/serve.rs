@@ -47,7 +47,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
     let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops };
     if args.ephemeral {
-        return serve_in_memory(args, options, plan, with_doors);
+        return serve_in_memory(args, &options, plan, with_doors);
     }
     let keep = args.retention.options().with(|it| {
         it.window_ms = options.limits.key_window_ms;
@@ -72,7 +72,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
 /// The same without a disk: a chat of one loop keeps its history itself, several share one.
 fn serve_in_memory(
     args: &ServeArgs,
-    options: chat::Options,
+    options: &chat::Options,
     plan: Plan,
     with_doors: impl Fn(Chat) -> Api,
 ) -> Result<(), Failure> {

@@ -22,7 +22,7 @@ use super::{
 use crate::text::words;
 
 /// Requests of all loops that may wait; above it they are refused.
-pub const MAX_REQUESTS: usize = 4096;
+pub const MAX_MEMORY_REQUESTS: usize = 4096;
 /// Messages that are looked at for the names of those who wrote them.
 const WRITERS_AMONG: u64 = 16;
 
@@ -134,7 +134,7 @@ pub struct Running {
 /// A history for this many loops, at most [`MAX_LOOPS`], with a client for each. `epoch` must be another one each time.
 #[must_use]
 pub fn new(epoch: &str, options: Options, loops: usize) -> (Vec<Client>, Worker) {
-    let (requests, inbox) = sync_channel(MAX_REQUESTS);
+    let (requests, inbox) = sync_channel(MAX_MEMORY_REQUESTS);
     let followers = Arc::new(Followers::new(loops.clamp(1, MAX_LOOPS)));
     let keys = Arc::new(AtomicU64::new(0));
     let client = |number| Client {

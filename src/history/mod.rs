@@ -72,7 +72,7 @@ pub enum Action {
         /// When, in milliseconds since 1970.
         time: u64,
     },
-    /// An earlier message loses its text, and whatever text it had before. Its place and its reactions stay.
+    /// An earlier message loses its text, whatever text it had before, and its reactions. Its place stays.
     Delete {
         /// Its number among the room's changes.
         rev: u64,

@@ -55,7 +55,9 @@ fn everybody_in_a_room_hears_the_same_in_one_order() {
     for at in &people {
         join(&mut cluster, *at, "r");
     }
-    people.iter().for_each(|at| drop(take(&mut cluster, *at)));
+    for at in &people {
+        take(&mut cluster, *at);
+    }
     for round in 0..10 {
         for (number, at) in people.iter().enumerate() {
             send(
@@ -224,6 +226,8 @@ fn rates_hold_across_loops() {
 struct Ledger {
     /// By room: the newest message that they know.
     newest: BTreeMap<String, u64>,
+    /// By room: how many were there when they were told last.
+    count: BTreeMap<String, u64>,
     acked: Vec<(String, u64)>,
 }
 
@@ -236,9 +240,11 @@ impl Ledger {
                     for message in list(&value, "messages") {
                         agree(said, &room, &message);
                     }
+                    self.count.insert(room.clone(), value["count"].as_u64().unwrap());
                     self.newest.insert(room, value["seq"].as_u64().unwrap());
                 }
                 "left" => drop(self.newest.remove(&room)),
+                "presence" => drop(self.count.insert(room, value["count"].as_u64().unwrap())),
                 "message" => {
                     let Some(newest) = self.newest.get_mut(&room) else { panic!("not in {room}: {value}") };
                     assert_eq!(value["seq"].as_u64(), Some(*newest + 1), "a gap or a twin in {room}");
@@ -247,7 +253,10 @@ impl Ledger {
                 }
                 "ack" if value["seq"].is_u64() => self.acked.push((room, value["seq"].as_u64().unwrap())),
                 "error" => {
-                    assert!(["not_joined", "not_found"].contains(&value["code"].as_str().unwrap()), "{value}")
+                    assert!(
+                        ["not_joined", "not_found"].contains(&value["code"].as_str().unwrap()),
+                        "{value}"
+                    );
                 }
                 _ => {}
             }
@@ -315,6 +324,9 @@ fn run(loops: usize, seed: u64, fault: Fault) {
             .filter(|(_, it)| it.newest.contains_key(room))
             .map(|it| *it.0)
             .collect();
+        for ledger in ledgers.iter().filter(|it| it.newest.contains_key(room)) {
+            assert_eq!(ledger.count[room], here.len() as u64, "what was told of {room}");
+        }
         for at in &here {
             send(&mut cluster, *at, &json!({"type": "who", "room": room}));
             cluster.loops[at.0].tick();
@@ -341,7 +353,7 @@ fn is_found_out(fault: Fault) -> bool {
 
 #[test]
 fn every_fault_between_loops_is_found_out() {
-    for fault in [Fault::Skipped, Fault::Twin, Fault::Reordered] {
+    for fault in [Fault::Skipped, Fault::Twin, Fault::Reordered, Fault::NoPresence] {
         assert!(is_found_out(fault), "{fault:?}");
     }
 }

@@ -227,10 +227,11 @@ pub(in crate::chat) fn users(chat: &Chat) -> usize {
 // ---- rooms
 
 /// Somebody has come into a room here, or gone out of it.
-pub(in crate::chat) fn tell_count(chat: &Chat, room: RoomId) {
+pub(in crate::chat) fn tell_count(chat: &mut Chat, room: RoomId) {
     if let Some(neighbours) = &chat.neighbours {
-        let state = &chat.rooms[room];
+        let state = &mut chat.rooms[room];
         neighbours.exchange().set_count(neighbours.own(), state.name(), state.members().len());
+        state.owe_presence();
     }
 }
 

@@ -77,7 +77,7 @@ fn tell_presence<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     let every = limits.presence_ms * (1 + (members / limits.presence_members.max(1)) as u64);
     let news = chat.rooms[room].take_presence(now, every);
     let Some(comings) = now_or_later(ctx, room, news) else { return };
-    let Comings { came, went, elsewhere } = comings;
+    let Comings { came, went, is_owed, elsewhere } = comings;
     // Of those that came some went again, and some came twice.
     let mut here = Vec::new();
     for (id, number) in came {
@@ -89,11 +89,13 @@ fn tell_presence<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
         }
     }
     let most = chat.options.limits.max_listed;
-    if !here.is_empty() || !went.is_empty() {
+    if is_owed {
         tell_others(chat, room, &here, &went);
-    } else if elsewhere.came.is_empty() && elsewhere.went.is_empty() {
+    }
+    if here.is_empty() && went.is_empty() && elsewhere.is_none() {
         return;
     }
+    let elsewhere = elsewhere.unwrap_or_default();
     let others = elsewhere::count(chat, chat.rooms[room].name());
     let Chat { rooms, responder, people, .. } = chat;
     let state = &rooms[room];

@@ -14,8 +14,10 @@ pub(in crate::chat) struct Comings {
     /// Sessions, with their numbers. Some of them went again, and some came twice.
     pub(in crate::chat) came: Vec<(SessionId, u64)>,
     pub(in crate::chat) went: Vec<Person>,
-    /// The same on other loops.
-    pub(in crate::chat) elsewhere: Elsewhere,
+    /// Other loops have to be told how many are here.
+    pub(in crate::chat) is_owed: bool,
+    /// Who came and went on other loops; `None`: nobody did.
+    pub(in crate::chat) elsewhere: Option<Elsewhere>,
 }
 
 /// Who came and went on other loops.
@@ -43,6 +45,8 @@ pub(in crate::chat::rooms) struct Presence {
     went: BTreeMap<u64, Left>,
     /// The same on other loops.
     elsewhere: Option<Box<Elsewhere>>,
+    /// Other loops have to be told how many are here: somebody there may have seen another number meanwhile.
+    is_owed: bool,
     /// How many lists of members were given out. Who came and went between two of them nobody has heard of.
     lists: u32,
     /// When the next notice may come.
@@ -92,17 +96,23 @@ impl Presence {
         elsewhere.came.extend(came.iter().take(room).cloned());
     }
 
+    /// There are more here than before, or fewer, and other loops know.
+    pub(in crate::chat::rooms) fn owe(&mut self) {
+        self.is_owed = true;
+    }
+
     /// What the room is told now, and then nothing for `every` milliseconds.
     pub(in crate::chat::rooms) fn take_news(&mut self, now: Millis, every: Millis) -> News<Comings> {
-        if self.came.is_empty() && self.went.is_empty() && self.elsewhere.is_none() {
+        if self.came.is_empty() && self.went.is_empty() && self.elsewhere.is_none() && !self.is_owed {
             return Err(None);
         }
         self.pace.take(now, every)?;
         let went = std::mem::take(&mut self.went).into_values().map(|left| left.gone).collect();
         Ok(Comings {
+            is_owed: std::mem::take(&mut self.is_owed),
             came: std::mem::take(&mut self.came),
             went,
-            elsewhere: self.elsewhere.take().map(|elsewhere| *elsewhere).unwrap_or_default(),
+            elsewhere: self.elsewhere.take().map(|elsewhere| *elsewhere),
         })
     }
 

@@ -300,6 +300,11 @@ impl Room {
         self.presence.went(number, known, gone);
     }
 
+    /// See [`Presence::owe`].
+    pub(in crate::chat) fn owe_presence(&mut self) {
+        self.presence.owe();
+    }
+
     /// See [`Presence::elsewhere`].
     pub(in crate::chat) fn came_and_went_elsewhere(&mut self, came: &[Person], went: &[Person], most: usize) {
         self.presence.elsewhere(came, went, most);

@@ -53,6 +53,7 @@ impl Transactions<'_> {
                 let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
                 self.rewrite(&stored, "".into(), true, stored.record.edited)?;
                 self.blank_edits(stored.room, seq)?;
+                self.forget_reactions(stored.id)?;
                 (Action::Delete { rev, seq, time }, Outcome::Changed { seq, rev, time: Some(time) })
             }
             Act::React { seq, user, emoji, is_removed, most } => {
@@ -80,6 +81,11 @@ impl Transactions<'_> {
     fn live_post(&self, at: usize, seq: u64) -> Result<Option<Stored>> {
         let found = find_post(self.conn, self.id(at), self.head(at), seq)?;
         Ok(found.filter(|stored| !stored.record.is_deleted))
+    }
+
+    fn forget_reactions(&self, post: i64) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM reactions WHERE post = ?1")?.execute([post])?;
+        Ok(())
     }
 
     fn has_reacted(&self, post: i64, (user, emoji): (&str, &str)) -> Result<bool> {

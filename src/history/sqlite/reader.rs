@@ -229,7 +229,7 @@ fn open_room(
             head.oldest = head.oldest.max(stored.record.post.seq + 1);
             break;
         }
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         records.push(Record { reactions, ..stored.record });
     }
     records.reverse();
@@ -290,7 +290,7 @@ fn page(
             break;
         };
         octets += stored.record.post.text.len();
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         records.push_back(Record { reactions, ..stored.record });
         while keep == Keep::Oldest
             && records.len() > 1

@@ -169,7 +169,7 @@ fn read_block(conn: &Connection, room: i64, numbers: Range<u64>) -> rusqlite::Re
         if bytes > BLOCK_BYTES && numbers.end - numbers.start > 1 {
             return Ok(None);
         }
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         block.push(Record { reactions, ..stored.record });
     }
     Ok(Some(block))

@@ -79,7 +79,7 @@ impl Core {
     /// Lets go of a connection for which too much waits, or for too long: there is no room for a Close.
     pub(crate) fn drop_slow(&mut self, slot: Slot) {
         self.give_up(slot, CloseReason::SlowConsumer);
-        self.table[slot].outbound.drop_backlog();
+        self.table[slot].outbound.drop_queue();
     }
 
     /// Ends a connection whose socket is closed at the end of the tick, written or not.
