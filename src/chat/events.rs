@@ -13,6 +13,7 @@ use crate::chat::pending::{PendingChange, PendingItem};
 use crate::chat::people::session::Waiting;
 use crate::chat::rooms::{Hold, Kind, Opening};
 use crate::chat::tutorial;
+use crate::chat::wire::command::Omit;
 use crate::chat::wire::notices::Epoch;
 use crate::chat::{Chat, GENERAL, Refusal, timer};
 use crate::history::{Action, Change, Event, Fork, HistoryError, Outcome, Query, RoomState, Ticket};
@@ -111,10 +112,9 @@ fn forked<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, fork: &Fork) {
     let state = &mut chat.rooms[room];
     let was_open = state.is_open();
     let has_more = state.fork(fork);
-    if let Some(topic) = state.topic() {
-        let notice = Epoch { room: state.name(), epoch: &fork.epoch, seq: fork.seq, rev: fork.rev };
-        chat.responder.publish(ctx, topic, &notice, None);
-    }
+    let state = &chat.rooms[room];
+    let notice = Epoch { room: state.name(), epoch: &fork.epoch, seq: fork.seq, rev: fork.rev };
+    chat.responder.publish(ctx, state.topics(), &notice, None);
     if was_open && has_more {
         ask_again(chat, ctx, room);
     }
@@ -211,7 +211,7 @@ pub(in crate::chat) fn end_tick<C: Context>(chat: &mut Chat, ctx: &mut C) {
 /// The room `general` always exists.
 pub(in crate::chat) fn open_general<C: Context>(chat: &mut Chat, ctx: &mut C) {
     let room = chat.rooms.insert(GENERAL, Kind::Group);
-    chat.rooms.open_topic(ctx, room, chat.options.topic(GENERAL));
+    chat.rooms.open_topic(ctx, room, Omit::default(), chat.options.topic(GENERAL));
     chat.rooms[room].pin();
     chat.tutorial.set_room(room);
     if chat.pending.is_on_disk() {

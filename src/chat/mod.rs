@@ -273,6 +273,13 @@ impl Chat {
                 assert_eq!(here, Some(&session.id()), "a member is where it says");
             }
         }
+        for room in self.rooms.iter() {
+            for (omit, _) in room.audiences() {
+                let sessions = room.members().iter().filter_map(|session| self.people.look(*session));
+                let count = sessions.filter(|session| session.omit() == omit).count();
+                assert_eq!(room.members_without(omit), count, "a topic has the members who omit its fields");
+            }
+        }
         let memberships: usize = self.people.iter().map(|session| session.memberships().len()).sum();
         assert_eq!(self.rooms.members(), memberships, "every member is a session");
     }

@@ -16,6 +16,7 @@ mod expiry;
 mod gate;
 mod http;
 mod identity;
+mod lean;
 mod limits;
 mod loops;
 mod memory;

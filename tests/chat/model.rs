@@ -141,15 +141,13 @@ impl View {
         self.is_in = true;
     }
 
-    fn see(&mut self, event: &Value) {
+    fn see(&mut self, event: &Value, is_lean: bool) {
         assert!(self.is_in, "an event for who is not in the room: {event}");
         match event["type"].as_str().unwrap() {
             "message" => {
-                assert_eq!(
-                    (&event["prev"], &event["seq"]),
-                    (&json!(self.seq), &json!(self.seq + 1)),
-                    "{event}"
-                );
+                assert_eq!(event["seq"], self.seq + 1, "{event}");
+                assert_eq!(event["prev"], if is_lean { Value::Null } else { json!(self.seq) }, "{event}");
+                assert_eq!(event["client"].is_null(), is_lean, "{event}");
                 self.seq += 1;
                 self.said.insert(self.seq, Said::of(event));
             }
@@ -178,7 +176,19 @@ impl View {
 #[derive(Debug)]
 struct Person {
     client: Client,
+    /// Wants no `client` and `prev` on its messages.
+    is_lean: bool,
     views: BTreeMap<&'static str, View>,
+}
+
+/// Half of the people.
+fn is_lean(who: usize) -> bool {
+    who % 2 == 1
+}
+
+fn connect(world: &mut World, who: usize) -> Client {
+    let user = format!("user {who}");
+    if is_lean(who) { world.lean(&user, &["client", "prev"]) } else { world.person(&user) }
 }
 
 #[derive(Debug)]
@@ -194,7 +204,10 @@ struct Model {
 impl Model {
     fn run(world: &mut World, steps: &[Step], is_on_disk: bool) {
         let people = (0..PEOPLE)
-            .map(|i| Person { client: world.person(&format!("user {i}")), views: BTreeMap::new() })
+            .map(|i| {
+                let is_lean = is_lean(i);
+                Person { client: connect(world, i), is_lean, views: BTreeMap::new() }
+            })
             .collect();
         let mut model = Self {
             people,
@@ -267,7 +280,7 @@ impl Model {
                 self.read(world);
                 world.cut(self.people[who].client);
                 world.tick();
-                self.people[who].client = world.person(&format!("user {who}"));
+                self.people[who].client = connect(world, who);
                 self.people[who].views.values_mut().for_each(|view| view.is_in = false);
             }
             Step::Advance(ms) => world.advance(ms),
@@ -306,7 +319,7 @@ impl Model {
                         let known = ["not_joined", "not_found", "forbidden", "unavailable", "too_many_rooms"];
                         assert!(known.contains(&code), "{told}");
                     }
-                    (_, Some(room)) => person.views.entry(room).or_default().see(&told),
+                    (_, Some(room)) => person.views.entry(room).or_default().see(&told, person.is_lean),
                     _ => panic!("unexpected: {told}"),
                 }
             }

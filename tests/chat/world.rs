@@ -319,6 +319,15 @@ impl World {
         client
     }
 
+    /// Somebody whose messages come without these fields.
+    pub(crate) fn lean(&mut self, user: &str, omit: &[&str]) -> Client {
+        let client = self.connect();
+        self.send(client, &json!({"type": "hello", "user": user, "omit": omit}));
+        self.tick();
+        assert_eq!(self.next(client)["type"], "welcome");
+        client
+    }
+
     /// Somebody with a token.
     pub(crate) fn verified(&mut self, token: &str) -> Client {
         let client = self.connect();

@@ -105,6 +105,29 @@ fn people_talk_leave_and_come_back() {
 }
 
 #[test]
+fn a_client_that_omits_fields_gets_smaller_messages() {
+    let server = Launch::serve().start();
+    let (mut ada, mut bob) = (Person::hello(server.addr, "Ada"), Person::connect(server.addr));
+    let welcome = bob.ask(&json!({"type": "hello", "user": "Bob", "omit": ["client", "prev"]}));
+    assert!(welcome["features"].as_array().unwrap().contains(&json!("omit")), "{welcome}");
+    for person in [&mut ada, &mut bob] {
+        person.ask(&json!({"type": "join", "room": "tea"}));
+    }
+    for (seq, text) in [(1, "one"), (2, "two")] {
+        let ack = ada.ask(&json!({"type": "post", "room": "tea", "text": text}));
+        assert_eq!(ack["seq"], seq);
+        let mut whole = ada.event("message");
+        assert_eq!((&whole["prev"], &whole["text"]), (&json!(seq - 1), &json!(text)));
+        let fields = whole.as_object_mut().unwrap();
+        assert!(fields.remove("client").is_some() && fields.remove("prev").is_some());
+        assert_eq!(bob.event("message"), whole);
+    }
+    let mut eve = Person::connect(server.addr);
+    let error = eve.ask(&json!({"type": "hello", "user": "Eve", "omit": ["seq"]}));
+    assert_eq!((&error["code"], &error["field"]), (&json!("bad_field"), &json!("omit")));
+}
+
+#[test]
 fn rooms_are_listed_also_those_that_only_the_disk_knows() {
     let data = Scratch::new("room-list", b"");
     std::fs::remove_file(data.path()).unwrap();

@@ -40,10 +40,9 @@ pub(in crate::chat) fn heard<C: Context>(chat: &mut Chat, ctx: &mut C, word: Wor
             }
         }
         Word::Typing { room, user } => {
-            let room = chat.rooms.find(&room).map(|room| &chat.rooms[room]);
-            if let Some((room, topic)) = room.and_then(|room| Some((room, room.topic()?))) {
+            if let Some(room) = chat.rooms.find(&room).map(|room| &chat.rooms[room]) {
                 let notice = Typing { room: room.name(), user: &user };
-                chat.responder.publish(ctx, topic, &notice, None);
+                chat.responder.publish(ctx, room.topics(), &notice, None);
             }
         }
         Word::Reads { room, positions } => heard_reads(chat, ctx, &room, &positions),
@@ -87,9 +86,7 @@ fn heard_reads<C: Context>(
         .iter()
         .map(|(user, name, seq)| ReadPosition { user: name, verified: user.is_verified, seq: *seq })
         .collect();
-    if let Some(topic) = chat.rooms[room].topic() {
-        chat.responder.publish(ctx, topic, &Reads { room: name, reads: &reads }, None);
-    }
+    chat.responder.publish(ctx, chat.rooms[room].topics(), &Reads { room: name, reads: &reads }, None);
 }
 
 /// The end of a tick: what waits is sent, and rooms that are closed are no more.

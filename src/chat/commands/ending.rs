@@ -87,7 +87,8 @@ pub(in crate::chat) fn expel<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Con
 fn take_out<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, membership: &Membership) {
     let room = membership.room;
     forget_member(chat, SessionId::of(conn), membership);
-    if let Some(topic) = chat.rooms[room].topic() {
+    let omit = chat.people.look(SessionId::of(conn)).map(Session::omit).unwrap_or_default();
+    if let Some(topic) = chat.rooms[room].leave_topic(omit) {
         ctx.unsubscribe(conn, topic);
     }
     chat.rooms.rest(ctx, room);

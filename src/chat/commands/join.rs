@@ -194,7 +194,12 @@ fn enter<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, room: RoomId) {
     let state = &mut chat.rooms[room];
     let known = state.came(session.id(), session.number());
     session.enter(Membership { room, position, known });
-    if let Some(topic) = state.topic() {
+    let omit = session.omit();
+    if state.lacks_topic(omit) {
+        let options = chat.options.topic(state.name());
+        chat.rooms.open_topic(ctx, room, omit, options);
+    }
+    if let Some(topic) = chat.rooms[room].enter_topic(omit) {
         // Cannot fail: it is open, and sends no fragments.
         let _ = ctx.subscribe(conn, topic);
     }

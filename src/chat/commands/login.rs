@@ -8,6 +8,7 @@ use crate::chat::identity::{Claims, TokenError};
 use crate::chat::ids::SessionId;
 use crate::chat::neighbours::Word;
 use crate::chat::people::names;
+use crate::chat::wire::command::Omit;
 use crate::chat::wire::notices::{Farewell, LimitsShown, Welcome};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, timer};
@@ -16,15 +17,20 @@ pub(in crate::chat) fn hello<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
     reply_to: &ReplyTo,
-    credentials: Credentials<'_>,
+    greeting: Greeting<'_>,
 ) {
     let Some(conn) = reply_to.conn() else { return };
-    match try_hello(chat, ctx, conn, credentials) {
-        Ok(()) => welcome(chat, ctx, reply_to),
+    match try_hello(chat, ctx, conn, greeting) {
+        Ok(()) => {
+            if let Some(session) = chat.people.session(conn) {
+                session.set_omit(greeting.omit);
+            }
+            welcome(chat, ctx, reply_to);
+        }
         Err(refusal) => {
             chat.responder.refuse(ctx, reply_to, &refusal);
             let is_nobody = chat.people.session(conn).is_some_and(|session| session.user().is_none());
-            let name = credentials.user.filter(|_| is_nobody).and_then(|user| names::user(user, "user").ok());
+            let name = greeting.user.filter(|_| is_nobody).and_then(|user| names::user(user, "user").ok());
             let ban = name.and_then(|name| chat.people.ban_of(&names::fold(&name), ctx.now()));
             if let Some(until) = ban.map(|ban| ban.until) {
                 ending::dismiss_banned(chat, ctx, conn, until);
@@ -37,7 +43,7 @@ fn try_hello<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
     conn: ConnId,
-    Credentials { user, token }: Credentials<'_>,
+    Greeting { user, token, .. }: Greeting<'_>,
 ) -> Result<(), Refusal> {
     let Some(session) = chat.people.session(conn) else { return Ok(()) };
     if session.user().is_some() {
@@ -182,15 +188,16 @@ fn welcome<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
         verified: member.verified,
         heartbeat_ms: options.heartbeat_ms,
         limits: LimitsShown(&options.limits),
-        features: if options.list_rooms { &["rooms"] } else { &[] },
+        features: if options.list_rooms { &["omit", "rooms"] } else { &["omit"] },
         permissions: if people.require_moderator(&actor).is_ok() { &["ban"] } else { &[] },
     };
     responder.reply(ctx, reply_to, &welcome);
 }
 
-/// What a `hello` says of who speaks.
+/// What a `hello` says.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::chat) struct Credentials<'a> {
+pub(in crate::chat) struct Greeting<'a> {
     pub(in crate::chat) user: Option<&'a str>,
     pub(in crate::chat) token: Option<&'a str>,
+    pub(in crate::chat) omit: Omit,
 }

@@ -24,7 +24,7 @@ pub(in crate::chat) mod turn;
 
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::login::Credentials;
+use crate::chat::commands::login::Greeting;
 use crate::chat::commands::read_back::Range;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::pending::queries::JoinRange;
@@ -59,9 +59,9 @@ pub(in crate::chat) fn came<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Conn
         Err((id, refusal)) => {
             chat.responder.refuse(ctx, &ReplyTo::Connection(conn, id.into_owned()), &refusal);
         }
-        Ok((id, Command::Hello { user, token })) => {
-            let credentials = Credentials { user: user.as_deref(), token: token.as_deref() };
-            login::hello(chat, ctx, &ReplyTo::Connection(conn, id.into_owned()), credentials);
+        Ok((id, Command::Hello { user, token, omit })) => {
+            let greeting = Greeting { user: user.as_deref(), token: token.as_deref(), omit };
+            login::hello(chat, ctx, &ReplyTo::Connection(conn, id.into_owned()), greeting);
         }
         Ok((id, command)) => {
             let reply_to = ReplyTo::Connection(conn, id.into_owned());

@@ -7,7 +7,7 @@ use crate::chat::people::names;
 use crate::chat::people::permission::Right;
 use crate::chat::people::session::Waiting;
 use crate::chat::rooms::{Kind, pair_room};
-use crate::chat::wire::command::Command;
+use crate::chat::wire::command::{Command, Omit};
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::Query;
 
@@ -92,7 +92,7 @@ fn open_room<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, kind: Kind) -
     let room = chat.rooms.insert(name, kind);
     chat.rooms[room].note_asked(chat.pending.is_on_disk());
     if has_topic {
-        chat.rooms.open_topic(ctx, room, chat.options.topic(name));
+        chat.rooms.open_topic(ctx, room, Omit::default(), chat.options.topic(name));
     }
     Ok(room)
 }

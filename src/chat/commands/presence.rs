@@ -35,10 +35,8 @@ pub(in crate::chat) fn typing<C: Context>(chat: &mut Chat, call: &mut Call<'_, C
     if !state.types(user, now, chat.options.limits.typing_ms) {
         return;
     }
-    if let Some(topic) = state.topic() {
-        let notice = Typing { room: state.name(), user: &actor.name };
-        chat.responder.publish(*ctx, topic, &notice, Some(conn));
-    }
+    let notice = Typing { room: state.name(), user: &actor.name };
+    chat.responder.publish(*ctx, state.topics(), &notice, Some(conn));
     if chat.neighbours.is_some() {
         let (room, user) = (Arc::clone(chat.rooms[room].name()), Arc::clone(&actor.name));
         elsewhere::sign(chat, &room.clone(), &Word::Typing { room, user });
@@ -106,11 +104,9 @@ fn tell_presence<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     let joined: Vec<Member<'_>> = own.chain(came).take(most).collect();
     let gone = went.iter().chain(&elsewhere.went);
     let left: Vec<Member<'_>> = gone.map(|person| people.shown_person(person)).take(most).collect();
-    if let Some(topic) = state.topic() {
-        let count = state.members().len() + others;
-        let notice = Presence { room: state.name(), joined: &joined, left: &left, count };
-        responder.publish(ctx, topic, &notice, None);
-    }
+    let count = state.members().len() + others;
+    let notice = Presence { room: state.name(), joined: &joined, left: &left, count };
+    responder.publish(ctx, state.topics(), &notice, None);
 }
 
 /// The other loops are told who came and went.
@@ -143,9 +139,7 @@ fn tell_reads<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
         .iter()
         .map(|(user, name, seq)| ReadPosition { user: name, verified: user.is_verified, seq: *seq })
         .collect();
-    if let Some(topic) = state.topic() {
-        responder.publish(ctx, topic, &Reads { room: state.name(), reads: &reads }, None);
-    }
+    responder.publish(ctx, state.topics(), &Reads { room: state.name(), reads: &reads }, None);
     if chat.neighbours.is_some() {
         let room = Arc::clone(chat.rooms[room].name());
         let word = Word::Reads { room: Arc::clone(&room), positions: positions.into() };

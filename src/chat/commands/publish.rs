@@ -18,9 +18,7 @@ pub(in crate::chat) fn happened<C: Context>(chat: &mut Chat, ctx: &mut C, room: 
         Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
             let state = &chat.rooms[room];
             let notice = ChangeNotice { room: Some(state.name()), action, is_visible: true };
-            if let Some(topic) = state.topic() {
-                chat.responder.publish(ctx, topic, &notice, None);
-            }
+            chat.responder.publish(ctx, state.topics(), &notice, None);
         }
         Action::Read { .. } => {}
     }
@@ -36,10 +34,11 @@ fn tell_post<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, post: &Post
     let (user, client, text) = (&*post.user, &*post.client, &*post.text);
     let (seq, time, verified) = (post.seq, post.time, post.is_verified);
     let lookalike = people.shown(user, verified).lookalike;
-    if let Some(topic) = state.topic() {
+    for (omit, topic) in state.audiences() {
+        let (prev, client) = ((!omit.prev()).then_some(prev), (!omit.client()).then_some(client));
         let message =
             Message { room: state.name(), seq, prev, user, verified, lookalike, client, text, time };
-        responder.publish(ctx, topic, &message, None);
+        responder.publish(ctx, [topic], &message, None);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId, UserId};
 use crate::chat::membership::Membership;
 use crate::chat::people::actor::Actor;
-use crate::chat::wire::command::Command;
+use crate::chat::wire::command::{Command, Omit};
 use crate::chat::wire::reply_to::ReplyTo;
 
 /// Whose rules a connection follows.
@@ -43,6 +43,8 @@ pub(in crate::chat) struct Session {
     dialect: Dialect,
     /// `false`: it has been told to go, and is no part of anything any more.
     is_live: bool,
+    /// What its messages do without.
+    omit: Omit,
     /// `number`, as it is shown.
     client: Arc<str>,
     /// Who speaks, once that is known.
@@ -77,6 +79,7 @@ impl Session {
             number,
             dialect,
             is_live: true,
+            omit: Omit::default(),
             client,
             user: None,
             claims: None,
@@ -131,6 +134,17 @@ impl Session {
     /// The token came with the request; nobody has spoken yet.
     pub(in crate::chat) fn set_claims(&mut self, claims: Option<Box<Claims>>) {
         self.claims = claims;
+    }
+
+    /// The fields that its `message` events do without.
+    pub(in crate::chat) fn omit(&self) -> Omit {
+        self.omit
+    }
+
+    /// The client says what its `message` events do without. It is in no room yet.
+    pub(in crate::chat) fn set_omit(&mut self, omit: Omit) {
+        debug_assert!(self.rooms.is_empty(), "a membership has one topic");
+        self.omit = omit;
     }
 
     pub(in crate::chat) fn address(&self) -> AddressPrefix {

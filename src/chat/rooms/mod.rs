@@ -1,5 +1,6 @@
 //! All rooms: found by name, kept while somebody needs them, put away when their place is needed.
 
+mod audience;
 mod branch;
 mod notice_pace;
 pub(in crate::chat) mod presence;
@@ -18,6 +19,7 @@ pub(in crate::chat) use self::room::{Kind, Opening, Room, pair_room};
 use crate::app::{Context, Millis, TopicId, TopicOptions};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::limits::Limits;
+use crate::chat::wire::command::Omit;
 use crate::history::keys::Keys;
 use crate::history::{Action, NameRange, Outcome, Proposal, RoomState};
 use crate::shards::Shards;
@@ -148,15 +150,16 @@ impl Rooms {
         self.by_user.get(user).into_iter().flatten().filter_map(|room| self.get(*room))
     }
 
-    /// Members of the room can be subscribed to it from now on.
+    /// Members of the room who omit these fields can be subscribed to it from now on.
     pub(in crate::chat) fn open_topic<C: Context>(
         &mut self,
         ctx: &mut C,
         room: RoomId,
+        omit: Omit,
         options: TopicOptions,
     ) {
         let topic = ctx.create_topic(options);
-        self[room].topic = Some(topic);
+        self[room].audiences.open(omit, topic);
         self.by_topic.insert(topic, room);
     }
 
@@ -179,7 +182,7 @@ impl Rooms {
             }
         }
         self.bytes -= gone.recent().log().bytes();
-        if let Some(topic) = gone.topic {
+        for topic in gone.audiences.topics() {
             self.by_topic.remove(&topic);
             ctx.remove_topic(topic);
         }
@@ -320,12 +323,18 @@ impl Rooms {
     /// Every counter counts what it says, and every table has what another one has.
     #[cfg(debug_assertions)]
     pub(in crate::chat) fn check(&self) {
-        let (mut idle, mut groups) = (0, 0);
+        let (mut idle, mut groups, mut topics) = (0, 0, 0);
         for (slot, room) in &self.slab {
             room.check();
             let id = RoomId::of_slot(slot);
             assert_eq!(self.find(room.name()), Some(id), "a room is found by its name");
-            assert!(room.topic.is_none_or(|topic| self.of_topic(topic) == Some(id)), "and by its topic");
+            for topic in room.audiences.topics() {
+                topics += 1;
+                assert_eq!(self.of_topic(topic), Some(id), "and by its topics");
+            }
+            if *room.kind() == Kind::Group {
+                assert_eq!(room.audiences.members(), room.members.len(), "a member has one topic");
+            }
             for user in users_of(room.kind()) {
                 assert!(self.by_user.get(&user).is_some_and(|rooms| rooms.contains(&id)), "and by its users");
             }
@@ -339,6 +348,7 @@ impl Rooms {
             assert!(!room.is_dirty() || self.dirty.contains(&id), "a dirty room is looked at");
         }
         assert_eq!(groups, self.groups.len(), "rooms in the list");
+        assert_eq!(topics, self.by_topic.len(), "topics of rooms");
         assert_eq!(idle, self.idle.len(), "idle rooms");
         assert_eq!(self.by_name.len(), self.slab.len(), "names of rooms");
         assert_eq!(

@@ -9,11 +9,13 @@ use crate::chat::membership::Announced;
 use crate::chat::people::member::Person;
 use crate::chat::people::session::Waiting;
 use crate::chat::people::user::Identity;
+use crate::chat::rooms::audience::Audiences;
 use crate::chat::rooms::branch::Branch;
 use crate::chat::rooms::notice_pace::News;
 use crate::chat::rooms::presence::{Comings, Presence};
 use crate::chat::rooms::reads::ReadPositions;
 use crate::chat::rooms::recent::Recent;
+use crate::chat::wire::command::Omit;
 use crate::history::{Change, Fork, Order, RoomState};
 
 /// Changes that are kept while a room is being opened. Above it the room is read again.
@@ -61,7 +63,7 @@ pub(in crate::chat) struct Room {
     kind: Kind,
     phase: Phase,
     branch: Branch,
-    pub(in crate::chat::rooms) topic: Option<TopicId>,
+    pub(in crate::chat::rooms) audiences: Audiences,
     pub(in crate::chat::rooms) recent: Recent,
     /// Who gives the numbers, where that is the room itself: in memory.
     pub(in crate::chat::rooms) order: Option<Order>,
@@ -87,7 +89,7 @@ impl Room {
             kind,
             phase: Phase::Opening(Box::default()),
             branch: Branch::default(),
-            topic: None,
+            audiences: Audiences::default(),
             recent: Recent::default(),
             order: None,
             holds: 0,
@@ -130,9 +132,35 @@ impl Room {
         self.branch.known_under(epoch, (self.recent.seq(), self.recent.rev()))
     }
 
-    /// What its members are subscribed to.
-    pub(in crate::chat) fn topic(&self) -> Option<TopicId> {
-        self.topic
+    /// The topics that have members.
+    pub(in crate::chat) fn topics(&self) -> impl Iterator<Item = TopicId> {
+        self.audiences.occupied().map(|(_, topic)| topic)
+    }
+
+    /// The topics that have members, and the fields that messages in them do without.
+    pub(in crate::chat) fn audiences(&self) -> impl Iterator<Item = (Omit, TopicId)> {
+        self.audiences.occupied()
+    }
+
+    /// Whether members can join, and those who omit these fields have no topic yet.
+    pub(in crate::chat) fn lacks_topic(&self, omit: Omit) -> bool {
+        self.audiences.lacks(omit)
+    }
+
+    /// A member comes. Returns the topic that the member must be subscribed to.
+    pub(in crate::chat) fn enter_topic(&mut self, omit: Omit) -> Option<TopicId> {
+        self.audiences.enter(omit)
+    }
+
+    /// A member goes. Returns the topic that the member was subscribed to.
+    pub(in crate::chat) fn leave_topic(&mut self, omit: Omit) -> Option<TopicId> {
+        self.audiences.leave(omit)
+    }
+
+    /// The number of members who omit these fields.
+    #[cfg(debug_assertions)]
+    pub(in crate::chat) fn members_without(&self, omit: Omit) -> usize {
+        self.audiences.members_without(omit)
     }
 
     /// Who is in it.

@@ -107,11 +107,11 @@ notices! {
     "message" Message {
         room: &'a str,
         seq: u64,
-        prev: u64,
+        #[serde(skip_serializing_if = "Option::is_none")] prev: Option<u64>,
         user: &'a str,
         #[serde(skip_serializing_if = "is_false")] verified: bool,
         #[serde(skip_serializing_if = "is_false")] lookalike: bool,
-        client: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")] client: Option<&'a str>,
         text: &'a str,
         time: u64,
     }

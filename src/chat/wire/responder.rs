@@ -70,14 +70,20 @@ impl Responder {
         text.len()
     }
 
+    /// Sends the same notice to the members of some topics; encodes nothing where there are none.
     pub(in crate::chat) fn publish<C: Context>(
         &mut self,
         ctx: &mut C,
-        topic: TopicId,
+        topics: impl IntoIterator<Item = TopicId>,
         notice: &impl Serialize,
         except: Option<ConnId>,
     ) {
-        ctx.publish(topic, Outgoing::text(self.encode(notice)), except);
+        let mut topics = topics.into_iter();
+        let Some(first) = topics.next() else { return };
+        let text = self.encode(notice);
+        for topic in std::iter::once(first).chain(topics) {
+            ctx.publish(topic, Outgoing::text(text), except);
+        }
     }
 
     /// Answers that it was done; returns the octets of the answer.

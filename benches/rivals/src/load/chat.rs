@@ -48,11 +48,23 @@ impl Frames {
     }
 }
 
-/// Deliveries in the measured time, to all `people`, each of whom posts texts of `text_len` bytes.
-pub(crate) fn run(server: &Running, people: usize, text_len: usize, span: Span) -> io::Result<(u64, Usage)> {
+/// Who is in the room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    pub(crate) people: usize,
+    /// Octets of the text of a post.
+    pub(crate) text_len: usize,
+    /// Messages come without the fields that can be left out.
+    pub(crate) is_lean: bool,
+}
+
+/// Deliveries in the measured time, to all people, each of whom posts.
+pub(crate) fn run(server: &Running, crowd: Crowd, span: Span) -> io::Result<(u64, Usage)> {
+    let Crowd { people, text_len, is_lean } = crowd;
+    let omit = if is_lean { r#","omit":["client","prev"]"# } else { "" };
     let mut fleet = Fleet::open(server.endpoint, people)?;
     for (at, lane) in fleet.lanes.iter_mut().enumerate() {
-        let hello = format!(r#"{{"type":"hello","user":"person {at}"}}"#);
+        let hello = format!(r#"{{"type":"hello","user":"person {at}"{omit}}}"#);
         write_all(&mut lane.stream, &wire::masked(Opcode::Text, hello.as_bytes()))?;
         write_all(
             &mut lane.stream,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use simd_json::{Node, StaticNode};
 
-use super::Since;
+use super::{Omit, Since};
 use crate::chat::people::names;
 use crate::chat::wire::refusal::{Code, Refusal};
 use crate::text::is_blank;
@@ -41,7 +41,7 @@ fields!(
     Type "type", Id "id", Room "room", Text "text", Key "key", Seq "seq", User "user", Token "token",
     Since "since", History "history", Emoji "emoji", Remove "remove", Before "before", Limit "limit",
     After "after", Page "page", Query "query", To "to", Reason "reason", Seconds "seconds", Epoch "epoch", Rev "rev",
-    Prefix "prefix"
+    Prefix "prefix", Omit "omit"
 );
 
 impl Field {
@@ -67,6 +67,8 @@ pub(in crate::chat) enum Value<'a> {
     Flag(bool),
     /// The node of the tape at which an object begins, and how many it has.
     Object(usize, usize),
+    /// The node of the tape after that of a list, and how many follow.
+    List(usize, usize),
     Other,
 }
 
@@ -172,6 +174,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// `omit`, where the fields are those of this tape.
+    pub(in crate::chat) fn omit(&self, tape: &[Node<'a>]) -> Result<Omit, Refusal> {
+        match self.value(Field::Omit) {
+            Value::Absent => Ok(Omit::default()),
+            Value::List(at, count) => Omit::of_names(&tape[at..at + count]),
+            _ => Err(Field::Omit.wrong("a list of strings")),
+        }
+    }
+
     /// `since`: an epoch of another server, in whatever form, is simply none of ours.
     pub(in crate::chat) fn since(&self) -> Result<Option<Since<'a>>, Refusal> {
         let wrong = || Field::Since.wrong("an object with `epoch` and `seq`");
@@ -232,7 +243,7 @@ fn value<'a>(node: &Node<'a>, at: usize) -> (Value<'a>, usize) {
     match node {
         Node::String(text) => (Value::Text(text), 1),
         Node::Object { count, .. } => (Value::Object(at, count + 1), count + 1),
-        Node::Array { count, .. } => (Value::Other, count + 1),
+        Node::Array { count, .. } => (Value::List(at + 1, *count), count + 1),
         Node::Static(StaticNode::U64(number)) if *number < NUMBER_END => (Value::Number(*number), 1),
         Node::Static(StaticNode::Bool(flag)) => (Value::Flag(*flag), 1),
         Node::Static(StaticNode::Null) => (Value::Absent, 1),

@@ -1,6 +1,7 @@
 //! What a client of `chat.v1.json` asks for, read in place from the payload of its message.
 
 mod fields;
+mod omit;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +11,7 @@ use simd_json::{Buffers, Node, Tape};
 
 pub(in crate::chat) use self::fields::NUMBER_END;
 use self::fields::{Field, Fields, Value};
+pub use self::omit::Omit;
 use crate::chat::limits::Limits;
 use crate::chat::wire::refusal::{Code, Refusal};
 
@@ -48,7 +50,7 @@ pub struct Since<'a> {
 #[expect(missing_docs, reason = "the fields are those of docs/chat-protocol.md, by name")]
 pub enum Command<'a> {
     /// Says who speaks.
-    Hello { user: Option<Cow<'a, str>>, token: Option<Cow<'a, str>> },
+    Hello { user: Option<Cow<'a, str>>, token: Option<Cow<'a, str>>, omit: Omit },
     /// Enters a room.
     Join { room: Cow<'a, str>, since: Option<Since<'a>>, history: Option<u64> },
     /// Leaves a room.
@@ -135,7 +137,7 @@ fn read<'a>(tape: &[Node<'a>], limits: &Limits) -> Result<(Id<'a>, Command<'a>),
     let fields = Fields::of_object(tape, limits.max_fields);
     let fields = fields.map_err(|refusal| (Id::None, refusal))?;
     let id = id(&fields, limits).map_err(|refusal| (Id::None, refusal))?;
-    match command(&fields, limits) {
+    match command(&fields, tape, limits) {
         Ok(command) => Ok((id, command)),
         Err(refusal) => Err((id, refusal)),
     }
@@ -151,7 +153,7 @@ fn id<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Id<'a>, Refusal> {
     }
 }
 
-fn command<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Command<'a>, Refusal> {
+fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Result<Command<'a>, Refusal> {
     let room = || fields.name(Field::Room);
     let seq = || fields.number(Field::Seq);
     let text = || fields.said(Field::Text, limits.max_text);
@@ -165,6 +167,7 @@ fn command<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Command<'a>, Refu
         "hello" => Command::Hello {
             user: fields.optional_name(Field::User)?,
             token: fields.optional_text(Field::Token, limits.max_token)?,
+            omit: fields.omit(tape)?,
         },
         "join" => Command::Join {
             room: room()?,
@@ -255,7 +258,9 @@ impl Command<'_> {
     #[must_use]
     pub fn into_owned(self) -> Command<'static> {
         match self {
-            Self::Hello { user, token } => Command::Hello { user: user.map(own), token: token.map(own) },
+            Self::Hello { user, token, omit } => {
+                Command::Hello { user: user.map(own), token: token.map(own), omit }
+            }
             Self::Join { room, since, history } => {
                 Command::Join { room: own(room), since: since.map(Since::into_owned), history }
             }
