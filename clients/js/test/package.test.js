@@ -39,7 +39,7 @@ test('nothing of a browser or of Node.js is touched when it is imported', async 
 test('it depends on nothing, and holds its sources, its types and its README', () => {
   const { dependencies, peerDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
   assert.deepEqual([dependencies, peerDependencies], [undefined, undefined]);
-  const { status, stdout, stderr } = run('npm', ['pack', '--dry-run', '--json', '--loglevel=error']);
+  const { status, stdout, stderr } = run('npm', ['pack', '--ignore-scripts', '--dry-run', '--json', '--loglevel=error']);
   assert.equal(status, 0, stderr);
   const [{ files }] = JSON.parse(stdout.slice(stdout.indexOf('[')));
   const names = files.map(({ path }) => path);
@@ -50,7 +50,7 @@ test('it depends on nothing, and holds its sources, its types and its README', (
 test('what is packed can be installed elsewhere, with types that a program of TypeScript is checked by', () => {
   const directory = mkdtempSync(join(tmpdir(), 'switchboard-pack-'));
   try {
-    assert.equal(run('npm', ['pack', '--pack-destination', directory, '--loglevel=error']).status, 0);
+    assert.equal(run('npm', ['pack', '--ignore-scripts', '--pack-destination', directory, '--loglevel=error']).status, 0);
     const { version, name } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
     writeFileSync(join(directory, 'package.json'), '{"private":true,"type":"module"}');
     const installed = run('npm', ['install', '--offline', '--no-audit', '--no-fund', `./${name}-${version}.tgz`], { cwd: directory });
