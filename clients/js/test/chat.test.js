@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Disconnected, Refused, keyOf, mentions } from '../src/index.js';
+import { Disconnected, environmentOf, keyOf, memoryStore, mentions, Refused, webStore } from '../src/index.js';
 import { listen, Server, texts, until } from './support.js';
 
 let server;
@@ -166,4 +166,59 @@ test('mentions are words of their own', () => {
     ['@ad', 'ada', false], ['', 'ada', false], ['@', '', false], ['(@Ada)', 'Ada', true], ['@adam @ada', 'Ada', true]]) {
     assert.equal(mentions(text, name), is, text);
   }
+});
+
+test('a store that is switched off, full or foreign is a store that forgets', () => {
+  const store = webStore(() => { throw new Error('switched off'); });
+  store.write('a', 'b');
+  assert.equal(store.read('a'), null);
+  const full = webStore(() => ({ getItem: () => '{"not":"a list"}', setItem() { throw new Error('full'); } }));
+  full.write('a', 'b');
+  const client = server.make({ outbox: full, storage: full });
+  assert.deepEqual([client.outbox.size, client.rooms.size], [0, 0]);
+  const memory = memoryStore();
+  memory.write('a', 'b');
+  assert.deepEqual([memory.read('a'), memory.read('b')], ['b', null]);
+});
+
+test('the environment of a browser wakes the client, and a platform without events does not', () => {
+  const listeners = new Map();
+  const target = {
+    addEventListener: (type, listener) => listeners.set(type, listener),
+    removeEventListener: (type, listener) => listeners.get(type) === listener && listeners.delete(type),
+  };
+  const scope = { ...target, navigator: { onLine: false }, document: { ...target, visibilityState: 'hidden' } };
+  const environment = environmentOf(scope);
+  let woken = 0;
+  const sleep = environment.onWake(() => { woken += 1; });
+  assert.deepEqual([[...listeners.keys()], environment.isOnline()], [['online', 'offline', 'pageshow', 'visibilitychange'], false]);
+  listeners.get('visibilitychange')();
+  assert.equal(woken, 0);
+  scope.document.visibilityState = 'visible';
+  for (const type of ['visibilitychange', 'online', 'pageshow']) listeners.get(type)();
+  assert.equal(woken, 3);
+  sleep();
+  assert.equal(listeners.size, 0);
+  assert.equal(environmentOf({}).isOnline(), true);
+  environmentOf({}).onWake(() => {})();
+});
+
+test('a name that a guest chooses, and one that somebody else has', async () => {
+  const ada = await server.client({ user: 'Ada' });
+  const room = await ada.join('names');
+  ada.rename('Ada Two');
+  await until(() => ada.isOpen && ada.user === 'Ada Two' && room.isLive, 'not renamed');
+  const owner = await server.client({ token: server.token('Owner') });
+  assert.ok(owner.verified);
+  const other = server.make({ user: 'Owner' });
+  other.start();
+  await until(() => other.state.at === 'parked', () => JSON.stringify(other.state));
+  assert.equal(other.state.detail.field, 'user');
+  other.rename('Somebody Else');
+  await until(() => other.isOpen, 'not in');
+  // The person whose name it is takes it from the guest.
+  const guest = await server.client({ user: 'Late' });
+  await server.client({ token: server.token('Late') });
+  await until(() => guest.state.at === 'parked', () => JSON.stringify(guest.state));
+  assert.equal(guest.state.why, 'name_taken');
 });
