@@ -18,7 +18,7 @@ import { avatar } from './person.js';
 import { Route, addressOf } from './route.js';
 import { painter } from './schedule.js';
 import { closeSearch, setUpSearch } from './search.js';
-import { errorWords, notJoined, typingWords, wasKicked } from './sentences.js';
+import { errorWords, notJoined, placeWords, typingWords, wasKicked } from './sentences.js';
 import { showPeople, showRooms } from './sidebar.js';
 import * as signIn from './signin.js';
 import { showStatus, showStatusOf } from './status.js';
@@ -406,7 +406,7 @@ async function otherPlaces(query) {
   if (!client.features.has('rooms')) return [];
   const { rooms } = await client.listRooms({ prefix: query.replace(/^#\s*/, ''), limit: 20 });
   return rooms.filter(({ name }) => !client.find(name))
-    .map(({ name, members }) => ({ name: `# ${name}`, about: t('browse_people', { n: members }), go: () => open(client.enter(name)) }));
+    .map(({ name, members }) => ({ name: `# ${name}`, about: placeWords(members), go: () => open(client.enter(name)) }));
 }
 
 /** The rooms that there are, to be joined. */

@@ -56,6 +56,9 @@ export function wasKicked(room, reason) {
   return parts(reason ? 'was_kicked_for' : 'was_kicked', { room: isolated(room.name), reason: isolated(reason) });
 }
 
+/** How many are in a room. */
+export const placeWords = (n) => (n === 0 ? t('browse_nobody') : t('browse_people', { n }));
+
 export function typingWords(who) {
   if (who.length === 0) return [];
   if (who.length > 3) return [t('typing_many', { n: who.length })];
