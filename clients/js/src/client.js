@@ -113,8 +113,11 @@ export class Client {
     this.#marks = new Marks(storage);
     this.conversations = new Conversations(this, storage);
     for (const name of rooms) if (!this.find(name)) this.#add(name);
-    const address = String(url).replace(/^http/, 'ws');
-    const newSocket = open ?? (() => new (WebSocket ?? globalThis.WebSocket)(address, [SUBPROTOCOL]));
+    const newSocket = open ?? (() => {
+      const Socket = WebSocket ?? globalThis.WebSocket;
+      if (!Socket) throw new TypeError('there is no WebSocket here: the option `WebSocket` brings one');
+      return new Socket(String(url).replace(/^http/, 'ws'), [SUBPROTOCOL]);
+    });
     this.#connection = new Connection(newSocket, environment, {
       opened: () => this.#hello(),
       message: (value) => this.#receive(value),

@@ -222,3 +222,23 @@ test('a name that a guest chooses, and one that somebody else has', async () => 
   await until(() => guest.state.at === 'parked', () => JSON.stringify(guest.state));
   assert.equal(guest.state.why, 'name_taken');
 });
+
+test('a client that was stopped begins again, and one without a socket says what it needs', async () => {
+  const ada = await server.client({ user: 'Ada' });
+  const room = await ada.join('again');
+  await ada.say(room, 'one');
+  ada.stop();
+  assert.equal(ada.state.at, 'stopped');
+  for (const nothing of [() => ada.retry(), () => ada.stop()]) nothing();
+  assert.equal(ada.state.at, 'stopped');
+  ada.post(room, 'two');
+  ada.start();
+  await until(() => texts(room).join() === 'one,two', 'not back');
+  const joining = ada.join('left-at-once');
+  ada.leave(ada.find('left-at-once'));
+  await assert.rejects(joining, { name: 'Disconnected', code: 'stopped' });
+  const [was] = [globalThis.WebSocket];
+  globalThis.WebSocket = undefined;
+  assert.throws(() => server.make({ WebSocket: undefined }).start(), /no WebSocket here/);
+  globalThis.WebSocket = was;
+});
