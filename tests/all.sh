@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit tls loops benches release flood cost profiles rivals conformance browser)
+sections=(tools fmt clippy doc layers dependencies unit tls loops benches release flood cost profiles rivals conformance clients browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -232,6 +232,12 @@ EOF
   await_port "$front" "$!"
   AUTOBAHN_OUT="$target/autobahn-reports" tests/conformance/run.sh --strict "$port" "$cases"
   AUTOBAHN_OUT="$target/autobahn-reports-tls" tests/conformance/run.sh --strict "$front" base
+}
+
+# The client for JavaScript against the real server, and what is in its package.
+clients() {
+  (cd clients/js && npm ci --no-audit --no-fund --loglevel=error)
+  SWITCHBOARD_BIN=$(realpath "$target/release/switchboard") clients/js/test.sh
 }
 
 browser() {

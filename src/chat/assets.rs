@@ -108,16 +108,26 @@ macro_rules! embedded {
     };
 }
 
+/// The files of the client for JavaScript, by the names under which they are served.
+macro_rules! client {
+    ($($name:literal),* $(,)?) => {
+        [$((
+            concat!("client/", $name),
+            {
+                let body: &[u8] = include_bytes!(concat!("../../clients/js/src/", $name));
+                body
+            },
+        )),*]
+    };
+}
+
 /// The files of the built-in page.
 const FILES: &[(&str, &[u8])] = &embedded![
     "app.js",
     "browse.js",
-    "client.js",
     "complete.js",
     "composer.css",
     "composer.js",
-    "connection.js",
-    "conversations.js",
     "deletions.js",
     "dom.js",
     "early.js",
@@ -131,20 +141,14 @@ const FILES: &[(&str, &[u8])] = &embedded![
     "layout.css",
     "log.css",
     "log.js",
-    "marks.js",
     "memory.js",
     "menu.js",
     "moderate.js",
     "notices.js",
     "notify.js",
-    "outbox.js",
     "panels.js",
-    "permissions.js",
     "person.js",
     "picker.js",
-    "piece.js",
-    "requests.js",
-    "room.js",
     "route.js",
     "schedule.js",
     "search.js",
@@ -157,11 +161,27 @@ const FILES: &[(&str, &[u8])] = &embedded![
     "tap.js",
     "text.js",
     "time.js",
-    "wire.js",
     "words.ar.js",
     "words.de.js",
     "words.en.js",
     "words.js",
+];
+/// The client for JavaScript, which the page uses, and which pages of one's own may use (`import './client/index.js'`).
+const CLIENT: &[(&str, &[u8])] = &client![
+    "client.js",
+    "connection.js",
+    "conversations.js",
+    "environment.js",
+    "errors.js",
+    "index.js",
+    "marks.js",
+    "mentions.js",
+    "outbox.js",
+    "piece.js",
+    "requests.js",
+    "room.js",
+    "storage.js",
+    "wire.js",
 ];
 /// What is served of them, hashed and compressed once in a process.
 static BUILT_IN: OnceLock<BTreeMap<String, Asset>> = OnceLock::new();
@@ -172,7 +192,7 @@ impl Page {
     pub fn built_in() -> Self {
         let assets = BUILT_IN.get_or_init(|| {
             let mut page = Self::none();
-            for (name, body) in FILES {
+            for (name, body) in FILES.iter().chain(CLIENT) {
                 page.add(name, body);
             }
             page.with_sign_in_url(None).assets
@@ -199,6 +219,12 @@ impl Page {
         for (name, path) in files.found {
             // Once a process, and for all of it.
             page.add(&name, fs::read(path)?.leak());
+        }
+        // Unless it brings its own.
+        for (name, body) in CLIENT {
+            if !page.assets.contains_key(&format!("/{name}")) {
+                page.add(name, body);
+            }
         }
         if page.assets.contains_key("/") {
             return Ok(page.with_sign_in_url(None));
@@ -421,8 +447,14 @@ mod tests {
         std::os::unix::fs::symlink(&scratch.0, root.join("up")).expect("a link");
         std::os::unix::fs::symlink(root.join("a b.txt"), root.join("in.txt")).expect("a link");
         let page = Page::directory(&root).expect("a page");
-        let paths: Vec<_> = page.assets.keys().map(String::as_str).collect();
+        let is_own = |path: &&str| !path.starts_with("/client/");
+        let paths: Vec<_> = page.assets.keys().map(String::as_str).filter(is_own).collect();
         assert_eq!(paths, ["/", "/a b.txt", "/config.json", "/docs/", "/in.txt"]);
+        // The client is there, too, unless the directory has one of its own.
+        assert!(page.find("/client/index.js").is_some());
+        scratch.file("page/client/index.js", b"own");
+        let own = Page::directory(&root).expect("a page");
+        assert_eq!(own.find("/client/index.js").expect("it").plain.body, b"own");
         assert!(page.find("/a%20b.txt").is_some());
         for path in ["/../secret", "/%2e%2e/secret", "/docs/../../secret", "//secret", "/.env", "/a%ffb"] {
             assert!(page.find(path).is_none(), "{path}");

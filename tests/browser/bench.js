@@ -3,7 +3,7 @@
 //
 //   SWITCHBOARD_BIN=target/release/switchboard node tests/browser/bench.js [DIRECTORY OF A PAGE]
 
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -17,6 +17,8 @@ const STARTS = 7;
 const source = process.argv[2] ?? join(import.meta.dirname, '../../src/chat/page');
 const directory = mkdtempSync(join(tmpdir(), 'switchboard-bench-'));
 cpSync(source, directory, { recursive: true });
+const client = join(import.meta.dirname, '../../clients/js/src');
+if (!existsSync(join(source, 'client'))) cpSync(client, join(directory, 'client'), { recursive: true });
 cpSync(join(import.meta.dirname, 'pages/many.js'), join(directory, 'many.js'));
 const index = readFileSync(join(directory, 'index.html'), 'utf8');
 writeFileSync(join(directory, 'many.html'), index.replace('<script type="module"', '<script src="many.js"></script>\n  <script type="module"'));
@@ -24,7 +26,8 @@ writeFileSync(join(directory, 'many.html'), index.replace('<script type="module"
 const browser = await launchBrowser();
 const chat = await Chat.start(browser, { args: ['--page', directory], lines: lines('general', 50) });
 try {
-  const files = readdirSync(source).map((name) => join(source, name));
+  const filesOf = (where) => readdirSync(where).map((name) => join(where, name)).filter((file) => statSync(file).isFile());
+  const files = [...filesOf(directory).filter((file) => !/many\.(js|html)$/.test(file)), ...filesOf(join(directory, 'client'))];
   const bytes = files.reduce((sum, file) => sum + statSync(file).size, 0);
   const packed = files.reduce((sum, file) => sum + gzipSync(readFileSync(file)).length, 0);
   console.log(`${files.length} files, ${bytes} bytes, ${packed} bytes with gzip`);

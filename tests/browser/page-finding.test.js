@@ -86,13 +86,21 @@ test('rooms that one may join are looked through, found by their names, and join
   await until(async () => (await shown()).length === 50, () => 'not a page of rooms');
   assert.deepEqual((await shown()).slice(0, 4), ['# garage', '# garden', '# general', '# room-00']);
   assert.match(await dialog.locator('.room-row', { hasText: 'general' }).textContent(), /joined.*1 person here · nothing said yet/);
-  assert.match(await dialog.locator('.room-row', { hasText: 'garden' }).textContent(), /0 people here · last message: /);
+  assert.match(await dialog.locator('.room-row', { hasText: 'garden' }).textContent(), /nobody here · last message: /);
   // The others, without those that are there already.
   await dialog.getByRole('button', { name: 'More rooms' }).click();
   await until(async () => (await shown()).length === 64, () => 'not all rooms');
   assert.deepEqual([(await shown()).at(-1), new Set(await shown()).size], ['# tea', 64]);
   assert.match(await dialog.locator('.room-row', { hasText: '# tea' }).textContent(), /1 person here/);
   assert.ok(await dialog.getByRole('button', { name: 'More rooms' }).isHidden());
+  await page.getByLabel('Find a room').fill('x');
+  await page.keyboard.press('Escape');
+  assert.ok(await dialog.isHidden());
+  await page.getByRole('button', { name: 'Browse rooms' }).click();
+  await page.keyboard.press('Control+k');
+  assert.deepEqual([await dialog.isHidden(), await query(page).evaluate((one) => one === document.activeElement)], [true, true]);
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Browse rooms' }).click();
   await page.getByLabel('Find a room').fill('GAR');
   await shows(page, shown, ['# garage', '# garden']);
   await page.keyboard.press('ArrowDown');

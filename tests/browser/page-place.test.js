@@ -1,7 +1,8 @@
 // The page behind a reverse proxy that keeps it under a path: nginx, with the lines that its manual has for WebSocket.
 
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
 import { Chat, enter, isConnected, noComplaints, say, sees, titled } from './driver.js';
@@ -94,4 +95,35 @@ test('at the root of its own address the page asks for the same files', async ()
   const first = Math.min(...later.map((name) => loaded.indexOf(name)).filter((at) => at >= 0));
   assert.deepEqual([...new Set(loaded.slice(0, first))].sort(), [...new Set(told)].sort());
   noComplaints(page);
+});
+
+test('a page of one’s own uses the client that the server brings', async () => {
+  const own = mkdtempSync(join(tmpdir(), 'switchboard-own-'));
+  writeFileSync(join(own, 'index.html'), '<!doctype html><html lang="en"><title>own</title><link rel="icon" href="data:,"><ul id="said"></ul><script type="module" src="own.js"></script></html>');
+  writeFileSync(join(own, 'own.js'), `
+    import { Client, webStore } from './client/index.js';
+    const client = new Client({ url: new URL('ws', document.baseURI), user: 'Own', outbox: webStore(() => sessionStorage), storage: webStore(() => localStorage) });
+    client.on('message', (room, { user, text }) => {
+      const item = document.createElement('li');
+      item.textContent = user + ': ' + text;
+      document.getElementById('said').append(item);
+    });
+    client.start();
+    const room = await client.join('general');
+    await client.say(room, 'hello from a page of one’s own');
+    window.client = client;
+  `);
+  chat = await Chat.start(browser, { args: ['--page', own] });
+  const page = await chat.open('', { isOpen: false });
+  await page.getByText('Own: hello from a page of one’s own').waitFor();
+  const ben = await chat.client({ user: 'Ben' });
+  await ben.say({ type: 'join', room: 'general' });
+  // A network that is gone is known at once, and so is its return.
+  await page.context().setOffline(true);
+  await page.waitForFunction(() => window.client.state.at !== 'open', null, { timeout: 30_000 });
+  await ben.say({ type: 'post', room: 'general', text: 'while it was away' });
+  await page.context().setOffline(false);
+  await page.waitForFunction(() => window.client.find('general').messages.at(-1).text === 'while it was away', null, { timeout: 30_000 });
+  assert.deepEqual(page.complaints.filter((one) => !/ERR_INTERNET_DISCONNECTED/.test(one)), []);
+  rmSync(own, { recursive: true });
 });

@@ -103,7 +103,9 @@ fn whatever_the_page_asks_for_is_served_and_beside_it() {
         for reference in references(std::str::from_utf8(&body).unwrap()) {
             // Behind a reverse proxy the page may live under a path.
             assert!(!reference.starts_with('/') && !reference.contains(':'), "{reference} is not relative");
-            let name = reference.trim_start_matches("./").to_owned();
+            let directory = seen[next].rsplit_once('/').map_or("", |(directory, _)| directory);
+            let directory = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+            let name = format!("{directory}{}", reference.trim_start_matches("./"));
             if !seen.contains(&name) {
                 seen.push(name);
             }

@@ -1,14 +1,16 @@
 // The chat page: puts the client, the lists and the composer together.
 
-import { Client } from './client.js';
+import { Client } from './client/client.js';
+import { Refused } from './client/errors.js';
+import { mentions } from './client/mentions.js';
 import { Composer } from './composer.js';
 import { Deletions } from './deletions.js';
 import { byId, bytes, element, say } from './dom.js';
 import { ADDRESS, SUBPROTOCOL, takeSocket } from './early.js';
 import { refuseFiles } from './files.js';
-import { askToModerate, load, loadAtRest } from './later.js';
+import { askToModerate, browseRooms, loadAtRest, openSettings } from './later.js';
 import { Log } from './log.js';
-import { forThisBrowser, isText, listOf } from './memory.js';
+import { forThisBrowser, forThisTab, isText, listOf } from './memory.js';
 import { announce, clearNotice, complain, inform } from './notices.js';
 import { notify } from './notify.js';
 import { closePanels, openPanel, setUpPanels } from './panels.js';
@@ -16,12 +18,11 @@ import { avatar } from './person.js';
 import { Route, addressOf } from './route.js';
 import { painter } from './schedule.js';
 import { closeSearch, setUpSearch } from './search.js';
-import { errorWords, notJoined, typingWords, wasKicked } from './sentences.js';
+import { errorWords, notJoined, placeWords, typingWords, wasKicked } from './sentences.js';
 import { showPeople, showRooms } from './sidebar.js';
 import * as signIn from './signin.js';
 import { showStatus, showStatusOf } from './status.js';
 import { setUpTap, tapped } from './tap.js';
-import { mentions } from './text.js';
 import { onNewDay, rewriteTimes } from './time.js';
 import { names, parts, t, translate } from './words.js';
 
@@ -44,6 +45,8 @@ const client = new Client({
   open: () => takeSocket() ?? new WebSocket(ADDRESS, [SUBPROTOCOL]),
   user: guest.name,
   token,
+  storage: forThisBrowser,
+  outbox: forThisTab,
   rooms: [HOME, ...forThisBrowser.readJson(ROOMS_STORED_AS, listOf(isGroup)), route.current.room],
   on: {
     state: stateChanged,
@@ -55,7 +58,7 @@ const client = new Client({
     broadcast: announce,
     complaint: (error) => complain(errorWords(error)),
     missed: (room, n) => room === active && inform(t('caught_up', { n })),
-    arrived,
+    message: arrived,
     frame: tapped,
     refused(post, error) {
       composer.giveBack(post.room, post.text);
@@ -115,8 +118,8 @@ async function attempt(what) {
   try {
     return await what();
   } catch (error) {
-    // Without a code it is the connection, of which the page tells by itself.
-    complain(errorWords(error), error.code ? '' : 'connection');
+    // Of the connection the page tells by itself.
+    complain(errorWords(error), error instanceof Refused ? '' : 'connection');
     return undefined;
   }
 }
@@ -403,13 +406,12 @@ async function otherPlaces(query) {
   if (!client.features.has('rooms')) return [];
   const { rooms } = await client.listRooms({ prefix: query.replace(/^#\s*/, ''), limit: 20 });
   return rooms.filter(({ name }) => !client.find(name))
-    .map(({ name, members }) => ({ name: `# ${name}`, about: t('browse_people', { n: members }), go: () => open(client.enter(name)) }));
+    .map(({ name, members }) => ({ name: `# ${name}`, about: placeWords(members), go: () => open(client.enter(name)) }));
 }
 
 /** The rooms that there are, to be joined. */
-async function browse() {
-  const part = await load('browse');
-  part?.browse({
+function browse() {
+  browseRooms({
     rooms: (which) => client.listRooms(which),
     isMine: (name) => client.find(name) !== undefined,
     enter: (name) => open(client.enter(name)),
@@ -473,7 +475,7 @@ byId('join').addEventListener('submit', (event) => {
 
 setUpPanels();
 setUpTap();
-byId('settings-button').addEventListener('click', async () => (await load('settings'))?.openSettings());
+byId('settings-button').addEventListener('click', openSettings);
 byId('browse-button').addEventListener('click', browse);
 setUpSearch({
   search: (query) => client.search(active, query),
@@ -510,6 +512,7 @@ document.addEventListener('visibilitychange', () => {
   } else if (active.unread === 0) active.away = null;
   paint('log', 'rooms');
 });
+addEventListener('pagehide', () => client.save());
 setInterval(showTyping, TYPING_LOOK_MS);
 signIn.signInAddress().then((address) => {
   signInAddress = address;

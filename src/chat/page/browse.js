@@ -1,6 +1,7 @@
 // The rooms that one may join, in a dialog: looked through by the beginning of their names, and joined from there.
 
 import { button, byId, element, isolated, say } from './dom.js';
+import { placeWords } from './sentences.js';
 import { clock } from './time.js';
 import { parts, t } from './words.js';
 
@@ -57,7 +58,7 @@ const typed = () => query.value.trim().replace(/^#\s*/, '');
 function roomItem({ name, members, seq, time }) {
   const title = element('span', 'room-name', `# ${name}`);
   title.dir = 'auto';
-  const about = [t('browse_people', { n: members }), seq > 0 ? t('browse_last', { time: clock(time) }) : t('browse_quiet')];
+  const about = [placeWords(members), seq > 0 ? t('browse_last', { time: clock(time) }) : t('browse_quiet')];
   const signs = act.isMine(name) ? [element('span', 'tag', t('browse_joined'))] : [];
   return row(name, title, ...signs, element('span', 'quiet', about.join(' · ')));
 }
@@ -85,6 +86,12 @@ function row(name, ...shown) {
 function walk(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (event.isComposing) return;
+  // A field for searches would take the key for itself.
+  if (event.key === 'Escape') {
+    event.preventDefault();
+    dialog.close();
+    return;
+  }
   const all = [...list.querySelectorAll('button')];
   const at = all.indexOf(document.activeElement);
   if (event.key === 'Enter' && event.target === query) {

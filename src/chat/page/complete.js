@@ -1,7 +1,7 @@
 // Suggestions while one writes: people behind `@`, emojis behind `:`. A list beside the field; the field keeps the focus.
 
 import { byId, element, insert, say } from './dom.js';
-import { load } from './later.js';
+import { here, load } from './later.js';
 import { avatar } from './person.js';
 import { t } from './words.js';
 
@@ -9,9 +9,6 @@ const MOST_SHOWN = 8;
 const PERSON = /(?:^|[\s("'>])@([^\s@][^@\n]{0,31}|)$/u;
 const EMOJI = /(?:^|[\s("'])(:([\p{L}\d_+-]{2,24}))$/u;
 const WHOLE_EMOJI = /(?:^|[\s("'])(:([\p{L}\d_+-]{1,24}):)$/u;
-
-/** The emojis and their names, once somebody has typed a colon. */
-let emojis = null;
 
 export class Completion {
   #text;
@@ -64,6 +61,7 @@ export class Completion {
     const before = value.slice(0, caret);
     const [, whole, name] = WHOLE_EMOJI.exec(before) ?? [];
     const [, part, like] = EMOJI.exec(before) ?? [];
+    const emojis = here('emoji');
     if (!emojis && (name || part)) return this.#loadEmojis();
     const emoji = name && emojis.emojiOf(name);
     if (emoji) {
@@ -77,8 +75,7 @@ export class Completion {
   }
 
   async #loadEmojis() {
-    emojis = (await load('emoji')) ?? null;
-    if (emojis) this.#look();
+    if (await load('emoji')) this.#look();
   }
 
   /** Those whose name, or a word of it, begins so. */

@@ -14,14 +14,26 @@ const LOADED = {
   settings: () => import('./settings.js'),
 };
 
+const loaded = new Map();
+
 /** A part of the page; undefined, and a word about it, when it cannot be had. */
 export async function load(part) {
   try {
-    return await LOADED[part]();
+    loaded.set(part, await LOADED[part]());
   } catch {
     complain(t('error_offline'), 'connection');
-    return undefined;
   }
+  return loaded.get(part);
+}
+
+/** A part of the page that is here already. */
+export const here = (part) => loaded.get(part);
+
+/** Does something with a part of the page: at once when it is here. */
+function use(part, act) {
+  const known = here(part);
+  if (known) act(known);
+  else load(part).then((module) => module && act(module));
 }
 
 let isLoaded = false;
@@ -30,10 +42,12 @@ let isLoaded = false;
 export function loadAtRest() {
   if (isLoaded) return;
   isLoaded = true;
-  const all = () => Object.values(LOADED).forEach((one) => one().catch(() => {}));
+  const all = () => Object.entries(LOADED).forEach(([part, one]) => one().then((module) => loaded.set(part, module), () => {}));
   if (typeof requestIdleCallback === 'function') requestIdleCallback(all, { timeout: REST_LIMIT_MS });
   else setTimeout(all, REST_LIMIT_MS);
 }
 
-export const pickEmoji = async (beside, take) => (await load('picker'))?.pickEmoji(beside, take);
-export const askToModerate = async (what, values, act) => (await load('moderate'))?.askToModerate(what, values, act);
+export const pickEmoji = (beside, take) => use('picker', (part) => part.pickEmoji(beside, take));
+export const askToModerate = (what, values, act) => use('moderate', (part) => part.askToModerate(what, values, act));
+export const openSettings = () => use('settings', (part) => part.openSettings());
+export const browseRooms = (act) => use('browse', (part) => part.browse(act));

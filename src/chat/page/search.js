@@ -72,6 +72,7 @@ function shortcut(event) {
     && !event.target.closest('input, textarea, select, [contenteditable], dialog, .picker');
   if (!isCommand && !isSlash) return;
   event.preventDefault();
+  document.querySelector('dialog[open]')?.close();
   byId('query').focus();
   byId('query').select();
   showRecent();

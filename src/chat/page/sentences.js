@@ -1,11 +1,13 @@
 // What the page says about the connection and about what went wrong.
 
+import { Disconnected } from './client/errors.js';
 import { isolated } from './dom.js';
 import { clock } from './time.js';
 import { has, lang, names, parts, t } from './words.js';
 
 /** What an `error` of the server means to a person. */
 export function errorWords(error) {
+  if (error instanceof Disconnected) return t(error.code === 'offline' ? 'error_offline' : 'error_lost');
   if (error.field === 'room' && error.code === 'bad_field' && /space/.test(error.message)) return t('no_spaces');
   // The server speaks English.
   if (lang !== 'en' && has(`error_${error.code}`)) return t(`error_${error.code}`);
@@ -53,6 +55,9 @@ export const notJoined = (room, error) => parts('cannot_join', { room: isolated(
 export function wasKicked(room, reason) {
   return parts(reason ? 'was_kicked_for' : 'was_kicked', { room: isolated(room.name), reason: isolated(reason) });
 }
+
+/** How many are in a room. */
+export const placeWords = (n) => (n === 0 ? t('browse_nobody') : t('browse_people', { n }));
 
 export function typingWords(who) {
   if (who.length === 0) return [];

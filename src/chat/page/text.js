@@ -3,6 +3,7 @@
 //
 // What begins a format and is not ended stays as it is written. The work is linear in the length of the text, whatever it holds.
 
+import { IN_WORD, charAt, charBefore, isMention } from './client/mentions.js';
 import { element } from './dom.js';
 
 const DEEPEST = 4;
@@ -13,7 +14,6 @@ const QUOTE = /^>\s?(.*)$/;
 const LINK = /^https?:\/\/[^\s<>"`\p{Cc}]+/iu;
 /** What ends a sentence, and not an address. */
 const TRAILING = /[.,;:!?'"…。、！？」』）]$/u;
-const IN_WORD = /[\p{L}\p{N}\p{M}_]/u;
 const MARKS = [['**', 'strong'], ['~~', 'del'], ['*', 'em'], ['_', 'em']];
 const LETTER = /\p{L}/u;
 /** What no message of emojis alone lacks. */
@@ -41,21 +41,6 @@ export function rendered(text, people = { names: [], own: '' }) {
   const names = text.includes('@') ? [...new Set(people.names)].filter(Boolean).sort((a, b) => b.length - a.length) : [];
   return blocks(text.split('\n'), { names: names.map((name) => name.toLowerCase()), own: people.own.toLowerCase() }, 0);
 }
-
-/** Whether the text mentions this name. */
-export function mentions(text, name) {
-  if (!name || !text.includes('@')) return false;
-  const [all, wanted] = [text.toLowerCase(), `@${name.toLowerCase()}`];
-  for (let at = all.indexOf(wanted); at >= 0; at = all.indexOf(wanted, at + 1)) if (isMention(all, at, wanted.length)) return true;
-  return false;
-}
-
-function isMention(text, at, length) {
-  return !IN_WORD.test(charBefore(text, at)) && !IN_WORD.test(charAt(text, at + length));
-}
-
-const charAt = (text, at) => (at < text.length ? String.fromCodePoint(text.codePointAt(at)) : '');
-const charBefore = (text, at) => [...text.slice(Math.max(0, at - 2), at)].at(-1) ?? '';
 
 function blocks(lines, people, depth) {
   const made = [];

@@ -101,6 +101,7 @@ export default {
   browse_none: 'Kein Raum hat einen Namen, der so beginnt.',
   browse_more: 'Weitere Räume',
   browse_joined: 'beigetreten',
+  browse_nobody: 'niemand hier',
   browse_people: { one: '{n} Person hier', other: '{n} Personen hier' },
   browse_last: 'letzte Nachricht: {time}',
   browse_quiet: 'noch keine Nachricht',

@@ -105,6 +105,7 @@ export default {
   browse_none: 'No room has a name that begins like this.',
   browse_more: 'More rooms',
   browse_joined: 'joined',
+  browse_nobody: 'nobody here',
   browse_people: { one: '{n} person here', other: '{n} people here' },
   browse_last: 'last message: {time}',
   browse_quiet: 'nothing said yet',

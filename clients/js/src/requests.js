@@ -1,17 +1,21 @@
 // Commands that wait for their answers, by the number that comes back with the answer.
 
-import { Refused } from './wire.js';
-import { t } from './words.js';
+import { Disconnected } from './errors.js';
+import { refused } from './wire.js';
 
 const ANSWER_LIMIT_MS = 15_000;
 
 export class Requests {
-  #waiting = new Map(); // id -> { resolve, reject, sentAt, timer }
+  /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void, sentAt: number, timer: any }>} */
+  #waiting = new Map();
   #nextId = 1;
   #send;
   #late;
 
-  /** `send(command)` returns false when no socket is open; `late()` is called when an answer does not come. */
+  /**
+   * @param {(command: object) => boolean} send false when no socket is open
+   * @param {() => void} late an answer does not come
+   */
   constructor(send, late) {
     this.#send = send;
     this.#late = late;
@@ -28,36 +32,44 @@ export class Requests {
     return this.#nextId;
   }
 
-  /** Sends a command; the promise is for its answer, and fails with the `error` that came instead. */
+  /**
+   * Sends a command; the promise is for its answer.
+   * @param {object} command
+   * @returns {Promise<any>}
+   */
   ask(command) {
     const id = this.#nextId;
     this.#nextId += 1;
     return new Promise((resolve, reject) => {
       if (!this.#send({ ...command, id })) {
-        reject(new Error(t('error_offline')));
+        reject(new Disconnected('offline'));
         return;
       }
       this.#waiting.set(id, { resolve, reject, sentAt: performance.now(), timer: setTimeout(this.#late, ANSWER_LIMIT_MS) });
     });
   }
 
-  /** Whether it was an answer. */
+  /**
+   * Whether it was an answer.
+   * @param {any} value
+   */
   answer(value) {
     const asked = this.#waiting.get(value.id);
     if (!asked) return false;
     this.#waiting.delete(value.id);
     clearTimeout(asked.timer);
-    if (value.type === 'error') asked.reject(new Refused(value));
+    if (value.type === 'error') asked.reject(refused(value));
     else asked.resolve(value);
     return true;
   }
 
-  connectionLost() {
+  /** @param {'lost' | 'stopped'} [code] */
+  connectionLost(code = 'lost') {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     for (const { reject, timer } of waiting) {
       clearTimeout(timer);
-      reject(new Error(t('error_lost')));
+      reject(new Disconnected(code));
     }
   }
 }

@@ -1,40 +1,70 @@
-// What is known of a room, or of a conversation of two. No document, no socket: events in, state out.
+// What is known of a room, or of a conversation of two. No socket: events in, state out.
 
 import { Piece } from './piece.js';
-import { mentions } from './text.js';
+
+/** @typedef {import('./wire.js').Message} Message */
+/** @typedef {import('./wire.js').Page} Page */
 
 const TYPING_SHOWN_MS = 4_000;
 /** Distance of messages that the server does not number from the numbered one before them. */
 const UNNUMBERED_STEP = 1 / 65_536;
 
-/** What a room is found by: names that the server takes for the same. */
+/**
+ * What a room is found by: names that the server takes for the same.
+ * @param {string} name
+ */
 export const keyOf = (name) => name.normalize('NFKC').toLowerCase();
 
 export class Room {
+  /** The name; of a conversation `@` and the name of the other. */
   name;
-  epoch = null; // null before the first `joined`
+  /** Names one unbroken history; null before the room has been joined. @type {string | null} */
+  epoch = null;
+  /** The newest message. */
   seq = 0;
+  /** The newest change. */
   rev = 0;
-  live = new Piece(); // ends with the newest message
-  past = null; // another piece, while somebody reads there
-  members = new Map(); // client -> { client, user, verified }
+  /** Ends with the newest message. */
+  live = new Piece();
+  /** Another piece of the history, while somebody reads there. @type {Piece | null} */
+  past = null;
+  /** By connection. @type {Map<string, import('./wire.js').Member>} */
+  members = new Map();
+  /** Connections in the room. */
   count = 0;
-  read = 0; // the person has seen everything up to here
-  isJoined = false; // on this connection
-  isLive = false; // joined, and without a gap
-  isLoaded = false; // a conversation whose newest messages are here
-  isHeld = false; // somebody reads further up, so nothing that is older is let go of
-  isVerified = false; // a conversation with somebody whose name is verified
-  away = null; // the last message that the person had seen before being away; null when nothing is new since
-  mentioned = 0; // unread messages that mention the person
-  permissions = null; // what the server says that is permitted here; null when it does not say
-  authors = new Set(); // everyone who wrote what was read here
-  readers = new Map(); // who has seen how much: name -> the number of a message
+  /** Everything up to here has been seen. */
+  read = 0;
+  /** Joined, on this connection. */
+  isJoined = false;
+  /** Joined, and without a gap. */
+  isLive = false;
+  /** A conversation whose newest messages are here. */
+  isLoaded = false;
+  /** Somebody reads further up, so nothing that is older is let go of. */
+  isHeld = false;
+  /** A conversation with somebody whose name is verified. */
+  isVerified = false;
+  /** The last message that was seen before somebody was away; null when nothing is new since. @type {number | null} */
+  away = null;
+  /** Unread messages that mention this person. */
+  mentioned = 0;
+  /** What the server says that is permitted here: `join`, `post`, `moderate`; null when it does not say. @type {string[] | null} */
+  permissions = null;
+  /** Everyone who wrote what was read here. @type {Set<string>} */
+  authors = new Set();
+  /** Who has seen how much: name -> the number of a message @type {Map<string, number>} */
+  readers = new Map();
   #unread = 0;
   #client;
-  #typing = new Map(); // user -> when it is over
+  /** What is here has been changed in ways that are history no more. */
+  #isStale = false;
+  /** User -> when it is over @type {Map<string, number>} */
+  #typing = new Map();
 
-  /** `client`: { user, isOwn(message) } */
+  /**
+   * @param {string} name
+   * @param {{ user: string, isOwn(message: { user: string, verified: boolean }): boolean, mentions(text: string, name: string): boolean }} client
+   */
   constructor(name, client) {
     this.name = name;
     this.#client = client;
@@ -50,12 +80,17 @@ export class Room {
   }
 
   get since() {
-    return this.epoch === null ? undefined : { epoch: this.epoch, seq: this.seq, rev: this.rev };
+    return this.epoch === null || this.#isStale ? undefined : { epoch: this.epoch, seq: this.seq, rev: this.rev };
   }
 
   /** The piece that is read now. */
   get shown() {
     return this.past ?? this.live;
+  }
+
+  /** The messages that are here, up to the newest one. */
+  get messages() {
+    return this.live.messages;
   }
 
   /** Messages that the person has not seen; of those that are not here, one's own count too. */
@@ -80,18 +115,25 @@ export class Room {
 
   /** Messages since the person was away. */
   get sinceAway() {
-    const own = this.live.messages.slice(this.live.indexAfter(this.away)).filter((message) => this.#client.isOwn(message)).length;
-    return Math.max(1, Math.floor(this.seq - this.away) - own);
+    const away = this.away ?? this.seq;
+    const own = this.live.messages.slice(this.live.indexAfter(away)).filter((message) => this.#client.isOwn(message)).length;
+    return Math.max(1, Math.floor(this.seq - away) - own);
   }
 
-  /** Everything up to here has been seen. */
+  /**
+   * Everything up to here has been seen.
+   * @param {number} seq
+   */
   seen(seq) {
     if (seq <= this.read) return;
     this.read = seq;
     this.#countUnread();
   }
 
-  /** `joined`. Returns whether the room has another history now. */
+  /**
+   * `joined`. Returns whether the room has another history now.
+   * @param {ReturnType<typeof import('./wire.js').joined>} joined
+   */
   joined({ epoch, seq, rev, recovered, messages, changes, members, count, read, permissions }) {
     const isFirst = this.epoch === null;
     const isReset = !isFirst && !recovered;
@@ -100,8 +142,9 @@ export class Room {
     const isLess = isOther && seq < this.seq;
     if (!recovered) {
       this.live = new Piece([], messages.length > 0 && messages[0].seq > 1);
-      if (isOther) this.past = null;
+      if (isOther || this.#isStale) this.past = null;
     }
+    this.#isStale = false;
     Object.assign(this, { epoch, count, permissions, isJoined: true, isLive: true });
     if (isFirst) this.read = Math.min(read || seq, seq);
     else if (isOther) this.read = Math.min(this.read, seq);
@@ -115,7 +158,10 @@ export class Room {
     return isLess;
   }
 
-  /** `message`. False when something is missing before it: then the room is to be joined again. */
+  /**
+   * `message`. False when something is missing before it: then the room is to be joined again.
+   * @param {Message} message @param {number} prev
+   */
   message(message, prev) {
     if (!this.isLive || message.seq <= this.seq) return true;
     if (prev !== this.seq) {
@@ -128,7 +174,10 @@ export class Room {
     return true;
   }
 
-  /** `edited`, `deleted`, `reacted`. False when one before it is missing. */
+  /**
+   * `edited`, `deleted`, `reacted`. False when one before it is missing.
+   * @param {import('./wire.js').Change} change
+   */
   changed(change) {
     // What comes before the room is joined again will be in the answer.
     if (!this.isLive || change.rev <= this.rev) return true;
@@ -141,7 +190,31 @@ export class Room {
     return true;
   }
 
-  /** `direct`. False when something is missing before it. */
+  /**
+   * `epoch`: the history goes on under another name; up to a message and a change it is the same. False when more than that is here:
+   * then the room is to be joined again.
+   * @param {ReturnType<typeof import('./wire.js').epoch>} fork
+   */
+  forked({ epoch, seq, rev }) {
+    if (this.epoch === null || epoch === '') return true;
+    this.epoch = epoch;
+    const isPart = this.seq <= seq && this.rev <= rev;
+    // What an edit has changed cannot be taken back.
+    if (this.rev > rev) this.#isStale = true;
+    if (this.seq > seq) {
+      for (const piece of [this.live, this.past]) piece?.cut(seq);
+      this.seq = seq;
+      this.read = Math.min(this.read, seq);
+      this.#countUnread();
+    }
+    this.isLive &&= isPart;
+    return isPart;
+  }
+
+  /**
+   * `direct`. False when something is missing before it.
+   * @param {Message} message
+   */
   direct(message) {
     if (message.seq === 0) {
       const last = Math.max(this.live.last, this.seq);
@@ -154,7 +227,10 @@ export class Room {
     return isNext;
   }
 
-  /** Messages of a conversation that came after those that are here. */
+  /**
+   * Messages of a conversation that came after those that are here.
+   * @param {Page} page @param {boolean} isFirst
+   */
   caughtUp({ messages }, isFirst) {
     if (isFirst) {
       this.live.prepend(messages);
@@ -172,14 +248,20 @@ export class Room {
     this.#countUnread();
   }
 
-  /** `history` before the piece that is shown. */
+  /**
+   * `history` before the piece that is shown.
+   * @param {Piece} piece @param {Page} page
+   */
   older(piece, { messages, more }) {
     this.#heardOf(messages);
     piece.prepend(messages);
     piece.hasOlder = more && messages.length > 0;
   }
 
-  /** `history` after the piece that is shown. */
+  /**
+   * `history` after the piece that is shown.
+   * @param {Piece} piece @param {Page} page
+   */
   newer(piece, { messages, more }) {
     this.#heardOf(messages);
     piece.append(messages);
@@ -187,7 +269,10 @@ export class Room {
     this.#joinPieces();
   }
 
-  /** Shows the history around a message. */
+  /**
+   * Shows the history around a message.
+   * @param {Page} page @param {number} seq
+   */
   goBack({ messages }, seq) {
     this.#heardOf(messages);
     this.past = new Piece(messages, messages.length > 0 && messages[0].seq > 1, true);
@@ -199,7 +284,10 @@ export class Room {
     this.past = null;
   }
 
-  /** `presence`. */
+  /**
+   * `presence`.
+   * @param {ReturnType<typeof import('./wire.js').presence>} presence
+   */
   presence({ joined, left, count }) {
     for (const member of joined) this.members.set(member.client, member);
     for (const { client, user } of left) {
@@ -216,6 +304,7 @@ export class Room {
 
   /** Who is here, each once, in order: a verified name and an unverified one are two. */
   people() {
+    /** @type {Map<string, { user: string, verified: boolean, lookalike: boolean }>} */
     const people = new Map();
     for (const { user, verified, lookalike } of this.members.values()) {
       people.set(`${verified} ${user}`, { user, verified, lookalike });
@@ -223,7 +312,10 @@ export class Room {
     return [...people.values()].sort((a, b) => a.user.localeCompare(b.user));
   }
 
-  /** `reads`: others have seen more. */
+  /**
+   * `reads`: others have seen more.
+   * @param {string} user @param {number} seq
+   */
   readBy(user, seq) {
     this.readers.set(user, Math.max(seq, this.readers.get(user) ?? 0));
   }
@@ -237,10 +329,12 @@ export class Room {
     return have.map(([user]) => user).filter((user) => user !== this.#client.user && user !== newest.user);
   }
 
+  /** @param {string} user @param {number} now as of `performance.now()` */
   typing(user, now) {
     this.#typing.set(user, now + TYPING_SHOWN_MS);
   }
 
+  /** @param {number} now as of `performance.now()` */
   whoTypes(now) {
     for (const [user, until] of this.#typing) if (until <= now) this.#typing.delete(user);
     return [...this.#typing.keys()];
@@ -252,10 +346,12 @@ export class Room {
     this.#typing.clear();
   }
 
+  /** @param {Message[]} messages */
   #heardOf(messages) {
     for (const { user } of messages) this.authors.add(user);
   }
 
+  /** @param {Message[]} messages */
   #append(messages) {
     this.#heardOf(messages);
     for (const message of this.live.append(messages)) {
@@ -271,10 +367,11 @@ export class Room {
     for (let i = messages.length - 1; i >= 0 && messages[i].seq > this.read; i -= 1) this.#count(messages[i]);
   }
 
+  /** @param {Message} message */
   #count(message) {
     if (message.seq <= this.read || this.#client.isOwn(message)) return;
     this.#unread += 1;
-    if (mentions(message.text, this.#client.user)) this.mentioned += 1;
+    if (this.#client.mentions(message.text, this.#client.user)) this.mentioned += 1;
   }
 
   /** What was read back has reached what came live. */
@@ -285,6 +382,7 @@ export class Room {
     this.past = null;
   }
 
+  /** @param {import('./wire.js').Change} change */
   #apply(change) {
     for (const piece of [this.live, this.past]) {
       const message = piece?.find(change.seq);
@@ -293,6 +391,7 @@ export class Room {
   }
 }
 
+/** @param {Message} message @param {import('./wire.js').Change} change */
 function apply(message, change) {
   message.version += 1;
   if (change.type === 'edited') Object.assign(message, { text: change.text, edited: change.time });
@@ -300,6 +399,7 @@ function apply(message, change) {
   if (change.type === 'reacted') react(message.reactions, change);
 }
 
+/** @param {Message['reactions']} reactions @param {import('./wire.js').Change} change */
 function react(reactions, { user, verified, emoji, removed }) {
   const others = (reactions.get(emoji) ?? []).filter((one) => one.user !== user || one.verified !== verified);
   const users = removed ? others : [...others, { user, verified }];

@@ -1,17 +1,38 @@
 // One WebSocket that is kept open, and what is true of it at any moment.
 //
-// `state.at` is one of:
-//   connecting  the socket is being opened, or the server has not said `welcome` yet
-//   open        the server has said `welcome`, and was heard of not long ago
-//   waiting     the next attempt comes at `state.until` (as of performance.now())
-//   offline     the same, while the browser knows that there is no network
-//   parked      nothing is attempted before the person does something, or before `state.until` when there is one
-// `state.why` is the reason that the server gave, if any. The connection never queues: `send` returns false when no socket is open.
-//
 // A socket says nothing when its network is gone. So silence of one heartbeat makes the connection ask for a sign of life, and so
-// does each return to the page; an answer that does not come in time ends the socket.
+// does each return of the person or of the network; an answer that does not come in time ends the socket.
 
 import { object } from './wire.js';
+
+/**
+ * What is true of the connection. `at` is one of:
+ * - `connecting`: the socket is being opened, or the server has not said `welcome` yet
+ * - `open`: the server has said `welcome`, and was heard of not long ago
+ * - `waiting`: the next attempt comes at `until` (as of `performance.now()`)
+ * - `offline`: the same, while it is known that there is no network
+ * - `parked`: nothing is attempted before `retry`, `rename` or `signIn`, or before `until` when there is one
+ * - `stopped`: before `start` and after `stop`
+ * @typedef {object} State
+ * @property {'connecting' | 'open' | 'waiting' | 'offline' | 'parked' | 'stopped'} at
+ * @property {string} [why] the reason that the server gave: `shutting_down`, `banned`, `name_taken`, `token_expired`, `refused`, …
+ * @property {Error} [detail] what the server said besides
+ * @property {number} [until] see above
+ */
+/**
+ * A WebSocket, of a browser or of a library for Node.js.
+ * @typedef {object} Socket
+ * @property {number} readyState
+ * @property {(data: string) => void} send
+ * @property {() => void} close
+ * @property {(type: string, listener: (event: any) => void) => void} addEventListener
+ */
+/**
+ * What is around the client.
+ * @typedef {object} Environment
+ * @property {() => boolean} isOnline false when it is known that there is no network
+ * @property {(wake: () => void) => () => void} onWake calls `wake` when the network or the person comes back; returns how to end that
+ */
 
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 15_000;
@@ -23,50 +44,72 @@ const DEFAULT_HEARTBEAT_MS = 25_000;
 /** For the answer to a sign of life: after silence, and when the person comes back. */
 const ANSWER_LIMIT_MS = 5_000;
 const PROMPT_LIMIT_MS = 3_000;
+const OPEN = 1;
 /** Close codes that say why, should the `bye` before them be lost. */
 const CODES = new Map([[4001, 'name_taken'], [4002, 'banned'], [4003, 'token_expired']]);
 
 export class Connection {
-  state = { at: 'connecting' };
+  /** @type {State} */
+  state = { at: 'stopped' };
   #newSocket;
+  #environment;
   #on;
+  /** @type {Socket | null} */
   #socket = null;
-  #timer = 0; // of the attempt, or until the next one
-  #lifeTimer = 0; // until silence is too long
-  #answerTimer = 0; // until a sign of life is overdue
+  /** Of the attempt, or until the next one @type {any} */
+  #timer = 0;
+  /** Until silence is too long @type {any} */
+  #lifeTimer = 0;
+  /** Until a sign of life is overdue @type {any} */
+  #answerTimer = 0;
   #answerBy = 0;
   #failures = 0;
   #notBefore = 0;
+  /** @type {string | undefined} */
   #why;
   #heardAt = 0;
   #attemptAt = 0;
   #heartbeat = DEFAULT_HEARTBEAT_MS;
+  #asleep = () => {};
 
-  /** `newSocket()` returns a socket that is being opened, or is open; `on`: { opened(), message(value), lost(), state(), ping(), frame(direction, text) } */
-  constructor(newSocket, on) {
+  /**
+   * @param {() => Socket} newSocket returns a socket that is being opened, or is open
+   * @param {Environment} environment
+   * @param {{ opened(): void, message(value: any): void, lost(): void, state(): void, ping(): void, frame(direction: 'in' | 'out', text: string): void, ended(why: string): boolean }} on
+   *   `ended`: whether something is done about a final reason, so that the connection need not park
+   */
+  constructor(newSocket, environment, on) {
     this.#newSocket = newSocket;
+    this.#environment = environment;
     this.#on = on;
   }
 
   start() {
-    addEventListener('online', () => this.check());
-    addEventListener('offline', () => this.check());
-    addEventListener('pageshow', () => this.check());
-    document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.check();
-    });
+    if (this.state.at !== 'stopped') return;
+    this.#asleep = this.#environment.onWake(() => this.check());
     this.#open();
   }
 
+  stop() {
+    clearTimeout(this.#timer);
+    this.#asleep();
+    this.#be({ at: 'stopped' });
+    this.#drop();
+  }
+
+  /** @param {object} value */
   send(value) {
-    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    if (this.#socket?.readyState !== OPEN) return false;
     const text = JSON.stringify(value);
     this.#socket.send(text);
     this.#on.frame('out', text);
     return true;
   }
 
-  /** The server has let us in. */
+  /**
+   * The server has let us in.
+   * @param {number} heartbeat
+   */
   welcomed(heartbeat) {
     clearTimeout(this.#timer);
     this.#failures = 0;
@@ -76,13 +119,19 @@ export class Connection {
     this.#watch(this.#heartbeat);
   }
 
-  /** The server ends the connection, and may want it back after `wait` milliseconds. */
+  /**
+   * The server ends the connection, and may want it back after `wait` milliseconds.
+   * @param {string | undefined} why @param {number} wait
+   */
   comeBackAfter(why, wait) {
     this.#why = why;
     this.#notBefore = performance.now() + wait;
   }
 
-  /** It is no use to come back before the person does something, or before so many milliseconds have passed. */
+  /**
+   * It is no use to come back before the person does something, or before so many milliseconds have passed.
+   * @param {string} why @param {Error} [detail] @param {number} [wait]
+   */
   park(why, detail, wait) {
     clearTimeout(this.#timer);
     const until = wait === undefined ? undefined : performance.now() + wait;
@@ -94,6 +143,7 @@ export class Connection {
 
   /** Gives up the socket that there may be, and opens another at once. */
   reopen() {
+    if (this.state.at === 'stopped') return;
     this.#notBefore = 0;
     this.#why = undefined;
     this.#drop();
@@ -118,25 +168,29 @@ export class Connection {
 
   #open() {
     clearTimeout(this.#timer);
+    this.#attemptAt = performance.now();
     const socket = this.#newSocket();
     this.#socket = socket;
-    this.#attemptAt = performance.now();
     this.#timer = setTimeout(() => this.abandon(), OPENING_LIMIT_MS);
     const opened = () => this.#socket === socket && this.#on.opened();
-    if (socket.readyState === WebSocket.OPEN) queueMicrotask(opened);
+    if (socket.readyState === OPEN) queueMicrotask(opened);
     else socket.addEventListener('open', opened);
     socket.addEventListener('message', ({ data }) => {
-      if (this.#socket === socket) this.#heard(data);
+      if (this.#socket === socket) this.#heard(String(data));
     });
+    // Libraries end the process for an error that nobody hears; `close` follows it.
+    socket.addEventListener('error', () => {});
     socket.addEventListener('close', ({ code }) => {
       if (this.#socket !== socket) return;
       this.#drop();
-      if (CODES.has(code)) this.park(CODES.get(code));
+      const why = CODES.get(code);
+      if (why && !this.#on.ended(why)) this.park(why);
       else this.#wait();
     });
     this.#be({ at: 'connecting', why: this.#why });
   }
 
+  /** @param {string} data */
   #heard(data) {
     this.#heardAt = performance.now();
     clearTimeout(this.#answerTimer);
@@ -160,15 +214,16 @@ export class Connection {
 
   #wait() {
     clearTimeout(this.#timer);
-    // Jitter over the whole step keeps the pages of a restarted server from coming back in one wave.
+    // Jitter over the whole step keeps the clients of a restarted server from coming back in one wave.
     const step = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
     this.#failures += 1;
     const now = performance.now();
     const until = Math.max(this.#notBefore, now + step / 2 + (Math.random() * step) / 2);
     this.#timer = setTimeout(() => this.#open(), until - now);
-    this.#be({ at: navigator.onLine === false ? 'offline' : 'waiting', until, why: this.#why });
+    this.#be({ at: this.#environment.isOnline() ? 'waiting' : 'offline', until, why: this.#why });
   }
 
+  /** @param {number} inMs */
   #watch(inMs) {
     clearTimeout(this.#lifeTimer);
     this.#lifeTimer = setTimeout(() => {
@@ -178,6 +233,7 @@ export class Connection {
     }, inMs);
   }
 
+  /** @param {number} limit */
   #askForLife(limit) {
     const by = performance.now() + limit;
     // Asking again gives nobody more time.
@@ -188,6 +244,7 @@ export class Connection {
     this.#on.ping();
   }
 
+  /** @param {State} state */
   #be(state) {
     this.state = state;
     this.#on.state();
