@@ -16,7 +16,9 @@ fn crowd(world: &mut World) -> Vec<(Client, &'static [&'static str])> {
         assert_eq!(world.join(*person, "r")["type"], "joined");
     }
     world.advance(200);
-    people.iter().for_each(|(person, _)| drop(world.take(*person)));
+    for (person, _) in &people {
+        world.take(*person);
+    }
     people
 }
 
@@ -168,7 +170,9 @@ fn members_on_several_loops_are_told_the_same_but_for_the_fields_that_they_omit(
         cluster.settle();
         people.push((own, client, omit));
     }
-    people.iter().for_each(|(own, client, _)| drop(cluster.loops[*own].take(*client)));
+    for (own, client, _) in &people {
+        cluster.loops[*own].take(*client);
+    }
     for (number, (own, client, _)) in people.iter().enumerate() {
         cluster.loops[*own]
             .send(*client, &json!({"type": "post", "room": "r", "text": format!("text {number}")}));
