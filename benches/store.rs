@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use switchboard::history::sqlite;
 use switchboard::history::sqlite::Options;
-use switchboard::history::{Action, Batch, Change, Event, History as _, Post};
+use switchboard::history::{Act, Batch, Draft, DraftKey, Event, History as _, Proposal};
 
 fn main() {
     // `cargo test --benches` only wants to see that it works.
@@ -94,7 +94,7 @@ fn percentiles(times: &mut [Duration]) -> String {
 fn flood(dir: &Path, plan: &Plan) {
     let (mut client, worker, _) = sqlite::open(dir, Options::default()).expect("a new history");
     let (events, inbox) = channel();
-    let running = worker.start(move |event| events.send(event).is_ok()).expect("threads");
+    let running = worker.start(move |_, event| events.send(event).is_ok()).expect("threads");
     let mut feed = Feed::new(plan);
     let mut times = Vec::new();
     let start = Instant::now();
@@ -104,7 +104,7 @@ fn flood(dir: &Path, plan: &Plan) {
     // One batch at a time, so that no two come into one commit; the next is made ready meanwhile.
     while Instant::now() < end {
         let begin = Instant::now();
-        client.commit(batch).expect("room for a batch");
+        client.propose(batch).expect("room for a batch");
         ticket += 1;
         batch = feed.batch(ticket, plan);
         wait_for(ticket - 1, &inbox);
@@ -129,7 +129,8 @@ fn flood(dir: &Path, plan: &Plan) {
 fn keep_pace(dir: &Path, plan: Plan) {
     let (mut client, worker, _) = sqlite::open(dir, Options::default()).expect("a new history");
     let (events, inbox) = channel();
-    let running = worker.start(move |event| events.send((event, Instant::now())).is_ok()).expect("threads");
+    let running =
+        worker.start(move |_, event| events.send((event, Instant::now())).is_ok()).expect("threads");
     let mut feed = Feed::new(&plan);
     let start = Instant::now();
     let mut instants = Vec::new();
@@ -137,7 +138,7 @@ fn keep_pace(dir: &Path, plan: Plan) {
         let instant = start + Duration::from_millis(ticket);
         let batch = feed.batch(ticket, &plan);
         std::thread::sleep(instant.saturating_duration_since(Instant::now()));
-        client.commit(batch).expect("room for a batch");
+        client.propose(batch).expect("room for a batch");
         instants.push(instant);
     }
     drop(client);
@@ -145,7 +146,7 @@ fn keep_pace(dir: &Path, plan: Plan) {
     let mut times = Vec::new();
     let mut commits = 0;
     for (event, at) in inbox {
-        let Event::Committed { ticket } = event else { panic!("{event:?}") };
+        let Event::Settled { ticket, .. } = event else { panic!("{event:?}") };
         commits += 1;
         times.extend(instants[times.len()..ticket as usize].iter().map(|instant| at - *instant));
     }
@@ -158,7 +159,7 @@ fn keep_pace(dir: &Path, plan: Plan) {
 
 fn wait_for(ticket: u64, inbox: &Receiver<Event>) {
     match inbox.recv().expect("the store lives") {
-        Event::Committed { ticket: committed } => assert_eq!(committed, ticket),
+        Event::Settled { ticket: committed, .. } => assert_eq!(committed, ticket),
         other => panic!("{other:?}"),
     }
 }
@@ -172,43 +173,37 @@ fn size(dir: &Path) -> u64 {
 
 /// Posts of everybody everywhere.
 struct Feed {
-    rooms: Vec<(Arc<str>, u64)>,
+    rooms: Vec<Arc<str>>,
     users: Vec<Arc<str>>,
     next: usize,
 }
 
 impl Feed {
     fn new(plan: &Plan) -> Self {
-        let rooms = (0..plan.rooms).map(|i| (format!("room-{i}").into(), 0)).collect();
+        let rooms = (0..plan.rooms).map(|i| format!("room-{i}").into()).collect();
         let users = (0..5000).map(|i| format!("user {i}").into()).collect();
         Self { rooms, users, next: 0 }
     }
 
     fn batch(&mut self, ticket: u64, plan: &Plan) -> Batch {
-        let changes = (0..plan.posts).map(|_| self.post(plan.bytes)).collect();
-        Batch { ticket, term: 0, changes, bans: Vec::new() }
+        let proposals = (0..plan.posts).map(|_| self.post(plan.bytes)).collect();
+        Batch { ticket, term: 0, proposals, bans: Vec::new() }
     }
 
-    fn post(&mut self, bytes: u64) -> Change {
+    fn post(&mut self, bytes: u64) -> Proposal {
         self.next += 1;
         // Every room in turn, in another order than by their names.
         let at = self.next * 7919 % self.rooms.len();
-        let (room, seq) = &mut self.rooms[at];
-        *seq += 1;
+        let room = Arc::clone(&self.rooms[at]);
         let mut text = format!("post {} of room {at} with some words in it; ", self.next);
         while text.len() < bytes as usize {
             text.push_str("lorem ipsum dolor sit amet ");
         }
         text.truncate(bytes as usize);
-        let post = Post {
-            seq: *seq,
-            time: sqlite::now_ms(),
-            user: Arc::clone(&self.users[self.next % self.users.len()]),
-            is_verified: false,
-            client: "c1234".into(),
-            text: text.into(),
-            key: Some(format!("k{}", self.next).into()),
-        };
-        Change { room: Arc::clone(room), action: Action::Post(post) }
+        let user = Arc::clone(&self.users[self.next % self.users.len()]);
+        let key = DraftKey { person: Arc::clone(&user), key: format!("k{}", self.next).into() };
+        let (client, text) = ("c1234".into(), text.into());
+        let draft = Draft { user, is_verified: false, client, text, key: Some(key) };
+        Proposal { room, time: sqlite::now_ms(), act: Act::Post(draft) }
     }
 }

@@ -62,6 +62,8 @@ pub mod ops;
 pub mod proto;
 #[cfg(feature = "net")]
 pub mod reactor;
+#[cfg(feature = "chat")]
+mod shards;
 // Public for the benches alone.
 #[doc(hidden)]
 pub mod simd;

@@ -3,7 +3,7 @@
 #
 #   tests/all.sh [--full] [SECTION...]
 #
-# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the sanitizer, and ten minutes of churn
+# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the sanitizer, hostile peers on two loops, and ten minutes of churn
 # SECTION  only these, in the order given; the sections are the functions below
 #
 # It stops at the first section that fails. Every section ends with what it counted; the last line of all is
@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit tls benches release flood cost profiles rivals conformance clients browser)
+sections=(tools fmt clippy doc layers dependencies unit tls loops benches release flood cost profiles rivals conformance clients browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -129,6 +129,15 @@ tls() {
     --skip s2_an_upgrade_attempt --skip s27_ --skip s28_ --skip hs_13_ --skip cp_05_
 }
 
+# The tests of the wire once more, on several loops in one process (tests/support/server.rs).
+loops() {
+  SWITCHBOARD_TEST_THREADS=2 cargo test --workspace --test wire
+  SWITCHBOARD_TEST_THREADS=4 cargo test --workspace --test wire -- api:: chat:: chat_v1:: loops:: ops:: tokens::
+  if [ "$cases" = all ]; then
+    SWITCHBOARD_TEST_THREADS=2 cargo test --workspace --test abuse
+  fi
+}
+
 # The kernels hold the only unsafe code; a sanitizer sees what they read. RUSTC_BOOTSTRAP: its flag is not stable yet.
 asan() {
   local host
@@ -175,12 +184,12 @@ rivals() {
   "$CARGO_TARGET_DIR/release/rivals" instructions --ours "$ours" --servers switchboard,floor
 }
 
-# PR-12: ten minutes at 10,000 connections that come and go: memory stays flat, and no descriptor is lost.
+# PR-12: ten minutes at 10,000 connections that come and go on four loops: memory stays flat, and no descriptor is lost.
 soak() {
   local manifest=benches/rivals/Cargo.toml
   cargo build --release --bin switchboard
   CARGO_TARGET_DIR=$target/rivals cargo build --release --manifest-path $manifest
-  "$target/rivals/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
+  SWITCHBOARD_THREADS=4 "$target/rivals/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
 }
 
 # What a message costs the load generator: instructions and allocations.

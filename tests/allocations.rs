@@ -137,11 +137,13 @@ impl<A: Application> World<A> {
             socket.again();
             self.reactor.ready(*conn, READABLE);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
         while self.reactor.has_pending_work() {
             self.reactor.begin(self.now);
             self.reactor.resume();
+            self.reactor.serve_requests();
             self.reactor.end_tick();
         }
     }

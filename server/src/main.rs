@@ -10,13 +10,15 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use switchboard::app::Application;
-use switchboard::apps::{Echo, Fanout};
-use switchboard::net::{Address, Handle, Listen, Mixed, Options, Server};
-use switchboard::ops::{Hosts, Ops, Watched};
+use switchboard::app::{Application, Peers};
+use switchboard::apps::{Echo, Fanout, SharedFanout};
+use switchboard::net::{Address, Listen, Loops, Mixed, Options, Server};
+use switchboard::ops::{Hosts, Ops, OpsMail, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
+use switchboard::tls::Reload;
 
 use self::cli::listen::Listeners;
 use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, tls, token};
@@ -32,8 +34,10 @@ fn main() -> ExitCode {
     }
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::serve(&args),
-        Command::Echo(args) => bench(&args, Echo),
-        Command::Fanout(args) => bench(&args, Fanout::default()),
+        Command::Echo(args) => bench(&args, |_, _| Echo),
+        // One loop has nobody to share with, and pays for no mail.
+        Command::Fanout(args) if args.threads.loops() == 1 => bench(&args, |_, _| Fanout::default()),
+        Command::Fanout(args) => bench(&args, SharedFanout::new),
         Command::Token(command) => token::run(command).and_then(|text| print(&text)),
         Command::Tls(command) => tls::run(&command).and_then(|text| print(&text)),
         Command::Export(args) => archive::export(&args).map_err(Failure::from),
@@ -59,74 +63,97 @@ fn print(text: &str) -> Result<(), Failure> {
 type Served<A> = Service<Ops<A>>;
 
 /// Serves until SIGTERM or SIGINT.
-fn bench(args: &BenchArgs, app: impl Watched) -> Result<(), Failure> {
+fn bench<A: Watched + Send>(
+    args: &BenchArgs,
+    make: impl FnMut(usize, &Peers<A::Mail>) -> A,
+) -> Result<(), Failure> {
     let listen = &args.common.listeners;
     let listeners = listen.listeners(&args.listen, &BenchArgs::default_place(), service::inherited()?)?;
-    finish(bind(listeners, args.config(), &args.common, None, app)?)
+    let plan = Plan { listeners, config: args.config(), hosts: None, loops: args.threads.loops() };
+    finish(bind(plan, &args.common, make)?)
 }
 
-fn finish<A: Application>(server: Bound<A>) -> Result<(), Failure> {
+fn finish<A: Application + Send>(server: Bound<A>) -> Result<(), Failure> {
     match server {
-        Bound::Plain(server) => server.run()?,
-        Bound::Mixed(server) => server.run()?,
+        Bound::Plain(loops) => loops.run()?,
+        Bound::Mixed(loops) => loops.run()?,
     }
     tracing::info!("drained");
     Ok(())
 }
 
+/// What a server is to be.
+struct Plan {
+    listeners: Listeners,
+    config: Config,
+    /// Hosts that requests may be for; any when `None`.
+    hosts: Option<HostPolicy>,
+    loops: usize,
+}
+
 /// A server that listens. One of plain listeners is compiled for them alone, and does not pay for the others.
 enum Bound<A: Application> {
-    Plain(Server<A>),
-    Mixed(Server<A, Mixed>),
+    Plain(Loops<A>),
+    Mixed(Loops<A, Mixed>),
 }
 
 impl<A: Application> Bound<A> {
-    fn handle(&self) -> Handle<A::Mail> {
+    fn peers(&self) -> Peers<A::Mail> {
         match self {
-            Self::Plain(server) => server.handle(),
-            Self::Mixed(server) => server.handle(),
+            Self::Plain(loops) => loops.peers(),
+            Self::Mixed(loops) => loops.peers(),
         }
     }
 
     fn addresses(&self) -> Vec<Address> {
         match self {
-            Self::Plain(server) => server.addresses(),
-            Self::Mixed(server) => server.addresses(),
+            Self::Plain(loops) => loops.addresses(),
+            Self::Mixed(loops) => loops.addresses(),
         }
     }
 }
 
-/// Listens, and says where. `hosts`: those that requests may be for; any when `None`.
+/// Listens, and says where. `make` makes the application of each loop.
 fn bind<A: Watched>(
-    listeners: Listeners,
-    config: Config,
+    plan: Plan,
     common: &CommonArgs,
-    hosts: Option<HostPolicy>,
-    app: A,
+    mut make: impl FnMut(usize, &Peers<A::Mail>) -> A,
 ) -> Result<Bound<Served<A>>, Failure> {
     let tls = common.tls.tls()?;
-    let sent_on = listeners.redirect()?;
-    let Listeners { mut public, redirect, internal, .. } = listeners;
+    let Plan { listeners, config, hosts, loops } = plan;
+    let redirect = listeners.redirect()?;
+    let Listeners { mut public, redirect: sent_on, internal, .. } = listeners;
     let purposes: Vec<_> =
-        public.iter().map(Purpose::of).chain(redirect.iter().map(|_| Purpose::Redirect)).collect();
-    public.extend(redirect);
-    let mut app = Ops::new(app, !internal.is_empty(), log::lost_lines);
-    if let Some(allowed) = hosts {
+        public.iter().map(Purpose::of).chain(sent_on.iter().map(|_| Purpose::Redirect)).collect();
+    public.extend(sent_on);
+    let hosts = hosts.map(|allowed| {
         let loopback = public.iter().chain(&internal).map(Listen::is_loopback);
-        app = app.with_hosts(Hosts::new(allowed, loopback.collect()));
-    }
-    if let Some(redirect) = sent_on {
-        app = app.with_redirect(redirect);
-    }
-    if let Some(tls) = &tls {
-        app = app.with_tls(tls.clone());
-    }
+        Hosts::new(allowed, loopback.collect())
+    });
     let seed = random()?;
     let is_plain = |listen: &Listen| !listen.is_tls() && !listen.is_proxy_protocol();
     let is_all_plain = public.iter().chain(&internal).all(is_plain);
     if tls.is_some() && !public.iter().chain(&internal).any(Listen::is_tls) {
         return Err("--tls-cert needs a listener that speaks TLS, such as --tls-listen 127.0.0.1:8443".into());
     }
+    let has_internal = !internal.is_empty();
+    let manager = Manager::from_environment(loops);
+    let has_hinted = Arc::default();
+    let assemble = |own: usize, peers: &Peers<OpsMail<A::Mail, A::Figures>>| {
+        let app = make(own, &peers.map(OpsMail::App, OpsMail::into_app));
+        let app = Ops::new(app, has_internal, log::lost_lines).with_peers(own, peers.clone());
+        let mut app = app.with_hint_of_all(Arc::clone(&has_hinted));
+        if let Some(hosts) = &hosts {
+            app = app.with_hosts(hosts.clone());
+        }
+        if let Some(redirect) = &redirect {
+            app = app.with_redirect(redirect.clone());
+        }
+        if let Some(tls) = &tls {
+            app = app.with_tls(tls.clone());
+        }
+        Service::new(app, manager.clone(), own)
+    };
     let options = Options::listen_on(public).with(|it| {
         it.internal = internal;
         it.config = config;
@@ -134,18 +161,22 @@ fn bind<A: Watched>(
         it.seed = seed;
         it.busy_poll = common.busy_poll;
         it.stop_on_signals = true;
-        it.tls = tls;
+        it.tls.clone_from(&tls);
     });
     descriptors::raise();
-    let manager = Manager::from_environment();
-    let app = Service::new(app, manager.clone());
     let server = if is_all_plain {
-        Bound::Plain(Server::bind(options, app)?)
+        Bound::Plain(Server::bind_many(options, loops, assemble)?)
     } else {
-        Bound::Mixed(Server::bind_mixed(options, app)?)
+        Bound::Mixed(Server::bind_many_mixed(options, loops, assemble)?)
     };
     announce(&server.addresses(), &purposes)?;
     manager.ready();
+    if let Some(tls) = tls {
+        tls.watch_reloads(move |what| match what {
+            Reload::Begins => manager.reloading(),
+            Reload::Ends => manager.ready(),
+        });
+    }
     Ok(server)
 }
 

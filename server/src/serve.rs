@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use switchboard::api::Api;
+use switchboard::app::Peers;
 use switchboard::auth;
-use switchboard::chat::{self, Chat, Limits, Mail, Page};
-use switchboard::history::Start;
-use switchboard::history::sqlite;
+use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
+use switchboard::history::{self, Event, History, Start, memory, sqlite};
+use switchboard::net::MAX_LOOPS;
+use switchboard::ops::OpsMail;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
 use crate::cli::ServeArgs;
 use crate::cli::listen::Listeners;
-use crate::{Failure, bind, finish, random, service};
+use crate::{Failure, Plan, bind, finish, random, service};
+
+const _: () = assert!(MAX_LOOPS <= history::MAX_LOOPS, "a history is shared by all loops");
 
 /// Shortest secret of the API in bytes.
 const MIN_API_TOKEN: usize = 16;
@@ -30,32 +34,82 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     }
     let token = args.api_token_file.as_deref().map(api_token).transpose()?;
     let listeners = listeners(args)?;
+    let (page, keyring) = (Arc::new(page), keyring.map(Arc::new));
     let with_doors = |chat: Chat| {
-        let chat = chat.with_page(page);
-        let chat = match keyring {
-            Some(keyring) => chat.with_verifier(Box::new(keyring)),
+        let chat = chat.with_page(Arc::clone(&page));
+        let chat = match &keyring {
+            Some(keyring) => chat.with_verifier(Box::new(Arc::clone(keyring))),
             None => chat,
         };
-        Api::new(chat, token)
+        Api::new(chat, token.clone())
     };
+    let loops = args.threads.loops();
+    let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
+    let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops };
     if args.ephemeral {
-        let start = Start { epoch: format!("{:016x}", random()?), ..Start::default() };
-        let chat = with_doors(Chat::new(options, None, start));
-        return finish(bind(listeners, args.config(), &args.common, Some(hosts), chat)?);
+        return serve_in_memory(args, &options, plan, with_doors);
     }
     let keep = args.retention.options().with(|it| {
         it.window_ms = options.limits.key_window_ms;
         it.max_keys = options.limits.max_keys;
     });
-    let (client, worker, start) = sqlite::open(&args.data, keep)?;
-    let chat = with_doors(Chat::new(options, Some(Box::new(client)), start));
-    let server = bind(listeners, args.config(), &args.common, Some(hosts), chat)?;
-    let handle = server.handle();
-    let store = worker.start(move |event| handle.send_blocking(Mail::History(event)).is_ok())?;
+    let (clients, worker, start) = sqlite::open_for(&args.data, keep, loops)?;
+    let exchange = Exchange::new(&start.holders);
+    let mut clients = clients.into_iter();
+    let server = bind(plan, &args.common, |own, peers| {
+        let client = clients.next().map(|client| Box::new(client) as Box<dyn History + Send>);
+        let chat = Chat::new(options.clone(), client, start.clone());
+        with_doors(chat.beside(own, exchange.clone(), peers.clone()))
+    })?;
+    let peers = server.peers();
+    let store = worker.start(move |number, event| tell(&peers, number, event))?;
     let ended = finish(server);
     let stored =
         store.finish().inspect_err(|error| tracing::error!(%error, "the history was not closed in order"));
     ended.and(stored.map_err(Into::into))
+}
+
+/// The same without a disk: a chat of one loop keeps its history itself, several share one.
+fn serve_in_memory(
+    args: &ServeArgs,
+    options: &chat::Options,
+    plan: Plan,
+    with_doors: impl Fn(Chat) -> Api,
+) -> Result<(), Failure> {
+    let start = Start { epoch: format!("{:016x}", random()?), ..Start::default() };
+    if plan.loops == 1 {
+        let make = |_: usize, _: &Peers<Mail>| with_doors(Chat::new(options.clone(), None, start.clone()));
+        return finish(bind(plan, &args.common, make)?);
+    }
+    let limits = &options.limits;
+    let keep = memory::Options::default().with(|it| {
+        it.window_ms = limits.key_window_ms;
+        it.max_keys = limits.max_keys;
+        it.messages = limits.recent_messages;
+        it.bytes = limits.recent_bytes;
+        it.all_bytes = limits.all_recent_bytes * plan.loops;
+    });
+    let (clients, worker) = memory::new(&start.epoch, keep, plan.loops);
+    let exchange = Exchange::new(&[]);
+    let mut clients = clients.into_iter();
+    let server = bind(plan, &args.common, |own, peers| {
+        let client = clients.next().map(|client| Box::new(client) as Box<dyn History + Send>);
+        let chat = Chat::new(options.clone(), client, start.clone());
+        with_doors(chat.beside(own, exchange.clone(), peers.clone()))
+    })?;
+    let peers = server.peers();
+    let order = worker.start(move |number, event| tell(&peers, number, event))?;
+    let ended = finish(server);
+    order.finish();
+    ended
+}
+
+/// Tells a loop what its history reports, and waits where it does not keep up.
+fn tell<F>(peers: &Peers<OpsMail<Mail, F>>, number: usize, event: Event) -> bool
+where
+    OpsMail<Mail, F>: 'static,
+{
+    peers.get(number).send_blocking(OpsMail::App(Mail::History(event))).is_ok()
 }
 
 /// What a browser gets.

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use listenfd::ListenFd;
@@ -36,16 +37,18 @@ pub(crate) fn inherited() -> io::Result<Vec<(String, Listen)>> {
     Ok(found)
 }
 
-/// Tells the service manager what becomes of the application inside.
+/// Tells the service manager what becomes of the application inside. On several loops, loop 0 speaks for all.
 #[derive(Debug)]
 pub(crate) struct Service<A> {
     app: A,
     manager: Manager,
+    /// The number of the loop.
+    own: usize,
 }
 
 impl<A> Service<A> {
-    pub(crate) fn new(app: A, manager: Manager) -> Self {
-        Self { app, manager }
+    pub(crate) fn new(app: A, manager: Manager, own: usize) -> Self {
+        Self { app, manager, own }
     }
 }
 
@@ -56,11 +59,13 @@ pub(crate) struct Manager {
     socket: Option<Arc<UnixDatagram>>,
     /// Milliseconds between two signs of life.
     watchdog_ms: Option<u64>,
+    /// By loop: it has shown that it turns since the manager was told so.
+    turns: Arc<[AtomicBool]>,
 }
 
 impl Manager {
     /// The manager that the environment names (`NOTIFY_SOCKET`, `WATCHDOG_USEC`).
-    pub(crate) fn from_environment() -> Self {
+    pub(crate) fn from_environment(loops: usize) -> Self {
         let socket = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()).and_then(|name| {
             let connected = connect(&name).map(Arc::new);
             connected
@@ -68,7 +73,31 @@ impl Manager {
                 .ok()
         });
         let half = |period: Duration| u64::try_from(period.as_millis() / 2).unwrap_or(u64::MAX).max(1);
-        Self { watchdog_ms: sd_notify::watchdog_enabled().filter(|_| socket.is_some()).map(half), socket }
+        Self {
+            watchdog_ms: sd_notify::watchdog_enabled().filter(|_| socket.is_some()).map(half),
+            socket,
+            turns: (0..loops).map(|_| AtomicBool::new(false)).collect(),
+        }
+    }
+
+    /// A loop turns, `own` of them. Loop 0 says so for all, if all others do.
+    fn note_turn(&self, own: usize) {
+        if own > 0 {
+            return self.turns[own].store(true, Ordering::Relaxed);
+        }
+        let others = &self.turns[1..];
+        if others.iter().all(|turns| turns.load(Ordering::Relaxed)) {
+            for turns in others {
+                turns.store(false, Ordering::Relaxed);
+            }
+            self.say(&NotifyState::Watchdog);
+        }
+    }
+
+    /// Milliseconds until a loop shows again that it turns. Those for which loop 0 speaks do it more often, so that it finds their
+    /// word each time.
+    fn every_ms(&self, own: usize) -> Option<u64> {
+        self.watchdog_ms.map(|every| if own > 0 { (every / 4).max(1) } else { every })
     }
 
     /// The server listens.
@@ -76,9 +105,23 @@ impl Manager {
         self.say(&NotifyState::Ready);
     }
 
+    /// The server reads its files again. A manager of `Type=notify-reload` waits from the signal until it is ready again.
+    pub(crate) fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.say_all(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!(%error, "the service manager cannot be told of a reload"),
+        }
+    }
+
     fn say(&self, word: &NotifyState<'_>) {
+        self.say_all(std::slice::from_ref(word));
+    }
+
+    /// Says several words at once.
+    fn say_all(&self, words: &[NotifyState<'_>]) {
+        let words: Vec<String> = words.iter().map(ToString::to_string).collect();
         if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(word.to_string().as_bytes())
+            && let Err(error) = socket.send(words.join("\n").as_bytes())
         {
             tracing::debug!(%error, "the service manager cannot be told how the server is");
         }
@@ -114,17 +157,17 @@ impl<A: Application> Layer for Service<A> {
     }
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
-        if let Some(every) = self.manager.watchdog_ms {
+        if let Some(every) = self.manager.every_ms(self.own) {
             ctx.set_timer(ctx.now().monotonic_ms + every, WATCHDOG);
         }
         self.app.on_start(ctx);
     }
 
     fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
-        match self.manager.watchdog_ms {
-            // The loop itself is what must be alive.
+        match self.manager.every_ms(self.own) {
+            // The loops themselves are what must be alive.
             Some(every) if token == WATCHDOG => {
-                self.manager.say(&NotifyState::Watchdog);
+                self.manager.note_turn(self.own);
                 ctx.set_timer(ctx.now().monotonic_ms + every, WATCHDOG);
             }
             _ => self.app.on_timer(ctx, token),
@@ -132,7 +175,9 @@ impl<A: Application> Layer for Service<A> {
     }
 
     fn on_drain<C: Context>(&mut self, ctx: &mut C) {
-        self.manager.say(&NotifyState::Stopping);
+        if self.own == 0 {
+            self.manager.say(&NotifyState::Stopping);
+        }
         self.app.on_drain(ctx);
     }
 }

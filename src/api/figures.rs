@@ -55,6 +55,12 @@ impl Figures for Stats {
             &[("recovered", self.recovered), ("unrecovered", self.unrecovered)],
         )?;
         counter(out, "switchboard_chat_lagged", "Messages that members were told they missed", self.lagged)?;
+        counter(
+            out,
+            "switchboard_chat_signs_dropped",
+            "Signs of life that another loop had no place for",
+            self.signs_dropped,
+        )?;
         for (name, help, value) in [
             ("switchboard_chat_sessions", "Connections that speak now", self.sessions),
             ("switchboard_chat_users", "Users that are here now", self.users),
@@ -93,6 +99,37 @@ impl Figures for Stats {
         )?
         .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
+
+    fn add(&mut self, other: &Self) {
+        *self = Self {
+            posts: self.posts + other.posts,
+            changes: self.changes + other.changes,
+            duplicates: self.duplicates + other.duplicates,
+            acks: self.acks + other.acks,
+            refused: std::array::from_fn(|at| self.refused[at] + other.refused[at]),
+            flooded: self.flooded + other.flooded,
+            recovered: self.recovered + other.recovered,
+            unrecovered: self.unrecovered + other.unrecovered,
+            lagged: self.lagged + other.lagged,
+            signs_dropped: self.signs_dropped + other.signs_dropped,
+            sessions: self.sessions + other.sessions,
+            users: self.users + other.users,
+            rooms: self.rooms + other.rooms,
+            members: self.members + other.members,
+            recent_bytes: self.recent_bytes + other.recent_bytes,
+            keys: self.keys + other.keys,
+            answer_octets: self.answer_octets + other.answer_octets,
+            scanned_octets: self.scanned_octets + other.scanned_octets,
+            store_pending: self.store_pending + other.store_pending,
+            store_asks: self.store_asks + other.store_asks,
+            // All loops have the same history, and each is told how it is.
+            store_log_bytes: self.store_log_bytes.max(other.store_log_bytes),
+            store_failures: self.store_failures.max(other.store_failures),
+            store_unavailable: self.store_unavailable.max(other.store_unavailable),
+            commit_ms: std::array::from_fn(|at| self.commit_ms[at] + other.commit_ms[at]),
+            commit_ms_sum: self.commit_ms_sum + other.commit_ms_sum,
+        };
+    }
 }
 
 /// The errors as clients see them, in the order of [`Code::ALL`].
@@ -114,6 +151,17 @@ const ERROR_NAMES: [&str; Code::ALL.len()] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_figures_of_loops_add_up_and_those_of_their_history_do_not() {
+        let mut one = Stats { posts: 1, members: 2, store_failures: 3, ..Stats::default() };
+        one.refused[4] = 5;
+        one.commit_ms[10] = 6;
+        let other = one.clone();
+        one.add(&other);
+        assert_eq!((one.posts, one.members, one.refused[4], one.commit_ms[10]), (2, 4, 10, 12));
+        assert_eq!(one.store_failures, 3);
+    }
 
     #[test]
     fn errors_are_named_as_clients_see_them() {

@@ -158,25 +158,48 @@ impl Api {
             Route::Broadcast => {
                 let text = fields.said("text", limits.max_text)?;
                 let rooms = fields.maybe_texts("rooms")?;
-                let told = self.chat.broadcast(ctx, rooms.as_deref(), text);
-                Done::json(200, &json!({ "receivers": told.map_err(Problem::from)? }))
+                let number = self.ask(request.conn, 200);
+                self.chat
+                    .broadcast(ctx, number, rooms.as_deref(), text)
+                    .map_err(|why| self.unask(number, why))?;
+                return Ok(Verdict::Later);
             }
-            _ => Done::json(200, &json!({ "disconnected": self.disconnect(ctx, fields)? })),
+            _ => return self.disconnect(ctx, request.conn, fields),
         };
         Ok(self.finish(ctx, request.conn, done))
     }
 
-    fn disconnect<C: Context>(&mut self, ctx: &mut C, fields: &Fields) -> Result<usize, Problem> {
+    fn disconnect<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        fields: &Fields,
+    ) -> Result<Verdict, Problem> {
         let reason = fields.maybe_said("reason", MAX_CLOSE_REASON)?.unwrap_or("disconnected");
-        let ended = match (fields.maybe_text("user")?, fields.maybe_text("client")?) {
-            (Some(user), None) => self.chat.disconnect_user(ctx, user, reason),
-            (None, Some(client)) => self.chat.disconnect_client(ctx, client, reason).map(usize::from),
-            _ => return Err(Problem::field("user", "either `user` or `client` must be there")),
-        };
-        match ended.map_err(Problem::from)? {
-            0 => Err(Problem::new(404, "nobody of that name is connected")),
-            ended => Ok(ended),
+        let (user, client) = (fields.maybe_text("user")?, fields.maybe_text("client")?);
+        if user.is_some() == client.is_some() {
+            return Err(Problem::field("user", "either `user` or `client` must be there"));
         }
+        let number = self.ask(conn, 200);
+        let ended = match client {
+            Some(client) => self.chat.disconnect_client(ctx, number, client, reason),
+            None => self.chat.disconnect_user(ctx, number, user.unwrap_or_default(), reason),
+        };
+        ended.map_err(|why| self.unask(number, why))?;
+        Ok(Verdict::Later)
+    }
+
+    /// A request waits for an answer of the chat.
+    fn ask(&mut self, conn: ConnId, status: u16) -> u64 {
+        self.next += 1;
+        self.asked.insert(self.next, Asked { conn, status });
+        self.next
+    }
+
+    /// There will be no answer.
+    fn unask(&mut self, number: u64, why: Refusal) -> Problem {
+        self.asked.remove(&number);
+        why.into()
     }
 
     fn rooms<C: Context>(
@@ -186,10 +209,9 @@ impl Api {
         query: &Query<'_>,
     ) -> Result<Verdict, Problem> {
         let limit = page_len(query)?;
-        self.next += 1;
-        self.asked.insert(self.next, Asked { conn, status: 200 });
+        let number = self.ask(conn, 200);
         let after = query.text("after").unwrap_or_default();
-        self.chat.list_rooms(ctx, self.next, after, limit);
+        self.chat.list_rooms(ctx, number, after, limit);
         Ok(Verdict::Later)
     }
 
@@ -197,9 +219,8 @@ impl Api {
         match done {
             Done::Json(status, body) => Verdict::Respond(json_response(status, "application/json", body)),
             Done::Call(status, user, command) => {
-                self.next += 1;
-                self.asked.insert(self.next, Asked { conn, status });
-                self.chat.call(ctx, self.next, user, command);
+                let number = self.ask(conn, status);
+                self.chat.call(ctx, number, user, command);
                 Verdict::Later
             }
         }

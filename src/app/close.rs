@@ -133,8 +133,8 @@ pub struct Closed {
 pub struct Rejection<'a> {
     /// The peer's address.
     pub peer: SocketAddr,
-    /// Status of the answer.
-    pub status: u16,
+    /// Status of the answer; `None`: there is none, as to what is no header of the PROXY protocol.
+    pub status: Option<u16>,
     /// Why, in a sentence.
     pub reason: &'a str,
     /// The upgrade request that breaks RFC 6455 4.2.1. `None`: the peer has sent no HTTP request or too much of one, it is

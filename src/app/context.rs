@@ -124,6 +124,15 @@ pub trait Context {
     /// As [`Self::respond`], for a reason that is counted.
     fn refuse(&mut self, conn: ConnId, reason: Refused, response: Response);
 
+    /// Takes no more messages of any connection from the next tick on, until [`Self::resume_input`]: for an application that cannot
+    /// pass on what comes, such as to a loop whose mailbox is full. TCP slows down who sends. Everything else goes on: mail,
+    /// timers, requests, writing. Pongs are messages in that respect, so a pause is to be shorter than
+    /// [`Timeouts::pong_ms`](crate::proto::Timeouts::pong_ms).
+    fn pause_input(&mut self);
+
+    /// Ends the pause of [`Self::pause_input`].
+    fn resume_input(&mut self);
+
     /// Begins a graceful shutdown at the end of the tick, as SIGTERM does.
     fn drain(&mut self);
 

@@ -1,8 +1,10 @@
 //! Applications around another application.
 
+use std::net::SocketAddr;
+
 use super::{
-    Application, Chunk, Closed, ConnId, Context, Message, OwnedMessage, Rejection, Request, RequestHead,
-    TopicId, Verdict,
+    Application, Chunk, Closed, ConnId, Context, Message, OwnedMessage, Refused, Rejection, Request,
+    RequestHead, TopicId, Verdict,
 };
 
 /// An application around another one. Every callback goes to [`Self::inner`] unless the layer says otherwise, so a layer
@@ -67,6 +69,10 @@ pub trait Layer {
         self.inner().on_abandoned(ctx, conn);
     }
 
+    fn on_refused_late(&mut self, peer: SocketAddr, reason: Refused) {
+        self.inner().on_refused_late(peer, reason);
+    }
+
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
         self.inner().on_turned_away(rejection);
     }
@@ -129,6 +135,10 @@ impl<L: Layer> Application for L {
 
     fn on_abandoned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         Layer::on_abandoned(self, ctx, conn);
+    }
+
+    fn on_refused_late(&mut self, peer: SocketAddr, reason: Refused) {
+        Layer::on_refused_late(self, peer, reason);
     }
 
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {

@@ -4,18 +4,22 @@ mod address;
 mod close;
 mod context;
 mod layer;
+mod peers;
 mod rate;
 mod request;
 mod stats;
 mod topic;
 
+use std::net::SocketAddr;
+
 pub use self::address::AddressPrefix;
 pub use self::close::{CloseKind, CloseReason, Closed, Escaped, Rejection};
 pub use self::context::Context;
 pub use self::layer::Layer;
+pub use self::peers::{Deliver, Mailbox, Peers, Undelivered};
 pub use self::rate::{Bucket, Pace, Rate};
 pub use self::request::{Acceptance, ClientCertificate, Entrance, Refused, Request, Security, Verdict};
-pub use self::stats::{Closes, Dropped, Durations, Refusals, Requests, Stats, Upgrades};
+pub use self::stats::{Closes, Dropped, Durations, ProxyHeaders, Refusals, Requests, Stats, Upgrades};
 pub use self::topic::{Deliveries, Published, SlowPolicy, TopicId, TopicOptions};
 pub use crate::proto::handshake::Upgrade;
 pub use crate::proto::head::{Fields, RequestHead, list_elements};
@@ -108,6 +112,11 @@ pub trait Application {
     /// them, or the server stops. What the application says to it from now on is ignored.
     fn on_abandoned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let _ = (ctx, conn);
+    }
+
+    /// A request that got [`Verdict::Later`] was refused for this reason ([`Context::refuse`]); comes at the end of the tick.
+    fn on_refused_late(&mut self, peer: SocketAddr, reason: Refused) {
+        let _ = (peer, reason);
     }
 
     /// A peer was turned away before the application saw a request.

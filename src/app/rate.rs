@@ -73,6 +73,18 @@ impl Bucket {
         }
     }
 
+    /// The bucket that is full at this microsecond.
+    #[must_use]
+    pub fn full_at(us: u64) -> Self {
+        Self(us)
+    }
+
+    /// The microsecond at which it is full.
+    #[must_use]
+    pub fn is_full_at(self) -> u64 {
+        self.0
+    }
+
     /// Whether the bucket is full and so the same as a new one.
     #[must_use]
     pub fn is_full(self, now_ms: u64) -> bool {

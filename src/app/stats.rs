@@ -17,8 +17,14 @@ pub struct Stats {
     pub refusals: Refusals,
     /// What became of plain requests, and of what was to be one.
     pub requests: Requests,
+    /// Headers of the PROXY protocol.
+    pub proxy_headers: ProxyHeaders,
+    /// How long handshakes below HTTP took that were completed, from the connection on.
+    pub handshakes: Durations,
     /// Upgraded connections that ended, by reason.
     pub closes: Closes,
+    /// Times that the application has paused the input ([`Context::pause_input`](super::Context::pause_input)).
+    pub input_pauses: u64,
     /// Messages that arrived (the pieces of a streamed message count once, with the last).
     pub messages_in: u64,
     /// Messages that the application queued, once for each receiver.
@@ -74,9 +80,110 @@ pub struct Requests {
     pub hurried: u64,
 }
 
+/// Headers of the PROXY protocol by result. Connections that ended before their header was whole are not counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProxyHeaders {
+    /// The header said for whom the proxy connects, and the first octets of HTTP followed.
+    pub accepted: u64,
+    /// The same, but the peer is none of the trusted proxies.
+    pub untrusted: u64,
+    /// The connection began with something else.
+    pub missing: u64,
+    /// The header was too long, or not well-formed.
+    pub malformed: u64,
+}
+
 /// Ends of upgraded connections, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Closes([u64; CloseKind::ALL.len()]);
+
+impl Stats {
+    /// Adds what another loop of the process has counted.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            connections,
+            open,
+            accepted,
+            upgrades,
+            refusals,
+            requests,
+            closes,
+            input_pauses,
+            messages_in,
+            messages_out,
+            bytes_in,
+            bytes_out,
+            queued_bytes,
+            queued_connections,
+            dropped,
+            ticks,
+            publish_tick,
+            publish_backlog,
+            proxy_headers,
+            handshakes,
+        } = other;
+        self.connections += connections;
+        self.open += open;
+        self.accepted += accepted;
+        self.upgrades.add(upgrades);
+        add_each(&mut self.refusals.0, &refusals.0);
+        self.requests.add(requests);
+        add_each(&mut self.closes.0, &closes.0);
+        self.input_pauses += input_pauses;
+        self.messages_in += messages_in;
+        self.messages_out += messages_out;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        self.queued_bytes += queued_bytes;
+        self.queued_connections += queued_connections;
+        self.dropped.add(dropped);
+        self.ticks.add(ticks);
+        self.publish_tick.add(publish_tick);
+        self.publish_backlog.add(publish_backlog);
+        self.proxy_headers.add(proxy_headers);
+        self.handshakes.add(handshakes);
+    }
+}
+
+fn add_each<const N: usize>(sums: &mut [u64; N], others: &[u64; N]) {
+    for (sum, other) in sums.iter_mut().zip(others) {
+        *sum += other;
+    }
+}
+
+impl Upgrades {
+    fn add(&mut self, other: &Self) {
+        let Self { accepted, invalid, refused, no_room, draining } = other;
+        self.accepted += accepted;
+        self.invalid += invalid;
+        self.refused += refused;
+        self.no_room += no_room;
+        self.draining += draining;
+    }
+}
+
+impl ProxyHeaders {
+    fn add(&mut self, other: &Self) {
+        let Self { accepted, untrusted, missing, malformed } = other;
+        self.accepted += accepted;
+        self.untrusted += untrusted;
+        self.missing += missing;
+        self.malformed += malformed;
+    }
+}
+
+impl Requests {
+    fn add(&mut self, other: &Self) {
+        let Self { answered, malformed, overdue, unanswered, crowded, hurried } = other;
+        self.answered += answered;
+        self.malformed += malformed;
+        self.overdue += overdue;
+        self.unanswered += unanswered;
+        self.crowded += crowded;
+        self.hurried += hurried;
+    }
+}
 
 impl Closes {
     /// Ends of one kind.
@@ -120,6 +227,14 @@ impl Refusals {
 }
 
 impl Dropped {
+    fn add(&mut self, other: &Self) {
+        let Self { close, oldest, newest, conflate } = other;
+        self.close += close;
+        self.oldest += oldest;
+        self.newest += newest;
+        self.conflate += conflate;
+    }
+
     pub(crate) fn count(&mut self, policy: SlowPolicy, messages: u64) {
         *match policy {
             SlowPolicy::Close => &mut self.close,
@@ -150,6 +265,12 @@ impl Durations {
         self.sum_us += us;
     }
 
+    /// Adds those of another loop.
+    fn add(&mut self, other: &Self) {
+        add_each(&mut self.classes, &other.classes);
+        self.sum_us += other.sum_us;
+    }
+
     /// The longest duration of a class in microseconds, both ends included; `None` for the last class.
     #[must_use]
     pub fn bound_us(class: usize) -> Option<u64> {
@@ -166,6 +287,24 @@ impl Durations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_stats_of_loops_add_up() {
+        let mut one = Stats { connections: 1, accepted: 2, ..Stats::default() };
+        one.closes.count(CloseKind::Protocol);
+        one.refusals.count(Refused::Host);
+        one.upgrades.refused = 3;
+        one.requests.hurried = 4;
+        one.dropped.count(SlowPolicy::Conflate, 5);
+        one.ticks.note(6);
+        let mut sum = one.clone();
+        sum.add(&one);
+        let durations = (sum.ticks.count(), sum.ticks.sum_us);
+        assert_eq!((sum.connections, sum.accepted, durations), (2, 4, (2, 12)));
+        assert_eq!((sum.closes.of(CloseKind::Protocol), sum.closes.of(CloseKind::Peer)), (2, 0));
+        assert_eq!((sum.refusals.of(Refused::Host), sum.upgrades.refused), (2, 6));
+        assert_eq!((sum.requests.hurried, sum.dropped.conflate), (8, 10));
+    }
 
     #[test]
     fn a_duration_falls_into_the_first_class_that_holds_it() {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::app::Context;
 use crate::chat::commands;
 use crate::chat::commands::call::Call;
+use crate::chat::commands::elsewhere;
 use crate::chat::listing::{self, MAX_LISTED};
+use crate::chat::neighbours::Neighbours;
 use crate::chat::people::actor::Actor;
 use crate::chat::people::names;
 use crate::chat::rooms::Kind;
@@ -16,7 +18,7 @@ use crate::chat::wire::notices::json_len;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::wire::responder::Answered;
 use crate::chat::{Chat, Code, Refusal, Stats};
-use crate::history::Ban;
+use crate::history::{Ban, NameRange};
 
 /// Octets of a ban in a list besides its texts, at most.
 const BAN_OCTETS: usize = 64;
@@ -88,11 +90,15 @@ impl Chat {
         let mut list: Vec<RoomInfo> = groups
             .map(|room| RoomInfo {
                 name: Arc::clone(room.name()),
-                members: room.members().len(),
-                seq: room.order().seq(),
+                members: room.members().len() + elsewhere::count(self, room.name()),
+                seq: room.recent().seq(),
             })
             .collect();
-        list.sort_by(|a, b| a.name.cmp(&b.name));
+        // What is said in one that is open on other loops only is on the disk.
+        let others = elsewhere::rooms(self, &NameRange::all(), usize::MAX).into_iter();
+        list.extend(others.map(|(name, members)| RoomInfo { name, members, seq: 0 }));
+        list.sort_by(|a, b| (&a.name, b.seq).cmp(&(&b.name, a.seq)));
+        list.dedup_by(|later, earlier| later.name == earlier.name);
         list
     }
 
@@ -135,11 +141,12 @@ impl Chat {
             acks: self.responder.acks(),
             refused: self.responder.refused(),
             sessions: self.people.len() as u64,
-            users: self.people.users() as u64,
-            rooms: self.rooms.len() as u64,
+            users: elsewhere::users(self) as u64,
+            rooms: self.pending.open_rooms().unwrap_or(self.rooms.len() as u64),
+            signs_dropped: self.neighbours.as_ref().map_or(0, Neighbours::dropped),
             members: self.rooms.members() as u64,
             recent_bytes: self.rooms.bytes() as u64,
-            keys: self.keys.len() as u64,
+            keys: self.keys.len() as u64 + self.pending.keys(),
             store_pending: self.pending.len() as u64,
             store_asks: self.pending.queries() as u64,
             store_log_bytes: self.pending.log_bytes(),

@@ -4,38 +4,40 @@ use std::sync::Arc;
 
 use crate::app::{Context, Millis};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{self, answers, conversations, moderate, pace, post, presence, publish};
+use crate::chat::commands::{
+    self, answers, conversations, elsewhere, moderate, pace, post, presence, publish,
+};
 use crate::chat::ids::RoomId;
 use crate::chat::listing;
-use crate::chat::pending::keys::{Known, with_scope};
 use crate::chat::pending::{PendingChange, PendingItem};
 use crate::chat::people::session::Waiting;
-use crate::chat::rooms::{Kind, Phase};
+use crate::chat::rooms::{Hold, Kind, Opening};
 use crate::chat::tutorial;
+use crate::chat::wire::notices::Epoch;
 use crate::chat::{Chat, GENERAL, Refusal, timer};
-use crate::history::{Action, Change, Event, HistoryError, Query, RoomState};
+use crate::history::{Action, Change, Event, Fork, HistoryError, Outcome, Query, RoomState, Ticket};
 
 /// Milliseconds after which a room that could not be read is asked for again.
 const RETRY_MS: Millis = 1000;
 
 pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event: Event) {
     match event {
-        Event::Committed { ticket } => {
-            let now = ctx.now().monotonic_ms;
-            while let Some(handed) = chat.pending.next_committed(ticket) {
-                chat.counts.committed(now.saturating_sub(handed.at));
-                for item in handed.items {
-                    committed(chat, ctx, item);
-                }
+        Event::Settled { ticket, outcomes, changes, bans } => {
+            let holds = settled(chat, ctx, ticket, outcomes);
+            happened(chat, ctx, &changes);
+            for change in bans {
+                moderate::bans_changed(chat, ctx, change);
+            }
+            for hold in holds {
+                chat.rooms.release(ctx, hold);
             }
         }
-        Event::Failed { ticket, reason } => failed(chat, ctx, ticket, &reason),
+        Event::Epoch { room, fork } => forked(chat, ctx, &room, &fork),
+        Event::Failed { term, ticket, reason } => failed(chat, ctx, (term, ticket), &reason),
         Event::Recovered { landed } => {
             tracing::info!(landed = landed.len(), "the store has recovered");
             chat.pending.recovered();
-            for change in landed {
-                change_landed(chat, ctx, change);
-            }
+            happened(chat, ctx, &landed);
         }
         Event::Opened { room, state } => opened(chat, ctx, &room, state),
         Event::Page { ask, records } => answers::page_came(chat, ctx, ask, records),
@@ -45,64 +47,93 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
     }
 }
 
-fn committed<C: Context>(chat: &mut Chat, ctx: &mut C, item: PendingItem) {
-    match item.change {
-        PendingChange::Change(hold, action) => {
-            post::committed_change(chat, ctx, hold, &action, &item.reply_to);
+/// What was proposed is decided, and anyone who waits is told. Returns the rooms that are needed until everybody has seen
+/// what happened.
+fn settled<C: Context>(chat: &mut Chat, ctx: &mut C, ticket: Ticket, outcomes: Vec<Outcome>) -> Vec<Hold> {
+    let now = ctx.now().monotonic_ms;
+    let mut holds = Vec::with_capacity(outcomes.len());
+    let mut outcomes = outcomes.into_iter();
+    while let Some(handed) = chat.pending.next_settled(ticket) {
+        chat.counts.committed(now.saturating_sub(handed.at));
+        for PendingItem { change, reply_to } in handed.items {
+            match change {
+                PendingChange::Proposal(hold) => {
+                    post::answer(chat, ctx, hold.room(), outcomes.next(), &reply_to);
+                    holds.push(hold);
+                }
+                PendingChange::Ban => moderate::acknowledge_ban(chat, ctx, &reply_to),
+            }
         }
-        PendingChange::Echo { room, seq, time } => {
-            post::acknowledge_again(chat, ctx, &item.reply_to, &room, (seq, time));
-        }
-        PendingChange::Ban(change) => moderate::ban_committed(chat, ctx, change, &item.reply_to),
     }
+    debug_assert!(outcomes.next().is_none(), "each outcome is that of a proposal");
+    holds
 }
 
 /// Nothing that is not durable has been seen by anybody: it comes to nothing, and its numbers are used again.
-fn failed<C: Context>(chat: &mut Chat, ctx: &mut C, ticket: u64, reason: &HistoryError) {
-    let Some(undone) = chat.pending.fail(ticket) else { return };
+fn failed<C: Context>(chat: &mut Chat, ctx: &mut C, (term, ticket): (u32, Ticket), reason: &HistoryError) {
     tracing::error!(%reason, "the store failed: posts are refused until it has recovered");
     chat.counts.store_failures += 1;
-    for item in undone {
-        post::undone(chat, ctx, item);
+    for PendingItem { change, reply_to } in chat.pending.fail(term, ticket) {
+        chat.responder.refuse(ctx, &reply_to, &Refusal::unavailable());
+        if let PendingChange::Proposal(hold) = change {
+            chat.rooms.release(ctx, hold);
+        }
     }
 }
 
-/// Something that was refused is on the disk nevertheless.
-fn change_landed<C: Context>(chat: &mut Chat, ctx: &mut C, change: Change) {
-    let Change { room: name, action } = change;
-    if let Action::Post(post) = &action {
-        let known = Known { seq: post.seq, time: post.time, is_pending: false };
-        let now_ms = ctx.now().monotonic_ms;
-        with_scope(post, &name, chat.people.holders(), |scope| chat.keys.insert(scope, known, now_ms));
-    }
-    // Anyone who opens the room later reads it from the disk.
-    let Some(room) = chat.rooms.find(&name) else { return };
-    if chat.rooms[room].is_open() {
-        happened_after_all(chat, ctx, room, &action);
-        chat.rooms.rest(ctx, room);
-    } else {
-        // What is being read may be older or younger than this.
-        chat.rooms[room].note_landed(action);
+/// What happened in rooms. Of a room that is not open here nobody here is told: anyone who opens it reads it then.
+fn happened<C: Context>(chat: &mut Chat, ctx: &mut C, changes: &[Arc<Change>]) {
+    for change in changes {
+        // Also where the room is not open: those who speak may be on any loop.
+        publish::tell_pair(chat, ctx, change);
+        let Some(room) = chat.rooms.find(&change.room) else { continue };
+        if chat.rooms[room].is_open() {
+            happened_in(chat, ctx, room, &change.action);
+            chat.rooms.rest(ctx, room);
+        } else {
+            chat.rooms[room].note_meanwhile(Arc::clone(change));
+        }
     }
 }
 
-/// A change that landed, unless the room has it already.
-fn happened_after_all<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, action: &Action) {
-    if chat.rooms[room].order().is_next(action) {
+/// A change happens in an open room, unless the room had it already when it was opened.
+fn happened_in<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, action: &Action) {
+    if chat.rooms[room].recent().is_next(action) {
         let hold = chat.rooms.hold(room);
         publish::happened(chat, ctx, room, action);
         chat.rooms.unhold(hold);
     }
 }
 
+/// The history of a room goes on under another name.
+fn forked<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, fork: &Fork) {
+    let Some(room) = chat.rooms.find(name) else { return };
+    let state = &mut chat.rooms[room];
+    let was_open = state.is_open();
+    let has_more = state.fork(fork);
+    if let Some(topic) = state.topic() {
+        let notice = Epoch { room: state.name(), epoch: &fork.epoch, seq: fork.seq, rev: fork.rev };
+        chat.responder.publish(ctx, topic, &notice, None);
+    }
+    if was_open && has_more {
+        ask_again(chat, ctx, room);
+    }
+}
+
 fn opened<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, state: Result<RoomState, HistoryError>) {
     let Some(room) = chat.rooms.find(name) else { return };
-    let Some(waiting) = chat.rooms[room].take_waiting() else { return };
+    let Some(opening) = chat.rooms[room].take_opening() else { return };
+    let Opening { waiting, meanwhile, is_behind, .. } = opening;
     match state {
+        Ok(_) if is_behind => {
+            tracing::warn!(room = name, "a room is read again: too much has happened since it was asked for");
+            chat.rooms[room].wait_on(waiting);
+            ask_again(chat, ctx, room);
+        }
         Ok(state) => {
             load(chat, room, state);
-            for action in chat.rooms[room].take_landed() {
-                happened_after_all(chat, ctx, room, &action);
+            for change in meanwhile {
+                happened_in(chat, ctx, room, &change.action);
             }
             resume_waiting(chat, ctx, waiting);
             chat.rooms.rest(ctx, room);
@@ -113,7 +144,7 @@ fn opened<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, state: Result<Ro
                 chat.people.end_waiting(reply_to.conn());
                 chat.responder.refuse(ctx, &reply_to, &Refusal::unavailable());
             }
-            if chat.rooms[room].is_pinned() {
+            if chat.rooms[room].is_wanted() {
                 ctx.set_timer(ctx.now().monotonic_ms + RETRY_MS, timer::room(room));
             } else {
                 chat.rooms[room].open();
@@ -142,16 +173,24 @@ fn resume_waiting<C: Context>(chat: &mut Chat, ctx: &mut C, waiting: Vec<Waiting
 }
 
 /// A room's timer is due.
-pub(in crate::chat) fn room_timer(chat: &mut Chat, room: RoomId) {
+pub(in crate::chat) fn room_timer<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     let Some(state) = chat.rooms.get_mut(room) else { return };
     state.timer_fired();
-    if !state.is_open() && state.is_pinned() {
-        let limit = chat.options.limits.opened_messages;
-        let query = Query::Open { room: Arc::clone(state.name()), recent: limit, changes: limit };
-        // Where that fails, too, its clients hear of it with their next command.
-        let _ = chat.pending.send(query);
+    if state.must_ask() {
+        ask_again(chat, ctx, room);
     }
     chat.rooms.touch(room);
+}
+
+/// Asks for the state of a room that is being opened; later where that cannot be asked now.
+fn ask_again<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
+    let limit = chat.options.limits.opened_messages;
+    let query = Query::Open { room: Arc::clone(chat.rooms[room].name()), recent: limit, changes: limit };
+    let is_asked = chat.pending.send(query).is_ok();
+    chat.rooms[room].note_asked(is_asked);
+    if !is_asked {
+        ctx.set_timer(ctx.now().monotonic_ms + RETRY_MS, timer::room(room));
+    }
 }
 
 /// The tick ends.
@@ -164,19 +203,18 @@ pub(in crate::chat) fn end_tick<C: Context>(chat: &mut Chat, ctx: &mut C) {
     if let Some(at) = chat.pending.hand_over(ctx.now().monotonic_ms) {
         ctx.set_timer(at, timer::RETRY);
     }
+    elsewhere::end_tick(chat, ctx);
     #[cfg(debug_assertions)]
     chat.check();
 }
 
 /// The room `general` always exists.
 pub(in crate::chat) fn open_general<C: Context>(chat: &mut Chat, ctx: &mut C) {
-    let is_on_disk = chat.pending.is_on_disk();
-    let phase = if is_on_disk { Phase::Opening(Vec::new()) } else { Phase::Open };
-    let room = chat.rooms.insert(GENERAL, Kind::Group, phase);
+    let room = chat.rooms.insert(GENERAL, Kind::Group);
     chat.rooms.open_topic(ctx, room, chat.options.topic(GENERAL));
     chat.rooms[room].pin();
     chat.tutorial.set_room(room);
-    if is_on_disk {
-        room_timer(chat, room);
+    if chat.pending.is_on_disk() {
+        ask_again(chat, ctx, room);
     }
 }

@@ -1,6 +1,7 @@
 //! Who somebody is and what they may do, as a token says it. Pure types: what checks signatures implements [`Verify`].
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What a valid token says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +36,12 @@ pub trait Verify: fmt::Debug {
     /// # Errors
     /// What is wrong with it.
     fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, TokenError>;
+}
+
+impl<V: Verify + Sync + ?Sized> Verify for Arc<V> {
+    fn verify(&self, token: &str, now_unix_s: u64) -> Result<Claims, TokenError> {
+        (**self).verify(token, now_unix_s)
+    }
 }
 
 /// Why a token is refused. The sentence is for the client: it repeats nothing of the token and says nothing of the keys.

@@ -154,6 +154,20 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The limits of each of several loops, so that all together take no more memory than one with these.
+    #[must_use]
+    pub fn of_each(mut self, loops: usize) -> Self {
+        for limit in [
+            &mut self.all_recent_bytes,
+            &mut self.max_pending,
+            &mut self.max_held_answers,
+            &mut self.max_resting,
+        ] {
+            *limit = limit.div_ceil(loops.max(1));
+        }
+        self
+    }
+
     /// The same limits, with this many posts a second for each connection and user, twice as many at once, and ten times as
     /// many for each address. 0: no limit, for any command.
     #[must_use]

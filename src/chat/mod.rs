@@ -7,17 +7,18 @@ mod api;
 mod assets;
 mod commands;
 mod events;
+mod exchange;
 mod http;
 pub mod identity;
 mod ids;
 mod limits;
 mod listing;
 mod membership;
+mod neighbours;
 mod operate;
 mod pending;
 mod people;
 mod rooms;
-mod shards;
 mod stats;
 pub mod strict;
 mod tutorial;
@@ -27,8 +28,10 @@ use std::sync::Arc;
 
 pub use self::api::{RoomInfo, stored_room, stored_user};
 pub use self::assets::{Page, PageError};
+pub use self::exchange::Exchange;
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
+pub use self::neighbours::Signal;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 pub use self::wire::command;
 pub use self::wire::refusal::{Code, Refusal};
@@ -38,12 +41,12 @@ pub use crate::app::Rate;
 
 use self::command::Parser;
 use self::commands::turn::Turn;
-use self::commands::{ending, login};
+use self::commands::{elsewhere, ending, login};
 
 use self::http::Arriving;
 use self::identity::Verify;
+use self::neighbours::Neighbours;
 use self::pending::Pending;
-use self::pending::keys::Keys;
 use self::people::People;
 use self::people::bans::Bans;
 use self::people::holders::Holders;
@@ -54,17 +57,16 @@ use self::tutorial::Tutorial;
 use self::wire::notices::{Ending, Farewell, Lagged};
 use self::wire::responder::Responder;
 use crate::app::{
-    Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, OriginPolicy, Rejection, Request,
-    SlowPolicy, TopicId, TopicOptions, Verdict,
+    Application, CloseCode, Closed, ConnId, Context, Message, MessageKind, OriginPolicy, Peers, Rejection,
+    Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
+use crate::history::keys::Keys;
 use crate::history::{self, History, Start};
 
 /// The chat's own subprotocol; also spoken with clients that offer none.
 const V1: &str = "chat.v1.json";
 /// The subprotocol of the tutorial chat.
 const JSON: &str = "json";
-/// The client id of what the server does itself. Those of clients are longer.
-const SERVER: &str = "server";
 /// The room that both subprotocols see.
 const GENERAL: &str = "general";
 
@@ -76,6 +78,7 @@ mod timer {
     pub(super) const EXPIRY: u64 = 2 << 56;
     pub(super) const RETRY: u64 = 3 << 56;
     pub(super) const PACE: u64 = 4 << 56;
+    pub(super) const NEIGHBOURS: u64 = 5 << 56;
 
     pub(super) fn room(room: RoomId) -> u64 {
         ROOM | u64::from(room.number())
@@ -129,7 +132,7 @@ impl Options {
 
     /// The oldest message of a room that may be shown.
     fn visible_from(&self, room: &Room, unix_ms: u64) -> u64 {
-        room.order().visible_from(self.keep_posts, self.keep_ms, unix_ms)
+        room.recent().visible_from(self.keep_posts, self.keep_ms, unix_ms)
     }
 
     /// How many messages an answer has where this many are asked for.
@@ -162,20 +165,25 @@ impl Default for Options {
 pub enum Mail {
     /// What the history reports.
     History(history::Event),
+    /// What another loop of the process tells.
+    Signal(Signal),
 }
 
 /// The chat server.
 #[derive(Debug)]
 pub struct Chat {
     options: Options,
-    page: Page,
+    page: Arc<Page>,
     verifier: Option<Box<dyn Verify + Send>>,
     parser: Parser,
     responder: Responder,
     people: People,
     rooms: Rooms,
     pending: Pending,
+    /// Of what is kept in memory only: all posts where the chat is, else messages to and from guests.
     keys: Keys,
+    /// The other loops of the process, if there are any.
+    neighbours: Option<Neighbours>,
     tutorial: Tutorial,
     arriving: Option<Arriving>,
     /// The client id of what the server does itself.
@@ -191,22 +199,24 @@ impl Chat {
     /// its epoch must be another one each time.
     #[must_use]
     pub fn new(options: Options, history: Option<Box<dyn History + Send>>, start: Start) -> Self {
-        let Start { epoch, keys, bans, holders } = start;
+        let Start { epoch, bans, holders } = start;
         let limits = &options.limits;
-        let keys = Keys::new(limits.key_window_ms, limits.max_keys, keys);
+        let keys = Keys::new(limits.key_window_ms, limits.max_keys);
+        let rooms = Rooms::new(history.is_none().then_some(epoch));
         let people = People::new(limits, Holders::new(holders), Bans::new(bans));
         Self {
-            page: Page::built_in(),
+            page: Arc::new(Page::built_in()),
             verifier: None,
             parser: Parser::default(),
             responder: Responder::default(),
             people,
-            rooms: Rooms::default(),
-            pending: Pending::new(history, epoch),
+            rooms,
+            pending: Pending::new(history),
             keys,
+            neighbours: None,
             tutorial: Tutorial::default(),
             arriving: None,
-            server: SERVER.into(),
+            server: history::SERVER.into(),
             is_draining: false,
             turn: Turn::default(),
             counts: Stats::default(),
@@ -221,9 +231,20 @@ impl Chat {
         self
     }
 
+    /// The same, as the loop of the number `own` among those of one process that are one chat. They share the exchange and a
+    /// history, each with a client of its own.
+    #[must_use]
+    pub fn beside(mut self, own: usize, exchange: Exchange, peers: Peers<Mail>) -> Self {
+        debug_assert!(self.pending.is_on_disk(), "loops that are one chat share a history");
+        if peers.len() > 1 {
+            self.neighbours = Some(Neighbours::new(own, exchange, peers));
+        }
+        self
+    }
+
     /// The same, with this page in the place of the one that is built in.
     #[must_use]
-    pub fn with_page(mut self, page: Page) -> Self {
+    pub fn with_page(mut self, page: Arc<Page>) -> Self {
         self.page = page;
         self
     }
@@ -262,8 +283,8 @@ impl Application for Chat {
 
     fn on_start<C: Context>(&mut self, ctx: &mut C) {
         // Ids of clients are told from those of earlier runs, which the history has.
-        self.people.number_from(ctx.random());
-        self.keys.load(ctx.now(), self.people.holders());
+        let own = self.neighbours.as_ref().map_or(0, Neighbours::own);
+        self.people.number_from(own, ctx.random());
         tutorial::open(self, ctx);
         events::open_general(self, ctx);
     }
@@ -317,9 +338,10 @@ impl Application for Chat {
 
     fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
         match (token, timer::room_of(token)) {
-            (_, Some(room)) => events::room_timer(self, room),
+            (_, Some(room)) => events::room_timer(self, ctx, room),
             (timer::EXPIRY, _) => login::expire(self, ctx),
             (timer::PACE, _) => self.turn.timer_fired(),
+            (timer::NEIGHBOURS, _) => elsewhere::timer_fired(self, ctx),
             _ => self.pending.retry_timer_fired(),
         }
     }
@@ -327,6 +349,7 @@ impl Application for Chat {
     fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Mail) {
         match mail {
             Mail::History(event) => events::reported(self, ctx, event),
+            Mail::Signal(Signal(word)) => elsewhere::heard(self, ctx, word),
         }
     }
 

@@ -8,9 +8,9 @@ pub const COMMIT_BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 10
 /// Counters since the start, and gauges, of a chat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Messages that joined a room's order.
+    /// Posts that became history.
     pub posts: u64,
-    /// Edits, deletions and reactions.
+    /// Edits, deletions and reactions that did.
     pub changes: u64,
     /// Posts whose key was known already.
     pub duplicates: u64,
@@ -26,6 +26,8 @@ pub struct Stats {
     pub unrecovered: u64,
     /// Messages dropped for readers that are too slow.
     pub lagged: u64,
+    /// Signs of life, such as who types, that another loop had no place for.
+    pub signs_dropped: u64,
     /// Connections that speak now.
     pub sessions: u64,
     /// Users that are here now.

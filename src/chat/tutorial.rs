@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{self, ending, login};
+use crate::chat::commands::{self, elsewhere, ending, login};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
@@ -143,7 +143,7 @@ fn listing(chat: &mut Chat, now: Now) -> Option<&str> {
         return None;
     }
     let visible = chat.options.visible_from(room, now.unix_ms);
-    let newest = room.order().log().between(visible.saturating_sub(1), u64::MAX);
+    let newest = room.recent().log().between(visible.saturating_sub(1), u64::MAX);
     let (count, most) = (chat.options.history, chat.options.limits.max_answer);
     Some(chat.responder.encode(&Listing { msg: Listed { newest, count, most } }))
 }
@@ -200,7 +200,8 @@ fn speak_in_tutorial<C: Context>(chat: &mut Chat, ctx: &C, conn: ConnId, user: &
         return Err(Refusal::no_token());
     }
     chat.people.check_guest(&folded, ctx.now())?;
-    chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
-    chat.people.speak_as(SessionId::of(conn), &name, &folded, None);
-    Ok(())
+    if let Some(before) = chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms) {
+        elsewhere::exit(chat, conn, &before);
+    }
+    elsewhere::enter_guest(chat, ctx, conn, (&name, &folded))
 }

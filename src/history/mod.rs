@@ -1,48 +1,50 @@
-//! Durable history: what the chat hands over, and what comes back. The loop never waits for it.
+//! The seam between the chat and whoever keeps the order of its rooms. The loop never waits for it.
 //!
-//! The loop hands over a [`Batch`] at the end of a tick; the history commits what has been handed over while the commit
-//! before was under way, all at once (group commit), and tells with [`Event::Committed`] how far everything is on the disk.
+//! The chat proposes, and one authority gives the numbers: [`Order`] in the loop where a chat of one loop lives in memory
+//! only, else a [`History`] behind threads. The loop hands over a [`Batch`] of proposals at the end of a tick. The history
+//! commits what has been handed over while the commit before was under way, all at once (group commit). Then
+//! [`Event::Settled`] brings the outcomes to the loop that asked, and what happened in its rooms to every loop that has them
+//! open: from [`Event::Opened`] on each change of a room comes once, in the order of its numbers and without a gap, or
+//! [`Event::Epoch`] says from where on the history goes on under another name.
+//!
 //! What cannot be committed is refused as a whole, with everything behind it, until the loop has taken note
-//! ([`Batch::term`]): then nothing is acked out of order and no number of the room's order is used twice.
+//! ([`Batch::term`]): then nothing is acked out of order and no number of a room's order is used twice.
 
 mod error;
+mod followers;
+pub mod keys;
+pub(crate) mod log;
+pub mod memory;
 mod names;
+pub mod order;
+mod proposal;
 pub mod sqlite;
+mod stamp;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 pub use self::error::HistoryError;
+pub use self::followers::MAX_LOOPS;
 pub use self::names::NameRange;
+pub use self::order::Order;
+pub use self::proposal::{Act, BanChange, Batch, Draft, DraftKey, Outcome, Proposal, Ticket};
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
 pub const PAGE_OCTETS: usize = 512 * 1024;
+/// The client id of what the server does itself. Those of clients are longer.
+pub const SERVER: &str = "server";
 
-/// Numbers what is handed over; grows by 1 with each batch.
-pub type Ticket = u64;
-
-/// What one tick changed, in order.
-#[derive(Debug)]
-pub struct Batch {
-    /// Counts from 1.
-    pub ticket: Ticket,
-    /// How many times the loop has taken note of a failure ([`Event::Failed`]). A batch of an earlier term is refused
-    /// without a further event: the loop has counted it as failed already.
-    pub term: u32,
-    /// All of them or none is durable.
-    pub changes: Vec<Change>,
-    /// Who may not come in any more, or may again; durable together with the changes.
-    pub bans: Vec<BanChange>,
-}
-
-/// A change of the list of bans.
+/// Where the history of a room went on under another name: what has numbers up to these is the same under both.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BanChange {
-    /// The user is banned; takes the place of an earlier ban.
-    Set(Ban),
-    /// The user with this folded name is banned no more.
-    Lift(Arc<str>),
+pub struct Fork {
+    /// The name: in a [`RoomState`] that of the history before, in an [`Event::Epoch`] that of the one from then on.
+    pub epoch: Arc<str>,
+    /// The newest message that both have.
+    pub seq: u64,
+    /// The newest change that both have.
+    pub rev: u64,
 }
 
 /// One change of a room's history.
@@ -70,7 +72,7 @@ pub enum Action {
         /// When, in milliseconds since 1970.
         time: u64,
     },
-    /// An earlier message loses its text, and whatever text it had before. Its place and its reactions stay.
+    /// An earlier message loses its text, whatever text it had before, and its reactions. Its place stays.
     Delete {
         /// Its number among the room's changes.
         rev: u64,
@@ -180,8 +182,8 @@ pub enum Keep {
 /// What the loop asks a history for.
 #[derive(Debug)]
 pub enum Query {
-    /// The state of a room that the loop does not know (any more), and of which nothing is handed over and not committed;
-    /// answered with [`Event::Opened`].
+    /// The state of a room that the loop does not know (any more), answered with [`Event::Opened`]. From the question on the
+    /// loop is told what happens in the room; what is part of the answer may come again.
     Open {
         /// Its name in the normal form.
         room: Arc<str>,
@@ -191,7 +193,7 @@ pub enum Query {
         changes: usize,
     },
     /// The newest messages before a place, answered with [`Event::Page`]. Of a room with commits under way it may hold
-    /// messages whose [`Event::Committed`] is still to come: they are on the disk.
+    /// messages whose [`Event::Settled`] is still to come: they are on the disk.
     Page {
         /// Comes back in the answer.
         ask: u64,
@@ -250,14 +252,29 @@ pub enum Query {
 /// What a history tells the loop.
 #[derive(Debug)]
 pub enum Event {
-    /// Everything up to this ticket that was not refused is on the disk.
-    Committed {
-        /// The last batch of the commit.
+    /// A commit: everything of this loop up to this ticket that was not refused is as durable as promised.
+    Settled {
+        /// The loop's last batch of the commit.
         ticket: Ticket,
+        /// What came of the proposals of its batches, in order.
+        outcomes: Vec<Outcome>,
+        /// What happened in rooms that the loop has open, in the order of each room.
+        changes: Vec<Arc<Change>>,
+        /// How the list of bans changed, whichever loop asked for it.
+        bans: Vec<BanChange>,
+    },
+    /// The history of a room goes on under another name: what came after the fork is lost.
+    Epoch {
+        /// The room's name in its normal form.
+        room: Arc<str>,
+        /// From where on.
+        fork: Fork,
     },
     /// The batch with this ticket and all behind it are refused. Posts are `unavailable` until [`Event::Recovered`]. What is
     /// handed over before that with the new term is refused with another one of these.
     Failed {
+        /// The term of the batches that are taken from now on.
+        term: u32,
         /// The first batch that is refused.
         ticket: Ticket,
         /// For the log and for `/readyz`.
@@ -267,7 +284,7 @@ pub enum Event {
     /// told `unavailable` gets `duplicate` for the same key. No answer before this event knew of it.
     Recovered {
         /// Messages and changes, in order.
-        landed: Vec<Change>,
+        landed: Vec<Arc<Change>>,
     },
     /// A room's state.
     Opened {
@@ -345,6 +362,8 @@ impl PairPlace {
 pub struct Pair {
     /// Where it is in the list.
     pub place: PairPlace,
+    /// Names its one unbroken history.
+    pub epoch: Arc<str>,
     /// The number of its newest message.
     pub seq: u64,
     /// The last message that the user has read; 0 for none.
@@ -356,6 +375,10 @@ pub struct Pair {
 /// What is known of a room when it is opened.
 #[derive(Debug, Default)]
 pub struct RoomState {
+    /// Names its one unbroken history.
+    pub epoch: Arc<str>,
+    /// The names that its history had before, the newest last; at most [`MAX_LINEAGE`].
+    pub lineage: Vec<Fork>,
     /// The number of its newest message; 0 for a room without any.
     pub seq: u64,
     /// The number of its newest change.
@@ -371,13 +394,14 @@ pub struct RoomState {
     pub changes: Vec<Action>,
 }
 
+/// Names of earlier histories that a room remembers.
+pub const MAX_LINEAGE: usize = 8;
+
 /// What the loop learns when it begins.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Start {
     /// Names one unbroken history: another one in a copy, and after a backup was put back.
     pub epoch: String,
-    /// Keys of posts within the window: the oldest first.
-    pub keys: Vec<Key>,
     /// Who is banned.
     pub bans: Vec<Ban>,
     /// Who verified names belong to; of each person the first name comes before the others.
@@ -395,25 +419,6 @@ pub struct Holder {
     pub is_first: bool,
 }
 
-/// A key that was used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    /// Who used it.
-    pub user: Arc<str>,
-    /// Their name was verified.
-    pub is_verified: bool,
-    /// The connection that it came from.
-    pub client: Arc<str>,
-    /// The key.
-    pub key: Box<str>,
-    /// Where.
-    pub room: Arc<str>,
-    /// The number of the message.
-    pub seq: u64,
-    /// When.
-    pub time: u64,
-}
-
 /// A user who may not come in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ban {
@@ -427,11 +432,11 @@ pub struct Ban {
 
 /// A durable history. No call blocks: what comes of it arrives as an [`Event`] in a later tick.
 pub trait History: std::fmt::Debug {
-    /// Hands over what a tick changed; [`Event::Committed`] or [`Event::Failed`] says what became of it.
+    /// Hands over what a tick proposes; [`Event::Settled`] or [`Event::Failed`] says what became of it.
     ///
     /// # Errors
     /// Returns the batch back when too much waits for a commit already.
-    fn commit(&mut self, batch: Batch) -> Result<(), Batch>;
+    fn propose(&mut self, batch: Batch) -> Result<(), Batch>;
 
     /// A verified name belongs to somebody. It is on the disk before whatever is handed over later, and nothing is told of it.
     ///
@@ -444,6 +449,24 @@ pub trait History: std::fmt::Debug {
     /// # Errors
     /// Returns the query back when too many wait for their answers already.
     fn query(&mut self, query: Query) -> Result<(), Query>;
+
+    /// What an `ack` promises: `disk` or `memory`.
+    fn level(&self) -> &'static str {
+        "disk"
+    }
+
+    /// A room is not open here any more: nothing need be told of it. [`Query::Open`] opened it.
+    fn close(&mut self, _room: &str) {}
+
+    /// Rooms that are open on any loop, where the histories of several loops are one; one loop tells of them.
+    fn open_rooms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Keys against double posts that it remembers.
+    fn keys(&self) -> u64 {
+        0
+    }
 
     /// Bytes of the log that are in use: what was committed and is not in the database yet.
     fn log_bytes(&self) -> u64 {

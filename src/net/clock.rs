@@ -23,7 +23,7 @@ const STEADY: ClockId = ClockId::Boottime;
 const STEADY: ClockId = ClockId::Monotonic;
 
 /// Reads time for the loop. Between comparisons the wall clock follows the monotonic one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Clock {
     origin_ms: Millis,
     /// What the kernel said last: with a coarse clock, mostly what it says next.

@@ -1,33 +1,31 @@
 //! The loop: waits for events and runs a tick for those that came.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Token};
 
 use super::Options;
 use super::alarm::{self, Alarm};
 use super::clock::Clock;
-use super::handle::{Command, Handle, MAILBOX_LEN};
-use super::listen::{Address, Listen};
+use super::handle::{Command, Handle, Inbox, MAILBOX_LEN, Order};
+use super::listen::Address;
 use super::listener::Listener;
+use super::loops::Loops;
 use super::mixed::Mixed;
+use super::parts::{ALARM, FIRST_LISTENER, Parts, SIGNALS, WAKER};
 use super::plain::Plain;
+use super::siblings::{Accepted, Siblings};
 use super::signals::Signals;
 use super::transport::Transport;
-use crate::app::{Application, ConnId, Entrance, Now};
+use crate::app::{Application, ConnId, Now, Peers};
 use crate::proto::Millis;
-use crate::reactor::{Reactor, Readiness};
+use crate::reactor::{Reactor, Readiness, SharedLimits};
 
-const WAKER: Token = Token(usize::MAX);
-const SIGNALS: Token = Token(usize::MAX - 1);
-const ALARM: Token = Token(usize::MAX - 2);
-const FIRST_LISTENER: usize = usize::MAX - 1024;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 /// Connections accepted in one tick; the rest wait in the kernel for the next one, which comes at once.
@@ -38,6 +36,15 @@ const MEASURED_EVERY: u32 = 64;
 /// machine). Then that time does not count, or all that was due meanwhile would be cut off at once.
 const STANDSTILL_MS: Millis = 1_000;
 
+/// Why a loop leaves its usual way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It is over.
+    Ended,
+    /// The application wants no input for now.
+    Paused,
+}
+
 /// One event loop with its listeners.
 #[derive(Debug)]
 pub struct Server<A: Application, T: Transport = Plain> {
@@ -45,6 +52,10 @@ pub struct Server<A: Application, T: Transport = Plain> {
     reactor: Reactor<A, T>,
     setup: T::Setup,
     listeners: Vec<Listener>,
+    /// The other loops of the process, if there are any.
+    siblings: Option<Siblings<A::Mail>>,
+    /// Connections that loop 0 has accepted for this one.
+    arrivals: VecDeque<Accepted>,
     /// The end of a tick has more to do than to write: connections may wait to be accepted, or a shutdown to end.
     has_chores: bool,
     clock: Clock,
@@ -60,7 +71,7 @@ pub struct Server<A: Application, T: Transport = Plain> {
     was_late: bool,
     signals: Option<Signals>,
     handle: Handle<A::Mail>,
-    commands: Receiver<Command<A::Mail>>,
+    inbox: Inbox<A::Mail>,
     drain_ms: Millis,
     /// When the loop ends the connections that are left; set by a shutdown.
     drain_until: Option<Millis>,
@@ -73,6 +84,70 @@ impl<A: Application> Server<A> {
     /// The message names the address that could not be bound.
     pub fn bind(options: Options, app: A) -> io::Result<Self> {
         Self::with_transport(options, app)
+    }
+
+    /// Binds all listeners, which are plain ones, for several loops on as many threads. `make` makes the application of each loop,
+    /// by its number from 0 on and the mailboxes of all.
+    ///
+    /// On Linux each loop has listeners of its own (`SO_REUSEPORT`), and the kernel deals connections out. Elsewhere, and of Unix
+    /// sockets and [`Listen::existing`](super::Listen::existing) ones, loop 0 accepts and hands them over in turn.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use switchboard::app::{
+    ///     Application, ConnId, Context, Message, Outgoing, Peers, TopicId, TopicOptions,
+    /// };
+    /// use switchboard::net::{Options, Server};
+    ///
+    /// /// What somebody says reaches everybody, on whatever loop.
+    /// struct Everybody {
+    ///     own: usize,
+    ///     peers: Peers<Arc<str>>,
+    ///     topic: Option<TopicId>,
+    /// }
+    ///
+    /// impl Application for Everybody {
+    ///     type Mail = Arc<str>;
+    ///
+    ///     fn on_start<C: Context>(&mut self, ctx: &mut C) {
+    ///         self.topic = Some(ctx.create_topic(TopicOptions::default()));
+    ///     }
+    ///
+    ///     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+    ///         let _ = ctx.subscribe(conn, self.topic.unwrap());
+    ///     }
+    ///
+    ///     fn on_message<C: Context>(&mut self, ctx: &mut C, _: ConnId, message: Message<'_>) {
+    ///         let text: Arc<str> = String::from_utf8_lossy(message.payload).into();
+    ///         ctx.publish(self.topic.unwrap(), Outgoing::text(&text), None);
+    ///         for (_, mailbox) in self.peers.others(self.own) {
+    ///             // A mailbox is bounded. Who must lose nothing keeps what it does not take, and pauses the input.
+    ///             let _ = mailbox.try_send(Arc::clone(&text));
+    ///         }
+    ///     }
+    ///
+    ///     fn on_mail<C: Context>(&mut self, ctx: &mut C, text: Arc<str>) {
+    ///         ctx.publish(self.topic.unwrap(), Outgoing::text(&text), None);
+    ///     }
+    /// }
+    ///
+    /// let options = Options::listen(([127, 0, 0, 1], 0).into());
+    /// let loops = Server::bind_many(options, 2, |own, peers| Everybody { own, peers: peers.clone(), topic: None })?;
+    /// let handle = loops.handle();
+    /// std::thread::spawn(move || handle.shutdown());
+    /// loops.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The message names the address that could not be bound. There can be 1 to 256 loops.
+    pub fn bind_many(
+        options: Options,
+        loops: usize,
+        make: impl FnMut(usize, &Peers<A::Mail>) -> A,
+    ) -> io::Result<Loops<A>> {
+        Loops::bind(options, loops, make)
     }
 }
 
@@ -99,38 +174,43 @@ impl<A: Application> Server<A, Mixed> {
     pub fn bind_mixed(options: Options, app: A) -> io::Result<Self> {
         Self::with_transport(options, app)
     }
+
+    /// As [`Server::bind_many`], for listeners of any kind.
+    ///
+    /// # Errors
+    /// As there, or what is missing for TLS.
+    pub fn bind_many_mixed(
+        options: Options,
+        loops: usize,
+        make: impl FnMut(usize, &Peers<A::Mail>) -> A,
+    ) -> io::Result<Loops<A, Mixed>> {
+        Loops::bind(options, loops, make)
+    }
 }
 
 impl<A: Application, T: Transport> Server<A, T> {
     fn with_transport(options: Options, app: A) -> io::Result<Self> {
-        let setup = T::setup(&options)?;
-        let poll = Poll::new()?;
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
-        let rereads = T::rereads(&setup);
-        let signals = options
-            .stop_on_signals
-            .then(|| Signals::register(poll.registry(), SIGNALS, rereads))
-            .transpose()?;
-        let (handle, commands) = Handle::new(waker);
-        let mut clock = Clock::new();
-        let mut listeners = Vec::new();
-        for (at, listen) in options.listen.iter().chain(&options.internal).enumerate() {
-            let is_internal = at >= options.listen.len();
-            let entrance = Entrance { listener: at, is_internal, ..Entrance::default() };
-            let token = Token(FIRST_LISTENER + at);
-            let only_v6 = shares_port_with_v4(listen, &options);
-            let listener =
-                Listener::bind(listen, only_v6, entrance, poll.registry(), token).map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
-                })?;
-            listeners.push(listener);
-        }
-        Ok(Self {
-            reactor: Reactor::new(options.config, app, options.seed, clock.now()),
+        let parts = Parts::first(&options, T::setup(&options)?, Clock::new(), 1)?;
+        Ok(Self::assemble(parts, options, app, SharedLimits::default(), None))
+    }
+
+    /// `siblings`: the other loops of the process, if there are any.
+    pub(super) fn assemble(
+        parts: Parts<A::Mail, T>,
+        options: Options,
+        app: A,
+        shared: SharedLimits,
+        siblings: Option<Siblings<A::Mail>>,
+    ) -> Self {
+        let Parts { poll, setup, listeners, mut clock, alarm, signals, handle, inbox } = parts;
+        Self {
+            reactor: Reactor::with_limits(options.config, app, options.seed, clock.now(), shared),
             setup,
             listeners,
+            siblings,
+            arrivals: VecDeque::new(),
             has_chores: true,
-            alarm: Alarm::register(poll.registry(), ALARM)?,
+            alarm,
             clock,
             busy_poll: options.busy_poll,
             measured_from_us: None,
@@ -139,11 +219,11 @@ impl<A: Application, T: Transport> Server<A, T> {
             was_late: false,
             signals,
             handle,
-            commands,
+            inbox,
             drain_ms: options.drain_ms,
             drain_until: None,
             poll,
-        })
+        }
     }
 
     /// The addresses of TCP on which the server listens, the internal ones last. See [`Self::addresses`] for those of all listeners.
@@ -176,14 +256,47 @@ impl<A: Application, T: Transport> Server<A, T> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            if self.tick(&events).is_break() {
-                return Ok(());
+            match self.tick(&events) {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(Stop::Ended) => return Ok(()),
+                ControlFlow::Break(Stop::Paused) => {
+                    if self.run_paused(&mut events)?.is_break() {
+                        return Ok(());
+                    }
+                }
             }
         }
     }
 
+    /// Runs the loop while the application wants no input: what sockets bring stays there.
+    #[cold]
+    fn run_paused(&mut self, events: &mut Events) -> io::Result<ControlFlow<()>> {
+        while self.reactor.is_input_paused() {
+            match self.poll.poll(events, self.timeout) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+            if self.clock.has_moved() {
+                self.time_goes_on();
+            }
+            for event in &*events {
+                let token = event.token();
+                if token.0 >= FIRST_LISTENER {
+                    self.rare_event(token);
+                } else {
+                    self.reactor.hold(ConnId::from_bits(token.0 as u64), readiness(event));
+                }
+            }
+            self.reactor.end_tick();
+            if self.finish_tick() == ControlFlow::Break(Stop::Ended) {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
     #[inline]
-    fn tick(&mut self, events: &Events) -> ControlFlow<()> {
+    fn tick(&mut self, events: &Events) -> ControlFlow<Stop> {
         if self.clock.has_moved() {
             self.time_goes_on();
         }
@@ -211,7 +324,8 @@ impl<A: Application, T: Transport> Server<A, T> {
 
     /// The end of a tick that has more to do than to read and to write.
     #[inline(never)]
-    fn finish_tick(&mut self) -> ControlFlow<()> {
+    fn finish_tick(&mut self) -> ControlFlow<Stop> {
+        self.reactor.serve_requests();
         if self.alarm.take_ring() {
             self.alarm_rang();
         }
@@ -228,6 +342,9 @@ impl<A: Application, T: Transport> Server<A, T> {
         self.timeout = self.next_timeout();
         if !self.has_chores && self.catching_up == 0 {
             self.reactor.work_done();
+        }
+        if flow.is_continue() && self.reactor.is_input_paused() {
+            return ControlFlow::Break(Stop::Paused);
         }
         flow
     }
@@ -268,6 +385,7 @@ impl<A: Application, T: Transport> Server<A, T> {
             tracing::warn!(lost_ms, "the process stood still; its timers wait for as long");
             self.catching_up = self.reactor.connections() / EVENTS + 1;
             self.has_chores = true;
+            self.reactor.stood_still(lost_ms);
             return self.clock.rewind(last);
         }
         self.was_late = false;
@@ -275,14 +393,20 @@ impl<A: Application, T: Transport> Server<A, T> {
     }
 
     #[inline(never)]
-    fn chores(&mut self) -> ControlFlow<()> {
+    fn chores(&mut self) -> ControlFlow<Stop> {
         let now = self.reactor.now().monotonic_ms;
         self.accept(now);
         self.has_chores = self.drain_until.is_some() || self.has_work();
         match self.drain_until {
-            Some(until) if self.reactor.is_drained() || now >= until => ControlFlow::Break(()),
+            Some(until) if now >= until || self.reactor.is_drained() && self.may_end() => {
+                ControlFlow::Break(Stop::Ended)
+            }
             _ => ControlFlow::Continue(()),
         }
+    }
+
+    fn may_end(&self) -> bool {
+        self.siblings.as_ref().is_none_or(Siblings::may_end)
     }
 
     #[cold]
@@ -318,12 +442,24 @@ impl<A: Application, T: Transport> Server<A, T> {
     }
 
     fn read_mailbox(&mut self) {
+        let order = self.inbox.open();
         // Bounded by the mailbox: what comes in meanwhile wakes the next tick.
         for _ in 0..MAILBOX_LEN {
-            match self.commands.try_recv() {
-                Ok(Command::Mail(mail)) => self.reactor.mail(mail),
-                Ok(Command::Shutdown) => self.begin_shutdown(),
-                Err(_) => break,
+            match self.inbox.next() {
+                Some(Command::Mail(mail)) => self.reactor.mail(mail),
+                Some(Command::Connection(accepted)) => {
+                    self.arrivals.push_back(*accepted);
+                    self.has_chores = true;
+                }
+                None => break,
+            }
+        }
+        match order {
+            None => {}
+            Some(Order::Drain) => self.begin_shutdown(),
+            Some(Order::Abort) => {
+                self.drain_until = Some(0);
+                self.has_chores = true;
             }
         }
     }
@@ -331,6 +467,9 @@ impl<A: Application, T: Transport> Server<A, T> {
     fn begin_shutdown(&mut self) {
         for listener in self.listeners.iter_mut().filter(|listener| !listener.entrance.is_internal) {
             listener.close();
+        }
+        if let Some(siblings) = &self.siblings {
+            siblings.drain();
         }
         self.reactor.begin_shutdown();
         let now = self.reactor.now().monotonic_ms;
@@ -341,34 +480,63 @@ impl<A: Application, T: Transport> Server<A, T> {
 
     /// Accepts last in a tick, so that a slot freed by an event is not used again before its other events were seen.
     fn accept(&mut self, now: Millis) {
-        for listener in &mut self.listeners {
+        for at in 0..self.listeners.len() {
             for _ in 0..ACCEPTS_PER_TICK {
+                let listener = &mut self.listeners[at];
                 let Some((stream, peer)) = listener.accept(now) else { break };
-                let socket = match T::open(stream, listener.speaks, &self.setup) {
-                    Ok(socket) => socket,
-                    Err(error) => {
-                        tracing::error!(%error, "a connection could not be served");
-                        continue;
+                let (speaks, entrance) = (listener.speaks, listener.entrance);
+                let accepted = Accepted { stream, peer, speaks, entrance };
+                match &mut self.siblings {
+                    Some(siblings) if listener.hands_over => {
+                        if let Some(accepted) = siblings.hand_over(accepted) {
+                            self.admit(accepted);
+                        }
                     }
-                };
-                let conn = self.reactor.accepted(socket, peer, listener.entrance);
-                let Some(stream) = self.reactor.socket_mut(conn) else { continue };
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                let token = Token(conn.to_bits() as usize);
-                if let Err(error) = self.poll.registry().register(stream.source(), token, interest) {
-                    tracing::error!(%error, "a connection could not be registered");
-                    self.reactor.abort(conn);
+                    _ => self.admit(accepted),
                 }
             }
+        }
+        if !self.arrivals.is_empty() {
+            self.admit_arrivals();
         }
         T::tend(&self.setup, self.reactor.now().unix_ms);
         let retry_at = self.listeners.iter().filter_map(Listener::retry_at).min();
         self.alarm.set(retry_at, now);
     }
 
+    fn admit_arrivals(&mut self) {
+        let count = self.arrivals.len().min(ACCEPTS_PER_TICK);
+        for _ in 0..count {
+            let Some(accepted) = self.arrivals.pop_front() else { break };
+            // As the kernel does with those that wait at a listener that is closed.
+            if self.drain_until.is_none() {
+                self.admit(accepted);
+            }
+        }
+        self.inbox.taken(count);
+    }
+
+    /// Serves a connection.
+    #[inline]
+    fn admit(&mut self, accepted: Accepted) {
+        let Accepted { stream, peer, speaks, entrance } = accepted;
+        let socket = match T::open(stream, speaks, &self.setup) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::error!(%error, "a connection could not be served"),
+        };
+        let conn = self.reactor.accepted(socket, peer, entrance);
+        let Some(stream) = self.reactor.socket_mut(conn) else { return };
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(conn.to_bits() as usize);
+        if let Err(error) = self.poll.registry().register(stream.source(), token, interest) {
+            tracing::error!(%error, "a connection could not be registered");
+            self.reactor.abort(conn);
+        }
+    }
+
     /// Whether there are chores that no event announces.
     fn has_work(&self) -> bool {
-        self.may_accept() || self.catching_up > 0
+        self.may_accept() || !self.arrivals.is_empty() || self.catching_up > 0
     }
 
     fn may_accept(&self) -> bool {
@@ -388,12 +556,6 @@ impl<A: Application, T: Transport> Server<A, T> {
         self.alarm.set(self.reactor.next_deadline(), now);
         self.alarm.timeout(now)
     }
-}
-
-/// Whether an IPv6 listener leaves IPv4 to another one on the same port. Alone it takes both.
-fn shares_port_with_v4(listen: &Listen, options: &Options) -> bool {
-    let mut all = options.listen.iter().chain(&options.internal);
-    listen.v6_port().is_some_and(|port| port != 0 && all.any(|other| other.takes_v4(port)))
 }
 
 #[inline]

@@ -55,10 +55,7 @@ impl Introduced {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
                 }
-                Err(error) => {
-                    tracing::debug!(%error, "a proxy did not say for whom it connects");
-                    return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error));
-                }
+                Err(error) => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
             }
         }
         self.socket.read(buffer)

@@ -211,6 +211,17 @@ impl Listen {
         address.is_some_and(|address| address.ip().is_loopback())
     }
 
+    /// Whether the kernel deals connections out to several listeners at the same address.
+    pub(super) fn is_balanced(&self) -> bool {
+        let is_tcp = matches!(self.at, At::Tcp(_) | At::Any(_));
+        is_tcp && cfg!(any(target_os = "linux", target_os = "android"))
+    }
+
+    /// The same listener at another address.
+    pub(super) fn at_address(&self, address: SocketAddr) -> Self {
+        Self { at: At::Tcp(address), ..self.clone() }
+    }
+
     /// The port, if the listener is one of IPv6.
     pub(super) fn v6_port(&self) -> Option<u16> {
         match self.at {

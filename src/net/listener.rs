@@ -30,6 +30,8 @@ pub(super) struct Listener {
     pub(super) entrance: Entrance,
     /// What comes first on its connections.
     pub(super) speaks: Speaks,
+    /// Its connections are dealt out to all loops by this one.
+    pub(super) hands_over: bool,
     address: Address,
     /// `None` once it is closed. mio needs no more than the descriptor, so this is a Unix socket as well.
     socket: Option<TcpListener>,
@@ -67,6 +69,7 @@ impl Listener {
         Ok(Self {
             entrance: Entrance { is_trusted, is_introduced: listen.speaks.proxy_protocol, ..entrance },
             speaks: listen.speaks,
+            hands_over: false,
             address,
             socket: Some(listener),
             file,
@@ -75,6 +78,19 @@ impl Listener {
             backoff_ms: *RETRY_MS.start(),
             logged_at: None,
         })
+    }
+
+    /// Whether an address is free; with `SO_REUSEPORT` it would be shared with a server that has it already.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn check_free(listen: &Listen, only_v6: bool) -> io::Result<()> {
+        match listen.at {
+            At::Tcp(address) => drop(bind_socket(address, only_v6, false)?),
+            At::Any(port) => drop(with_any(port, |address| bind_socket(address, only_v6, false))?),
+            At::Unix { .. } | At::Existing(_) => {}
+        }
+        Ok(())
     }
 
     pub(super) fn address(&self) -> &Address {
@@ -160,6 +176,13 @@ fn accept(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
 }
 
 fn bind_tcp(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<Socket> {
+    let socket = bind_socket(address, only_v6, shares_port)?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket)
+}
+
+/// A socket with its address, which does not listen yet.
+fn bind_socket(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     if address.is_ipv6() {
@@ -174,19 +197,19 @@ fn bind_tcp(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result
     // Inherited by accepted sockets on Linux: one write per tick needs no help from Nagle.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
     Ok(socket)
 }
 
 /// Binds a port of all addresses: of IPv6, which takes IPv4 as well, or of IPv4 alone where there is no IPv6.
 fn bind_any(port: u16, only_v6: bool, shares_port: bool) -> io::Result<Socket> {
-    bind_tcp((Ipv6Addr::UNSPECIFIED, port).into(), only_v6, shares_port).or_else(|error| {
-        match Errno::from_io_error(&error) {
-            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => {
-                bind_tcp((Ipv4Addr::UNSPECIFIED, port).into(), false, shares_port)
-            }
-            _ => Err(error),
-        }
+    with_any(port, |address| bind_tcp(address, only_v6, shares_port))
+}
+
+/// Binds the address of IPv6 that stands for all, or that of IPv4 where there is no IPv6.
+fn with_any(port: u16, bind: impl Fn(SocketAddr) -> io::Result<Socket>) -> io::Result<Socket> {
+    bind((Ipv6Addr::UNSPECIFIED, port).into()).or_else(|error| match Errno::from_io_error(&error) {
+        Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => bind((Ipv4Addr::UNSPECIFIED, port).into()),
+        _ => Err(error),
     })
 }
 

@@ -10,7 +10,7 @@ use super::introduced::Introduced;
 use super::listen::Speaks;
 use super::transport::{Open, Transport};
 use crate::app::Security;
-use crate::reactor::Socket;
+use crate::reactor::{Handshake, Socket};
 #[cfg(feature = "tls")]
 use crate::tls::{Tls, TlsStream};
 
@@ -137,8 +137,8 @@ impl Socket for Mixed {
         self.0.write_owed()
     }
 
-    fn turns(&self) -> u32 {
-        self.0.turns()
+    fn handshake(&self) -> Handshake {
+        self.0.handshake()
     }
 
     fn introduced(&self) -> Option<SocketAddr> {

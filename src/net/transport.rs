@@ -15,9 +15,9 @@ use crate::reactor::Socket;
 pub trait Transport: Open {}
 
 /// How a transport takes over the connections that were accepted. Nobody else implements it: it knows mio.
-pub trait Open: Socket + Sized {
+pub trait Open: Socket + Send + Sized {
     /// What all connections share.
-    type Setup: fmt::Debug;
+    type Setup: Clone + Send + fmt::Debug;
 
     /// What the options ask for.
     ///

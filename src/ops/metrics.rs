@@ -12,6 +12,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Figures;
+use super::gather::LoopState;
 use crate::app::{CloseKind, Durations, Refused, Stats};
 use crate::tls::Tls;
 
@@ -86,6 +87,8 @@ fn prometheus_text(text: &str) -> String {
 #[derive(Debug)]
 pub(super) struct Snapshot<F> {
     pub(super) stats: Stats,
+    /// Each loop, if there is more to say of them than their sums.
+    pub(super) loops: Vec<LoopState>,
     pub(super) is_draining: bool,
     pub(super) lost_lines: u64,
     pub(super) suppressed_lines: u64,
@@ -109,6 +112,7 @@ impl<F: Figures> Collector for Snapshot<F> {
         let out = &mut encoder;
         gauge(out, "switchboard_draining", "1 while the server stops", u64::from(self.is_draining))?;
         connections(out, stats)?;
+        loops(out, &self.loops)?;
         traffic(out, stats)?;
         durations(
             out,
@@ -134,6 +138,11 @@ impl<F: Figures> Collector for Snapshot<F> {
         )?;
         if let Some(tls) = &self.tls {
             super::tls::encode(out, tls)?;
+            let (name, help) = (
+                "switchboard_tls_handshake_duration",
+                "Time from the connection to the end of its TLS handshake",
+            );
+            durations(out, name, help, &[(None, &stats.handshakes)])?;
         }
         self.figures.encode(out)
     }
@@ -180,8 +189,42 @@ fn connections(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
             ("hurried", requests.hurried),
         ],
     )?;
+    let headers = &stats.proxy_headers;
+    counters(
+        out,
+        "switchboard_proxy_headers",
+        "Headers of the PROXY protocol by result",
+        "result",
+        &[
+            ("accepted", headers.accepted),
+            ("untrusted", headers.untrusted),
+            ("missing", headers.missing),
+            ("malformed", headers.malformed),
+        ],
+    )?;
     let closes = CloseKind::ALL.map(|kind| (kind.name(), stats.closes.of(kind)));
     counters(out, "switchboard_closes", "Ends of upgraded connections by reason", "reason", &closes)
+}
+
+fn loops(out: &mut DescriptorEncoder<'_>, loops: &[LoopState]) -> fmt::Result {
+    let mut each = |name: &str, help: &str, value: fn(&LoopState) -> u64| {
+        let mut metric = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        loops.iter().enumerate().try_for_each(|(at, state)| {
+            let at = at.to_string();
+            let labels = [("loop", at.as_str())];
+            metric.encode_family(&labels)?.encode_gauge(&value(state).cast_signed())
+        })
+    };
+    if loops.is_empty() {
+        return Ok(());
+    }
+    each("switchboard_loop_connections", "TCP connections of a loop now", |it| it.connections as u64)?;
+    each("switchboard_mailbox_length", "Mails that a loop has not seen", |it| it.waiting as u64)?;
+    each(
+        "switchboard_loop_silent",
+        "1 where a loop did not answer in time, so that its figures are older",
+        |it| it.is_silent.into(),
+    )
 }
 
 fn traffic(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
@@ -198,6 +241,12 @@ fn traffic(out: &mut DescriptorEncoder<'_>, stats: &Stats) -> fmt::Result {
         "Octets that sockets gave and took",
         "direction",
         &[("in", stats.bytes_in), ("out", stats.bytes_out)],
+    )?;
+    counter(
+        out,
+        "switchboard_input_pauses",
+        "Times that a loop took no more input, since others did not keep up",
+        stats.input_pauses,
     )?;
     gauge(
         out,

@@ -1,26 +1,34 @@
 //! Layer 6: what an operator needs around any application: `/metrics`, `/healthz`, `/readyz`, and a log that says
 //! why each connection ended and that bad peers cannot flood.
 
+mod gather;
 mod hosts;
 mod limit;
 pub(crate) mod metrics;
 mod redirect;
 mod tls;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prometheus_client::encoding::DescriptorEncoder;
 
+use self::gather::{Answered, LoopState, Others, Question, Report, STUCK_MS, Word};
+pub use self::gather::{OpsMail, PeerMail};
 pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
 use self::metrics::{Format, Snapshot};
 pub use self::redirect::Redirect;
 use crate::app::{
-    Application, Body, Closed, ConnId, Context, Escaped, Layer, Refused, Rejection, Request, RequestHead,
-    Response, Verdict,
+    Application, Body, Closed, ConnId, Context, Escaped, Layer, Peers, Refused, Rejection, Request,
+    RequestHead, Response, Verdict,
 };
 use crate::proto::Millis;
 use crate::tls::Tls;
+
+/// The timer of rounds among loops; no application has it.
+const GATHER: u64 = u64::from_be_bytes(*b"figures\n");
 
 /// What an application may tell its operator.
 pub trait Watched: Application {
@@ -75,18 +83,26 @@ pub trait Figures: std::fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Those of the encoder.
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result;
+
+    /// Adds those of the same application on another loop of the process.
+    fn add(&mut self, other: &Self);
 }
 
 impl Figures for () {
     fn encode(&self, _: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         Ok(())
     }
+
+    fn add(&mut self, (): &Self) {}
 }
 
-/// An application with what its operator needs.
+/// An application with what its operator needs. On several loops there is one on each ([`Self::with_peers`]), and whichever is
+/// asked answers for all of them.
 #[derive(Debug)]
-pub struct Ops<A> {
+pub struct Ops<A: Watched> {
     app: A,
+    /// The loops of the process, if there is more to say of them than of this one.
+    others: Option<Others<A::Mail, A::Figures>>,
     /// There are listeners for the operator alone, and these paths are on no other.
     has_internal: bool,
     /// Which hosts requests may be for; any when `None`.
@@ -98,8 +114,8 @@ pub struct Ops<A> {
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
-    /// The log has said that somebody seems to be a proxy who is not trusted.
-    has_hinted: bool,
+    /// The log has said, on whatever loop, that somebody seems to be a proxy who is not trusted.
+    has_hinted: Arc<AtomicBool>,
     /// The time of the last tick, for the log.
     now: Millis,
 }
@@ -110,13 +126,14 @@ impl<A: Watched> Ops<A> {
     pub fn new(app: A, has_internal: bool, lost_lines: fn() -> u64) -> Self {
         Self {
             app,
+            others: None,
             has_internal,
             hosts: None,
             redirect: None,
             tls: None,
             lost_lines,
             limit: LogLimit::default(),
-            has_hinted: false,
+            has_hinted: Arc::default(),
             now: 0,
         }
     }
@@ -125,6 +142,20 @@ impl<A: Watched> Ops<A> {
     #[must_use]
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = Some(hosts);
+        self
+    }
+
+    /// The same; what the log says once is said once by all applications that share this.
+    #[must_use]
+    pub fn with_hint_of_all(mut self, has_hinted: Arc<AtomicBool>) -> Self {
+        self.has_hinted = has_hinted;
+        self
+    }
+
+    /// Answers for all loops of a process; this one has the number `own`.
+    #[must_use]
+    pub fn with_peers(mut self, own: usize, peers: Peers<OpsMail<A::Mail, A::Figures>>) -> Self {
+        self.others = Some(Others::new(own, peers));
         self
     }
 
@@ -143,46 +174,122 @@ impl<A: Watched> Ops<A> {
     }
 
     /// Answers what is for the operator; `None`: it is for the application.
-    fn answer<C: Context>(&self, ctx: &C, request: &Request<'_>) -> Option<Response> {
+    fn answer<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Option<Verdict> {
         if let Some(response) = self.redirect.as_ref().and_then(|redirect| redirect.answer(request)) {
-            return Some(response);
+            return Some(Verdict::Respond(response));
         }
         let is_here = !self.has_internal || request.entrance.is_internal;
-        let response = match request.head.path() {
-            "/metrics" if is_here => self.metrics(ctx, request.head),
-            "/healthz" if is_here => Response::text(200, "ok"),
-            "/readyz" if is_here => self.readiness(ctx),
+        let question = match request.head.path() {
+            "/metrics" if is_here => Question::Metrics(format_for(request.head)),
+            "/healthz" if is_here => Question::Health,
+            "/readyz" if is_here => Question::Readiness,
             _ if request.entrance.is_internal => {
-                Response::text(404, "only /metrics, /healthz and /readyz are here")
+                let response = Response::text(404, "only /metrics, /healthz and /readyz are here");
+                return Some(Verdict::Respond(response.field("Cache-Control", "no-store")));
             }
             _ => return None,
         };
-        if !matches!(request.head.method, "GET" | "HEAD") && response.status != 404 {
-            return Some(
+        if !matches!(request.head.method, "GET" | "HEAD") {
+            return Some(Verdict::Respond(
                 Response::text(405, "only GET and HEAD are allowed here").field("Allow", "GET, HEAD"),
-            );
+            ));
         }
-        Some(response.field("Cache-Control", "no-store"))
+        Some(self.respond(ctx, request.conn, question))
     }
 
-    fn readiness<C: Context>(&self, ctx: &C) -> Response {
-        let ready = if ctx.is_draining() { Err(NotReady::Draining) } else { self.app.readiness() };
-        match ready {
-            Err(why) => Response::text(503, why.to_string()),
-            Ok(()) => Response::text(200, "ready"),
+    fn respond<C: Context>(&mut self, ctx: &mut C, conn: ConnId, question: Question) -> Verdict {
+        // What is amiss here is amiss in the process.
+        let is_known = question == Question::Readiness && self.readiness(ctx).is_err();
+        if let Some(others) = self.others.as_mut().filter(|others| !is_known && !others.is_alone()) {
+            if let Some(at) = others.ask(ctx, conn, question) {
+                ctx.set_timer(at, GATHER);
+            }
+            // There may be nobody left to wait for.
+            self.look(ctx);
+            return Verdict::Later;
+        }
+        let own = self.report(ctx);
+        let (report, loops) = match &self.others {
+            Some(others) => others.sum(own),
+            None => (own, Vec::new()),
+        };
+        Verdict::Respond(self.response(ctx, Answered { conn, question, report, loops }))
+    }
+
+    fn readiness<C: Context>(&self, ctx: &C) -> Result<(), NotReady> {
+        if ctx.is_draining() { Err(NotReady::Draining) } else { self.app.readiness() }
+    }
+
+    /// How this loop is.
+    fn report<C: Context>(&self, ctx: &C) -> Report<A::Figures> {
+        let (stats, suppressed_lines) = (ctx.stats(), self.limit.suppressed());
+        Report { stats, readiness: self.readiness(ctx), suppressed_lines, figures: self.app.figures() }
+    }
+
+    /// Answers those for whom enough loops have answered.
+    fn look<C: Context>(&mut self, ctx: &mut C) {
+        let Some(mut others) = self.others.take() else { return };
+        let (answered, again_at) = others.look(ctx.now().monotonic_ms, || self.report(ctx));
+        self.others = Some(others);
+        for answered in answered {
+            let conn = answered.conn;
+            ctx.respond(conn, self.response(ctx, answered));
+        }
+        if let Some(at) = again_at {
+            ctx.set_timer(at, GATHER);
         }
     }
 
-    fn metrics<C: Context>(&self, ctx: &C, head: &RequestHead<'_>) -> Response {
-        let accept = head.fields.all("accept").filter_map(|value| std::str::from_utf8(value).ok());
-        let format = Format::preferred(accept);
+    fn on_word<C: Context>(&mut self, ctx: &mut C, word: Word<A::Figures>) {
+        match word {
+            Word::Ask { from, round } => {
+                let report = self.report(ctx);
+                if let Some(others) = &self.others {
+                    others.answer(from, round, report);
+                }
+            }
+            Word::Answer { from, round, report } => {
+                if let Some(others) = &mut self.others {
+                    others.answered(from, round, report);
+                }
+                self.look(ctx);
+            }
+        }
+    }
+
+    fn response<C: Context>(&self, ctx: &C, answered: Answered<A::Figures>) -> Response {
+        let Answered { question, report, loops, .. } = answered;
+        let silent = loops.iter().position(|it| it.is_silent);
+        let response = match question {
+            Question::Metrics(format) => self.metrics(ctx, format, report, loops),
+            Question::Readiness if report.readiness.is_err() => {
+                let why = report.readiness.err().map(|why| why.to_string());
+                Response::text(503, why.unwrap_or_default())
+            }
+            Question::Health | Question::Readiness => match silent {
+                Some(at) => Response::text(503, format!("loop {at} has not answered for {STUCK_MS} ms")),
+                None if question == Question::Health => Response::text(200, "ok"),
+                None => Response::text(200, "ready"),
+            },
+        };
+        response.field("Cache-Control", "no-store")
+    }
+
+    fn metrics<C: Context>(
+        &self,
+        ctx: &C,
+        format: Format,
+        report: Report<A::Figures>,
+        loops: Vec<LoopState>,
+    ) -> Response {
         let snapshot = Snapshot {
-            stats: ctx.stats(),
+            stats: report.stats,
+            loops,
             is_draining: ctx.is_draining(),
             lost_lines: (self.lost_lines)(),
-            suppressed_lines: self.limit.suppressed(),
+            suppressed_lines: report.suppressed_lines,
             tls: self.tls.clone(),
-            figures: self.app.figures(),
+            figures: report.figures,
         };
         match snapshot.text(format) {
             Ok(text) => Response { status: 200, fields: Vec::new(), body: Body::Owned(text.into_bytes()) }
@@ -203,7 +310,7 @@ impl<A: Watched> Ops<A> {
         if is_neighbour
             && ["x-forwarded-for", "forwarded"].into_iter().any(|name| fields.first(name).is_some())
         {
-            self.has_hinted = true;
+            self.has_hinted.store(true, Ordering::Relaxed);
             tracing::warn!(
                 "{ip} forwards requests of others and is not believed, so all of them are one address; if it is your proxy, start the \
                  server with --trusted-proxy {ip}"
@@ -222,6 +329,16 @@ impl<A: Watched> Ops<A> {
             tracing::info!(%peer, reason, %path, %host, origin, suppressed, "turned away");
         } else {
             tracing::debug!(%peer, reason, %path, %host, origin, "turned away");
+        }
+    }
+
+    /// Writes a line about a request that is turned away when its path, host and origin are no longer there.
+    fn log_late_refusal(&mut self, peer: SocketAddr, reason: Refused) {
+        let reason = reason.name();
+        if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {
+            tracing::info!(%peer, reason, suppressed, "turned away");
+        } else {
+            tracing::debug!(%peer, reason, "turned away");
         }
     }
 
@@ -257,27 +374,50 @@ impl<A: Watched> Ops<A> {
     }
 }
 
+/// The format in which a client wants metrics.
+fn format_for(head: &RequestHead<'_>) -> Format {
+    let accept = head.fields.all("accept").filter_map(|value| std::str::from_utf8(value).ok());
+    Format::preferred(accept)
+}
+
 impl<A: Watched> Layer for Ops<A> {
     type Inner = A;
-    type Mail = A::Mail;
+    type Mail = OpsMail<A::Mail, A::Figures>;
 
     fn inner(&mut self) -> &mut A {
         &mut self.app
     }
 
     fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
-        self.app.on_mail(ctx, mail);
+        match mail {
+            OpsMail::App(mail) => self.app.on_mail(ctx, mail),
+            OpsMail::Peer(PeerMail(word)) => self.on_word(ctx, word),
+        }
+    }
+
+    fn on_timer<C: Context>(&mut self, ctx: &mut C, token: u64) {
+        if token == GATHER {
+            self.look(ctx);
+        } else {
+            self.app.on_timer(ctx, token);
+        }
+    }
+
+    fn on_abandoned<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
+        if !self.others.as_mut().is_some_and(|others| others.forget(conn)) {
+            self.app.on_abandoned(ctx, conn);
+        }
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
-        if !self.has_hinted && request.forwarded.is_none() {
+        if !self.has_hinted.load(Ordering::Relaxed) && request.forwarded.is_none() {
             self.hint_at_proxy(request);
         }
         let refusal = self.hosts.as_ref().and_then(|hosts| hosts.refusal(request));
         let verdict = match refusal {
             Some(response) => Verdict::Refuse(Refused::Host, response),
             None => match self.answer(ctx, request) {
-                Some(response) => Verdict::Respond(response),
+                Some(verdict) => verdict,
                 None => self.app.on_request(ctx, request),
             },
         };
@@ -290,6 +430,11 @@ impl<A: Watched> Layer for Ops<A> {
             _ => {}
         }
         verdict
+    }
+
+    fn on_refused_late(&mut self, peer: SocketAddr, reason: Refused) {
+        self.log_late_refusal(peer, reason);
+        self.app.on_refused_late(peer, reason);
     }
 
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {

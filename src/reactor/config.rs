@@ -9,7 +9,7 @@ pub struct Config {
     /// Limits and timeouts of the protocol.
     pub proto: ProtoConfig,
     /// The most that a connection may bring in one turn, in bytes; in the middle of a message of 8 KiB or more it is four
-    /// times as much.
+    /// times as much. The default takes a message of 64 KiB with its frame header, also in records of TLS.
     pub receive_buffer: usize,
     /// Bytes that compressed messages may inflate to in one turn of a connection; the message that passes it is finished,
     /// the rest of the input waits for the next tick. A few KiB of input can inflate to a thousand times as much.
@@ -64,7 +64,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             proto: ProtoConfig::default(),
-            receive_buffer: 64 * 1024,
+            receive_buffer: 65 * 1024,
             max_inflated: 1024 * 1024,
             high_water: 64 * 1024,
             max_tick_output: 1 << 30,

@@ -61,7 +61,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let idle: Vec<ConnId> = self.handles(|entry| entry.http().is_some()).collect();
         for conn in idle {
             // What was sent before the end is a request under way.
-            self.read_turn(conn.into());
+            self.http_turn(conn.into());
             if self.core.table.get(conn).is_some_and(is_idle) {
                 self.core.finish(conn.into(), CloseReason::Disconnected, Ending::HalfClose);
             } else if self.core.table.get(conn).is_some() {

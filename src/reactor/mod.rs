@@ -10,8 +10,9 @@
 //! 3. [`Reactor::ready`] (or [`Reactor::readable`]) for each event, and [`Reactor::mail`] for each mail.
 //! 4. [`Reactor::end_tick`]: `on_tick_end`, then one write for each connection for which something was queued, then the
 //!    ends of connections. Most ticks end here: [`Reactor::needs_more`] is `false`.
-//! 5. Where it is `true`: [`Reactor::fire_timers`], [`Reactor::end_tick`] again, and last [`Reactor::accepted`], so that a
-//!    slot freed in this tick is not used again in it. Then [`Reactor::work_done`]. The next wait takes no time while
+//! 5. Where it is `true`: [`Reactor::serve_requests`], which reads connections before their upgrade,
+//!    [`Reactor::fire_timers`], [`Reactor::end_tick`] again, and last [`Reactor::accepted`], so that a slot freed in this
+//!    tick is not used again in it. Then [`Reactor::work_done`]. The next wait takes no time while
 //!    [`Reactor::has_pending_work`], and no longer than until [`Reactor::next_deadline`].
 //!
 //! Callbacks only queue, so none of them leads to another one. So much output that it should not wait for the end of the
@@ -52,7 +53,8 @@ use self::input::ReadBuffer;
 use self::output::{Flush, Scratch};
 use self::slot::Slot;
 use self::socket::Sockets;
-pub use self::socket::{Readiness, Socket};
+pub use self::socket::{Handshake, Readiness, Socket};
+pub use self::table::SharedLimits;
 use self::table::{Ending, Entry, Phase};
 use crate::app::{Application, CloseReason, ConnId, Entrance, Now};
 use crate::proto::{Millis, ProtocolError, Timeout};
@@ -82,9 +84,14 @@ pub struct Reactor<A, S> {
 
 impl<A: Application, S: Socket> Reactor<A, S> {
     /// A loop without connections that starts at `now`. All randomness comes from `seed`.
-    pub fn new(config: Config, mut app: A, seed: u64, now: Now) -> Self {
+    pub fn new(config: Config, app: A, seed: u64, now: Now) -> Self {
+        Self::with_limits(config, app, seed, now, SharedLimits::default())
+    }
+
+    /// As [`Self::new`], for one of several loops of a process: its limits count in `shared` what all of these have.
+    pub fn with_limits(config: Config, mut app: A, seed: u64, now: Now, shared: SharedLimits) -> Self {
         let receive_buffer = config.receive_buffer;
-        let mut core = Core::new(config, seed, now);
+        let mut core = Core::new(config, seed, now, shared);
         let receive = ReadBuffer::new(receive_buffer, core.output.bytes());
         let bulk = ReadBuffer::new(BULK_READS * receive_buffer, core.output.bytes());
         app.on_start(&mut core);
@@ -119,6 +126,11 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub fn begin(&mut self, now: Now) {
         debug_assert!(now.monotonic_ms >= self.core.now.monotonic_ms, "monotonic time went back");
         self.core.now = now;
+    }
+
+    /// The loop stood still for `ms` that do not count in its time. In that of other loops they do.
+    pub fn stood_still(&mut self, ms: Millis) {
+        self.core.table.add_lag(ms);
     }
 
     /// A connection was accepted. The caller registers the socket for edge-triggered events under the handle.
@@ -198,7 +210,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     }
 
     #[inline(never)]
-    fn flush_all(&mut self) {
+    pub(in crate::reactor) fn flush_all(&mut self) {
         self.flusher().all();
         if self.core.close_overflowed() {
             // The Close frames; a connection that is closing cannot overflow again.
@@ -247,6 +259,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             for conn in self.core.pending.take_abandoned() {
                 self.app.on_abandoned(&mut self.core, conn);
             }
+            for (peer, reason) in self.core.pending.take_refused() {
+                self.app.on_refused_late(peer, reason);
+            }
             for (conn, closed) in self.core.pending.take_closed() {
                 self.app.on_close(&mut self.core, conn, &closed);
             }
@@ -292,10 +307,16 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         self.core.pending.work_done();
     }
 
-    /// Whether there is work that no event announces.
+    /// Whether there is work that no event announces. Input that is paused is none.
     #[inline]
     pub fn has_pending_work(&self) -> bool {
-        self.core.pending.is_unsettled()
+        self.core.pending.is_unsettled() && !self.core.pending.waits_for_input_alone()
+    }
+
+    /// Whether the application has paused the input: then [`Self::hold`] takes the place of [`Self::ready`], and
+    /// [`Self::resume`] is not called.
+    pub fn is_input_paused(&self) -> bool {
+        self.core.pending.is_input_paused()
     }
 
     #[inline(never)]

@@ -1,14 +1,17 @@
 //! What a tick still owes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use super::slot::Slot;
 use super::table::{Entry, Table};
-use crate::app::{Acceptance, Closed, ConnId, TopicId};
+use crate::app::{Acceptance, Closed, ConnId, Refused, TopicId};
 
 /// Connections before their upgrade that are read in one tick; the others wait for the next one, which comes at once.
 /// Requests cost more than messages, and in a storm of them the connections that are open are still to be served.
 const HTTP_TURNS_PER_TICK: u32 = 16;
+/// Turns that a step of a handshake below HTTP takes: it costs several times what a request costs.
+const HANDSHAKE_TURNS: u32 = 4;
 
 /// How much there is to do in a tick besides reading and writing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +34,8 @@ pub(super) struct Pending {
     accepted: Vec<(ConnId, Acceptance)>,
     /// `on_abandoned` is owed to these.
     abandoned: Vec<ConnId>,
+    /// `on_refused_late` is owed for these addresses.
+    refused: Vec<(SocketAddr, Refused)>,
     /// Connections that are ending: the next step of their TCP connection is due.
     ended: Vec<Slot>,
     /// Reading or writing failed: nothing more can be exchanged with these.
@@ -39,8 +44,12 @@ pub(super) struct Pending {
     lagged: Vec<(ConnId, TopicId, u64)>,
     /// To be read again without a new event.
     resumed: Vec<ConnId>,
+    /// Connections before their upgrade that are to be read, in the order in which they will be.
+    waiting: VecDeque<ConnId>,
     /// The application wants a shutdown to begin.
     is_drain_asked: bool,
+    /// The application wants no more messages for now.
+    is_input_paused: bool,
     /// Turns that connections before their upgrade may still have in this tick.
     http_turns: u32,
 }
@@ -52,11 +61,14 @@ impl Pending {
             closed: Vec::new(),
             accepted: Vec::new(),
             abandoned: Vec::new(),
+            refused: Vec::new(),
             ended: Vec::new(),
             broken: Vec::new(),
             lagged: Vec::new(),
             resumed: Vec::new(),
+            waiting: VecDeque::new(),
             is_drain_asked: false,
+            is_input_paused: false,
             http_turns: HTTP_TURNS_PER_TICK,
         }
     }
@@ -94,12 +106,19 @@ impl Pending {
         self.http_turns = HTTP_TURNS_PER_TICK;
     }
 
-    /// Takes turns of a connection before its upgrade. `false`: there are none left in this tick.
-    pub(super) fn take_http_turns(&mut self, count: u32) -> bool {
+    /// Takes a turn of a connection before its upgrade, or several for a step of a handshake. `false`: there are none left in
+    /// this tick.
+    pub(super) fn take_http_turn(&mut self, is_handshake: bool) -> bool {
         let has_left = self.http_turns > 0;
-        self.http_turns = self.http_turns.saturating_sub(count);
+        self.http_turns = self.http_turns.saturating_sub(if is_handshake { HANDSHAKE_TURNS } else { 1 });
         self.note_work();
         has_left
+    }
+
+    /// The connection before its upgrade that has waited longest, if there are turns left in this tick.
+    #[inline]
+    pub(super) fn pop_waiting(&mut self) -> Option<ConnId> {
+        if self.http_turns > 0 { self.waiting.pop_front() } else { None }
     }
 
     /// Owes the application the end of a connection.
@@ -117,6 +136,12 @@ impl Pending {
     /// Owes the application word of a request that nobody waits for any more.
     pub(super) fn owe_abandoned(&mut self, conn: ConnId) {
         self.abandoned.push(conn);
+        self.note_unsettled();
+    }
+
+    /// Owes the application word of a request that it refused late.
+    pub(super) fn owe_refused(&mut self, peer: SocketAddr, reason: Refused) {
+        self.refused.push((peer, reason));
         self.note_unsettled();
     }
 
@@ -140,10 +165,15 @@ impl Pending {
         self.note_unsettled();
     }
 
-    /// Lets a connection be read in the next tick.
+    /// Lets a connection be read in the next tick, or when its turn comes.
     pub(super) fn resume_later(&mut self, slot: Slot, entry: &mut Entry) {
         if entry.inbound.set_resumed(true) {
-            self.resumed.push(slot.conn(entry.generation()));
+            let conn = slot.conn(entry.generation());
+            if entry.http().is_some() {
+                self.waiting.push_back(conn);
+            } else {
+                self.resumed.push(conn);
+            }
             self.note_unsettled();
         }
     }
@@ -164,6 +194,21 @@ impl Pending {
         self.is_drain_asked
     }
 
+    /// The application wants no more messages for now, or wants them again. `true`: it did not want so before.
+    pub(super) fn pause_input(&mut self, is_paused: bool) -> bool {
+        self.note_work();
+        std::mem::replace(&mut self.is_input_paused, is_paused) != is_paused
+    }
+
+    pub(super) fn is_input_paused(&self) -> bool {
+        self.is_input_paused
+    }
+
+    /// Whether all that is unsettled is input that is paused.
+    pub(super) fn waits_for_input_alone(&self) -> bool {
+        self.is_input_paused && !self.has_ends() && !self.is_drain_asked
+    }
+
     pub(super) fn take_closed(&mut self) -> Vec<(ConnId, Closed)> {
         std::mem::take(&mut self.closed)
     }
@@ -174,6 +219,10 @@ impl Pending {
 
     pub(super) fn take_abandoned(&mut self) -> Vec<ConnId> {
         std::mem::take(&mut self.abandoned)
+    }
+
+    pub(super) fn take_refused(&mut self) -> Vec<(SocketAddr, Refused)> {
+        std::mem::take(&mut self.refused)
     }
 
     pub(super) fn take_ended(&mut self) -> Vec<Slot> {
@@ -197,23 +246,29 @@ impl Pending {
         !(self.closed.is_empty()
             && self.accepted.is_empty()
             && self.abandoned.is_empty()
+            && self.refused.is_empty()
             && self.ended.is_empty()
             && self.broken.is_empty()
             && self.lagged.is_empty())
     }
 
+    /// Whether connections are to be read that no event announces.
+    fn has_reads(&self) -> bool {
+        !(self.resumed.is_empty() && self.waiting.is_empty())
+    }
+
     /// The ends of the tick are seen to, as far as its rounds go.
     pub(super) fn ends_done(&mut self) {
-        let is_left = self.has_ends() || !self.resumed.is_empty() || self.is_drain_asked;
+        let is_left = self.has_ends() || self.has_reads() || self.is_drain_asked;
         self.work = if is_left { Work::Unsettled } else { Work::TickEnd };
     }
 
     /// Whether the level of work and the marks of connections agree with the lists.
     pub(super) fn check(&self, table: &Table) {
-        let is_unsettled = self.has_ends() || !self.resumed.is_empty() || self.is_drain_asked;
+        let is_unsettled = self.has_ends() || self.has_reads() || self.is_drain_asked;
         assert!(!is_unsettled || self.work == Work::Unsettled, "work that nobody will look for");
-        let resumed: BTreeSet<ConnId> = self.resumed.iter().copied().collect();
-        assert_eq!(resumed.len(), self.resumed.len(), "a connection is listed twice");
+        let resumed: BTreeSet<ConnId> = self.resumed.iter().chain(&self.waiting).copied().collect();
+        assert_eq!(resumed.len(), self.resumed.len() + self.waiting.len(), "a connection is listed twice");
         for (slot, entry) in table.iter() {
             let is_listed = resumed.contains(&table.conn(slot));
             assert_eq!(entry.inbound.is_resumed(), is_listed, "the mark of {slot:?}");

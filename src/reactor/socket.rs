@@ -58,10 +58,10 @@ pub trait Socket {
         None
     }
 
-    /// How many of the turns that connections before their upgrade have in one tick the next read takes: more than one where
-    /// it is expensive.
-    fn turns(&self) -> u32 {
-        1
+    /// How far the handshake of the socket's own protocol is. While it is under way, the next read takes several of the turns
+    /// that connections before their upgrade have in one tick.
+    fn handshake(&self) -> Handshake {
+        Handshake::Done
     }
 
     /// What TLS says about the connection; `None` without TLS, or before the handshake is complete.
@@ -77,6 +77,17 @@ pub trait Socket {
     fn write_owed(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// How far a handshake below HTTP is, such as that of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// It is yet to come, or the next step of it.
+    UnderWay,
+    /// It is complete, or there is none.
+    Done,
+    /// It failed: nothing comes of the connection.
+    Failed,
 }
 
 /// What an event says about a socket.

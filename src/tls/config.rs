@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -17,6 +17,7 @@ use rustls::{RootCertStore, ServerConfig};
 use super::figures::{Completed, Failure, Figures};
 use super::names::{Certificate, Fit};
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The only protocol that is spoken over TLS (RFC 7301).
 const ALPN: &[u8] = b"http/1.1";
 const DAY_S: i64 = 24 * 60 * 60;
@@ -66,14 +67,16 @@ pub enum TlsError {
     NoCertificate(PathBuf),
     /// A file is not PEM.
     Pem(PathBuf, String),
-    /// A file holds no key that is not encrypted.
+    /// A file holds no key.
     NoKey(PathBuf),
+    /// A key is encrypted.
+    Encrypted(PathBuf),
     /// A key is of a kind that is not known.
     Key(PathBuf, rustls::Error),
     /// A certificate and a key do not belong together.
     Mismatch(PathBuf, PathBuf),
-    /// A certificate cannot be read.
-    Certificate(PathBuf),
+    /// A certificate cannot be used.
+    Certificate(PathBuf, String),
     /// An authority for clients cannot be used.
     Authority(PathBuf, String),
     /// rustls does not take the configuration.
@@ -95,7 +98,12 @@ impl fmt::Display for TlsError {
             Self::Pem(path, why) => write!(f, "{}: this is not PEM: {why}", path.display()),
             Self::NoKey(path) => write!(
                 f,
-                "{}: no private key; the file must hold a `BEGIN PRIVATE KEY` block without a passphrase",
+                "{}: no private key; the file must hold a `BEGIN PRIVATE KEY` block",
+                path.display()
+            ),
+            Self::Encrypted(path) => write!(
+                f,
+                "{}: the key has a passphrase; `openssl pkey -in KEY -out NEW` writes it without one",
                 path.display()
             ),
             Self::Key(path, error) => write!(f, "{}: the key cannot be used: {error}", path.display()),
@@ -105,7 +113,9 @@ impl fmt::Display for TlsError {
                 key.display(),
                 certificate.display()
             ),
-            Self::Certificate(path) => write!(f, "{}: the certificate cannot be read", path.display()),
+            Self::Certificate(path, why) => {
+                write!(f, "{}: the certificate cannot be used: {why}", path.display())
+            }
             Self::Authority(path, why) => write!(f, "{}: no authority for clients: {why}", path.display()),
             Self::Refused(error) => write!(f, "TLS cannot be configured: {error}"),
         }
@@ -133,9 +143,29 @@ pub struct Tls {
 pub(super) struct Shared {
     files: Option<Files>,
     current: Mutex<Current>,
+    /// Called at the begin and at the end of each reload.
+    watcher: OnceLock<Watcher>,
     /// When the log next warns of certificates that expire, in seconds since 1970-01-01 UTC.
     warn_at: AtomicI64,
     pub(super) figures: Figures,
+}
+
+/// What wants to know of reloads.
+struct Watcher(Box<dyn Fn(Reload) + Send + Sync>);
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
+/// What happens to the files of a configuration ([`Tls::watch_reloads`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reload {
+    /// They are about to be read again.
+    Begins,
+    /// They were read: new connections use them, or all stayed as it was.
+    Ends,
 }
 
 #[derive(Debug, Clone)]
@@ -155,7 +185,8 @@ impl Shared {
 }
 
 impl Tls {
-    /// Reads and checks all files: TLS 1.2 and 1.3, ALPN `http/1.1`, no early data, tickets without state on the server.
+    /// Reads and checks all files: TLS 1.2 and 1.3, ALPN `http/1.1`, no early data, tickets without state on the server, but
+    /// none where clients must show a certificate.
     ///
     /// # Errors
     /// The first file that cannot be used.
@@ -172,7 +203,8 @@ impl Tls {
 
     fn with(current: Current, files: Option<Files>) -> Self {
         let (current, warn_at) = (Mutex::new(current), AtomicI64::new(0));
-        let shared = Shared { files, current, warn_at, figures: Figures::default() };
+        let watcher = OnceLock::new();
+        let shared = Shared { files, current, watcher, warn_at, figures: Figures::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -182,6 +214,24 @@ impl Tls {
     /// The first file that cannot be used. Then all stays as it was.
     pub fn reload(&self) -> Result<(), TlsError> {
         let Some(files) = &self.shared.files else { return Ok(()) };
+        self.tell(Reload::Begins);
+        let result = self.reload_from(files);
+        self.tell(Reload::Ends);
+        result
+    }
+
+    /// Calls `watcher` at the begin and at the end of each reload, on the thread that reloads. The first watcher stays.
+    pub fn watch_reloads(&self, watcher: impl Fn(Reload) + Send + Sync + 'static) {
+        self.shared.watcher.get_or_init(|| Watcher(Box::new(watcher)));
+    }
+
+    fn tell(&self, what: Reload) {
+        if let Some(Watcher(watcher)) = self.shared.watcher.get() {
+            watcher(what);
+        }
+    }
+
+    fn reload_from(&self, files: &Files) -> Result<(), TlsError> {
         match read(files) {
             Ok(current) => {
                 *self.shared.lock() = current;
@@ -223,10 +273,13 @@ impl Tls {
 
     /// Writes a warning to the log, once a day, when a certificate is not valid, or soon will not be.
     pub(crate) fn warn_of_expiry(&self, unix_s: i64) {
-        if self.shared.warn_at.load(Ordering::Relaxed) > unix_s {
+        // One loop of several does it.
+        let (warn_at, next) = (&self.shared.warn_at, unix_s + DAY_S);
+        let due = warn_at.load(Ordering::Relaxed);
+        if due > unix_s || warn_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
             return;
         }
-        self.shared.warn_at.store(unix_s + DAY_S, Ordering::Relaxed);
         for certificate in self.certificates() {
             let name = certificate.names.first().map_or("a certificate", String::as_str);
             let days = (certificate.not_after - unix_s) / DAY_S;
@@ -252,7 +305,7 @@ impl Tls {
 }
 
 fn read(files: &Files) -> Result<Current, TlsError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = super::in_place::provider();
     let mut keys = Vec::new();
     for (certificate, key) in &files.certificates {
         keys.push(read_pair(certificate, key, &provider)?);
@@ -278,8 +331,13 @@ fn read(files: &Files) -> Result<Current, TlsError> {
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));
     config.alpn_protocols = vec![ALPN.to_vec()];
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Refused)?;
-    config.send_tls13_tickets = 1;
+    if files.client_ca.is_none() {
+        config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Refused)?;
+        config.send_tls13_tickets = 1;
+    } else {
+        // A ticket would let a client in whose certificate has expired since, and each ticket brings the next one.
+        config.send_tls13_tickets = 0;
+    }
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
     Ok(Current { config: Arc::new(config), certificates })
@@ -291,17 +349,30 @@ fn read_pair(
     provider: &CryptoProvider,
 ) -> Result<(Certificate, Arc<CertifiedKey>), TlsError> {
     let chain = read_chain(certificate)?;
-    let parsed =
-        Certificate::parse(&chain[0]).ok_or_else(|| TlsError::Certificate(certificate.to_path_buf()))?;
-    let octets = std::fs::read(key).map_err(|error| TlsError::Read(key.to_path_buf(), error))?;
+    let unusable = |why: &str| TlsError::Certificate(certificate.to_path_buf(), why.to_owned());
+    let parsed = Certificate::parse(&chain[0]).ok_or_else(|| unusable("it is not X.509"))?;
+    let octets = read_text(key)?;
     let private = match PrivateKeyDer::from_pem_slice(&octets) {
-        Err(pem::Error::NoItemsFound) => return Err(TlsError::NoKey(key.to_path_buf())),
-        Err(error) => return Err(TlsError::Pem(key.to_path_buf(), error.to_string())),
         Ok(private) => private,
+        Err(_) if memchr::memmem::find(&octets, b"ENCRYPTED").is_some() => {
+            return Err(TlsError::Encrypted(key.to_path_buf()));
+        }
+        Err(pem::Error::NoItemsFound) => return Err(TlsError::NoKey(key.to_path_buf())),
+        Err(error) => return Err(not_pem(key, &error)),
     };
     let certified = CertifiedKey::from_der(chain, private, provider).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => {
             TlsError::Mismatch(certificate.to_path_buf(), key.to_path_buf())
+        }
+        rustls::Error::InvalidCertificate(why) => {
+            let why = format!("{why:?}");
+            // The name of the error, inside of others.
+            let hint = if why.contains("UnsupportedCertVersion") {
+                "it is of X.509 version 1; make one of version 3, with host names"
+            } else {
+                &why
+            };
+            unusable(hint)
         }
         error => TlsError::Key(key.to_path_buf(), error),
     })?;
@@ -310,10 +381,29 @@ fn read_pair(
 
 /// All certificates of a file; at least one.
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let octets = std::fs::read(path).map_err(|error| TlsError::Read(path.to_path_buf(), error))?;
+    let octets = read_text(path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&octets).collect();
-    let chain = chain.map_err(|error| TlsError::Pem(path.to_path_buf(), error.to_string()))?;
+    let chain = chain.map_err(|error| not_pem(path, &error))?;
     if chain.is_empty() { Err(TlsError::NoCertificate(path.to_path_buf())) } else { Ok(chain) }
+}
+
+/// The octets of a file, without the mark that editors of Windows begin a text with.
+fn read_text(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let mut octets = std::fs::read(path).map_err(|error| TlsError::Read(path.to_path_buf(), error))?;
+    if octets.starts_with(BYTE_ORDER_MARK) {
+        octets.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(octets)
+}
+
+/// What is wrong with a file of PEM, without its octets, which may be those of a key.
+fn not_pem(path: &Path, error: &pem::Error) -> TlsError {
+    let why = match error {
+        pem::Error::MissingSectionEnd { .. } => "a block has no `END` line of its own".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a `BEGIN` line has more than it may have".to_owned(),
+        error => error.to_string(),
+    };
+    TlsError::Pem(path.to_path_buf(), why)
 }
 
 /// Chooses a certificate by the name that a client asks for.
@@ -322,7 +412,8 @@ struct ByName(Vec<(Certificate, Arc<CertifiedKey>)>);
 
 impl ResolvesServerCert for ByName {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let name = hello.server_name().map(str::to_ascii_lowercase);
+        // RFC 6066 3: there is no dot at the end, but some clients send what was in the address.
+        let name = hello.server_name().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         let fits = |certificate: &Certificate| name.as_deref().and_then(|name| certificate.fit(name));
         let rank = |(certificate, key): &&(Certificate, Arc<CertifiedKey>)| {
             let is_usable = key.key.choose_scheme(hello.signature_schemes()).is_some();

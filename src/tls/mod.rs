@@ -5,12 +5,15 @@
 
 mod config;
 mod figures;
+mod in_place;
 mod names;
+mod rest;
 mod session;
 mod stream;
 mod warm_up;
 
-pub use self::config::{Files, Tls, TlsError};
+pub use self::config::{Files, Reload, Tls, TlsError};
 pub use self::figures::{Completed, Failure};
+pub use self::in_place::provider;
 pub use self::names::Certificate;
 pub use self::stream::TlsStream;

@@ -13,27 +13,31 @@ use rustls::{HandshakeKind, ProtocolVersion};
 
 use super::config::{Shared, take_server_name};
 use super::figures::Failure;
+use super::in_place::Opened;
+use super::rest::Rest;
 use crate::app::{ClientCertificate, Security};
-use crate::reactor::Socket;
+use crate::reactor::{Handshake, Socket};
 
-/// Octets of one record at most before encryption (RFC 8446 5.1).
-const MAX_PLAIN: usize = 16 * 1024;
 /// The most that is kept of records that have not arrived whole: one record with its overhead (RFC 8446 5.2, RFC 5246 6.2.3).
 const MAX_RECORD: usize = 18_437;
 /// The most that is kept of a handshake whose messages have not arrived whole: a chain of certificates may be long.
 const MAX_HANDSHAKE: usize = 80 * 1024;
 /// Octets that one read of the handshake takes.
 const HANDSHAKE_READ: usize = 16 * 1024;
-/// Records are decrypted in place where a buffer takes a record, what comes of it, and a good part of the next ones.
-const MIN_IN_PLACE: usize = MAX_PLAIN + 2 * MAX_RECORD;
-/// Octets that are read at once where the reader's buffer is shorter than that.
+/// Records are decrypted in the reader's buffer where that takes two of them.
+const MIN_IN_PLACE: usize = 2 * MAX_RECORD;
+/// Octets that are read at once at most where the reader's buffer is shorter than that.
 const ASIDE: usize = 64 * 1024;
-/// Octets that are encrypted at once: four full records and a short one, so that 64 KiB with their frame header need one call.
+/// What records add to the octets in a short reader's buffer, at most: more is read at once than fits, by this.
+const READ_OVERHEAD: usize = 1024;
+/// Octets that are encrypted and sent at once: 64 KiB with their frame header need one system call.
 const MAX_SEND: usize = 65 * 1024;
-/// What encrypting adds to [`MAX_SEND`] octets at most.
+/// What encrypting adds to [`MAX_SEND`] octets at most, in as many records as that are.
 const SEND_OVERHEAD: usize = 1024;
 /// The first octet of TLS: a record of the handshake.
 const HANDSHAKE_RECORD: u8 = 22;
+/// A record of its own: the fatal alert `access_denied` (RFC 8446 6.2).
+const TURNED_AWAY: &[u8] = &[21, 3, 3, 0, 2, 2, 49];
 /// The answer to a request without TLS.
 const NOT_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 60\r\n\
@@ -66,6 +70,8 @@ pub(super) struct Session {
     is_unprocessed: bool,
     /// The peer sends no more: `close_notify` or FIN.
     is_ended: bool,
+    /// The reader knows of it.
+    is_end_told: bool,
     /// The first octet of the next write is encrypted already, in `owed`.
     is_pledged: bool,
     /// FIN follows once nothing is owed.
@@ -100,6 +106,7 @@ impl Session {
             is_ahead: false,
             is_unprocessed: false,
             is_ended: false,
+            is_end_told: false,
             is_pledged: false,
             is_closing: false,
             has_sent_fin: false,
@@ -110,9 +117,16 @@ impl Session {
         })
     }
 
-    /// A handshake is expensive: it takes the turns of several requests.
-    pub(super) fn is_in_handshake(&self) -> bool {
-        matches!(self.stage, Stage::New | Stage::Handshake)
+    pub(super) fn progress(&self) -> Handshake {
+        match self.stage {
+            Stage::New | Stage::Handshake => Handshake::UnderWay,
+            Stage::Open => Handshake::Done,
+            Stage::Failed => Handshake::Failed,
+        }
+    }
+
+    fn is_in_handshake(&self) -> bool {
+        self.progress() == Handshake::UnderWay
     }
 
     pub(super) fn security(&self) -> Option<Security> {
@@ -132,7 +146,9 @@ impl Session {
     // ---- in
 
     pub(super) fn holds_input(&self) -> bool {
-        self.stage != Stage::Failed && (self.is_ahead || self.is_unprocessed || !self.plain.is_empty())
+        let has_end = self.is_ended && !self.is_end_told;
+        self.stage != Stage::Failed
+            && (self.is_ahead || self.is_unprocessed || !self.plain.is_empty() || has_end)
     }
 
     pub(super) fn read<S: Socket>(&mut self, socket: &mut S, buffer: &mut [u8]) -> io::Result<usize> {
@@ -147,18 +163,27 @@ impl Session {
             return Ok(self.deliver(buffer));
         }
         if self.is_ended {
-            return Ok(0);
+            return Ok(self.tell_end());
         }
         if was_in_handshake && !self.is_unprocessed {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        if buffer.len() >= MIN_IN_PLACE.max(MAX_PLAIN + self.cipher.len() + MAX_RECORD) {
+        if buffer.len() >= MIN_IN_PLACE.max(self.cipher.len() + MAX_RECORD) {
             return self.read_records(socket, buffer, None);
         }
         SCRATCH.with_borrow_mut(|scratch| {
-            scratch.resize(scratch.len().max(MAX_PLAIN + ASIDE), 0);
-            self.read_records(socket, &mut scratch[..MAX_PLAIN + ASIDE], Some(buffer))
+            let most = (buffer.len() + READ_OVERHEAD).clamp(MAX_RECORD, ASIDE) + self.cipher.len();
+            if scratch.len() < most {
+                scratch.resize(most, 0);
+            }
+            self.read_records(socket, &mut scratch[..most], Some(buffer))
         })
+    }
+
+    /// The end of what the peer sends, as a read shows it.
+    fn tell_end(&mut self) -> usize {
+        self.is_end_told = true;
+        0
     }
 
     /// Hands over what did not fit before.
@@ -173,16 +198,15 @@ impl Session {
         count
     }
 
-    /// One read of the socket, and the records that came of it. They are read behind a gap of one record: what is decrypted
-    /// moves to the front, where it never reaches what is not.
+    /// One read of the socket, and the records that came of it.
     fn read_records<S: Socket>(
         &mut self,
         socket: &mut S,
         work: &mut [u8],
         target: Option<&mut [u8]>,
     ) -> io::Result<usize> {
-        let mut end = MAX_PLAIN + self.cipher.len();
-        work[MAX_PLAIN..end].copy_from_slice(&self.cipher);
+        let mut end = self.cipher.len();
+        work[..end].copy_from_slice(&self.cipher);
         if !std::mem::take(&mut self.is_unprocessed) {
             let room = work.len() - end;
             let count = socket.read(&mut work[end..]);
@@ -190,12 +214,12 @@ impl Session {
             match count? {
                 0 => {
                     self.is_ended = true;
-                    return Ok(0);
+                    return Ok(self.tell_end());
                 }
                 count => end += count,
             }
         }
-        let Decrypted { at, count, failure } = self.decrypt(work, MAX_PLAIN, end, target);
+        let Decrypted { at, count, failure } = self.decrypt(&mut work[..end], target);
         self.keep(&work[at..end]);
         if let Some(error) = failure {
             return Err(self.fail(socket, &error));
@@ -206,7 +230,7 @@ impl Session {
         // An answer to the records themselves, such as new keys.
         self.flush_owed(socket)?;
         match count {
-            0 if self.is_ended => Ok(0),
+            0 if self.is_ended => Ok(self.tell_end()),
             0 => Err(io::ErrorKind::WouldBlock.into()),
             count => Ok(count),
         }
@@ -223,45 +247,71 @@ impl Session {
         self.is_unprocessed = !left.is_empty() && !self.plain.is_empty();
     }
 
-    /// Decrypts the records in `work[at..end]`, to `target` or else to the front of `work`. What `target` does not take is kept
-    /// in `plain`, and the records behind it are left.
-    fn decrypt(
-        &mut self,
-        work: &mut [u8],
-        mut at: usize,
-        end: usize,
-        mut target: Option<&mut [u8]>,
-    ) -> Decrypted {
-        let mut count = 0;
+    /// Decrypts the records in `work`, to `target` or else to the front of `work`, where plaintext never reaches records that are
+    /// not decrypted. What `target` does not take is kept in `plain`, and the records behind it are left.
+    fn decrypt(&mut self, work: &mut [u8], mut target: Option<&mut [u8]>) -> Decrypted {
+        let (mut at, mut count) = (0, 0);
         loop {
-            let (front, rest) = work[..end].split_at_mut(at);
-            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
+            Opened::forget();
+            let rest = &mut work[at..];
+            let (base, len) = (rest.as_ptr().addr(), rest.len());
+            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(rest);
+            let mut opened = Ok(None);
             let mut is_last = false;
-            let mut failure = None;
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(Ok(record)) = traffic.next_record() {
-                        discard += record.discard;
-                        let room = match &mut target {
-                            Some(target) => &mut target[count..],
-                            None => &mut front[count..],
-                        };
-                        let (fits, more) = record.payload.split_at(record.payload.len().min(room.len()));
-                        room[..fits.len()].copy_from_slice(fits);
-                        count += fits.len();
-                        self.plain.extend_from_slice(more);
-                    }
-                    is_last = !self.plain.is_empty();
+                    opened = Opened::next(&mut traffic, base, len);
                 }
                 Ok(ConnectionState::EncodeTlsData(data)) => append(data, &mut self.owed),
                 Ok(ConnectionState::TransmitTlsData(transmit)) => transmit.done(),
                 Ok(ConnectionState::PeerClosed) => self.is_ended = true,
                 Ok(_) => is_last = true,
-                Err(error) => failure = Some(error),
+                Err(error) => opened = Err(error),
             }
+            let failure = match opened {
+                Ok(Some(opened)) => {
+                    count += self.take_in(work, at, count, (opened, target.as_deref_mut()));
+                    is_last = !self.plain.is_empty();
+                    None
+                }
+                Ok(None) => None,
+                Err(error) => Some(error),
+            };
             at += discard;
             if is_last || failure.is_some() {
                 return Decrypted { at, count, failure };
+            }
+        }
+    }
+
+    /// Moves the plaintext of the record at `at` behind the `count` octets that were moved before. Returns how many octets
+    /// found room.
+    fn take_in(
+        &mut self,
+        work: &mut [u8],
+        at: usize,
+        count: usize,
+        (opened, target): (Opened, Option<&mut [u8]>),
+    ) -> usize {
+        match (&opened, target) {
+            (Opened::At(range), None) => {
+                work.copy_within(at + range.start..at + range.end, count);
+                range.len()
+            }
+            (Opened::Copied(octets), None) => {
+                work[count..count + octets.len()].copy_from_slice(octets);
+                octets.len()
+            }
+            (_, Some(target)) => {
+                let octets = match &opened {
+                    Opened::At(range) => &work[at..][range.clone()],
+                    Opened::Copied(octets) => octets,
+                };
+                let room = &mut target[count..];
+                let (fits, more) = octets.split_at(octets.len().min(room.len()));
+                room[..fits.len()].copy_from_slice(fits);
+                self.plain.extend_from_slice(more);
+                fits.len()
             }
         }
     }
@@ -288,8 +338,7 @@ impl Session {
             }
         }
         let mut work = std::mem::take(&mut self.cipher);
-        let end = work.len();
-        let Decrypted { at, failure, .. } = self.decrypt(&mut work, 0, end, Some(&mut []));
+        let Decrypted { at, failure, .. } = self.decrypt(&mut work, Some(&mut []));
         if let Some(name) = take_server_name() {
             self.server_name = Some(name);
         }
@@ -331,8 +380,11 @@ impl Session {
             self.shared.figures.failed(Failure::of(error));
         }
         self.stage = Stage::Failed;
-        // rustls has queued an alert. To be asked for more it would have to look at the same octets again, and fail again.
-        if let Ok(ConnectionState::EncodeTlsData(data)) = self.tls.process_tls_records(&mut self.cipher).state
+        // rustls has queued an alert, perhaps behind messages of the handshake. To be asked for more it would have to look at the
+        // same octets again, and fail again.
+        while self.tls.wants_write()
+            && let Ok(ConnectionState::EncodeTlsData(data)) =
+                self.tls.process_tls_records(&mut self.cipher).state
         {
             append(data, &mut self.owed);
         }
@@ -371,8 +423,15 @@ impl Session {
     pub(super) fn write<S: Socket>(&mut self, socket: &mut S, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self.stage {
             Stage::Open => {}
+            // The client is turned away before it has said anything. It could read no answer, but it can read why there is none.
+            Stage::New => {
+                self.stage = Stage::Failed;
+                self.owed.extend_from_slice(TURNED_AWAY);
+                self.flush_owed(socket)?;
+                return Ok(slices.iter().map(|slice| slice.len()).sum());
+            }
             // There is nobody yet who could read it.
-            Stage::New | Stage::Handshake => return Ok(slices.iter().map(|slice| slice.len()).sum()),
+            Stage::Handshake => return Ok(slices.iter().map(|slice| slice.len()).sum()),
             Stage::Failed => return Err(io::ErrorKind::BrokenPipe.into()),
         }
         self.flush_owed(socket)?;
@@ -392,17 +451,20 @@ impl Session {
         scratch: &mut [u8],
     ) -> io::Result<usize> {
         let mut done = 0;
-        let mut gathered = Vec::new();
-        let mut rest = Rest { slices, at: 0 };
+        let mut rest = Rest::new(slices);
         if std::mem::take(&mut self.is_pledged) {
             done += rest.skip_first();
         }
-        while self.owed.is_empty()
-            && let Some(octets) = rest.next(&mut gathered)
-        {
-            let len = self.encrypt(octets, scratch)?;
+        while self.owed.is_empty() && !rest.is_empty() {
+            let (mut taken, mut len) = (0, 0);
+            while taken < MAX_SEND
+                && let Some(piece) = rest.next(MAX_SEND - taken)
+            {
+                taken += piece.len();
+                len += self.encrypt(&piece, &mut scratch[len..])?;
+            }
             let sent = send(socket, &scratch[..len])?;
-            done += octets.len();
+            done += taken;
             if sent < len {
                 self.owed.extend_from_slice(&scratch[sent..len]);
             }
@@ -427,9 +489,11 @@ impl Session {
     ) -> io::Result<usize> {
         let mut at = 0;
         loop {
+            Opened::forget();
+            let (base, len) = (self.cipher.as_ptr().addr(), self.cipher.len());
             // Always with the octets that are kept: rustls refers to them.
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.cipher);
-            let mut written = None;
+            let (mut written, mut opened) = (None, None);
             match state.map_err(io::Error::other)? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     written = Some(write(&mut traffic, &mut target[at..]).map_err(io::Error::other)?);
@@ -440,11 +504,14 @@ impl Session {
                 ConnectionState::TransmitTlsData(transmit) => transmit.done(),
                 ConnectionState::PeerClosed => self.is_ended = true,
                 ConnectionState::ReadTraffic(mut traffic) => {
-                    while let Some(Ok(record)) = traffic.next_record() {
-                        self.plain.extend_from_slice(record.payload);
-                    }
+                    opened = Opened::next(&mut traffic, base, len).map_err(io::Error::other)?;
                 }
                 _ => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+            match opened {
+                Some(Opened::At(range)) => self.plain.extend_from_slice(&self.cipher[range]),
+                Some(Opened::Copied(octets)) => self.plain.extend_from_slice(&octets),
+                None => {}
             }
             self.cipher.drain(..discard);
             if let Some(count) = written {
@@ -504,53 +571,6 @@ fn append(mut data: EncodeTlsData<'_, ServerConnectionData>, out: &mut Vec<u8>) 
         out.resize(start + size.required_size, 0);
         let encoded = data.encode(&mut out[start..]);
         debug_assert!(encoded.is_ok(), "{encoded:?}");
-    }
-}
-
-/// What is left to be written, in pieces of at most [`MAX_SEND`] octets.
-struct Rest<'s> {
-    slices: &'s [IoSlice<'s>],
-    /// Octets of the first slice that are done.
-    at: usize,
-}
-
-impl<'s> Rest<'s> {
-    fn skip_first(&mut self) -> usize {
-        self.drop_empty();
-        let has_one = !self.slices.is_empty();
-        self.at += usize::from(has_one);
-        usize::from(has_one)
-    }
-
-    fn drop_empty(&mut self) {
-        while self.slices.first().is_some_and(|first| first.len() <= self.at) {
-            self.slices = &self.slices[1..];
-            self.at = 0;
-        }
-    }
-
-    /// The next piece; short slices are put together in `gathered`.
-    fn next<'b>(&mut self, gathered: &'b mut Vec<u8>) -> Option<&'b [u8]>
-    where
-        's: 'b,
-    {
-        self.drop_empty();
-        let first = &self.slices.first()?[self.at..];
-        if self.slices.len() == 1 || first.len() >= MAX_SEND {
-            let piece = &first[..first.len().min(MAX_SEND)];
-            self.at += piece.len();
-            return Some(piece);
-        }
-        gathered.clear();
-        while gathered.len() < MAX_SEND {
-            self.drop_empty();
-            let Some(first) = self.slices.first() else { break };
-            let piece = &first[self.at..];
-            let piece = &piece[..piece.len().min(MAX_SEND - gathered.len())];
-            gathered.extend_from_slice(piece);
-            self.at += piece.len();
-        }
-        Some(gathered)
     }
 }
 

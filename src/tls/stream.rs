@@ -6,11 +6,7 @@ use std::net::SocketAddr;
 use super::Tls;
 use super::session::Session;
 use crate::app::Security;
-use crate::reactor::Socket;
-
-/// What is taken from the turns that connections before their upgrade have in one tick, while the handshake goes on: it costs
-/// several times what a request costs.
-const HANDSHAKE_TURNS: u32 = 4;
+use crate::reactor::{Handshake, Socket};
 
 /// A socket, and the TLS connection on it if there is one.
 #[derive(Debug)]
@@ -99,12 +95,8 @@ impl<S: Socket> Socket for TlsStream<S> {
         }
     }
 
-    fn turns(&self) -> u32 {
-        if self.session.as_ref().is_some_and(|session| session.is_in_handshake()) {
-            HANDSHAKE_TURNS
-        } else {
-            1
-        }
+    fn handshake(&self) -> Handshake {
+        self.session.as_ref().map_or(Handshake::Done, |session| session.progress())
     }
 
     fn introduced(&self) -> Option<SocketAddr> {

@@ -1,24 +1,29 @@
-// The chat over https:// and wss://, in Chromium and with the WebSocket of Node.js.
+// The chat over https:// and wss://: in Chromium, with the WebSocket of Node.js, with Java's client and with curl.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
 import WebSocket from 'ws';
-import { freePort, launchBrowser, Server } from './harness.js';
+import { environment, freePort, launchBrowser, Server } from './harness.js';
 
+const run = promisify(execFile);
+const TOKEN = 'the-token-of-the-operator-0123456789';
 const binary = process.env.SWITCHBOARD_BIN;
+const { CURL = '/usr/bin/curl', JAVA = '/usr/bin/java' } = process.env;
 let browser, directory, port, server, certificate;
 
 before(async () => {
   directory = mkdtempSync(join(tmpdir(), 'switchboard-tls-'));
   execFileSync(binary, ['tls', 'make-cert'], { cwd: directory });
   certificate = readFileSync(join(directory, 'cert.pem'));
+  writeFileSync(join(directory, 'api'), `${TOKEN}\n`, { mode: 0o600 });
   port = await freePort();
-  server = new Server(binary, ['--ephemeral', '--tls-listen', `127.0.0.1:${port}`,
+  server = new Server(binary, ['--ephemeral', '--api-token-file', join(directory, 'api'), '--tls-listen', `127.0.0.1:${port}`,
     '--tls-cert', join(directory, 'cert.pem'), '--tls-key', join(directory, 'key.pem')], port);
   await server.start();
   browser = await launchBrowser();
@@ -75,4 +80,20 @@ test('Node.js fetches the page and speaks WebSocket over TLS', { timeout: 30_000
   const closed = new Promise((done) => socket.on('close', (code) => done(code)));
   socket.close(1000);
   assert.equal(await closed, 1000);
+});
+
+test("Java's HTTP client and its WebSocket work over TLS with their defaults", { timeout: 60_000 }, async () => {
+  const args = [join(import.meta.dirname, 'Foreign.java'), `localhost:${port}`, TOKEN, join(directory, 'cert.pem')];
+  const { stdout } = await run(JAVA, args, { env: environment, timeout: 60_000 });
+  assert.deepEqual(stdout.trim().split('\n'),
+    ['GET /healthz 200', 'GET /metrics 200', 'GET / 200', 'POST 201', 'hello true', 'closed 1000']);
+});
+
+test('curl that would rather speak HTTP/2 gets HTTP/1.1 over TLS', async () => {
+  for (const version of ['--tlsv1.3', '--tls-max=1.2']) {
+    const args = ['--http2', '-sS', '--cacert', join(directory, 'cert.pem'), version.replace('=', ' ').split(' ')].flat();
+    const { stdout } = await run(CURL, [...args, '-o', join(directory, 'answer'), '-w', '%{http_code} %{http_version}',
+      `https://localhost:${port}/healthz`]);
+    assert.equal(stdout, '200 1.1', version);
+  }
 });

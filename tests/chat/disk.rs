@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use switchboard::history::keys::Keys;
 use switchboard::history::{
-    Action, Ban, BanChange, Batch, Change, Event, History, Holder, Pair, PairPlace, Query, Record, RoomHead,
-    RoomState, Start, Who,
+    Act, Action, Ban, BanChange, Batch, Change, Draft, Event, Fork, History, Holder, Order, Outcome, Pair,
+    PairPlace, Post, Proposal, Query, Record, RoomHead, RoomState, Start, Who,
 };
 
 /// What the chat asks for.
@@ -14,6 +15,7 @@ pub(crate) enum Asked {
     Commit(Batch),
     Hold(Holder),
     Query(Query),
+    Close(Arc<str>),
 }
 
 /// What the chat has asked for and the test has not looked at.
@@ -22,6 +24,8 @@ pub(crate) struct Inbox {
     pub(crate) requests: VecDeque<Asked>,
     /// Nothing more is taken.
     pub(crate) is_full: bool,
+    /// Other loops use the store, too.
+    pub(crate) is_shared: bool,
 }
 
 /// The chat's end.
@@ -40,7 +44,7 @@ impl TestStore {
 }
 
 impl History for TestStore {
-    fn commit(&mut self, batch: Batch) -> Result<(), Batch> {
+    fn propose(&mut self, batch: Batch) -> Result<(), Batch> {
         self.take(batch, Asked::Commit)
     }
 
@@ -51,6 +55,14 @@ impl History for TestStore {
     fn query(&mut self, query: Query) -> Result<(), Query> {
         self.take(query, Asked::Query)
     }
+
+    fn close(&mut self, room: &str) {
+        let mut inbox = self.0.lock().unwrap();
+        // Where nobody asks they are not kept.
+        if inbox.is_shared {
+            inbox.requests.push_back(Asked::Close(room.into()));
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -59,6 +71,15 @@ struct Room {
     changes: Vec<Action>,
     marks: BTreeMap<Arc<str>, u64>,
     time: u64,
+    order: Order,
+}
+
+/// What has come of batches.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) changes: Vec<Arc<Change>>,
+    pub(crate) bans: Vec<BanChange>,
 }
 
 /// What is on the disk.
@@ -68,29 +89,21 @@ pub(crate) struct Disk {
     bans: BTreeMap<Arc<str>, Ban>,
     holders: Vec<Holder>,
     pub(crate) epoch: String,
+    /// Of every room.
+    pub(crate) lineage: Vec<Fork>,
+    keys: Keys,
     term: u32,
 }
 
 impl Disk {
     pub(crate) fn new() -> Self {
-        Self { epoch: "first".to_owned(), ..Self::default() }
+        Self { epoch: "first".to_owned(), keys: Keys::new(600_000, 1 << 20), ..Self::default() }
     }
 
     /// What a server learns that begins now.
     pub(crate) fn start(&self) -> Start {
-        let keys = self.rooms.iter().flat_map(|(name, room)| {
-            room.records.iter().filter_map(|record| {
-                let post = &record.post;
-                let key = post.key.clone()?;
-                let (user, room) = (post.user.clone(), name.clone());
-                let (is_verified, client) = (post.is_verified, post.client.clone());
-                let (seq, time) = (post.seq, post.time);
-                Some(switchboard::history::Key { user, is_verified, client, key, room, seq, time })
-            })
-        });
         Start {
             epoch: self.epoch.clone(),
-            keys: keys.collect(),
             bans: self.bans.values().cloned().collect(),
             holders: self.holders.clone(),
         }
@@ -108,7 +121,17 @@ impl Disk {
 
     /// A backup from when the room had this many messages is restored.
     pub(crate) fn roll_back(&mut self, room: &str, len: usize) {
-        self.rooms.get_mut(room).unwrap().records.truncate(len);
+        let place = self.rooms.get_mut(room).unwrap();
+        place.records.truncate(len);
+        place.changes.clear();
+        place.order = Order::default();
+        let mut unknown = Keys::new(0, 0);
+        for Post { time, user, is_verified, client, text, .. } in
+            place.records.iter().map(|record| record.post.clone())
+        {
+            let act = Act::Post(Draft { user, is_verified, client, text, key: None });
+            place.order.propose(Proposal { room: room.into(), time, act }, &mut unknown, 0);
+        }
         // The store finds that out by itself.
         self.epoch.push('+');
     }
@@ -159,14 +182,42 @@ impl Disk {
         room.changes.push(change.action.clone());
     }
 
-    pub(crate) fn commit(&mut self, batch: &Batch) {
-        batch.changes.iter().for_each(|change| self.write(change));
+    /// Does what is proposed; returns what came of it.
+    pub(crate) fn commit(&mut self, batch: Batch) -> Done {
+        let mut done = Done::default();
+        for proposal in batch.proposals {
+            let room = proposal.room.clone();
+            let order = &mut self.rooms.entry(room.clone()).or_default().order;
+            // The clock stands still: keys are forgotten by their number.
+            let (outcome, action) = order.propose(proposal, &mut self.keys, 1);
+            done.outcomes.extend(outcome);
+            if let Some(action) = action {
+                let change = Change { room, action };
+                self.write(&change);
+                if !matches!(change.action, Action::Read { .. }) {
+                    done.changes.push(Arc::new(change));
+                }
+            }
+        }
         for ban in &batch.bans {
             match ban {
                 BanChange::Set(ban) => drop(self.bans.insert(ban.user.clone(), ban.clone())),
                 BanChange::Lift(user) => drop(self.bans.remove(user)),
             }
         }
+        done.bans = batch.bans;
+        done
+    }
+
+    /// Somebody on another loop posts these.
+    pub(crate) fn post(&mut self, room: &str, texts: &[String]) -> Vec<Arc<Change>> {
+        let proposal = |text: &String| {
+            let (user, client, text) = ("Eve".into(), "c9".into(), text.as_str().into());
+            let act = Act::Post(Draft { user, is_verified: false, client, text, key: None });
+            Proposal { room: room.into(), time: 1_700_000_000_000, act }
+        };
+        let proposals = texts.iter().map(proposal).collect();
+        self.commit(Batch { ticket: 0, term: self.term, proposals, bans: Vec::new() }).changes
     }
 
     /// A batch from before the last failure is refused.
@@ -174,8 +225,10 @@ impl Disk {
         batch.term == self.term
     }
 
-    pub(crate) fn failed(&mut self) {
+    /// Returns the term that begins.
+    pub(crate) fn failed(&mut self) -> u32 {
         self.term += 1;
+        self.term
     }
 
     /// The answer to what is no commit.
@@ -185,6 +238,8 @@ impl Disk {
                 let place = self.rooms.get(&room).cloned().unwrap_or_default();
                 let newest = |len: usize, count: usize| len.saturating_sub(count);
                 let state = RoomState {
+                    epoch: self.epoch.as_str().into(),
+                    lineage: self.lineage.clone(),
                     seq: place.records.len() as u64,
                     rev: place.changes.len() as u64,
                     time: place.time,
@@ -227,7 +282,8 @@ impl Disk {
                     let place = PairPlace { time: room.time, other: other.into() };
                     let read = room.marks.get(&user).copied().unwrap_or(0);
                     let writers = room.records.iter().rev().map(|record| record.post.user.clone()).collect();
-                    let pair = Pair { place, seq: room.records.len() as u64, read, writers };
+                    let (epoch, seq) = (self.epoch.as_str().into(), room.records.len() as u64);
+                    let pair = Pair { place, epoch, seq, read, writers };
                     (first == &*user || second == &*user).then_some(pair)
                 };
                 let mut pairs: Vec<Pair> = self.rooms.iter().filter_map(pair).collect();

@@ -43,6 +43,7 @@ impl Served {
         wire.send(body.as_bytes());
         self.reactor.begin(self.now);
         self.reactor.ready(conn, Readiness { readable: true, writable: true, read_closed: false });
+        self.reactor.serve_requests();
         self.reactor.end_tick();
         let answer = String::from_utf8(wire.take()).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));

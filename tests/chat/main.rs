@@ -8,13 +8,16 @@
 )]
 
 mod amplification;
+mod cluster;
 mod conversations;
 mod disk;
+mod epochs;
 mod expiry;
 mod gate;
 mod http;
 mod identity;
 mod limits;
+mod loops;
 mod memory;
 mod model;
 mod moderation;

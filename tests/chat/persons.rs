@@ -319,6 +319,9 @@ fn what_the_server_posts_in_a_name_is_nobodys_who_has_it() {
         // The server's own key is known, whoever has the name now.
         let command = Command::Post { room: "r".into(), text: "Robot".into(), key: Some("k".into()) };
         world.call(Call::Command(4, Some("robot".to_owned()), command));
+        if world.is_on_disk() {
+            world.commit();
+        }
         let answered = world.answered();
         let (_, answer) = answered.last().unwrap();
         assert_eq!((&answer["seq"], &answer["duplicate"]), (&json!(2), &json!(true)));

@@ -160,18 +160,23 @@ fn a_message_on_its_way_to_deletion_takes_no_more_changes() {
     world.tick();
     world.commit();
     world.take(ada);
-    world.send(ada, &json!({"type": "delete", "room": "r", "seq": 1}));
-    world.send(ada, &json!({"type": "edit", "room": "r", "seq": 1, "text": "back"}));
-    world.tick();
-    assert_eq!(world.next(ada)["code"], "not_found");
+    let both = |world: &mut World| {
+        world.send(ada, &json!({"type": "delete", "room": "r", "seq": 1}));
+        world.send(ada, &json!({"type": "edit", "room": "r", "seq": 1, "text": "back"}));
+        world.tick();
+    };
     // Where the deletion comes to nothing the message is there again.
+    both(&mut world);
     world.fail(0);
     world.recover();
-    world.take(ada);
-    world.send(ada, &json!({"type": "edit", "room": "r", "seq": 1, "text": "still here"}));
-    world.tick();
+    let refused = world.take_type(ada, "error");
+    assert!(refused.len() == 2 && refused.iter().all(|error| error["code"] == "unavailable"), "{refused:?}");
+    let edited = world.ask(ada, &json!({"type": "edit", "room": "r", "seq": 1, "text": "still here"}));
+    assert_eq!((&edited["type"], world.disk.texts("r")), (&json!("ack"), vec!["still here".to_owned()]));
+    both(&mut world);
     world.commit();
-    assert_eq!(world.disk.texts("r"), ["still here"]);
+    assert_eq!(world.take_type(ada, "error").remove(0)["code"], "not_found");
+    assert_eq!(world.disk.texts("r"), [""]);
 }
 
 #[test]

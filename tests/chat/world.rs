@@ -8,15 +8,15 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now};
+use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now, Peers};
 use switchboard::chat::command::Command;
 use switchboard::chat::identity::{Claims, Grant, TokenError, Verify};
-use switchboard::chat::{Answered, Chat, Limits, Mail, Options};
+use switchboard::chat::{Answered, Chat, Exchange, Limits, Mail, Options};
 use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
 
-use crate::disk::{Asked, Disk, Inbox, TestStore};
+use crate::disk::{Asked, Disk, Done, Inbox, TestStore};
 
 const START_UNIX_MS: u64 = 1_700_000_000_000;
 
@@ -53,12 +53,12 @@ impl Layer for House {
             Letter::Call(Call::Command(request, user, command)) => {
                 self.chat.call(ctx, request, user.as_deref(), command);
             }
-            Letter::Call(Call::Broadcast(text)) => drop(self.chat.broadcast(ctx, None, &text)),
+            Letter::Call(Call::Broadcast(text)) => drop(self.chat.broadcast(ctx, 0, None, &text)),
             Letter::Call(Call::DisconnectUser(user)) => {
-                drop(self.chat.disconnect_user(ctx, &user, "disconnected"));
+                drop(self.chat.disconnect_user(ctx, 0, &user, "disconnected"));
             }
             Letter::Call(Call::DisconnectClient(client)) => {
-                drop(self.chat.disconnect_client(ctx, &client, "disconnected"));
+                drop(self.chat.disconnect_client(ctx, 0, &client, "disconnected"));
             }
         }
         self.answered.extend(self.chat.take_answered());
@@ -176,7 +176,7 @@ pub(crate) struct World {
     mail: VecDeque<Letter>,
     inbox: Option<Arc<Mutex<Inbox>>>,
     pub(crate) disk: Disk,
-    landed: Vec<Change>,
+    landed: Vec<Arc<Change>>,
     options: Options,
 }
 
@@ -215,6 +215,48 @@ impl World {
         Self::with_seed(options(), None, Config::default(), seed)
     }
 
+    /// One of several loops, whose requests somebody else takes.
+    pub(crate) fn beside((own, exchange, peers): (usize, Exchange, Peers<Mail>), options: Options) -> Self {
+        let store = TestStore::default();
+        let inbox = Arc::clone(&store.0);
+        inbox.lock().unwrap().is_shared = true;
+        let disk = Disk::new();
+        let chat = Chat::new(options.clone(), Some(Box::new(store)), disk.start())
+            .with_verifier(Box::new(Stamp))
+            .beside(own, exchange, peers);
+        Self::of(chat, (options, Some(inbox), disk), Config::default(), 7 + own as u64)
+    }
+
+    fn of(
+        chat: Chat,
+        (options, inbox, disk): (Options, Option<Arc<Mutex<Inbox>>>, Disk),
+        config: Config,
+        seed: u64,
+    ) -> Self {
+        let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
+        let house = House { chat, answered: Vec::new() };
+        let reactor = Reactor::new(config, house, seed, now);
+        let (seats, mail, landed) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { reactor, seats, now, mail, inbox, disk, landed, options }
+    }
+
+    /// What the chat asked for.
+    pub(crate) fn requests(&mut self) -> Vec<Asked> {
+        self.collect(Ok)
+    }
+
+    /// Another loop tells something.
+    pub(crate) fn receive(&mut self, mail: Mail) {
+        self.mail.push_back(Letter::Chat(mail));
+        self.tick();
+    }
+
+    /// Time goes on, and nothing happens.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        self.now.monotonic_ms += ms;
+        self.now.unix_ms += ms;
+    }
+
     fn with_seed(options: Options, disk: Option<Disk>, config: Config, seed: u64) -> Self {
         let store = disk.as_ref().map(|_| TestStore::default());
         let inbox = store.as_ref().map(|store| Arc::clone(&store.0));
@@ -225,19 +267,7 @@ impl World {
         };
         let store = store.map(|store| Box::new(store) as Box<dyn history::History + Send>);
         let chat = Chat::new(options.clone(), store, start).with_verifier(Box::new(Stamp));
-        let now = Now { monotonic_ms: 1000, unix_ms: START_UNIX_MS };
-        let house = House { chat, answered: Vec::new() };
-        let reactor = Reactor::new(config, house, seed, now);
-        Self {
-            reactor,
-            seats: Vec::new(),
-            now,
-            mail: VecDeque::new(),
-            inbox,
-            disk,
-            landed: Vec::new(),
-            options,
-        }
+        Self::of(chat, (options, inbox, disk), config, seed)
     }
 
     pub(crate) fn chat(&self) -> &Chat {
@@ -311,7 +341,7 @@ impl World {
         self.ask(client, &json!({"type": "join", "room": room}))
     }
 
-    /// Sends a command; returns the answer, which is the next message that is no event.
+    /// Sends a command; returns the answer, which is the next message that is no event; what is proposed is committed.
     pub(crate) fn ask(&mut self, client: Client, command: &Value) -> Value {
         self.send(client, command);
         self.tick();
@@ -323,7 +353,12 @@ impl World {
                 "message" | "presence" | "edited" | "deleted" | "reacted" | "typing" | "reads" | "direct"
             )
         };
-        let got = self.take(client);
+        let mut got = self.take(client);
+        if self.is_on_disk() && got.iter().all(is_event) {
+            // What it asks for is proposed.
+            self.commit();
+            got.extend(self.take(client));
+        }
         got.iter().find(|value| !is_event(value)).unwrap_or_else(|| panic!("no answer among {got:?}")).clone()
     }
 
@@ -439,6 +474,7 @@ impl World {
         for client in clients {
             self.reactor.ready(self.seats[client.0].conn, readiness);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }
@@ -463,6 +499,7 @@ impl World {
         while let Some(letter) = self.mail.pop_front() {
             self.reactor.mail(letter);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }
@@ -571,26 +608,31 @@ impl World {
     /// Makes everything durable that was handed over.
     pub(crate) fn commit(&mut self) {
         self.hold();
+        let mut all = Done::default();
         let batches = self.batches();
-        for batch in &batches {
-            self.disk.commit(batch);
+        let Some(ticket) = batches.last().map(|batch| batch.ticket) else { return };
+        for batch in batches {
+            let Done { outcomes, changes, bans } = self.disk.commit(batch);
+            all.outcomes.extend(outcomes);
+            all.changes.extend(changes);
+            all.bans.extend(bans);
         }
-        if let Some(last) = batches.last() {
-            self.tell(history::Event::Committed { ticket: last.ticket });
-        }
+        let Done { outcomes, changes, bans } = all;
+        self.tell(history::Event::Settled { ticket, outcomes, changes, bans });
     }
 
     /// Refuses everything that was handed over; some of it may be on the disk nevertheless.
     pub(crate) fn fail(&mut self, landed: usize) {
         let batches = self.batches();
-        let Some(first) = batches.first() else { return };
-        for batch in batches.iter().take(landed) {
-            self.disk.commit(batch);
-            self.landed.extend(batch.changes.iter().cloned());
+        let Some(ticket) = batches.first().map(|batch| batch.ticket) else { return };
+        for batch in batches.into_iter().take(landed) {
+            let landed = self.disk.commit(batch).changes;
+            self.landed.extend(landed);
         }
-        self.disk.failed();
+        let term = self.disk.failed();
         self.tell(history::Event::Failed {
-            ticket: first.ticket,
+            term,
+            ticket,
             reason: history::HistoryError::storage("the test says so"),
         });
     }

@@ -3,10 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 
 use switchboard::history::sqlite::{Options, now_ms};
-use switchboard::history::{Action, BanChange, History as _, Query, RoomState};
+use switchboard::history::{Act, Action, BanChange, History as _, Outcome, Proposal, Query, RoomState};
 
 use crate::support::{
-    Dir, History, ban, change, delete, edit, keyed, names, post, react, seqs, texts, wait_until,
+    Dir, History, ban, batch, change, delete, edit, keyed, names, post, proposal, react, seqs, texts,
+    wait_until,
 };
 
 #[test]
@@ -86,16 +87,41 @@ fn changes_show_in_messages_and_in_the_list_of_changes() {
 }
 
 #[test]
-fn a_change_of_a_message_that_is_not_there_is_still_a_change() {
+fn a_message_that_is_not_there_or_gone_cannot_be_changed() {
     let dir = Dir::new("nothing");
     let mut history = History::open(&dir.data());
-    history.commit(vec![
-        edit("general", 1, 9, "what"),
-        delete("general", 2, 4),
-        react("general", 3, 7, "A", "x", false),
-    ]);
+    history.commit(vec![post("general", 1, "one"), delete("general", 1, 1)]);
+    let changes = vec![
+        edit("general", 2, 1, "again"),
+        delete("general", 2, 1),
+        react("general", 2, 1, "A", "x", false),
+        edit("general", 2, 9, "what"),
+        delete("elsewhere", 1, 4),
+        react("general", 2, 0, "A", "x", true),
+    ];
+    let proposals = changes.into_iter().map(proposal).collect();
+    assert_eq!(history.propose(proposals), [Outcome::Gone; 6]);
     let state = history.room("general", 10);
-    assert_eq!((state.seq, state.rev, state.changes.len(), state.recent.len()), (0, 3, 3, 0));
+    assert_eq!((state.seq, state.rev, state.changes.len(), state.recent.len()), (1, 1, 1, 1));
+    history.close();
+}
+
+#[test]
+fn reactions_are_counted_and_one_that_changes_nothing_has_no_number() {
+    let dir = Dir::new("reactions");
+    let mut history = History::open(&dir.data());
+    history.commit(vec![post("general", 1, "one"), react("general", 1, 1, "A", "x", false)]);
+    let mut react = |user: &str, emoji: &str, is_removed| {
+        let user = switchboard::history::Who::from_label(user);
+        let act = Act::React { seq: 1, user, emoji: emoji.into(), is_removed, most: 2 };
+        history.propose(vec![Proposal { room: "general".into(), time: 0, act }]).remove(0)
+    };
+    assert_eq!(react("A", "x", false), Outcome::Same { seq: 1, rev: 1 });
+    assert_eq!(react("B", "x", true), Outcome::Same { seq: 1, rev: 1 });
+    assert_eq!(react("B", "x", false), Outcome::Changed { seq: 1, rev: 2, time: None });
+    assert_eq!(react("C", "y", false), Outcome::TooMany);
+    assert_eq!(react("A", "x", true), Outcome::Changed { seq: 1, rev: 3, time: None });
+    assert_eq!(react("C", "y", false), Outcome::Changed { seq: 1, rev: 4, time: None });
     history.close();
 }
 
@@ -103,7 +129,7 @@ fn a_change_of_a_message_that_is_not_there_is_still_a_change() {
 fn keys_bans_and_marks_are_known_at_the_start() {
     let dir = Dir::new("start");
     let mut history = History::open(&dir.data());
-    assert!(history.start.keys.is_empty() && history.start.bans.is_empty());
+    assert!(history.start.bans.is_empty());
     let now = now_ms();
     history.commit(vec![
         keyed("general", 1, "old", Some("k1"), now - 700_000),
@@ -122,16 +148,21 @@ fn keys_bans_and_marks_are_known_at_the_start() {
     history.close();
 
     let mut history = History::open(&dir.data());
-    let keys: Vec<_> =
-        history.start.keys.iter().map(|key| (&*key.room, &*key.key, key.seq, key.time)).collect();
-    assert_eq!(keys, [("general", "k2", 2, now - 1000), ("other", "k2", 1, now - 900)]);
+    let again = |history: &mut History, room, seq, key| {
+        history.propose(vec![proposal(keyed(room, seq, "again", Some(key), now_ms()))]).remove(0)
+    };
+    let repeated = |seq, time| Outcome::Repeated { seq, time };
+    assert_eq!(again(&mut history, "general", 2, "k2"), repeated(2, now - 1000));
+    assert_eq!(again(&mut history, "other", 1, "k2"), repeated(1, now - 900));
+    assert!(matches!(again(&mut history, "general", 1, "k1"), Outcome::Posted { seq: 3, .. }), "too old");
     assert_eq!(history.start.bans, [ban("eve", "again")]);
     assert_eq!(history.read_position("general", "Ada"), 2);
     history.close();
 
-    let history = History::open_with(&dir.data(), Options::default().with(|it| it.max_keys = 1));
-    assert_eq!(history.start.keys.len(), 1);
-    assert_eq!(&*history.start.keys[0].room, "other", "the newest is kept");
+    let mut history = History::open_with(&dir.data(), Options::default().with(|it| it.max_keys = 1));
+    // The newest is kept.
+    assert!(matches!(again(&mut history, "general", 1, "k1"), Outcome::Repeated { seq: 3, .. }));
+    assert!(matches!(again(&mut history, "other", 1, "k2"), Outcome::Posted { seq: 3, .. }));
     history.close();
 }
 
@@ -175,14 +206,9 @@ fn the_client_never_takes_more_than_its_bounds() {
         switchboard::history::sqlite::open(&dir.data(), Options::default()).unwrap();
     // The threads do not run yet, so nothing is taken away.
     let mut taken = 0;
-    let batch = |ticket, text: &str| switchboard::history::Batch {
-        ticket,
-        term: 0,
-        changes: vec![post("general", ticket, text)],
-        bans: Vec::new(),
-    };
+    let batch = |ticket, text: &str| batch(ticket, vec![post("general", ticket, text)]);
     let long = "x".repeat(1 << 20);
-    while client.commit(batch(taken + 1, &long)).is_ok() {
+    while client.propose(batch(taken + 1, &long)).is_ok() {
         taken += 1;
     }
     assert!((60..=64).contains(&taken), "{taken} batches of 1 MiB");
@@ -193,13 +219,13 @@ fn the_client_never_takes_more_than_its_bounds() {
     }
     assert_eq!(asked, 4096);
     let (sender, events) = std::sync::mpsc::channel();
-    let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
-    wait_until("there is room again", || client.commit(batch(taken + 1, &long)).is_ok());
+    let running = worker.start(move |_, event| sender.send(event).is_ok()).unwrap();
+    wait_until("there is room again", || client.propose(batch(taken + 1, &long)).is_ok());
     taken += 1;
     drop(client);
     running.finish().unwrap();
     let last = events.iter().filter_map(|event| match event {
-        switchboard::history::Event::Committed { ticket } => Some(ticket),
+        switchboard::history::Event::Settled { ticket, .. } => Some(ticket),
         _ => None,
     });
     assert_eq!(last.max(), Some(taken), "what was handed over is committed before the end");
@@ -212,16 +238,15 @@ fn many_batches_come_into_one_commit() {
         switchboard::history::sqlite::open(&dir.data(), Options::default()).unwrap();
     for ticket in 1..=1000 {
         let changes = vec![post("general", ticket, "one of many")];
-        let batch = switchboard::history::Batch { ticket, term: 0, changes, bans: Vec::new() };
-        client.commit(batch).unwrap();
+        client.propose(batch(ticket, changes)).unwrap();
     }
     let (sender, events) = std::sync::mpsc::channel();
-    let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
+    let running = worker.start(move |_, event| sender.send(event).is_ok()).unwrap();
     drop(client);
     running.finish().unwrap();
     let tickets: Vec<_> = events.iter().collect();
     assert!(
-        matches!(tickets[..], [switchboard::history::Event::Committed { ticket: 1000 }]),
+        matches!(tickets[..], [switchboard::history::Event::Settled { ticket: 1000, .. }]),
         "one commit for all: {tickets:?}"
     );
 }

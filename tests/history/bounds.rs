@@ -3,22 +3,22 @@
 use std::sync::mpsc::channel;
 
 use switchboard::history::sqlite::{Options, open};
-use switchboard::history::{Batch, Event, History as _};
+use switchboard::history::{Event, History as _};
 
-use crate::support::{Dir, History, post, seqs, wait_until};
+use crate::support::{Dir, History, batch, post, seqs, wait_until};
 
 /// Hands everything over before the threads run, so that it all waits, and returns the tickets of the commits.
 fn commits(dir: &Dir, batches: impl Iterator<Item = Vec<switchboard::history::Change>>) -> Vec<u64> {
     let (mut client, worker, _) = open(&dir.data(), Options::default()).unwrap();
     for (ticket, changes) in (1..).zip(batches) {
-        client.commit(Batch { ticket, term: 0, changes, bans: Vec::new() }).unwrap();
+        client.propose(batch(ticket, changes)).unwrap();
     }
     let (sender, events) = channel();
-    let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
+    let running = worker.start(move |_, event| sender.send(event).is_ok()).unwrap();
     drop(client);
     running.finish().unwrap();
     let tickets = events.iter().map(|event| match event {
-        Event::Committed { ticket } => ticket,
+        Event::Settled { ticket, .. } => ticket,
         other => panic!("{other:?}"),
     });
     tickets.collect()
@@ -28,12 +28,11 @@ fn commits(dir: &Dir, batches: impl Iterator<Item = Vec<switchboard::history::Ch
 fn so_many_batches_may_wait() {
     let dir = Dir::new("orders");
     let (mut client, worker, _) = open(&dir.data(), Options::default()).unwrap();
-    let batch =
-        |ticket| Batch { ticket, term: 0, changes: vec![post("general", ticket, "")], bans: Vec::new() };
+    let batch = |ticket| batch(ticket, vec![post("general", ticket, "")]);
     for ticket in 1..=4096 {
-        client.commit(batch(ticket)).unwrap();
+        client.propose(batch(ticket)).unwrap();
     }
-    match client.commit(batch(4097)) {
+    match client.propose(batch(4097)) {
         Err(back) => assert_eq!(back.ticket, 4097),
         other => panic!("{other:?}"),
     }

@@ -60,7 +60,7 @@ fn slow(mut history: History) {
     say("\nslow handed over\n");
     for _ in 0..3 {
         say(match history.event() {
-            Event::Committed { .. } => "slow committed\n",
+            Event::Settled { .. } => "slow committed\n",
             Event::Page { .. } => "slow page\n",
             Event::Opened { .. } => "slow opened\n",
             _ => "slow other\n",
@@ -143,7 +143,7 @@ impl Chat {
     fn take(&mut self, event: Event) {
         let mut lines = String::new();
         match event {
-            Event::Committed { ticket } => {
+            Event::Settled { ticket, .. } => {
                 while self.pending.front().is_some_and(|batch| batch.0 <= ticket) {
                     let (_, changes) = self.pending.pop_front().unwrap();
                     self.tell("acked", &changes, &mut lines);
@@ -152,16 +152,17 @@ impl Chat {
                     }
                 }
             }
-            Event::Failed { ticket, reason } => {
+            Event::Failed { term, ticket, reason } => {
                 writeln!(lines, "failed {reason}").unwrap();
                 for (refused, changes) in std::mem::take(&mut self.pending) {
                     assert!(refused >= ticket, "{refused} was neither committed nor refused");
                     self.tell("refused", &changes, &mut lines);
                 }
-                self.history.term += 1;
+                self.history.term = term;
                 self.is_down = true;
             }
             Event::Recovered { landed } => {
+                let landed: Vec<Change> = landed.iter().map(|change| (**change).clone()).collect();
                 self.tell("landed", &landed, &mut lines);
                 lines.push_str("recovered\n");
                 self.ahead = self.committed.clone();

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{Dir, History, post};
+use switchboard::history::Fork;
+
+use crate::support::{Dir, History, delete, edit, post};
 
 fn epoch(dir: &Path) -> String {
     let history = History::open(dir);
@@ -90,6 +92,49 @@ fn an_older_state_that_is_put_back_into_the_same_file_is_noticed() {
         fs::write(dir.data().join("lineage"), broken).unwrap();
         assert_ne!(epoch(&dir.data()), before, "{broken:?}");
     }
+}
+
+/// Whoever saw only what was put back need load nothing again, and whoever saw more is not told that nothing was lost.
+#[test]
+fn a_history_that_was_put_back_knows_what_it_shares_with_those_before() {
+    let dir = Dir::new("lineage-forks");
+    let put_back = |older: &Path, more: Vec<switchboard::history::Change>| {
+        let mut history = History::open(&dir.data());
+        let epoch: std::sync::Arc<str> = history.start.epoch.as_str().into();
+        fs::write(older, fs::read(dir.database()).unwrap()).unwrap();
+        for change in more {
+            history.commit(vec![change]);
+        }
+        history.close();
+        fs::write(dir.database(), fs::read(older).unwrap()).unwrap();
+        epoch
+    };
+    let mut history = History::open(&dir.data());
+    // In another room, so that rows and numbers are not the same.
+    history.commit((1..=90).map(|seq| post("elsewhere", seq, "x")).collect());
+    history.commit((1..=150).map(|seq| post("general", seq, "x")).collect());
+    history.commit(vec![edit("general", 1, 3, "y"), edit("general", 2, 4, "y")]);
+    history.close();
+    let first = put_back(&dir.path().join("a"), vec![post("general", 151, "lost"), delete("general", 3, 1)]);
+    let mut history = History::open(&dir.data());
+    let second: std::sync::Arc<str> = history.start.epoch.as_str().into();
+    assert_ne!(second, first);
+    // It goes on in another way, and keeps the fork.
+    history.commit((151..=300).map(|seq| post("general", seq, "on")).collect());
+    history.commit((3..=9).map(|rev| edit("general", rev, rev, "z")).collect());
+    let fork = |epoch: &std::sync::Arc<str>, seq, rev| Fork { epoch: epoch.clone(), seq, rev };
+    let state = history.room("general", 20);
+    assert_eq!((state.epoch.clone(), state.seq, state.rev), (second.clone(), 300, 9));
+    assert_eq!(state.lineage, [fork(&first, 150, 2)]);
+    assert_eq!(history.room("elsewhere", 20).lineage, [fork(&first, 90, 0)]);
+    assert_eq!(history.room("nowhere", 20).lineage, []);
+    assert_eq!(history.room("general", 3).lineage, [fork(&first, 150, 0)], "further back than it looks");
+    history.close();
+    // A second time, and further in between.
+    put_back(&dir.path().join("b"), vec![post("general", 301, "lost")]);
+    let mut history = History::open(&dir.data());
+    assert_eq!(history.room("general", 20).lineage, [fork(&first, 150, 2), fork(&second, 300, 9)]);
+    history.close();
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod erasing;
 mod faults;
 mod lineage;
 mod model;
+mod order;
 mod pairs;
 mod persons;
 mod retention;

@@ -77,8 +77,12 @@ impl Model {
             }
             Step::Delete(room, seq) => {
                 let deleted = self.change(&name(room), *seq, |name, rev, seq, record| {
+                    if record.is_deleted {
+                        return None;
+                    }
                     record.post.text = "".into();
                     record.is_deleted = true;
+                    record.reactions.clear();
                     Some(delete(name, rev, seq))
                 });
                 self.retell(&name(room), deleted, "");
@@ -86,6 +90,9 @@ impl Model {
             Step::React(room, seq, user, emoji, is_removed) => {
                 let (user, emoji) = (format!("user {user}"), format!("emoji {emoji}"));
                 self.change(&name(room), *seq, |name, rev, seq, record| {
+                    if record.is_deleted {
+                        return None;
+                    }
                     let place = record.reactions.iter().position(|(known, _)| **known == *emoji);
                     let known = place.and_then(|at| {
                         record.reactions[at].1.iter().position(|by| *by == Who::from_label(&user))

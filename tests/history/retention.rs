@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use switchboard::history::Action;
 use switchboard::history::sqlite::Options;
 
-use crate::support::{Busy, Dir, History, edit, keyed, post, react, seqs, wait_until};
+use crate::support::{Busy, Dir, History, change, keyed, post, react, seqs, wait_until};
 
 fn rows(dir: &Dir, table: &str) -> u64 {
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
@@ -68,7 +69,10 @@ fn st_11_messages_are_kept_for_so_long() {
     let said = |room: &str, seq: u64, time: u64| keyed(room, seq, "then", None, time);
     history.commit((1..=200).map(|seq| said("general", seq, 5_000_000 + seq * 1000)).collect());
     history.commit(vec![said("quiet", 1, 5_000_000), said("quiet", 2, 5_000_001)]);
-    history.commit(vec![react("quiet", 1, 1, "Bob", "👍", false), edit("quiet", 2, 2, "a secret")]);
+    history.commit(vec![
+        react("quiet", 1, 1, "Bob", "👍", false),
+        change("quiet", Action::Edit { rev: 2, seq: 2, text: "a secret".into(), time: 5_000_002 }),
+    ]);
     assert_eq!(history.room("general", 500).recent.len(), 200);
     NOW.store(6_100_000, Ordering::Relaxed);
     let state = history.room("general", 500);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use switchboard::history::sqlite;
 use switchboard::history::sqlite::{Client, Options, Running};
 use switchboard::history::{
-    Action, Ban, BanChange, Batch, Change, Event, History as _, HistoryError, Keep, Post, Query, Record,
-    RoomState, Start, Who,
+    Act, Action, Ban, BanChange, Batch, Change, Draft, DraftKey, Event, History as _, HistoryError, Keep,
+    Outcome, Post, Proposal, Query, Record, RoomState, Start, Who,
 };
 
 /// How long a test waits for something that should happen at once; slow disks are slow.
@@ -93,7 +93,7 @@ impl History {
     pub(crate) fn try_open(dir: &Path, options: Options) -> Result<Self, sqlite::OpenError> {
         let (client, worker, start) = sqlite::open(dir, options)?;
         let (sender, events) = channel();
-        let running = worker.start(move |event| sender.send(event).is_ok()).unwrap();
+        let running = worker.start(move |_, event| sender.send(event).is_ok()).unwrap();
         Ok(Self { client, start, events, running, ticket: 0, term: 0, ask: 0 })
     }
 
@@ -107,8 +107,8 @@ impl History {
     #[track_caller]
     pub(crate) fn hand_over(&mut self, changes: Vec<Change>, bans: Vec<BanChange>) -> u64 {
         self.ticket += 1;
-        let batch = Batch { ticket: self.ticket, term: self.term, changes, bans };
-        self.client.commit(batch).expect("room for a batch");
+        let batch = Batch { bans, term: self.term, ..batch(self.ticket, changes) };
+        self.client.propose(batch).expect("room for a batch");
         self.ticket
     }
 
@@ -117,10 +117,32 @@ impl History {
         self.events.recv_timeout(SOON).expect("an event")
     }
 
+    /// Commits what comes out as these changes, and nothing else.
     #[track_caller]
     pub(crate) fn commit(&mut self, changes: Vec<Change>) {
+        let expected: Vec<Change> =
+            changes.iter().filter(|change| !matches!(change.action, Action::Read { .. })).cloned().collect();
         let ticket = self.hand_over(changes, Vec::new());
-        self.wait_for(ticket);
+        match self.event() {
+            Event::Settled { ticket: settled, outcomes, changes, .. } if settled == ticket => {
+                let changes: Vec<Change> = changes.iter().map(|change| (**change).clone()).collect();
+                assert_eq!(changes, expected);
+                assert_eq!(outcomes.len(), expected.len());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What comes of proposals.
+    #[track_caller]
+    pub(crate) fn propose(&mut self, proposals: Vec<Proposal>) -> Vec<Outcome> {
+        self.ticket += 1;
+        let batch = Batch { ticket: self.ticket, term: self.term, proposals, bans: Vec::new() };
+        self.client.propose(batch).expect("room for a batch");
+        match self.event() {
+            Event::Settled { ticket, outcomes, .. } if ticket == self.ticket => outcomes,
+            other => panic!("{other:?}"),
+        }
     }
 
     #[track_caller]
@@ -133,8 +155,8 @@ impl History {
     pub(crate) fn wait_for(&self, ticket: u64) {
         loop {
             match self.event() {
-                Event::Committed { ticket: upto } if upto >= ticket => return,
-                Event::Committed { .. } => {}
+                Event::Settled { ticket: upto, .. } if upto >= ticket => return,
+                Event::Settled { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
@@ -197,6 +219,31 @@ impl History {
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// A batch of proposals that come out as these changes.
+pub(crate) fn batch(ticket: u64, changes: Vec<Change>) -> Batch {
+    let proposals = changes.into_iter().map(proposal).collect();
+    Batch { ticket, term: 0, proposals, bans: Vec::new() }
+}
+
+/// What must be proposed so that this happens, where the room has come so far.
+pub(crate) fn proposal(change: Change) -> Proposal {
+    let Change { room, action } = change;
+    let (time, act) = match action {
+        Action::Post(post) => {
+            let Post { time, user, is_verified, client, text, key, .. } = post;
+            let key = key.map(|key| DraftKey { person: user.to_lowercase().into(), key });
+            (time, Act::Post(Draft { user, is_verified, client, text, key }))
+        }
+        Action::Edit { seq, text, time, .. } => (time, Act::Edit { seq, text }),
+        Action::Delete { seq, time, .. } => (time, Act::Delete { seq }),
+        Action::React { seq, user, emoji, is_removed, .. } => {
+            (0, Act::React { seq, user, emoji, is_removed, most: usize::MAX })
+        }
+        Action::Read { user, seq } => (0, Act::Read { user, seq }),
+    };
+    Proposal { room, time, act }
 }
 
 pub(crate) fn post(room: &str, seq: u64, text: &str) -> Change {
@@ -318,7 +365,7 @@ impl<F: FnMut(u64) -> Vec<Change>> Busy<F> {
     fn hear(&mut self, history: &History) -> Option<Vec<Record>> {
         match history.event() {
             Event::Page { records, .. } => return Some(records.unwrap()),
-            Event::Committed { ticket } => self.committed = ticket,
+            Event::Settled { ticket, .. } => self.committed = ticket,
             other => panic!("{other:?}"),
         }
         None

@@ -30,7 +30,7 @@ impl Application for Door {
     }
 
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
-        self.rejected.push(rejection.status);
+        self.rejected.extend(rejection.status);
     }
 }
 

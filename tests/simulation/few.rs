@@ -69,13 +69,19 @@ impl<A: Application> Few<A> {
     pub fn tick_after(&mut self, ms: u64) {
         self.now.monotonic_ms += ms;
         self.reactor.begin(self.now);
-        self.reactor.resume();
+        let is_paused = self.reactor.is_input_paused();
+        if !is_paused {
+            self.reactor.resume();
+        }
         for (conn, wire) in &self.wires {
             let edges = wire.borrow_mut().take_edges();
-            if let Some(readiness) = edges {
-                self.reactor.ready(*conn, readiness);
+            match edges {
+                Some(readiness) if is_paused => self.reactor.hold(*conn, readiness),
+                Some(readiness) => self.reactor.ready(*conn, readiness),
+                None => {}
             }
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }

@@ -1,6 +1,7 @@
 //! Upgrades that are answered later: each is opened, refused or abandoned, exactly once, and nothing of it is read before.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use switchboard::app::{
     Acceptance, Application, Closed, ConnId, Context, Entrance, Message, Refused, Request, Response, Verdict,
@@ -34,6 +35,8 @@ struct Waiter {
     asked: Vec<ConnId>,
     fates: BTreeMap<ConnId, Fate>,
     accepts_at_once: bool,
+    /// The reasons of which it was told that it refused late.
+    refused_for: Vec<Refused>,
 }
 
 impl Waiter {
@@ -67,6 +70,11 @@ impl Application for Waiter {
                 self.fate(conn).refused += 1;
             }
         }
+    }
+
+    fn on_refused_late(&mut self, peer: SocketAddr, reason: Refused) {
+        assert!(peer.ip().is_loopback());
+        self.refused_for.push(reason);
     }
 
     fn on_open<C: Context>(&mut self, _: &mut C, conn: ConnId) {
@@ -179,6 +187,7 @@ fn an_upgrade_is_refused_later_and_the_connection_ends() {
     }
     let stats = few.reactor.stats();
     assert_eq!((stats.upgrades.refused, stats.refusals.of(Refused::Token)), (2, 1));
+    assert_eq!(few.reactor.app().refused_for, [Refused::Token], "what has a reason");
 }
 
 #[test]

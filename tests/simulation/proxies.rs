@@ -44,7 +44,8 @@ impl Application for Notes {
     }
 
     fn on_turned_away(&mut self, rejection: &Rejection<'_>) {
-        self.rejected.push(format!("{} {}", rejection.status, rejection.peer));
+        let status = rejection.status.map_or("none".to_owned(), |status| status.to_string());
+        self.rejected.push(format!("{status} {}", rejection.peer));
     }
 }
 

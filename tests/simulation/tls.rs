@@ -18,20 +18,22 @@ use switchboard::tls::{Failure, Tls, TlsStream};
 
 use crate::network::{Random, SharedWire, SimSocket, Wire};
 
-/// A server's configuration, and that of clients which trust it.
-static CONFIGS: LazyLock<(ServerConfig, Arc<ClientConfig>)> = LazyLock::new(|| {
+/// A server's configuration, with either provider, and that of clients which trust it.
+static CONFIGS: LazyLock<([ServerConfig; 2], Arc<ClientConfig>)> = LazyLock::new(|| {
     let key = KeyPair::generate().unwrap();
     let issuer =
         CertifiedIssuer::self_signed(CertificateParams::new(["sim".to_owned()]).unwrap(), key).unwrap();
     let certificate = CertificateDer::from(issuer.der().to_vec());
     let key = PrivateKeyDer::try_from(issuer.key().serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key)
-        .unwrap();
+    let servers = [Arc::clone(&provider), switchboard::tls::provider()].map(|provider| {
+        ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.clone_key())
+            .unwrap()
+    });
     let mut roots = RootCertStore::empty();
     roots.add(certificate).unwrap();
     let mut client = ClientConfig::builder_with_provider(provider)
@@ -41,7 +43,7 @@ static CONFIGS: LazyLock<(ServerConfig, Arc<ClientConfig>)> = LazyLock::new(|| {
         .with_no_client_auth();
     client.enable_secret_extraction = true;
     client.resumption = Resumption::disabled();
-    (server, Arc::new(client))
+    (servers, Arc::new(client))
 });
 
 /// An echo over TLS with one connection.
@@ -67,7 +69,8 @@ impl World {
     }
 
     fn with(seed: u64, capacity: usize, config: Config) -> Self {
-        let (server, client) = &*CONFIGS;
+        let (servers, client) = &*CONFIGS;
+        let server = &servers[seed as usize % 2];
         let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
         let tls = Tls::new(server.clone());
         let mut reactor = Reactor::new(config, Echo, seed, now);
@@ -152,6 +155,7 @@ impl World {
         if let Some(readiness) = edges {
             self.reactor.ready(self.conn, readiness);
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
     }
@@ -622,7 +626,7 @@ fn tl_07_a_reader_that_stalls_is_dropped_as_without_tls() {
 
 #[test]
 fn tl_05_four_handshakes_are_begun_in_a_tick() {
-    let (server, client) = &*CONFIGS;
+    let ([server, _], client) = &*CONFIGS;
     let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
     let tls = Tls::new(server.clone());
     let mut reactor = Reactor::new(Config::default(), Echo, 1, now);
@@ -648,6 +652,7 @@ fn tl_05_four_handshakes_are_begun_in_a_tick() {
             }
         }
         reactor.end_tick();
+        reactor.serve_requests();
         reactor.fire_timers();
         reactor.end_tick();
         let answered = wires.iter().filter(|(_, wire)| !wire.borrow().to_client.is_empty()).count();

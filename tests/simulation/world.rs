@@ -289,6 +289,7 @@ impl World {
             self.reactor.ready(stale, Readiness { readable: true, writable: true, read_closed: true });
             self.stale += 1;
         }
+        self.reactor.serve_requests();
         self.reactor.fire_timers();
         self.reactor.end_tick();
         self.reactor.mail(());

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::{SOON, millis, tls, wait_until};
 
+/// With this variable the servers of the tests that can have several loops have as many.
+const THREADS: &str = "SWITCHBOARD_TEST_THREADS";
+
 /// How a server will be started.
 #[derive(Debug)]
 pub(crate) struct Launch {
@@ -127,10 +130,22 @@ impl Launch {
         self
     }
 
+    /// The same server on as many loops as the environment says, where it can have several.
+    fn on_loops(self) -> Self {
+        let can = self.program == Path::new(env!("CARGO_BIN_EXE_switchboard"))
+            && self.args.first().is_some_and(|command| matches!(&**command, "echo" | "fanout" | "serve"))
+            && !self.args.iter().any(|arg| arg == "--threads");
+        match std::env::var(THREADS) {
+            Ok(loops) if can => self.args(&["--threads", &loops]),
+            _ => self,
+        }
+    }
+
     #[track_caller]
     pub(crate) fn start(self) -> Server {
         let plain = self.announcement;
-        let this = if tls::is_on() { self.over_tls() } else { self };
+        let this = self.on_loops();
+        let this = if tls::is_on() { this.over_tls() } else { this };
         let is_over_tls = this.announcement != plain;
         let mut server = this.start_as_it_is();
         if is_over_tls {
@@ -148,7 +163,7 @@ impl Launch {
         words.extend(self.args.iter().cloned());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.env_remove("PORT").env_remove("RUST_LOG").env("NO_COLOR", "1");
+        command.env_remove("PORT").env_remove("RUST_LOG").env_remove(THREADS).env("NO_COLOR", "1");
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);

@@ -254,6 +254,19 @@ fn mail_brings_lines_of_the_input_to_everybody() {
 }
 
 #[test]
+fn loops_pass_on_to_each_other_what_is_said() {
+    let server = started("loops", "loops on ws://");
+    let mut clients: Vec<Client> = (0..12).map(|_| Client::open(server.addr)).collect();
+    for at in 0..12 {
+        clients[at].send(&text(&format!("from {at}")));
+        let mut said = clients.iter_mut().map(|client| String::from_utf8(client.message().payload).unwrap());
+        let first = said.next().unwrap();
+        assert!(first.starts_with("loop ") && first.ends_with(&format!(": from {at}")), "{first}");
+        assert!(said.all(|other| other == first), "{first}");
+    }
+}
+
+#[test]
 fn embedded_chat_has_a_route_of_its_own_and_the_chat_behind_it() {
     let server = started("embedded_chat", "chat on http://");
     assert_eq!(plain(&server, "GET /about HTTP/1.1\r\n\r\n"), (200, "a chat in another program".into()));

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use switchboard::app::{
-    Acceptance, Application, ConnId, Context, Message, Refused, Request, Response, Verdict,
+    Acceptance, Application, ConnId, Context, Layer, Message, Refused, Request, Response, Verdict,
 };
 use switchboard::net::{Handle, Options, Server};
+use switchboard::ops::{Ops, OpsMail, Watched};
 
 use crate::support::{Client, FIN, SOON, TEXT, frame, upgrade_request};
 
@@ -123,6 +125,71 @@ fn an_upgrade_waits_for_the_answer_of_another_thread() {
         client.send(&frame(FIN | TEXT, b"hello"));
         assert_eq!(client.frame().payload, b"hello");
     }
+}
+
+/// The same with what the binary puts around an application.
+struct Guarded(Asking);
+
+impl Layer for Guarded {
+    type Inner = Asking;
+    type Mail = (ConnId, bool);
+
+    fn inner(&mut self) -> &mut Asking {
+        &mut self.0
+    }
+
+    fn on_mail<C: Context>(&mut self, ctx: &mut C, mail: Self::Mail) {
+        self.0.on_mail(ctx, mail);
+    }
+}
+
+impl Watched for Guarded {
+    type Figures = ();
+
+    fn figures(&self) {}
+}
+
+/// Where the log of a thread goes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(octets)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_late_refusal_is_logged_with_its_reason_and_not_too_often() {
+    let mut options = Options::listen("127.0.0.1:0".parse().unwrap());
+    options.drain_ms = 0;
+    let (ask, asked) = channel();
+    let server = Server::bind(options, Ops::new(Guarded(Asking { ask }), false, || 0)).unwrap();
+    let (addr, handle, log) = (server.local_addrs().unwrap()[0], server.handle(), Log::default());
+    let writer = log.clone();
+    let running = std::thread::spawn(move || {
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || server.run().unwrap());
+    });
+    for _ in 0..20 {
+        let mut client = Client::connect(addr);
+        client.send(upgrade_request("/", "Cookie: session=eve\r\n").as_bytes());
+        let Ok(Asked::Enters(conn, _)) = asked.recv_timeout(SOON) else { panic!("nobody asks") };
+        assert!(handle.send(OpsMail::App((conn, false))).is_ok());
+        assert_eq!(client.head().status, 401);
+    }
+    assert!(handle.shutdown());
+    running.join().unwrap();
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("turned away")).collect();
+    assert!((1..20).contains(&lines.len()), "{log}");
+    assert!(lines.iter().all(|line| line.contains("INFO") && line.contains("peer=127.0.0.1:")), "{log}");
+    assert!(lines[0].contains("reason=\"token\""), "{log}");
 }
 
 #[test]

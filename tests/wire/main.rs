@@ -14,6 +14,7 @@ mod examples;
 mod frames;
 mod handshake;
 mod late;
+mod loops;
 mod messages;
 mod ops;
 mod page;
@@ -27,4 +28,6 @@ mod sockets;
 #[allow(dead_code, unused_imports, reason = "the tests of attacks need some of it alone")]
 mod support;
 mod tls;
+mod tls_clients;
+mod tls_files;
 mod tokens;

@@ -66,7 +66,7 @@ impl Metrics {
 }
 
 /// The address of the internal listener.
-fn internal(server: &Server) -> SocketAddr {
+pub(crate) fn internal(server: &Server) -> SocketAddr {
     let line = server.wait_for_log("Metrics and health at");
     SocketAddr::from(([127, 0, 0, 1], line.rsplit_once(':').unwrap().1.trim().parse().unwrap()))
 }

@@ -203,6 +203,15 @@ fn px_09_a_header_may_come_in_any_pieces_and_only_a_header_may_come() {
         let end = client.try_head(SOON).expect_err("no answer");
         assert!(matches!(end, End::Fin | End::Reset), "{end:?}");
     }
+    assert!(server.wait_for_log("a header of the PROXY protocol must come first").contains("INFO"));
+    server.wait_for_log("the header of the PROXY protocol is malformed");
+    let mut metrics = Client::connect(server.addr);
+    metrics.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let metrics = String::from_utf8(metrics.response().1).unwrap();
+    for (result, count) in [("accepted", 10), ("untrusted", 0), ("missing", 2), ("malformed", 2)] {
+        let line = format!("switchboard_proxy_headers_total{{result=\"{result}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
 }
 
 #[test]

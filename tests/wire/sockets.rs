@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::ops::run_with;
+use crate::support::tls::Identity;
 use crate::support::{Client, FIN, Launch, SOON, Scratch, TEXT, frame, upgrade_request, wait_until};
 
 /// A path for a socket, in a directory that goes with the file beside it.
@@ -254,4 +255,36 @@ fn a_service_manager_is_told_how_the_server_is() {
     let _server = Launch::echo().env("NOTIFY_SOCKET", &format!("@{name}")).start();
     let len = manager.recv(&mut octets).expect("a word");
     assert_eq!(&octets[..len], b"READY=1");
+}
+
+#[test]
+fn a_service_manager_is_told_of_a_reload_and_of_its_end() {
+    let scratch = Scratch::new("x", b"");
+    let path = path_beside(&scratch);
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(SOON)).unwrap();
+    let word = || {
+        let mut octets = [0; 100];
+        let len = manager.recv(&mut octets).expect("a word");
+        String::from_utf8_lossy(&octets[..len]).into_owned()
+    };
+    let identity = Identity::new(&["localhost"]);
+    let flags = [&["--tls-listen", "127.0.0.1:0"][..], &identity.flags()].concat();
+    let server = Launch::echo().env("NOTIFY_SOCKET", &path).args(&flags).start();
+    assert_eq!(word(), "READY=1");
+    let mut last = 0;
+    // Also of one that changes nothing, or the manager would wait until its timeout.
+    for (certificate, result) in [(None, "were read again"), (Some("nonsense"), "stay as they were")] {
+        if let Some(certificate) = certificate {
+            std::fs::write(identity.certificate.path(), certificate).unwrap();
+        }
+        server.signal("HUP");
+        let reloading = word();
+        let since = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading);
+        let since: u64 = since.parse().unwrap();
+        assert!(since > last, "{since} after {last}");
+        last = since;
+        assert_eq!(word(), "READY=1");
+        server.wait_for_log(result);
+    }
 }

@@ -8,11 +8,13 @@ pub(crate) mod token;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use switchboard::history::sqlite;
+use switchboard::net::MAX_LOOPS;
 use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
@@ -191,6 +193,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) verify: VerifyArgs,
     #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
 
@@ -237,7 +241,33 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
     #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
+    #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+/// How many loops there are.
+#[derive(Debug, Args)]
+pub(crate) struct ThreadsArgs {
+    /// Loops that share all listeners, each on a thread of its own (0: as many as there are cores). Limits are those of all together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to_max_loops)]
+    threads: usize,
+}
+
+impl ThreadsArgs {
+    pub(crate) fn loops(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, NonZero::get).min(MAX_LOOPS),
+            loops => loops,
+        }
+    }
+}
+
+fn up_to_max_loops(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(loops) if loops <= MAX_LOOPS => Ok(loops),
+        _ => Err(format!("not a number from 0 to {MAX_LOOPS}")),
+    }
 }
 
 #[derive(Debug, Args)]

@@ -67,7 +67,7 @@ pub(in crate::chat) fn pairs_came<C: Context>(
 
 fn pairs_in_memory(chat: &Chat, user: &Arc<str>, after: Option<&PairPlace>, unix_ms: u64) -> Vec<Pair> {
     let pair = |room: &Room| {
-        let (kept, other) = (room.order(), other_of(room, user)?);
+        let (kept, other) = (room.recent(), other_of(room, user)?);
         let place = PairPlace { time: kept.time(), other };
         let mut writers: Vec<Arc<str>> = Vec::new();
         let [older, newer] = kept.log().between(kept.seq().saturating_sub(WRITERS_AMONG), kept.seq() + 1);
@@ -80,6 +80,7 @@ fn pairs_in_memory(chat: &Chat, user: &Arc<str>, after: Option<&PairPlace>, unix
         let read = room.read_position(&identity).unwrap_or(0);
         (kept.seq() >= chat.options.visible_from(room, unix_ms).max(1)).then_some(Pair {
             place,
+            epoch: Arc::clone(room.epoch()),
             seq: kept.seq(),
             read,
             writers,
@@ -110,7 +111,7 @@ fn tell_conversations<C: Context>(
 }
 
 fn conversation(chat: &Chat, actor: &Actor, pair: &Pair) -> Conversation {
-    let Pair { place: PairPlace { time, other }, seq, read, writers } = pair;
+    let Pair { place: PairPlace { time, other }, epoch, seq, read, writers } = pair;
     let here = chat.people.find_verified(other).and_then(|user| chat.people.user(user));
     let here = here.map(|user| &**user.name());
     let is_theirs = |name: &&Arc<str>| *chat.people.holders().person_or(&names::fold(name)) == **other;
@@ -118,15 +119,10 @@ fn conversation(chat: &Chat, actor: &Actor, pair: &Pair) -> Conversation {
     // A position may be in memory that is not on the disk yet.
     let room = chat.rooms.find(&pair_room([&actor.person, other])).and_then(|room| chat.rooms.get(room));
     let marked = room.and_then(|room| room.read_position(&actor.identity())).unwrap_or(0);
-    // On the disk a history is the same in every run of the server.
-    let epoch = match room.filter(|_| !chat.pending.is_on_disk()) {
-        Some(room) => chat.pending.epoch_of(room),
-        None => chat.pending.epoch().to_owned(),
-    };
     Conversation {
         user: here.or(wrote).unwrap_or(other).to_owned(),
         verified: true,
-        epoch,
+        epoch: (**epoch).to_owned(),
         seq: *seq,
         time: *time,
         read: (*read).max(marked).min(*seq),

@@ -1,18 +1,18 @@
 //! Messages from one user to another.
 
-use crate::app::{Context, Outgoing};
+use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{gate, open, post};
-use crate::chat::ids::UserId;
-use crate::chat::pending::keys::{Known, Scope};
+use crate::chat::commands::{elsewhere, gate, open, post};
+use crate::chat::exchange::Elsewhere;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
 use crate::chat::people::session::Waiting;
-use crate::chat::people::user::User;
+use crate::chat::people::user::{Identity, User};
 use crate::chat::rooms::pair_room;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::{Ack, Direct};
 use crate::chat::{Chat, Code, Refusal};
+use crate::history::keys::{Scope, Used};
 
 pub(in crate::chat) fn direct<C: Context>(
     chat: &mut Chat,
@@ -24,22 +24,32 @@ pub(in crate::chat) fn direct<C: Context>(
     let to = names::user(to.strip_prefix('@').unwrap_or(to), "to")?;
     let folded = names::fold(&to);
     let here = chat.people.find_named(&folded);
+    let person = chat.people.holders().person_or(&folded);
+    let elsewhere = |person: &str, is_verified| chat.neighbours.as_ref()?.elsewhere(person, is_verified);
+    let verified = elsewhere(person, true);
+    let guest = if here.is_none() && verified.is_none() { elsewhere(&folded, false) } else { None };
     let is_guest = here.and_then(|user| chat.people.user(user)).is_some_and(|user| !user.is_verified());
-    let person = chat.people.holders().owner(&folded, !is_guest).to_owned();
+    let is_guest = is_guest || guest.is_some();
+    let person = if is_guest { folded.clone().into_owned() } else { person.to_owned() };
     chat.people.require_pair(call.actor, Right::Post, &person, "to")?;
-    let name = pair_room([&call.actor.person, &person]);
     if let Some(key) = key
-        && post::is_repeated(chat, call, &name, key)
+        && is_repeated(chat, call, &person, key)
     {
         return Ok(());
     }
     gate::check_writable(chat)?;
+    let hears = |it: &Option<Elsewhere>| it.as_ref().is_some_and(|it| !it.hearing.is_empty());
     let other = chat.people.hearing(here);
-    let is_kept = call.actor.is_verified && other.is_none_or(User::is_verified);
+    let is_kept = call.actor.is_verified && other.is_none_or(User::is_verified) && !hears(&guest);
+    let is_here = other.is_some() || hears(&verified);
     if !is_kept {
-        return direct_unkept(chat, call, here, text, key);
+        let name = other.map(User::name).or(verified.as_ref().or(guest.as_ref()).map(|it| &it.name));
+        let name = name.filter(|_| is_here || hears(&guest)).cloned();
+        let name = name.ok_or_else(no_such_user)?;
+        let user = Identity { person: person.into(), is_verified: !is_guest };
+        direct_unkept(chat, call, (&name, user), text, key);
+        return Ok(());
     }
-    let is_here = other.is_some();
     let room = open::open_pair(chat, call.ctx, [&call.actor.person, &person])?;
     if !chat.rooms[room].is_open() {
         let (to, text) = (to.into_owned().into(), text.to_owned().into());
@@ -47,35 +57,49 @@ pub(in crate::chat) fn direct<C: Context>(
         let (reply_to, actor) = (call.reply_to.clone(), call.actor.clone());
         return open::wait(chat, room, Waiting { reply_to, actor, command });
     }
-    if !is_here && chat.rooms[room].order().is_blank() {
+    if !is_here && chat.rooms[room].recent().is_blank() {
         // Nobody has ever heard of them.
         chat.rooms.rest(call.ctx, room);
-        return Err(Refusal::field(Code::NotFound, "to", "there is no such user here"));
+        return Err(no_such_user());
     }
     post::say(chat, call, room, text, key);
     Ok(())
+}
+
+/// Whether this was sent before, and is known here: then the answer is that of the first time.
+fn is_repeated<C: Context>(chat: &mut Chat, call: &mut Call<'_, C>, person: &str, key: &str) -> bool {
+    let Call { ctx, reply_to, actor } = call;
+    let name = pair_room([&actor.person, person]);
+    let scope = Scope { origin: actor.origin(), person: &actor.keys_of(), room: &name, key };
+    let Some(Used { seq, time }) = chat.keys.find(&scope, ctx.now().monotonic_ms) else { return false };
+    let room = elsewhere::pair_name(chat, person);
+    post::acknowledge_again(chat, *ctx, reply_to, &room, (seq, time));
+    true
+}
+
+fn no_such_user() -> Refusal {
+    Refusal::field(Code::NotFound, "to", "there is no such user here")
 }
 
 /// With a guest at either end nothing is kept.
 fn direct_unkept<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
-    to: Option<UserId>,
+    (to, other): (&str, Identity),
     text: &str,
     key: Option<&str>,
-) -> Result<(), Refusal> {
+) {
     let Call { ctx, reply_to, actor } = call;
     let (now, time) = (ctx.now().monotonic_ms, ctx.now().unix_ms);
-    let other = chat.people.hearing(to);
-    let other = other.ok_or_else(|| Refusal::field(Code::NotFound, "to", "there is no such user here"))?;
-    let room = format!("@{}", other.name());
+    let room = format!("@{to}");
     if let Some(key) = key {
-        let name = pair_room([&actor.person, other.person()]);
-        chat.keys.insert(&Scope::of(actor, &name, key), Known { seq: 0, time, is_pending: false }, now);
+        let name = pair_room([&actor.person, &other.person]);
+        let scope = Scope { origin: actor.origin(), person: &actor.keys_of(), room: &name, key };
+        chat.keys.insert(&scope, Used { seq: 0, time }, now);
     }
     let direct = Direct {
         from: &actor.name,
-        to: other.name(),
+        to,
         verified: actor.is_verified,
         lookalike: chat.people.shown(&actor.name, actor.is_verified).lookalike,
         seq: None,
@@ -83,15 +107,11 @@ fn direct_unkept<C: Context>(
         text,
         time,
     };
-    let own = actor.session.and_then(|session| chat.people.look(session)?.user());
-    let own = own.filter(|own| Some(*own) != to);
-    let conns: Vec<_> = chat.people.hearers_of(to).chain(chat.people.hearers_of(own)).collect();
     let ack = Ack { time: Some(time), durable: Some("memory"), ..Ack::new(reply_to.id(), Some(&room)) };
     chat.responder.acknowledge(*ctx, reply_to, &ack);
     let direct = chat.responder.encode(&direct);
-    for conn in conns {
-        // A connection that has ended has no use for it.
-        let _ = ctx.send(conn, Outgoing::text(direct));
-    }
-    Ok(())
+    let own = actor.session.map(|_| actor.identity()).filter(|own| *own != other);
+    let users: Vec<Identity> = [Some(other), own].into_iter().flatten().collect();
+    elsewhere::tell_users(&chat.people, *ctx, &users, direct);
+    elsewhere::tell_users_elsewhere(&mut chat.neighbours, &users, direct);
 }

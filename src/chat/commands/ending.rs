@@ -2,11 +2,12 @@
 
 use crate::app::{ConnId, Context};
 use crate::chat::Chat;
+use crate::chat::commands::elsewhere;
 use crate::chat::commands::turn::Paced;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::membership::Membership;
+use crate::chat::people::member::Person;
 use crate::chat::people::session::{Dialect, Session};
-use crate::chat::rooms::presence::Gone;
 use crate::chat::wire::notices::{Ending, Farewell};
 
 /// Ends a session: a `bye`, then the closing handshake. It is in no room and holds no name from now on.
@@ -49,7 +50,9 @@ pub(in crate::chat) fn detach<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Co
     for membership in rooms {
         take_out(chat, ctx, conn, &membership);
     }
-    chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms);
+    if let Some(user) = chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms) {
+        elsewhere::exit(chat, conn, &user);
+    }
     forget_paced(chat, ctx, conn);
 }
 
@@ -94,6 +97,7 @@ fn take_out<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, membership: 
 fn forget_member(chat: &mut Chat, session: SessionId, membership: &Membership) {
     let Membership { room, position, known } = *membership;
     let moved = chat.rooms.leave(room, position);
+    elsewhere::tell_count(chat, room);
     if let Some(moved) = moved.and_then(|moved| chat.people.at(moved))
         && let Some(moved) = moved.membership(room)
     {
@@ -102,7 +106,7 @@ fn forget_member(chat: &mut Chat, session: SessionId, membership: &Membership) {
     let number = chat.people.look(session).map(Session::number);
     if let Some((number, actor)) = number.zip(chat.people.actor(session)) {
         let identity = actor.identity();
-        let gone = Gone { client: actor.client, user: actor.name, is_verified: actor.is_verified };
+        let gone = Person { client: actor.client, user: actor.name, is_verified: actor.is_verified };
         chat.rooms[room].went(number, known, gone);
         // A guest's name is anybody's as soon as the guest has left.
         if !identity.is_verified && !chat.people.is_in_besides(&identity.person, room, session) {

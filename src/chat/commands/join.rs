@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, ending, turn};
+use crate::chat::commands::{ask, elsewhere, ending, turn};
 use crate::chat::ids::RoomId;
 use crate::chat::membership::Membership;
 use crate::chat::pending::queries::{JoinRange, PendingJoin, Purpose};
@@ -29,14 +29,14 @@ pub(in crate::chat) fn join<C: Context>(
     }
     let state = &chat.rooms[room];
     let (after, _) = wanted(chat, state, &range);
-    let first = state.order().first_in_memory();
+    let first = state.recent().first_in_memory();
     let visible_from = chat.options.visible_from(state, call.ctx.now().unix_ms);
     let needs_page = after + 1 < first && first > visible_from;
     let needs_read = call.actor.is_verified && state.read_position(&call.actor.identity()).is_none();
     if !needs_page && !needs_read {
         return finish_join(chat, call, room, &range, &[]);
     }
-    let (name, rev) = (Arc::clone(state.name()), state.order().rev());
+    let (name, rev) = (Arc::clone(state.name()), state.recent().rev());
     let join = chat.pending.next_join();
     let mut awaits = 0;
     if needs_page {
@@ -67,15 +67,16 @@ pub(in crate::chat) fn join<C: Context>(
 
 /// Whether there is a place for a connection.
 fn check_room_for(chat: &mut Chat, conn: ConnId, room: RoomId) -> Result<(), Refusal> {
-    let limits = &chat.options.limits;
     let Some(session) = chat.people.session(conn) else { return Ok(()) };
+    let limits = &chat.options.limits;
     if session.is_in(room) {
         return Ok(());
     }
     if session.room_count() >= limits.max_rooms_per_connection {
         return Err(Refusal::field(Code::TooManyRooms, "room", "leave another room first"));
     }
-    if chat.rooms[room].members().len() >= limits.max_members {
+    let members = chat.rooms[room].members().len();
+    if members + elsewhere::count(chat, chat.rooms[room].name()) >= limits.max_members {
         return Err(Refusal::field(Code::RoomFull, "room", "the room is full"));
     }
     Ok(())
@@ -84,15 +85,15 @@ fn check_room_for(chat: &mut Chat, conn: ConnId, room: RoomId) -> Result<(), Ref
 /// The number behind which messages are wanted, and whether all of them must be there.
 fn wanted(chat: &Chat, room: &Room, range: &JoinRange<'_>) -> (u64, bool) {
     let limits = &chat.options.limits;
-    let (newest, newest_rev) = (room.order().seq(), room.order().rev());
+    let (newest, newest_rev) = (room.recent().seq(), room.recent().rev());
     if let Some(since) = &range.since
-        && let Some((seq, rev)) = chat.pending.known_under(room, &since.epoch)
+        && let Some((seq, rev)) = room.known_under(&since.epoch)
         && since.seq <= seq
         && newest - since.seq <= limits.max_recovery as u64
         && since.rev.is_none_or(|known| {
             known <= rev
                 && newest_rev - known <= limits.max_recovery as u64
-                && room.order().log().changes_after(known, newest_rev).is_some()
+                && room.recent().log().changes_after(known, newest_rev).is_some()
         })
     {
         return (since.seq, true);
@@ -113,28 +114,29 @@ pub(in crate::chat) fn finish_join<C: Context>(
     // It may have become full while answers were awaited.
     check_room_for(chat, *conn, room)?;
     enter(chat, call.ctx, *conn, room);
+    let most = chat.options.limits.max_listed;
+    let listed = chat.rooms[room].members().len().min(most);
+    let (others, elsewhere) = elsewhere::members(chat, chat.rooms[room].name(), most - listed);
     // What is told borrows the rooms and the people.
     let mut responder = std::mem::take(&mut chat.responder);
     let state = &chat.rooms[room];
     let visible_from = chat.options.visible_from(state, call.ctx.now().unix_ms);
     let told = told(chat, state, visible_from, range, older);
     let members = state.members();
-    let listed = members.len().min(chat.options.limits.max_listed);
-    let epoch = chat.pending.epoch_of(state);
     let permissions = chat.people.permissions(call.actor, state.name());
     let Told { messages, more, changes, recovered } = told;
     let joined = Joined {
         id: call.reply_to.id(),
         room: state.name(),
-        epoch: &epoch,
-        seq: state.order().seq(),
-        rev: state.order().rev(),
+        epoch: state.epoch(),
+        seq: state.recent().seq(),
+        rev: state.recent().rev(),
         recovered,
         messages,
         more,
         changes: Changes { parts: changes, visible_from },
-        members: Members { people: &chat.people, sessions: &members[..listed] },
-        count: members.len(),
+        members: Members { people: &chat.people, sessions: &members[..listed], others: &others },
+        count: members.len() + elsewhere,
         read: state.read_position(&call.actor.identity()).unwrap_or(0),
         permissions: &permissions,
     };
@@ -156,8 +158,8 @@ fn told<'a>(
     older: &'a [Record],
 ) -> Told<'a> {
     let most = chat.options.limits.max_answer;
-    let (log, seq, rev) = (state.order().log(), state.order().seq(), state.order().rev());
-    let first = state.order().first_in_memory();
+    let (log, seq, rev) = (state.recent().log(), state.recent().seq(), state.recent().rev());
+    let first = state.recent().first_in_memory();
     let messages_after = |after: u64| {
         let after = after.max(visible_from.saturating_sub(1));
         let older = older_part(older, after, first);
@@ -197,6 +199,7 @@ fn enter<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, room: RoomId) {
         let _ = ctx.subscribe(conn, topic);
     }
     chat.rooms.touch(room);
+    elsewhere::tell_count(chat, room);
 }
 
 pub(in crate::chat) fn leave<C: Context>(
@@ -214,15 +217,17 @@ pub(in crate::chat) fn leave<C: Context>(
 }
 
 pub(in crate::chat) fn who<C: Context>(chat: &mut Chat, call: &mut Call<'_, C>, room: RoomId) {
-    let Chat { rooms, people, responder, options, .. } = chat;
+    let most = chat.options.limits.max_listed;
+    let listed = chat.rooms[room].members().len().min(most);
+    let (others, elsewhere) = elsewhere::members(chat, chat.rooms[room].name(), most - listed);
+    let Chat { rooms, people, responder, .. } = chat;
     rooms[room].listed();
     let members = rooms[room].members();
-    let listed = members.len().min(options.limits.max_listed);
     let list = MemberList {
         id: call.reply_to.id(),
         room: rooms[room].name(),
-        members: Members { people, sessions: &members[..listed] },
-        count: members.len(),
+        members: Members { people, sessions: &members[..listed], others: &others },
+        count: members.len() + elsewhere,
     };
     let octets = responder.reply(call.ctx, call.reply_to, &list);
     turn::note_answer(chat, call.reply_to, octets);

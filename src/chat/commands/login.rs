@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::app::{ConnId, Context, Now};
-use crate::chat::commands::ending;
+use crate::chat::commands::{elsewhere, ending};
 use crate::chat::identity::{Claims, TokenError};
 use crate::chat::ids::SessionId;
+use crate::chat::neighbours::Word;
 use crate::chat::people::names;
 use crate::chat::wire::notices::{Farewell, LimitsShown, Welcome};
 use crate::chat::wire::reply_to::ReplyTo;
@@ -94,8 +95,7 @@ fn speak_unverified<C: Context>(
     let name = names::user(user, "user")?;
     let folded = names::fold(&name);
     chat.people.check_guest(&folded, ctx.now())?;
-    chat.people.speak_as(SessionId::of(conn), &name, &folded, None);
-    Ok(())
+    elsewhere::enter_guest(chat, ctx, conn, (&name, &folded))
 }
 
 pub(in crate::chat) fn speak_verified<C: Context>(
@@ -123,6 +123,7 @@ pub(in crate::chat) fn speak_verified<C: Context>(
         ending::dismiss(chat, ctx, other, Farewell::NameTaken);
     }
     chat.people.speak_as(SessionId::of(conn), &name, &person, Some(claims));
+    elsewhere::entered_verified(chat, ctx, conn, (&name, &person));
     time_expiry(chat, ctx);
     Ok(())
 }
@@ -130,10 +131,22 @@ pub(in crate::chat) fn speak_verified<C: Context>(
 /// Returns a name to a person, or refuses it. On the disk before anything that is said under it. Returns what the person is
 /// known by.
 fn hold_name(chat: &mut Chat, name: &Arc<str>, subject: &str) -> Result<Arc<str>, Refusal> {
-    let claimed = chat.people.holders_mut().claim(name, subject);
+    let claimed = match &chat.neighbours {
+        Some(neighbours) => neighbours.exchange().claim(name, subject),
+        None => chat.people.holders_mut().claim(name, subject),
+    };
     let (person, holder) = claimed.map_err(|denied| denied.refusal())?;
-    if let Some(holder) = holder.filter(|_| chat.pending.is_on_disk()) {
-        chat.pending.hold_name(holder.clone()).inspect_err(|_| chat.people.holders_mut().forget(&holder))?;
+    let Some(holder) = holder.filter(|_| chat.pending.is_on_disk()) else { return Ok(person) };
+    if let Err(refusal) = chat.pending.hold_name(holder.clone()) {
+        match &chat.neighbours {
+            Some(neighbours) => neighbours.exchange().forget(&holder),
+            None => chat.people.holders_mut().forget(&holder),
+        }
+        return Err(refusal);
+    }
+    if let Some(neighbours) = &mut chat.neighbours {
+        chat.people.holders_mut().learn(&holder);
+        neighbours.tell_all(&Word::Held(holder));
     }
     Ok(person)
 }

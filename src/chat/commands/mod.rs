@@ -5,6 +5,7 @@ pub(in crate::chat) mod ask;
 pub(in crate::chat) mod call;
 pub(in crate::chat) mod conversations;
 pub(in crate::chat) mod direct;
+pub(in crate::chat) mod elsewhere;
 pub(in crate::chat) mod ending;
 mod gate;
 pub(in crate::chat) mod join;

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ending, gate};
+use crate::chat::commands::{elsewhere, ending, gate};
 use crate::chat::ids::RoomId;
+use crate::chat::neighbours::Deed;
 use crate::chat::people::names;
 use crate::chat::wire::command::NUMBER_END;
-use crate::chat::wire::notices::{Ack, Kicked};
+use crate::chat::wire::notices::Ack;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::{Ban, BanChange};
@@ -20,20 +21,15 @@ pub(in crate::chat) fn kick<C: Context>(
     user: &str,
     reason: Option<&str>,
 ) -> Result<(), Refusal> {
-    let Call { ctx, reply_to, .. } = call;
-    let name = Arc::clone(chat.rooms[room].name());
     let user = names::user(user, "user")?;
-    let conns = chat.people.conns_in(chat.people.find_named(&names::fold(&user)), room);
-    if conns.is_empty() {
-        return Err(Refusal::field(Code::NotFound, "user", "there is no such user in the room"));
-    }
-    // The room lives until the answer is written.
+    let deed = Deed::Kick {
+        room: Arc::clone(chat.rooms[room].name()),
+        user: names::fold(&user).into(),
+        reason: reason.unwrap_or_default().into(),
+    };
+    // Anyone who does the command lets the room rest.
     let hold = chat.rooms.hold(room);
-    for conn in conns {
-        ending::expel(chat, *ctx, conn, room);
-        chat.responder.send(*ctx, conn, &Kicked { room: &name, reason: reason.unwrap_or_default() });
-    }
-    chat.responder.acknowledge(*ctx, reply_to, &Ack::new(reply_to.id(), Some(&name)));
+    elsewhere::spread(chat, call.ctx, deed, call.reply_to.clone());
     chat.rooms.unhold(hold);
     Ok(())
 }
@@ -85,21 +81,20 @@ pub(in crate::chat) fn unban<C: Context>(
 
 fn submit_ban<C: Context>(chat: &mut Chat, ctx: &mut C, change: BanChange, reply_to: &ReplyTo) {
     if chat.pending.is_on_disk() {
-        chat.pending.add_ban(change, reply_to.clone());
-    } else {
-        ban_committed(chat, ctx, change, reply_to);
+        return chat.pending.add_ban(change, reply_to.clone());
     }
+    acknowledge_ban(chat, ctx, reply_to);
+    bans_changed(chat, ctx, change);
 }
 
 /// A change of the bans is as durable as promised.
-pub(in crate::chat) fn ban_committed<C: Context>(
-    chat: &mut Chat,
-    ctx: &mut C,
-    change: BanChange,
-    reply_to: &ReplyTo,
-) {
+pub(in crate::chat) fn acknowledge_ban<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
     let ack = Ack { durable: Some(chat.pending.level()), ..Ack::new(reply_to.id(), None) };
     chat.responder.acknowledge(ctx, reply_to, &ack);
+}
+
+/// The list of bans changes.
+pub(in crate::chat) fn bans_changed<C: Context>(chat: &mut Chat, ctx: &mut C, change: BanChange) {
     match change {
         BanChange::Set(ban) => {
             let (user, until) = (Arc::clone(&ban.user), ban.until);

@@ -6,7 +6,7 @@ use crate::chat::ids::RoomId;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
 use crate::chat::people::session::Waiting;
-use crate::chat::rooms::{Kind, Phase, pair_room};
+use crate::chat::rooms::{Kind, pair_room};
 use crate::chat::wire::command::Command;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::Query;
@@ -84,13 +84,13 @@ fn open_room<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, kind: Kind) -
         let why = "the server has no place for another room";
         return Err(Refusal::field(Code::TooManyRooms, "room", why));
     }
-    let phase = if chat.pending.is_on_disk() { Phase::Opening(Vec::new()) } else { Phase::Open };
     let has_topic = kind == Kind::Group;
     if chat.pending.is_on_disk() {
         let limit = chat.options.limits.opened_messages;
         chat.pending.send(Query::Open { room: name.into(), recent: limit, changes: limit })?;
     }
-    let room = chat.rooms.insert(name, kind, phase);
+    let room = chat.rooms.insert(name, kind);
+    chat.rooms[room].note_asked(chat.pending.is_on_disk());
     if has_topic {
         chat.rooms.open_topic(ctx, room, chat.options.topic(name));
     }

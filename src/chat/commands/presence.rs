@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::ids::RoomId;
+use crate::chat::commands::elsewhere;
+use crate::chat::ids::{RoomId, SessionId};
+use crate::chat::neighbours::Word;
 use crate::chat::people::actor::Actor;
-use crate::chat::people::member::Member;
+use crate::chat::people::member::{Member, Person};
 use crate::chat::people::user::Identity;
 use crate::chat::rooms::News;
 use crate::chat::rooms::presence::Comings;
@@ -37,12 +39,16 @@ pub(in crate::chat) fn typing<C: Context>(chat: &mut Chat, call: &mut Call<'_, C
         let notice = Typing { room: state.name(), user: &actor.name };
         chat.responder.publish(*ctx, topic, &notice, Some(conn));
     }
+    if chat.neighbours.is_some() {
+        let (room, user) = (Arc::clone(chat.rooms[room].name()), Arc::clone(&actor.name));
+        elsewhere::sign(chat, &room.clone(), &Word::Typing { room, user });
+    }
 }
 
 /// A read position only goes forward, and never beyond what there is.
 pub(in crate::chat) fn read(chat: &mut Chat, actor: &Actor, room: RoomId, seq: u64) {
     let state = &chat.rooms[room];
-    let seq = seq.min(state.order().seq());
+    let seq = seq.min(state.recent().seq());
     let identity = actor.identity();
     if state.read_position(&identity).is_some_and(|known| known >= seq) || seq == 0 {
         return;
@@ -72,7 +78,8 @@ fn tell_presence<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     // What a notice costs grows with the members; so that all of them together do not, they come less often.
     let every = limits.presence_ms * (1 + (members / limits.presence_members.max(1)) as u64);
     let news = chat.rooms[room].take_presence(now, every);
-    let Some(Comings { came, went }) = now_or_later(ctx, room, news) else { return };
+    let Some(comings) = now_or_later(ctx, room, news) else { return };
+    let Comings { came, went, is_owed, elsewhere } = comings;
     // Of those that came some went again, and some came twice.
     let mut here = Vec::new();
     for (id, number) in came {
@@ -83,24 +90,40 @@ fn tell_presence<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
             here.push(id);
         }
     }
-    if here.is_empty() && went.is_empty() {
+    let most = chat.options.limits.max_listed;
+    if is_owed {
+        tell_others(chat, room, &here, &went);
+    }
+    if here.is_empty() && went.is_empty() && elsewhere.is_none() {
         return;
     }
-    let Chat { rooms, responder, people, options, .. } = chat;
+    let elsewhere = elsewhere.unwrap_or_default();
+    let others = elsewhere::count(chat, chat.rooms[room].name());
+    let Chat { rooms, responder, people, .. } = chat;
     let state = &rooms[room];
-    let most = options.limits.max_listed;
-    let joined: Vec<Member<'_>> =
-        here.iter().take(most).filter_map(|session| people.member(*session)).collect();
-    let left: Vec<Member<'_>> = went
-        .iter()
-        .take(most)
-        .map(|gone| Member { client: &gone.client, ..people.shown(&gone.user, gone.is_verified) })
-        .collect();
+    let own = here.iter().filter_map(|session| people.member(*session));
+    let came = elsewhere.came.iter().map(|person| people.shown_person(person));
+    let joined: Vec<Member<'_>> = own.chain(came).take(most).collect();
+    let gone = went.iter().chain(&elsewhere.went);
+    let left: Vec<Member<'_>> = gone.map(|person| people.shown_person(person)).take(most).collect();
     if let Some(topic) = state.topic() {
-        let count = state.members().len();
+        let count = state.members().len() + others;
         let notice = Presence { room: state.name(), joined: &joined, left: &left, count };
         responder.publish(ctx, topic, &notice, None);
     }
+}
+
+/// The other loops are told who came and went.
+fn tell_others(chat: &mut Chat, room: RoomId, here: &[SessionId], went: &[Person]) {
+    if chat.neighbours.is_none() {
+        return;
+    }
+    let most = chat.options.limits.max_listed;
+    let actors = here.iter().take(most).filter_map(|session| chat.people.actor(*session));
+    let came = actors
+        .map(|actor| Person { client: actor.client, user: actor.name, is_verified: actor.is_verified })
+        .collect();
+    elsewhere::tell_presence(chat, room, (came, went.iter().take(most).cloned().collect()));
 }
 
 fn tell_reads<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
@@ -112,15 +135,20 @@ fn tell_reads<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     let state = &rooms[room];
     let position = |(user, seq): &'_ (Identity, u64)| {
         let name = people.name_of(&user.person).unwrap_or(&user.person);
-        (Arc::clone(name), user.is_verified, *seq)
+        (user.clone(), Arc::clone(name), *seq)
     };
-    let positions: Vec<(Arc<str>, bool, u64)> =
+    let positions: Vec<(Identity, Arc<str>, u64)> =
         untold.iter().take(options.limits.max_listed).map(position).collect();
     let reads: Vec<ReadPosition<'_>> = positions
         .iter()
-        .map(|(user, verified, seq)| ReadPosition { user, verified: *verified, seq: *seq })
+        .map(|(user, name, seq)| ReadPosition { user: name, verified: user.is_verified, seq: *seq })
         .collect();
     if let Some(topic) = state.topic() {
         responder.publish(ctx, topic, &Reads { room: state.name(), reads: &reads }, None);
+    }
+    if chat.neighbours.is_some() {
+        let room = Arc::clone(chat.rooms[room].name());
+        let word = Word::Reads { room: Arc::clone(&room), positions: positions.into() };
+        elsewhere::sign(chat, &room, &word);
     }
 }

@@ -2,26 +2,20 @@
 
 use crate::app::{Context, Outgoing};
 use crate::chat::Chat;
+use crate::chat::commands::elsewhere;
 use crate::chat::ids::RoomId;
-use crate::chat::pending::keys::with_scope;
 use crate::chat::people::names;
-use crate::chat::people::user::User;
-use crate::chat::rooms::Kind;
 use crate::chat::wire::notices::{ChangeNotice, Direct, Message};
-use crate::history::{Action, Post};
+use crate::history::{Action, Change, Post};
 
 /// A change becomes part of a room's history, and everybody there is told.
 pub(in crate::chat) fn happened<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, action: &Action) {
     let prev = chat.rooms.happened(room, action);
     match action {
         Action::Post(post) => {
-            chat.counts.posts += 1;
-            let (name, holders) = (chat.rooms[room].name(), chat.people.holders());
-            with_scope(post, name, holders, |scope| chat.keys.commit(scope));
             tell_post(chat, ctx, room, post, prev);
         }
         Action::Edit { .. } | Action::Delete { .. } | Action::React { .. } => {
-            chat.counts.changes += 1;
             let state = &chat.rooms[room];
             let notice = ChangeNotice { room: Some(state.name()), action, is_visible: true };
             if let Some(topic) = state.topic() {
@@ -47,18 +41,36 @@ fn tell_post<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, post: &Post
             Message { room: state.name(), seq, prev, user, verified, lookalike, client, text, time };
         responder.publish(ctx, topic, &message, None);
     }
-    if let Kind::Pair(pair) = state.kind() {
-        let from = names::fold(user);
-        let to = if *pair[0] == *people.holders().person_or(&from) { &pair[1] } else { &pair[0] };
-        let shown = people.find_verified(to).and_then(|user| people.user(user));
-        let shown = shown.map_or(to, User::name);
-        let direct =
-            Direct { from: user, to: shown, verified, lookalike, seq: Some(seq), client, text, time };
-        let direct = responder.encode(&direct);
-        let only_once = if pair[0] == pair[1] { &pair[..1] } else { &pair[..] };
-        for conn in only_once.iter().flat_map(|person| people.hearers_of(people.find_verified(person))) {
-            // A connection that has ended has no use for it.
-            let _ = ctx.send(conn, Outgoing::text(direct));
-        }
+}
+
+/// A message from one user to another reaches the connections of both.
+pub(in crate::chat) fn tell_pair<C: Context>(chat: &mut Chat, ctx: &mut C, change: &Change) {
+    let Action::Post(post) = &change.action else { return };
+    let Some(pair) = change.room.strip_prefix('@').and_then(|pair| pair.split_once('\n')) else { return };
+    let (user, verified) = (&*post.user, post.is_verified);
+    let from = names::fold(user);
+    let is_of_first = *pair.0 == *chat.people.holders().person_or(&from);
+    let to = if is_of_first { pair.1 } else { pair.0 };
+    let shown = elsewhere::pair_name(chat, to);
+    let Chat { responder, people, .. } = chat;
+    let direct = Direct {
+        from: user,
+        to: shown.strip_prefix('@').unwrap_or(&shown),
+        verified,
+        lookalike: people.shown(user, verified).lookalike,
+        seq: Some(post.seq),
+        client: &post.client,
+        text: &post.text,
+        time: post.time,
+    };
+    let direct = responder.encode(&direct);
+    let other = (pair.0 != pair.1).then_some(pair.1);
+    for conn in [Some(pair.0), other]
+        .into_iter()
+        .flatten()
+        .flat_map(|person| people.hearers_of(people.find_verified(person)))
+    {
+        // A connection that has ended has no use for it.
+        let _ = ctx.send(conn, Outgoing::text(direct));
     }
 }

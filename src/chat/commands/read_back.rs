@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, turn};
+use crate::chat::commands::{ask, elsewhere, turn};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::pending::queries::{Purpose, StoredRange, octets_of};
-use crate::chat::rooms::log::apply;
 use crate::chat::rooms::{Kind, Room};
 use crate::chat::wire::notices::{History, Messages};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal};
+use crate::history::log::apply;
 use crate::history::{Keep, PAGE_OCTETS, Query, Record};
 
 /// Which part of a history is wanted: the newest messages before a number, or the oldest after one.
@@ -38,7 +38,7 @@ impl Range {
 pub(in crate::chat) fn lowest(chat: &Chat, room: &Room, unix_ms: u64) -> u64 {
     let visible = chat.options.visible_from(room, unix_ms);
     // In memory nothing is older than what is there.
-    if chat.pending.is_on_disk() { visible } else { visible.max(room.order().first_in_memory()) }
+    if chat.pending.is_on_disk() { visible } else { visible.max(room.recent().first_in_memory()) }
 }
 
 pub(in crate::chat) fn history<C: Context>(
@@ -50,15 +50,15 @@ pub(in crate::chat) fn history<C: Context>(
 ) -> Result<(), Refusal> {
     let state = &chat.rooms[room];
     let lowest = lowest(chat, state, call.ctx.now().unix_ms);
-    let (before, limit, end) = range.page(lowest, state.order().seq(), chat.options.page_len(limit));
+    let (before, limit, end) = range.page(lowest, state.recent().seq(), chat.options.page_len(limit));
     let after = before.saturating_sub(limit as u64 + 1);
-    let first = state.order().first_in_memory();
+    let first = state.recent().first_in_memory();
     let is_here = after + 1 >= first || first <= lowest || before <= lowest || limit == 0;
     if is_here || !chat.pending.is_on_disk() {
         tell_recent(chat, call, room, [after, before], end);
         return Ok(());
     }
-    let (room_name, rev) = (Arc::clone(state.name()), state.order().rev());
+    let (room_name, rev) = (Arc::clone(state.name()), state.recent().rev());
     let purpose = Purpose::History(StoredRange { limit, rev, end });
     let keep = if end.is_some() { Keep::Oldest } else { Keep::Newest };
     let request = |ask| Query::Page { ask, room: room_name, before, limit, keep };
@@ -75,7 +75,7 @@ fn tell_recent<C: Context>(
     let name = shown_name(chat, call.reply_to, room);
     let state = &chat.rooms[room];
     let lowest = lowest(chat, state, call.ctx.now().unix_ms);
-    let [older, newer] = state.order().log().between(after.max(lowest.saturating_sub(1)), before);
+    let [older, newer] = state.recent().log().between(after.max(lowest.saturating_sub(1)), before);
     let messages = Messages::new([&[], older, newer], chat.people.lookalikes());
     let most = chat.options.limits.max_answer;
     let (messages, more) = match end {
@@ -123,7 +123,7 @@ pub(in crate::chat) fn tell_history<C: Context>(
 pub(in crate::chat) fn bring_up_to_date(chat: &mut Chat, room: RoomId, rev: u64, records: &mut [Record]) {
     let verified = records.iter().filter(|record| record.post.is_verified);
     chat.people.vouch(verified.map(|record| &*record.post.user));
-    let order = chat.rooms[room].order();
+    let order = chat.rooms[room].recent();
     let Some(changes) = order.log().changes_after(rev, order.rev()) else { return };
     for action in changes.into_iter().flatten() {
         if let Some(seq) = action.target()
@@ -140,7 +140,7 @@ pub(in crate::chat) fn shown_name(chat: &Chat, reply_to: &ReplyTo, room: RoomId)
     let Kind::Pair([a, b]) = state.kind() else { return Arc::clone(state.name()) };
     let own =
         reply_to.conn().and_then(|conn| chat.people.actor(SessionId::of(conn))).map(|actor| actor.person);
-    chat.people.pair_name(if own.as_ref() == Some(a) { b } else { a })
+    elsewhere::pair_name(chat, if own.as_ref() == Some(a) { b } else { a })
 }
 
 /// Messages that follow one that is known, and whether more follow them before the number where the history ends.

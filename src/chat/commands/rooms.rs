@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, turn};
+use crate::chat::commands::{ask, elsewhere, turn};
 use crate::chat::pending::queries::{Part, Purpose};
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
@@ -102,12 +102,23 @@ pub(in crate::chat) fn page(chat: &Chat, part: &Part, stored: Vec<RoomHead>) -> 
         if is_listed(room) {
             in_memory += 1;
             // The state in memory is the newer one.
-            found.insert(Arc::clone(room.name()), listed(room));
+            let room = listed(room);
+            let seq = found.get(&room.room).map_or(0, |stored| stored.seq);
+            found.insert(Arc::clone(&room.room), Listed { seq: room.seq.max(seq), ..room });
         }
         if looked >= part.most_looked {
             cut = Some(Arc::clone(room.name()));
             break;
         }
+    }
+    // Who is in a room on other loops counts; of each list no more is looked at than is told.
+    for (name, members) in elsewhere::rooms(chat, &part.ranges, part.limit + 1) {
+        if end.as_ref().is_some_and(|end| name > *end) {
+            break;
+        }
+        looked += 1;
+        let blank = || Listed { room: Arc::clone(&name), members: 0, seq: 0, time: 0 };
+        found.entry(Arc::clone(&name)).or_insert_with(blank).members += members;
     }
     let mut rooms: Vec<Listed> = found.into_values().collect();
     if let Some(cut) = &cut {
@@ -121,12 +132,12 @@ pub(in crate::chat) fn page(chat: &Chat, part: &Part, stored: Vec<RoomHead>) -> 
 
 /// Whether a room in memory is one that others would find. One that is being opened is found on the disk.
 fn is_listed(room: &Room) -> bool {
-    room.is_open() && (room.order().seq() > 0 || !room.members().is_empty() || room.is_pinned())
+    room.is_open() && (room.recent().seq() > 0 || room.is_wanted())
 }
 
 fn listed(room: &Room) -> Listed {
-    let seq = room.order().seq();
-    let newest = room.order().log().find(seq).map(|record| record.post.time);
-    let time = if seq == 0 { 0 } else { newest.unwrap_or_else(|| room.order().time()) };
+    let seq = room.recent().seq();
+    let newest = room.recent().log().find(seq).map(|record| record.post.time);
+    let time = if seq == 0 { 0 } else { newest.unwrap_or_else(|| room.recent().time()) };
     Listed { room: Arc::clone(room.name()), members: room.members().len(), seq, time }
 }

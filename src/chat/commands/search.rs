@@ -25,12 +25,12 @@ pub(in crate::chat) fn search<C: Context>(
     let limit = chat.options.page_len(limit);
     let state = &chat.rooms[room];
     if chat.pending.is_on_disk() {
-        let (room_name, rev) = (Arc::clone(state.name()), state.order().rev());
+        let (room_name, rev) = (Arc::clone(state.name()), state.recent().rev());
         let query = query.to_owned();
         let request = |ask| Query::Search { ask, room: room_name, query, limit };
         return ask::ask_for(chat, call.reply_to, Some(room), Purpose::Search { rev }, request);
     }
-    let before = state.order().seq() + 1;
+    let before = state.recent().seq() + 1;
     let Some(query) = words::Query::parse(query) else {
         tell_found(chat, call.ctx, call.reply_to, room, &[]);
         return Ok(());
@@ -54,7 +54,7 @@ pub(in crate::chat) fn scan<C: Context>(
 ) -> Option<Box<Scan>> {
     let state = &chat.rooms[scan.room()];
     let lowest = lowest(chat, state, ctx.now().unix_ms);
-    let [older, newer] = state.order().log().between(lowest.saturating_sub(1), scan.before());
+    let [older, newer] = state.recent().log().between(lowest.saturating_sub(1), scan.before());
     for record in newer.iter().rev().chain(older.iter().rev()) {
         if scan.is_full() {
             break;
@@ -67,7 +67,7 @@ pub(in crate::chat) fn scan<C: Context>(
         chat.counts.scanned_octets += octets as u64;
     }
     let (reply_to, hold, found) = scan.into_found();
-    let log = chat.rooms[hold.room()].order().log();
+    let log = chat.rooms[hold.room()].recent().log();
     // Some may have gone in the meantime.
     let records: Vec<Record> = found.iter().filter_map(|seq| log.find(*seq).cloned()).collect();
     tell_found(chat, ctx, &reply_to, hold.room(), &records);

@@ -1,6 +1,5 @@
 //! What is not on the disk yet and who waits for it, and what the history was asked.
 
-pub(in crate::chat) mod keys;
 pub(in crate::chat) mod queries;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -11,7 +10,7 @@ use crate::app::Millis;
 use crate::chat::rooms::{Hold, Room};
 use crate::chat::wire::refusal::Refusal;
 use crate::chat::wire::reply_to::ReplyTo;
-use crate::history::{Action, BanChange, Batch, Change, History, Holder, Query, Ticket};
+use crate::history::{Act, BanChange, Batch, History, Holder, Proposal, Query, Ticket};
 
 /// Milliseconds after which a history that was too busy is asked again.
 const RETRY_MS: Millis = 10;
@@ -19,12 +18,10 @@ const RETRY_MS: Millis = 10;
 /// What waits for a commit.
 #[derive(Debug)]
 pub(in crate::chat) enum PendingChange {
-    /// A change of this room.
-    Change(Hold, Action),
-    /// A post that is a pending one over again: where, which and when.
-    Echo { room: Arc<str>, seq: u64, time: u64 },
+    /// What was proposed for a room.
+    Proposal(Hold),
     /// A change of the bans.
-    Ban(BanChange),
+    Ban,
 }
 
 /// Something that waits for a commit, and who waits for it.
@@ -47,20 +44,18 @@ pub(in crate::chat) struct PendingBatch {
 #[derive(Debug, Default)]
 pub(in crate::chat) struct Pending {
     history: Option<Box<dyn History + Send>>,
-    /// Names one unbroken history.
-    epoch: String,
     term: u32,
     last_ticket: Ticket,
     /// Of this tick, with what the history must be told of it.
     items: Vec<PendingItem>,
-    changes: Vec<Change>,
+    proposals: Vec<Proposal>,
     bans: Vec<BanChange>,
     handed: VecDeque<PendingBatch>,
     /// Since the history failed, until it has recovered.
     is_failed: bool,
     /// A timer is set for what the history was too busy to take.
     is_retry_timed: bool,
-    /// Changes of rooms that are not durable yet.
+    /// Proposals without an outcome.
     len: usize,
     last_query: u64,
     queries: BTreeMap<u64, PendingQuery>,
@@ -69,24 +64,8 @@ pub(in crate::chat) struct Pending {
 }
 
 impl Pending {
-    pub(in crate::chat) fn new(history: Option<Box<dyn History + Send>>, epoch: String) -> Self {
-        Self { history, epoch, ..Self::default() }
-    }
-
-    /// The name of the history of all rooms on the disk.
-    pub(in crate::chat) fn epoch(&self) -> &str {
-        &self.epoch
-    }
-
-    /// The name of a room's unbroken history.
-    pub(in crate::chat) fn epoch_of(&self, room: &Room) -> String {
-        if self.is_on_disk() { self.epoch.clone() } else { format!("{}-{}", self.epoch, room.life()) }
-    }
-
-    /// The newest message and change that a client can have seen under this name. What the client itself says it has seen is
-    /// believed of nobody else: the history knows whether it was set back.
-    pub(in crate::chat) fn known_under(&self, room: &Room, epoch: &str) -> Option<(u64, u64)> {
-        (epoch == self.epoch_of(room)).then_some((room.order().seq(), room.order().rev()))
+    pub(in crate::chat) fn new(history: Option<Box<dyn History + Send>>) -> Self {
+        Self { history, ..Self::default() }
     }
 
     /// History is kept on the disk.
@@ -96,7 +75,7 @@ impl Pending {
 
     /// What an `ack` means.
     pub(in crate::chat) fn level(&self) -> &'static str {
-        if self.is_on_disk() { "disk" } else { "memory" }
+        self.history.as_ref().map_or("memory", |history| history.level())
     }
 
     /// Since the history failed, until it has recovered.
@@ -104,7 +83,7 @@ impl Pending {
         self.is_failed
     }
 
-    /// Changes of rooms that are not durable yet.
+    /// Proposals without an outcome.
     pub(in crate::chat) fn len(&self) -> usize {
         self.len
     }
@@ -119,34 +98,43 @@ impl Pending {
         self.history.as_ref().map_or(0, |history| history.log_bytes())
     }
 
-    // ---- changes
+    /// Rooms that are open on any loop; `None`: this loop is alone.
+    pub(in crate::chat) fn open_rooms(&self) -> Option<u64> {
+        self.history.as_ref().and_then(|history| history.open_rooms())
+    }
 
-    /// Adds a change to what this tick hands over.
-    pub(in crate::chat) fn add(&mut self, name: &Arc<str>, hold: Hold, action: Action, reply_to: ReplyTo) {
-        self.changes.push(Change { room: Arc::clone(name), action: action.clone() });
+    /// Keys that the history remembers.
+    pub(in crate::chat) fn keys(&self) -> u64 {
+        self.history.as_ref().map_or(0, |history| history.keys())
+    }
+
+    /// A room is not open any more.
+    pub(in crate::chat) fn close(&mut self, room: &str) {
+        if let Some(history) = &mut self.history {
+            history.close(room);
+        }
+    }
+
+    // ---- proposals
+
+    /// Adds a proposal to what this tick hands over.
+    pub(in crate::chat) fn add(&mut self, proposal: Proposal, hold: Hold, reply_to: ReplyTo) {
+        self.proposals.push(proposal);
         self.len += 1;
-        self.items.push(PendingItem { change: PendingChange::Change(hold, action), reply_to });
+        self.items.push(PendingItem { change: PendingChange::Proposal(hold), reply_to });
     }
 
     /// Adds a read position, for which nobody waits.
     pub(in crate::chat) fn add_read(&mut self, room: &Room, user: Arc<str>, seq: u64) {
         if self.is_on_disk() && !self.is_failed {
-            self.changes.push(Change { room: Arc::clone(room.name()), action: Action::Read { user, seq } });
+            let act = Act::Read { user, seq };
+            self.proposals.push(Proposal { room: Arc::clone(room.name()), time: 0, act });
         }
     }
 
     pub(in crate::chat) fn add_ban(&mut self, change: BanChange, reply_to: ReplyTo) {
-        self.bans.push(change.clone());
-        self.items.push(PendingItem { change: PendingChange::Ban(change), reply_to });
-    }
-
-    /// Lets somebody wait for what is pending now.
-    pub(in crate::chat) fn add_echo(&mut self, room: Arc<str>, seq: u64, time: u64, reply_to: ReplyTo) {
-        let item = PendingItem { change: PendingChange::Echo { room, seq, time }, reply_to };
-        match self.handed.back_mut() {
-            Some(handed) if self.items.is_empty() => handed.items.push(item),
-            _ => self.items.push(item),
-        }
+        self.bans.push(change);
+        self.items.push(PendingItem { change: PendingChange::Ban, reply_to });
     }
 
     /// Hands over what the tick brought. Where the history is too busy, returns the time of the next attempt, for which a timer
@@ -163,17 +151,17 @@ impl Pending {
 
     /// `false`: the history is too busy.
     fn try_hand_over(&mut self, now: Millis) -> bool {
-        if self.changes.is_empty() && self.bans.is_empty() {
+        if self.proposals.is_empty() && self.bans.is_empty() {
             return true;
         }
         let Some(history) = &mut self.history else { return true };
         let batch = Batch {
             ticket: self.last_ticket + 1,
             term: self.term,
-            changes: std::mem::take(&mut self.changes),
+            proposals: std::mem::take(&mut self.proposals),
             bans: std::mem::take(&mut self.bans),
         };
-        match history.commit(batch) {
+        match history.propose(batch) {
             Ok(()) => {
                 self.last_ticket += 1;
                 let items = std::mem::take(&mut self.items);
@@ -181,32 +169,31 @@ impl Pending {
                 true
             }
             Err(batch) => {
-                self.changes = batch.changes;
+                self.proposals = batch.proposals;
                 self.bans = batch.bans;
                 false
             }
         }
     }
 
-    /// The next batch that is on the disk when everything up to this ticket is.
-    pub(in crate::chat) fn next_committed(&mut self, ticket: Ticket) -> Option<PendingBatch> {
+    /// The next batch that is settled when everything up to this ticket is.
+    pub(in crate::chat) fn next_settled(&mut self, ticket: Ticket) -> Option<PendingBatch> {
         let batch = self.handed.pop_front_if(|handed| handed.ticket <= ticket)?;
-        self.len -= changes_in(&batch.items);
+        self.len -= proposals_in(&batch.items);
         Some(batch)
     }
 
-    /// Takes note of a failure. Returns everything that is not durable; `None` when it was refused before.
-    pub(in crate::chat) fn fail(&mut self, ticket: Ticket) -> Option<Vec<PendingItem>> {
-        if self.is_failed || ticket > self.last_ticket {
-            return None;
-        }
+    /// Takes note of a failure. Returns everything that comes to nothing.
+    pub(in crate::chat) fn fail(&mut self, term: u32, ticket: Ticket) -> Vec<PendingItem> {
         self.is_failed = true;
-        self.term += 1;
-        self.len = 0;
-        self.changes.clear();
+        self.term = term;
+        self.proposals.clear();
         self.bans.clear();
-        let handed = std::mem::take(&mut self.handed).into_iter().flat_map(|handed| handed.items);
-        Some(handed.chain(std::mem::take(&mut self.items)).collect())
+        let settled = self.handed.iter().take_while(|handed| handed.ticket < ticket).count();
+        let refused = self.handed.split_off(settled).into_iter().flat_map(|handed| handed.items);
+        let undone: Vec<PendingItem> = refused.chain(std::mem::take(&mut self.items)).collect();
+        self.len -= proposals_in(&undone);
+        undone
     }
 
     /// Commits are possible again.
@@ -272,8 +259,8 @@ impl Pending {
     /// Every counter counts what it says. Returns how many rooms are held by what waits here.
     #[cfg(debug_assertions)]
     pub(in crate::chat) fn check(&self) -> usize {
-        let handed: usize = self.handed.iter().map(|batch| changes_in(&batch.items)).sum();
-        assert_eq!(self.len, handed + changes_in(&self.items), "changes that are not durable");
+        let handed: usize = self.handed.iter().map(|batch| proposals_in(&batch.items)).sum();
+        assert_eq!(self.len, handed + proposals_in(&self.items), "proposals without an outcome");
         let awaited: usize = self.joins.values().map(|join| usize::from(join.awaits())).sum();
         let asked = self.queries.values().filter(|query| query.is_for_join()).count();
         assert_eq!(awaited, asked, "joins wait for what was asked for them");
@@ -282,6 +269,6 @@ impl Pending {
     }
 }
 
-fn changes_in(items: &[PendingItem]) -> usize {
-    items.iter().filter(|item| matches!(item.change, PendingChange::Change(..))).count()
+fn proposals_in(items: &[PendingItem]) -> usize {
+    items.iter().filter(|item| matches!(item.change, PendingChange::Proposal(..))).count()
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::chat::ids::SessionId;
 use crate::chat::people::user::Identity;
 use crate::history::Who;
+use crate::history::keys::Origin;
+use crate::text::fold;
 
 /// In whose name something is done.
 #[derive(Debug, Clone)]
@@ -21,6 +23,21 @@ pub(in crate::chat) struct Actor {
 impl Actor {
     pub(in crate::chat) fn identity(&self) -> Identity {
         Identity { person: Arc::clone(&self.person), is_verified: self.is_verified }
+    }
+
+    pub(in crate::chat) fn origin(&self) -> Origin {
+        match self.session {
+            None => Origin::Server,
+            Some(_) => Origin::of(self.is_verified, ""),
+        }
+    }
+
+    /// What their keys against double posts are kept under. What the server posts in somebody's name has keys of its own.
+    pub(in crate::chat) fn keys_of(&self) -> Arc<str> {
+        match self.session {
+            None => fold(&self.name).into(),
+            Some(_) => Arc::clone(&self.person),
+        }
     }
 
     pub(in crate::chat) fn who(&self) -> Who {

@@ -44,6 +44,13 @@ impl Holders {
         holders
     }
 
+    /// Another loop says that a name is a person's. The first name of each comes before the others.
+    pub(in crate::chat) fn learn(&mut self, holder: &Holder) {
+        if !self.by_name.contains_key(&holder.name) {
+            self.insert(Arc::clone(&holder.name), Arc::clone(&holder.subject));
+        }
+    }
+
     fn insert(&mut self, name: Arc<str>, subject: Arc<str>) -> Arc<str> {
         let person = Arc::clone(self.by_subject.entry(subject).or_insert_with(|| Arc::clone(&name)));
         self.names.entry(Arc::clone(&person)).or_default().push(Arc::clone(&name));

@@ -7,7 +7,9 @@ pub(in crate::chat) mod lookalike;
 pub(in crate::chat) mod member;
 pub(in crate::chat) mod names;
 pub(in crate::chat) mod permission;
+mod rates;
 pub(in crate::chat) mod session;
+pub(in crate::chat) mod shared_bucket;
 pub(in crate::chat) mod user;
 
 use std::collections::{BTreeSet, HashMap};
@@ -19,23 +21,26 @@ use self::actor::Actor;
 use self::bans::Bans;
 use self::holders::Holders;
 use self::lookalike::Lookalikes;
-use self::member::Member;
+use self::member::{Member, Person};
 use self::session::{Dialect, Session};
+use self::shared_bucket::SharedBucket;
 use self::user::{Identity, Resting, User};
 use crate::app::{AddressPrefix, Bucket, ConnId, Millis, Now};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId, UserId};
 use crate::chat::membership::Membership;
-use crate::chat::shards::Shards;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Code, Limits, Refusal};
-use crate::history::Ban;
+use crate::history::{Ban, MAX_LOOPS};
+use crate::shards::Shards;
 
 /// What connections from one address share.
 #[derive(Debug, Default)]
 struct AddressState {
     sessions: u32,
     posts: Bucket,
+    /// Where other loops take from it, too.
+    shared: Option<SharedBucket>,
 }
 
 /// All sessions and users, the names of verified people, and who is banned.
@@ -81,9 +86,11 @@ impl People {
         Self { max_resting: limits.max_resting, lookalikes, holders, bans, ..Self::default() }
     }
 
-    /// Clients are numbered from here on. Eleven digits, which are never those of [`SERVER`](super::SERVER).
-    pub(in crate::chat) fn number_from(&mut self, random: u64) {
-        self.last_number = 1 << 52 | random >> 12;
+    /// Clients are numbered from here on: by the loop, from a random number. Eleven digits, which are never those of
+    /// [`SERVER`](crate::history::SERVER).
+    pub(in crate::chat) fn number_from(&mut self, own: usize, random: u64) {
+        const LOOP_BITS: u32 = MAX_LOOPS.ilog2();
+        self.last_number = 1 << 52 | (own as u64) << (52 - LOOP_BITS) | random >> (12 + LOOP_BITS);
     }
 
     pub(in crate::chat) fn len(&self) -> usize {
@@ -193,15 +200,15 @@ impl People {
         self.find(person).and_then(|user| self.user(user)).map(User::name)
     }
 
-    /// What a conversation with the user who is kept under this is called.
-    pub(in crate::chat) fn pair_name(&self, person: &str) -> Arc<str> {
-        format!("@{}", self.name_of(person).map_or(person, |name| name)).into()
-    }
-
     /// How a name is shown.
     pub(in crate::chat) fn shown<'a>(&self, name: &'a str, is_verified: bool) -> Member<'a> {
         let lookalike = !is_verified && self.lookalikes.has(name);
         Member { client: "", user: name, verified: is_verified, lookalike }
+    }
+
+    /// How somebody is shown who is not here, or not any more.
+    pub(in crate::chat) fn shown_person<'a>(&self, person: &'a Person) -> Member<'a> {
+        Member { client: &person.client, ..self.shown(&person.user, person.is_verified) }
     }
 
     /// The user, if a connection of theirs can be told of anything.
@@ -295,16 +302,18 @@ impl People {
         Some(rooms)
     }
 
-    /// A session lets go of its name.
-    pub(in crate::chat) fn speak_for_nobody(&mut self, session: SessionId, now_ms: u64) {
-        let Some(user) = self.at(session).and_then(|session| session.user.take()) else { return };
+    /// A session lets go of its name. Returns whose it was.
+    pub(in crate::chat) fn speak_for_nobody(&mut self, session: SessionId, now_ms: u64) -> Option<Identity> {
+        let user = self.at(session).and_then(|session| session.user.take())?;
         let state = &mut self.users[user.slot()];
+        let identity = state.identity();
         state.sessions.retain(|other| *other != session);
         if state.sessions.is_empty() {
             let user = self.users.remove(user.slot());
             self.by_person.remove(user.person());
             self.resting.left(user.identity(), user.posts, self.max_resting, now_ms);
         }
+        Some(identity)
     }
 
     /// In whose name a session acts.
@@ -399,49 +408,6 @@ impl People {
         let name = names::fold(&claims.user);
         let person = self.holders.person_with(&claims.subject, &name).map_or(&*name, |person| person);
         self.ban_of(person, now).or_else(|| self.ban_of(&name, now))
-    }
-
-    // ---- rates
-
-    /// A token for a command, or the milliseconds until there is one.
-    pub(in crate::chat) fn take_token(
-        &mut self,
-        conn: ConnId,
-        is_post: bool,
-        limits: &Limits,
-        now_ms: u64,
-    ) -> Result<(), u64> {
-        let id = SessionId::of(conn);
-        let Some(session) = self.session(conn) else { return Err(0) };
-        if !is_post {
-            return session.commands.try_take(limits.commands, now_ms);
-        }
-        let Self { sessions, users, addresses, .. } = self;
-        let Some(session) = sessions[id.slot()].as_deref_mut() else { return Err(0) };
-        let mut buckets = [
-            (session.user.map(|user| &mut users[user.slot()].posts), limits.posts),
-            (addresses.get_mut(&session.address()).map(|state| &mut state.posts), limits.address_posts),
-            (Some(&mut session.posts), limits.posts),
-        ];
-        let waits = buckets
-            .iter()
-            .map(|(bucket, rate)| bucket.as_ref().map_or(0, |bucket| bucket.wait_ms(*rate, now_ms)));
-        let wait = waits.max().unwrap_or(0);
-        if wait > 0 {
-            return Err(wait);
-        }
-        for (bucket, rate) in &mut buckets {
-            if let Some(bucket) = bucket {
-                bucket.take(*rate, now_ms);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a connection may be told once more that it is too fast.
-    pub(in crate::chat) fn may_refuse(&mut self, conn: ConnId, limits: &Limits, now_ms: u64) -> bool {
-        let session = self.session(conn);
-        session.is_some_and(|session| session.refusals.try_take(limits.refusals, now_ms).is_ok())
     }
 
     // ---- what waits

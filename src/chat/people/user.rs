@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::app::Bucket;
 use crate::chat::ids::SessionId;
+use crate::chat::people::shared_bucket::SharedBucket;
 
 /// Somebody with a name and at least one connection.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(in crate::chat) struct User {
     is_verified: bool,
     pub(in crate::chat::people) sessions: Vec<SessionId>,
     pub(in crate::chat::people) posts: Bucket,
+    /// Where other loops take from it, too.
+    pub(in crate::chat::people) shared: Option<SharedBucket>,
 }
 
 /// Guests and verified users of one name are different users.
@@ -28,7 +31,7 @@ impl User {
     pub(in crate::chat::people) fn new(name: &str, identity: Identity, posts: Bucket) -> Self {
         let Identity { person, is_verified } = identity;
         let name = if *person == *name { Arc::clone(&person) } else { name.into() };
-        Self { name, person, is_verified, sessions: Vec::with_capacity(1), posts }
+        Self { name, person, is_verified, sessions: Vec::with_capacity(1), posts, shared: None }
     }
 
     /// The name as it is shown: that of the token that came last.

@@ -1,12 +1,11 @@
 //! All rooms: found by name, kept while somebody needs them, put away when their place is needed.
 
-pub(in crate::chat) mod log;
+mod branch;
 mod notice_pace;
-mod order;
 pub(in crate::chat) mod presence;
 pub(in crate::chat) mod reads;
+mod recent;
 pub(in crate::chat) mod room;
-mod stamp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Index, IndexMut};
@@ -15,12 +14,13 @@ use std::sync::Arc;
 use slab::Slab;
 
 pub(in crate::chat) use self::notice_pace::News;
-pub(in crate::chat) use self::room::{Kind, Phase, Room, pair_room};
-use crate::app::{Context, TopicId, TopicOptions};
+pub(in crate::chat) use self::room::{Kind, Opening, Room, pair_room};
+use crate::app::{Context, Millis, TopicId, TopicOptions};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::limits::Limits;
-use crate::chat::shards::Shards;
-use crate::history::{Action, NameRange, RoomState};
+use crate::history::keys::Keys;
+use crate::history::{Action, NameRange, Outcome, Proposal, RoomState};
+use crate::shards::Shards;
 
 /// Somebody needs a room: it is not put away before this is given back ([`Rooms::release`]).
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(in crate::chat) struct Rooms {
     /// Rooms that nobody needs, the longest forgotten first.
     idle: BTreeMap<u64, RoomId>,
     idle_clock: u64,
+    /// Rooms live in memory only, and this begins the names of their histories.
+    memory: Option<String>,
     lives: u64,
     /// Bytes of all logs.
     bytes: usize,
@@ -54,9 +56,16 @@ pub(in crate::chat) struct Rooms {
     members: usize,
     /// Rooms to be looked at when the tick ends.
     dirty: Vec<RoomId>,
+    /// Rooms that were forgotten since the end of the last tick; in memory nobody asks.
+    closed: Vec<Arc<str>>,
 }
 
 impl Rooms {
+    /// Rooms whose histories the authority keeps; with `memory`, which is another one each time, in memory only.
+    pub(in crate::chat) fn new(memory: Option<String>) -> Self {
+        Self { memory, ..Self::default() }
+    }
+
     pub(in crate::chat) fn len(&self) -> usize {
         self.slab.len()
     }
@@ -91,11 +100,16 @@ impl Rooms {
         self.slab.iter().map(|(_, room)| &**room)
     }
 
-    pub(in crate::chat) fn insert(&mut self, name: &str, kind: Kind, phase: Phase) -> RoomId {
+    pub(in crate::chat) fn insert(&mut self, name: &str, kind: Kind) -> RoomId {
         self.lives += 1;
         let name: Arc<str> = name.into();
         let (users, is_group) = (users_of(&kind), kind == Kind::Group);
-        let room = Room::new(Arc::clone(&name), kind, phase, self.lives);
+        let room = match &self.memory {
+            Some(memory) => {
+                Room::in_memory(Arc::clone(&name), kind, format!("{memory}-{}", self.lives).into())
+            }
+            None => Room::new(Arc::clone(&name), kind),
+        };
         let room = RoomId::of_slot(self.slab.insert(Box::new(room)));
         if is_group {
             self.groups.insert(Arc::clone(&name), room);
@@ -105,6 +119,20 @@ impl Rooms {
             self.by_user.entry(user).or_default().insert(room);
         }
         room
+    }
+
+    /// What comes of a proposal in a room that gives numbers itself.
+    pub(in crate::chat) fn propose(
+        &mut self,
+        room: RoomId,
+        proposal: Proposal,
+        keys: &mut Keys,
+        now: Millis,
+    ) -> (Option<Outcome>, Option<Action>) {
+        match &mut self.slab[room.slot()].order {
+            Some(order) => order.propose(proposal, keys, now),
+            None => (None, None),
+        }
     }
 
     /// The rooms that anyone may join, of these names and in their order.
@@ -138,6 +166,9 @@ impl Rooms {
         let gone = self.slab.remove(room.slot());
         self.idle.remove(&gone.idle_since);
         self.by_name.remove(gone.name());
+        if self.memory.is_none() {
+            self.closed.push(Arc::clone(gone.name()));
+        }
         self.groups.remove(gone.name());
         for user in users_of(gone.kind()) {
             if let Some(rooms) = self.by_user.get_mut(&user) {
@@ -147,7 +178,7 @@ impl Rooms {
                 }
             }
         }
-        self.bytes -= gone.order().log().bytes();
+        self.bytes -= gone.recent().log().bytes();
         if let Some(topic) = gone.topic {
             self.by_topic.remove(&topic);
             ctx.remove_topic(topic);
@@ -186,7 +217,7 @@ impl Rooms {
         let Some(state) = self.get(room).filter(|state| state.is_idle() && state.idle_since == 0) else {
             return;
         };
-        if state.order().is_blank() {
+        if state.recent().is_blank() {
             return self.remove(ctx, room);
         }
         self.idle_clock += 1;
@@ -232,30 +263,37 @@ impl Rooms {
         dirty
     }
 
+    /// The rooms that were forgotten since the last time. Some may be open again.
+    pub(in crate::chat) fn take_closed(&mut self) -> Vec<Arc<str>> {
+        std::mem::take(&mut self.closed)
+    }
+
     /// A change becomes history. Returns the message that was the newest before it.
     pub(in crate::chat) fn happened(&mut self, room: RoomId, action: &Action) -> u64 {
-        let order = &mut self.slab[room.slot()].order;
-        let before = order.log().bytes();
-        let prev = order.happened(action);
-        self.bytes = self.bytes - before + order.log().bytes();
+        let recent = &mut self.slab[room.slot()].recent;
+        let before = recent.log().bytes();
+        let prev = recent.happened(action);
+        self.bytes = self.bytes - before + recent.log().bytes();
         prev
     }
 
     /// Forgets messages below this one, and what of the log is above its limits.
     pub(in crate::chat) fn trim(&mut self, room: RoomId, below: u64, limits: &Limits) {
-        let order = &mut self.slab[room.slot()].order;
-        let before = order.log().bytes();
-        order.trim(below, limits);
-        self.bytes = self.bytes - before + order.log().bytes();
+        let Room { recent, order, .. } = &mut *self.slab[room.slot()];
+        let before = recent.log().bytes();
+        recent.trim(below, limits);
+        self.bytes = self.bytes - before + recent.log().bytes();
+        if let Some(order) = order {
+            order.forget_below(recent.first_in_memory());
+        }
     }
 
     /// A room's state is known.
     pub(in crate::chat) fn load(&mut self, room: RoomId, state: RoomState, limits: &Limits) {
         let place = &mut self.slab[room.slot()];
-        let before = place.order.log().bytes();
-        place.order.load(state);
-        place.open();
-        self.bytes = self.bytes - before + place.order.log().bytes();
+        let before = place.recent.log().bytes();
+        place.load(state);
+        self.bytes = self.bytes - before + place.recent.log().bytes();
         self.trim(room, 0, limits);
     }
 
@@ -270,10 +308,13 @@ impl Rooms {
 
     /// Keeps the newest message of a room only.
     fn shrink(&mut self, room: RoomId) {
-        let order = &mut self.slab[room.slot()].order;
-        self.bytes -= order.log().bytes();
-        order.shrink();
-        self.bytes += order.log().bytes();
+        let Room { recent, order, .. } = &mut *self.slab[room.slot()];
+        self.bytes -= recent.log().bytes();
+        recent.shrink();
+        self.bytes += recent.log().bytes();
+        if let Some(order) = order {
+            order.forget_below(recent.first_in_memory());
+        }
     }
 
     /// Every counter counts what it says, and every table has what another one has.
@@ -302,7 +343,7 @@ impl Rooms {
         assert_eq!(self.by_name.len(), self.slab.len(), "names of rooms");
         assert_eq!(
             self.bytes,
-            self.iter().map(|room| room.order().log().bytes()).sum::<usize>(),
+            self.iter().map(|room| room.recent().log().bytes()).sum::<usize>(),
             "bytes of all logs"
         );
         assert_eq!(

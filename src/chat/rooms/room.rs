@@ -1,4 +1,4 @@
-//! A room: its order and recent history, who is in it, and whether anybody needs it.
+//! A room: its recent history, who is in it, and whether anybody needs it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,18 @@ use std::sync::Arc;
 use crate::app::{Millis, TopicId};
 use crate::chat::ids::{SessionId, UserId};
 use crate::chat::membership::Announced;
+use crate::chat::people::member::Person;
 use crate::chat::people::session::Waiting;
 use crate::chat::people::user::Identity;
+use crate::chat::rooms::branch::Branch;
 use crate::chat::rooms::notice_pace::News;
-use crate::chat::rooms::order::Order;
-use crate::chat::rooms::presence::{Comings, Gone, Presence};
+use crate::chat::rooms::presence::{Comings, Presence};
 use crate::chat::rooms::reads::ReadPositions;
-use crate::history::Action;
+use crate::chat::rooms::recent::Recent;
+use crate::history::{Change, Fork, Order, RoomState};
+
+/// Changes that are kept while a room is being opened. Above it the room is read again.
+pub(in crate::chat) const MAX_MEANWHILE: usize = 4096;
 
 /// Who a room is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +31,22 @@ pub(in crate::chat) enum Kind {
 /// Whether a room's state is known.
 #[derive(Debug)]
 pub(in crate::chat) enum Phase {
-    /// The history was asked; these commands wait.
-    Opening(Vec<Waiting>),
+    /// The history is asked for it.
+    Opening(Box<Opening>),
     Open,
+}
+
+/// A room that is being opened.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct Opening {
+    /// Commands that wait.
+    pub(in crate::chat) waiting: Vec<Waiting>,
+    /// What happened since it was asked for.
+    pub(in crate::chat) meanwhile: Vec<Arc<Change>>,
+    /// More than is kept, or it cannot be told from what was asked for: the room must be read again.
+    pub(in crate::chat) is_behind: bool,
+    /// Its state was asked for, and no answer has come.
+    is_asked: bool,
 }
 
 /// When users were last seen typing.
@@ -42,10 +60,11 @@ pub(in crate::chat) struct Room {
     name: Arc<str>,
     kind: Kind,
     phase: Phase,
-    /// In memory a room that was forgotten is another one when it comes back.
-    life: u64,
+    branch: Branch,
     pub(in crate::chat::rooms) topic: Option<TopicId>,
-    pub(in crate::chat::rooms) order: Order,
+    pub(in crate::chat::rooms) recent: Recent,
+    /// Who gives the numbers, where that is the room itself: in memory.
+    pub(in crate::chat::rooms) order: Option<Order>,
     /// How many hold it.
     pub(in crate::chat::rooms) holds: u32,
     pub(in crate::chat::rooms) members: Vec<SessionId>,
@@ -54,8 +73,6 @@ pub(in crate::chat) struct Room {
     reads: ReadPositions,
     /// Its place among the rooms that nobody needs; 0: it is none of them.
     pub(in crate::chat::rooms) idle_since: u64,
-    /// Changes that turned out to be on the disk while it was being opened.
-    landed: Vec<Action>,
     /// It must be looked at when the tick ends.
     is_dirty: bool,
     /// It always exists.
@@ -63,23 +80,34 @@ pub(in crate::chat) struct Room {
 }
 
 impl Room {
-    pub(in crate::chat::rooms) fn new(name: Arc<str>, kind: Kind, phase: Phase, life: u64) -> Self {
+    /// A room that must be opened.
+    pub(in crate::chat::rooms) fn new(name: Arc<str>, kind: Kind) -> Self {
         Self {
             name,
             kind,
-            phase,
-            life,
+            phase: Phase::Opening(Box::default()),
+            branch: Branch::default(),
             topic: None,
-            order: Order::default(),
+            recent: Recent::default(),
+            order: None,
             holds: 0,
             members: Vec::new(),
             presence: Presence::default(),
             typing: Typing::default(),
             reads: ReadPositions::default(),
             idle_since: 0,
-            landed: Vec::new(),
             is_dirty: false,
             is_pinned: false,
+        }
+    }
+
+    /// A room in memory, which gives numbers itself. One that was forgotten is another one when it comes back.
+    pub(in crate::chat::rooms) fn in_memory(name: Arc<str>, kind: Kind, epoch: Arc<str>) -> Self {
+        Self {
+            phase: Phase::Open,
+            branch: Branch::new(epoch, Vec::new()),
+            order: Some(Order::default()),
+            ..Self::new(name, kind)
         }
     }
 
@@ -92,9 +120,14 @@ impl Room {
         &self.kind
     }
 
-    /// Tells a room in memory from those of the same name before it.
-    pub(in crate::chat) fn life(&self) -> u64 {
-        self.life
+    /// Names its one unbroken history.
+    pub(in crate::chat) fn epoch(&self) -> &Arc<str> {
+        self.branch.epoch()
+    }
+
+    /// The newest message and change that a client can have seen under this name and that are history now.
+    pub(in crate::chat) fn known_under(&self, epoch: &str) -> Option<(u64, u64)> {
+        self.branch.known_under(epoch, (self.recent.seq(), self.recent.rev()))
     }
 
     /// What its members are subscribed to.
@@ -107,17 +140,13 @@ impl Room {
         &self.members
     }
 
-    /// What was said in it, and in which order.
-    pub(in crate::chat) fn order(&self) -> &Order {
-        &self.order
+    /// What is known of its history.
+    pub(in crate::chat) fn recent(&self) -> &Recent {
+        &self.recent
     }
 
     pub(in crate::chat) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open)
-    }
-
-    pub(in crate::chat) fn is_pinned(&self) -> bool {
-        self.is_pinned
     }
 
     /// It always exists from now on.
@@ -128,39 +157,80 @@ impl Room {
     /// A command waits until the room is open. Returns it back when the room is open already.
     pub(in crate::chat) fn wait(&mut self, waiting: Waiting) -> Option<Waiting> {
         match &mut self.phase {
-            Phase::Opening(list) => {
-                list.push(waiting);
+            Phase::Opening(opening) => {
+                opening.waiting.push(waiting);
                 None
             }
             Phase::Open => Some(waiting),
         }
     }
 
-    /// The commands that wait for the room, which wait no longer; `None` when it is open.
-    pub(in crate::chat) fn take_waiting(&mut self) -> Option<Vec<Waiting>> {
-        match &mut self.phase {
-            Phase::Opening(list) => Some(std::mem::take(list)),
-            Phase::Open => None,
-        }
+    /// The answer about its state has come. Returns what was kept until then; nothing where it is open.
+    pub(in crate::chat) fn take_opening(&mut self) -> Option<Opening> {
+        let Phase::Opening(opening) = &mut self.phase else { return None };
+        Some(std::mem::take(&mut **opening))
+    }
+
+    /// The commands wait on.
+    pub(in crate::chat) fn wait_on(&mut self, waiting: Vec<Waiting>) {
+        self.phase = Phase::Opening(Box::new(Opening { waiting, ..Opening::default() }));
     }
 
     /// Its state is known, or there is none to be known.
     pub(in crate::chat) fn open(&mut self) {
         debug_assert!(
-            !matches!(&self.phase, Phase::Opening(list) if !list.is_empty()),
+            !matches!(&self.phase, Phase::Opening(opening) if !opening.waiting.is_empty()),
             "nobody waits any more"
         );
         self.phase = Phase::Open;
     }
 
-    /// Something was found on the disk while the room was being opened.
-    pub(in crate::chat) fn note_landed(&mut self, action: Action) {
-        self.landed.push(action);
+    /// Something happens while the room is being opened.
+    pub(in crate::chat) fn note_meanwhile(&mut self, change: Arc<Change>) {
+        let Phase::Opening(opening) = &mut self.phase else { return };
+        if opening.meanwhile.len() < MAX_MEANWHILE {
+            opening.meanwhile.push(change);
+        } else {
+            opening.is_behind = true;
+        }
     }
 
-    /// See [`Self::note_landed`].
-    pub(in crate::chat) fn take_landed(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.landed)
+    /// Its state was asked for, or could not be.
+    pub(in crate::chat) fn note_asked(&mut self, is_asked: bool) {
+        if let Phase::Opening(opening) = &mut self.phase {
+            opening.is_asked = is_asked;
+        }
+    }
+
+    /// Whether it waits for a state that nobody was asked for.
+    pub(in crate::chat) fn must_ask(&self) -> bool {
+        matches!(&self.phase, Phase::Opening(opening) if !opening.is_asked)
+    }
+
+    /// Somebody is in it, or it always exists.
+    pub(in crate::chat) fn is_wanted(&self) -> bool {
+        self.is_pinned || !self.members.is_empty()
+    }
+
+    /// Its history goes on under the name of the fork. Returns whether it has more than both histories: then it must be opened
+    /// again, and commands wait until it is.
+    pub(in crate::chat) fn fork(&mut self, fork: &Fork) -> bool {
+        self.branch.fork(fork);
+        let has_more = self.recent.seq() > fork.seq || self.recent.rev() > fork.rev;
+        match &mut self.phase {
+            // What was asked for may be from before.
+            Phase::Opening(opening) => opening.is_behind = true,
+            Phase::Open if has_more => self.phase = Phase::Opening(Box::default()),
+            Phase::Open => {}
+        }
+        has_more
+    }
+
+    /// What the history says of it.
+    pub(in crate::chat::rooms) fn load(&mut self, mut state: RoomState) {
+        self.branch = Branch::new(Arc::clone(&state.epoch), std::mem::take(&mut state.lineage));
+        self.recent.load(state);
+        self.open();
     }
 
     /// It must be looked at when the tick ends; `true`: it was not before.
@@ -185,34 +255,6 @@ impl Room {
         true
     }
 
-    // ---- its order
-
-    /// The number and the time of the next message, which waits from now on until it is durable.
-    pub(in crate::chat) fn next_seq(&mut self, unix_ms: u64) -> (u64, u64) {
-        self.order.next_seq(unix_ms)
-    }
-
-    /// The number and the time of the next change of a message, which waits from now on until it is durable.
-    pub(in crate::chat) fn next_rev(&mut self, unix_ms: u64) -> (u64, u64) {
-        self.order.next_rev(unix_ms)
-    }
-
-    /// [`Self::next_rev`] for the deletion of a message.
-    pub(in crate::chat) fn begin_delete(&mut self, seq: u64, unix_ms: u64) -> (u64, u64) {
-        self.order.begin_delete(seq);
-        self.order.next_rev(unix_ms)
-    }
-
-    /// A change is durable.
-    pub(in crate::chat) fn committed(&mut self, action: &Action) {
-        self.order.committed(action);
-    }
-
-    /// A change comes to nothing, with all that wait.
-    pub(in crate::chat) fn undone(&mut self) {
-        self.order.undone();
-    }
-
     // ---- who came and went
 
     /// Somebody is shown a list of the members.
@@ -226,8 +268,18 @@ impl Room {
     }
 
     /// See [`Presence::went`].
-    pub(in crate::chat) fn went(&mut self, number: u64, known: Announced, gone: Gone) {
+    pub(in crate::chat) fn went(&mut self, number: u64, known: Announced, gone: Person) {
         self.presence.went(number, known, gone);
+    }
+
+    /// See [`Presence::owe`].
+    pub(in crate::chat) fn owe_presence(&mut self) {
+        self.presence.owe();
+    }
+
+    /// See [`Presence::elsewhere`].
+    pub(in crate::chat) fn came_and_went_elsewhere(&mut self, came: &[Person], went: &[Person], most: usize) {
+        self.presence.elsewhere(came, went, most);
     }
 
     /// See [`Presence::take_news`].
@@ -278,12 +330,12 @@ impl Room {
     /// How many commands wait for it.
     #[cfg(debug_assertions)]
     pub(in crate::chat) fn waiting(&self) -> usize {
-        if let Phase::Opening(list) = &self.phase { list.len() } else { 0 }
+        if let Phase::Opening(opening) = &self.phase { opening.waiting.len() } else { 0 }
     }
 
     #[cfg(debug_assertions)]
     pub(in crate::chat::rooms) fn check(&self) {
-        self.order.check();
+        self.recent.check();
         assert_eq!(
             self.idle_since > 0,
             self.is_idle() && self.idle_since > 0,

@@ -10,7 +10,7 @@ use crate::chat::ids::SessionId;
 use crate::chat::limits::Limits;
 use crate::chat::people::People;
 use crate::chat::people::lookalike::Lookalikes;
-use crate::chat::people::member::Member;
+use crate::chat::people::member::{Member, Person};
 use crate::chat::wire::command::Id;
 use crate::chat::wire::refusal::Code;
 use crate::history::{Action, Post, Record, Who};
@@ -120,6 +120,13 @@ notices! {
         joined: &'a [Member<'a>],
         left: &'a [Member<'a>],
         count: usize,
+    }
+    #[expect(clippy::struct_field_names, reason = "the name is the protocol's")]
+    "epoch" Epoch {
+        room: &'a str,
+        epoch: &'a str,
+        seq: u64,
+        rev: u64,
     }
     "typing" Typing { room: &'a str, user: &'a str }
     "reads" Reads { room: &'a str, reads: &'a [ReadPosition<'a>] }
@@ -244,11 +251,14 @@ pub(in crate::chat) struct ReadPosition<'a> {
 pub(in crate::chat) struct Members<'a> {
     pub(in crate::chat) people: &'a People,
     pub(in crate::chat) sessions: &'a [SessionId],
+    /// Some of those on other loops.
+    pub(in crate::chat) others: &'a [Person],
 }
 
 impl Serialize for Members<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.sessions.iter().filter_map(|index| self.people.member(*index)))
+        let own = self.sessions.iter().filter_map(|index| self.people.member(*index));
+        serializer.collect_seq(own.chain(self.others.iter().map(|person| self.people.shown_person(person))))
     }
 }
 

@@ -11,10 +11,13 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::clock;
 use super::lineage::{Lineage, identity};
+use super::names::{Past, load_past, note_past};
 use super::private_file::private;
 use super::rows::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
-use crate::history::{Ban, Holder, Key, Post, Start};
+use crate::history::keys::{Keys, Origin, Scope, Used};
+use crate::history::{Ban, Holder, MAX_LOOPS, Start};
+use crate::text::fold;
 
 /// Up to this size every page of the file is checked when it is opened; above it what is read is checked when it is read.
 pub(super) const CHECKED_BYTES: u64 = 256 << 20;
@@ -95,6 +98,11 @@ pub enum OpenError {
         /// The format of the file.
         found: i32,
     },
+    /// A history is shared by at least one loop, and at most so many.
+    Loops {
+        /// How many were asked for.
+        asked: usize,
+    },
     /// The file is damaged.
     Damaged {
         /// The file.
@@ -142,6 +150,9 @@ impl std::fmt::Display for OpenError {
                  version",
                 path.display()
             ),
+            Self::Loops { asked } => {
+                write!(f, "a history is shared by 1 to {MAX_LOOPS} loops, not by {asked}")
+            }
             Self::Damaged { path, what } => write!(
                 f,
                 "{} is damaged ({what}); it is left alone: restore a backup, or save what can be read with \
@@ -198,8 +209,8 @@ impl DataDir {
         Ok(Self { dir: dir.to_owned(), path, options, _lock: lock })
     }
 
-    /// Opens the database, makes it when it is new, and finds out what the loop must know.
-    pub(super) fn open(&self) -> Result<(Connection, Start)> {
+    /// Opens the database, makes it when it is new, and finds out what the loops and the threads must know.
+    pub(super) fn open(&self) -> Result<(Connection, Start, Memory)> {
         let log = fs::metadata(self.dir.join("switchboard.db-wal")).map_or(0, |found| found.len());
         let conn = schema::connect(&self.path).map_err(|error| self.refusal(&error))?;
         self.recognize(&conn)?;
@@ -211,8 +222,8 @@ impl DataDir {
             );
         }
         self.check(&conn)?;
-        let start = self.start(&conn).map_err(|error| self.refusal(&error))?;
-        Ok((conn, start))
+        let (start, memory) = self.start(&conn).map_err(|error| self.refusal(&error))?;
+        Ok((conn, start, memory))
     }
 
     /// Whether there is anything in the log.
@@ -292,13 +303,14 @@ impl DataDir {
         flaw.map_or(Ok(()), |flaw| Err(damaged(flaw)))
     }
 
-    fn start(&self, conn: &Connection) -> rusqlite::Result<Start> {
+    fn start(&self, conn: &Connection) -> rusqlite::Result<(Start, Memory)> {
         let epoch = match self.known_epoch(conn)? {
             Some(epoch) => epoch,
             None => self.begin_epoch(conn)?,
         };
-        let (keys, bans, holders) = (self.load_keys(conn)?, load_bans(conn)?, load_holders(conn)?);
-        Ok(Start { epoch, keys, bans, holders })
+        let (bans, holders) = (load_bans(conn)?, load_holders(conn)?);
+        let memory = Memory { keys: self.load_keys(conn, &holders)?, past: load_past(conn)? };
+        Ok((Start { epoch, bans, holders }, memory))
     }
 
     /// The epoch, when this is the history that had it, and all of it.
@@ -326,6 +338,9 @@ impl DataDir {
     fn begin_epoch(&self, conn: &Connection) -> rusqlite::Result<String> {
         let epoch = random_epoch();
         conn.execute_batch("BEGIN IMMEDIATE")?;
+        if let Some(before) = load_meta(conn, "epoch")? {
+            note_past(conn, &before)?;
+        }
         store_meta(conn, "epoch", &epoch)?;
         store_meta(conn, "identity", &identity(&self.dir, &self.path).unwrap_or_default())?;
         conn.execute_batch("COMMIT")?;
@@ -343,11 +358,13 @@ impl DataDir {
         }
     }
 
-    fn load_keys(&self, conn: &Connection) -> rusqlite::Result<Vec<Key>> {
+    fn load_keys(&self, conn: &Connection, holders: &[Holder]) -> rusqlite::Result<Keys> {
         let Options { window_ms, max_keys, now, .. } = self.options;
-        let since = now().saturating_sub(window_ms);
+        let now_ms = now();
+        let since = now_ms.saturating_sub(window_ms);
+        let persons = Persons::new(holders);
         let mut names: HashMap<i64, Arc<str>> = HashMap::new();
-        let mut keys = Vec::new();
+        let mut used = Vec::new();
         let mut old = 0;
         let mut select = conn.prepare(
             "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc FROM posts ORDER BY id DESC",
@@ -356,9 +373,9 @@ impl DataDir {
         let mut seen = 0;
         while let Some(row) = rows.next()? {
             seen += 1;
-            if keys.len() == max_keys || seen > KEY_SCAN {
+            if used.len() == max_keys || seen > KEY_SCAN {
                 tracing::warn!(
-                    keys = keys.len(),
+                    keys = used.len(),
                     "more keys within the window than are remembered: the oldest are not"
                 );
                 break;
@@ -380,11 +397,50 @@ impl DataDir {
                 names.insert(stored.room, Arc::clone(&name));
                 name
             };
-            let Post { user, is_verified, client, seq, time, .. } = stored.record.post;
-            keys.push(Key { user, is_verified, client, key, room, seq, time });
+            used.push((stored.record.post, room, key));
         }
-        keys.reverse();
+        let mut keys = Keys::new(window_ms, max_keys);
+        for (post, room, key) in used.into_iter().rev() {
+            let origin = Origin::of(post.is_verified, &post.client);
+            let name = fold(&post.user);
+            let person = if origin == Origin::Verified { persons.of(&name) } else { &name };
+            let scope = Scope { origin, person, room: &room, key: &key };
+            let used = Used { seq: post.seq, time: post.time };
+            keys.restore(&scope, used, now_ms.saturating_sub(post.time), clock::steady_ms());
+        }
         Ok(keys)
+    }
+}
+
+/// What the thread that writes, and the one that reads, must know from the start.
+#[derive(Debug)]
+pub(super) struct Memory {
+    /// Keys of posts within the window.
+    pub(super) keys: Keys,
+    /// The names that the history had before.
+    pub(super) past: Vec<Past>,
+}
+
+/// What is a person's is kept under the first name that they had.
+struct Persons<'a> {
+    by_name: HashMap<&'a str, &'a str>,
+    first: HashMap<&'a str, &'a str>,
+}
+
+impl<'a> Persons<'a> {
+    fn new(holders: &'a [Holder]) -> Self {
+        let first = holders.iter().filter(|holder| holder.is_first);
+        Self {
+            by_name: holders.iter().map(|holder| (&*holder.name, &*holder.subject)).collect(),
+            first: first.map(|holder| (&*holder.subject, &*holder.name)).collect(),
+        }
+    }
+
+    fn of<'n>(&self, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        self.by_name.get(name).and_then(|subject| self.first.get(subject)).copied().unwrap_or(name)
     }
 }
 

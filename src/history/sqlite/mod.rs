@@ -1,5 +1,5 @@
 //! Durable history in SQLite: a thread that commits, one that reads, one that brings the log into the database, and one that
-//! keeps the index for the search. They share nothing with the loop but what `threads` hands over.
+//! keeps the index for the search. They share nothing with the loops but what `threads` hands over.
 
 mod backup;
 mod checkpoint;
@@ -8,10 +8,12 @@ mod data_dir;
 mod erasure;
 mod lineage;
 mod maintenance;
+mod names;
 mod notify;
 mod pairs;
 mod persons;
 mod private_file;
+mod propose;
 mod reader;
 mod retention;
 mod room_list;
@@ -27,7 +29,7 @@ mod writer;
 pub use backup::backup;
 pub use clock::now_ms;
 pub use data_dir::{OpenError, Options};
-pub use threads::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open};
+pub use threads::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open, open_for};
 pub use transaction::Refused;
 pub use transfer::{Counts, TransferError, export, import};
 pub use writer::FinishError;

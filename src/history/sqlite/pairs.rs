@@ -19,6 +19,8 @@ const WRITERS_AMONG: usize = 16;
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) user: &'a str,
+    /// Names the history.
+    pub(super) epoch: &'a Arc<str>,
     pub(super) after: Option<&'a PairPlace>,
     pub(super) limit: usize,
 }
@@ -45,7 +47,7 @@ pub(super) fn newest(
         .map(|Candidate { place, room, head }| {
             let writers = writers(conn, room, &head)?;
             let read = read_position(conn, room, head, wanted.user)?;
-            Ok(Pair { place, seq: head.seq, read, writers })
+            Ok(Pair { place, epoch: Arc::clone(wanted.epoch), seq: head.seq, read, writers })
         })
         .collect()
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::data_dir::{DataDir, Options};
+use super::names::Names;
 use super::notify::Notify;
 use super::pairs;
 use super::room_list;
@@ -22,7 +23,8 @@ use crate::history::{
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Ask {
-    Query(Query),
+    /// For which loop, and what.
+    Query(usize, Query),
     Stop,
 }
 
@@ -44,42 +46,46 @@ pub(super) enum Uncertain {
     All,
 }
 
+/// What is read.
+#[derive(Debug)]
+pub(super) struct Shelf {
+    pub(super) place: Arc<DataDir>,
+    pub(super) words: Arc<SearchIndex>,
+    pub(super) names: Names,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reader {
-    place: Arc<DataDir>,
+    shelf: Shelf,
     inbox: Receiver<Ask>,
     notify: Notify,
     slot: Arc<Mutex<Slot>>,
-    words: Arc<SearchIndex>,
 }
 
 impl Reader {
-    pub(super) fn new(
-        place: Arc<DataDir>,
-        inbox: Receiver<Ask>,
-        notify: Notify,
-        slot: Arc<Mutex<Slot>>,
-        words: Arc<SearchIndex>,
-    ) -> Self {
-        Self { place, inbox, notify, slot, words }
+    pub(super) fn new(shelf: Shelf, inbox: Receiver<Ask>, notify: Notify, slot: Arc<Mutex<Slot>>) -> Self {
+        Self { shelf, inbox, notify, slot }
     }
 
     /// Answers until it is told to stop, or nobody is left who could ask.
     pub(super) fn run(self) {
-        while let Ok(Ask::Query(query)) = self.inbox.recv() {
+        while let Ok(Ask::Query(number, query)) = self.inbox.recv() {
             let event = self.answer(query);
-            self.notify.tell(event);
+            self.notify.tell(number, event);
         }
     }
 
     fn answer(&self, query: Query) -> Event {
-        let options = &self.place.options;
+        let options = &self.shelf.place.options;
         match query {
             Query::Open { room, recent, changes } => {
+                let names = &self.shelf.names;
                 let state = self.read(&room, |conn, room, head| {
-                    open_room(conn, options, (room, head), [recent, changes])
+                    let state = open_room(conn, options, (room, head), [recent, changes])?;
+                    Ok(RoomState { lineage: names.lineage(conn, room, &head, changes)?, ..state })
                 });
+                let state = state.map(|state| RoomState { epoch: Arc::clone(&names.epoch), ..state });
                 Event::Opened { room, state }
             }
             Query::Page { ask, room, before, limit, keep } => {
@@ -92,7 +98,7 @@ impl Reader {
             Query::Search { ask, room, query, limit } => {
                 let records = self.read(&room, |conn, room, head| {
                     let search = |index: &_| find(index, conn, options, (room, head), (&query, limit));
-                    self.words.search(search)
+                    self.shelf.words.search(search)
                 });
                 Event::Page { ask, records }
             }
@@ -127,7 +133,7 @@ impl Reader {
                 if let Some(Uncertain::From(seq)) = uncertain {
                     head = before_uncertain(conn, room, head, seq)?;
                 }
-                question(conn, room, visible(&self.place.options, head))
+                question(conn, room, visible(&self.shelf.place.options, head))
             }
         });
         answer.map_err(|error| read_failed(error, name))
@@ -138,13 +144,18 @@ impl Reader {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         let uncertain = std::mem::take(&mut slot.uncertain);
         let is_sure = |name: &str| !uncertain.contains_key(name);
-        let options = &self.place.options;
+        let options = &self.shelf.place.options;
         let shown = |head: Head| {
             let head = visible(options, head);
             (head.seq >= head.oldest.max(1) && !options.is_expired(head.time)).then_some(head)
         };
         let pairs = self.ask_database(&mut slot, |conn| {
-            pairs::newest(conn, &pairs::Wanted { user, after, limit }, is_sure, shown)
+            pairs::newest(
+                conn,
+                &pairs::Wanted { user, epoch: &self.shelf.names.epoch, after, limit },
+                is_sure,
+                shown,
+            )
         });
         slot.uncertain = uncertain;
         pairs.map_err(|error| read_failed(error, ""))
@@ -166,7 +177,7 @@ impl Reader {
         question: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         // After an error the connection is gone, and the next question opens another one.
-        let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.place.path), Ok)?;
+        let conn = slot.conn.take().map_or_else(|| schema::connect_to_read(&self.shelf.place.path), Ok)?;
         conn.execute_batch("BEGIN")?;
         let answer = question(&conn)?;
         conn.execute_batch("COMMIT")?;
@@ -218,13 +229,13 @@ fn open_room(
             head.oldest = head.oldest.max(stored.record.post.seq + 1);
             break;
         }
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         records.push(Record { reactions, ..stored.record });
     }
     records.reverse();
     let Head { seq, rev, time, oldest, .. } = head;
     let changes = newest_changes(conn, room, &head, changes)?;
-    Ok(RoomState { seq, rev, time, oldest, recent: records, changes })
+    Ok(RoomState { seq, rev, time, oldest, recent: records, changes, ..RoomState::default() })
 }
 
 /// The newest changes that follow each other without a gap, the oldest first.
@@ -279,7 +290,7 @@ fn page(
             break;
         };
         octets += stored.record.post.text.len();
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         records.push_back(Record { reactions, ..stored.record });
         while keep == Keep::Oldest
             && records.len() > 1

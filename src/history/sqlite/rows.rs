@@ -294,8 +294,13 @@ pub(super) fn find_post(conn: &Connection, room: i64, head: &Head, seq: u64) -> 
 /// Who reacted how.
 type Reactions = Vec<(Box<str>, Vec<Who>)>;
 
-/// The reactions to a post, in order: each emoji where it first appeared.
-pub(super) fn load_reactions(conn: &Connection, post: i64) -> Result<Reactions> {
+/// The reactions to a post, in order: each emoji where it first appeared. A deleted one has none; earlier versions left them
+/// where they were.
+pub(super) fn load_reactions(conn: &Connection, stored: &Stored) -> Result<Reactions> {
+    if stored.record.is_deleted {
+        return Ok(Reactions::new());
+    }
+    let post = stored.id;
     let mut select =
         conn.prepare_cached("SELECT emoji, user, rev, crc FROM reactions WHERE post = ?1 ORDER BY rev")?;
     let mut rows = select.query([post])?;

@@ -41,7 +41,7 @@ pub(super) fn find(
             continue;
         }
         octets += post.text.len();
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         records.push(Record { reactions, ..stored.record });
     }
     Ok(records)

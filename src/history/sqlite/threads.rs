@@ -10,27 +10,46 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 
 use super::checkpoint::LogSize;
-use super::data_dir::{DataDir, OpenError, Options};
+use super::data_dir::{DataDir, Memory, OpenError, Options};
+use super::names::Names;
 use super::notify::Notify;
-use super::reader::{Ask, Reader, Slot};
+use super::reader::{Ask, Reader, Shelf, Slot};
 use super::search_index::{IndexFile, SearchIndex, State};
-use super::writer::{FinishError, Order, Writer};
-use crate::history::{Action, BanChange, Batch, Event, History, Holder, Query, Start};
+use super::writer::{Ends, FinishError, KnownKeys, Order, Writer};
+use crate::history::followers::{Followers, MAX_LOOPS};
+use crate::history::{Act, BanChange, Batch, Event, History, Holder, Query, Start};
 
-/// Batches that may be handed over and not yet be committed; above it [`History::commit`] refuses.
+/// Batches that may be handed over and not yet be committed; above it [`History::propose`] refuses.
 pub const MAX_ORDERS: usize = 4096;
 /// What they may take in memory together.
 pub const MAX_ORDER_BYTES: usize = 64 << 20;
 /// Queries that may wait for their answers; above it [`History::query`] refuses.
 pub const MAX_ASKS: usize = 4096;
 
-/// Opens the data directory `dir`, and makes it when it is missing (its parent must be there).
+/// Opens the data directory `dir`, and makes it when it is missing (its parent must be there), for one loop.
 ///
 /// # Errors
 /// When the directory is in use, not writable, damaged, or not ours; the message says what to do.
 pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), OpenError> {
+    let (clients, worker, start) = open_for(dir, options, 1)?;
+    let client = clients.into_iter().next().ok_or(OpenError::Loops { asked: 1 })?;
+    Ok((client, worker, start))
+}
+
+/// The same for several loops, with a client for each; at most [`MAX_LOOPS`].
+///
+/// # Errors
+/// As [`open`], and when there are more loops, or none.
+pub fn open_for(
+    dir: &Path,
+    options: Options,
+    loops: usize,
+) -> Result<(Vec<Client>, Worker, Start), OpenError> {
+    if !(1..=MAX_LOOPS).contains(&loops) {
+        return Err(OpenError::Loops { asked: loops });
+    }
     let place = Arc::new(DataDir::take(dir, options)?);
-    let (conn, start) = place.open()?;
+    let (conn, start, Memory { keys, past }) = place.open()?;
     let words = Arc::new(SearchIndex::new(&place));
     let index = State::read(&conn).and_then(|state| words.open(&state, false));
     let index = index.inspect_err(|error| tracing::error!(%error, "the index of words cannot be used")).ok();
@@ -39,34 +58,72 @@ pub fn open(dir: &Path, options: Options) -> Result<(Client, Worker, Start), Ope
     let load = Arc::new(AtomicUsize::new(0));
     let log_bytes = Arc::new(AtomicU64::new(0));
     let log = LogSize::new(Arc::clone(&log_bytes));
-    let client = Client { orders: orders.clone(), asks: asks.clone(), load: Arc::clone(&load), log_bytes };
-    let worker = Worker { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log };
-    Ok((client, worker, start))
+    let followers = Arc::new(Followers::new(loops));
+    let known_keys = Arc::new(AtomicU64::new(keys.len() as u64));
+    let client = |number| Client {
+        number,
+        orders: orders.clone(),
+        asks: asks.clone(),
+        load: Arc::clone(&load),
+        log_bytes: Arc::clone(&log_bytes),
+        keys: Arc::clone(&known_keys),
+        followers: Arc::clone(&followers),
+    };
+    let clients = (0..loops).map(client).collect();
+    let inboxes = Inboxes { orders: order_inbox, asks: ask_inbox };
+    let names = Names { epoch: start.epoch.as_str().into(), past };
+    let keys = KnownKeys { keys, count: known_keys };
+    let worker =
+        Worker { place, conn, words, index, orders, asks, inboxes, load, log, followers, keys, names };
+    Ok((clients, worker, start))
 }
 
-/// The loop's end: hands over requests and never waits. Requests are given back when [`MAX_ORDERS`], [`MAX_ORDER_BYTES`] or
+/// A loop's end: hands over requests and never waits. Requests are given back when [`MAX_ORDERS`], [`MAX_ORDER_BYTES`] or
 /// [`MAX_ASKS`] are reached, or when the store has ended.
 #[derive(Debug)]
 pub struct Client {
+    /// Which loop.
+    number: usize,
     orders: SyncSender<Order>,
     asks: SyncSender<Ask>,
     /// What the batches take that are handed over and not committed.
     load: Arc<AtomicUsize>,
     log_bytes: Arc<AtomicU64>,
+    keys: Arc<AtomicU64>,
+    followers: Arc<Followers>,
 }
 
 impl History for Client {
     fn query(&mut self, query: Query) -> Result<(), Query> {
-        self.asks.try_send(Ask::Query(query)).map_err(|refused| match refused {
-            TrySendError::Full(Ask::Query(query)) | TrySendError::Disconnected(Ask::Query(query)) => query,
+        if let Query::Open { room, .. } = &query {
+            // Before it is read: what is committed in between is told.
+            self.followers.follow(self.number, room);
+        }
+        self.asks.try_send(Ask::Query(self.number, query)).map_err(|refused| match refused {
+            TrySendError::Full(Ask::Query(_, query)) | TrySendError::Disconnected(Ask::Query(_, query)) => {
+                query
+            }
             TrySendError::Full(Ask::Stop) | TrySendError::Disconnected(Ask::Stop) => {
                 unreachable!("a query was sent")
             }
         })
     }
 
+    fn close(&mut self, room: &str) {
+        self.followers.unfollow(self.number, room);
+    }
+
+    fn open_rooms(&self) -> Option<u64> {
+        (self.followers.loops() > 1).then(|| if self.number == 0 { self.followers.rooms() as u64 } else { 0 })
+    }
+
+    fn keys(&self) -> u64 {
+        // One loop tells of them.
+        if self.number == 0 { self.keys.load(Ordering::Relaxed) } else { 0 }
+    }
+
     fn log_bytes(&self) -> u64 {
-        self.log_bytes.load(Ordering::Relaxed)
+        if self.number == 0 { self.log_bytes.load(Ordering::Relaxed) } else { 0 }
     }
 
     fn hold(&mut self, holder: Holder) -> Result<(), Holder> {
@@ -78,14 +135,14 @@ impl History for Client {
         })
     }
 
-    fn commit(&mut self, batch: Batch) -> Result<(), Batch> {
+    fn propose(&mut self, batch: Batch) -> Result<(), Batch> {
         let cost = cost(&batch);
         let load = self.load.fetch_add(cost, Ordering::Relaxed);
         // A batch above the bound goes through when it is alone.
         let refused = if load > 0 && load + cost > MAX_ORDER_BYTES {
             batch
         } else {
-            match self.orders.try_send(Order::Commit { batch, cost }) {
+            match self.orders.try_send(Order::Commit { from: self.number, batch, cost }) {
                 Ok(()) => return Ok(()),
                 Err(
                     TrySendError::Full(Order::Commit { batch, .. })
@@ -101,20 +158,20 @@ impl History for Client {
 
 /// What a batch takes in memory, within a few bytes.
 fn cost(batch: &Batch) -> usize {
-    let changes = batch.changes.iter().map(|change| {
-        let texts = match &change.action {
-            Action::Post(post) => post.text.len() + post.key.as_ref().map_or(0, |key| key.len()),
-            Action::Edit { text, .. } => text.len(),
-            Action::React { emoji, .. } => emoji.len(),
-            Action::Delete { .. } | Action::Read { .. } => 0,
+    let proposals = batch.proposals.iter().map(|proposal| {
+        let texts = match &proposal.act {
+            Act::Post(draft) => draft.text.len() + draft.key.as_ref().map_or(0, |key| key.key.len()),
+            Act::Edit { text, .. } => text.len(),
+            Act::React { emoji, .. } => emoji.len(),
+            Act::Delete { .. } | Act::Read { .. } => 0,
         };
-        size_of_val(change) + texts
+        size_of_val(proposal) + texts
     });
     let bans = batch.bans.iter().map(|ban| match ban {
         BanChange::Set(set) => size_of_val(ban) + set.user.len() + set.reason.len(),
         BanChange::Lift(user) => size_of_val(ban) + user.len(),
     });
-    size_of_val(batch) + changes.sum::<usize>() + bans.sum::<usize>()
+    size_of_val(batch) + proposals.sum::<usize>() + bans.sum::<usize>()
 }
 
 /// An opened history whose threads do not run yet.
@@ -125,27 +182,38 @@ pub struct Worker {
     words: Arc<SearchIndex>,
     index: Option<IndexFile>,
     orders: SyncSender<Order>,
-    order_inbox: Receiver<Order>,
     asks: SyncSender<Ask>,
-    ask_inbox: Receiver<Ask>,
+    inboxes: Inboxes,
     load: Arc<AtomicUsize>,
     log: LogSize,
+    followers: Arc<Followers>,
+    keys: KnownKeys,
+    names: Names,
+}
+
+/// What the threads take from.
+#[derive(Debug)]
+struct Inboxes {
+    orders: Receiver<Order>,
+    asks: Receiver<Ask>,
 }
 
 impl Worker {
-    /// Starts the threads. `notify` gets every event, in order, one at a time; it may block until there is room for the
-    /// event (then the store waits), and says `false` when nobody listens any more.
+    /// Starts the threads. `notify` gets every event with the number of the loop that it is for, in order, one at a time; it
+    /// may block until there is room for the event (then the store waits), and says `false` when nobody listens any more.
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn start(self, notify: impl FnMut(Event) -> bool + Send + 'static) -> io::Result<Running> {
-        let Self { place, conn, words, index, orders, order_inbox, asks, ask_inbox, load, log } = self;
+    pub fn start(self, notify: impl FnMut(usize, Event) -> bool + Send + 'static) -> io::Result<Running> {
+        let Self { place, conn, words, index, orders, asks, inboxes, load, log, followers, keys, names } =
+            self;
         let notify = Notify::new(notify);
         let slot = Arc::new(Mutex::new(Slot::default()));
-        let reader =
-            Reader::new(Arc::clone(&place), ask_inbox, notify.clone(), Arc::clone(&slot), Arc::clone(&words));
+        let books = Shelf { place: Arc::clone(&place), words: Arc::clone(&words), names };
+        let reader = Reader::new(books, inboxes.asks, notify.clone(), Arc::clone(&slot));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
-        let writer = Writer::new(place, order_inbox, (notify, slot), (words, index), (load, log))?;
+        let ends = Ends { notify, slot, followers };
+        let writer = Writer::new((place, keys), inboxes.orders, ends, (words, index), (load, log))?;
         let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
         Ok(Running { orders, asks, writer, reader })
     }

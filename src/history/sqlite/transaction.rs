@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Statement, params};
 
+use super::clock::steady_ms;
 use super::data_dir::{load_meta, store_meta};
 use super::rows::{
-    Head, change_checksum, change_columns, find_post, flags, load_head, newest_change, newest_post,
+    Head, Stored, change_checksum, change_columns, flags, load_head, newest_change, newest_post,
     post_checksum, signed,
 };
 use super::schema::{SEEK_POINT_EVERY, checksum};
-use crate::history::{Action, Ban, BanChange, Batch, Change, Post};
+use crate::history::keys::Keys;
+use crate::history::{Action, Ban, BanChange, Batch, Change, Outcome, Post};
 
 /// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
 pub(super) const ROOMS_KEPT: usize = 65_536;
@@ -53,13 +55,6 @@ impl std::error::Error for Refused {}
 #[derive(Debug)]
 pub(super) enum Error {
     Sqlite(rusqlite::Error),
-    /// The number of what was handed over does not follow the newest one of its room: `what` is `message` or `change`.
-    Gap {
-        what: &'static str,
-        number: u64,
-        newest: u64,
-        room: Box<str>,
-    },
     /// Another process reads, so the log cannot be emptied.
     InUse,
     /// A message cannot be imported.
@@ -78,9 +73,6 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Sqlite(error) => error.fmt(f),
-            Self::Gap { what, number, newest, room } => {
-                write!(f, "{what} {number} cannot follow {newest} in room {room:?}")
-            }
             Self::InUse => f.write_str("another process is reading the history"),
             Self::Refused(why) => why.fmt(f),
         }
@@ -94,6 +86,17 @@ pub(super) type Result<T> = std::result::Result<T, Error>;
 pub(super) struct Trace {
     pub(super) post: Option<i64>,
     pub(super) change: Option<i64>,
+}
+
+/// What has come of the batches of a commit.
+#[derive(Debug, Default)]
+pub(super) struct Done {
+    /// For each loop, in order.
+    pub(super) outcomes: Vec<Vec<Outcome>>,
+    pub(super) changes: Vec<Arc<Change>>,
+    pub(super) bans: Vec<BanChange>,
+    /// Keys that were used.
+    pub(super) keys: Vec<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -167,17 +170,26 @@ impl<'c> Transactions<'c> {
         })
     }
 
-    /// Commits all of them at once; on the disk when it returns.
-    pub(super) fn commit(&mut self, batches: &[Batch]) -> Result<()> {
+    /// Commits all of them at once; on the disk when it returns. What has come of them until then is in `done`, also where it
+    /// fails.
+    pub(super) fn commit(
+        &mut self,
+        batches: Vec<(usize, Batch)>,
+        keys: &mut Keys,
+        done: &mut Done,
+    ) -> Result<()> {
         self.trace = Trace::default();
         self.replaced_bans.clear();
+        let now_ms = steady_ms();
         self.transact(|session| {
-            for batch in batches {
-                for change in &batch.changes {
-                    session.apply(change)?;
+            for (from, batch) in batches {
+                for proposal in batch.proposals {
+                    let outcome = session.apply(proposal, (keys, now_ms), done)?;
+                    done.outcomes[from].extend(outcome);
                 }
-                for ban in &batch.bans {
-                    session.change_ban(ban)?;
+                for ban in batch.bans {
+                    session.change_ban(&ban)?;
+                    done.bans.push(ban);
                 }
             }
             Ok(())
@@ -254,15 +266,6 @@ impl<'c> Transactions<'c> {
         self.dirty.clear();
     }
 
-    fn apply(&mut self, change: &Change) -> Result<()> {
-        let at = self.room(&change.room)?;
-        match &change.action {
-            Action::Post(post) => self.post(at, &change.room, post),
-            Action::Read { user, seq } => self.read(at, user, *seq),
-            action => self.change(at, &change.room, action),
-        }
-    }
-
     /// Where a room is kept; a room that nobody knew is one from now on.
     pub(super) fn room(&mut self, name: &Arc<str>) -> Result<usize> {
         if let Some(&at) = self.by_name.get(name) {
@@ -333,16 +336,6 @@ impl<'c> Transactions<'c> {
         Ok(())
     }
 
-    fn post(&mut self, at: usize, name: &str, post: &Post) -> Result<()> {
-        let head = self.rooms[at].head;
-        if post.seq != head.seq + 1 {
-            let (number, newest) = (post.seq, head.seq);
-            return Err(Error::Gap { what: "message", number, newest, room: name.into() });
-        }
-        self.append(at, post, (false, None))?;
-        Ok(())
-    }
-
     /// Adds a row to the room; the caller has seen to the number.
     pub(super) fn append(
         &mut self,
@@ -382,28 +375,10 @@ impl<'c> Transactions<'c> {
         Ok(id)
     }
 
-    fn change(&mut self, at: usize, name: &str, action: &Action) -> Result<()> {
+    /// Adds a change to the list of those of its room.
+    pub(super) fn note_change(&mut self, at: usize, action: &Action) -> Result<()> {
         let Some((rev, seq, kind, time, user, body)) = change_columns(action) else { return Ok(()) };
-        let Room { id: room, head, .. } = self.rooms[at];
-        if rev != head.rev + 1 {
-            return Err(Error::Gap { what: "change", number: rev, newest: head.rev, room: name.into() });
-        }
-        if let Some(stored) = find_post(self.conn, room, &head, seq)? {
-            match action {
-                Action::Edit { text, time, .. } if !stored.record.is_deleted => {
-                    self.blank_last_edit(room, seq)?;
-                    self.rewrite(&stored, text.clone(), false, Some(*time))?;
-                }
-                Action::Delete { .. } => {
-                    self.rewrite(&stored, "".into(), true, stored.record.edited)?;
-                    self.blank_edits(room, seq)?;
-                }
-                Action::React { user, emoji, is_removed, .. } => {
-                    self.react((stored.id, rev), (&user.label(), emoji), *is_removed)?;
-                }
-                _ => {}
-            }
-        }
+        let room = self.rooms[at].id;
         let id = self.next_change;
         self.next_change += 1;
         let head = self.head_mut(at);
@@ -428,9 +403,9 @@ impl<'c> Transactions<'c> {
     }
 
     /// Returns a post another text, and has it indexed again.
-    fn rewrite(
+    pub(super) fn rewrite(
         &mut self,
-        stored: &super::rows::Stored,
+        stored: &Stored,
         text: Box<str>,
         is_deleted: bool,
         edited: Option<u64>,
@@ -467,7 +442,7 @@ impl<'c> Transactions<'c> {
     }
 
     /// The text of the last edit is edited away; those before have lost theirs already.
-    fn blank_last_edit(&mut self, room: i64, seq: u64) -> Result<()> {
+    pub(super) fn blank_last_edit(&mut self, room: i64, seq: u64) -> Result<()> {
         let sql = "SELECT id FROM changes WHERE room = ?1 AND seq = ?2 AND kind = 1 ORDER BY id DESC LIMIT 1";
         let last: Option<i64> =
             self.conn.prepare_cached(sql)?.query_row([room, signed(seq)], |row| row.get(0)).optional()?;
@@ -508,7 +483,7 @@ impl<'c> Transactions<'c> {
     }
 
     /// Marks only go forward.
-    fn read(&mut self, at: usize, user: &str, seq: u64) -> Result<()> {
+    pub(super) fn read(&mut self, at: usize, user: &str, seq: u64) -> Result<()> {
         let room = self.rooms[at].id;
         let crc = checksum(&[room, signed(seq)], &[user.as_bytes()]);
         self.conn

@@ -169,7 +169,7 @@ fn read_block(conn: &Connection, room: i64, numbers: Range<u64>) -> rusqlite::Re
         if bytes > BLOCK_BYTES && numbers.end - numbers.start > 1 {
             return Ok(None);
         }
-        let reactions = load_reactions(conn, stored.id)?;
+        let reactions = load_reactions(conn, &stored)?;
         block.push(Record { reactions, ..stored.record });
     }
     Ok(Some(block))
@@ -194,7 +194,7 @@ pub fn import<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     messages: impl IntoIterator<Item = std::result::Result<(Arc<str>, Record), E>>,
 ) -> Result<Counts> {
     let place = DataDir::take(dir, Options::default()).map_err(TransferError::Open)?;
-    let (conn, _) = place.open().map_err(TransferError::Open)?;
+    let (conn, ..) = place.open().map_err(TransferError::Open)?;
     let mut session = Transactions::new(&conn).map_err(failed)?;
     let mut counts = Counts::default();
     let mut messages = (1..).zip(messages);

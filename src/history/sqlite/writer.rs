@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,8 +23,10 @@ use super::notify::Notify;
 use super::reader::{Slot, Uncertain};
 use super::schema;
 use super::search_index::{IndexFile, IndexThread, SearchIndex};
-use super::transaction::{Error, Trace, Transactions, end_erasing};
-use crate::history::{Action, BanChange, Batch, Change, Event, HistoryError, Holder};
+use super::transaction::{Done, Error, Trace, Transactions, end_erasing};
+use crate::history::followers::Followers;
+use crate::history::keys::Keys;
+use crate::history::{Action, BanChange, Batch, Change, Event, HistoryError, Holder, Ticket};
 
 /// Changes of one commit; the batch that reaches it is the last.
 pub(super) const MAX_COMMIT_CHANGES: usize = 8192;
@@ -59,7 +61,12 @@ impl std::error::Error for FinishError {}
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Order {
-    Commit { batch: Batch, cost: usize },
+    /// From which loop, what, and what it takes in memory.
+    Commit {
+        from: usize,
+        batch: Batch,
+        cost: usize,
+    },
     Hold(Holder),
     Stop,
 }
@@ -68,7 +75,10 @@ pub(super) enum Order {
 #[derive(Debug)]
 struct Failure {
     error: Arc<Error>,
-    batches: Vec<Batch>,
+    /// What was to be committed, and may be on the disk.
+    done: Done,
+    /// The first batch of each loop that is refused; none of those that had none.
+    tickets: Vec<Option<Ticket>>,
     trace: Trace,
     /// Undoes the bans of the batches.
     undo: Vec<BanChange>,
@@ -78,7 +88,8 @@ impl From<Error> for Box<Failure> {
     fn from(error: Error) -> Self {
         Box::new(Failure {
             error: Arc::new(error),
-            batches: Vec::new(),
+            done: Done::default(),
+            tickets: Vec::new(),
             trace: Trace::default(),
             undo: Vec::new(),
         })
@@ -92,6 +103,48 @@ enum Ended {
     Failed(Box<Failure>),
 }
 
+/// Whom the thread tells what.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) notify: Notify,
+    pub(super) slot: Arc<Mutex<Slot>>,
+    pub(super) followers: Arc<Followers>,
+}
+
+impl Ends {
+    /// What each loop is told of changes.
+    fn deal_out(&self, changes: &[Arc<Change>]) -> Vec<Vec<Arc<Change>>> {
+        let mut dealt = vec![Vec::new(); self.followers.loops()];
+        for change in changes {
+            for number in self.followers.of(&change.room) {
+                dealt[number].push(Arc::clone(change));
+            }
+        }
+        dealt
+    }
+}
+
+/// The keys against double posts, and how many there are.
+#[derive(Debug)]
+pub(super) struct KnownKeys {
+    pub(super) keys: Keys,
+    pub(super) count: Arc<AtomicU64>,
+}
+
+impl KnownKeys {
+    fn note(&self) {
+        self.count.store(self.keys.len() as u64, Ordering::Relaxed);
+    }
+
+    /// What was to be committed has come to nothing.
+    fn forget(&mut self, names: &[Arc<str>]) {
+        for name in names {
+            self.keys.forget(name);
+        }
+        self.note();
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -99,16 +152,16 @@ pub(super) struct Writer {
     inbox: Receiver<Order>,
     /// Was taken from the inbox and is next.
     carried: Option<Order>,
-    notify: Notify,
-    slot: Arc<Mutex<Slot>>,
+    ends: Ends,
+    keys: KnownKeys,
     checkpointer: Checkpointer,
     words: Arc<SearchIndex>,
     indexer: IndexThread,
     load: Arc<AtomicUsize>,
     /// Failures told so far; batches of an earlier term are refused without a word.
     term: u32,
-    /// The last ticket that was committed or refused.
-    ticket: u64,
+    /// The last ticket of each loop that was committed or refused.
+    tickets: Vec<Ticket>,
     /// Names that are not on the disk yet.
     holders: Vec<Holder>,
     /// How much of the log is in use.
@@ -123,26 +176,27 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(
-        place: Arc<DataDir>,
+        (place, keys): (Arc<DataDir>, KnownKeys),
         inbox: Receiver<Order>,
-        (notify, slot): (Notify, Arc<Mutex<Slot>>),
+        ends: Ends,
         (words, index): (Arc<SearchIndex>, Option<IndexFile>),
         (load, log): (Arc<AtomicUsize>, LogSize),
     ) -> io::Result<Self> {
         let checkpointer = Checkpointer::start(Arc::clone(&place))?;
         let indexer = IndexThread::start(Arc::clone(&place), Arc::clone(&words), index)?;
+        let tickets = vec![0; ends.followers.loops()];
         Ok(Self {
             place,
             inbox,
             carried: None,
-            notify,
-            slot,
+            ends,
+            keys,
             checkpointer,
             words,
             indexer,
             load,
             term: 0,
-            ticket: 0,
+            tickets,
             holders: Vec::new(),
             log,
             has_erased: false,
@@ -215,8 +269,8 @@ impl Writer {
                 }
                 Some(Order::Stop) => return Ok(()),
                 Some(Order::Hold(holder)) => self.holders.push(holder),
-                Some(Order::Commit { batch, cost }) => {
-                    maintenance.note(self.commit(session, batch, cost)?);
+                Some(Order::Commit { from, batch, cost }) => {
+                    maintenance.note(self.commit(session, (from, batch), cost)?);
                     if session.take_erased() {
                         maintenance.note_erased();
                         self.has_erased = true;
@@ -252,62 +306,80 @@ impl Writer {
     fn commit(
         &mut self,
         session: &mut Transactions<'_>,
-        first: Batch,
+        first: (usize, Batch),
         cost: usize,
     ) -> Result<usize, Box<Failure>> {
         let mut batches = Vec::new();
+        let mut tickets = vec![None; self.tickets.len()];
         let mut total = 0;
-        let mut changes = 0;
+        let mut proposals = 0;
         let mut next = Some((first, cost));
-        while let Some((batch, cost)) = next.take() {
+        while let Some(((from, batch), cost)) = next.take() {
             total += cost;
-            self.ticket = batch.ticket;
+            self.tickets[from] = batch.ticket;
             if batch.term == self.term {
-                changes += batch.changes.len();
-                batches.push(batch);
+                tickets[from].get_or_insert(batch.ticket);
+                proposals += batch.proposals.len();
+                batches.push((from, batch));
             }
-            if changes >= MAX_COMMIT_CHANGES || total >= MAX_COMMIT_BYTES {
+            if proposals >= MAX_COMMIT_CHANGES || total >= MAX_COMMIT_BYTES {
                 break;
             }
             match self.inbox.try_recv() {
-                Ok(Order::Commit { batch, cost }) => next = Some((batch, cost)),
+                Ok(Order::Commit { from, batch, cost }) => next = Some(((from, batch), cost)),
                 Ok(other) => self.carried = Some(other),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
             }
         }
-        let committed = if batches.is_empty() { Ok(()) } else { session.commit(&batches) };
+        let mut done = Done { outcomes: vec![Vec::new(); self.tickets.len()], ..Done::default() };
+        let committed =
+            if batches.is_empty() { Ok(()) } else { session.commit(batches, &mut self.keys.keys, &mut done) };
         self.load.fetch_sub(total, Ordering::Relaxed);
-        match (committed, batches.last()) {
-            (Ok(()), Some(last)) => {
-                self.retry_ms = 0;
-                self.notify.tell(Event::Committed { ticket: last.ticket });
-            }
-            (Ok(()), None) => {}
-            (Err(error), _) => {
-                let (trace, undo) = (session.trace(), session.replaced_bans());
-                return Err(Box::new(Failure { error: Arc::new(error), batches, trace, undo }));
+        self.keys.note();
+        if let Err(error) = committed {
+            let (trace, undo) = (session.trace(), session.replaced_bans());
+            return Err(Box::new(Failure { error: Arc::new(error), done, tickets, trace, undo }));
+        }
+        if tickets.iter().any(Option::is_some) {
+            self.retry_ms = 0;
+            self.tell_settled(done, &tickets);
+        }
+        Ok(proposals)
+    }
+
+    /// Tells each loop what came of its proposals, and what happened in the rooms that it has open.
+    fn tell_settled(&self, done: Done, tickets: &[Option<Ticket>]) {
+        let Done { outcomes, changes, bans, .. } = done;
+        let dealt = self.ends.deal_out(&changes);
+        for (number, (outcomes, changes)) in outcomes.into_iter().zip(dealt).enumerate() {
+            if tickets[number].is_some() || !changes.is_empty() || !bans.is_empty() {
+                let (ticket, bans) = (self.tickets[number], bans.clone());
+                self.ends.notify.tell(number, Event::Settled { ticket, outcomes, changes, bans });
             }
         }
-        Ok(changes)
     }
 
     /// Tells of a failure. From here on nothing is told of the rooms whose refused changes may be on the disk, until it is
     /// known whether they are.
     fn refuse(&mut self, failure: &Failure) {
-        self.slot().uncertain = uncertain(&failure.batches);
-        let ticket = failure.batches.first().map_or(self.ticket + 1, |batch| batch.ticket);
-        tracing::error!(error = %failure.error, ticket, "a commit failed; nothing is accepted until it is mended");
-        self.refuse_from(ticket, failed(&failure.error));
+        self.slot().uncertain = uncertain(&failure.done.changes);
+        tracing::error!(error = %failure.error, "a commit failed; nothing is accepted until it is mended");
+        self.refuse_from(&failure.tickets, &failed(&failure.error));
     }
 
-    fn refuse_from(&mut self, ticket: u64, reason: HistoryError) {
+    /// Every loop begins another term. Of those that have no ticket among these whatever comes next is refused.
+    fn refuse_from(&mut self, tickets: &[Option<Ticket>], reason: &HistoryError) {
         self.term = self.term.wrapping_add(1);
-        self.notify.tell(Event::Failed { ticket, reason });
+        for (number, last) in self.tickets.iter().enumerate() {
+            let (term, reason) = (self.term, reason.clone());
+            let ticket = tickets.get(number).copied().flatten().unwrap_or(last + 1);
+            self.ends.notify.tell(number, Event::Failed { term, ticket, reason });
+        }
     }
 
     /// Tries until a new connection has everything of the log in the database; `None` when told to stop before.
     fn recover(&mut self, failure: Failure) -> Option<Connection> {
-        let Failure { mut error, batches, trace, undo } = failure;
+        let Failure { mut error, done, trace, undo, .. } = failure;
         loop {
             // At once after a single failure.
             if self.retry_ms > 0 {
@@ -316,13 +388,14 @@ impl Writer {
             self.retry_ms = (self.retry_ms * 2).clamp(RETRY_MS.0, RETRY_MS.1);
             match self.reopen(trace, &undo) {
                 Ok((conn, has_landed)) => {
-                    let landed: Vec<Change> = if has_landed {
-                        batches.into_iter().flat_map(|batch| batch.changes).collect()
-                    } else {
-                        Vec::new()
-                    };
+                    let landed: &[_] = if has_landed { &done.changes } else { &[] };
+                    if !has_landed {
+                        self.keys.forget(&done.keys);
+                    }
                     tracing::info!(landed = landed.len(), "commits are possible again");
-                    self.notify.tell(Event::Recovered { landed });
+                    for (number, landed) in self.ends.deal_out(landed).into_iter().enumerate() {
+                        self.ends.notify.tell(number, Event::Recovered { landed });
+                    }
                     self.slot().uncertain.clear();
                     return Some(conn);
                 }
@@ -371,11 +444,13 @@ impl Writer {
             match order {
                 Order::Stop => return None,
                 Order::Hold(holder) => self.holders.push(holder),
-                Order::Commit { batch, cost } => {
+                Order::Commit { from, batch, cost } => {
                     self.load.fetch_sub(cost, Ordering::Relaxed);
-                    self.ticket = batch.ticket;
+                    self.tickets[from] = batch.ticket;
                     if batch.term == self.term {
-                        self.refuse_from(batch.ticket, failed(error));
+                        let mut tickets = vec![None; self.tickets.len()];
+                        tickets[from] = Some(batch.ticket);
+                        self.refuse_from(&tickets, &failed(error));
                     }
                 }
             }
@@ -383,14 +458,14 @@ impl Writer {
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ends.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What of each room may or may not be on the disk.
-fn uncertain(batches: &[Batch]) -> HashMap<Arc<str>, Uncertain> {
+fn uncertain(changes: &[Arc<Change>]) -> HashMap<Arc<str>, Uncertain> {
     let mut uncertain = HashMap::new();
-    for Change { room, action } in batches.iter().flat_map(|batch| &batch.changes) {
+    for Change { room, action } in changes.iter().map(|change| &**change) {
         match action {
             Action::Read { .. } => {}
             Action::Post(post) => {

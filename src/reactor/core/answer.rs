@@ -12,8 +12,10 @@ impl Core {
         let timeouts = &self.proto.timeouts;
         let Some(awaited) = http.take_awaited(self.now.monotonic_ms, timeouts) else { return };
         let proxy = http.proxy();
-        self.late -= usize::from(awaited.is_late);
         let closes = awaited.closes || self.drain.is_some() || timeouts.keep_alive_ms == 0;
+        if awaited.is_late {
+            self.end_late();
+        }
         self.counts.requests.answered += 1;
         let unix_ms = self.now.unix_ms;
         self.output.append(&mut self.table, conn.into(), |_, out| {

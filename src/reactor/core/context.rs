@@ -106,6 +106,7 @@ impl Context for Core {
     fn refuse(&mut self, conn: ConnId, reason: Refused, response: Response) {
         if self.awaited(conn).is_some() {
             self.counts.refusals.count(reason);
+            self.pending.owe_refused(self.table.address(conn.into()), reason);
             self.answer_later(conn, &response);
         }
     }
@@ -118,6 +119,14 @@ impl Context for Core {
 
     fn is_draining(&self) -> bool {
         self.drain.is_some()
+    }
+
+    fn pause_input(&mut self) {
+        self.counts.input_pauses += u64::from(self.pending.pause_input(true));
+    }
+
+    fn resume_input(&mut self) {
+        self.pending.pause_input(false);
     }
 
     fn stats(&self) -> Stats {

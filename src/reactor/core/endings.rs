@@ -27,6 +27,7 @@ use super::Core;
 use crate::app::{Application, CloseReason, Closed, ConnId};
 use crate::proto::ProtocolError;
 use crate::reactor::Reactor;
+use crate::reactor::http::phase::HttpPhase;
 use crate::reactor::slot::Slot;
 use crate::reactor::socket::Socket;
 use crate::reactor::table::{Ending, LocalReason, Phase};
@@ -78,7 +79,7 @@ impl Core {
     /// Lets go of a connection for which too much waits, or for too long: there is no room for a Close.
     pub(crate) fn drop_slow(&mut self, slot: Slot) {
         self.give_up(slot, CloseReason::SlowConsumer);
-        self.table[slot].outbound.drop_backlog();
+        self.table[slot].outbound.drop_queue();
     }
 
     /// Ends a connection whose socket is closed at the end of the tick, written or not.
@@ -102,14 +103,15 @@ impl Core {
                 until = entry.phase_deadline().unwrap_or(until).min(until);
             }
             Phase::Ending { until: earlier, .. } => until = *earlier,
-            Phase::Http(http) if http.awaited().is_some_and(|awaited| awaited.is_late) => {
-                self.late -= 1;
-                self.pending.owe_abandoned(slot.conn(entry.generation()));
-            }
             Phase::Http(_) | Phase::Open(_) => {}
         }
         self.intake.forget(slot, entry);
+        let is_awaited = entry.http().and_then(HttpPhase::awaited).is_some_and(|awaited| awaited.is_late);
         let conn = self.table.conn(slot);
+        if is_awaited {
+            self.end_late();
+            self.pending.owe_abandoned(conn);
+        }
         if let Some(connection) = self.table.end(slot, ending, until) {
             let reason = local_reason.map_or(reason, CloseReason::from);
             self.counts.closes.count(reason.kind());

@@ -14,9 +14,9 @@ use super::output::Output;
 use super::pending::Pending;
 use super::slot::Slot;
 use super::stats::TickTimes;
-use super::table::{Entry, Table};
+use super::table::{Entry, SharedLimits, Table};
 use super::timers::Timers;
-use crate::app::{Closes, ConnId, Now, Refusals, Requests, Stats, Upgrades};
+use crate::app::{Closes, ConnId, Durations, Now, ProxyHeaders, Refusals, Requests, Stats, Upgrades};
 use crate::proto::{Connection, MaskingKeys, Millis, ProtoConfig};
 
 /// What was counted about requests and ends.
@@ -25,7 +25,10 @@ pub(super) struct Counts {
     pub(super) upgrades: Upgrades,
     pub(super) refusals: Refusals,
     pub(super) requests: Requests,
+    pub(super) proxy_headers: ProxyHeaders,
+    handshakes: Durations,
     closes: Closes,
+    input_pauses: u64,
 }
 
 /// The state of the loop without its sockets and its application: one owner for each part of it, and what concerns several of
@@ -43,17 +46,18 @@ pub(super) struct Core {
     pub(super) drain: Option<Drain>,
     pub(super) counts: Counts,
     /// Requests whose answer comes later.
-    pub(super) late: usize,
+    late: usize,
+    shared: SharedLimits,
     pub(super) tick_times: TickTimes,
     random: MaskingKeys,
 }
 
 impl Core {
-    pub(super) fn new(config: Config, seed: u64, now: Now) -> Self {
+    pub(super) fn new(config: Config, seed: u64, now: Now, shared: SharedLimits) -> Self {
         Self {
             proto: Arc::new(config.proto.clone()),
             now,
-            table: Table::default(),
+            table: Table::new(&config, shared.clone()),
             intake: Intake::new(config.max_unfinished),
             output: Output::new(&config),
             timers: Timers::new(),
@@ -61,6 +65,7 @@ impl Core {
             drain: None,
             counts: Counts::default(),
             late: 0,
+            shared,
             tick_times: TickTimes::default(),
             random: MaskingKeys::Seeded(seed),
             config,
@@ -105,6 +110,12 @@ impl Core {
         self.pending.resume_later(slot, &mut self.table[slot]);
     }
 
+    /// A handshake below HTTP is complete, on a connection whose first request must be there by `deadline`.
+    pub(super) fn note_handshake(&mut self, deadline: Millis) {
+        let arrived = deadline - self.proto.timeouts.handshake_ms;
+        self.counts.handshakes.note((self.now.monotonic_ms - arrived) * 1000);
+    }
+
     /// Counts what a connection keeps of an unfinished message and arms its deadline.
     #[inline]
     pub(super) fn note_unfinished(&mut self, slot: Slot) {
@@ -130,10 +141,21 @@ impl Core {
         self.output.queued_bytes() > self.config.max_queued / 4 * 3
     }
 
-    /// Whether there is room for another upgraded connection.
-    pub(super) fn admits(&self) -> bool {
-        let max_connections = self.config.max_connections;
-        (max_connections == 0 || self.table.open() < max_connections) && !self.is_crowded()
+    /// Takes a place for another upgraded connection, if there is room for one.
+    pub(super) fn take_place(&self) -> bool {
+        !self.is_crowded() && self.table.take_place()
+    }
+
+    /// The answer to one more request comes later. `false`: there are too many of these.
+    pub(super) fn begin_late(&mut self) -> bool {
+        self.late += 1;
+        self.shared.add_late() <= self.config.max_late
+    }
+
+    /// A request whose answer was to come later is answered, or nobody waits for the answer any more.
+    pub(super) fn end_late(&mut self) {
+        self.late -= 1;
+        self.shared.remove_late();
     }
 
     /// Looks up when the first timer fires, after some have fired.
@@ -153,7 +175,10 @@ impl Core {
             upgrades: self.counts.upgrades,
             refusals: self.counts.refusals,
             requests: self.counts.requests,
+            proxy_headers: self.counts.proxy_headers,
+            handshakes: self.counts.handshakes,
             closes: self.counts.closes,
+            input_pauses: self.counts.input_pauses,
             messages_in: self.intake.messages,
             bytes_in: self.intake.bytes,
             queued_connections: self.table.iter().filter(|(_, entry)| entry.outbound.has_backlog()).count(),

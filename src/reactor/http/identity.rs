@@ -3,8 +3,8 @@
 //! A proxy that keeps connections alive sends requests of different people on one of them, so each request has an address of its own;
 //! between two requests the connection has the address of the proxy.
 
-use crate::app::{Application, RequestHead};
-use crate::proto::{Forwarded, ForwardedConflict};
+use crate::app::{Application, Rejection, RequestHead};
+use crate::proto::{Forwarded, ForwardedConflict, ProxyHeaderError};
 use crate::reactor::slot::Slot;
 use crate::reactor::{Reactor, Socket};
 
@@ -20,8 +20,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         http.awaits_introduction = false;
         let is_trusted = http.entrance.is_trusted || trusted.contains(peer.ip());
         if !is_trusted && !trusted.is_empty() {
+            self.core.counts.proxy_headers.untrusted += 1;
             return self.reject(slot, 403, &"only trusted proxies may connect here");
         }
+        self.core.counts.proxy_headers.accepted += 1;
         match introduced {
             Some(client) => {
                 // The client may be a proxy in turn.
@@ -30,6 +32,18 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             }
             None => http.proxy = is_trusted.then_some(peer),
         }
+    }
+
+    /// What came first is no header of the PROXY protocol: the connection ends without an answer.
+    #[cold]
+    pub(in crate::reactor) fn bad_introduction(&mut self, slot: Slot, error: ProxyHeaderError) {
+        let counts = &mut self.core.counts.proxy_headers;
+        *match error {
+            ProxyHeaderError::Missing => &mut counts.missing,
+            ProxyHeaderError::TooLong | ProxyHeaderError::Malformed => &mut counts.malformed,
+        } += 1;
+        let (peer, reason) = (self.core.table.address(slot), error.to_string());
+        self.app.on_turned_away(&Rejection { peer, status: None, reason: &reason, upgrade: None });
     }
 
     /// What a trusted proxy says of a request: from now on the connection has the address of the client.

@@ -20,8 +20,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         awaited.is_late = true;
         let head_only = awaited.head_only;
         http.offer = upgrade.map(|upgrade| Box::new(Offer::new(upgrade, deflate, true)));
-        core.late += 1;
-        if core.late > core.config.max_late {
+        if !core.begin_late() {
             self.core.counts.requests.unanswered += 1;
             let response = Response::text(503, "too many requests wait for an answer; try again later");
             self.refuse(slot, &response.field("Retry-After", "1"), head_only);
@@ -47,10 +46,10 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         if let Some(response) = self.no_room(slot, peer) {
             return self.refuse(slot, &response, awaited.head_only);
         }
-        let Some(http) = self.core.table[slot].http_mut() else { return };
+        let Some(http) = self.core.table[slot].http_mut() else { return self.core.table.free_place() };
         http.awaited = None;
-        self.core.late -= 1;
         let mut behind = std::mem::take(&mut http.buffer);
+        self.core.end_late();
         self.core.output.leave_fast_path(&mut self.core.table);
         self.upgrade(conn, &offer, acceptance);
         self.heads(slot, &mut behind);

@@ -107,7 +107,12 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 self.core.counts.upgrades.invalid += 1;
                 let reason = error.to_string();
                 let status = error.status();
-                self.app.on_turned_away(&Rejection { peer, status, reason: &reason, upgrade: Some(head) });
+                self.app.on_turned_away(&Rejection {
+                    peer,
+                    status: Some(status),
+                    reason: &reason,
+                    upgrade: Some(head),
+                });
                 return self.refuse(slot, &refusal(error), head.method == "HEAD");
             }
         };
@@ -125,6 +130,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
             is_late: false,
         };
         let Some(entrance) = self.await_answer(slot, awaited) else {
+            if upgrade.is_some() {
+                self.core.table.free_place();
+            }
             return;
         };
         let security = self.sockets.get_mut(slot).and_then(|socket| socket.security());
@@ -133,6 +141,9 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         let verdict = self.app.on_request(&mut self.core, &request);
         let is_refused = matches!(verdict, Verdict::Respond(_) | Verdict::Refuse(..));
         self.core.counts.upgrades.refused += u64::from(upgrade.is_some() && is_refused);
+        if upgrade.is_some() && !matches!(verdict, Verdict::Accept(_)) {
+            self.core.table.free_place();
+        }
         match (verdict, upgrade) {
             (Verdict::Later, upgrade) => self.put_off(slot, upgrade.as_ref()),
             (Verdict::Accept(acceptance), Some(upgrade)) => {
@@ -162,7 +173,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         Some(http.entrance)
     }
 
-    /// Why an upgrade cannot be accepted at the moment.
+    /// Why an upgrade cannot be accepted at the moment. `None`: it can, and has a place.
     fn no_room(&mut self, slot: Slot, peer: SocketAddr) -> Option<Response> {
         let Core { table, config, now, .. } = &mut self.core;
         if let Err(refusal) = table.admit(config, slot, now.monotonic_ms) {
@@ -170,13 +181,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
         let (count, text) = if self.core.drain.is_some() {
             (&mut self.core.counts.upgrades.draining, "the server is shutting down; try again later")
-        } else if !self.core.admits() {
+        } else if !self.core.take_place() {
             (&mut self.core.counts.upgrades.no_room, "no room for another connection; try again later")
         } else {
             return None;
         };
         *count += 1;
-        self.app.on_turned_away(&Rejection { peer, status: 503, reason: text, upgrade: None });
+        self.app.on_turned_away(&Rejection { peer, status: Some(503), reason: text, upgrade: None });
         Some(Response::text(503, text).field("Retry-After", "1"))
     }
 
@@ -218,7 +229,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         *if status == 408 { &mut requests.overdue } else { &mut requests.malformed } += 1;
         let reason = reason.to_string();
         let peer = self.core.table.address(slot);
-        self.app.on_turned_away(&Rejection { peer, status, reason: &reason, upgrade: None });
+        self.app.on_turned_away(&Rejection { peer, status: Some(status), reason: &reason, upgrade: None });
         self.refuse(slot, &Response::text(status, reason), false);
     }
 
@@ -227,6 +238,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub(super) fn turn_away(&mut self, slot: Slot, refusal: Refusal) {
         let response = self.turned_away(slot, refusal);
         self.refuse(slot, &response, false);
+        // At once: what it asks is not read before it has the answer, or TLS would begin a handshake for it.
+        self.flush_all();
     }
 
     /// Notes that a connection is turned away; returns the answer.
@@ -240,7 +253,7 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         };
         *count += 1;
         let peer = self.core.table.address(slot);
-        self.app.on_turned_away(&Rejection { peer, status: 503, reason, upgrade: None });
+        self.app.on_turned_away(&Rejection { peer, status: Some(503), reason, upgrade: None });
         Response::text(503, reason).field("Retry-After", "1")
     }
 

@@ -116,6 +116,20 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
+    /// [`Self::ready`] while the input is paused: an open connection is written to, and what it sent is left in its socket until
+    /// the first [`Self::resume`] after the pause.
+    pub fn hold(&mut self, conn: ConnId, readiness: Readiness) {
+        let Some(entry) = self.core.table.get_mut(conn) else { return };
+        if !entry.is_open() {
+            return self.ready(conn, readiness);
+        }
+        entry.inbound.note_fin(readiness.read_closed);
+        if readiness.readable || readiness.read_closed {
+            self.core.resume_later(conn.into());
+        }
+        self.ready_any(conn, Readiness { writable: readiness.writable, ..Readiness::default() });
+    }
+
     /// [`Self::ready`] for a connection about which there is more to know.
     #[inline(never)]
     fn ready_any(&mut self, conn: ConnId, readiness: Readiness) {

@@ -2,10 +2,11 @@
 
 use std::io;
 
-use crate::app::{Application, CloseReason};
+use crate::app::{Application, CloseReason, ConnId};
+use crate::proto::ProxyHeaderError;
 use crate::reactor::Reactor;
 use crate::reactor::slot::Slot;
-use crate::reactor::socket::{Socket, read_some};
+use crate::reactor::socket::{Handshake, Socket, read_some};
 use crate::reactor::table::{Ending, Phase};
 
 /// Bytes waiting for all connections together above which more input would only make more of them; three quarters
@@ -30,18 +31,60 @@ impl<A: Application, S: Socket> Reactor<A, S> {
         }
     }
 
-    /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there.
+    /// One turn of a connection: at most one receive buffer, more only to reach a FIN that is known to be there. One that is not
+    /// upgraded (yet) waits for [`Self::serve_requests`].
     pub(crate) fn read_turn(&mut self, slot: Slot) {
         self.core.output.leave_fast_path(&mut self.core.table);
         if self.core.table[slot].inbound.is_parked() {
             return self.parked_turn(slot);
         }
         if self.core.table[slot].http().is_some() {
-            let turns = self.sockets.get_mut(slot).map_or(1, |socket| socket.turns());
-            if !self.core.pending.take_http_turns(turns) {
-                return self.core.resume_later(slot);
-            }
+            return self.core.resume_later(slot);
         }
+        self.take_turn(slot);
+    }
+
+    /// Reads connections that are not upgraded (yet): those that have waited longest, as many as a tick has turns for. By now
+    /// the answers of open connections are written, so a storm of requests or handshakes holds them up for one tick only.
+    #[inline]
+    pub fn serve_requests(&mut self) {
+        while let Some(conn) = self.core.pending.pop_waiting() {
+            self.serve(conn);
+        }
+    }
+
+    fn serve(&mut self, conn: ConnId) {
+        let Some(entry) = self.core.table.get_mut(conn) else { return };
+        entry.inbound.set_resumed(false);
+        self.http_turn(conn.into());
+        self.flush_if_much();
+    }
+
+    /// A turn of a connection that was not upgraded when it began to wait; where no turns are left it waits on.
+    pub(crate) fn http_turn(&mut self, slot: Slot) {
+        if self.core.table[slot].http().is_none() {
+            return self.read_turn(slot);
+        }
+        let is_handshake = self.handshake(slot) == Some(Handshake::UnderWay);
+        let deadline = self.core.table[slot].http_deadline();
+        if !self.core.pending.take_http_turn(is_handshake) {
+            return self.core.resume_later(slot);
+        }
+        self.core.output.leave_fast_path(&mut self.core.table);
+        self.take_turn(slot);
+        if is_handshake
+            && self.handshake(slot) == Some(Handshake::Done)
+            && let Some(deadline) = deadline
+        {
+            self.core.note_handshake(deadline);
+        }
+    }
+
+    fn handshake(&mut self, slot: Slot) -> Option<Handshake> {
+        Some(self.sockets.get_mut(slot)?.handshake())
+    }
+
+    fn take_turn(&mut self, slot: Slot) {
         let is_congested = self.is_congested();
         loop {
             let entry = &mut self.core.table[slot];
@@ -143,7 +186,13 @@ impl<A: Application, S: Socket> Reactor<A, S> {
                 // Octets may wait that no event announces.
                 self.core.resume_later(slot);
             }
-            Err(_) => self.core.break_off(slot),
+            Err(error) => {
+                if let Some(why) = error.get_ref().and_then(|error| error.downcast_ref::<ProxyHeaderError>())
+                {
+                    self.bad_introduction(slot, *why);
+                }
+                self.core.break_off(slot);
+            }
         }
     }
 

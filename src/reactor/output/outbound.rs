@@ -33,9 +33,11 @@ impl Outbound {
         self.backlog.as_ref().map_or(0, |backlog| backlog.len())
     }
 
-    /// Forgets what earlier ticks could not write.
-    pub(crate) fn drop_backlog(&mut self) {
+    /// Forgets what earlier ticks could not write, and what this one has queued: behind half of a message it would be nonsense.
+    pub(crate) fn drop_queue(&mut self) {
         self.backlog = None;
+        self.chain = Chain::default();
+        self.is_special = false;
     }
 
     /// When the first of what waits has waited for `max_queue_age` (0: no limit).

@@ -151,6 +151,11 @@ impl Entry {
         if let Phase::Http(http) = &self.phase { Some(http) } else { None }
     }
 
+    /// When the request before an upgrade must be there.
+    pub(crate) fn http_deadline(&self) -> Option<Millis> {
+        self.http().map(HttpPhase::deadline)
+    }
+
     pub(crate) fn http_mut(&mut self) -> Option<&mut HttpPhase> {
         if let Phase::Http(http) = &mut self.phase { Some(http) } else { None }
     }

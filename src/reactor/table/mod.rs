@@ -3,16 +3,17 @@
 mod admission;
 mod entry;
 mod peers;
+mod shared;
 
 use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
 
 use slab::Slab;
 
-use self::admission::Admission;
 pub(super) use self::admission::Refusal;
 pub(super) use self::entry::{Ending, Entry, LocalReason, Phase};
 use self::peers::Peers;
+pub use self::shared::SharedLimits;
 use super::Config;
 use super::http::phase::HttpPhase;
 use super::slot::Slot;
@@ -21,11 +22,15 @@ use crate::proto::{Connection, Millis};
 
 /// Owns the entry of each connection, from accept until its socket is closed: its generation, its phase, its peer's
 /// address, and its share in the limits for addresses. It never reads, writes or calls the application.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Table {
     entries: Slab<Entry>,
     peers: Peers,
-    admission: Admission,
+    shared: SharedLimits,
+    /// [`Config::max_connections`].
+    max_connections: usize,
+    /// How far the time of this loop is behind that of `shared`.
+    lag_ms: Millis,
     /// The generation of the connection that came last.
     generation: u32,
     /// Entries whose phase is `Open`.
@@ -34,6 +39,24 @@ pub(super) struct Table {
 }
 
 impl Table {
+    pub(super) fn new(config: &Config, shared: SharedLimits) -> Self {
+        Self {
+            entries: Slab::new(),
+            peers: Peers::default(),
+            shared,
+            max_connections: config.max_connections,
+            lag_ms: 0,
+            generation: 0,
+            open: 0,
+            accepted: 0,
+        }
+    }
+
+    /// The time of this loop stood still for so long, and that of others did not.
+    pub(super) fn add_lag(&mut self, ms: Millis) {
+        self.lag_ms += ms;
+    }
+
     /// Makes an entry for a connection that was accepted. With a refusal the caller must turn it away.
     pub(super) fn accept(
         &mut self,
@@ -47,8 +70,11 @@ impl Table {
         let is_proxy = entrance.is_trusted || config.trusted_proxies.contains(peer.ip());
         // Who is introduced is not there yet.
         let known = (!is_proxy && !entrance.is_introduced).then_some(peer);
-        let refusal =
-            if entrance.is_internal { None } else { self.admission.arrived(config, known, now).err() };
+        let refusal = if entrance.is_internal {
+            None
+        } else {
+            self.shared.arrived(config, known, now + self.lag_ms).err()
+        };
         let is_counted = !entrance.is_internal
             && refusal.is_none()
             && known.is_some()
@@ -76,12 +102,24 @@ impl Table {
         if is_known || !admission::is_per_address(config) {
             return Ok(());
         }
-        self.admission.admit(config, self.address(slot), now)?;
+        self.shared.admit(config, self.address(slot), now + self.lag_ms)?;
         self.peers.count(slot);
         Ok(())
     }
 
-    /// The opening handshake is complete.
+    /// Takes a place for a connection that is about to be upgraded. `false`: there is none in the process.
+    pub(super) fn take_place(&self) -> bool {
+        self.max_connections == 0 || self.shared.take_place(self.max_connections)
+    }
+
+    /// Gives the place of a connection back that is not upgraded (any more).
+    pub(super) fn free_place(&self) {
+        if self.max_connections > 0 {
+            self.shared.free_place();
+        }
+    }
+
+    /// The opening handshake of a connection that has a place is complete.
     pub(super) fn upgrade(&mut self, slot: Slot, connection: Connection) {
         self.open += 1;
         self[slot].set_open(connection);
@@ -90,7 +128,10 @@ impl Table {
     /// No event of the connection reaches the application any more. Returns what was open.
     pub(super) fn end(&mut self, slot: Slot, ending: Ending, until: Millis) -> Option<Connection> {
         let connection = self[slot].set_ending(ending, until);
-        self.open -= usize::from(connection.is_some());
+        if connection.is_some() {
+            self.open -= 1;
+            self.free_place();
+        }
         connection
     }
 
@@ -99,7 +140,7 @@ impl Table {
         let entry = self.entries.remove(slot.index());
         debug_assert!(!entry.outbound.is_member(), "{slot:?} is still in a topic");
         if let Some(counted) = self.peers.remove(slot) {
-            self.admission.left(counted, now);
+            self.shared.left(counted, now + self.lag_ms);
         }
     }
 
@@ -160,7 +201,8 @@ impl Table {
         let open = self.iter().filter(|(_, entry)| entry.is_open()).count();
         assert_eq!(self.open, open, "open connections");
         self.peers.check(self.iter().map(|(slot, _)| slot));
-        self.admission.check(self.iter().filter_map(|(slot, _)| self.peers.counted(slot)));
+        let counted = self.iter().filter_map(|(slot, _)| self.peers.counted(slot));
+        self.shared.check((self.max_connections > 0).then_some(self.open), counted);
     }
 }
 

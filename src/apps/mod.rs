@@ -1,7 +1,10 @@
-//! Two small applications, for conformance and benchmarks: any path, any origin, any subprotocol.
+//! Small applications, for conformance and benchmarks: any path, any origin, any subprotocol.
+
+mod shared_fanout;
 
 use std::convert::Infallible;
 
+pub use self::shared_fanout::{Batch, SharedFanout};
 use crate::app::{
     Acceptance, Application, ConnId, Context, Message, OwnedMessage, Request, TopicId, TopicOptions, Verdict,
 };
@@ -34,7 +37,7 @@ impl Application for Echo {
     }
 }
 
-/// Sends every message to every connection, its sender too.
+/// Sends every message to every connection, its sender too. [`SharedFanout`] does so on several loops.
 #[derive(Debug, Default)]
 pub struct Fanout {
     everyone: Option<TopicId>,
@@ -74,6 +77,13 @@ impl crate::ops::Watched for Echo {
 
 #[cfg(feature = "ops")]
 impl crate::ops::Watched for Fanout {
+    type Figures = ();
+
+    fn figures(&self) {}
+}
+
+#[cfg(feature = "ops")]
+impl crate::ops::Watched for SharedFanout {
     type Figures = ();
 
     fn figures(&self) {}

@@ -7,7 +7,7 @@ const FIRST_MS: u64 = 1_577_836_800_000;
 
 /// Times do not fall within a room, except where the last one came from a clock that was ahead by more than a day and was set
 /// right: otherwise everything would carry that time until it has come.
-pub(in crate::chat) fn stamp(last_ms: u64, now_ms: u64) -> u64 {
+pub(super) fn stamp(last_ms: u64, now_ms: u64) -> u64 {
     let is_ahead = last_ms > now_ms.saturating_add(MAX_AHEAD_MS) && now_ms >= FIRST_MS;
     if is_ahead { now_ms } else { last_ms.max(now_ms) }
 }

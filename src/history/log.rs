@@ -1,15 +1,15 @@
 //! The recent history of a room: its newest messages and changes, each without a gap.
 
-use crate::chat::limits::Limits;
-use crate::history::{Action, Post, Record, Who};
 use std::collections::VecDeque;
+
+use super::{Action, Post, Record, Who};
 
 /// What a message or change takes besides its text, in bytes, about.
 const OVERHEAD: usize = 200;
 
 /// Messages and changes that end with the room's newest.
 #[derive(Debug, Default)]
-pub(in crate::chat) struct Log {
+pub(crate) struct Log {
     /// Oldest first; their numbers grow by 1.
     records: VecDeque<Record>,
     /// Oldest first; their numbers grow by 1.
@@ -18,7 +18,7 @@ pub(in crate::chat) struct Log {
 }
 
 /// The number of a change; messages and read positions have none.
-pub(in crate::chat) fn rev_of(action: &Action) -> u64 {
+pub(crate) fn rev_of(action: &Action) -> u64 {
     match action {
         Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => *rev,
         Action::Post(_) | Action::Read { .. } => 0,
@@ -42,7 +42,7 @@ fn record_len(record: &Record) -> usize {
 
 impl Log {
     /// What was read: of each list the newest part that has no gap and ends with the newest of all.
-    pub(in crate::chat) fn load(&mut self, records: Vec<Record>, changes: Vec<Action>, seq: u64, rev: u64) {
+    pub(crate) fn load(&mut self, records: Vec<Record>, changes: Vec<Action>, seq: u64, rev: u64) {
         *self = Self::default();
         let whole = |numbers: Vec<u64>, newest: u64| {
             let mut expected = newest;
@@ -62,29 +62,29 @@ impl Log {
     }
 
     /// Bytes that it takes, about.
-    pub(in crate::chat) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// The same, counted.
     #[cfg(debug_assertions)]
-    pub(in crate::chat) fn counted_bytes(&self) -> usize {
+    pub(crate) fn counted_bytes(&self) -> usize {
         self.records.iter().map(record_len).sum::<usize>()
             + self.changes.iter().map(change_len).sum::<usize>()
     }
 
     /// The oldest message in memory.
-    pub(in crate::chat) fn first_seq(&self) -> Option<u64> {
+    pub(crate) fn first_seq(&self) -> Option<u64> {
         self.records.front().map(|record| record.post.seq)
     }
 
-    pub(in crate::chat) fn find(&self, seq: u64) -> Option<&Record> {
+    pub(crate) fn find(&self, seq: u64) -> Option<&Record> {
         let at = seq.checked_sub(self.first_seq()?)?;
         self.records.get(usize::try_from(at).ok()?)
     }
 
     /// All messages after this one and before that one, as far as they are in memory.
-    pub(in crate::chat) fn between(&self, after: u64, before: u64) -> [&[Record]; 2] {
+    pub(crate) fn between(&self, after: u64, before: u64) -> [&[Record]; 2] {
         let Some(first) = self.first_seq() else { return [&[], &[]] };
         let start = (after + 1).saturating_sub(first).min(self.records.len() as u64) as usize;
         let end = before.saturating_sub(first).min(self.records.len() as u64) as usize;
@@ -92,14 +92,19 @@ impl Log {
     }
 
     /// The oldest message in memory that is not older than this time; one more than the newest when all are.
-    pub(in crate::chat) fn first_after(&self, time: u64) -> u64 {
+    pub(crate) fn first_after(&self, time: u64) -> u64 {
         // Times never fall within a room.
         let at = self.records.partition_point(|record| record.post.time < time);
         self.first_seq().unwrap_or(0) + at as u64
     }
 
+    /// The newest changes, at most so many, oldest first.
+    pub(crate) fn newest_changes(&self, most: usize) -> Vec<Action> {
+        self.changes.iter().skip(self.changes.len().saturating_sub(most)).cloned().collect()
+    }
+
     /// All changes after this one, if they are in memory; `head` is the newest.
-    pub(in crate::chat) fn changes_after(&self, rev: u64, head: u64) -> Option<[&[Action]; 2]> {
+    pub(crate) fn changes_after(&self, rev: u64, head: u64) -> Option<[&[Action]; 2]> {
         if rev == head {
             return Some([&[], &[]]);
         }
@@ -107,7 +112,7 @@ impl Log {
         Some(slices(&self.changes, at as usize, self.changes.len()))
     }
 
-    pub(in crate::chat) fn push(&mut self, post: &Post) {
+    pub(crate) fn push(&mut self, post: &Post) {
         // Nobody looks for the key here.
         let post = Post { key: None, ..post.clone() };
         let record = Record { post, edited: None, is_deleted: false, reactions: Vec::new() };
@@ -116,7 +121,7 @@ impl Log {
     }
 
     /// A change happens to a message, if it is here, and is remembered.
-    pub(in crate::chat) fn change(&mut self, action: &Action) {
+    pub(crate) fn change(&mut self, action: &Action) {
         if let Action::Edit { seq, .. } | Action::Delete { seq, .. } | Action::React { seq, .. } = action
             && let Some(first) = self.first_seq()
             && let Some(at) = seq.checked_sub(first)
@@ -146,22 +151,18 @@ impl Log {
     }
 
     /// Forgets messages below this one; the newest message stays.
-    pub(in crate::chat) fn forget_below(&mut self, seq: u64) {
+    pub(crate) fn forget_below(&mut self, seq: u64) {
         while self.records.len() > 1 && self.first_seq().is_some_and(|first| first < seq) {
             self.forget_oldest();
         }
     }
 
     /// Forgets what is above the limits; the newest message stays.
-    pub(in crate::chat) fn trim(&mut self, limits: &Limits) {
-        while self.records.len() > limits.recent_messages.max(1)
-            || self.bytes > limits.recent_bytes && self.records.len() > 1
-        {
+    pub(crate) fn trim(&mut self, max_messages: usize, max_bytes: usize) {
+        while self.records.len() > max_messages.max(1) || self.bytes > max_bytes && self.records.len() > 1 {
             self.forget_oldest();
         }
-        while self.changes.len() > limits.recent_messages
-            || self.bytes > limits.recent_bytes && !self.changes.is_empty()
-        {
+        while self.changes.len() > max_messages || self.bytes > max_bytes && !self.changes.is_empty() {
             if let Some(change) = self.changes.pop_front() {
                 self.bytes -= change_len(&change);
             }
@@ -169,7 +170,7 @@ impl Log {
     }
 
     /// Keeps the newest message only.
-    pub(in crate::chat) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         while self.records.len() > 1 {
             self.forget_oldest();
         }
@@ -185,7 +186,7 @@ impl Log {
 }
 
 /// What a change makes of a message.
-pub(in crate::chat) fn apply(record: &mut Record, action: &Action) {
+pub(crate) fn apply(record: &mut Record, action: &Action) {
     match action {
         Action::Edit { text, time, .. } if !record.is_deleted => {
             record.post.text.clone_from(text);
@@ -256,11 +257,10 @@ mod tests {
 
     #[test]
     fn the_ring_holds_the_newest_without_a_gap() {
-        let limits = Limits { recent_messages: 5, ..Limits::default() };
         let mut log = Log::default();
         for seq in 1..=12 {
             log.push(&post(seq));
-            log.trim(&limits);
+            log.trim(5, usize::MAX);
             let first = seq.saturating_sub(4).max(1);
             assert_eq!(seqs(log.between(0, u64::MAX)), (first..=seq).collect::<Vec<_>>());
             for after in 0..=seq + 1 {
@@ -277,7 +277,6 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_and_counted_right() {
-        let limits = Limits { recent_bytes: 1000, ..Limits::default() };
         let mut log = Log::default();
         for seq in 1..=20 {
             log.push(&post(seq));
@@ -289,7 +288,7 @@ mod tests {
                 emoji: "👍".into(),
                 is_removed: false,
             });
-            log.trim(&limits);
+            log.trim(usize::MAX, 1000);
             assert!(log.bytes() <= 1000, "{}", log.bytes());
         }
         let counted = log.records.iter().map(record_len).sum::<usize>()

@@ -1,0 +1,423 @@
+//! What this loop and the other ones of the process tell each other.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::app::{ConnId, Context, Outgoing};
+use crate::chat::commands::ending;
+use crate::chat::ids::{RoomId, SessionId};
+use crate::chat::neighbours::{Deed, Gather, Neighbours, Word};
+use crate::chat::people::member::Person;
+use crate::chat::people::session::{Dialect, Session};
+use crate::chat::people::user::Identity;
+use crate::chat::people::{People, names};
+use crate::chat::wire::notices::{Ack, Broadcast, Ending, Farewell, Kicked, ReadPosition, Reads, Typing};
+use crate::chat::wire::reply_to::ReplyTo;
+use crate::chat::{Chat, Code, Refusal, timer};
+use crate::history::NameRange;
+
+/// What an operator is told.
+#[derive(Serialize)]
+struct Disconnected {
+    disconnected: usize,
+}
+
+/// What an operator is told.
+#[derive(Serialize)]
+struct Receivers {
+    receivers: usize,
+}
+
+/// Another loop tells something.
+pub(in crate::chat) fn heard<C: Context>(chat: &mut Chat, ctx: &mut C, word: Word) {
+    match word {
+        Word::Presence { room, came, went } => {
+            if let Some(room) = chat.rooms.find(&room) {
+                let most = chat.options.limits.max_listed;
+                chat.rooms[room].came_and_went_elsewhere(&came, &went, most);
+                chat.rooms.touch(room);
+            }
+        }
+        Word::Typing { room, user } => {
+            let room = chat.rooms.find(&room).map(|room| &chat.rooms[room]);
+            if let Some((room, topic)) = room.and_then(|room| Some((room, room.topic()?))) {
+                let notice = Typing { room: room.name(), user: &user };
+                chat.responder.publish(ctx, topic, &notice, None);
+            }
+        }
+        Word::Reads { room, positions } => heard_reads(chat, ctx, &room, &positions),
+        Word::Direct { users, notice } => tell_users(&chat.people, ctx, &users, &notice),
+        Word::Arrived { person } => {
+            for conn in chat.people.guests_named(&person) {
+                ending::dismiss(chat, ctx, conn, Farewell::NameTaken);
+            }
+        }
+        Word::Held(holder) => chat.people.holders_mut().learn(&holder),
+        Word::Do { from, gather, deed } => {
+            let count = perform(chat, ctx, &deed);
+            if let Some(neighbours) = &mut chat.neighbours {
+                neighbours.tell(from, Word::Done { gather, count });
+            }
+        }
+        Word::Done { gather, count } => {
+            let done = chat.neighbours.as_mut().and_then(|neighbours| neighbours.answered(gather, count));
+            if let Some(done) = done {
+                finish(chat, ctx, done);
+            }
+        }
+    }
+}
+
+fn heard_reads<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    name: &str,
+    positions: &[(Identity, Arc<str>, u64)],
+) {
+    let Some(room) = chat.rooms.find(name) else { return };
+    let most = chat.options.limits.max_read_positions;
+    for (user, _, seq) in positions {
+        // One that is not known here is read from the disk when it is needed.
+        if chat.rooms[room].read_position(user).is_some_and(|known| known < *seq) {
+            chat.rooms[room].keep_read(user, *seq, most);
+        }
+    }
+    let reads: Vec<ReadPosition<'_>> = positions
+        .iter()
+        .map(|(user, name, seq)| ReadPosition { user: name, verified: user.is_verified, seq: *seq })
+        .collect();
+    if let Some(topic) = chat.rooms[room].topic() {
+        chat.responder.publish(ctx, topic, &Reads { room: name, reads: &reads }, None);
+    }
+}
+
+/// The end of a tick: what waits is sent, and rooms that are closed are no more.
+pub(in crate::chat) fn end_tick<C: Context>(chat: &mut Chat, ctx: &mut C) {
+    for name in chat.rooms.take_closed() {
+        // It may have been opened again.
+        if chat.rooms.find(&name).is_none() {
+            chat.pending.close(&name);
+            leave_room(chat, &name);
+        }
+    }
+    let now = ctx.now().monotonic_ms;
+    let retry = chat.neighbours.as_mut().and_then(|neighbours| neighbours.send_waiting(now));
+    if let Some(at) = retry {
+        ctx.set_timer(at, timer::NEIGHBOURS);
+    }
+}
+
+/// A full mailbox is tried again, and answers that have not come are waited for no longer.
+pub(in crate::chat) fn timer_fired<C: Context>(chat: &mut Chat, ctx: &mut C) {
+    let now = ctx.now().monotonic_ms;
+    let Some(neighbours) = &mut chat.neighbours else { return };
+    neighbours.timer_fired();
+    for gather in neighbours.overdue(now) {
+        finish(chat, ctx, gather);
+    }
+}
+
+// ---- people
+
+/// A guest begins to speak. Refused where somebody verified has the name on another loop.
+pub(in crate::chat) fn enter_guest<C: Context>(
+    chat: &mut Chat,
+    ctx: &C,
+    conn: ConnId,
+    (name, folded): (&str, &str),
+) -> Result<(), Refusal> {
+    let Some(neighbours) = &chat.neighbours else {
+        chat.people.speak_as(SessionId::of(conn), name, folded, None);
+        return Ok(());
+    };
+    let person = chat.people.holders().person_or(folded).into();
+    let guest = Identity { person: folded.into(), is_verified: false };
+    let is_hearing = is_hearing(chat, conn);
+    let (own, exchange) = (neighbours.own(), neighbours.exchange());
+    if !exchange.enter_guest(own, &guest, (&name.into(), is_hearing), &person) {
+        return Err(Refusal::field(Code::Forbidden, "user", "this name is taken by a verified user"));
+    }
+    chat.people.speak_as(SessionId::of(conn), name, folded, None);
+    share_rates(chat, ctx, conn);
+    Ok(())
+}
+
+/// A verified user has begun to speak: guests who use one of their names end.
+pub(in crate::chat) fn entered_verified<C: Context>(
+    chat: &mut Chat,
+    ctx: &C,
+    conn: ConnId,
+    (name, person): (&str, &Arc<str>),
+) {
+    let is_hearing = is_hearing(chat, conn);
+    let Some(neighbours) = &mut chat.neighbours else { return };
+    let user = Identity { person: Arc::clone(person), is_verified: true };
+    let names = chat.people.holders().names_of(person);
+    let exchange = neighbours.exchange().clone();
+    let guests = exchange.enter_verified(neighbours.own(), &user, (&name.into(), is_hearing), names);
+    for at in guests {
+        neighbours.tell(at, Word::Arrived { person: Arc::clone(person) });
+    }
+    share_rates(chat, ctx, conn);
+}
+
+/// A session speaks for somebody no more.
+pub(in crate::chat) fn exit(chat: &Chat, conn: ConnId, user: &Identity) {
+    if let Some(neighbours) = &chat.neighbours {
+        neighbours.exchange().exit(neighbours.own(), user, is_hearing(chat, conn));
+    }
+}
+
+fn is_hearing(chat: &Chat, conn: ConnId) -> bool {
+    let session = chat.people.look(SessionId::of(conn));
+    session.is_some_and(|session| session.dialect() == Dialect::V1)
+}
+
+/// The rates of a session hold on all loops.
+fn share_rates<C: Context>(chat: &mut Chat, ctx: &C, conn: ConnId) {
+    let Chat { neighbours: Some(neighbours), people, .. } = chat else { return };
+    let (session, now) = (SessionId::of(conn), ctx.now().monotonic_ms);
+    let exchange = neighbours.exchange();
+    people.share_user(session, |user| exchange.posts_of(user, now));
+    if let Some(address) = people.look(session).map(Session::address) {
+        people.share_address(address, || exchange.address_posts_of(address, now));
+    }
+}
+
+/// Tells the connections of users something that is kept nowhere.
+pub(in crate::chat) fn tell_users<C: Context>(
+    people: &People,
+    ctx: &mut C,
+    users: &[Identity],
+    notice: &str,
+) {
+    for user in users {
+        let here = people.find(&user.person);
+        let here =
+            here.filter(|here| people.user(*here).is_some_and(|it| it.is_verified() == user.is_verified));
+        for conn in people.hearers_of(here) {
+            // A connection that has ended has no use for it.
+            let _ = ctx.send(conn, Outgoing::text(notice));
+        }
+    }
+}
+
+/// Has the other loops tell users something that is kept nowhere.
+pub(in crate::chat) fn tell_users_elsewhere(
+    neighbours: &mut Option<Neighbours>,
+    users: &[Identity],
+    notice: &str,
+) {
+    let Some(neighbours) = neighbours else { return };
+    let hearing = users.iter().filter_map(|user| neighbours.elsewhere(&user.person, user.is_verified));
+    let mut loops: Vec<usize> = hearing.flat_map(|it| it.hearing).collect();
+    loops.sort_unstable();
+    loops.dedup();
+    let word = Word::Direct { users: users.into(), notice: notice.into() };
+    neighbours.sign(loops.into_iter(), &word);
+}
+
+/// Users that are here; one loop counts those of all.
+pub(in crate::chat) fn users(chat: &Chat) -> usize {
+    match &chat.neighbours {
+        None => chat.people.users(),
+        Some(neighbours) if neighbours.own() == 0 => neighbours.exchange().users(),
+        Some(_) => 0,
+    }
+}
+
+// ---- rooms
+
+/// Somebody has come into a room here, or gone out of it.
+pub(in crate::chat) fn tell_count(chat: &mut Chat, room: RoomId) {
+    if let Some(neighbours) = &chat.neighbours {
+        let state = &mut chat.rooms[room];
+        neighbours.exchange().set_count(neighbours.own(), state.name(), state.members().len());
+        state.owe_presence();
+    }
+}
+
+/// How many are in a room on other loops.
+pub(in crate::chat) fn count(chat: &Chat, room: &str) -> usize {
+    chat.neighbours.as_ref().map_or(0, |neighbours| neighbours.exchange().count(neighbours.own(), room))
+}
+
+/// The rooms of these names that somebody is in on other loops, with how many, in their order: at most so many.
+pub(in crate::chat) fn rooms(chat: &Chat, ranges: &[NameRange], most: usize) -> Vec<(Arc<str>, usize)> {
+    let Some(neighbours) = &chat.neighbours else { return Vec::new() };
+    neighbours.exchange().rooms(neighbours.own(), ranges, most)
+}
+
+/// Some of those who are in a room on other loops, at most so many, and how many there are.
+pub(in crate::chat) fn members(chat: &Chat, room: &str, most: usize) -> (Vec<Person>, usize) {
+    let Some(neighbours) = &chat.neighbours else { return (Vec::new(), 0) };
+    let others = neighbours.exchange().in_room(neighbours.own(), room);
+    let count = others.iter().map(|(_, here)| here.count).sum();
+    // Of a loop where all have gone somebody may be listed until it says so.
+    let here = others.iter().filter(|(_, here)| here.count > 0);
+    let listed = here.flat_map(|(_, here)| here.listed.iter().cloned());
+    (listed.take(most).collect(), count)
+}
+
+/// The other loops are told who came into a room here and went out of it, and who is there now.
+pub(in crate::chat) fn tell_presence(
+    chat: &mut Chat,
+    room: RoomId,
+    (came, went): (Vec<Person>, Vec<Person>),
+) {
+    let most = chat.options.limits.max_listed;
+    let Chat { neighbours: Some(neighbours), rooms, people, .. } = chat else { return };
+    let state = &rooms[room];
+    let persons = state.members().iter().take(most).filter_map(|session| people.actor(*session));
+    let listed = persons
+        .map(|actor| Person { client: actor.client, user: actor.name, is_verified: actor.is_verified })
+        .collect();
+    neighbours.exchange().set_listed(neighbours.own(), state.name(), listed);
+    let word = Word::Presence { room: Arc::clone(state.name()), came: came.into(), went: went.into() };
+    let others = neighbours.exchange().in_room(neighbours.own(), state.name());
+    neighbours.sign(others.into_iter().map(|(at, _)| at), &word);
+}
+
+/// A room is closed here: those of its members that were told of have gone.
+fn leave_room(chat: &mut Chat, name: &Arc<str>) {
+    let Some(neighbours) = &mut chat.neighbours else { return };
+    let went = neighbours.exchange().forget_room(neighbours.own(), name);
+    if went.is_empty() {
+        return;
+    }
+    let word = Word::Presence { room: Arc::clone(name), came: Arc::default(), went };
+    let others = neighbours.exchange().in_room(neighbours.own(), name);
+    neighbours.sign(others.into_iter().map(|(at, _)| at), &word);
+}
+
+/// The other loops on which somebody is in a room are told a sign of life.
+pub(in crate::chat) fn sign(chat: &mut Chat, room: &str, word: &Word) {
+    let Some(neighbours) = &mut chat.neighbours else { return };
+    let others = neighbours.exchange().in_room(neighbours.own(), room);
+    neighbours.sign(others.into_iter().map(|(at, _)| at), word);
+}
+
+// ---- deeds
+
+/// Does something on all loops. The answer says how many it concerned.
+pub(in crate::chat) fn spread<C: Context>(chat: &mut Chat, ctx: &mut C, deed: Deed, reply_to: ReplyTo) {
+    let count = perform(chat, ctx, &deed);
+    let now = ctx.now().monotonic_ms;
+    let done = match &mut chat.neighbours {
+        Some(neighbours) => neighbours.ask(deed, count, reply_to, now),
+        None => Err((deed, count, reply_to)),
+    };
+    match done {
+        Ok(until) => ctx.set_timer(until, timer::NEIGHBOURS),
+        Err((deed, count, reply_to)) => tell(chat, ctx, &deed, count, &reply_to),
+    }
+}
+
+/// Every loop has answered, or was given the time.
+fn finish<C: Context>(chat: &mut Chat, ctx: &mut C, gather: Gather) {
+    let Gather { deed, count, reply_to, .. } = gather;
+    tell(chat, ctx, &deed, count, &reply_to);
+}
+
+/// Tells how many something concerned.
+fn tell<C: Context>(chat: &mut Chat, ctx: &mut C, deed: &Deed, count: usize, reply_to: &ReplyTo) {
+    if !chat.people.is_present(reply_to) {
+        return;
+    }
+    match deed {
+        Deed::Kick { .. } if count == 0 => {
+            let refusal = Refusal::field(Code::NotFound, "user", "there is no such user in the room");
+            chat.responder.refuse(ctx, reply_to, &refusal);
+        }
+        Deed::Kick { room, .. } => {
+            chat.responder.acknowledge(ctx, reply_to, &Ack::new(reply_to.id(), Some(room)));
+        }
+        Deed::DisconnectUser { .. } | Deed::DisconnectClient { .. } if count == 0 => {
+            let refusal = Refusal::new(Code::NotFound, "nobody of that name is connected");
+            chat.responder.refuse(ctx, reply_to, &refusal);
+        }
+        Deed::DisconnectUser { .. } | Deed::DisconnectClient { .. } => {
+            chat.responder.reply(ctx, reply_to, &Disconnected { disconnected: count });
+        }
+        Deed::Broadcast { .. } => {
+            chat.responder.reply(ctx, reply_to, &Receivers { receivers: count });
+        }
+    }
+}
+
+/// Does something on this loop; returns how many it concerned.
+fn perform<C: Context>(chat: &mut Chat, ctx: &mut C, deed: &Deed) -> usize {
+    match deed {
+        Deed::Kick { room, user, reason } => kick(chat, ctx, (room, user), reason),
+        Deed::DisconnectUser { user, reason } => {
+            let conns = chat.people.conns_of(chat.people.find_named(user));
+            for conn in &conns {
+                ending::dismiss_with(chat, ctx, *conn, disconnected(reason));
+            }
+            conns.len()
+        }
+        Deed::DisconnectClient { client, reason } => {
+            let found = chat.people.iter().find(|session| **session.client() == **client).map(Session::conn);
+            if let Some(conn) = found {
+                ending::dismiss_with(chat, ctx, conn, disconnected(reason));
+            }
+            usize::from(found.is_some())
+        }
+        Deed::Broadcast { rooms, text, time } => broadcast(chat, ctx, rooms.as_deref(), (text, *time)),
+    }
+}
+
+fn kick<C: Context>(chat: &mut Chat, ctx: &mut C, (room, user): (&Arc<str>, &str), reason: &str) -> usize {
+    let Some(id) = chat.rooms.find(room) else { return 0 };
+    let conns = chat.people.conns_in(chat.people.find_named(user), id);
+    // The room lives until all of them are out.
+    let hold = chat.rooms.hold(id);
+    for conn in &conns {
+        ending::expel(chat, ctx, *conn, id);
+        chat.responder.send(ctx, *conn, &Kicked { room, reason });
+    }
+    chat.rooms.release(ctx, hold);
+    conns.len()
+}
+
+fn broadcast<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    rooms: Option<&[Arc<str>]>,
+    (text, time): (&str, u64),
+) -> usize {
+    let wanted = rooms.map(|rooms| rooms.iter().filter_map(|room| chat.rooms.find(room)).collect::<Vec<_>>());
+    let Chat { people, responder, options, .. } = chat;
+    let notice = responder.encode(&Broadcast { text, time });
+    let mut told = 0;
+    // Where a token is asked for, anyone who has shown none is told nothing.
+    let is_known = |session: &&Session| session.user().is_some() || options.guests;
+    for session in people.iter().filter(|session| session.dialect() == Dialect::V1).filter(is_known) {
+        if wanted.as_ref().is_none_or(|rooms| rooms.iter().any(|room| session.is_in(*room))) {
+            told += usize::from(ctx.send(session.conn(), Outgoing::text(notice)).is_ok());
+        }
+    }
+    told
+}
+
+/// How a session ends that an operator ends.
+fn disconnected(message: &str) -> Ending<'_> {
+    Ending { reason: Farewell::Disconnected, message, retry_after_ms: None }
+}
+
+/// What a conversation with the user who is kept under this is called.
+pub(in crate::chat) fn pair_name(chat: &Chat, person: &str) -> Arc<str> {
+    let elsewhere = || Some(chat.neighbours.as_ref()?.elsewhere(person, true)?.name);
+    let name = chat.people.name_of(person).cloned().or_else(elsewhere);
+    format!("@{}", name.as_deref().unwrap_or(person)).into()
+}
+
+/// Whether a room is open on any loop: its folded name.
+pub(in crate::chat) fn open_room(chat: &Chat, raw: &str) -> Result<Arc<str>, Refusal> {
+    let name = names::room(raw)?;
+    let is_open = chat.rooms.find(&name).is_some() || count(chat, &name) > 0;
+    is_open
+        .then(|| (*name).into())
+        .ok_or_else(|| Refusal::field(Code::NotFound, "rooms", "there is no such room"))
+}

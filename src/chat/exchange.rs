@@ -1,0 +1,343 @@
+//! What the loops of one process share about a chat: who speaks where, who is in which room, how often somebody posts, and who
+//! verified names belong to.
+//!
+//! Tables behind locks that are held for one look-up each, and never while anything is sent.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::app::{AddressPrefix, Millis};
+use crate::chat::people::holders::{Denied, Holders};
+use crate::chat::people::member::Person;
+use crate::chat::people::shared_bucket::SharedBucket;
+use crate::chat::people::user::Identity;
+use crate::history::{Holder, NameRange};
+
+/// Rates that are looked through at a time for those that nobody needs.
+const FIRST_SWEEP: usize = 4096;
+
+/// By name, then by loop. Nobody is in a room that is not there.
+type Rooms = BTreeMap<Arc<str>, BTreeMap<usize, Here>>;
+
+/// What the loops of one process share about a chat. Clones are one.
+#[derive(Debug, Clone)]
+pub struct Exchange(Arc<Tables>);
+
+#[derive(Debug)]
+struct Tables {
+    people: Mutex<HashMap<Identity, Spoken>>,
+    rooms: Mutex<Rooms>,
+    posts: Rates<Identity>,
+    address_posts: Rates<AddressPrefix>,
+    holders: Mutex<Holders>,
+}
+
+/// Where somebody speaks.
+#[derive(Debug, Default)]
+struct Spoken {
+    /// The name that is shown: the one that came last.
+    name: Arc<str>,
+    /// Connections on each loop: all, and those that can be told of anything.
+    loops: BTreeMap<usize, (u32, u32)>,
+}
+
+/// Who is in a room on one loop.
+#[derive(Debug, Clone, Default)]
+pub(in crate::chat) struct Here {
+    pub(in crate::chat) count: usize,
+    /// Some of them, at most [`Limits::max_listed`](crate::chat::Limits::max_listed).
+    pub(in crate::chat) listed: Arc<[Person]>,
+}
+
+/// Somebody on other loops.
+#[derive(Debug, Clone)]
+pub(in crate::chat) struct Elsewhere {
+    pub(in crate::chat) name: Arc<str>,
+    /// The loops on which a connection of theirs can be told of anything.
+    pub(in crate::chat) hearing: Vec<usize>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Exchange {
+    /// For the loops of one process; with what the history knows of verified names.
+    #[must_use]
+    pub fn new(holders: &[Holder]) -> Self {
+        Self(Arc::new(Tables {
+            people: Mutex::default(),
+            rooms: Mutex::default(),
+            posts: Rates::default(),
+            address_posts: Rates::default(),
+            holders: Mutex::new(Holders::new(holders.to_vec())),
+        }))
+    }
+
+    // ---- people
+
+    /// A guest begins to speak on a loop. `false`: somebody verified is kept under one of these on some loop.
+    pub(in crate::chat) fn enter_guest(
+        &self,
+        own: usize,
+        guest: &Identity,
+        (name, is_hearing): (&Arc<str>, bool),
+        person: &Arc<str>,
+    ) -> bool {
+        let mut people = locked(&self.0.people);
+        let verified = Identity { person: Arc::clone(person), is_verified: true };
+        let is_free = !people.contains_key(&verified);
+        if is_free {
+            people.entry(guest.clone()).or_default().came(own, name, is_hearing);
+        }
+        is_free
+    }
+
+    /// A verified user begins to speak on a loop. Returns the other loops where guests use one of their names.
+    pub(in crate::chat) fn enter_verified<'n>(
+        &self,
+        own: usize,
+        user: &Identity,
+        (name, is_hearing): (&Arc<str>, bool),
+        names: impl Iterator<Item = &'n str>,
+    ) -> Vec<usize> {
+        let mut people = locked(&self.0.people);
+        let mut guests = Vec::new();
+        for name in names {
+            let guest = Identity { person: name.into(), is_verified: false };
+            guests.extend(people.get(&guest).into_iter().flat_map(|spoken| spoken.loops.keys().copied()));
+        }
+        guests.sort_unstable();
+        guests.dedup();
+        guests.retain(|at| *at != own);
+        people.entry(user.clone()).or_default().came(own, name, is_hearing);
+        guests
+    }
+
+    /// One connection of somebody on a loop speaks no more.
+    pub(in crate::chat) fn exit(&self, own: usize, user: &Identity, is_hearing: bool) {
+        let mut people = locked(&self.0.people);
+        if let Some(spoken) = people.get_mut(user) {
+            spoken.went(own, is_hearing);
+            if spoken.loops.is_empty() {
+                people.remove(user);
+            }
+        }
+    }
+
+    /// Somebody, if they speak on another loop.
+    pub(in crate::chat) fn elsewhere(&self, own: usize, user: &Identity) -> Option<Elsewhere> {
+        let people = locked(&self.0.people);
+        let Spoken { name, loops } = people.get(user)?;
+        let others = || loops.iter().filter(|(at, _)| **at != own);
+        others().next()?;
+        let hearing = others().filter(|(_, (_, hearing))| *hearing > 0).map(|(at, _)| *at).collect();
+        Some(Elsewhere { name: Arc::clone(name), hearing })
+    }
+
+    /// Users that are here on any loop.
+    pub(in crate::chat) fn users(&self) -> usize {
+        locked(&self.0.people).len()
+    }
+
+    // ---- verified names
+
+    /// Registers a name for the person with a subject. Returns what the person is known by, the name as it is to be kept, and
+    /// whether it was nobody's before.
+    pub(in crate::chat) fn claim(
+        &self,
+        name: &Arc<str>,
+        subject: &str,
+    ) -> Result<(Arc<str>, Option<Holder>), Denied> {
+        locked(&self.0.holders).claim(name, subject)
+    }
+
+    /// The newest name of a person is nobody's again.
+    pub(in crate::chat) fn forget(&self, holder: &Holder) {
+        locked(&self.0.holders).forget(holder);
+    }
+
+    // ---- rooms
+
+    /// How many are in a room on a loop now.
+    pub(in crate::chat) fn set_count(&self, own: usize, room: &Arc<str>, count: usize) {
+        self.set(own, room, |here| here.count = count);
+    }
+
+    /// Some of those who are in a room on a loop, as the others are told.
+    pub(in crate::chat) fn set_listed(&self, own: usize, room: &Arc<str>, listed: Arc<[Person]>) {
+        self.set(own, room, |here| here.listed = listed);
+    }
+
+    fn set(&self, own: usize, room: &Arc<str>, set: impl FnOnce(&mut Here)) {
+        let mut rooms = locked(&self.0.rooms);
+        let loops = rooms.entry(Arc::clone(room)).or_default();
+        let here = loops.entry(own).or_default();
+        set(here);
+        if here.count == 0 && here.listed.is_empty() {
+            loops.remove(&own);
+            if loops.is_empty() {
+                rooms.remove(room);
+            }
+        }
+    }
+
+    /// A room is closed on a loop. Returns those whom the others were told of.
+    pub(in crate::chat) fn forget_room(&self, own: usize, room: &Arc<str>) -> Arc<[Person]> {
+        let mut listed = Arc::default();
+        self.set(own, room, |here| listed = std::mem::take(here).listed);
+        listed
+    }
+
+    /// Who is in a room on other loops.
+    pub(in crate::chat) fn in_room(&self, own: usize, room: &str) -> Vec<(usize, Here)> {
+        let rooms = locked(&self.0.rooms);
+        let loops = rooms.get(room).into_iter().flatten();
+        loops.filter(|(at, _)| **at != own).map(|(at, here)| (*at, here.clone())).collect()
+    }
+
+    /// How many are in a room on other loops.
+    pub(in crate::chat) fn count(&self, own: usize, room: &str) -> usize {
+        let rooms = locked(&self.0.rooms);
+        let loops = rooms.get(room).into_iter().flatten();
+        loops.filter(|(at, _)| **at != own).map(|(_, here)| here.count).sum()
+    }
+
+    /// The rooms of these names that somebody is in on other loops, with how many, in their order: at most so many.
+    pub(in crate::chat) fn rooms(
+        &self,
+        own: usize,
+        ranges: &[NameRange],
+        most: usize,
+    ) -> Vec<(Arc<str>, usize)> {
+        let rooms = locked(&self.0.rooms);
+        let count = |loops: &BTreeMap<usize, Here>| {
+            loops.iter().filter(|(at, _)| **at != own).map(|(_, here)| here.count).sum::<usize>()
+        };
+        let found = ranges.iter().filter(|range| range.from < range.before).flat_map(|range| {
+            rooms.range::<str, _>((Bound::Included(&*range.from), Bound::Excluded(&*range.before)))
+        });
+        let found = found.map(|(room, loops)| (Arc::clone(room), count(loops)));
+        found.filter(|(_, count)| *count > 0).take(most).collect()
+    }
+
+    // ---- rates
+
+    /// How often somebody posts, wherever they are connected.
+    pub(in crate::chat) fn posts_of(&self, user: &Identity, now_ms: Millis) -> SharedBucket {
+        self.0.posts.of(user, now_ms)
+    }
+
+    /// How often somebody at an address posts.
+    pub(in crate::chat) fn address_posts_of(&self, address: AddressPrefix, now_ms: Millis) -> SharedBucket {
+        self.0.address_posts.of(&address, now_ms)
+    }
+}
+
+impl Spoken {
+    fn came(&mut self, own: usize, name: &Arc<str>, is_hearing: bool) {
+        self.name = Arc::clone(name);
+        let (all, hearing) = self.loops.entry(own).or_default();
+        *all += 1;
+        *hearing += u32::from(is_hearing);
+    }
+
+    fn went(&mut self, own: usize, is_hearing: bool) {
+        if let Some((all, hearing)) = self.loops.get_mut(&own) {
+            *all -= 1;
+            *hearing -= u32::from(is_hearing);
+            if *all == 0 {
+                self.loops.remove(&own);
+            }
+        }
+    }
+}
+
+/// Buckets by whose they are. Those that are full and that nobody holds are forgotten.
+#[derive(Debug)]
+struct Rates<K>(Mutex<(HashMap<K, SharedBucket>, usize)>);
+
+impl<K> Default for Rates<K> {
+    fn default() -> Self {
+        Self(Mutex::new((HashMap::new(), FIRST_SWEEP)))
+    }
+}
+
+impl<K: Hash + Eq + Clone> Rates<K> {
+    fn of(&self, key: &K, now_ms: Millis) -> SharedBucket {
+        let (buckets, sweep_at) = &mut *locked(&self.0);
+        if let Some(bucket) = buckets.get(key) {
+            return bucket.clone();
+        }
+        if buckets.len() >= *sweep_at {
+            buckets.retain(|_, bucket| bucket.is_held() || !bucket.load().is_full(now_ms));
+            *sweep_at = FIRST_SWEEP.max(2 * buckets.len());
+        }
+        buckets.entry(key.clone()).or_default().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::Rate;
+
+    fn user(name: &str, is_verified: bool) -> Identity {
+        Identity { person: name.into(), is_verified }
+    }
+
+    #[test]
+    fn a_name_is_a_guests_or_a_verified_users_on_all_loops() {
+        let exchange = Exchange::new(&[]);
+        let name: Arc<str> = "Ada".into();
+        let (guest, verified) = (user("ada", false), user("ada", true));
+        assert!(exchange.enter_guest(0, &guest, (&name, true), &"ada".into()));
+        assert!(exchange.enter_guest(2, &guest, (&name, false), &"ada".into()));
+        assert!(exchange.elsewhere(1, &guest).is_some_and(|it| it.hearing == [0]));
+        assert_eq!(exchange.enter_verified(2, &verified, (&name, true), ["ada", "a"].into_iter()), [0]);
+        assert!(!exchange.enter_guest(1, &guest, (&name, true), &"ada".into()));
+        exchange.exit(0, &guest, true);
+        exchange.exit(2, &guest, false);
+        assert!(exchange.elsewhere(1, &guest).is_none() && exchange.elsewhere(2, &verified).is_none());
+        assert_eq!(exchange.elsewhere(1, &verified).map(|it| it.hearing), Some(vec![2]));
+        exchange.exit(2, &verified, true);
+        assert!(locked(&exchange.0.people).is_empty());
+    }
+
+    #[test]
+    fn rooms_are_summed() {
+        let exchange = Exchange::new(&[]);
+        let room: Arc<str> = "r".into();
+        exchange.set_count(0, &room, 3);
+        exchange.set_count(1, &room, 4);
+        assert_eq!((exchange.count(0, "r"), exchange.count(2, "r"), exchange.count(0, "s")), (4, 7, 0));
+        exchange.set_count(1, &room, 0);
+        assert_eq!(
+            (exchange.count(0, "r"), exchange.rooms(1, &NameRange::all(), 9)),
+            (0, vec![(room.clone(), 3)])
+        );
+        exchange.set_count(0, &room, 0);
+        assert!(locked(&exchange.0.rooms).is_empty());
+    }
+
+    #[test]
+    fn a_rate_holds_wherever_it_is_taken_from_and_is_forgotten_when_it_is_rested() {
+        let exchange = Exchange::new(&[]);
+        let rate = Rate { per_second: 1, burst: 2 };
+        let take = |now| {
+            let shared = exchange.posts_of(&user("ada", true), now);
+            let mut bucket = shared.load();
+            let taken = bucket.try_take(rate, now);
+            shared.store(bucket);
+            taken.is_ok()
+        };
+        assert_eq!([1, 1, 1, 900, 1001].map(take), [true, true, false, false, true]);
+        for number in 0..2 * FIRST_SWEEP {
+            exchange.posts_of(&user(&number.to_string(), false), 5000);
+        }
+        let len = locked(&exchange.0.posts.0).0.len();
+        assert!(len <= FIRST_SWEEP + 1, "{len} rates are remembered");
+    }
+}

@@ -1,0 +1,100 @@
+//! What comes of a proposal: the same as [`Order`](crate::history::Order) says, out of the tables.
+
+use std::sync::Arc;
+
+use rusqlite::params;
+
+use super::rows::{Stored, find_post, rev_of};
+use super::transaction::{Done, Result, Transactions};
+use crate::history::keys::{Keys, Scope, Used};
+use crate::history::stamp::stamp;
+use crate::history::{Act, Action, Change, Outcome, Proposal};
+
+impl Transactions<'_> {
+    /// Does what is proposed, if it can be done: the same as [`Order`](crate::history::Order) does.
+    pub(super) fn apply(
+        &mut self,
+        proposal: Proposal,
+        (keys, now_ms): (&mut Keys, u64),
+        done: &mut Done,
+    ) -> Result<Option<Outcome>> {
+        let Proposal { room, time, act } = proposal;
+        let at = self.room(&room)?;
+        let head = *self.head(at);
+        let time_of_change = stamp(head.time, time);
+        let rev = head.rev + 1;
+        let (action, outcome) = match act {
+            Act::Post(draft) => {
+                let scope = Scope::of(&draft, &room);
+                if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
+                    return Ok(Some(Outcome::Repeated { seq, time }));
+                }
+                let (seq, time) = (head.seq + 1, time_of_change);
+                if let Some(scope) = scope {
+                    done.keys.push(keys.insert(&scope, Used { seq, time }, now_ms));
+                }
+                let post = draft.numbered(seq, time);
+                self.append(at, &post, (false, None))?;
+                (Action::Post(post), Outcome::Posted { seq, time })
+            }
+            Act::Read { user, seq } => {
+                self.read(at, &user, seq)?;
+                return Ok(None);
+            }
+            Act::Edit { seq, text } => {
+                let time = time_of_change;
+                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
+                self.blank_last_edit(stored.room, seq)?;
+                self.rewrite(&stored, text.clone(), false, Some(time))?;
+                (Action::Edit { rev, seq, text, time }, Outcome::Changed { seq, rev, time: Some(time) })
+            }
+            Act::Delete { seq } => {
+                let time = time_of_change;
+                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
+                self.rewrite(&stored, "".into(), true, stored.record.edited)?;
+                self.blank_edits(stored.room, seq)?;
+                self.forget_reactions(stored.id)?;
+                (Action::Delete { rev, seq, time }, Outcome::Changed { seq, rev, time: Some(time) })
+            }
+            Act::React { seq, user, emoji, is_removed, most } => {
+                let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
+                let has_reacted = self.has_reacted(stored.id, (&user.label(), &emoji))?;
+                if has_reacted != is_removed {
+                    return Ok(Some(Outcome::Same { seq, rev: head.rev }));
+                }
+                if !is_removed && self.reactions(stored.id)? >= most {
+                    return Ok(Some(Outcome::TooMany));
+                }
+                self.react((stored.id, rev), (&user.label(), &emoji), is_removed)?;
+                let action = Action::React { rev, seq, user, emoji, is_removed };
+                (action, Outcome::Changed { seq, rev, time: None })
+            }
+        };
+        if rev_of(&action) > 0 {
+            self.note_change(at, &action)?;
+        }
+        done.changes.push(Arc::new(Change { room, action }));
+        Ok(Some(outcome))
+    }
+
+    /// A post that is there and not deleted.
+    fn live_post(&self, at: usize, seq: u64) -> Result<Option<Stored>> {
+        let found = find_post(self.conn, self.id(at), self.head(at), seq)?;
+        Ok(found.filter(|stored| !stored.record.is_deleted))
+    }
+
+    fn forget_reactions(&self, post: i64) -> Result<()> {
+        self.conn.prepare_cached("DELETE FROM reactions WHERE post = ?1")?.execute([post])?;
+        Ok(())
+    }
+
+    fn has_reacted(&self, post: i64, (user, emoji): (&str, &str)) -> Result<bool> {
+        let sql = "SELECT 1 FROM reactions WHERE post = ?1 AND emoji = ?2 AND user = ?3";
+        Ok(self.conn.prepare_cached(sql)?.exists(params![post, emoji, user])?)
+    }
+
+    fn reactions(&self, post: i64) -> Result<usize> {
+        let mut count = self.conn.prepare_cached("SELECT count(*) FROM reactions WHERE post = ?1")?;
+        Ok(count.query_row([post], |row| row.get::<_, i64>(0)).map(|count| count.cast_unsigned() as usize)?)
+    }
+}

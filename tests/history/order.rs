@@ -1,0 +1,241 @@
+//! One oracle for every authority: whatever is proposed, `Order` says what comes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use proptest::prelude::*;
+use switchboard::history::keys::Keys;
+use switchboard::history::sqlite::{self, Options};
+use switchboard::history::{
+    Act, Action, Batch, Change, Draft, DraftKey, Event, History, Order, Outcome, Proposal, Query, Record,
+    RoomState, Who, memory,
+};
+
+use crate::support::{Dir, SOON};
+
+/// A history at work for several loops.
+struct Authority {
+    clients: Vec<Box<dyn History>>,
+    events: Vec<Receiver<Event>>,
+    tickets: Vec<u64>,
+    finish: Box<dyn FnOnce()>,
+}
+
+impl Authority {
+    fn on_disk(dir: &Dir, loops: usize) -> Self {
+        let (clients, worker, _) = sqlite::open_for(&dir.data(), Options::default(), loops).unwrap();
+        let (senders, events): (Vec<_>, Vec<_>) = (0..loops).map(|_| channel()).unzip();
+        let running = worker.start(move |number, event| senders[number].send(event).is_ok()).unwrap();
+        let clients = clients.into_iter().map(|client| Box::new(client) as Box<dyn History>).collect();
+        let finish = Box::new(|| running.finish().unwrap());
+        Self { clients, events, tickets: vec![0; loops], finish }
+    }
+
+    fn in_memory(loops: usize) -> Self {
+        let (clients, worker) = memory::new("epoch", memory::Options::default(), loops);
+        let (senders, events): (Vec<_>, Vec<_>) = (0..loops).map(|_| channel()).unzip();
+        let running = worker.start(move |number, event| senders[number].send(event).is_ok()).unwrap();
+        let clients = clients.into_iter().map(|client| Box::new(client) as Box<dyn History>).collect();
+        let finish = Box::new(|| running.finish());
+        Self { clients, events, tickets: vec![0; loops], finish }
+    }
+
+    fn event(&self, number: usize) -> Event {
+        self.events[number].recv_timeout(SOON).expect("an event")
+    }
+
+    fn open(&mut self, number: usize, room: &str) -> RoomState {
+        self.clients[number].query(Query::Open { room: room.into(), recent: 500, changes: 500 }).unwrap();
+        match self.event(number) {
+            Event::Opened { state, .. } => state.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What comes of a batch, and what each loop is told of it.
+    fn propose(
+        &mut self,
+        from: usize,
+        proposals: Vec<Proposal>,
+        is_told: bool,
+    ) -> (Vec<Outcome>, Vec<Vec<Arc<Change>>>) {
+        self.tickets[from] += 1;
+        let ticket = self.tickets[from];
+        self.clients[from].propose(Batch { ticket, term: 0, proposals, bans: Vec::new() }).unwrap();
+        let mut outcomes = Vec::new();
+        let mut told = Vec::new();
+        for number in 0..self.clients.len() {
+            if number != from && !is_told {
+                told.push(Vec::new());
+                continue;
+            }
+            match self.event(number) {
+                Event::Settled { ticket: settled, outcomes: came, changes, bans } => {
+                    assert!(bans.is_empty() && (number != from || settled == ticket));
+                    assert!(number == from || came.is_empty(), "outcomes of another loop");
+                    outcomes.extend(came);
+                    told.push(changes);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        (outcomes, told)
+    }
+
+    fn end(self) {
+        drop(self.clients);
+        (self.finish)();
+    }
+}
+
+/// What an authority must do.
+#[derive(Default)]
+struct Oracle {
+    orders: BTreeMap<Arc<str>, Order>,
+    keys: Keys,
+    records: BTreeMap<Arc<str>, Vec<Record>>,
+    actions: BTreeMap<Arc<str>, Vec<Action>>,
+}
+
+impl Oracle {
+    fn propose(&mut self, proposal: Proposal) -> (Option<Outcome>, Option<Change>) {
+        let room = proposal.room.clone();
+        let order = self.orders.entry(room.clone()).or_default();
+        let (outcome, action) = order.propose(proposal, &mut self.keys, 0);
+        let Some(action) = action.filter(|action| !matches!(action, Action::Read { .. })) else {
+            return (outcome, None);
+        };
+        self.note(&room, &action);
+        (outcome, Some(Change { room, action }))
+    }
+
+    /// What a change makes of the messages.
+    fn note(&mut self, room: &Arc<str>, action: &Action) {
+        let records = self.records.entry(room.clone()).or_default();
+        match action {
+            Action::Post(post) => {
+                records.push(Record {
+                    post: post.clone(),
+                    edited: None,
+                    is_deleted: false,
+                    reactions: Vec::new(),
+                });
+                return;
+            }
+            Action::Edit { seq, text, time, .. } => {
+                let record = &mut records[*seq as usize - 1];
+                (record.post.text, record.edited) = (text.clone(), Some(*time));
+            }
+            Action::Delete { seq, .. } => {
+                let record = &mut records[*seq as usize - 1];
+                (record.post.text, record.is_deleted) = ("".into(), true);
+                record.reactions.clear();
+            }
+            Action::React { seq, user, emoji, is_removed, .. } => {
+                let reactions = &mut records[*seq as usize - 1].reactions;
+                let at = reactions.iter().position(|(known, _)| known == emoji).unwrap_or_else(|| {
+                    reactions.push((emoji.clone(), Vec::new()));
+                    reactions.len() - 1
+                });
+                reactions[at].1.retain(|known| known != user);
+                if !is_removed {
+                    reactions[at].1.push(user.clone());
+                }
+                reactions.retain(|(_, users)| !users.is_empty());
+            }
+            Action::Read { .. } => {}
+        }
+        self.actions.entry(room.clone()).or_default().push(action.clone());
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let person = prop_oneof![Just("ada"), Just("bob")];
+    let key = prop::option::of(0..4_u8);
+    let post = (person, any::<bool>(), key, "\\PC{0,12}").prop_map(|(person, is_verified, key, text)| {
+        let key = key.map(|key| DraftKey { person: person.into(), key: format!("k{key}").into() });
+        let (user, client) = (person.into(), "c1".into());
+        Act::Post(Draft { user, is_verified, client, text: text.into(), key })
+    });
+    let who = prop_oneof![Just("ada"), Just("@ada"), Just("bob")];
+    let emoji = prop_oneof![Just("👍"), Just("🎉")];
+    prop_oneof![
+        6 => post,
+        1 => (0..12_u64, "\\PC{0,12}").prop_map(|(seq, text)| Act::Edit { seq, text: text.into() }),
+        1 => (0..12_u64).prop_map(|seq| Act::Delete { seq }),
+        3 => (0..12_u64, who, emoji, any::<bool>()).prop_map(|(seq, user, emoji, is_removed)| Act::React {
+            seq,
+            user: Who::from_label(user),
+            emoji: emoji.into(),
+            is_removed,
+            most: 3,
+        }),
+        1 => (0..12_u64).prop_map(|seq| Act::Read { user: "ada".into(), seq }),
+    ]
+}
+
+fn proposal() -> impl Strategy<Value = Proposal> {
+    let room = prop_oneof![Just("general"), Just("@ada\nbob")];
+    // Times are those of the loops' clocks, which need not agree.
+    (room, act(), 1_790_000_000_000..1_790_000_000_050_u64).prop_map(|(room, act, time)| Proposal {
+        room: room.into(),
+        time,
+        act,
+    })
+}
+
+/// The order of emoji is that of their oldest user who is still there; who reacted how is what counts here.
+fn sorted(mut records: Vec<Record>) -> Vec<Record> {
+    for record in &mut records {
+        record.post.key = None;
+        record.reactions.sort();
+        for (_, users) in &mut record.reactions {
+            users.sort();
+        }
+    }
+    records
+}
+
+/// Batches of proposals go from one loop or another through an authority and through the oracle.
+fn check(mut authority: Authority, batches: &[(usize, Vec<Proposal>)]) {
+    let loops = authority.clients.len();
+    let mut oracle = Oracle { keys: Keys::new(u64::MAX >> 1, 1000), ..Oracle::default() };
+    for number in 0..loops {
+        authority.open(number, "general");
+    }
+    for (from, proposals) in batches {
+        let done: Vec<_> = proposals.iter().cloned().map(|proposal| oracle.propose(proposal)).collect();
+        let expected: Vec<Outcome> = done.iter().filter_map(|(outcome, _)| *outcome).collect();
+        let changes: Vec<Change> = done.into_iter().filter_map(|(_, change)| change).collect();
+        let (outcomes, told) = authority.propose(from % loops, proposals.clone(), !changes.is_empty());
+        assert_eq!(outcomes, expected);
+        for told in told {
+            let told: Vec<Change> = told.iter().map(|change| (**change).clone()).collect();
+            assert_eq!(told, changes, "every loop is told all that happened, in order");
+        }
+    }
+    for room in ["general", "@ada\nbob"] {
+        let state = authority.open(loops - 1, room);
+        let records = oracle.records.get(room).cloned().unwrap_or_default();
+        let actions = oracle.actions.get(room).cloned().unwrap_or_default();
+        assert_eq!((state.seq, state.rev), (records.len() as u64, actions.len() as u64));
+        assert_eq!(sorted(state.recent), sorted(records));
+        assert_eq!(state.changes.len(), actions.len());
+    }
+    authority.end();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_authority_decides_as_the_oracle_does(
+        batches in prop::collection::vec((0..3_usize, prop::collection::vec(proposal(), 1..12)), 1..24),
+        loops in 1..4_usize,
+    ) {
+        let dir = Dir::in_memory("order");
+        check(Authority::on_disk(&dir, loops), &batches);
+        check(Authority::in_memory(loops), &batches);
+    }
+}
