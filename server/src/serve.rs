@@ -57,8 +57,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let exchange = Exchange::new(&start.holders);
     let mut clients = clients.into_iter();
     let server = bind(plan, &args.common, |own, peers| {
-        let client = clients.next().map(|client| Box::new(client) as Box<dyn History + Send>);
-        let chat = Chat::new(options.clone(), client, start.clone());
+        let chat = Chat::new(options.clone(), boxed(clients.next()), start.clone());
         with_doors(chat.beside(own, exchange.clone(), peers.clone()))
     })?;
     let peers = server.peers();
@@ -93,8 +92,7 @@ fn serve_in_memory(
     let exchange = Exchange::new(&[]);
     let mut clients = clients.into_iter();
     let server = bind(plan, &args.common, |own, peers| {
-        let client = clients.next().map(|client| Box::new(client) as Box<dyn History + Send>);
-        let chat = Chat::new(options.clone(), client, start.clone());
+        let chat = Chat::new(options.clone(), boxed(clients.next()), start.clone());
         with_doors(chat.beside(own, exchange.clone(), peers.clone()))
     })?;
     let peers = server.peers();
@@ -102,6 +100,10 @@ fn serve_in_memory(
     let ended = finish(server);
     order.finish();
     ended
+}
+
+fn boxed(client: Option<impl History + Send + 'static>) -> Option<Box<dyn History + Send>> {
+    client.map(|client| Box::new(client) as _)
 }
 
 /// Tells a loop what its history reports, and waits where it does not keep up.

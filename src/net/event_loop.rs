@@ -141,7 +141,7 @@ impl<A: Application> Server<A> {
     /// ```
     ///
     /// # Errors
-    /// The message names the address that could not be bound. There can be 1 to 256 loops.
+    /// The message names the address that could not be bound. There can be 1 to [`MAX_LOOPS`](super::MAX_LOOPS) loops.
     pub fn bind_many(
         options: Options,
         loops: usize,
