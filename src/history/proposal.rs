@@ -12,8 +12,8 @@ pub type Ticket = u64;
 pub struct Batch {
     /// Counts from 1.
     pub ticket: Ticket,
-    /// As the last [`Event::Failed`] said; 0 before the first. A batch of an earlier term is refused without a further event:
-    /// the loop has counted it as failed already.
+    /// As the last [`Event::Failed`](super::Event::Failed) said; 0 before the first. A batch of an earlier term is refused
+    /// without a further event: the loop has counted it as failed already.
     pub term: u32,
     /// What comes of all of them or of none is durable.
     pub proposals: Vec<Proposal>,

@@ -234,7 +234,7 @@ impl<A: Application, T: Transport> Server<A, T> {
         Ok(self.listeners.iter().filter_map(|listener| listener.address().tcp()).collect())
     }
 
-    /// Where the listeners are, in the order of their numbers ([`Entrance::listener`]).
+    /// Where the listeners are, in the order of their numbers ([`Entrance::listener`](crate::app::Entrance::listener)).
     pub fn addresses(&self) -> Vec<Address> {
         self.listeners.iter().map(|listener| listener.address().clone()).collect()
     }
