@@ -23,6 +23,8 @@ use crate::text::words;
 
 /// Requests of all loops that may wait; above it they are refused.
 pub const MAX_MEMORY_REQUESTS: usize = 4096;
+/// Users of a room whose read positions are kept.
+const MAX_READ_POSITIONS: usize = 10_000;
 /// Messages that are looked at for the names of those who wrote them.
 const WRITERS_AMONG: u64 = 16;
 
@@ -68,10 +70,26 @@ pub struct Client {
     requests: SyncSender<Request>,
     followers: Arc<Followers>,
     keys: Arc<AtomicU64>,
+    /// Rooms that are not open any more, and of which the thread was too busy to be told.
+    closing: VecDeque<Arc<str>>,
+}
+
+impl Client {
+    /// Tells of rooms that are not open any more, as far as there is a place.
+    fn tell_closings(&mut self) {
+        while let Some(room) = self.closing.pop_front() {
+            if let Err(TrySendError::Full(Request::Close(room))) =
+                self.requests.try_send(Request::Close(room))
+            {
+                return self.closing.push_front(room);
+            }
+        }
+    }
 }
 
 impl History for Client {
     fn propose(&mut self, batch: Batch) -> Result<(), Batch> {
+        self.tell_closings();
         self.requests.try_send(Request::Propose(self.number, batch)).map_err(|refused| match refused {
             TrySendError::Full(Request::Propose(_, batch))
             | TrySendError::Disconnected(Request::Propose(_, batch)) => batch,
@@ -102,8 +120,8 @@ impl History for Client {
 
     fn close(&mut self, room: &str) {
         self.followers.unfollow(self.number, room);
-        // Where the thread is busy the room is found to be closed later.
-        let _ = self.requests.try_send(Request::Close(room.into()));
+        self.closing.push_back(room.into());
+        self.tell_closings();
     }
 
     fn open_rooms(&self) -> Option<u64> {
@@ -142,6 +160,7 @@ pub fn new(epoch: &str, options: Options, loops: usize) -> (Vec<Client>, Worker)
         requests: requests.clone(),
         followers: Arc::clone(&followers),
         keys: Arc::clone(&keys),
+        closing: VecDeque::new(),
     };
     let clients = (0..followers.loops()).map(client).collect();
     let book = Book::new(epoch, options, followers, keys);
@@ -223,7 +242,7 @@ struct Book {
     key_count: Arc<AtomicU64>,
     rooms: BTreeMap<Arc<str>, Room>,
     /// Rooms that no loop has open, the longest closed first.
-    closed: VecDeque<(u64, Arc<str>)>,
+    closed: BTreeMap<u64, Arc<str>>,
     closings: u64,
     lives: u64,
     bytes: usize,
@@ -238,7 +257,7 @@ impl Book {
             followers,
             key_count,
             rooms: BTreeMap::new(),
-            closed: VecDeque::new(),
+            closed: BTreeMap::new(),
             closings: 0,
             lives: 0,
             bytes: 0,
@@ -259,8 +278,11 @@ impl Book {
             let before = room.log.bytes();
             match &action {
                 Action::Read { user, seq } => {
-                    let known = room.reads.entry(Arc::clone(user)).or_default();
-                    *known = (*known).max(*seq);
+                    // Marks above the bound are those of this run's loops alone.
+                    if room.reads.len() < MAX_READ_POSITIONS || room.reads.contains_key(user) {
+                        let known = room.reads.entry(Arc::clone(user)).or_default();
+                        *known = (*known).max(*seq);
+                    }
                     continue;
                 }
                 Action::Post(post) => room.log.push(post),
@@ -312,14 +334,14 @@ impl Book {
         if room.closed == 0 {
             self.closings += 1;
             room.closed = self.closings;
-            self.closed.push_back((self.closings, Arc::clone(name)));
+            self.closed.insert(self.closings, Arc::clone(name));
         }
     }
 
     /// Keeps all rooms within their limit. `grown`, which has grown, is cut where no other can be forgotten.
     fn make_room(&mut self, grown: &Arc<str>) {
         while self.bytes > self.options.all_bytes {
-            let Some((closing, name)) = self.closed.pop_front() else {
+            let Some((_, name)) = self.closed.pop_first() else {
                 if let Some(room) = self.rooms.get_mut(grown) {
                     self.bytes -= room.log.bytes();
                     room.log.shrink();
@@ -328,9 +350,8 @@ impl Book {
                 }
                 return;
             };
-            if let Some(room) = self.rooms.get(&name).filter(|room| room.closed == closing) {
+            if let Some(room) = self.rooms.remove(&name) {
                 self.bytes -= room.log.bytes();
-                self.rooms.remove(&name);
             }
         }
     }
@@ -340,7 +361,7 @@ impl Book {
             Query::Open { room: name, recent, changes } => {
                 self.make(&name);
                 let state = self.rooms.get_mut(&name).map(|room| {
-                    room.closed = 0;
+                    self.closed.remove(&std::mem::take(&mut room.closed));
                     state(room, recent, changes)
                 });
                 Event::Opened { room: name, state: Ok(state.unwrap_or_default()) }
@@ -444,4 +465,79 @@ fn pair(name: &str, room: &Room, user: &str) -> Option<Pair> {
         read: room.reads.get(user).copied().unwrap_or(0),
         writers,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Act, Draft, Proposal};
+
+    fn book(options: Options) -> Book {
+        Book::new("e", options, Arc::new(Followers::new(2)), Arc::default())
+    }
+
+    fn open(book: &mut Book, room: &str) -> RoomState {
+        book.followers.follow(0, &room.into());
+        match book.answer(Query::Open { room: room.into(), recent: 9, changes: 9 }) {
+            Event::Opened { state, .. } => state.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn close(book: &mut Book, room: &str) {
+        book.followers.unfollow(0, room);
+        book.closed(&room.into());
+    }
+
+    fn propose(book: &mut Book, room: &str, act: Act) {
+        let proposals = vec![Proposal { room: room.into(), time: 1, act }];
+        book.propose(0, Batch { ticket: 1, term: 0, proposals, bans: Vec::new() }, 0);
+    }
+
+    fn post(book: &mut Book, room: &str) {
+        let (user, client, text) = ("Ada".into(), "c".into(), "x".repeat(1000).into());
+        propose(book, room, Act::Post(Draft { user, is_verified: false, client, text, key: None }));
+    }
+
+    #[test]
+    fn rooms_that_come_and_go_leave_nothing_behind() {
+        let mut book = book(Options::default());
+        for _ in 0..100 {
+            open(&mut book, "blank");
+            close(&mut book, "blank");
+            open(&mut book, "kept");
+            post(&mut book, "kept");
+            close(&mut book, "kept");
+        }
+        assert_eq!((book.rooms.len(), book.closed.len()), (1, 1));
+        let state = open(&mut book, "kept");
+        assert_eq!((state.seq, book.closed.len()), (100, 0));
+    }
+
+    #[test]
+    fn the_room_that_was_closed_first_is_forgotten_first_and_an_open_one_is_cut() {
+        let mut book = book(Options::default().with(|it| it.all_bytes = 5_000));
+        for room in ["a", "b"] {
+            open(&mut book, room);
+            post(&mut book, room);
+            close(&mut book, room);
+        }
+        let epoch = open(&mut book, "a").epoch;
+        for _ in 0..20 {
+            post(&mut book, "a");
+            assert!(book.bytes <= 5_000, "{}", book.bytes);
+        }
+        assert!(!book.rooms.contains_key("b") && open(&mut book, "a").epoch == epoch);
+        assert_eq!(open(&mut book, "a").seq, 21);
+    }
+
+    #[test]
+    fn so_many_read_positions_of_a_room_are_kept() {
+        let mut book = book(Options::default());
+        post(&mut book, "r");
+        for user in 0..MAX_READ_POSITIONS + 5 {
+            propose(&mut book, "r", Act::Read { user: user.to_string().into(), seq: 1 });
+        }
+        assert_eq!(book.rooms["r"].reads.len(), MAX_READ_POSITIONS);
+    }
 }
