@@ -139,7 +139,7 @@ pub trait Context {
     /// Whether a shutdown has begun.
     fn is_draining(&self) -> bool;
 
-    /// What the loop has counted. Looks at every connection: for now and then.
+    /// What the loop has counted. Looks at every connection: not for every tick.
     fn stats(&self) -> Stats;
 
     /// Bytes that wait for the peer to read.

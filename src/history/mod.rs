@@ -1,4 +1,4 @@
-//! The seam between the chat and whoever keeps the order of its rooms. The loop never waits for it.
+//! The seam between the chat and what orders its rooms. The loop never waits for it.
 //!
 //! The chat proposes, and one authority gives the numbers: [`Order`] in the loop where a chat of one loop lives in memory
 //! only, else a [`History`] behind threads. The loop hands over a [`Batch`] of proposals at the end of a tick. The history

@@ -30,7 +30,7 @@ const DEFAULT_PORT: u16 = 8080;
 /// Port of the servers for benchmarks, unless `--listen` says otherwise.
 const DEFAULT_BENCH_PORT: u16 = 9001;
 
-/// A WebSocket server on a single-threaded event loop, and a durable chat on top of it.
+/// A WebSocket server on single-threaded event loops, and a durable chat on top of it.
 #[derive(Debug, Parser)]
 #[command(name = "switchboard", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Cli {
