@@ -234,10 +234,12 @@ EOF
   AUTOBAHN_OUT="$target/autobahn-reports-tls" tests/conformance/run.sh --strict "$front" base
 }
 
-# The client for JavaScript against the real server, and what is in its package.
+# The client for JavaScript against the real server, and what is in its package; types that a generator makes of the API.
 clients() {
   (cd clients/js && npm ci --no-audit --no-fund --loglevel=error)
   SWITCHBOARD_BIN=$(realpath "$target/release/switchboard") clients/js/test.sh
+  (cd tests/openapi && npm ci --no-audit --no-fund --loglevel=error)
+  tests/openapi/test.sh
 }
 
 browser() {

@@ -8,6 +8,7 @@ pub(in crate::chat) mod direct;
 pub(in crate::chat) mod elsewhere;
 pub(in crate::chat) mod ending;
 mod gate;
+pub(in crate::chat) mod inspect;
 pub(in crate::chat) mod join;
 pub(in crate::chat) mod login;
 pub(in crate::chat) mod moderate;
