@@ -51,9 +51,7 @@ pub(super) struct Answers {
 impl Answers {
     /// A request begins, unless something is known of it.
     pub(super) fn begin(&mut self, request: &Repeatable, print: Hash, now: Millis, limits: &Limits) -> Known {
-        while let Some((until, ..)) = self.order.front()
-            && (*until <= now || self.order.len() >= limits.max_idempotent.max(1))
-        {
+        while self.order.front().is_some_and(|(until, ..)| *until <= now) {
             self.forget_oldest();
         }
         match self.known.get(request) {
@@ -61,6 +59,9 @@ impl Answers {
             Some(Entry { answer: Some(answer), .. }) => Known::Answered(answer.clone()),
             Some(_) => Known::UnderWay,
             None => {
+                while self.order.len() >= limits.max_idempotent.max(1) {
+                    self.forget_oldest();
+                }
                 self.last += 1;
                 let number = self.last;
                 self.known.insert(request.clone(), Entry { number, print, answer: None });
@@ -125,9 +126,9 @@ mod tests {
         assert!(matches!(answers.begin(&a, print, 0, &limits), Known::Nothing));
         answers.end(&a, &Response::text(200, "done"));
         // The place of the refused one goes first, and leaves the later one alone.
-        for key in ["b", "c"] {
-            answers.begin(&request(key), print, 0, &limits);
-        }
+        answers.begin(&request("b"), print, 0, &limits);
+        assert_eq!(answers.order.len(), 3);
+        answers.begin(&request("c"), print, 0, &limits);
         assert!(matches!(answers.begin(&a, print, 0, &limits), Known::Answered(_)));
         answers.begin(&request("d"), print, 0, &limits);
         assert!(matches!(answers.begin(&a, print, 0, &limits), Known::Nothing), "the oldest is forgotten");

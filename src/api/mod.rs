@@ -9,6 +9,7 @@ mod body;
 mod closes;
 mod cors;
 mod etag;
+mod export;
 mod figures;
 mod idempotency;
 mod limits;
@@ -26,6 +27,7 @@ pub use self::access::Access;
 use self::access::{Caller, Denied};
 use self::body::Fields;
 use self::etag::Tags;
+use self::export::{Export, Next};
 use self::idempotency::{Known, Repeatable};
 pub use self::limits::Limits;
 use self::problem::Problem;
@@ -51,9 +53,21 @@ struct Asked {
     conn: ConnId,
     /// The status of a good answer; 204 comes without a body.
     status: u16,
-    /// The message that is wanted out of a history.
-    message: Option<u64>,
+    /// What the answer is made of, where it is not that of the chat.
+    form: Form,
     reply: Reply,
+}
+
+/// What an answer is made of.
+#[derive(Debug, Default)]
+enum Form {
+    /// The chat's answer.
+    #[default]
+    AsIs,
+    /// The message with this number out of a history.
+    Message(u64),
+    /// Lines of several answers.
+    Export(Box<Export>),
 }
 
 /// What becomes of an answer on its way out.
@@ -252,6 +266,7 @@ impl Api {
             Route::Message | Route::Edit | Route::Delete | Route::React | Route::Unreact => {
                 self.serve_message(call, target)?
             }
+            Route::Export | Route::ExportAll => return self.serve_export(ctx, request.conn, target),
             Route::Kick => self.serve_kick(target)?,
             Route::Search => self.serve_search(target)?,
             Route::Lift => Done::Call(204, None, Command::Unban { user: name.into() }),
@@ -338,7 +353,7 @@ impl Api {
     /// A request waits for an answer of the chat.
     fn ask(&mut self, conn: ConnId, status: u16) -> u64 {
         self.next += 1;
-        let asked = Asked { conn, status, message: None, reply: Reply::default() };
+        let asked = Asked { conn, status, form: Form::AsIs, reply: Reply::default() };
         self.asked.insert(self.next, asked);
         self.next
     }
@@ -373,7 +388,7 @@ impl Api {
             Done::Message(seq, command) => {
                 let number = self.ask(conn, 200);
                 if let Some(asked) = self.asked.get_mut(&number) {
-                    asked.message = Some(seq);
+                    asked.form = Form::Message(seq);
                 }
                 self.chat.call(ctx, number, None, command);
                 Verdict::Later
@@ -386,17 +401,38 @@ impl Api {
         self.access.as_ref().map(|access| access.closes(after, limit)).unwrap_or_default()
     }
 
-    /// Passes on what the chat has answered.
+    /// Passes on what the chat has answered. A part of an export may be answered at once.
     fn deliver<C: Context>(&mut self, ctx: &mut C) {
-        for answered in self.chat.take_answered() {
-            if let (Some(asked), Some(access)) = (self.asked.remove(&answered.request), &self.access) {
-                let response = match asked.message {
-                    Some(seq) if answered.refused.is_none() => respond_message(seq, &answered),
-                    _ => respond(asked.status, answered),
-                };
-                ctx.respond(asked.conn, asked.reply.apply(access, response));
+        loop {
+            let answers = self.chat.take_answered();
+            if answers.is_empty() {
+                return;
+            }
+            for answered in answers {
+                self.deliver_one(ctx, answered);
             }
         }
+    }
+
+    fn deliver_one<C: Context>(&mut self, ctx: &mut C, answered: Answered) {
+        let number = answered.request;
+        let (Some(mut asked), Some(access)) = (self.asked.remove(&number), &self.access) else { return };
+        let response = match &mut asked.form {
+            Form::Message(seq) if answered.refused.is_none() => respond_message(*seq, &answered),
+            Form::AsIs | Form::Message(_) => respond(asked.status, answered),
+            Form::Export(export) => match export.go_on(&answered) {
+                Next::Done(response) => response,
+                Next::Messages(command) => {
+                    self.asked.insert(number, asked);
+                    return self.chat.call(ctx, number, None, command);
+                }
+                Next::Room(behind) => {
+                    self.asked.insert(number, asked);
+                    return self.chat.list_rooms(ctx, number, &behind, 1);
+                }
+            },
+        };
+        ctx.respond(asked.conn, asked.reply.apply(access, response));
     }
 }
 

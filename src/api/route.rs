@@ -15,6 +15,8 @@ pub(super) enum Route {
     Post,
     History,
     Search,
+    Export,
+    ExportAll,
     Members,
     Kick,
     Message,
@@ -55,7 +57,13 @@ impl Route {
             | Self::Ban
             | Self::SetBan
             | Self::Lift => Scope::Moderate,
-            Self::Broadcast | Self::Connections | Self::Stats | Self::Closes | Self::Drain => Scope::Operate,
+            Self::Export
+            | Self::ExportAll
+            | Self::Broadcast
+            | Self::Connections
+            | Self::Stats
+            | Self::Closes
+            | Self::Drain => Scope::Operate,
         })
     }
 
@@ -64,9 +72,10 @@ impl Route {
         matches!(self, Self::OpenApi | Self::History | Self::Message)
     }
 
-    /// Whether the API remembers the answer to a request with an `Idempotency-Key`. The history does so for posts.
+    /// Whether the API remembers the answer to a request with an `Idempotency-Key`. The history does so for posts, but not
+    /// for what a guest is told.
     pub(super) fn is_remembered(self) -> bool {
-        matches!(self, Self::Broadcast | Self::Disconnect)
+        matches!(self, Self::Broadcast | Self::Direct | Self::Disconnect)
     }
 }
 
@@ -132,6 +141,8 @@ pub(super) fn find<'a>(path: &'a str, query: &'a str, method: &str) -> Result<Ta
         ["rooms", room, "posts"] => (&[("POST", Route::Post)], vec![room]),
         ["rooms", room, "history"] => (&[("GET", Route::History)], vec![room]),
         ["rooms", room, "search"] => (&[("GET", Route::Search)], vec![room]),
+        ["rooms", room, "export"] => (&[("GET", Route::Export)], vec![room]),
+        ["export"] => (&[("GET", Route::ExportAll)], vec![]),
         ["rooms", room, "members"] => (&[("GET", Route::Members)], vec![room]),
         ["rooms", room, "members", user] => (&[("DELETE", Route::Kick)], vec![room, user]),
         ["rooms", room, "messages", seq] => {

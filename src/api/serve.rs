@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use serde_json::json;
 
 use super::body::Fields;
+use super::export::Export;
 use super::problem::Problem;
 use super::route::{Query, Route, Target};
 use super::tokens::Scope;
-use super::{Api, Done, Incoming};
-use crate::app::{Context, MAX_CLOSE_REASON, Verdict};
+use super::{Api, Done, Form, Incoming};
+use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Verdict};
 use crate::chat::command::Command;
 use crate::chat::{Listing, MAX_CONNECTIONS_LISTED, Place, emoji};
 
@@ -98,6 +99,30 @@ impl Api {
         let limit = limit_of(query, MAX_CONNECTIONS_LISTED)?;
         let number = self.ask(conn, 200);
         self.chat.list(ctx, number, (listing, place), limit).map_err(|why| self.unask(number, why))?;
+        Ok(Verdict::Later)
+    }
+
+    /// Writes messages as lines: those of a room, or of all rooms one after the other.
+    pub(super) fn serve_export<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        conn: ConnId,
+        target: &Target<'_>,
+    ) -> Result<Verdict, Problem> {
+        let Target { route, names, query } = target;
+        let (after, limit) = (query.number("after")?.unwrap_or(0), query.number("limit")?);
+        let is_all = *route == Route::ExportAll;
+        let room = if is_all { query.text("room") } else { names.first().map(|room| &**room) };
+        let export = Export::new(is_all, room.unwrap_or_default(), after, limit);
+        let first = room.map(|_| export.messages());
+        let number = self.ask(conn, 200);
+        if let Some(asked) = self.asked.get_mut(&number) {
+            asked.form = Form::Export(Box::new(export));
+        }
+        match first {
+            Some(command) => self.chat.call(ctx, number, None, command),
+            None => self.chat.list_rooms(ctx, number, query.text("behind").unwrap_or_default(), 1),
+        }
         Ok(Verdict::Later)
     }
 

@@ -348,7 +348,7 @@ mod tests {
             (entry("a", &hash, "scopes = [\"read\"]\nexpires = \"soon\""), "2030-01-31T00:00:00Z"),
             (entry("a", &hash, "scopes = [\"read\"]\ncolour = 1"), "colour"),
             (format!("{good}{good}"), "twice"),
-            (format!("{good}hunter2"), "line 4"),
+            (format!("{good}hunter2"), "line 5"),
         ] {
             let error = list(&text).unwrap_err();
             assert!(error.contains(why) && !error.contains("hunter2"), "{text}: {error}");

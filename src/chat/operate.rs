@@ -3,7 +3,7 @@
 use crate::app::{ConnId, Context, MAX_CLOSE_REASON};
 use crate::chat::commands::elsewhere;
 use crate::chat::ids::SessionId;
-use crate::chat::neighbours::Deed;
+use crate::chat::neighbours::{Deed, Neighbours};
 use crate::chat::people::names;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Limits, Listing, Place, Refusal};
@@ -98,7 +98,7 @@ impl Chat {
     /// among those of [`Self::take_answered`].
     ///
     /// # Errors
-    /// It is no name of a room.
+    /// It is no name of a room, or no place of a list.
     pub fn list<C: Context>(
         &mut self,
         ctx: &mut C,
@@ -110,6 +110,9 @@ impl Chat {
             Listing::Members(room) => Listing::Members(names::room(&room)?.into()),
             other => other,
         };
+        if place.at >= self.neighbours.as_ref().map_or(1, Neighbours::loops) {
+            return Err(Refusal::field(Code::BadField, "after", "`after` is no `next` of a page"));
+        }
         elsewhere::list(self, ctx, (listing, place), limit, ReplyTo::Request(request));
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The HTTP API: every route and every status of `openapi.json` is met here, and each answer is what its schema says.
 
 mod access;
+mod archive;
 mod messages;
 mod people;
 
@@ -106,7 +107,7 @@ impl Api {
             Some((media, content)) => {
                 let given = head.field("content-type").unwrap_or_default();
                 assert_eq!(given.split(';').next(), Some(media.as_str()), "{}", head.raw);
-                let body = if media.ends_with("json") {
+                let body = if media.ends_with("/json") || media.ends_with("+json") {
                     serde_json::from_slice(octets).unwrap()
                 } else {
                     Value::String(String::from_utf8(octets.to_vec()).unwrap())
@@ -183,6 +184,7 @@ fn every_route_and_status_of_the_contract() {
     bans(&mut api);
     messages::one_by_one(&mut api);
     messages::direct(&mut api);
+    archive::errors(&mut api);
     people::rooms_and_members(&mut api);
     people::users_and_connections(&mut api);
     people::figures_and_ends(&mut api);
@@ -196,7 +198,7 @@ fn every_route_and_status_of_the_contract() {
     let unmet = api.unmet();
     let rest = |status| unmet.iter().filter(move |it| it.ends_with(status)).collect::<Vec<_>>();
     // A request that comes again while the first one is under way has a test beside the code.
-    assert_eq!(rest(" 409"), ["post /broadcast 409", "post /disconnect 409"]);
+    assert_eq!(rest(" 409"), ["post /broadcast 409", "post /direct 409", "post /disconnect 409"]);
     let others: Vec<_> = unmet.iter().filter(|it| !it.ends_with(" 503") && !it.ends_with(" 409")).collect();
     assert_eq!(others, Vec::<&String>::new(), "in the contract and never met");
 }

@@ -332,7 +332,7 @@ pub(in crate::chat) fn spread<C: Context>(chat: &mut Chat, ctx: &mut C, deed: De
     await_or_tell(chat, ctx, done);
 }
 
-/// Has the loop of a place tell a page of a list. A loop that there is not has nothing to list.
+/// Has the loop of a place tell a page of a list.
 pub(in crate::chat) fn list<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
@@ -344,7 +344,7 @@ pub(in crate::chat) fn list<C: Context>(
     let deed = Deed::List { listing, from, limit };
     let now = ctx.now().monotonic_ms;
     let done = match &mut chat.neighbours {
-        Some(neighbours) if at != neighbours.own() && at < neighbours.loops() => {
+        Some(neighbours) if at != neighbours.own() => {
             neighbours.ask(at..at + 1, (deed, Found::Count(0)), reply_to, now)
         }
         _ => {

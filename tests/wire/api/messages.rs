@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Api, HISTORY, POSTS, TOKEN, heard, member};
+use crate::support::Client;
 
 const MESSAGE: &str = "/rooms/{room}/messages/{seq}";
 const REACTION: &str = "/rooms/{room}/messages/{seq}/reactions/{emoji}/{user}";
@@ -140,8 +141,7 @@ pub(super) fn direct(api: &mut Api) {
         (&came["from"], &came["text"], &came["verified"]),
         (&json!("Robot"), &json!("for you"), &json!(true))
     );
-    let again = api.ask("POST", "/direct", "/direct", Some(said));
-    assert_eq!((again.status, &again.body["duplicate"]), (200, &json!(true)));
+    repeated(api);
     for (body, status, field) in [
         (r#"{"user":"Robot","text":"x"}"#, 422, "to"),
         (r#"{"to":"bob","text":"x"}"#, 422, "user"),
@@ -161,6 +161,15 @@ pub(super) fn direct(api: &mut Api) {
     assert_eq!(api.ask_with("POST", "/direct", "/direct", Some(said), &auth).status, 415);
     let long = json!({ "user": "Robot", "to": "bob", "text": "x".repeat(70_000) }).to_string();
     assert_eq!(api.ask("POST", "/direct", "/direct", Some(&long)).status, 413);
+    let key = format!("Authorization: Bearer {TOKEN}\r\nIdempotency-Key: of-a-direct-message\r\n");
+    let said = r#"{"user":"Robot","to":"bob","text":"once"}"#;
+    let first = api.ask_with("POST", "/direct", "/direct", Some(said), &key);
+    let again = api.ask_with("POST", "/direct", "/direct", Some(said), &key);
+    assert_eq!(
+        (again.head.field("idempotency-replayed"), again.body),
+        (Some("true"), first.body),
+        "on any loop"
+    );
     let key = format!("Authorization: Bearer {TOKEN}\r\nIdempotency-Key: in-the-head\r\n");
     let said = r#"{"user":"Robot","text":"once"}"#;
     let first = api.ask_with("POST", POSTS, "/rooms/lobby/posts", Some(said), &key);
@@ -170,4 +179,20 @@ pub(super) fn direct(api: &mut Api) {
     let other = r#"{"user":"Robot","text":"once","key":"another"}"#;
     let refused = api.ask_with("POST", POSTS, "/rooms/lobby/posts", Some(other), &key);
     assert_eq!((refused.status, &refused.body["field"]), (422, &json!("key")));
+}
+
+/// What a guest is told is kept on the loop of the connection that told it: the `key` holds there.
+fn repeated(api: &mut Api) {
+    let said = r#"{"user":"Robot","to":"bob","text":"again","key":"d2"}"#;
+    let request = format!(
+        "POST /api/v1/direct HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: {}\r\n\r\n{said}",
+        said.len()
+    );
+    let mut client = Client::connect(api.server.addr);
+    for (status, duplicate) in [(201, Value::Null), (200, json!(true))] {
+        client.send(request.as_bytes());
+        let (head, octets) = client.response();
+        let body = api.check("POST", "/direct", &head, &octets);
+        assert_eq!((head.status, &body["duplicate"]), (status, &duplicate));
+    }
 }

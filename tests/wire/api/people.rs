@@ -87,7 +87,7 @@ pub(super) fn users_and_connections(api: &mut Api) {
     let last =
         found.iter().find(|it| it["user"] == "Guest 2").unwrap()["client"].as_str().unwrap().to_owned();
     assert_eq!(all(api, "/connections", &format!("/connections?search={last}"), "connections").len(), 1);
-    for query in ["after=0", "after=0.x", "limit=0", "limit=x"] {
+    for query in ["after=0", "after=0.x", "after=64.0", "limit=0", "limit=x"] {
         for route in ["/users", "/connections"] {
             assert_eq!(
                 api.ask("GET", route, &format!("{route}?{query}"), None).status,
