@@ -62,9 +62,10 @@ impl Export {
         self.steps += 1;
         if let Some(code) = answered.refused {
             // What is written is of use; who asks for the rest is told what is amiss.
-            return Next::Done(match self.lines.is_empty() {
-                true => Problem::of_answer(code, &answered.body).response(),
-                false => self.page(Some(self.place())),
+            return Next::Done(if self.lines.is_empty() {
+                Problem::of_answer(code, &answered.body).response()
+            } else {
+                self.page(Some(self.place()))
             });
         }
         let answer: Value = serde_json::from_str(&answered.body).unwrap_or_default();
