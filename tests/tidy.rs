@@ -34,6 +34,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
     (
         "chat",
         &[
+            ("archive", &[]),
             ("assets", &[]),
             ("connections", &[]),
             ("identity", &[]),

@@ -12,6 +12,7 @@ mod etag;
 mod export;
 mod figures;
 mod idempotency;
+mod import;
 mod limits;
 mod problem;
 mod route;
@@ -29,6 +30,7 @@ use self::body::Fields;
 use self::etag::Tags;
 use self::export::{Export, Next};
 use self::idempotency::{Known, Repeatable};
+use self::import::Import;
 pub use self::limits::Limits;
 use self::problem::Problem;
 use self::route::{Query, Route, Target};
@@ -68,6 +70,8 @@ enum Form {
     Message(u64),
     /// Lines of several answers.
     Export(Box<Export>),
+    /// What came of several calls.
+    Import(Import),
 }
 
 /// What becomes of an answer on its way out.
@@ -267,6 +271,7 @@ impl Api {
                 self.serve_message(call, target)?
             }
             Route::Export | Route::ExportAll => return self.serve_export(ctx, request.conn, target),
+            Route::Import => return self.serve_import(ctx, request),
             Route::Kick => self.serve_kick(target)?,
             Route::Search => self.serve_search(target)?,
             Route::Lift => Done::Call(204, None, Command::Unban { user: name.into() }),
@@ -420,6 +425,10 @@ impl Api {
         let response = match &mut asked.form {
             Form::Message(seq) if answered.refused.is_none() => respond_message(*seq, &answered),
             Form::AsIs | Form::Message(_) => respond(asked.status, answered),
+            Form::Import(import) => match import.note(answered) {
+                Some(response) => response,
+                None => return drop(self.asked.insert(number, asked)),
+            },
             Form::Export(export) => match export.go_on(&answered) {
                 Next::Done(response) => response,
                 Next::Messages(command) => {

@@ -89,6 +89,12 @@ impl Problem {
         Self::refused(code, answer["field"].as_str(), detail, answer["retry_after_ms"].as_u64())
     }
 
+    /// The same, with what was done before.
+    pub(super) fn after(mut self, done: &str) -> Self {
+        self.detail = format!("{done}; then: {}", self.detail);
+        self
+    }
+
     pub(super) fn response(&self) -> Response {
         let mut body = json!({
             "type": "about:blank",

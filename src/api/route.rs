@@ -17,6 +17,7 @@ pub(super) enum Route {
     Search,
     Export,
     ExportAll,
+    Import,
     Members,
     Kick,
     Message,
@@ -59,6 +60,7 @@ impl Route {
             | Self::Lift => Scope::Moderate,
             Self::Export
             | Self::ExportAll
+            | Self::Import
             | Self::Broadcast
             | Self::Connections
             | Self::Stats
@@ -143,6 +145,7 @@ pub(super) fn find<'a>(path: &'a str, query: &'a str, method: &str) -> Result<Ta
         ["rooms", room, "search"] => (&[("GET", Route::Search)], vec![room]),
         ["rooms", room, "export"] => (&[("GET", Route::Export)], vec![room]),
         ["export"] => (&[("GET", Route::ExportAll)], vec![]),
+        ["import"] => (&[("POST", Route::Import)], vec![]),
         ["rooms", room, "members"] => (&[("GET", Route::Members)], vec![room]),
         ["rooms", room, "members", user] => (&[("DELETE", Route::Kick)], vec![room, user]),
         ["rooms", room, "messages", seq] => {

@@ -6,11 +6,12 @@ use serde_json::json;
 
 use super::body::Fields;
 use super::export::Export;
+use super::import::{self, Import};
 use super::problem::Problem;
 use super::route::{Query, Route, Target};
 use super::tokens::Scope;
 use super::{Api, Done, Form, Incoming};
-use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Verdict};
+use crate::app::{ConnId, Context, MAX_CLOSE_REASON, Request, Verdict};
 use crate::chat::command::Command;
 use crate::chat::{Listing, MAX_CONNECTIONS_LISTED, Place, emoji};
 
@@ -122,6 +123,28 @@ impl Api {
         match first {
             Some(command) => self.chat.call(ctx, number, None, command),
             None => self.chat.list_rooms(ctx, number, query.text("behind").unwrap_or_default(), 1),
+        }
+        Ok(Verdict::Later)
+    }
+
+    /// Takes messages of an archive in.
+    pub(super) fn serve_import<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        request: &Request<'_>,
+    ) -> Result<Verdict, Problem> {
+        let messages = import::messages(request)?;
+        if messages.is_empty() {
+            let done = Done::json(200, &json!({ "imported": 0, "known": 0 }));
+            return Ok(self.finish(ctx, request.conn, done));
+        }
+        let number = self.ask(request.conn, 200);
+        if let Some(asked) = self.asked.get_mut(&number) {
+            asked.form = Form::Import(Import::new(messages.len()));
+        }
+        for (room, record) in messages {
+            let (room, record) = (own(&room), Box::new(record));
+            self.chat.call(ctx, number, None, Command::Import { room, record });
         }
         Ok(Verdict::Later)
     }

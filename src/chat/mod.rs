@@ -4,6 +4,7 @@
 //! contract.
 
 mod api;
+pub mod archive;
 mod assets;
 mod commands;
 mod connections;

@@ -184,6 +184,7 @@ fn execute_here<C: Context>(
             presence::read(chat, call.actor, room, seq);
             Ok(())
         }
+        Command::Import { record, .. } => post::import(chat, call, room, record),
         Command::Kick { user, reason, .. } => moderate::kick(chat, call, room, &user, reason.as_deref()),
         _ => Err(Refusal::not_joined()),
     }

@@ -83,7 +83,7 @@ pub(in crate::chat) fn right_to(command: &Command<'_>) -> Option<Right> {
         | Command::Delete { .. }
         | Command::React { .. }
         | Command::Direct { .. } => Some(Right::Post),
-        Command::Kick { .. } => Some(Right::Moderate),
+        Command::Kick { .. } | Command::Import { .. } => Some(Right::Moderate),
         Command::Hello { .. }
         | Command::Leave { .. }
         | Command::Conversations { .. }

@@ -205,3 +205,41 @@ fn pages_of_other_origins_use_the_api_if_they_may() {
     assert!(code == 2 && said.contains("--api-cors-origin"), "{said}");
     assert_eq!(none.ask("GET", "/stats", "/stats", None).body["draining"], Value::from(0));
 }
+
+#[test]
+fn the_operators_page_is_there_for_an_operator() {
+    let file = no_file();
+    let reader = create(&file, "reader", &["--scope", "read,post,moderate"]);
+    let expired = create(&file, "expired", &["--scope", "operate", "--expires", "0s"]);
+    assert_ne!(reader, expired);
+    let mut api = Api::start_with(file, &reader, &[]);
+    let get = |api: &Api, path: &str| {
+        let mut client = Client::connect(api.server.addr);
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
+        let (head, body) = client.response();
+        (head, String::from_utf8_lossy(&body).into_owned())
+    };
+    for path in ["/admin", "/admin/", "/admin/admin.js"] {
+        assert_eq!(get(&api, path).0.status, 404, "nobody may operate: {path}");
+    }
+    create(&api.file, "operator", &["--scope", "operate"]);
+    api.server.signal("HUP");
+    wait_until(SOON, "the file is read again", || get(&api, "/admin/").0.status == 200);
+    let (head, _) = get(&api, "/admin");
+    assert_eq!((head.status, head.field("location")), (308, Some("admin/")));
+    let (head, page) = get(&api, "/admin/");
+    let policy = head.field("content-security-policy").unwrap();
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert!(head.field("content-type").unwrap().starts_with("text/html"));
+    for file in page.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")) {
+        assert_eq!(get(&api, &format!("/admin/{file}")).0.status, 200, "{file}");
+    }
+    for path in ["/admin/nothing.js", "/administration", "/admin/../api/v1/rooms"] {
+        assert_eq!(get(&api, path).0.status, 404, "{path}");
+    }
+    api.token = reader;
+    assert_eq!(api.ask("GET", "/stats", "/stats", None).status, 403, "the page has no rights of its own");
+}
