@@ -238,7 +238,8 @@ EOF
   AUTOBAHN_OUT="$target/autobahn-reports-tls" tests/conformance/run.sh --strict "$front" base
 }
 
-# The clients for JavaScript and for Python against the real server, and what is in their packages.
+# The clients for JavaScript and for Python against the real server, and what is in their packages; types that a generator makes
+# of the API.
 clients() {
   local SWITCHBOARD_BIN
   SWITCHBOARD_BIN=$(realpath "$target/release/switchboard")
@@ -246,6 +247,8 @@ clients() {
   (cd clients/js && npm ci --no-audit --no-fund --loglevel=error)
   clients/js/test.sh
   CARGO_TARGET_DIR=$(realpath "$target") clients/python/test.sh
+  (cd tests/openapi && npm ci --no-audit --no-fund --loglevel=error)
+  tests/openapi/test.sh
 }
 
 browser() {

@@ -23,7 +23,7 @@ const ROOMS: &[Row] = &[
     ("history", &["shards", "text", "wall"]),
     ("wall", &[]),
     ("auth", &["chat"]),
-    ("api", &["app", "chat", "history", "ops"]),
+    ("api", &["app", "auth", "chat", "history", "ops"]),
     ("ops", &["app", "proto", "tls"]),
 ];
 
@@ -34,7 +34,9 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
     (
         "chat",
         &[
+            ("archive", &[]),
             ("assets", &[]),
+            ("connections", &[]),
             ("identity", &[]),
             ("ids", &[]),
             ("limits", &[]),
@@ -52,11 +54,12 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("wire", &[]),
             ("rooms", &["ids", "limits", "membership", "people", "wire/command"]),
             ("exchange", &["people"]),
-            ("neighbours", &["exchange", "people", "wire/reply_to"]),
+            ("neighbours", &["connections", "exchange", "people", "wire/reply_to"]),
             ("pending", &["ids", "people", "rooms", "wire/command", "wire/refusal", "wire/reply_to"]),
             (
                 "commands",
                 &[
+                    "connections",
                     "exchange",
                     "identity",
                     "ids",

@@ -1,13 +1,11 @@
 //! `switchboard serve`: the chat, with its history on the disk or in memory.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use switchboard::api::Api;
-use switchboard::app::Peers;
-use switchboard::auth;
+use switchboard::api::{self, Access, Api};
+use switchboard::app::{Peers, Rate};
 use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
 use switchboard::history::{self, Event, History, Start, memory, sqlite};
 use switchboard::net::MAX_LOOPS;
@@ -20,9 +18,6 @@ use crate::{Failure, Plan, bind, finish, random, service};
 
 const _: () = assert!(MAX_LOOPS <= history::MAX_LOOPS, "a history is shared by all loops");
 
-/// Shortest secret of the API in bytes.
-const MIN_API_TOKEN: usize = 16;
-
 /// Serves until SIGTERM or SIGINT; then everything that was handed to the store is on the disk.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options = options(args)?;
@@ -32,7 +27,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     if args.require_token && keyring.is_none() {
         return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
     }
-    let token = args.api_token_file.as_deref().map(api_token).transpose()?;
+    let access = access(args)?;
     let listeners = listeners(args)?;
     let (page, keyring) = (Arc::new(page), keyring.map(Arc::new));
     let with_doors = |chat: Chat| {
@@ -41,7 +36,7 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
             Some(keyring) => chat.with_verifier(Box::new(Arc::clone(keyring))),
             None => chat,
         };
-        Api::new(chat, token.clone())
+        Api::new(chat, access.clone())
     };
     let loops = args.threads.loops();
     let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
@@ -174,17 +169,16 @@ fn reread_on_hangup() -> io::Result<Arc<AtomicBool>> {
     Ok(is_stale)
 }
 
-/// The secret of the API, without the line end that editors put behind it.
-fn api_token(path: &Path) -> Result<Vec<u8>, String> {
-    let token = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    auth::warn_of_others(path);
-    auth::check_secret(&token).map_err(|why| format!("{}: {why}", path.display()))?;
-    let token = token.trim_ascii();
-    if token.len() < MIN_API_TOKEN || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(format!(
-            "{}: the API's token has at least {MIN_API_TOKEN} characters, and no spaces; make one with: openssl rand -hex 32",
-            path.display()
-        ));
+/// Who may use the API; `None`: there is none.
+fn access(args: &ServeArgs) -> Result<Option<Access>, Failure> {
+    let Some(path) = &args.api.token_file else { return Ok(None) };
+    let mut checked = OriginPolicy::default();
+    for origin in &args.api.cors_origins {
+        checked.allow(origin).map_err(|error| format!("--api-cors-origin: {error}"))?;
     }
-    Ok(token.to_vec())
+    let per_second = args.api.requests_per_second;
+    let limits = api::Limits::default()
+        .with(|it| it.requests = Rate { per_second, burst: per_second.saturating_mul(2) });
+    let access = Access::read(path.clone(), reread_on_hangup()?)?;
+    Ok(Some(access.with(limits, args.api.cors_origins.clone())))
 }

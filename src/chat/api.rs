@@ -56,6 +56,15 @@ pub fn stored_user(raw: &str) -> Result<Cow<'_, str>, Refusal> {
     names::user(raw, "user")
 }
 
+/// One emoji of Unicode's list, in its one fully qualified form.
+///
+/// # Errors
+/// It is none.
+pub fn emoji(raw: &str) -> Result<&'static str, Refusal> {
+    let known = emojis::get(raw).map(emojis::Emoji::as_str);
+    known.ok_or_else(|| Refusal::field(Code::BadField, "emoji", "`emoji` must be one emoji"))
+}
+
 impl Chat {
     /// Does a command in the name of a user, or of the server where none is given. The answer is among those of
     /// [`Self::take_answered`], at once or once the store has committed; it is that of `chat.v1.json`.
@@ -71,6 +80,7 @@ impl Chat {
                     is_verified: true,
                     client: Arc::clone(&self.server),
                     session: None,
+                    is_server: user.is_none(),
                 };
                 commands::execute(self, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
             }

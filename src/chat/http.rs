@@ -35,12 +35,7 @@ impl Chat {
     }
 
     fn plain_request(&self, head: &RequestHead<'_>) -> Response {
-        let is_read = matches!(head.method, "GET" | "HEAD");
-        match self.page.find(head.path()) {
-            Some(asset) if is_read => asset.response(&head.fields, head.method == "GET"),
-            Some(_) => Response::text(405, "only GET and HEAD are allowed here").field("Allow", "GET, HEAD"),
-            None => Response::text(404, "not found"),
-        }
+        self.page.respond(head.path(), head).unwrap_or_else(|| Response::text(404, "not found"))
     }
 
     fn upgrade_request(&mut self, request: &Request<'_>, now: Now) -> Verdict {

@@ -4,8 +4,10 @@
 //! contract.
 
 mod api;
+pub mod archive;
 mod assets;
 mod commands;
+mod connections;
 mod events;
 mod exchange;
 mod http;
@@ -26,8 +28,9 @@ mod wire;
 
 use std::sync::Arc;
 
-pub use self::api::{RoomInfo, stored_room, stored_user};
+pub use self::api::{RoomInfo, emoji, stored_room, stored_user};
 pub use self::assets::{Page, PageError};
+pub use self::connections::{Listing, MAX_CONNECTIONS_LISTED, NoPlace, Place};
 pub use self::exchange::Exchange;
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
@@ -309,7 +312,7 @@ impl Application for Chat {
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(arriving) = self.arriving.take_if(|arriving| arriving.conn == conn) else { return };
-        let session = self.people.open(conn, arriving.dialect, arriving.address);
+        let session = self.people.open(conn, arriving.dialect, (arriving.address, ctx.now().unix_ms));
         session.set_claims(arriving.claims);
         if arriving.dialect == Dialect::Tutorial {
             tutorial::came(self, ctx, conn);

@@ -65,6 +65,8 @@ impl Order {
                     (outcome, Some(Action::React { rev, seq, user, emoji, is_removed }))
                 }
             }
+            // What is kept in memory is gone with the process.
+            Act::Import(_) => (Outcome::NoImport, None),
             Act::Read { user, seq } => return (None, Some(Action::Read { user, seq })),
         };
         (Some(outcome), action)

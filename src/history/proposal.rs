@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ban, Post, Who};
+use super::{Ban, Post, Record, Who};
 
 /// Numbers what is handed over; grows by 1 with each batch.
 pub type Ticket = u64;
@@ -71,6 +71,8 @@ pub enum Act {
         /// Reactions of everybody that a message bears; one more is refused.
         most: usize,
     },
+    /// A message of an archive, with its number and time and what was done with it. Only a history on the disk takes it.
+    Import(Box<Record>),
     /// A user has read up to here. Needs no order and may be late; never goes back, and has no outcome.
     Read {
         /// Who.
@@ -148,6 +150,15 @@ pub enum Outcome {
     },
     /// There is no such message, or none any more.
     Gone,
+    /// The message is not taken in: another one has its number.
+    Taken,
+    /// The message is not taken in: the room goes on with this number.
+    Gap {
+        /// The number of the room's next message.
+        next: u64,
+    },
+    /// This history takes no messages of archives.
+    NoImport,
     /// The message bears as many reactions as may be.
     TooMany,
 }

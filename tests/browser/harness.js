@@ -90,6 +90,14 @@ export class Server {
     await once(child, 'exit');
   }
 
+  get isRunning() {
+    return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  signal(name) {
+    this.#child.kill(name);
+  }
+
   async printed(text) {
     await until(() => this.output.includes(text), () => `no ${JSON.stringify(text)} in the output:\n${this.output}`);
   }

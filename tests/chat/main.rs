@@ -22,6 +22,7 @@ mod loops;
 mod memory;
 mod model;
 mod moderation;
+mod operator;
 mod pace;
 mod parsing;
 mod people;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now, Peers};
 use switchboard::chat::command::Command;
 use switchboard::chat::identity::{Claims, Grant, TokenError, Verify};
-use switchboard::chat::{Answered, Chat, Exchange, Limits, Mail, Options};
+use switchboard::chat::{Answered, Chat, Exchange, Limits, Listing, Mail, Options, Place};
 use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
@@ -26,6 +26,7 @@ pub(crate) enum Call {
     Broadcast(String),
     DisconnectUser(String),
     DisconnectClient(String),
+    List(Listing, Place, usize),
 }
 
 pub(crate) enum Letter {
@@ -59,6 +60,9 @@ impl Layer for House {
             }
             Letter::Call(Call::DisconnectClient(client)) => {
                 drop(self.chat.disconnect_client(ctx, 0, &client, "disconnected"));
+            }
+            Letter::Call(Call::List(listing, place, limit)) => {
+                drop(self.chat.list(ctx, 0, (listing, place), limit));
             }
         }
         self.answered.extend(self.chat.take_answered());

@@ -23,7 +23,9 @@ pub(in crate::chat) fn dismiss_with<C: Context>(
     ending: Ending<'_>,
 ) {
     let Ending { reason, message, .. } = ending;
+    let user = chat.people.actor(SessionId::of(conn)).map(|actor| actor.name);
     let Some(session) = chat.people.session(conn) else { return };
+    session.note_dismissal(user, message);
     match session.dialect() {
         Dialect::V1 => chat.responder.bye(ctx, conn, &ending),
         Dialect::Tutorial => chat.responder.farewell(ctx, conn, message),

@@ -8,6 +8,7 @@ pub(in crate::chat) mod direct;
 pub(in crate::chat) mod elsewhere;
 pub(in crate::chat) mod ending;
 mod gate;
+pub(in crate::chat) mod inspect;
 pub(in crate::chat) mod join;
 pub(in crate::chat) mod login;
 pub(in crate::chat) mod moderate;
@@ -183,6 +184,7 @@ fn execute_here<C: Context>(
             presence::read(chat, call.actor, room, seq);
             Ok(())
         }
+        Command::Import { record, .. } => post::import(chat, call, room, record),
         Command::Kick { user, reason, .. } => moderate::kick(chat, call, room, &user, reason.as_deref()),
         _ => Err(Refusal::not_joined()),
     }

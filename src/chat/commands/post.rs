@@ -38,6 +38,18 @@ pub(in crate::chat) fn post<C: Context>(
     Ok(())
 }
 
+/// Takes a message of an archive in, with its number and time.
+pub(in crate::chat) fn import<C: Context>(
+    chat: &mut Chat,
+    call: &mut Call<'_, C>,
+    room: RoomId,
+    record: Box<Record>,
+) -> Result<(), Refusal> {
+    gate::check_writable(chat)?;
+    propose(chat, call.ctx, room, Act::Import(record), call.reply_to.clone());
+    Ok(())
+}
+
 /// Proposes a post.
 pub(in crate::chat) fn say<C: Context>(
     chat: &mut Chat,
@@ -191,11 +203,30 @@ pub(in crate::chat) fn answer<C: Context>(
             let refusal = Refusal::field(Code::TooLong, "emoji", "this message bears too many reactions");
             return chat.responder.refuse(ctx, reply_to, &refusal);
         }
+        Some(refused @ (Outcome::Taken | Outcome::Gap { .. } | Outcome::NoImport)) => {
+            return chat.responder.refuse(ctx, reply_to, &not_imported(refused));
+        }
         None => return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable()),
     };
     let durable = Some(chat.pending.level());
     let ack = Ack { seq: Some(seq), rev, time, durable, ..Ack::new(reply_to.id(), Some(&name)) };
     chat.responder.acknowledge(ctx, reply_to, &ack);
+}
+
+/// Why a message of an archive is not taken in.
+fn not_imported(outcome: Outcome) -> Refusal {
+    match outcome {
+        Outcome::Gap { next } => {
+            let message = format!("the next message of this room must be number {next}");
+            Refusal::field(Code::BadField, "seq", message)
+        }
+        Outcome::NoImport => Refusal::field(
+            Code::BadField,
+            "room",
+            "a history in memory takes no imports; the server needs --data",
+        ),
+        _ => Refusal::field(Code::BadField, "seq", "another message has this number"),
+    }
 }
 
 fn seq_of(command: &Command<'_>) -> u64 {

@@ -103,12 +103,12 @@ impl People {
 
     // ---- sessions
 
-    /// A connection begins to speak.
+    /// A connection begins to speak, from an address and since a moment in milliseconds since 1970.
     pub(in crate::chat) fn open(
         &mut self,
         conn: ConnId,
         dialect: Dialect,
-        address: AddressPrefix,
+        (address, since): (AddressPrefix, u64),
     ) -> &mut Session {
         self.last_number += 1;
         let number = self.last_number;
@@ -119,7 +119,8 @@ impl People {
             self.sessions.resize_with(at + 1, || None);
         }
         let client = client_id(number).into();
-        self.sessions[at].insert(Box::new(Session::new(conn, number, client, dialect, address)))
+        let session = Session::new((conn, number), client, dialect, (address, since));
+        self.sessions[at].insert(Box::new(session))
     }
 
     /// A connection is gone; it is in no room any more.
@@ -151,6 +152,21 @@ impl People {
     /// The session in a place, live or not.
     pub(in crate::chat) fn look(&self, session: SessionId) -> Option<&Session> {
         self.sessions.get(session.slot())?.as_deref()
+    }
+
+    /// How many places of sessions there are.
+    pub(in crate::chat) fn slots(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The session in a place, by its number.
+    pub(in crate::chat) fn in_slot(&self, slot: usize) -> Option<&Session> {
+        self.sessions.get(slot)?.as_deref()
+    }
+
+    /// How many places of users there are.
+    pub(in crate::chat) fn user_slots(&self) -> usize {
+        self.users.capacity()
     }
 
     /// Whether anyone who asked is still there to hear the answer.
@@ -326,6 +342,7 @@ impl People {
             is_verified: user.is_verified(),
             client: Arc::clone(state.client()),
             session: Some(session),
+            is_server: false,
         })
     }
 

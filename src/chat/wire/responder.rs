@@ -105,6 +105,13 @@ impl Responder {
         }
     }
 
+    /// Passes an answer on that has its form already.
+    pub(in crate::chat) fn pass_on(&mut self, reply_to: &ReplyTo, body: &str) {
+        if let ReplyTo::Request(request) = reply_to {
+            self.answered.push(Answered { request: *request, refused: None, body: body.to_owned() });
+        }
+    }
+
     /// [`Self::reply`], for what counts.
     pub(in crate::chat) fn acknowledge<C: Context>(
         &mut self,

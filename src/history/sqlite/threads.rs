@@ -163,6 +163,10 @@ fn cost(batch: &Batch) -> usize {
             Act::Post(draft) => draft.text.len() + draft.key.as_ref().map_or(0, |key| key.key.len()),
             Act::Edit { text, .. } => text.len(),
             Act::React { emoji, .. } => emoji.len(),
+            Act::Import(record) => {
+                let reactions = record.reactions.iter().flat_map(|(_, users)| users);
+                size_of_val(&**record) + record.post.text.len() + reactions.map(size_of_val).sum::<usize>()
+            }
             Act::Delete { .. } | Act::Read { .. } => 0,
         };
         size_of_val(proposal) + texts
