@@ -137,14 +137,16 @@ impl Api {
         ctx: &mut C,
         request: &Request<'_>,
         (route, name): (Route, &str),
-        fields: &Fields,
+        fields: &Fields<'_>,
     ) -> Result<Verdict, Problem> {
         let limits = self.chat.limits();
         let done = match route {
             Route::Post => {
                 let (user, text) = (fields.text("user")?, fields.said("text", limits.max_text)?);
                 let key = fields.maybe_said("key", limits.max_key)?.map(Into::into);
-                Done::Call(201, Some(user), Command::Post { room: name.into(), text: text.into(), key })
+                let (data, reply_to) = (fields.data(limits.max_data)?, fields.maybe_number("reply_to")?);
+                let (room, text) = (name.into(), text.into());
+                Done::Call(201, Some(user), Command::Post { room, text, key, data, reply_to })
             }
             Route::SetBan => {
                 let seconds = fields.maybe_number("seconds")?;
@@ -173,7 +175,7 @@ impl Api {
         &mut self,
         ctx: &mut C,
         conn: ConnId,
-        fields: &Fields,
+        fields: &Fields<'_>,
     ) -> Result<Verdict, Problem> {
         let reason = fields.maybe_said("reason", MAX_CLOSE_REASON)?.unwrap_or("disconnected");
         let (user, client) = (fields.maybe_text("user")?, fields.maybe_text("client")?);

@@ -8,6 +8,8 @@ use crate::app::Rate;
 pub struct Limits {
     /// Bytes of a message's text: `too_long`.
     pub max_text: usize,
+    /// Bytes of a message's `data`, without whitespace between its tokens: `too_long`. 0: messages have a text alone.
+    pub max_data: usize,
     /// Bytes of a `key`: `too_long`.
     pub max_key: usize,
     /// Bytes of an `id` that is a string: `too_long`.
@@ -106,6 +108,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_text: 4096,
+            max_data: 4096,
             max_key: 64,
             max_id: 64,
             max_emoji: 64,

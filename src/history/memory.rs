@@ -428,10 +428,10 @@ fn state(room: &Room, recent: usize, changes: usize) -> RoomState {
 fn page(room: &Room, before: u64, limit: usize, keep: Keep) -> Vec<Record> {
     let end = before.min(room.order.seq() + 1);
     let mut records: Vec<Record> = room.log.between(end.saturating_sub(limit as u64 + 1), end).concat();
-    let mut octets: usize = records.iter().map(|record| record.post.text.len()).sum();
+    let mut octets: usize = records.iter().map(|record| record.post.octets()).sum();
     while octets > PAGE_OCTETS && records.len() > 1 {
         let gone = if keep == Keep::Newest { Some(records.remove(0)) } else { records.pop() };
-        octets -= gone.map_or(0, |record| record.post.text.len());
+        octets -= gone.map_or(0, |record| record.post.octets());
     }
     records
 }
@@ -496,7 +496,7 @@ mod tests {
 
     fn post(book: &mut Book, room: &str) {
         let (user, client, text) = ("Ada".into(), "c".into(), "x".repeat(1000).into());
-        propose(book, room, Act::Post(Draft { user, is_verified: false, client, text, key: None }));
+        propose(book, room, Act::Post(Draft { user, client, text, ..Draft::default() }));
     }
 
     #[test]

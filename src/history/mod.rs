@@ -10,6 +10,7 @@
 //! What cannot be committed is refused as a whole, with everything behind it, until the loop has taken note
 //! ([`Batch::term`]): then nothing is acked out of order and no number of a room's order is used twice.
 
+mod data;
 mod error;
 mod followers;
 pub mod keys;
@@ -25,6 +26,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+pub use self::data::Data;
 pub use self::error::HistoryError;
 pub use self::followers::MAX_LOOPS;
 pub use self::names::NameRange;
@@ -69,6 +71,8 @@ pub enum Action {
         seq: u64,
         /// What it says from now on.
         text: Box<str>,
+        /// What it carries from now on; `None`: what it carried before.
+        data: Option<Data>,
         /// When, in milliseconds since 1970.
         time: u64,
     },
@@ -139,7 +143,7 @@ impl Who {
 }
 
 /// A message as it is posted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Post {
     /// Its number in the room; the numbers of a room grow by 1.
     pub seq: u64,
@@ -155,12 +159,23 @@ pub struct Post {
     pub text: Box<str>,
     /// Makes posting twice post once.
     pub key: Option<Box<str>>,
+    /// What it carries besides the text.
+    pub data: Option<Data>,
+    /// The earlier message of the room that it replies to.
+    pub reply_to: Option<u64>,
+}
+
+impl Post {
+    /// Bytes of what was said, and of what it carries.
+    pub(crate) fn octets(&self) -> usize {
+        self.text.len() + Data::len_of(self.data.as_ref())
+    }
 }
 
 /// A message as it is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
-    /// As it was posted; of a deleted one the text is empty.
+    /// As it was posted; of a deleted one the text is empty, and it carries nothing.
     pub post: Post,
     /// When it was last edited.
     pub edited: Option<u64>,

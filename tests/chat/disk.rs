@@ -126,10 +126,10 @@ impl Disk {
         place.changes.clear();
         place.order = Order::default();
         let mut unknown = Keys::new(0, 0);
-        for Post { time, user, is_verified, client, text, .. } in
+        for Post { time, user, is_verified, client, text, data, reply_to, .. } in
             place.records.iter().map(|record| record.post.clone())
         {
-            let act = Act::Post(Draft { user, is_verified, client, text, key: None });
+            let act = Act::Post(Draft { user, is_verified, client, text, key: None, data, reply_to });
             place.order.propose(Proposal { room: room.into(), time, act }, &mut unknown, 0);
         }
         // The store finds that out by itself.
@@ -153,18 +153,19 @@ impl Disk {
                 *mark = (*mark).max(*seq);
                 return;
             }
-            Action::Edit { rev, seq, text, time } => {
+            Action::Edit { rev, seq, text, data, time } => {
                 assert_eq!(*rev, room.changes.len() as u64 + 1);
                 let record = &mut room.records[*seq as usize - 1];
                 assert!(!record.is_deleted, "a deleted message was edited");
                 record.post.text = text.clone();
+                record.post.data = data.clone().or_else(|| record.post.data.take());
                 record.edited = Some(*time);
             }
             Action::Delete { rev, seq, .. } => {
                 assert_eq!(*rev, room.changes.len() as u64 + 1);
                 let record = &mut room.records[*seq as usize - 1];
                 record.is_deleted = true;
-                record.post.text = "".into();
+                (record.post.text, record.post.data) = ("".into(), None);
                 record.reactions.clear();
             }
             Action::React { rev, seq, user, emoji, is_removed } => {
@@ -213,7 +214,7 @@ impl Disk {
     pub(crate) fn post(&mut self, room: &str, texts: &[String]) -> Vec<Arc<Change>> {
         let proposal = |text: &String| {
             let (user, client, text) = ("Eve".into(), "c9".into(), text.as_str().into());
-            let act = Act::Post(Draft { user, is_verified: false, client, text, key: None });
+            let act = Act::Post(Draft { user, client, text, ..Draft::default() });
             Proposal { room: room.into(), time: 1_700_000_000_000, act }
         };
         let proposals = texts.iter().map(proposal).collect();

@@ -8,6 +8,7 @@
 )]
 
 mod amplification;
+mod carried;
 mod cluster;
 mod conversations;
 mod disk;

@@ -4,6 +4,7 @@
 
 mod basics;
 mod bounds;
+mod carried;
 mod child;
 mod commands;
 mod damage;

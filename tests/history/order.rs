@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use switchboard::history::keys::Keys;
 use switchboard::history::sqlite::{self, Options};
 use switchboard::history::{
-    Act, Action, Batch, Change, Draft, DraftKey, Event, History, Order, Outcome, Proposal, Query, Record,
+    Act, Action, Batch, Change, Data, Draft, DraftKey, Event, History, Order, Outcome, Post, Proposal, Query,
+    Record,
     RoomState, Who, memory,
 };
 
@@ -95,6 +96,8 @@ struct Oracle {
     orders: BTreeMap<Arc<str>, Order>,
     keys: Keys,
     records: BTreeMap<Arc<str>, Vec<Record>>,
+    /// The messages as they were posted.
+    posted: BTreeMap<Arc<str>, Vec<Post>>,
     actions: BTreeMap<Arc<str>, Vec<Action>>,
 }
 
@@ -115,6 +118,7 @@ impl Oracle {
         let records = self.records.entry(room.clone()).or_default();
         match action {
             Action::Post(post) => {
+                self.posted.entry(room.clone()).or_default().push(post.clone());
                 records.push(Record {
                     post: post.clone(),
                     edited: None,
@@ -123,13 +127,14 @@ impl Oracle {
                 });
                 return;
             }
-            Action::Edit { seq, text, time, .. } => {
+            Action::Edit { seq, text, data, time, .. } => {
                 let record = &mut records[*seq as usize - 1];
                 (record.post.text, record.edited) = (text.clone(), Some(*time));
+                record.post.data = data.clone().or_else(|| record.post.data.take());
             }
             Action::Delete { seq, .. } => {
                 let record = &mut records[*seq as usize - 1];
-                (record.post.text, record.is_deleted) = ("".into(), true);
+                (record.post.text, record.post.data, record.is_deleted) = ("".into(), None, true);
                 record.reactions.clear();
             }
             Action::React { seq, user, emoji, is_removed, .. } => {
@@ -150,19 +155,27 @@ impl Oracle {
     }
 }
 
+fn data() -> impl Strategy<Value = Option<Data>> {
+    let values = prop_oneof![Just(r#"{"a":[1,"b c"]}"#), Just("0.10"), Just("\"x\"")];
+    prop::option::of(values.prop_map(|value| Data::new(value).unwrap()))
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let person = prop_oneof![Just("ada"), Just("bob")];
     let key = prop::option::of(0..4_u8);
-    let post = (person, any::<bool>(), key, "\\PC{0,12}").prop_map(|(person, is_verified, key, text)| {
+    let carried = (data(), prop::option::of(0..6_u64));
+    let post = (person, any::<bool>(), key, "\\PC{0,12}", carried);
+    let post = post.prop_map(|(person, is_verified, key, text, (data, reply_to))| {
         let key = key.map(|key| DraftKey { person: person.into(), key: format!("k{key}").into() });
         let (user, client) = (person.into(), "c1".into());
-        Act::Post(Draft { user, is_verified, client, text: text.into(), key })
+        Act::Post(Draft { user, is_verified, client, text: text.into(), key, data, reply_to })
     });
     let who = prop_oneof![Just("ada"), Just("@ada"), Just("bob")];
     let emoji = prop_oneof![Just("👍"), Just("🎉")];
     prop_oneof![
         6 => post,
-        1 => (0..12_u64, "\\PC{0,12}").prop_map(|(seq, text)| Act::Edit { seq, text: text.into() }),
+        1 => (0..12_u64, "\\PC{0,12}", data())
+            .prop_map(|(seq, text, data)| Act::Edit { seq, text: text.into(), data }),
         1 => (0..12_u64).prop_map(|seq| Act::Delete { seq }),
         3 => (0..12_u64, who, emoji, any::<bool>()).prop_map(|(seq, user, emoji, is_removed)| Act::React {
             seq,
@@ -197,6 +210,24 @@ fn sorted(mut records: Vec<Record>) -> Vec<Record> {
     records
 }
 
+/// Whoever resumes, at whatever change, ends with what is there now. A text that was edited away may be told as a later one.
+fn check_resumption(posted: &[Post], actions: &[Action], told: &[Action], records: &[Record]) {
+    for known in 0..=actions.len() {
+        let mut resumed: Vec<(&str, Option<&Data>)> =
+            posted.iter().map(|post| (&*post.text, post.data.as_ref())).collect();
+        for action in actions[..known].iter().chain(&told[known..]) {
+            if let Action::Edit { seq, text, data, .. } = action {
+                let place = &mut resumed[*seq as usize - 1];
+                *place = (text, data.as_ref().or(place.1));
+            }
+        }
+        for (record, resumed) in records.iter().zip(resumed).filter(|(record, _)| !record.is_deleted) {
+            let post = &record.post;
+            assert_eq!(resumed, (&*post.text, post.data.as_ref()), "{} after {known}", post.seq);
+        }
+    }
+}
+
 /// Batches of proposals go from one loop or another through an authority and through the oracle.
 fn check(mut authority: Authority, batches: &[(usize, Vec<Proposal>)]) {
     let loops = authority.clients.len();
@@ -220,8 +251,10 @@ fn check(mut authority: Authority, batches: &[(usize, Vec<Proposal>)]) {
         let records = oracle.records.get(room).cloned().unwrap_or_default();
         let actions = oracle.actions.get(room).cloned().unwrap_or_default();
         assert_eq!((state.seq, state.rev), (records.len() as u64, actions.len() as u64));
-        assert_eq!(sorted(state.recent), sorted(records));
+        assert_eq!(sorted(state.recent), sorted(records.clone()));
         assert_eq!(state.changes.len(), actions.len());
+        let posted = oracle.posted.get(room).cloned().unwrap_or_default();
+        check_resumption(&posted, &actions, &state.changes, &records);
     }
     authority.end();
 }

@@ -206,6 +206,8 @@ fn posts(api: &mut Api) {
         (r#"{"user":"Robot","text":""}"#, 422, "text"),
         (r#"{"user":"Robot","text":"x","key":" "}"#, 422, "key"),
         (r#"{"user":"a\u0007b","text":"x"}"#, 422, "user"),
+        (r#"{"user":"Robot","text":"x","reply_to":"1"}"#, 422, "reply_to"),
+        (&format!(r#"{{"user":"Robot","text":"x","data":"{}"}}"#, "x".repeat(4095)), 422, "data"),
         (&format!(r#"{{"user":"Robot","text":"{}"}}"#, "x".repeat(5000)), 422, "text"),
     ] {
         let answer = api.ask("POST", POSTS, "/rooms/lobby/posts", Some(body));
@@ -216,6 +218,17 @@ fn posts(api: &mut Api) {
             answer.body
         );
     }
+    let carries = r#"{"user":"Robot","text":"x","data":{ "n": 0.10 },"reply_to":1}"#;
+    assert_eq!(api.ask("POST", POSTS, "/rooms/carried/posts", Some(carries)).status, 404);
+    let plain = r#"{"user":"Robot","text":"x","data":null}"#;
+    assert_eq!(api.ask("POST", POSTS, "/rooms/carried/posts", Some(plain)).status, 201);
+    assert_eq!(api.ask("POST", POSTS, "/rooms/carried/posts", Some(carries)).status, 201);
+    let history = api.ask("GET", HISTORY, "/rooms/carried/history", None);
+    assert_eq!(
+        (&history.body["messages"][1]["data"], &history.body["messages"][1]["reply_to"]),
+        (&json!({ "n": 0.10 }), &json!(1))
+    );
+    assert!(history.body["messages"][0].get("data").is_none());
     for body in ["", "[]", "7", "{", r#"{"user":"Robot""#] {
         assert_eq!(api.ask("POST", POSTS, "/rooms/lobby/posts", Some(body)).status, 400, "{body:?}");
     }

@@ -282,10 +282,10 @@ export class Client {
 
   /**
    * Says something, now or when there is a connection: it is in the outbox until the server has it, and is said once.
-   * @param {Room} room @param {string} text
+   * @param {Room} room @param {string} text @param {import('./outbox.js').Carried} [carried]
    */
-  post(room, text) {
-    const post = this.outbox.add(room.name, text, this.verified ? this.user : undefined);
+  post(room, text, carried) {
+    const post = this.outbox.add(room.name, text, this.verified ? this.user : undefined, carried);
     this.#flush();
     this.changed(room, 'outbox');
     return post;
@@ -293,19 +293,22 @@ export class Client {
 
   /**
    * The same; the promise is for the answer. It fails with {@link Refused} when the server does not take it.
-   * @param {Room} room @param {string} text
+   * @param {Room} room @param {string} text @param {import('./outbox.js').Carried} [carried]
    * @returns {Promise<Ack>}
    */
-  say(room, text) {
+  say(room, text, carried) {
     return new Promise((resolve, reject) => {
       // Its answer cannot come before it is waited for.
-      this.#saying.set(this.post(room, text).key, { resolve, reject });
+      this.#saying.set(this.post(room, text, carried).key, { resolve, reject });
     });
   }
 
-  /** @param {Room} room @param {number} seq @param {string} text */
-  edit(room, seq, text) {
-    return this.ask({ type: 'edit', room: room.name, seq, text });
+  /**
+   * Another text for a message, and other data where there is some.
+   * @param {Room} room @param {number} seq @param {string} text @param {any} [data]
+   */
+  edit(room, seq, text, data) {
+    return this.ask({ type: 'edit', room: room.name, seq, text, data });
   }
 
   /** @param {Room} room @param {number} seq */
@@ -620,11 +623,11 @@ export class Client {
     if (!this.isOpen) return;
     const isReady = (/** @type {string} */ name) => name.startsWith('@') || Boolean(this.find(name)?.isJoined);
     for (const post of this.outbox.due(isReady, this.user)) {
-      const { room, text, key } = post;
+      const { room, text, key, data, replyTo } = post;
       const id = this.#requests.nextId;
       const command = room.startsWith('@') ? { type: 'direct', to: room.slice(1) } : { type: 'post', room };
       this.outbox.sent(id, post);
-      this.ask({ ...command, text, key }).then(
+      this.ask({ ...command, text, key, data, reply_to: replyTo }).then(
         (answer) => this.#posted(id, wire.ack(answer)),
         (error) => this.#notPosted(id, error),
       );

@@ -394,8 +394,8 @@ export class Room {
 /** @param {Message} message @param {import('./wire.js').Change} change */
 function apply(message, change) {
   message.version += 1;
-  if (change.type === 'edited') Object.assign(message, { text: change.text, edited: change.time });
-  if (change.type === 'deleted') Object.assign(message, { text: '', deleted: true, reactions: new Map() });
+  if (change.type === 'edited') Object.assign(message, { text: change.text, edited: change.time, data: change.data ?? message.data });
+  if (change.type === 'deleted') Object.assign(message, { text: '', data: undefined, deleted: true, reactions: new Map() });
   if (change.type === 'reacted') react(message.reactions, change);
 }
 

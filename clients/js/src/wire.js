@@ -11,6 +11,8 @@ const LATEST_TIME = 8.64e15;
  * @property {boolean} verified the name is verified
  * @property {boolean} lookalike the name is not verified, and looks like one that is
  * @property {string} text
+ * @property {any} data any JSON that it carries; undefined where it carries nothing
+ * @property {number} replyTo the earlier message that it replies to; 0 for none
  * @property {number} time milliseconds since 1970
  * @property {number | undefined} edited when it was edited
  * @property {boolean} deleted its text is gone
@@ -22,7 +24,7 @@ const LATEST_TIME = 8.64e15;
 /** @typedef {{ name: string, members: number, seq: number, time: number }} ListedRoom */
 /** @typedef {{ user: string, verified: boolean, epoch: string, seq: number, time: number, read: number }} Conversation */
 /**
- * @typedef {{ type: string, rev: number, seq: number, text: string, time: number, user: string, verified: boolean, emoji: string, removed: boolean }} Change
+ * @typedef {{ type: string, rev: number, seq: number, text: string, data: any, time: number, user: string, verified: boolean, emoji: string, removed: boolean }} Change
  */
 
 /** @param {any} value */
@@ -64,6 +66,8 @@ export function message(value) {
     verified: flag(verified),
     lookalike: flag(value.lookalike),
     text: text(value.text),
+    data: value.data,
+    replyTo: count(value.reply_to),
     time: time(value.time),
     edited: edited === undefined ? undefined : time(edited),
     deleted: flag(deleted),
@@ -109,7 +113,7 @@ export function change(value) {
   const known = ['edited', 'deleted', 'reacted'].includes(type);
   if (!known) return null;
   return {
-    type, rev: count(rev), seq: count(seq), text: text(value.text), time: time(value.time), user: text(user),
+    type, rev: count(rev), seq: count(seq), text: text(value.text), data: value.data, time: time(value.time), user: text(user),
     verified: flag(verified), emoji: text(emoji), removed: flag(removed),
   };
 }
@@ -170,7 +174,7 @@ export function direct(value) {
   const { from, to, verified, lookalike, seq } = value;
   return {
     from: text(from), to: text(to), verified: flag(verified), lookalike: flag(lookalike), seq: count(seq), text: text(value.text),
-    time: time(value.time),
+    data: value.data, replyTo: count(value.reply_to), time: time(value.time),
   };
 }
 

@@ -38,6 +38,27 @@ test('people talk: what one says the other has, with what happens to it', async 
   assert.equal(ben.find('tea'), undefined);
 });
 
+test('a message carries data and replies to another', async () => {
+  const [ada, ben] = [await server.client({ user: 'Ada' }), await server.client({ user: 'Ben' })];
+  const [room, other] = [await ada.join('carried'), await ben.join('carried')];
+  assert.deepEqual([ada.features.has('data'), ada.features.has('reply_to'), ada.limits.get('data')], [true, true, 4096]);
+  await ada.say(room, 'tea?', { data: { poll: ['yes', 'no'], n: 1.5 } });
+  await ben.say(other, 'yes', { replyTo: 1 });
+  await until(() => room.messages.length === 2 && other.messages.length === 2, 'not heard');
+  assert.deepEqual([other.messages[0].data, other.messages[0].replyTo], [{ poll: ['yes', 'no'], n: 1.5 }, 0]);
+  assert.deepEqual([room.messages[1].data, room.messages[1].replyTo], [undefined, 1]);
+  await ada.edit(room, 1, 'tea!');
+  await until(() => other.messages[0].text === 'tea!', 'not edited');
+  assert.equal(other.messages[0].data.n, 1.5);
+  await ada.edit(room, 1, 'tea?', []);
+  await until(() => other.messages[0].data.length === 0, 'not edited');
+  await ada.delete(room, 1);
+  await until(() => other.messages[0].deleted, 'not deleted');
+  assert.equal(other.messages[0].data, undefined);
+  await assert.rejects(ada.say(room, 'x', { replyTo: 99 }), refused('not_found', 'reply_to'));
+  await assert.rejects(ada.say(room, 'x', { data: 'x'.repeat(5000) }), refused('too_long', 'data'));
+});
+
 test('every error is of a type, and says what it is about', async () => {
   const ada = await server.client({ user: 'Ada' });
   const room = await ada.join('errors');

@@ -181,6 +181,9 @@ fn welcome<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
     let Chat { people, responder, options, .. } = chat;
     let Some(actor) = people.actor(SessionId::of(conn)) else { return };
     let Some(member) = people.member(SessionId::of(conn)) else { return };
+    let list_rooms = options.list_rooms.then_some("rooms");
+    let data = (options.limits.max_data > 0).then_some("data");
+    let features: Vec<&str> = [Some("omit"), list_rooms, data, Some("reply_to")].into_iter().flatten().collect();
     let welcome = Welcome {
         id: reply_to.id(),
         client: member.client,
@@ -188,7 +191,7 @@ fn welcome<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
         verified: member.verified,
         heartbeat_ms: options.heartbeat_ms,
         limits: LimitsShown(&options.limits),
-        features: if options.list_rooms { &["omit", "rooms"] } else { &["omit"] },
+        features: &features,
         permissions: if people.require_moderator(&actor).is_ok() { &["ban"] } else { &[] },
     };
     responder.reply(ctx, reply_to, &welcome);

@@ -25,6 +25,7 @@ pub(in crate::chat) mod turn;
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
 use crate::chat::commands::login::Greeting;
+use crate::chat::commands::post::Said;
 use crate::chat::commands::read_back::Range;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::pending::queries::JoinRange;
@@ -119,7 +120,10 @@ fn execute_anywhere<C: Context>(
     command: Command<'_>,
 ) -> Result<(), Refusal> {
     match command {
-        Command::Direct { to, text, key } => direct::direct(chat, call, &to, &text, key.as_deref()),
+        Command::Direct { to, text, key, data, reply_to } => {
+            let said = Said { text: &text, key: key.as_deref(), data, reply_to };
+            direct::direct(chat, call, &to, said)
+        }
         Command::Conversations { page, limit } => {
             conversations::conversations(chat, call, page.as_deref(), limit)
         }
@@ -162,7 +166,10 @@ fn execute_here<C: Context>(
     gate::gate(chat, call, room, &command)?;
     match command {
         Command::Join { since, history, .. } => join::join(chat, call, room, JoinRange { since, history }),
-        Command::Post { text, key, .. } => post::post(chat, call, room, &text, key.as_deref()),
+        Command::Post { text, key, data, reply_to, .. } => {
+            let said = Said { text: &text, key: key.as_deref(), data, reply_to };
+            post::post(chat, call, room, said)
+        }
         command @ (Command::Edit { .. } | Command::Delete { .. } | Command::React { .. }) => {
             post::change(chat, call, room, command)
         }

@@ -16,7 +16,9 @@ use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::Ack;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
-use crate::history::{Act, Change, Draft, DraftKey, Keep, Outcome, Proposal, Query, Record, SERVER, Who};
+use crate::history::{
+    Act, Change, Data, Draft, DraftKey, Keep, Outcome, Proposal, Query, Record, SERVER, Who,
+};
 
 /// What a command must know of the message that it changes.
 #[derive(Debug, Clone)]
@@ -26,15 +28,23 @@ struct Facts {
     reacted_as: Option<Who>,
 }
 
+/// What somebody says.
+#[derive(Debug)]
+pub(in crate::chat) struct Said<'a> {
+    pub(in crate::chat) text: &'a str,
+    pub(in crate::chat) key: Option<&'a str>,
+    pub(in crate::chat) data: Option<Data>,
+    pub(in crate::chat) reply_to: Option<u64>,
+}
+
 pub(in crate::chat) fn post<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
     room: RoomId,
-    text: &str,
-    key: Option<&str>,
+    said: Said<'_>,
 ) -> Result<(), Refusal> {
     gate::check_writable(chat)?;
-    say(chat, call, room, text, key);
+    say(chat, call, room, said);
     Ok(())
 }
 
@@ -43,16 +53,17 @@ pub(in crate::chat) fn say<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
     room: RoomId,
-    text: &str,
-    key: Option<&str>,
+    said: Said<'_>,
 ) {
-    let actor = call.actor;
+    let (actor, Said { text, key, data, reply_to }) = (call.actor, said);
     let draft = Draft {
         user: Arc::clone(&actor.name),
         is_verified: actor.is_verified,
         client: Arc::clone(&actor.client),
         text: text.into(),
         key: key.map(|key| DraftKey { person: actor.keys_of(), key: key.into() }),
+        data,
+        reply_to,
     };
     propose(chat, call.ctx, room, Act::Post(draft), call.reply_to.clone());
 }
@@ -132,7 +143,7 @@ fn change_message<C: Context>(
         Command::Edit { .. } | Command::Delete { .. } if !is_permitted => {
             return Err(Refusal::field(Code::Forbidden, "seq", "this message is somebody else's"));
         }
-        Command::Edit { seq, text, .. } => Act::Edit { seq, text: text.into() },
+        Command::Edit { seq, text, data, .. } => Act::Edit { seq, text: text.into(), data },
         Command::Delete { seq, .. } => Act::Delete { seq },
         Command::React { seq, emoji, remove: is_removed, .. } => {
             let user = facts.reacted_as.unwrap_or_else(|| actor.who());
@@ -187,6 +198,7 @@ pub(in crate::chat) fn answer<C: Context>(
             return acknowledge_again(chat, ctx, reply_to, &name, (seq, time));
         }
         Some(Outcome::Gone) => return chat.responder.refuse(ctx, reply_to, &Refusal::no_message()),
+        Some(Outcome::NoTarget) => return chat.responder.refuse(ctx, reply_to, &Refusal::no_target()),
         Some(Outcome::TooMany) => {
             let refusal = Refusal::field(Code::TooLong, "emoji", "this message bears too many reactions");
             return chat.responder.refuse(ctx, reply_to, &refusal);

@@ -33,11 +33,24 @@ fn tell_post<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, post: &Post
     let state = &rooms[room];
     let (user, client, text) = (&*post.user, &*post.client, &*post.text);
     let (seq, time, verified) = (post.seq, post.time, post.is_verified);
+    let (data, reply_to) = (post.data.as_ref(), post.reply_to);
     let lookalike = people.shown(user, verified).lookalike;
     for (omit, topic) in state.audiences() {
         let (prev, client) = ((!omit.prev()).then_some(prev), (!omit.client()).then_some(client));
-        let message =
-            Message { room: state.name(), seq, prev, user, verified, lookalike, client, text, time };
+        let room = state.name();
+        let message = Message {
+            room,
+            seq,
+            prev,
+            user,
+            verified,
+            lookalike,
+            client,
+            text,
+            data,
+            reply_to,
+            time,
+        };
         responder.publish(ctx, [topic], &message, None);
     }
 }
@@ -60,6 +73,8 @@ pub(in crate::chat) fn tell_pair<C: Context>(chat: &mut Chat, ctx: &mut C, chang
         seq: Some(post.seq),
         client: &post.client,
         text: &post.text,
+        data: post.data.as_ref(),
+        reply_to: post.reply_to,
         time: post.time,
     };
     let direct = responder.encode(&direct);

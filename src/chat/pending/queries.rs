@@ -157,7 +157,7 @@ impl PendingJoin {
     }
 }
 
-/// Octets of the texts of messages.
+/// Octets of what messages say and carry.
 pub(in crate::chat) fn octets_of(records: &[Record]) -> usize {
-    records.iter().map(|record| record.post.text.len()).sum()
+    records.iter().map(|record| record.post.octets()).sum()
 }

@@ -13,7 +13,7 @@ use crate::chat::people::lookalike::Lookalikes;
 use crate::chat::people::member::{Member, Person};
 use crate::chat::wire::command::Id;
 use crate::chat::wire::refusal::Code;
-use crate::history::{Action, Post, Record, Who};
+use crate::history::{Action, Data, Post, Record, Who};
 
 macro_rules! notices {
     ($($(#[$doc:meta])* $kind:literal $name:ident { $($(#[$serde:meta])* $field:ident: $type:ty),* $(,)? })*) => {
@@ -113,6 +113,8 @@ notices! {
         #[serde(skip_serializing_if = "is_false")] lookalike: bool,
         #[serde(skip_serializing_if = "Option::is_none")] client: Option<&'a str>,
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")] data: Option<&'a Data>,
+        #[serde(skip_serializing_if = "Option::is_none")] reply_to: Option<u64>,
         time: u64,
     }
     "presence" Presence {
@@ -138,6 +140,8 @@ notices! {
         #[serde(skip_serializing_if = "Option::is_none")] seq: Option<u64>,
         client: &'a str,
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")] data: Option<&'a Data>,
+        #[serde(skip_serializing_if = "Option::is_none")] reply_to: Option<u64>,
         time: u64,
     }
     "broadcast" Broadcast { text: &'a str, time: u64 }
@@ -356,14 +360,15 @@ impl Shown<'_> {
         let names = |users: &[Who]| users.iter().map(|who| 2 * (json_len(&who.name) + 3)).sum::<usize>();
         let reactions: usize =
             reactions.iter().map(|(emoji, by)| 2 * (json_len(emoji) + 6) + names(by)).sum();
-        SHOWN_OCTETS + json_len(&post.user) + json_len(&post.client) + json_len(&post.text) + reactions
+        let said = json_len(&post.text) + Data::len_of(post.data.as_ref());
+        SHOWN_OCTETS + json_len(&post.user) + json_len(&post.client) + said + reactions
     }
 }
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Record { post, edited, is_deleted, reactions } = self.record;
-        let mut shown = serializer.serialize_struct("Shown", 11)?;
+        let mut shown = serializer.serialize_struct("Shown", 13)?;
         shown.serialize_field("seq", &post.seq)?;
         shown.serialize_field("user", &*post.user)?;
         if post.is_verified {
@@ -373,6 +378,12 @@ impl Serialize for Shown<'_> {
         }
         shown.serialize_field("client", &*post.client)?;
         shown.serialize_field("text", &post.text)?;
+        if let Some(data) = &post.data {
+            shown.serialize_field("data", data)?;
+        }
+        if let Some(reply_to) = post.reply_to {
+            shown.serialize_field("reply_to", &reply_to)?;
+        }
         shown.serialize_field("time", &post.time)?;
         if let Some(edited) = edited {
             shown.serialize_field("edited", edited)?;
@@ -432,7 +443,7 @@ impl Changes<'_> {
     /// Octets that they take, at most.
     pub(in crate::chat) fn octets(&self) -> usize {
         let len = |action: &Action| match action {
-            Action::Edit { text, .. } => json_len(text),
+            Action::Edit { text, data, .. } => json_len(text) + Data::len_of(data.as_ref()),
             Action::React { user, emoji, .. } => json_len(&user.name) + json_len(emoji),
             _ => 0,
         };
@@ -474,10 +485,13 @@ impl Serialize for ChangeNotice<'_> {
             notice.serialize_entry("room", room)?;
         }
         match self.action {
-            Action::Edit { rev, seq, text, time } => {
+            Action::Edit { rev, seq, text, data, time } => {
                 notice.serialize_entry("rev", rev)?;
                 notice.serialize_entry("seq", seq)?;
                 notice.serialize_entry("text", if self.is_visible { &**text } else { "" })?;
+                if let Some(data) = data.as_ref().filter(|_| self.is_visible) {
+                    notice.serialize_entry("data", data)?;
+                }
                 notice.serialize_entry("time", time)?;
             }
             Action::Delete { rev, seq, time } => {
@@ -516,6 +530,7 @@ impl Serialize for LimitsShown<'_> {
             ("name", crate::chat::people::names::MAX_LEN as u64),
             ("text", limits.max_text as u64),
             ("key", limits.max_key as u64),
+            ("data", limits.max_data as u64),
             ("emoji", limits.max_emoji as u64),
             ("query", limits.max_query as u64),
             ("rooms", limits.max_rooms_per_connection as u64),

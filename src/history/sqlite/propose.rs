@@ -7,6 +7,7 @@ use rusqlite::params;
 use super::rows::{Stored, find_post, rev_of};
 use super::transaction::{Done, Result, Transactions};
 use crate::history::keys::{Keys, Scope, Used};
+use crate::history::order::has_target;
 use crate::history::stamp::stamp;
 use crate::history::{Act, Action, Change, Outcome, Proposal};
 
@@ -29,6 +30,9 @@ impl Transactions<'_> {
                 if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
                     return Ok(Some(Outcome::Repeated { seq, time }));
                 }
+                if !has_target(&draft, head.seq) {
+                    return Ok(Some(Outcome::NoTarget));
+                }
                 let (seq, time) = (head.seq + 1, time_of_change);
                 if let Some(scope) = scope {
                     done.keys.push(keys.insert(&scope, Used { seq, time }, now_ms));
@@ -41,17 +45,18 @@ impl Transactions<'_> {
                 self.read(at, &user, seq)?;
                 return Ok(None);
             }
-            Act::Edit { seq, text } => {
+            Act::Edit { seq, text, data } => {
                 let time = time_of_change;
                 let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
-                self.blank_last_edit(stored.room, seq)?;
-                self.rewrite(&stored, text.clone(), false, Some(time))?;
-                (Action::Edit { rev, seq, text, time }, Outcome::Changed { seq, rev, time: Some(time) })
+                self.blank_last_edit(stored.room, seq, data.is_some())?;
+                let carried = data.clone().or_else(|| stored.record.post.data.clone());
+                self.rewrite(&stored, (text.clone(), carried), false, Some(time))?;
+                (Action::Edit { rev, seq, text, data, time }, Outcome::Changed { seq, rev, time: Some(time) })
             }
             Act::Delete { seq } => {
                 let time = time_of_change;
                 let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
-                self.rewrite(&stored, "".into(), true, stored.record.edited)?;
+                self.rewrite(&stored, ("".into(), None), true, stored.record.edited)?;
                 self.blank_edits(stored.room, seq)?;
                 self.forget_reactions(stored.id)?;
                 (Action::Delete { rev, seq, time }, Outcome::Changed { seq, rev, time: Some(time) })

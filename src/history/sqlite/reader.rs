@@ -289,7 +289,7 @@ fn page(
         else {
             break;
         };
-        octets += stored.record.post.text.len();
+        octets += stored.record.post.octets();
         let reactions = load_reactions(conn, &stored)?;
         records.push_back(Record { reactions, ..stored.record });
         while keep == Keep::Oldest
@@ -297,7 +297,7 @@ fn page(
             && octets > PAGE_OCTETS
             && let Some(newest) = records.pop_front()
         {
-            octets -= newest.post.text.len();
+            octets -= newest.post.octets();
         }
     }
     Ok(records.into_iter().rev().collect())

@@ -17,7 +17,7 @@ use super::reader::{Ask, Reader, Shelf, Slot};
 use super::search_index::{IndexFile, SearchIndex, State};
 use super::writer::{Ends, FinishError, KnownKeys, Order, Writer};
 use crate::history::followers::{Followers, MAX_LOOPS};
-use crate::history::{Act, BanChange, Batch, Event, History, Holder, Query, Start};
+use crate::history::{Act, BanChange, Batch, Data, Event, History, Holder, Query, Start};
 
 /// Batches that may be handed over and not yet be committed; above it [`History::propose`] refuses.
 pub const MAX_ORDERS: usize = 4096;
@@ -160,8 +160,11 @@ impl History for Client {
 fn cost(batch: &Batch) -> usize {
     let proposals = batch.proposals.iter().map(|proposal| {
         let texts = match &proposal.act {
-            Act::Post(draft) => draft.text.len() + draft.key.as_ref().map_or(0, |key| key.key.len()),
-            Act::Edit { text, .. } => text.len(),
+            Act::Post(draft) => {
+                let key = draft.key.as_ref().map_or(0, |key| key.key.len());
+                draft.text.len() + Data::len_of(draft.data.as_ref()) + key
+            }
+            Act::Edit { text, data, .. } => text.len() + Data::len_of(data.as_ref()),
             Act::React { emoji, .. } => emoji.len(),
             Act::Delete { .. } | Act::Read { .. } => 0,
         };

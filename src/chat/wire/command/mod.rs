@@ -6,14 +6,17 @@ mod omit;
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memmem::Finder;
 use serde::{Serialize, Serializer};
 use simd_json::{Buffers, Node, Tape};
 
 pub(in crate::chat) use self::fields::NUMBER_END;
+pub(crate) use self::fields::carried;
 use self::fields::{Field, Fields, Value};
 pub use self::omit::Omit;
 use crate::chat::limits::Limits;
 use crate::chat::wire::refusal::{Code, Refusal};
+use crate::history::Data;
 
 /// Deepest nesting of a command.
 const MAX_DEPTH: usize = 16;
@@ -56,9 +59,15 @@ pub enum Command<'a> {
     /// Leaves a room.
     Leave { room: Cow<'a, str> },
     /// Says something.
-    Post { room: Cow<'a, str>, text: Cow<'a, str>, key: Option<Cow<'a, str>> },
+    Post {
+        room: Cow<'a, str>,
+        text: Cow<'a, str>,
+        key: Option<Cow<'a, str>>,
+        data: Option<Data>,
+        reply_to: Option<u64>,
+    },
     /// Returns a message another text.
-    Edit { room: Cow<'a, str>, seq: u64, text: Cow<'a, str> },
+    Edit { room: Cow<'a, str>, seq: u64, text: Cow<'a, str>, data: Option<Data> },
     /// Takes a message's text away.
     Delete { room: Cow<'a, str>, seq: u64 },
     /// Reacts to a message, or takes that back.
@@ -80,7 +89,13 @@ pub enum Command<'a> {
     /// Has read up to here.
     Read { room: Cow<'a, str>, seq: u64 },
     /// Says something to one user.
-    Direct { to: Cow<'a, str>, text: Cow<'a, str>, key: Option<Cow<'a, str>> },
+    Direct {
+        to: Cow<'a, str>,
+        text: Cow<'a, str>,
+        key: Option<Cow<'a, str>>,
+        data: Option<Data>,
+        reply_to: Option<u64>,
+    },
     /// Removes a user from a room.
     Kick { room: Cow<'a, str>, user: Cow<'a, str>, reason: Option<Cow<'a, str>> },
     /// Bans a user.
@@ -93,6 +108,10 @@ pub enum Command<'a> {
 pub struct Parser {
     buffers: Buffers,
     tape: Tape<'static>,
+    /// Looks for the field that is passed on as it is.
+    data: Finder<'static>,
+    /// A command that may have it, as it came: what is parsed is not the same afterwards.
+    whole: Vec<u8>,
 }
 
 impl fmt::Debug for Parser {
@@ -106,6 +125,8 @@ impl Default for Parser {
         Self {
             buffers: Buffers::with_max_depth(FIRST_LEN, MAX_DEPTH),
             tape: Tape(Vec::with_capacity(FIRST_LEN / 8)),
+            data: Finder::new(b"\"data\""),
+            whole: Vec::new(),
         }
     }
 }
@@ -120,10 +141,15 @@ impl Parser {
         payload: &'a mut [u8],
         limits: &Limits,
     ) -> Result<(Id<'a>, Command<'a>), (Id<'a>, Refusal)> {
+        self.whole.clear();
+        if self.data.find(payload).is_some() {
+            self.whole.extend_from_slice(payload);
+        }
+        let whole = (!self.whole.is_empty()).then_some(&*self.whole);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let parsed = simd_json::fill_tape(payload, &mut self.buffers, &mut tape);
         let result = match parsed {
-            Ok(()) => read(&tape.0, limits),
+            Ok(()) => read(&tape.0, whole, limits),
             Err(_) => {
                 Err((Id::None, Refusal::new(Code::BadJson, "this is no JSON, or it is nested too deep")))
             }
@@ -133,11 +159,15 @@ impl Parser {
     }
 }
 
-fn read<'a>(tape: &[Node<'a>], limits: &Limits) -> Result<(Id<'a>, Command<'a>), (Id<'a>, Refusal)> {
+fn read<'a>(
+    tape: &[Node<'a>],
+    whole: Option<&[u8]>,
+    limits: &Limits,
+) -> Result<(Id<'a>, Command<'a>), (Id<'a>, Refusal)> {
     let fields = Fields::of_object(tape, limits.max_fields);
     let fields = fields.map_err(|refusal| (Id::None, refusal))?;
     let id = id(&fields, limits).map_err(|refusal| (Id::None, refusal))?;
-    match command(&fields, tape, limits) {
+    match command(&fields, (tape, whole), limits) {
         Ok(command) => Ok((id, command)),
         Err(refusal) => Err((id, refusal)),
     }
@@ -153,15 +183,27 @@ fn id<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Id<'a>, Refusal> {
     }
 }
 
-fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Result<Command<'a>, Refusal> {
+fn command<'a>(
+    fields: &Fields<'a>,
+    (tape, whole): (&[Node<'a>], Option<&[u8]>),
+    limits: &Limits,
+) -> Result<Command<'a>, Refusal> {
     let room = || fields.name(Field::Room);
     let seq = || fields.number(Field::Seq);
     let text = || fields.said(Field::Text, limits.max_text);
     let key = || fields.optional_said(Field::Key, limits.max_key);
+    let data = || fields.data(whole, limits.max_data);
+    let reply_to = || fields.optional_number(Field::ReplyTo);
     let reason = || fields.optional_text(Field::Reason, limits.max_reason);
     let limit = || fields.optional_number(Field::Limit);
     Ok(match fields.text(Field::Type, usize::MAX)?.as_ref() {
-        "post" => Command::Post { room: room()?, text: text()?, key: key()? },
+        "post" => Command::Post {
+            room: room()?,
+            text: text()?,
+            key: key()?,
+            data: data()?,
+            reply_to: reply_to()?,
+        },
         "typing" => Command::Typing { room: room()? },
         "read" => Command::Read { room: room()?, seq: seq()? },
         "hello" => Command::Hello {
@@ -175,7 +217,7 @@ fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Resul
             history: fields.optional_number(Field::History)?,
         },
         "leave" => Command::Leave { room: room()? },
-        "edit" => Command::Edit { room: room()?, seq: seq()?, text: text()? },
+        "edit" => Command::Edit { room: room()?, seq: seq()?, text: text()?, data: data()? },
         "delete" => Command::Delete { room: room()?, seq: seq()? },
         "react" => Command::React {
             room: room()?,
@@ -204,7 +246,13 @@ fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Resul
         },
         "ping" => Command::Ping,
         "who" => Command::Who { room: room()? },
-        "direct" => Command::Direct { to: fields.name(Field::To)?, text: text()?, key: key()? },
+        "direct" => Command::Direct {
+            to: fields.name(Field::To)?,
+            text: text()?,
+            key: key()?,
+            data: data()?,
+            reply_to: reply_to()?,
+        },
         "kick" => Command::Kick { room: room()?, user: fields.name(Field::User)?, reason: reason()? },
         "ban" => Command::Ban {
             user: fields.name(Field::User)?,
@@ -265,10 +313,12 @@ impl Command<'_> {
                 Command::Join { room: own(room), since: since.map(Since::into_owned), history }
             }
             Self::Leave { room } => Command::Leave { room: own(room) },
-            Self::Post { room, text, key } => {
-                Command::Post { room: own(room), text: own(text), key: key.map(own) }
+            Self::Post { room, text, key, data, reply_to } => {
+                Command::Post { room: own(room), text: own(text), key: key.map(own), data, reply_to }
             }
-            Self::Edit { room, seq, text } => Command::Edit { room: own(room), seq, text: own(text) },
+            Self::Edit { room, seq, text, data } => {
+                Command::Edit { room: own(room), seq, text: own(text), data }
+            }
             Self::Delete { room, seq } => Command::Delete { room: own(room), seq },
             Self::React { room, seq, emoji, remove } => {
                 Command::React { room: own(room), seq, emoji: own(emoji), remove }
@@ -287,8 +337,8 @@ impl Command<'_> {
             Self::Who { room } => Command::Who { room: own(room) },
             Self::Typing { room } => Command::Typing { room: own(room) },
             Self::Read { room, seq } => Command::Read { room: own(room), seq },
-            Self::Direct { to, text, key } => {
-                Command::Direct { to: own(to), text: own(text), key: key.map(own) }
+            Self::Direct { to, text, key, data, reply_to } => {
+                Command::Direct { to: own(to), text: own(text), key: key.map(own), data, reply_to }
             }
             Self::Kick { room, user, reason } => {
                 Command::Kick { room: own(room), user: own(user), reason: reason.map(own) }
