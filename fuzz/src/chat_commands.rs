@@ -32,7 +32,8 @@ pub fn run(data: &[u8]) {
                         (said("room"), said("text"))
                     );
                     assert_eq!(key.map(std::borrow::Cow::into_owned), said("key"));
-                    let carried = data.map(|data| serde_json::from_str(data.as_str()).expect("JSON"));
+                    let carried: Option<serde_json::Value> =
+                        data.map(|data| serde_json::from_str(data.as_str()).expect("JSON"));
                     assert_eq!(carried.unwrap_or_default(), naive["data"]);
                     assert_eq!(reply_to, naive["reply_to"].as_u64());
                     assert!(text.len() <= limits.max_text && !text.trim().is_empty());

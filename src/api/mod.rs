@@ -27,6 +27,9 @@ use crate::history::Ban;
 const ROOT: &str = "/api/v1/";
 /// The contract.
 const OPENAPI: &str = include_str!("openapi.json");
+/// What `chat.v1.json` speaks; it asks for no token, since clients of the chat have none of the API.
+const ASYNCAPI: &str = include_str!("asyncapi.json");
+const ASYNCAPI_PATH: &str = "/api/v1/asyncapi.json";
 
 /// A request that the chat has not answered.
 #[derive(Debug)]
@@ -59,9 +62,9 @@ impl Api {
         &self.chat
     }
 
-    /// Whether a request is for the API.
+    /// Whether a request is for the API, or for the description of what the chat speaks, which is there without one.
     fn is_for_us(&self, head: &RequestHead<'_>) -> bool {
-        self.token.is_some() && head.path().starts_with(ROOT)
+        self.token.is_some() && head.path().starts_with(ROOT) || head.path() == ASYNCAPI_PATH
     }
 
     /// RFC 6750 2.1. The comparison takes as long for a wrong token as for the right one; the token's length is no secret.
@@ -78,6 +81,12 @@ impl Api {
 
     fn answer<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
         let head = request.head;
+        if head.path() == ASYNCAPI_PATH {
+            return Verdict::Respond(match head.method {
+                "GET" | "HEAD" => json_response(200, "application/json", ASYNCAPI.to_owned()),
+                _ => Problem::not_allowed(["GET"].into_iter()).response(),
+            });
+        }
         if !self.is_authorized(head) {
             let problem = Problem::new(401, "the API asks for its bearer token");
             return Verdict::Respond(

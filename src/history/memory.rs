@@ -16,8 +16,8 @@ use super::keys::Keys;
 use super::log::Log;
 use super::order::Order;
 use super::{
-    Action, Batch, Change, Event, History, Holder, Keep, NameRange, Outcome, PAGE_OCTETS, Pair, PairPlace,
-    Query, Record, RoomHead, RoomState,
+    Act, Action, Batch, Change, Event, History, Holder, Keep, Mine, MinePage, NameRange, Outcome,
+    PAGE_OCTETS, Pair, PairPlace, Query, Reader, Record, RoomHead, RoomState, Subscriptions, Unread, unread,
 };
 use crate::text::words;
 
@@ -122,6 +122,10 @@ impl History for Client {
         self.followers.unfollow(self.number, room);
         self.closing.push_back(room.into());
         self.tell_closings();
+    }
+
+    fn follow(&mut self, room: &Arc<str>) {
+        self.followers.follow(self.number, room);
     }
 
     fn open_rooms(&self) -> Option<u64> {
@@ -241,6 +245,7 @@ struct Book {
     keys: Keys,
     key_count: Arc<AtomicU64>,
     rooms: BTreeMap<Arc<str>, Room>,
+    subscriptions: Subscriptions,
     /// Rooms that no loop has open, the longest closed first.
     closed: BTreeMap<u64, Arc<str>>,
     closings: u64,
@@ -257,6 +262,7 @@ impl Book {
             followers,
             key_count,
             rooms: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             closed: BTreeMap::new(),
             closings: 0,
             lives: 0,
@@ -270,6 +276,10 @@ impl Book {
         let mut dealt = vec![Vec::new(); self.followers.loops()];
         for proposal in batch.proposals {
             let name = Arc::clone(&proposal.room);
+            if let Act::Subscribe { user, is_on, most } = &proposal.act {
+                outcomes.push(self.subscriptions.change(user, &name, *is_on, *most));
+                continue;
+            }
             self.make(&name);
             let Some(room) = self.rooms.get_mut(&name) else { continue };
             let (outcome, action) = room.order.propose(proposal, &mut self.keys, now_ms);
@@ -356,6 +366,22 @@ impl Book {
         }
     }
 
+    /// The rooms and conversations of a user.
+    fn mine(&self, reader: &Reader, after: Option<&PairPlace>, limit: usize) -> MinePage {
+        let subscribed: Vec<Arc<str>> = self.subscriptions.of(&reader.user).cloned().collect();
+        let is_pair = |(name, room): &(&Arc<str>, &Room)| pair(name, room, &reader.user).is_some();
+        let pairs = self.rooms.iter().filter(is_pair).filter_map(|(name, room)| mine_of(name, room, reader));
+        let of_name = |name: &Arc<str>| {
+            let known = self.rooms.get(name).and_then(|room| mine_of(name, room, reader));
+            known.unwrap_or_else(|| blank(name))
+        };
+        let mut rooms: Vec<Mine> = pairs.chain(subscribed.iter().map(of_name)).collect();
+        rooms.retain(|room| after.is_none_or(|after| room.place.is_after(after)));
+        rooms.sort_unstable_by(|a, b| a.place.order().cmp(&b.place.order()));
+        rooms.truncate(limit);
+        MinePage { rooms, subscribed }
+    }
+
     fn answer(&mut self, query: Query) -> Event {
         match query {
             Query::Open { room: name, recent, changes } => {
@@ -401,6 +427,13 @@ impl Book {
                 pairs.truncate(limit);
                 Event::Pairs { ask, pairs: Ok(pairs) }
             }
+            Query::Mine { ask, reader, after, limit } => {
+                Event::Mine { ask, page: Ok(self.mine(&reader, after.as_ref(), limit)) }
+            }
+            Query::Unread { ask, room, readers } => {
+                let counts = self.rooms.get(&room).map(|room| (room.order.seq(), unread_of(room, &readers)));
+                Event::Unread { ask, counts: Ok(counts.unwrap_or_default()) }
+            }
             Query::ReadPosition { ask, room, user } => {
                 let room = self.rooms.get(&room);
                 let seq = room.and_then(|room| room.reads.get(&user)).copied().unwrap_or(0);
@@ -408,6 +441,33 @@ impl Book {
             }
         }
     }
+}
+
+/// How much readers have not read of a room.
+fn unread_of(room: &Room, readers: &[Reader]) -> Vec<Unread> {
+    let marks = readers.iter().map(|reader| room.reads.get(&reader.user).copied().unwrap_or(0));
+    let [older, newer] = room.log.between(0, u64::MAX);
+    unread::count(readers, marks, newer.iter().rev().chain(older.iter().rev()))
+}
+
+fn mine_of(name: &Arc<str>, room: &Room, reader: &Reader) -> Option<Mine> {
+    let seq = room.order.seq();
+    let Unread { read, count, .. } = unread_of(room, std::slice::from_ref(reader)).into_iter().next()?;
+    Some(Mine {
+        place: PairPlace { time: room.order.time(), other: Arc::clone(name) },
+        epoch: Arc::clone(&room.epoch),
+        seq,
+        rev: room.order.rev(),
+        read,
+        unread: count,
+        newest: room.log.find(seq).cloned(),
+    })
+}
+
+/// A room that nobody has opened yet.
+fn blank(name: &Arc<str>) -> Mine {
+    let place = PairPlace { time: 0, other: Arc::clone(name) };
+    Mine { place, epoch: Arc::default(), seq: 0, rev: 0, read: 0, unread: 0, newest: None }
 }
 
 fn state(room: &Room, recent: usize, changes: usize) -> RoomState {
@@ -462,6 +522,7 @@ fn pair(name: &str, room: &Room, user: &str) -> Option<Pair> {
         place: PairPlace { time: room.order.time(), other: other.into() },
         epoch: Arc::clone(&room.epoch),
         seq,
+        rev: room.order.rev(),
         read: room.reads.get(user).copied().unwrap_or(0),
         writers,
     })
@@ -470,7 +531,7 @@ fn pair(name: &str, room: &Room, user: &str) -> Option<Pair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Act, Draft, Proposal};
+    use crate::history::{Draft, Proposal};
 
     fn book(options: Options) -> Book {
         Book::new("e", options, Arc::new(Followers::new(2)), Arc::default())

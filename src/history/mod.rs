@@ -21,6 +21,8 @@ pub mod order;
 mod proposal;
 pub mod sqlite;
 mod stamp;
+mod subscriptions;
+pub(crate) mod unread;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -32,6 +34,8 @@ pub use self::followers::MAX_LOOPS;
 pub use self::names::NameRange;
 pub use self::order::Order;
 pub use self::proposal::{Act, BanChange, Batch, Draft, DraftKey, Outcome, Proposal, Ticket};
+pub use self::subscriptions::Subscriptions;
+pub use self::unread::{MAX_UNREAD, Reader, Unread};
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
 pub const PAGE_OCTETS: usize = 512 * 1024;
@@ -253,6 +257,27 @@ pub enum Query {
         /// How many at most.
         limit: usize,
     },
+    /// The rooms that a user has subscribed to and their conversations of two, the newest first, with how much of each they have
+    /// not read; answered with [`Event::Mine`].
+    Mine {
+        /// Comes back in the answer.
+        ask: u64,
+        /// Who.
+        reader: Reader,
+        /// Only those that come after this place in the order; `other` is the name of a room.
+        after: Option<PairPlace>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// How much of a room each of these has not read, answered with [`Event::Unread`].
+    Unread {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The room's name in its normal form.
+        room: Arc<str>,
+        /// Who.
+        readers: Vec<Reader>,
+    },
     /// How far a user has read, answered with [`Event::ReadPosition`].
     ReadPosition {
         /// Comes back in the answer.
@@ -329,6 +354,20 @@ pub enum Event {
         /// `Err` says why they could not be read.
         pairs: Result<Vec<Pair>, HistoryError>,
     },
+    /// Rooms and conversations of a user, the newest first.
+    Mine {
+        /// The question.
+        ask: u64,
+        /// `Err` says why they could not be read.
+        page: Result<MinePage, HistoryError>,
+    },
+    /// How much of a room its readers have not read.
+    Unread {
+        /// The question.
+        ask: u64,
+        /// The newest message that was counted, and the counts; `Err` says why they could not be read.
+        counts: Result<(u64, Vec<Unread>), HistoryError>,
+    },
     /// The last message that the user has read; 0 when none.
     ReadPosition {
         /// The question.
@@ -381,10 +420,40 @@ pub struct Pair {
     pub epoch: Arc<str>,
     /// The number of its newest message.
     pub seq: u64,
+    /// The number of its newest change.
+    pub rev: u64,
     /// The last message that the user has read; 0 for none.
     pub read: u64,
     /// The names of those who wrote the newest messages, as shown, each once.
     pub writers: Vec<Arc<str>>,
+}
+
+/// A room that a user has subscribed to, or a conversation of theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mine {
+    /// Where it is in the list: the time of its newest message, and the name of the room.
+    pub place: PairPlace,
+    /// Names its one unbroken history.
+    pub epoch: Arc<str>,
+    /// The number of its newest message.
+    pub seq: u64,
+    /// The number of its newest change.
+    pub rev: u64,
+    /// The last message that the user has read; 0 for none.
+    pub read: u64,
+    /// Messages that they have not read.
+    pub unread: u64,
+    /// The newest message, as it is now.
+    pub newest: Option<Record>,
+}
+
+/// A part of the list of a user's rooms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MinePage {
+    /// The rooms and conversations of the part.
+    pub rooms: Vec<Mine>,
+    /// The names of all rooms that the user has subscribed to.
+    pub subscribed: Vec<Arc<str>>,
 }
 
 /// What is known of a room when it is opened.
@@ -472,6 +541,9 @@ pub trait History: std::fmt::Debug {
 
     /// A room is not open here any more: nothing need be told of it. [`Query::Open`] opened it.
     fn close(&mut self, _room: &str) {}
+
+    /// The loop is told what happens in a room that it need not have open, until [`Self::close`].
+    fn follow(&mut self, _room: &Arc<str>) {}
 
     /// Rooms that are open on any loop, where the histories of several loops are one; one loop tells of them.
     fn open_rooms(&self) -> Option<u64> {

@@ -65,6 +65,8 @@ impl Order {
                     (outcome, Some(Action::React { rev, seq, user, emoji, is_removed }))
                 }
             }
+            // Whose rooms these are does not belong to the order of one room: see `Subscriptions`.
+            Act::Subscribe { .. } => (Outcome::Subscribed, None),
             Act::Read { user, seq } => return (None, Some(Action::Read { user, seq })),
         };
         (Some(outcome), action)
@@ -204,8 +206,11 @@ mod tests {
         assert_eq!(propose(react(1, "b", "y", false)), Outcome::TooMany);
         assert_eq!(propose(react(1, "a", "x", true)), changed(1, 4, None));
         assert_eq!(propose(Act::Delete { seq: 1 }), changed(1, 5, Some(time)));
-        for act in [Act::Delete { seq: 1 }, react(1, "a", "x", false), Act::Edit { seq: 3, text: "".into(), data: None }]
-        {
+        for act in [
+            Act::Delete { seq: 1 },
+            react(1, "a", "x", false),
+            Act::Edit { seq: 3, text: "".into(), data: None },
+        ] {
             assert_eq!(propose(act), Outcome::Gone);
         }
         for (seq, is_there) in [(0, false), (1, true), (2, true), (3, false)] {

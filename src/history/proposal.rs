@@ -73,6 +73,15 @@ pub enum Act {
         /// Reactions of everybody that a message bears; one more is refused.
         most: usize,
     },
+    /// A user subscribes to the room, or does so no more. It is told to nobody.
+    Subscribe {
+        /// Who.
+        user: Arc<str>,
+        /// Subscribes.
+        is_on: bool,
+        /// Rooms of a user; one more is refused.
+        most: usize,
+    },
     /// A user has read up to here. Needs no order and may be late; never goes back, and has no outcome.
     Read {
         /// Who.
@@ -157,6 +166,8 @@ pub enum Outcome {
     Gone,
     /// There is no message of this number to reply to.
     NoTarget,
-    /// The message bears as many reactions as may be.
+    /// The user has subscribed, or has no more.
+    Subscribed,
+    /// The message bears as many reactions as may be, or the user has as many rooms.
     TooMany,
 }

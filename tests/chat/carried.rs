@@ -76,6 +76,7 @@ fn an_edit_changes_data_where_it_brings_some_and_a_deletion_takes_it() {
             assert_eq!((&event["text"], &event["data"]), (&command["text"], &edited));
             assert_eq!(data(world), now);
         }
+        world.take(ada);
         world.ask(ada, &json!({"type": "delete", "room": "r", "seq": 1}));
         world.take(bob);
         assert_eq!(data(world), json!(null));
@@ -101,7 +102,8 @@ fn a_reply_names_an_earlier_message_of_the_room() {
         world.ask(ada, &json!({"type": "delete", "room": "r", "seq": 3}));
         world.take(bob);
         let history = world.ask(bob, &json!({"type": "history", "room": "r"}));
-        let replies: Vec<Value> = list(&history, "messages").iter().map(|one| one["reply_to"].clone()).collect();
+        let replies: Vec<Value> =
+            list(&history, "messages").iter().map(|one| one["reply_to"].clone()).collect();
         assert_eq!(replies, [json!(null), json!(1), json!(1)]);
         for wrong in [json!("1"), json!(-1), json!(1.5)] {
             let command = json!({"type": "post", "room": "r", "text": "x", "reply_to": wrong});
@@ -121,7 +123,7 @@ fn direct_messages_carry_data_and_reply_where_they_are_kept() {
         };
         world.ask(ada, &direct("Bob", json!({"data": {"a": 1}})));
         world.ask(bob, &direct("Ada", json!({"reply_to": 1, "data": "s"})));
-        let got = world.take_type(bob, "direct");
+        let got = world.take_type(ada, "direct");
         let shown: Vec<_> = got.iter().map(|one| (one["data"].clone(), one["reply_to"].clone())).collect();
         assert_eq!(shown.last(), Some(&(json!("s"), json!(1))));
         let refused = world.ask(ada, &direct("Bob", json!({"reply_to": 3})));

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use switchboard::history::keys::Keys;
 use switchboard::history::{
-    Act, Action, Ban, BanChange, Batch, Change, Draft, Event, Fork, History, Holder, Order, Outcome, Pair,
-    PairPlace, Post, Proposal, Query, Record, RoomHead, RoomState, Start, Who,
+    Act, Action, Ban, BanChange, Batch, Change, Draft, Event, Fork, History, Holder, MAX_UNREAD, Mine,
+    MinePage, Order, Outcome, Pair, PairPlace, Post, Proposal, Query, Reader, Record, RoomHead, RoomState,
+    Start, Subscriptions, Unread, Who,
 };
 
 /// What the chat asks for.
@@ -15,6 +16,7 @@ pub(crate) enum Asked {
     Commit(Batch),
     Hold(Holder),
     Query(Query),
+    Follow(Arc<str>),
     Close(Arc<str>),
 }
 
@@ -56,6 +58,13 @@ impl History for TestStore {
         self.take(query, Asked::Query)
     }
 
+    fn follow(&mut self, room: &Arc<str>) {
+        let mut inbox = self.0.lock().unwrap();
+        if inbox.is_shared {
+            inbox.requests.push_back(Asked::Follow(room.clone()));
+        }
+    }
+
     fn close(&mut self, room: &str) {
         let mut inbox = self.0.lock().unwrap();
         // Where nobody asks they are not kept.
@@ -72,6 +81,17 @@ struct Room {
     marks: BTreeMap<Arc<str>, u64>,
     time: u64,
     order: Order,
+}
+
+impl Room {
+    /// The naive count.
+    fn unread(&self, reader: &Reader) -> Unread {
+        let read = self.marks.get(&reader.user).copied().unwrap_or(0).max(reader.read);
+        let newest = self.records.iter().rev().take(MAX_UNREAD);
+        let counts =
+            |record: &&Record| !record.is_deleted && record.post.seq > read && !reader.wrote(&record.post);
+        Unread { user: reader.user.clone(), read, count: newest.filter(counts).count() as u64 }
+    }
 }
 
 /// What has come of batches.
@@ -92,6 +112,7 @@ pub(crate) struct Disk {
     /// Of every room.
     pub(crate) lineage: Vec<Fork>,
     keys: Keys,
+    subscriptions: Subscriptions,
     term: u32,
 }
 
@@ -188,6 +209,10 @@ impl Disk {
         let mut done = Done::default();
         for proposal in batch.proposals {
             let room = proposal.room.clone();
+            if let Act::Subscribe { user, is_on, most } = &proposal.act {
+                done.outcomes.push(self.subscriptions.change(user, &room, *is_on, *most));
+                continue;
+            }
             let order = &mut self.rooms.entry(room.clone()).or_default().order;
             // The clock stands still: keys are forgotten by their number.
             let (outcome, action) = order.propose(proposal, &mut self.keys, 1);
@@ -266,6 +291,39 @@ impl Disk {
                 let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
                 Event::ReadPosition { ask, seq: seq.unwrap_or(0) }
             }
+            Query::Unread { ask, room, readers } => {
+                let room = self.rooms.get(&room).cloned().unwrap_or_default();
+                let unread = readers.iter().map(|reader| room.unread(reader)).collect();
+                Event::Unread { ask, counts: Ok((room.records.len() as u64, unread)) }
+            }
+            Query::Mine { ask, reader, after, limit } => {
+                let subscribed: Vec<Arc<str>> = self.subscriptions.of(&reader.user).cloned().collect();
+                let is_pair = |name: &str| {
+                    let pair = name.strip_prefix('@').and_then(|pair| pair.split_once('\n'));
+                    pair.is_some_and(|(a, b)| *a == *reader.user || *b == *reader.user)
+                };
+                let pairs =
+                    self.rooms.iter().filter(|(name, room)| is_pair(name) && !room.records.is_empty());
+                let names = pairs.map(|(name, _)| name.clone()).chain(subscribed.iter().cloned());
+                let mine = |name: Arc<str>| {
+                    let room = self.rooms.get(&name).cloned().unwrap_or_default();
+                    let Unread { read, count, .. } = room.unread(&reader);
+                    Mine {
+                        place: PairPlace { time: room.time, other: name },
+                        epoch: self.epoch.as_str().into(),
+                        seq: room.records.len() as u64,
+                        rev: room.changes.len() as u64,
+                        read,
+                        unread: count,
+                        newest: room.records.last().cloned(),
+                    }
+                };
+                let mut rooms: Vec<Mine> = names.map(mine).collect();
+                rooms.retain(|room| after.as_ref().is_none_or(|after| room.place.is_after(after)));
+                rooms.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+                rooms.truncate(limit);
+                Event::Mine { ask, page: Ok(MinePage { rooms, subscribed }) }
+            }
             Query::Rooms { ask, ranges, limit } => {
                 let is_wanted = |name: &str| ranges.iter().any(|range| range.has(name));
                 let wanted = self.rooms.iter().filter(|(name, _)| is_wanted(name)).take(limit);
@@ -284,7 +342,7 @@ impl Disk {
                     let read = room.marks.get(&user).copied().unwrap_or(0);
                     let writers = room.records.iter().rev().map(|record| record.post.user.clone()).collect();
                     let (epoch, seq) = (self.epoch.as_str().into(), room.records.len() as u64);
-                    let pair = Pair { place, epoch, seq, read, writers };
+                    let pair = Pair { place, epoch, seq, rev: room.changes.len() as u64, read, writers };
                     (first == &*user || second == &*user).then_some(pair)
                 };
                 let mut pairs: Vec<Pair> = self.rooms.iter().filter_map(pair).collect();

@@ -5,20 +5,20 @@ use switchboard::history::{Action, Change, Data, Post, sqlite};
 use crate::erasing::files_with;
 use crate::support::{Dir, History, change, delete, edit, make_older, post, wait_until};
 
-fn data(json: &str) -> Option<Data> {
-    Some(Data::new(json).unwrap())
+fn data(json: &str) -> Data {
+    Data::new(json).unwrap()
 }
 
 fn carrying(seq: u64, json: &str, reply_to: Option<u64>) -> Change {
     let Action::Post(said) = post("r", seq, "said").action else { unreachable!("a post is a post") };
-    change("r", Action::Post(Post { data: data(json), reply_to, ..said }))
+    change("r", Action::Post(Post { data: Some(data(json)), reply_to, ..said }))
 }
 
 fn edit_with(rev: u64, seq: u64, json: &str) -> Change {
     let Action::Edit { text, time, .. } = edit("r", rev, seq, "edited").action else {
         unreachable!("an edit is an edit")
     };
-    change("r", Action::Edit { rev, seq, text, data: data(json), time })
+    change("r", Action::Edit { rev, seq, text, data: Some(data(json)), time })
 }
 
 /// What each message of the room carries, and what it replies to.

@@ -12,6 +12,7 @@ mod durability;
 mod erasing;
 mod faults;
 mod lineage;
+mod mine;
 mod model;
 mod order;
 mod pairs;

@@ -9,8 +9,7 @@ use switchboard::history::keys::Keys;
 use switchboard::history::sqlite::{self, Options};
 use switchboard::history::{
     Act, Action, Batch, Change, Data, Draft, DraftKey, Event, History, Order, Outcome, Post, Proposal, Query,
-    Record,
-    RoomState, Who, memory,
+    Reader, Record, RoomState, Subscriptions, Who, memory,
 };
 
 use crate::support::{Dir, SOON};
@@ -96,6 +95,8 @@ struct Oracle {
     orders: BTreeMap<Arc<str>, Order>,
     keys: Keys,
     records: BTreeMap<Arc<str>, Vec<Record>>,
+    marks: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    subscriptions: Subscriptions,
     /// The messages as they were posted.
     posted: BTreeMap<Arc<str>, Vec<Post>>,
     actions: BTreeMap<Arc<str>, Vec<Action>>,
@@ -104,11 +105,17 @@ struct Oracle {
 impl Oracle {
     fn propose(&mut self, proposal: Proposal) -> (Option<Outcome>, Option<Change>) {
         let room = proposal.room.clone();
+        if let Act::Subscribe { user, is_on, most } = &proposal.act {
+            return (Some(self.subscriptions.change(user, &room, *is_on, *most)), None);
+        }
         let order = self.orders.entry(room.clone()).or_default();
         let (outcome, action) = order.propose(proposal, &mut self.keys, 0);
-        let Some(action) = action.filter(|action| !matches!(action, Action::Read { .. })) else {
+        let Some(action) = action else { return (outcome, None) };
+        if let Action::Read { user, seq } = action {
+            let mark = self.marks.entry((room, user)).or_default();
+            *mark = seq.max(*mark);
             return (outcome, None);
-        };
+        }
         self.note(&room, &action);
         (outcome, Some(Change { room, action }))
     }
@@ -185,16 +192,17 @@ fn act() -> impl Strategy<Value = Act> {
             most: 3,
         }),
         1 => (0..12_u64).prop_map(|seq| Act::Read { user: "ada".into(), seq }),
+        1 => any::<bool>().prop_map(|is_on| Act::Subscribe { user: "ada".into(), is_on, most: 1 }),
     ]
 }
 
 fn proposal() -> impl Strategy<Value = Proposal> {
     let room = prop_oneof![Just("general"), Just("@ada\nbob")];
+    let group = prop_oneof![Just("general"), Just("other")];
     // Times are those of the loops' clocks, which need not agree.
-    (room, act(), 1_790_000_000_000..1_790_000_000_050_u64).prop_map(|(room, act, time)| Proposal {
-        room: room.into(),
-        time,
-        act,
+    (room, group, act(), 1_790_000_000_000..1_790_000_000_050_u64).prop_map(|(room, group, act, time)| {
+        let room = if matches!(act, Act::Subscribe { .. }) { group } else { room };
+        Proposal { room: room.into(), time, act }
     })
 }
 
@@ -228,6 +236,45 @@ fn check_resumption(posted: &[Post], actions: &[Action], told: &[Action], record
     }
 }
 
+/// What somebody has not read of each of their rooms is what a filter over all messages finds.
+fn check_unread(authority: &mut Authority, oracle: &Oracle) {
+    let reader = Reader { user: "ada".into(), names: ["ada".into()].into(), read: 0 };
+    let query = Query::Mine { ask: 1, reader: reader.clone(), after: None, limit: 50 };
+    authority.clients[0].query(query).unwrap();
+    let Event::Mine { page: Ok(page), .. } = authority.event(0) else { panic!("no list") };
+    let subscribed: Vec<Arc<str>> = oracle.subscriptions.of("ada").cloned().collect();
+    assert_eq!(page.subscribed, subscribed);
+    let mut names: Vec<Arc<str>> = page.rooms.iter().map(|room| room.place.other.clone()).collect();
+    names.sort();
+    let pair: Arc<str> = "@ada\nbob".into();
+    let mut expected = subscribed;
+    expected.extend(oracle.records.get(&pair).map(|_| pair.clone()));
+    expected.sort();
+    assert_eq!(names, expected);
+    for room in &page.rooms {
+        let name = &room.place.other;
+        let records = oracle.records.get(name).map(Vec::as_slice).unwrap_or_default();
+        let mark = oracle.marks.get(&(name.clone(), reader.user.clone())).copied().unwrap_or(0);
+        let read = mark.min(records.len() as u64);
+        let is_unread =
+            |record: &&Record| record.post.seq > read && !record.is_deleted && !reader.wrote(&record.post);
+        let unread = records.iter().filter(is_unread).count() as u64;
+        assert_eq!((room.seq, room.unread), (records.len() as u64, unread), "{name}");
+        assert_eq!(
+            room.newest.as_ref().map(|newest| newest.post.seq),
+            records.last().map(|last| last.post.seq)
+        );
+        authority.clients[0]
+            .query(Query::Unread { ask: 2, room: name.clone(), readers: vec![reader.clone()] })
+            .unwrap();
+        let Event::Unread { counts: Ok((seq, counts)), .. } = authority.event(0) else { panic!("no counts") };
+        let counted: Vec<u64> = counts.iter().map(|count| count.count).collect();
+        let exists = !counted.is_empty();
+        assert_eq!((seq, counted), (records.len() as u64, if exists { vec![unread] } else { Vec::new() }));
+        assert!(exists || records.is_empty());
+    }
+}
+
 /// Batches of proposals go from one loop or another through an authority and through the oracle.
 fn check(mut authority: Authority, batches: &[(usize, Vec<Proposal>)]) {
     let loops = authority.clients.len();
@@ -256,6 +303,7 @@ fn check(mut authority: Authority, batches: &[(usize, Vec<Proposal>)]) {
         let posted = oracle.posted.get(room).cloned().unwrap_or_default();
         check_resumption(&posted, &actions, &state.changes, &records);
     }
+    check_unread(&mut authority, &oracle);
     authority.end();
 }
 

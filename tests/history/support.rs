@@ -226,7 +226,7 @@ pub(crate) fn make_older(dir: &Dir, format: i32) {
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
     conn.execute_batch(&format!(
         "ALTER TABLE posts DROP COLUMN data; ALTER TABLE posts DROP COLUMN reply;
-         ALTER TABLE changes DROP COLUMN data; PRAGMA user_version = {format};"
+         ALTER TABLE changes DROP COLUMN data; DROP TABLE subscriptions; PRAGMA user_version = {format};"
     ))
     .unwrap();
 }

@@ -418,6 +418,22 @@ fn errors(api: &mut Api) {
 }
 
 #[test]
+fn the_description_of_the_protocol_is_served_to_anybody() {
+    let described: Value = serde_json::from_str(include_str!("../../src/api/asyncapi.json")).unwrap();
+    let token = Scratch::new("api-token", TOKEN.as_bytes());
+    for server in [Launch::serve().start(), Launch::serve().args(&["--api-token-file", token.path()]).start()] {
+        let (status, body) = crate::ops::get(server.addr, "/api/v1/asyncapi.json");
+        assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, described.clone()));
+        let mut client = Client::connect(server.addr);
+        client.send(b"POST /api/v1/asyncapi.json HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        let (head, _) = client.response();
+        assert_eq!((head.status, head.field("allow")), (405, Some("GET, HEAD")));
+        let (other, _) = crate::ops::get(server.addr, "/api/v1/asyncapi.jsonx");
+        assert!([401, 404].contains(&other), "{other}");
+    }
+}
+
+#[test]
 fn st_05_what_cannot_be_kept_is_refused_and_readiness_says_why() {
     let token = Scratch::new("api-token", TOKEN.as_bytes());
     let data = Scratch::new("unused", b"");

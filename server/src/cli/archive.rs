@@ -237,7 +237,9 @@ impl fmt::Display for LineError {
             }
             Self::Name(refusal) => f.write_str(&refusal.message),
             Self::BigNumber => f.write_str("numbers must be below 2^53"),
-            Self::DeletedText => f.write_str("the `text` of a deleted message must be empty, and it has no `data`"),
+            Self::DeletedText => {
+                f.write_str("the `text` of a deleted message must be empty, and it has no `data`")
+            }
         }
     }
 }

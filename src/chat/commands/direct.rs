@@ -119,7 +119,6 @@ fn direct_unkept<C: Context>(
     let direct = chat.responder.encode(&direct);
     let own = actor.session.map(|_| actor.identity()).filter(|own| *own != other);
     let users: Vec<Identity> = [Some(other), own].into_iter().flatten().collect();
-    elsewhere::tell_users(&chat.people, *ctx, &users, direct);
-    elsewhere::tell_users_elsewhere(&mut chat.neighbours, &users, direct);
+    elsewhere::tell_everywhere(&chat.people, &mut chat.neighbours, *ctx, (&users, direct));
     Ok(())
 }

@@ -10,6 +10,7 @@ pub(in crate::chat) mod ending;
 mod gate;
 pub(in crate::chat) mod join;
 pub(in crate::chat) mod login;
+pub(in crate::chat) mod mine;
 pub(in crate::chat) mod moderate;
 mod open;
 pub(in crate::chat) mod pace;
@@ -21,6 +22,7 @@ pub(in crate::chat) mod rooms;
 mod scan;
 mod search;
 pub(in crate::chat) mod turn;
+pub(in crate::chat) mod unread;
 
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
@@ -130,6 +132,9 @@ fn execute_anywhere<C: Context>(
         Command::Rooms { prefix, after, limit } => {
             rooms::rooms(chat, call, prefix.as_deref(), after.as_deref(), limit)
         }
+        Command::Subscribe { room, is_on } => mine::subscribe(chat, call, &room, is_on),
+        Command::Mine { page, limit } => mine::mine(chat, call, page.as_deref(), limit),
+        Command::Refresh { token } => login::refresh(chat, call, &token),
         Command::Ping => {
             chat.responder.reply(call.ctx, call.reply_to, &Pong { id: call.reply_to.id() });
             Ok(())

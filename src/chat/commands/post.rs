@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, gate, publish, read_back};
+use crate::chat::commands::{ask, gate, publish, read_back, unread};
 use crate::chat::ids::RoomId;
 use crate::chat::pending::queries::Purpose;
 use crate::chat::people::actor::Actor;
@@ -138,7 +138,10 @@ fn change_message<C: Context>(
     facts: Facts,
 ) -> Result<(), Refusal> {
     let Call { ctx, reply_to, actor } = call;
-    let is_permitted = facts.is_own || chat.people.may(actor, Right::Moderate, chat.rooms[room].name());
+    // What one said to the other nobody else changes.
+    let may_moderate = *chat.rooms[room].kind() == Kind::Group
+        && chat.people.may(actor, Right::Moderate, chat.rooms[room].name());
+    let is_permitted = facts.is_own || may_moderate;
     let act = match command {
         Command::Edit { .. } | Command::Delete { .. } if !is_permitted => {
             return Err(Refusal::field(Code::Forbidden, "seq", "this message is somebody else's"));
@@ -168,6 +171,7 @@ fn propose<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, act: Act, rep
     answer(chat, ctx, room, outcome, &reply_to);
     if let Some(action) = action {
         publish::happened(chat, ctx, room, &action);
+        unread::note(chat, &Arc::clone(chat.rooms[room].name()), &action);
         if *chat.rooms[room].kind() != Kind::Group {
             publish::tell_pair(chat, ctx, &Change { room: Arc::clone(chat.rooms[room].name()), action });
         }
@@ -203,7 +207,10 @@ pub(in crate::chat) fn answer<C: Context>(
             let refusal = Refusal::field(Code::TooLong, "emoji", "this message bears too many reactions");
             return chat.responder.refuse(ctx, reply_to, &refusal);
         }
-        None => return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable()),
+        // That of `mine::subscribe` goes another way.
+        Some(Outcome::Subscribed) | None => {
+            return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable());
+        }
     };
     let durable = Some(chat.pending.level());
     let ack = Ack { seq: Some(seq), rev, time, durable, ..Ack::new(reply_to.id(), Some(&name)) };

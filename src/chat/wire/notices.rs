@@ -13,7 +13,7 @@ use crate::chat::people::lookalike::Lookalikes;
 use crate::chat::people::member::{Member, Person};
 use crate::chat::wire::command::Id;
 use crate::chat::wire::refusal::Code;
-use crate::history::{Action, Data, Post, Record, Who};
+use crate::history::{Action, Data, MAX_UNREAD, Post, Record, Who};
 
 macro_rules! notices {
     ($($(#[$doc:meta])* $kind:literal $name:ident { $($(#[$serde:meta])* $field:ident: $type:ty),* $(,)? })*) => {
@@ -36,6 +36,14 @@ notices! {
         limits: LimitsShown<'a>,
         features: &'a [&'a str],
         permissions: &'a [&'a str],
+        #[serde(skip_serializing_if = "Option::is_none")] expires_ms: Option<u64>,
+    }
+    "refreshed" Refreshed {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        user: &'a str,
+        permissions: &'a [&'a str],
+        rooms: RoomPermissions<'a>,
+        expires_ms: u64,
     }
     "joined" Joined {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
@@ -77,6 +85,12 @@ notices! {
         conversations: &'a [Conversation],
         #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
     }
+    "mine" MineList {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        rooms: &'a [MineRoom<'a>],
+        #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
+    }
+    "unread" UnreadNotice { rooms: &'a [UnreadRoom] }
     "rooms" RoomList {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         rooms: &'a [Listed],
@@ -169,6 +183,16 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
+/// What one may do in the rooms that one is in, by their names.
+#[derive(Debug)]
+pub(in crate::chat) struct RoomPermissions<'a>(pub(in crate::chat) &'a [(Arc<str>, Vec<&'static str>)]);
+
+impl Serialize for RoomPermissions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(room, permissions)| (&**room, permissions)))
+    }
+}
+
 /// A conversation of two, in the list of one of them.
 #[derive(Debug, Serialize)]
 pub(in crate::chat) struct Conversation {
@@ -176,8 +200,35 @@ pub(in crate::chat) struct Conversation {
     pub(in crate::chat) verified: bool,
     pub(in crate::chat) epoch: String,
     pub(in crate::chat) seq: u64,
+    pub(in crate::chat) rev: u64,
     pub(in crate::chat) time: u64,
     pub(in crate::chat) read: u64,
+}
+
+/// A room that one has subscribed to, or a conversation.
+#[derive(Debug, Serialize)]
+pub(in crate::chat) struct MineRoom<'a> {
+    #[serde(serialize_with = "as_text")]
+    pub(in crate::chat) room: Arc<str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub(in crate::chat) epoch: &'a str,
+    pub(in crate::chat) seq: u64,
+    pub(in crate::chat) rev: u64,
+    pub(in crate::chat) time: u64,
+    pub(in crate::chat) read: u64,
+    pub(in crate::chat) unread: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::chat) message: Option<Shown<'a>>,
+}
+
+/// How much is unread in a room.
+#[derive(Debug, Serialize)]
+pub(in crate::chat) struct UnreadRoom {
+    #[serde(serialize_with = "as_text")]
+    pub(in crate::chat) room: Arc<str>,
+    pub(in crate::chat) seq: u64,
+    pub(in crate::chat) read: u64,
+    pub(in crate::chat) unread: u64,
 }
 
 /// A room in a list.
@@ -538,6 +589,8 @@ impl Serialize for LimitsShown<'_> {
             ("recovery", limits.max_recovery as u64),
             ("listed", limits.max_listed as u64),
             ("rooms_listed", limits.max_rooms_listed as u64),
+            ("subscriptions", limits.max_subscriptions as u64),
+            ("unread", MAX_UNREAD as u64),
             ("posts_per_second", u64::from(limits.posts.per_second)),
             ("posts_at_once", u64::from(limits.posts.burst)),
             ("key_window_ms", limits.key_window_ms),

@@ -281,6 +281,7 @@ fn copy_rest(source: &Connection, target: &Connection) -> rusqlite::Result<()> {
     for (table, columns, which) in [
         ("heads", "room, seq, rev, time, post, change, oldest, crc", ""),
         ("bans", "user, until, reason, crc", ""),
+        ("subscriptions", "user, room, crc", ""),
         ("meta", "name, value, crc", "WHERE substr(name, 1, 5) = 'name:' OR substr(name, 1, 6) = 'alias:'"),
     ] {
         let mut select = source.prepare(&format!("SELECT {columns} FROM {table} {which}"))?;

@@ -41,6 +41,9 @@ impl Transactions<'_> {
                 self.append(at, &post, (false, None))?;
                 (Action::Post(post), Outcome::Posted { seq, time })
             }
+            Act::Subscribe { user, is_on, most } => {
+                return self.subscribe(at, &user, (is_on, most)).map(Some);
+            }
             Act::Read { user, seq } => {
                 self.read(at, &user, seq)?;
                 return Ok(None);

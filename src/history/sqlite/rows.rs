@@ -141,11 +141,11 @@ pub(super) fn post_checksum(
     if data.is_none() && reply_to.is_none() {
         return checksum(&numbers, &texts);
     }
-    let more = [i64::from(data.is_some()), reply_to.map_or(0, signed)];
-    let data = data.as_ref().map_or("", Data::as_str);
-    let [a, b, c, d, e, f, g, h] = numbers;
-    let [user, client, key, text] = texts;
-    checksum(&[a, b, c, d, e, f, g, h, more[0], more[1]], &[user, client, key, text, data.as_bytes()])
+    let mut all_numbers = [0; 10];
+    all_numbers[..8].copy_from_slice(&numbers);
+    all_numbers[8..].copy_from_slice(&[i64::from(data.is_some()), reply_to.map_or(0, signed)]);
+    let data = data.as_ref().map_or("", Data::as_str).as_bytes();
+    checksum(&all_numbers, &[texts[0], texts[1], texts[2], texts[3], data])
 }
 
 pub(super) fn flags(is_verified: bool, is_deleted: bool) -> i64 {

@@ -60,17 +60,21 @@ pub(super) const PAIRS: &str =
 pub(super) const REINDEX: &str =
     "CREATE TABLE reindex(id INTEGER PRIMARY KEY AUTOINCREMENT, post INTEGER NOT NULL) STRICT";
 
-/// What messages carry besides their text, and what they reply to; what edits changed of that. Most have neither.
+/// What messages carry besides their text, and what they reply to; what edits changed of that. Most have neither. And the rooms
+/// that users have subscribed to.
 const CARRIED: &str = "
 ALTER TABLE posts ADD COLUMN data TEXT;
 ALTER TABLE posts ADD COLUMN reply INTEGER;
 ALTER TABLE changes ADD COLUMN data TEXT;
+CREATE TABLE subscriptions(user TEXT NOT NULL, room INTEGER NOT NULL, crc INTEGER NOT NULL,
+  PRIMARY KEY(user, room)) STRICT, WITHOUT ROWID;
 ";
 
 /// The same for a connection that only reads a file of an older format: its tables look as if they had these columns.
 const NOTHING_CARRIED: &str = "
 CREATE TEMP VIEW posts AS SELECT *, NULL AS data, NULL AS reply FROM main.posts;
 CREATE TEMP VIEW changes AS SELECT *, NULL AS data FROM main.changes;
+CREATE TEMP TABLE subscriptions(user TEXT, room INTEGER, crc INTEGER);
 ";
 
 /// A connection to a file that exists. Nothing is read yet.

@@ -122,6 +122,10 @@ impl History for Client {
         if self.number == 0 { self.keys.load(Ordering::Relaxed) } else { 0 }
     }
 
+    fn follow(&mut self, room: &Arc<str>) {
+        self.followers.follow(self.number, room);
+    }
+
     fn log_bytes(&self) -> u64 {
         if self.number == 0 { self.log_bytes.load(Ordering::Relaxed) } else { 0 }
     }
@@ -166,7 +170,7 @@ fn cost(batch: &Batch) -> usize {
             }
             Act::Edit { text, data, .. } => text.len() + Data::len_of(data.as_ref()),
             Act::React { emoji, .. } => emoji.len(),
-            Act::Delete { .. } | Act::Read { .. } => 0,
+            Act::Delete { .. } | Act::Read { .. } | Act::Subscribe { .. } => 0,
         };
         size_of_val(proposal) + texts
     });

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::clock::steady_ms;
 use super::data_dir::{load_meta, store_meta};
+use super::mine::subscription_checksum;
 use super::rows::{
     Head, Stored, change_checksum, change_columns, data_of, flags, load_head, newest_change, newest_post,
     post_checksum, signed,
@@ -416,7 +417,9 @@ impl<'c> Transactions<'c> {
         let (id, post) = (stored.id, Post { text, data, ..stored.record.post.clone() });
         let crc = post_checksum([id, stored.prev, stored.room], &post, (is_deleted, edited));
         self.conn
-            .prepare_cached("UPDATE posts SET text = ?2, flags = ?3, edited = ?4, crc = ?5, data = ?6 WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE posts SET text = ?2, flags = ?3, edited = ?4, crc = ?5, data = ?6 WHERE id = ?1",
+            )?
             .execute(params![
                 id,
                 &*post.text,
@@ -505,6 +508,33 @@ impl<'c> Transactions<'c> {
             )?
             .execute(params![room, user, signed(seq), crc])?;
         Ok(())
+    }
+
+    /// A user subscribes to a room, or does so no more.
+    pub(super) fn subscribe(
+        &mut self,
+        at: usize,
+        user: &str,
+        (is_on, most): (bool, usize),
+    ) -> Result<Outcome> {
+        let room = self.rooms[at].id;
+        if !is_on {
+            self.conn
+                .prepare_cached("DELETE FROM subscriptions WHERE user = ?1 AND room = ?2")?
+                .execute((user, room))?;
+            return Ok(Outcome::Subscribed);
+        }
+        let sql = "SELECT count(*), ifnull(max(room = ?2), 0) FROM subscriptions WHERE user = ?1";
+        let mut select = self.conn.prepare_cached(sql)?;
+        let (count, is_known) =
+            select.query_row((user, room), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))?;
+        if !is_known && count.cast_unsigned() as usize >= most {
+            return Ok(Outcome::TooMany);
+        }
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO subscriptions(user, room, crc) VALUES(?1, ?2, ?3)")?
+            .execute((user, room, subscription_checksum(user, room)))?;
+        Ok(Outcome::Subscribed)
     }
 
     pub(super) fn change_ban(&mut self, change: &BanChange) -> Result<()> {

@@ -78,8 +78,14 @@ pub enum Command<'a> {
     Search { room: Cow<'a, str>, query: Cow<'a, str>, limit: Option<u64> },
     /// Lists the conversations of two that one has.
     Conversations { page: Option<Cow<'a, str>>, limit: Option<u64> },
+    /// Subscribes to a room, or does so no more.
+    Subscribe { room: Cow<'a, str>, is_on: bool },
+    /// Lists the rooms that one has subscribed to, and one's conversations of two.
+    Mine { page: Option<Cow<'a, str>>, limit: Option<u64> },
     /// Lists the rooms that one may join.
     Rooms { prefix: Option<Cow<'a, str>>, after: Option<Cow<'a, str>>, limit: Option<u64> },
+    /// Brings the token that follows the one of `hello`.
+    Refresh { token: Cow<'a, str> },
     /// Wants a sign of life.
     Ping,
     /// Lists the members.
@@ -194,16 +200,11 @@ fn command<'a>(
     let key = || fields.optional_said(Field::Key, limits.max_key);
     let data = || fields.data(whole, limits.max_data);
     let reply_to = || fields.optional_number(Field::ReplyTo);
-    let reason = || fields.optional_text(Field::Reason, limits.max_reason);
     let limit = || fields.optional_number(Field::Limit);
     Ok(match fields.text(Field::Type, usize::MAX)?.as_ref() {
-        "post" => Command::Post {
-            room: room()?,
-            text: text()?,
-            key: key()?,
-            data: data()?,
-            reply_to: reply_to()?,
-        },
+        "post" => {
+            Command::Post { room: room()?, text: text()?, key: key()?, data: data()?, reply_to: reply_to()? }
+        }
         "typing" => Command::Typing { room: room()? },
         "read" => Command::Read { room: room()?, seq: seq()? },
         "hello" => Command::Hello {
@@ -236,15 +237,6 @@ fn command<'a>(
             query: fields.said(Field::Query, limits.max_query)?,
             limit: limit()?,
         },
-        "conversations" => {
-            Command::Conversations { page: fields.optional_text(Field::Page, MAX_PAGE)?, limit: limit()? }
-        }
-        "rooms" => Command::Rooms {
-            prefix: fields.optional_name(Field::Prefix)?,
-            after: fields.optional_name(Field::After)?,
-            limit: limit()?,
-        },
-        "ping" => Command::Ping,
         "who" => Command::Who { room: room()? },
         "direct" => Command::Direct {
             to: fields.name(Field::To)?,
@@ -253,6 +245,29 @@ fn command<'a>(
             data: data()?,
             reply_to: reply_to()?,
         },
+        kind => return other_command(kind, fields, limits),
+    })
+}
+
+/// The commands that few give, and few often.
+fn other_command<'a>(kind: &str, fields: &Fields<'a>, limits: &Limits) -> Result<Command<'a>, Refusal> {
+    let room = || fields.name(Field::Room);
+    let reason = || fields.optional_text(Field::Reason, limits.max_reason);
+    let limit = || fields.optional_number(Field::Limit);
+    Ok(match kind {
+        "conversations" => {
+            Command::Conversations { page: fields.optional_text(Field::Page, MAX_PAGE)?, limit: limit()? }
+        }
+        "rooms" => Command::Rooms {
+            prefix: fields.optional_name(Field::Prefix)?,
+            after: fields.optional_name(Field::After)?,
+            limit: limit()?,
+        },
+        "subscribe" => Command::Subscribe { room: room()?, is_on: true },
+        "unsubscribe" => Command::Subscribe { room: room()?, is_on: false },
+        "mine" => Command::Mine { page: fields.optional_text(Field::Page, MAX_PAGE)?, limit: limit()? },
+        "refresh" => Command::Refresh { token: fields.text(Field::Token, limits.max_token)? },
+        "ping" => Command::Ping,
         "kick" => Command::Kick { room: room()?, user: fields.name(Field::User)?, reason: reason()? },
         "ban" => Command::Ban {
             user: fields.name(Field::User)?,
@@ -333,6 +348,9 @@ impl Command<'_> {
             Self::Rooms { prefix, after, limit } => {
                 Command::Rooms { prefix: prefix.map(own), after: after.map(own), limit }
             }
+            Self::Subscribe { room, is_on } => Command::Subscribe { room: own(room), is_on },
+            Self::Mine { page, limit } => Command::Mine { page: page.map(own), limit },
+            Self::Refresh { token } => Command::Refresh { token: own(token) },
             Self::Ping => Command::Ping,
             Self::Who { room } => Command::Who { room: own(room) },
             Self::Typing { room } => Command::Typing { room: own(room) },
@@ -362,7 +380,7 @@ impl Command<'_> {
         )
     }
 
-    /// The room that it is about.
+    /// The room that it is about, and that must be open for it.
     pub(in crate::chat) fn room(&self) -> Option<&str> {
         match self {
             Self::Join { room, .. }
@@ -380,6 +398,9 @@ impl Command<'_> {
             Self::Hello { .. }
             | Self::Conversations { .. }
             | Self::Rooms { .. }
+            | Self::Subscribe { .. }
+            | Self::Mine { .. }
+            | Self::Refresh { .. }
             | Self::Ping
             | Self::Direct { .. }
             | Self::Ban { .. }
