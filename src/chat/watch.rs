@@ -247,7 +247,7 @@ impl Watch {
 
     /// Whether a timer must be set for what is left of a round; one is set from now on.
     pub(in crate::chat) fn needs_timer(&mut self) -> bool {
-        let has_more = !self.tasks.is_empty() && self.in_flight == 0 || !self.ready.is_empty();
+        let has_more = self.in_flight == 0 && (!self.tasks.is_empty() || !self.ready.is_empty());
         has_more && !std::mem::replace(&mut self.is_timed, true)
     }
 

@@ -2,6 +2,8 @@
 //!
 //! A room that no loop has open is forgotten when its place is needed; one of the same name is another one then.
 
+mod mine;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Bound;
@@ -11,13 +13,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use self::mine::{blank, mine_of, unread_of};
 use super::followers::{Followers, MAX_LOOPS};
 use super::keys::Keys;
 use super::log::Log;
 use super::order::Order;
 use super::{
     Act, Action, Batch, Change, Event, History, Holder, Keep, Mine, MinePage, NameRange, Outcome,
-    PAGE_OCTETS, Pair, PairPlace, Query, Reader, Record, RoomHead, RoomState, Subscriptions, Unread, unread,
+    PAGE_OCTETS, Pair, PairPlace, Query, Reader, Record, RoomHead, RoomState, Subscriptions,
 };
 use crate::text::words;
 
@@ -441,33 +444,6 @@ impl Book {
             }
         }
     }
-}
-
-/// How much readers have not read of a room.
-fn unread_of(room: &Room, readers: &[Reader]) -> Vec<Unread> {
-    let marks = readers.iter().map(|reader| room.reads.get(&reader.user).copied().unwrap_or(0));
-    let [older, newer] = room.log.between(0, u64::MAX);
-    unread::count(readers, marks, newer.iter().rev().chain(older.iter().rev()))
-}
-
-fn mine_of(name: &Arc<str>, room: &Room, reader: &Reader) -> Option<Mine> {
-    let seq = room.order.seq();
-    let Unread { read, count, .. } = unread_of(room, std::slice::from_ref(reader)).into_iter().next()?;
-    Some(Mine {
-        place: PairPlace { time: room.order.time(), other: Arc::clone(name) },
-        epoch: Arc::clone(&room.epoch),
-        seq,
-        rev: room.order.rev(),
-        read,
-        unread: count,
-        newest: room.log.find(seq).cloned(),
-    })
-}
-
-/// A room that nobody has opened yet.
-fn blank(name: &Arc<str>) -> Mine {
-    let place = PairPlace { time: 0, other: Arc::clone(name) };
-    Mine { place, epoch: Arc::default(), seq: 0, rev: 0, read: 0, unread: 0, newest: None }
 }
 
 fn state(room: &Room, recent: usize, changes: usize) -> RoomState {

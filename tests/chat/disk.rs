@@ -257,6 +257,54 @@ impl Disk {
         self.term
     }
 
+    /// The conversations of a user.
+    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Vec<Pair> {
+        let pair = |(name, room): (&Arc<str>, &Room)| {
+            let (first, second) = name.strip_prefix('@')?.split_once('\n')?;
+            let other = if first == user { second } else { first };
+            let place = PairPlace { time: room.time, other: other.into() };
+            let read = room.marks.get(user).copied().unwrap_or(0);
+            let writers = room.records.iter().rev().map(|record| record.post.user.clone()).collect();
+            let (epoch, seq) = (self.epoch.as_str().into(), room.records.len() as u64);
+            let pair = Pair { place, epoch, seq, rev: room.changes.len() as u64, read, writers };
+            (first == user || second == user).then_some(pair)
+        };
+        let mut pairs: Vec<Pair> = self.rooms.iter().filter_map(pair).collect();
+        pairs.retain(|pair| after.is_none_or(|after| pair.place.is_after(after)));
+        pairs.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+        pairs.truncate(limit);
+        pairs
+    }
+
+    /// The rooms and conversations of a user.
+    fn mine(&self, reader: &Reader, after: Option<&PairPlace>, limit: usize) -> MinePage {
+        let subscribed: Vec<Arc<str>> = self.subscriptions.of(&reader.user).cloned().collect();
+        let is_pair = |name: &str| {
+            let pair = name.strip_prefix('@').and_then(|pair| pair.split_once('\n'));
+            pair.is_some_and(|(a, b)| *a == *reader.user || *b == *reader.user)
+        };
+        let pairs = self.rooms.iter().filter(|(name, room)| is_pair(name) && !room.records.is_empty());
+        let names = pairs.map(|(name, _)| name.clone()).chain(subscribed.iter().cloned());
+        let mine = |name: Arc<str>| {
+            let room = self.rooms.get(&name).cloned().unwrap_or_default();
+            let Unread { read, count, .. } = room.unread(reader);
+            Mine {
+                place: PairPlace { time: room.time, other: name },
+                epoch: self.epoch.as_str().into(),
+                seq: room.records.len() as u64,
+                rev: room.changes.len() as u64,
+                read,
+                unread: count,
+                newest: room.records.last().cloned(),
+            }
+        };
+        let mut rooms: Vec<Mine> = names.map(mine).collect();
+        rooms.retain(|room| after.is_none_or(|after| room.place.is_after(after)));
+        rooms.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+        rooms.truncate(limit);
+        MinePage { rooms, subscribed }
+    }
+
     /// The answer to what is no commit.
     pub(crate) fn answer(&mut self, query: Query) -> Event {
         match query {
@@ -297,32 +345,7 @@ impl Disk {
                 Event::Unread { ask, counts: Ok((room.records.len() as u64, unread)) }
             }
             Query::Mine { ask, reader, after, limit } => {
-                let subscribed: Vec<Arc<str>> = self.subscriptions.of(&reader.user).cloned().collect();
-                let is_pair = |name: &str| {
-                    let pair = name.strip_prefix('@').and_then(|pair| pair.split_once('\n'));
-                    pair.is_some_and(|(a, b)| *a == *reader.user || *b == *reader.user)
-                };
-                let pairs =
-                    self.rooms.iter().filter(|(name, room)| is_pair(name) && !room.records.is_empty());
-                let names = pairs.map(|(name, _)| name.clone()).chain(subscribed.iter().cloned());
-                let mine = |name: Arc<str>| {
-                    let room = self.rooms.get(&name).cloned().unwrap_or_default();
-                    let Unread { read, count, .. } = room.unread(&reader);
-                    Mine {
-                        place: PairPlace { time: room.time, other: name },
-                        epoch: self.epoch.as_str().into(),
-                        seq: room.records.len() as u64,
-                        rev: room.changes.len() as u64,
-                        read,
-                        unread: count,
-                        newest: room.records.last().cloned(),
-                    }
-                };
-                let mut rooms: Vec<Mine> = names.map(mine).collect();
-                rooms.retain(|room| after.as_ref().is_none_or(|after| room.place.is_after(after)));
-                rooms.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
-                rooms.truncate(limit);
-                Event::Mine { ask, page: Ok(MinePage { rooms, subscribed }) }
+                Event::Mine { ask, page: Ok(self.mine(&reader, after.as_ref(), limit)) }
             }
             Query::Rooms { ask, ranges, limit } => {
                 let is_wanted = |name: &str| ranges.iter().any(|range| range.has(name));
@@ -335,21 +358,7 @@ impl Disk {
                 Event::Rooms { ask, rooms: Ok(wanted.map(head).collect()) }
             }
             Query::Pairs { ask, user, after, limit } => {
-                let pair = |(name, room): (&Arc<str>, &Room)| {
-                    let (first, second) = name.strip_prefix('@')?.split_once('\n')?;
-                    let other = if first == &*user { second } else { first };
-                    let place = PairPlace { time: room.time, other: other.into() };
-                    let read = room.marks.get(&user).copied().unwrap_or(0);
-                    let writers = room.records.iter().rev().map(|record| record.post.user.clone()).collect();
-                    let (epoch, seq) = (self.epoch.as_str().into(), room.records.len() as u64);
-                    let pair = Pair { place, epoch, seq, rev: room.changes.len() as u64, read, writers };
-                    (first == &*user || second == &*user).then_some(pair)
-                };
-                let mut pairs: Vec<Pair> = self.rooms.iter().filter_map(pair).collect();
-                pairs.retain(|pair| after.as_ref().is_none_or(|after| pair.place.is_after(after)));
-                pairs.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
-                pairs.truncate(limit);
-                Event::Pairs { ask, pairs: Ok(pairs) }
+                Event::Pairs { ask, pairs: Ok(self.pairs(&user, after.as_ref(), limit)) }
             }
         }
     }

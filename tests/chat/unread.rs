@@ -238,7 +238,7 @@ fn users_are_told_in_bounded_turns() {
     }
     settle(&mut world);
     for _ in 0..8 {
-        world.advance(1);
+        world.advance(10);
     }
     for client in &people {
         world.take(*client);
@@ -248,7 +248,7 @@ fn users_are_told_in_bounded_turns() {
     world.post(bob, "r", "x");
     let mut heard = Vec::new();
     for _ in 0..5 {
-        world.advance(1);
+        world.advance(10);
         heard.push(people.iter().map(|client| told(&mut world, *client).len()).sum::<usize>());
     }
     assert_eq!(heard, [2, 2, 2, 1, 0]);

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use switchboard::history::sqlite::{self, Options};
 use switchboard::history::{
-    Act, Action, Event, History as _, MAX_UNREAD, MinePage, Outcome, PairPlace, Proposal, Query, Reader,
-    Unread,
+    Act, Action, Event, MAX_UNREAD, MinePage, Outcome, PairPlace, Proposal, Query, Reader, Unread,
 };
 
 use crate::support::{Dir, History, change, delete, post};

@@ -421,7 +421,8 @@ fn errors(api: &mut Api) {
 fn the_description_of_the_protocol_is_served_to_anybody() {
     let described: Value = serde_json::from_str(include_str!("../../src/api/asyncapi.json")).unwrap();
     let token = Scratch::new("api-token", TOKEN.as_bytes());
-    for server in [Launch::serve().start(), Launch::serve().args(&["--api-token-file", token.path()]).start()] {
+    for server in [Launch::serve().start(), Launch::serve().args(&["--api-token-file", token.path()]).start()]
+    {
         let (status, body) = crate::ops::get(server.addr, "/api/v1/asyncapi.json");
         assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, described.clone()));
         let mut client = Client::connect(server.addr);

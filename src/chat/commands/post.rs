@@ -171,7 +171,9 @@ fn propose<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, act: Act, rep
     answer(chat, ctx, room, outcome, &reply_to);
     if let Some(action) = action {
         publish::happened(chat, ctx, room, &action);
-        unread::note(chat, &Arc::clone(chat.rooms[room].name()), &action);
+        if !chat.watch.is_idle() {
+            unread::note(chat, &Arc::clone(chat.rooms[room].name()), &action);
+        }
         if *chat.rooms[room].kind() != Kind::Group {
             publish::tell_pair(chat, ctx, &Change { room: Arc::clone(chat.rooms[room].name()), action });
         }

@@ -11,7 +11,8 @@ use crate::chat::people::actor::Actor;
 use crate::chat::people::permission::Right;
 use crate::chat::people::user::Identity;
 use crate::chat::watch::{Count, Task};
-use crate::chat::wire::notices::{UnreadNotice, UnreadRoom};
+use crate::chat::wire::notices::UnreadNotice;
+use crate::chat::wire::own_rooms::UnreadRoom;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, timer};
 use crate::history::{Action, HistoryError, Query, Reader, Unread, unread};
@@ -19,7 +20,7 @@ use crate::history::{Action, HistoryError, Query, Reader, Unread, unread};
 /// Counts that the history is asked for at a time.
 const UNREAD_ASKS: usize = 4;
 /// Milliseconds until a round that a turn was too short for goes on.
-const AGAIN_MS: Millis = 1;
+const AGAIN_MS: Millis = 10;
 /// What looking at a message costs, in octets that a search looks through.
 const LOOK: usize = 64;
 

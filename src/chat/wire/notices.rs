@@ -12,6 +12,7 @@ use crate::chat::people::People;
 use crate::chat::people::lookalike::Lookalikes;
 use crate::chat::people::member::{Member, Person};
 use crate::chat::wire::command::Id;
+use crate::chat::wire::own_rooms::{MineRoom, RoomPermissions, UnreadRoom};
 use crate::chat::wire::refusal::Code;
 use crate::history::{Action, Data, MAX_UNREAD, Post, Record, Who};
 
@@ -183,16 +184,6 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// What one may do in the rooms that one is in, by their names.
-#[derive(Debug)]
-pub(in crate::chat) struct RoomPermissions<'a>(pub(in crate::chat) &'a [(Arc<str>, Vec<&'static str>)]);
-
-impl Serialize for RoomPermissions<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(room, permissions)| (&**room, permissions)))
-    }
-}
-
 /// A conversation of two, in the list of one of them.
 #[derive(Debug, Serialize)]
 pub(in crate::chat) struct Conversation {
@@ -205,32 +196,6 @@ pub(in crate::chat) struct Conversation {
     pub(in crate::chat) read: u64,
 }
 
-/// A room that one has subscribed to, or a conversation.
-#[derive(Debug, Serialize)]
-pub(in crate::chat) struct MineRoom<'a> {
-    #[serde(serialize_with = "as_text")]
-    pub(in crate::chat) room: Arc<str>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub(in crate::chat) epoch: &'a str,
-    pub(in crate::chat) seq: u64,
-    pub(in crate::chat) rev: u64,
-    pub(in crate::chat) time: u64,
-    pub(in crate::chat) read: u64,
-    pub(in crate::chat) unread: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::chat) message: Option<Shown<'a>>,
-}
-
-/// How much is unread in a room.
-#[derive(Debug, Serialize)]
-pub(in crate::chat) struct UnreadRoom {
-    #[serde(serialize_with = "as_text")]
-    pub(in crate::chat) room: Arc<str>,
-    pub(in crate::chat) seq: u64,
-    pub(in crate::chat) read: u64,
-    pub(in crate::chat) unread: u64,
-}
-
 /// A room in a list.
 #[derive(Debug, Clone, Serialize)]
 pub(in crate::chat) struct Listed {
@@ -241,7 +206,10 @@ pub(in crate::chat) struct Listed {
     pub(in crate::chat) time: u64,
 }
 
-fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::chat::wire) fn as_text<S: Serializer>(
+    text: &Arc<str>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
 
