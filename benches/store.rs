@@ -203,7 +203,7 @@ impl Feed {
         let user = Arc::clone(&self.users[self.next % self.users.len()]);
         let key = DraftKey { person: Arc::clone(&user), key: format!("k{}", self.next).into() };
         let (client, text) = ("c1234".into(), text.into());
-        let draft = Draft { user, is_verified: false, client, text, key: Some(key) };
+        let draft = Draft { user, client, text, key: Some(key), ..Draft::default() };
         Proposal { room, time: sqlite::now_ms(), act: Act::Post(draft) }
     }
 }

@@ -26,12 +26,16 @@ pub fn run(data: &[u8]) {
             let naive = naive.expect("serde_json reads it too");
             let said = |name: &str| naive[name].as_str().map(str::to_owned);
             match command {
-                Command::Post { room, text, key } => {
+                Command::Post { room, text, key, data, reply_to } => {
                     assert_eq!(
                         (Some(room.into_owned()), Some(text.to_string())),
                         (said("room"), said("text"))
                     );
                     assert_eq!(key.map(std::borrow::Cow::into_owned), said("key"));
+                    let carried: Option<serde_json::Value> =
+                        data.map(|data| serde_json::from_str(data.as_str()).expect("JSON"));
+                    assert_eq!(carried.unwrap_or_default(), naive["data"]);
+                    assert_eq!(reply_to, naive["reply_to"].as_u64());
                     assert!(text.len() <= limits.max_text && !text.trim().is_empty());
                 }
                 Command::Read { room, seq } => {

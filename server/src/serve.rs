@@ -157,7 +157,9 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
         it.list_rooms = !args.no_room_list;
         it.keep_posts = keep.keep_posts;
         it.keep_ms = keep.keep_ms;
-        it.limits = Limits::default().with_posts_per_second(args.posts_per_second);
+        it.limits = Limits::default()
+            .with_posts_per_second(args.posts_per_second)
+            .with(|limits| limits.max_data = usize::from(args.max_data));
         it.heartbeat_ms = args.config().proto.timeouts.ping_ms;
     }))
 }

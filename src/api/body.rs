@@ -4,22 +4,23 @@ use serde_json::{Map, Value};
 
 use super::problem::Problem;
 use crate::app::Request;
-use crate::chat::strict;
+use crate::chat::{carried, strict};
+use crate::history::Data;
 
 /// The fields of a body.
 #[derive(Debug)]
-pub(super) struct Fields(Map<String, Value>);
+pub(super) struct Fields<'a>(Map<String, Value>, &'a [u8]);
 
-impl Fields {
+impl<'r> Fields<'r> {
     /// Reads the body of a request.
-    pub(super) fn of(request: &Request<'_>) -> Result<Self, Problem> {
+    pub(super) fn of(request: &Request<'r>) -> Result<Self, Problem> {
         let media = request.head.fields.text("content-type").unwrap_or_default();
         let media = media.split(';').next().unwrap_or_default().trim();
         if !media.is_empty() && !media.eq_ignore_ascii_case("application/json") {
             return Err(Problem::new(415, "the body is to be application/json"));
         }
         match strict::from_slice(request.body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
+            Ok(Value::Object(fields)) => Ok(Self(fields, request.body)),
             Ok(_) => Err(Problem::new(400, "the body is to be an object")),
             Err(strict::Error::Duplicate(name)) => Err(Problem::twice(&name)),
             Err(strict::Error::Json(error)) => {
@@ -62,6 +63,11 @@ impl Fields {
         self.maybe(name, "a list of texts", |value| {
             value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
         })
+    }
+
+    /// The value of `data`, as it is written in the body; at most so many bytes.
+    pub(super) fn data(&self, max: usize) -> Result<Option<Data>, Problem> {
+        carried(self.1, max).map_err(Problem::from)
     }
 
     fn maybe<'a, T>(

@@ -48,6 +48,9 @@ use crate::history::Ban;
 const ROOT: &str = "/api/v1/";
 /// The contract.
 const OPENAPI: &str = include_str!("openapi.json");
+/// What `chat.v1.json` speaks; it asks for no token, since clients of the chat have none of the API.
+const ASYNCAPI: &str = include_str!("asyncapi.json");
+const ASYNCAPI_PATH: &str = "/api/v1/asyncapi.json";
 
 /// A request that the chat has not answered.
 #[derive(Debug)]
@@ -300,7 +303,7 @@ impl Api {
         ctx: &mut C,
         call: &Incoming<'_>,
         (route, name): (Route, &str),
-        fields: &Fields,
+        fields: &Fields<'_>,
     ) -> Result<Verdict, Problem> {
         let request = call.request;
         let limits = self.chat.limits();
@@ -308,8 +311,9 @@ impl Api {
             Route::Post => {
                 let (user, text) = (fields.text("user")?, fields.said("text", limits.max_text)?);
                 let key = call.key(fields, limits.max_key)?.map(Into::into);
-                let command = Command::Post { room: name.into(), text: text.into(), key };
-                Done::Call(201, Some(user.into()), command)
+                let (data, reply_to) = (fields.data(limits.max_data)?, fields.maybe_number("reply_to")?);
+                let (room, text) = (name.into(), text.into());
+                Done::Call(201, Some(user.into()), Command::Post { room, text, key, data, reply_to })
             }
             Route::Direct => self.serve_direct(call, fields)?,
             Route::SetBan => {
@@ -339,7 +343,7 @@ impl Api {
         &mut self,
         ctx: &mut C,
         conn: ConnId,
-        fields: &Fields,
+        fields: &Fields<'_>,
     ) -> Result<Verdict, Problem> {
         let reason = fields.maybe_said("reason", MAX_CLOSE_REASON)?.unwrap_or("disconnected");
         let (user, client) = (fields.maybe_text("user")?, fields.maybe_text("client")?);
@@ -485,6 +489,14 @@ fn respond_message(seq: u64, answered: &Answered) -> Response {
     json_response(200, "application/json", message.to_string())
 }
 
+/// What the chat speaks: it is no secret, and there without a token, too.
+fn describe(head: &RequestHead<'_>) -> Response {
+    match head.method {
+        "GET" | "HEAD" => json_response(200, "application/json", ASYNCAPI.to_owned()),
+        _ => Problem::not_allowed(["GET"].into_iter()).response(),
+    }
+}
+
 fn json_response(status: u16, content_type: &str, body: String) -> Response {
     Response { status, fields: Vec::new(), body: Body::Owned(body.into_bytes()) }
         .field("Content-Type", content_type)
@@ -536,6 +548,9 @@ impl Layer for Api {
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
+        if request.upgrade.is_none() && request.head.path() == ASYNCAPI_PATH {
+            return Verdict::Respond(describe(request.head));
+        }
         if request.upgrade.is_none()
             && self.is_for_us(request.head)
             && let Some(access) = self.access.clone()

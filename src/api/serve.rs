@@ -42,7 +42,8 @@ impl Api {
                 let text = fields.said("text", limits.max_text)?.to_owned().into();
                 let user = fields.maybe_text("user")?.map(str::to_owned);
                 call.require(scope_of_change(user.as_deref()))?;
-                Done::Call(200, user.map(Cow::Owned), Command::Edit { room, seq, text })
+                let data = fields.data(limits.max_data)?;
+                Done::Call(200, user.map(Cow::Owned), Command::Edit { room, seq, text, data })
             }
             Route::Delete => {
                 let user = query.text("user").map(str::to_owned);
@@ -180,14 +181,15 @@ impl Api {
     pub(super) fn serve_direct(
         &self,
         call: &Incoming<'_>,
-        fields: &Fields,
+        fields: &Fields<'_>,
     ) -> Result<Done<'static>, Problem> {
         let limits = self.chat.limits();
         let user = Cow::Owned(fields.text("user")?.to_owned());
         let to = Cow::Owned(fields.text("to")?.to_owned());
         let text = Cow::Owned(fields.said("text", limits.max_text)?.to_owned());
         let key = call.key(fields, limits.max_key)?.map(Cow::Owned);
-        Ok(Done::Call(201, Some(user), Command::Direct { to, text, key }))
+        let (data, reply_to) = (fields.data(limits.max_data)?, fields.maybe_number("reply_to")?);
+        Ok(Done::Call(201, Some(user), Command::Direct { to, text, key, data, reply_to }))
     }
 }
 

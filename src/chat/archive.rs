@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::chat::{Refusal, stored_room, stored_user};
-use crate::history::{Post, Record, Who};
+use crate::history::{Data, Post, Record, Who};
 
 /// A message as a line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,6 +32,10 @@ pub struct Line {
     deleted: bool,
     #[serde(default, skip_serializing_if = "Reactions::is_empty")]
     reactions: Reactions,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply_to: Option<u64>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
@@ -97,6 +102,8 @@ impl Line {
             edited: *edited,
             deleted: *is_deleted,
             reactions: Reactions(reactions),
+            data: post.data.as_ref().and_then(|data| RawValue::from_string(data.as_str().to_owned()).ok()),
+            reply_to: post.reply_to,
         }
     }
 
@@ -113,10 +120,12 @@ impl Line {
         let user = |user: &str| {
             Ok::<Arc<str>, LineError>(stored_user(user).map_err(LineError::Name)?.as_ref().into())
         };
-        if self.seq.max(self.time).max(self.edited.unwrap_or(0)) >= 1 << 53 {
+        let numbers = [self.seq, self.time, self.edited.unwrap_or(0), self.reply_to.unwrap_or(0)];
+        if numbers.iter().any(|number| *number >= 1 << 53) {
             return Err(LineError::BigNumber);
         }
-        if self.deleted && !self.text.is_empty() {
+        let data = self.data.map(|data| Data::new(data.get())).transpose().map_err(LineError::Json)?;
+        if self.deleted && (!self.text.is_empty() || data.is_some()) {
             return Err(LineError::DeletedText);
         }
         let reactions = self.reactions.0.iter().map(|(emoji, labels)| {
@@ -137,6 +146,8 @@ impl Line {
                 client: self.client.into(),
                 text: self.text.into(),
                 key: self.key.map(Into::into),
+                data,
+                reply_to: self.reply_to,
             },
             edited: self.edited,
             is_deleted: self.deleted,
@@ -156,7 +167,7 @@ pub enum LineError {
     Name(Refusal),
     /// A number that not every client could hold.
     BigNumber,
-    /// A deleted message has no text.
+    /// A deleted message has no text and no data.
     DeletedText,
 }
 
@@ -171,7 +182,9 @@ impl fmt::Display for LineError {
             }
             Self::Name(refusal) => f.write_str(&refusal.message),
             Self::BigNumber => f.write_str("numbers must be below 2^53"),
-            Self::DeletedText => f.write_str("the `text` of a deleted message must be empty"),
+            Self::DeletedText => {
+                f.write_str("the `text` of a deleted message must be empty, and it has no `data`")
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::app::{Context, Millis};
 use crate::chat::commands::call::Call;
 use crate::chat::commands::{
-    self, answers, conversations, elsewhere, moderate, pace, post, presence, publish,
+    self, answers, conversations, elsewhere, mine, moderate, pace, post, presence, publish, unread,
 };
 use crate::chat::ids::RoomId;
 use crate::chat::listing;
@@ -43,6 +43,8 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
         Event::Opened { room, state } => opened(chat, ctx, &room, state),
         Event::Page { ask, records } => answers::page_came(chat, ctx, ask, records),
         Event::Pairs { ask, pairs } => conversations::pairs_came(chat, ctx, ask, pairs),
+        Event::Mine { ask, page } => mine::mine_came(chat, ctx, ask, page),
+        Event::Unread { ask, counts } => unread::counts_came(chat, ask, counts),
         Event::ReadPosition { ask, seq } => answers::read_came(chat, ctx, ask, seq),
         Event::Rooms { ask, rooms } => listing::rooms_came(chat, ctx, ask, rooms),
     }
@@ -61,6 +63,10 @@ fn settled<C: Context>(chat: &mut Chat, ctx: &mut C, ticket: Ticket, outcomes: V
                 PendingChange::Proposal(hold) => {
                     post::answer(chat, ctx, hold.room(), outcomes.next(), &reply_to);
                     holds.push(hold);
+                }
+                PendingChange::Subscription(user, room, is_on) => {
+                    let outcome = (outcomes.next(), &reply_to);
+                    mine::subscribed(chat, ctx, (&user, &room, is_on), outcome);
                 }
                 PendingChange::Ban => moderate::acknowledge_ban(chat, ctx, &reply_to),
             }
@@ -87,6 +93,7 @@ fn happened<C: Context>(chat: &mut Chat, ctx: &mut C, changes: &[Arc<Change>]) {
     for change in changes {
         // Also where the room is not open: those who speak may be on any loop.
         publish::tell_pair(chat, ctx, change);
+        unread::note(chat, &change.room, &change.action);
         let Some(room) = chat.rooms.find(&change.room) else { continue };
         if chat.rooms[room].is_open() {
             happened_in(chat, ctx, room, &change.action);
@@ -203,6 +210,7 @@ pub(in crate::chat) fn end_tick<C: Context>(chat: &mut Chat, ctx: &mut C) {
     if let Some(at) = chat.pending.hand_over(ctx.now().monotonic_ms) {
         ctx.set_timer(at, timer::RETRY);
     }
+    unread::end_tick(chat, ctx);
     elsewhere::end_tick(chat, ctx);
     #[cfg(debug_assertions)]
     chat.check();

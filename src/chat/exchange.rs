@@ -109,16 +109,24 @@ impl Exchange {
         names: impl Iterator<Item = &'n str>,
     ) -> Vec<usize> {
         let mut people = locked(&self.0.people);
-        let mut guests = Vec::new();
-        for name in names {
-            let guest = Identity { person: name.into(), is_verified: false };
-            guests.extend(people.get(&guest).into_iter().flat_map(|spoken| spoken.loops.keys().copied()));
-        }
-        guests.sort_unstable();
-        guests.dedup();
-        guests.retain(|at| *at != own);
         people.entry(user.clone()).or_default().came(own, name, is_hearing);
-        guests
+        guests_elsewhere(&people, own, names)
+    }
+
+    /// A verified user who speaks on a loop is called by this name from now on. Returns the other loops where guests use one of
+    /// their names.
+    pub(in crate::chat) fn rename<'n>(
+        &self,
+        own: usize,
+        user: &Identity,
+        name: &Arc<str>,
+        names: impl Iterator<Item = &'n str>,
+    ) -> Vec<usize> {
+        let mut people = locked(&self.0.people);
+        if let Some(spoken) = people.get_mut(user) {
+            spoken.name = Arc::clone(name);
+        }
+        guests_elsewhere(&people, own, names)
     }
 
     /// One connection of somebody on a loop speaks no more.
@@ -270,6 +278,23 @@ impl Exchange {
     pub(in crate::chat) fn address_posts_of(&self, address: AddressPrefix, now_ms: Millis) -> SharedBucket {
         self.0.address_posts.of(&address, now_ms)
     }
+}
+
+/// The other loops where guests use one of these names.
+fn guests_elsewhere<'n>(
+    people: &HashMap<Identity, Spoken>,
+    own: usize,
+    names: impl Iterator<Item = &'n str>,
+) -> Vec<usize> {
+    let mut guests = Vec::new();
+    for name in names {
+        let guest = Identity { person: name.into(), is_verified: false };
+        guests.extend(people.get(&guest).into_iter().flat_map(|spoken| spoken.loops.keys().copied()));
+    }
+    guests.sort_unstable();
+    guests.dedup();
+    guests.retain(|at| *at != own);
+    guests
 }
 
 impl Spoken {

@@ -8,6 +8,8 @@ use crate::app::Rate;
 pub struct Limits {
     /// Bytes of a message's text: `too_long`.
     pub max_text: usize,
+    /// Bytes of a message's `data`, without whitespace between its tokens: `too_long`. 0: messages have a text alone.
+    pub max_data: usize,
     /// Bytes of a `key`: `too_long`.
     pub max_key: usize,
     /// Bytes of an `id` that is a string: `too_long`.
@@ -34,6 +36,10 @@ pub struct Limits {
     pub max_listed: usize,
     /// Rooms that one answer to `rooms` lists; more cannot be asked for at a time.
     pub max_rooms_listed: usize,
+    /// Rooms that a user has subscribed to at a time: `too_many_rooms`.
+    pub max_subscriptions: usize,
+    /// Rooms of one answer to `mine`; more cannot be asked for at a time.
+    pub max_mine: usize,
     /// Rooms in memory that one `rooms` looks at; where others may follow, the answer says where to go on.
     pub max_rooms_looked: usize,
     /// Messages that one answer holds; more cannot be asked for at a time.
@@ -82,6 +88,10 @@ pub struct Limits {
     /// Names of verified users that the server remembers to tell others of that look alike; the longest known are forgotten
     /// first.
     pub max_known_names: usize,
+    /// Milliseconds between two `unread` notices to a connection.
+    pub unread_ms: u64,
+    /// Users who are told `unread` in one turn of the loop; the others in the next.
+    pub turn_unread: usize,
     /// Milliseconds between two `presence` notices of a room, once more for each [`Self::presence_members`] members.
     pub presence_ms: u64,
     /// Members of a room from which on, and at every multiple of which, its `presence` comes less often.
@@ -106,6 +116,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_text: 4096,
+            max_data: 4096,
             max_key: 64,
             max_id: 64,
             max_emoji: 64,
@@ -119,6 +130,8 @@ impl Default for Limits {
             max_members: 100_000,
             max_listed: 100,
             max_rooms_listed: 100,
+            max_subscriptions: 1000,
+            max_mine: 50,
             max_rooms_looked: 1000,
             max_history: 100,
             max_recovery: 1000,
@@ -141,6 +154,8 @@ impl Default for Limits {
             turn_expiries: 512,
             max_resting: 65_536,
             max_known_names: 65_536,
+            unread_ms: 1000,
+            turn_unread: 512,
             presence_ms: 100,
             presence_members: 500,
             typing_ms: 1000,

@@ -24,6 +24,7 @@ mod rooms;
 mod stats;
 pub mod strict;
 mod tutorial;
+mod watch;
 mod wire;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ pub use self::listing::MAX_LISTED;
 pub use self::neighbours::Signal;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 pub use self::wire::command;
+pub(crate) use self::wire::command::carried;
 pub use self::wire::refusal::{Code, Refusal};
 pub use self::wire::reply_to::ReplyTo;
 pub use self::wire::responder::Answered;
@@ -57,6 +59,7 @@ use self::people::permission;
 use self::people::session::Dialect;
 use self::rooms::{Room, Rooms};
 use self::tutorial::Tutorial;
+use self::watch::Watch;
 use self::wire::notices::{Ending, Farewell, Lagged};
 use self::wire::responder::Responder;
 use crate::app::{
@@ -64,7 +67,7 @@ use crate::app::{
     Request, SlowPolicy, TopicId, TopicOptions, Verdict,
 };
 use crate::history::keys::Keys;
-use crate::history::{self, History, Start};
+use crate::history::{self, History, Start, Subscriptions};
 
 /// The chat's own subprotocol; also spoken with clients that offer none.
 const V1: &str = "chat.v1.json";
@@ -82,6 +85,7 @@ mod timer {
     pub(super) const RETRY: u64 = 3 << 56;
     pub(super) const PACE: u64 = 4 << 56;
     pub(super) const NEIGHBOURS: u64 = 5 << 56;
+    pub(super) const UNREAD: u64 = 6 << 56;
 
     pub(super) fn room(room: RoomId) -> u64 {
         ROOM | u64::from(room.number())
@@ -187,6 +191,10 @@ pub struct Chat {
     keys: Keys,
     /// The other loops of the process, if there are any.
     neighbours: Option<Neighbours>,
+    /// Who has subscribed to what, where that is kept in memory only.
+    subscriptions: Subscriptions,
+    /// Who is told how much they have not read.
+    watch: Watch,
     tutorial: Tutorial,
     arriving: Option<Arriving>,
     /// The client id of what the server does itself.
@@ -217,6 +225,8 @@ impl Chat {
             pending: Pending::new(history),
             keys,
             neighbours: None,
+            subscriptions: Subscriptions::default(),
+            watch: Watch::default(),
             tutorial: Tutorial::default(),
             arriving: None,
             server: history::SERVER.into(),
@@ -267,6 +277,7 @@ impl Chat {
         let opening: usize = self.rooms.iter().map(rooms::Room::waiting).sum();
         self.people.check(opening + paced_commands);
         self.keys.check();
+        self.watch.check();
         let holds = self.pending.check() + paced_holds;
         assert_eq!(self.rooms.holds(), holds, "rooms are held by what waits, and by nothing else");
         for session in self.people.iter() {
@@ -351,6 +362,7 @@ impl Application for Chat {
             (_, Some(room)) => events::room_timer(self, ctx, room),
             (timer::EXPIRY, _) => login::expire(self, ctx),
             (timer::PACE, _) => self.turn.timer_fired(),
+            (timer::UNREAD, _) => self.watch.timer_fired(),
             (timer::NEIGHBOURS, _) => elsewhere::timer_fired(self, ctx),
             _ => self.pending.retry_timer_fired(),
         }

@@ -33,8 +33,12 @@ pub(in crate::chat) enum Word {
     Typing { room: Arc<str>, user: Arc<str> },
     /// How far users have read, and how each is called.
     Reads { room: Arc<str>, positions: Arc<[(Identity, Arc<str>, u64)]> },
-    /// A message that is kept nowhere, for the connections of these users.
+    /// What is kept nowhere, for the connections of these users.
     Direct { users: Arc<[Identity]>, notice: Arc<str> },
+    /// A verified user has read up to here.
+    ReadUp { user: Arc<str>, room: Arc<str>, seq: u64 },
+    /// A verified user has subscribed to a room, or has no more.
+    Subscribed { user: Arc<str>, room: Arc<str>, is_on: bool },
     /// A verified user speaks: their names are no guest's.
     Arrived { person: Arc<str> },
     /// A name is a verified user's.

@@ -174,7 +174,13 @@ pub(in crate::chat) fn said<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Conn
     match (said, chat.people.actor(SessionId::of(conn))) {
         (Err(refusal), _) => chat.responder.refuse(ctx, &reply_to, &refusal),
         (Ok(post), Some(actor)) => {
-            let command = Command::Post { room: GENERAL.into(), text: post.text, key: None };
+            let command = Command::Post {
+                room: GENERAL.into(),
+                text: post.text,
+                key: None,
+                data: None,
+                reply_to: None,
+            };
             commands::execute(chat, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
         }
         (Ok(_), None) => {}

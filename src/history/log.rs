@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Action, Post, Record, Who};
+use super::{Action, Data, Post, Record, Who};
 
 /// What a message or change takes besides its text, in bytes, about.
 const OVERHEAD: usize = 200;
@@ -28,7 +28,7 @@ pub(crate) fn rev_of(action: &Action) -> u64 {
 fn change_len(action: &Action) -> usize {
     OVERHEAD
         + match action {
-            Action::Edit { text, .. } => text.len(),
+            Action::Edit { text, data, .. } => text.len() + Data::len_of(data.as_ref()),
             Action::React { emoji, .. } => emoji.len(),
             Action::Post(_) | Action::Delete { .. } | Action::Read { .. } => 0,
         }
@@ -37,7 +37,7 @@ fn change_len(action: &Action) -> usize {
 fn record_len(record: &Record) -> usize {
     let reactions: usize =
         record.reactions.iter().map(|(emoji, users)| emoji.len() + 32 + 16 * users.len()).sum();
-    OVERHEAD + record.post.text.len() + reactions
+    OVERHEAD + record.post.octets() + reactions
 }
 
 impl Log {
@@ -138,14 +138,14 @@ impl Log {
         self.changes.push_back(action.clone());
     }
 
-    /// The texts that a deleted message once had go with it.
+    /// What a deleted message once said and carried goes with it.
     fn blank_edits(&mut self, deleted: u64) {
         for change in &mut self.changes {
-            if let Action::Edit { seq, text, .. } = change
+            if let Action::Edit { seq, text, data, .. } = change
                 && *seq == deleted
             {
-                self.bytes -= text.len();
-                *text = Box::default();
+                self.bytes -= text.len() + Data::len_of(data.as_ref());
+                (*text, *data) = (Box::default(), None);
             }
         }
     }
@@ -188,13 +188,17 @@ impl Log {
 /// What a change makes of a message.
 pub(crate) fn apply(record: &mut Record, action: &Action) {
     match action {
-        Action::Edit { text, time, .. } if !record.is_deleted => {
+        Action::Edit { text, data, time, .. } if !record.is_deleted => {
             record.post.text.clone_from(text);
+            if data.is_some() {
+                record.post.data.clone_from(data);
+            }
             record.edited = Some(*time);
         }
         Action::Delete { .. } => {
             record.is_deleted = true;
             record.post.text = Box::default();
+            record.post.data = None;
             record.reactions.clear();
         }
         Action::React { user, emoji, is_removed, .. } if !record.is_deleted => {
@@ -247,7 +251,7 @@ mod tests {
             is_verified: false,
             client: "c".into(),
             text: format!("text {seq}").into(),
-            key: None,
+            ..Post::default()
         }
     }
 
@@ -280,7 +284,8 @@ mod tests {
         let mut log = Log::default();
         for seq in 1..=20 {
             log.push(&post(seq));
-            log.change(&Action::Edit { rev: seq, seq, text: "x".repeat(50).into(), time: 1 });
+            let data = Data::new("[1,2,3]").ok();
+            log.change(&Action::Edit { rev: seq, seq, text: "x".repeat(50).into(), data, time: 1 });
             log.change(&Action::React {
                 rev: seq,
                 seq,
@@ -333,13 +338,14 @@ mod tests {
         );
         log.change(&react(4, "@u", true));
         assert!(log.find(1).unwrap().reactions.is_empty());
-        log.change(&Action::Edit { rev: 5, seq: 1, text: "once".into(), time: 9 });
+        let data = Data::new(r#"{"also":"once"}"#).ok();
+        log.change(&Action::Edit { rev: 5, seq: 1, text: "once".into(), data, time: 9 });
         log.change(&Action::Delete { rev: 6, seq: 1, time: 9 });
         assert!(!format!("{log:?}").contains("once"));
-        log.change(&Action::Edit { rev: 7, seq: 1, text: "back".into(), time: 9 });
+        log.change(&Action::Edit { rev: 7, seq: 1, text: "back".into(), data: Data::new("1").ok(), time: 9 });
         log.change(&react(8, "@u", false));
         let record = log.find(1).unwrap();
-        assert!(record.is_deleted && record.post.text.is_empty() && record.reactions.is_empty());
+        assert!(record.is_deleted && record.post.octets() == 0 && record.reactions.is_empty());
         assert_eq!(log.changes_after(6, 8).unwrap().iter().map(|part| part.len()).sum::<usize>(), 2);
         assert!(log.changes_after(8, 8).is_some() && Log::default().changes_after(0, 8).is_none());
         let counted = log.records.iter().map(record_len).sum::<usize>()

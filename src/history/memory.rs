@@ -2,6 +2,8 @@
 //!
 //! A room that no loop has open is forgotten when its place is needed; one of the same name is another one then.
 
+mod mine;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Bound;
@@ -11,13 +13,14 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use self::mine::{blank, mine_of, unread_of};
 use super::followers::{Followers, MAX_LOOPS};
 use super::keys::Keys;
 use super::log::Log;
 use super::order::Order;
 use super::{
-    Action, Batch, Change, Event, History, Holder, Keep, NameRange, Outcome, PAGE_OCTETS, Pair, PairPlace,
-    Query, Record, RoomHead, RoomState,
+    Act, Action, Batch, Change, Event, History, Holder, Keep, Mine, MinePage, NameRange, Outcome,
+    PAGE_OCTETS, Pair, PairPlace, Query, Reader, Record, RoomHead, RoomState, Subscriptions,
 };
 use crate::text::words;
 
@@ -122,6 +125,10 @@ impl History for Client {
         self.followers.unfollow(self.number, room);
         self.closing.push_back(room.into());
         self.tell_closings();
+    }
+
+    fn follow(&mut self, room: &Arc<str>) {
+        self.followers.follow(self.number, room);
     }
 
     fn open_rooms(&self) -> Option<u64> {
@@ -241,6 +248,7 @@ struct Book {
     keys: Keys,
     key_count: Arc<AtomicU64>,
     rooms: BTreeMap<Arc<str>, Room>,
+    subscriptions: Subscriptions,
     /// Rooms that no loop has open, the longest closed first.
     closed: BTreeMap<u64, Arc<str>>,
     closings: u64,
@@ -257,6 +265,7 @@ impl Book {
             followers,
             key_count,
             rooms: BTreeMap::new(),
+            subscriptions: Subscriptions::default(),
             closed: BTreeMap::new(),
             closings: 0,
             lives: 0,
@@ -270,6 +279,10 @@ impl Book {
         let mut dealt = vec![Vec::new(); self.followers.loops()];
         for proposal in batch.proposals {
             let name = Arc::clone(&proposal.room);
+            if let Act::Subscribe { user, is_on, most } = &proposal.act {
+                outcomes.push(self.subscriptions.change(user, &name, *is_on, *most));
+                continue;
+            }
             self.make(&name);
             let Some(room) = self.rooms.get_mut(&name) else { continue };
             let (outcome, action) = room.order.propose(proposal, &mut self.keys, now_ms);
@@ -356,6 +369,22 @@ impl Book {
         }
     }
 
+    /// The rooms and conversations of a user.
+    fn mine(&self, reader: &Reader, after: Option<&PairPlace>, limit: usize) -> MinePage {
+        let subscribed: Vec<Arc<str>> = self.subscriptions.of(&reader.user).cloned().collect();
+        let is_pair = |(name, room): &(&Arc<str>, &Room)| pair(name, room, &reader.user).is_some();
+        let pairs = self.rooms.iter().filter(is_pair).filter_map(|(name, room)| mine_of(name, room, reader));
+        let of_name = |name: &Arc<str>| {
+            let known = self.rooms.get(name).and_then(|room| mine_of(name, room, reader));
+            known.unwrap_or_else(|| blank(name))
+        };
+        let mut rooms: Vec<Mine> = pairs.chain(subscribed.iter().map(of_name)).collect();
+        rooms.retain(|room| after.is_none_or(|after| room.place.is_after(after)));
+        rooms.sort_unstable_by(|a, b| a.place.order().cmp(&b.place.order()));
+        rooms.truncate(limit);
+        MinePage { rooms, subscribed }
+    }
+
     fn answer(&mut self, query: Query) -> Event {
         match query {
             Query::Open { room: name, recent, changes } => {
@@ -401,6 +430,13 @@ impl Book {
                 pairs.truncate(limit);
                 Event::Pairs { ask, pairs: Ok(pairs) }
             }
+            Query::Mine { ask, reader, after, limit } => {
+                Event::Mine { ask, page: Ok(self.mine(&reader, after.as_ref(), limit)) }
+            }
+            Query::Unread { ask, room, readers } => {
+                let counts = self.rooms.get(&room).map(|room| (room.order.seq(), unread_of(room, &readers)));
+                Event::Unread { ask, counts: Ok(counts.unwrap_or_default()) }
+            }
             Query::ReadPosition { ask, room, user } => {
                 let room = self.rooms.get(&room);
                 let seq = room.and_then(|room| room.reads.get(&user)).copied().unwrap_or(0);
@@ -428,10 +464,10 @@ fn state(room: &Room, recent: usize, changes: usize) -> RoomState {
 fn page(room: &Room, before: u64, limit: usize, keep: Keep) -> Vec<Record> {
     let end = before.min(room.order.seq() + 1);
     let mut records: Vec<Record> = room.log.between(end.saturating_sub(limit as u64 + 1), end).concat();
-    let mut octets: usize = records.iter().map(|record| record.post.text.len()).sum();
+    let mut octets: usize = records.iter().map(|record| record.post.octets()).sum();
     while octets > PAGE_OCTETS && records.len() > 1 {
         let gone = if keep == Keep::Newest { Some(records.remove(0)) } else { records.pop() };
-        octets -= gone.map_or(0, |record| record.post.text.len());
+        octets -= gone.map_or(0, |record| record.post.octets());
     }
     records
 }
@@ -462,6 +498,7 @@ fn pair(name: &str, room: &Room, user: &str) -> Option<Pair> {
         place: PairPlace { time: room.order.time(), other: other.into() },
         epoch: Arc::clone(&room.epoch),
         seq,
+        rev: room.order.rev(),
         read: room.reads.get(user).copied().unwrap_or(0),
         writers,
     })
@@ -470,7 +507,7 @@ fn pair(name: &str, room: &Room, user: &str) -> Option<Pair> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Act, Draft, Proposal};
+    use crate::history::{Draft, Proposal};
 
     fn book(options: Options) -> Book {
         Book::new("e", options, Arc::new(Followers::new(2)), Arc::default())
@@ -496,7 +533,7 @@ mod tests {
 
     fn post(book: &mut Book, room: &str) {
         let (user, client, text) = ("Ada".into(), "c".into(), "x".repeat(1000).into());
-        propose(book, room, Act::Post(Draft { user, is_verified: false, client, text, key: None }));
+        propose(book, room, Act::Post(Draft { user, client, text, ..Draft::default() }));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! What cannot be committed is refused as a whole, with everything behind it, until the loop has taken note
 //! ([`Batch::term`]): then nothing is acked out of order and no number of a room's order is used twice.
 
+mod data;
 mod error;
 mod followers;
 pub mod keys;
@@ -20,16 +21,21 @@ pub mod order;
 mod proposal;
 pub mod sqlite;
 mod stamp;
+mod subscriptions;
+pub(crate) mod unread;
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+pub use self::data::Data;
 pub use self::error::HistoryError;
 pub use self::followers::MAX_LOOPS;
 pub use self::names::NameRange;
 pub use self::order::Order;
 pub use self::proposal::{Act, BanChange, Batch, Draft, DraftKey, Outcome, Proposal, Ticket};
+pub use self::subscriptions::Subscriptions;
+pub use self::unread::{MAX_UNREAD, Reader, Unread};
 
 /// Octets of texts after which a page, or what a search found, ends although more was asked for.
 pub const PAGE_OCTETS: usize = 512 * 1024;
@@ -69,6 +75,8 @@ pub enum Action {
         seq: u64,
         /// What it says from now on.
         text: Box<str>,
+        /// What it carries from now on; `None`: what it carried before.
+        data: Option<Data>,
         /// When, in milliseconds since 1970.
         time: u64,
     },
@@ -139,7 +147,7 @@ impl Who {
 }
 
 /// A message as it is posted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Post {
     /// Its number in the room; the numbers of a room grow by 1.
     pub seq: u64,
@@ -155,12 +163,23 @@ pub struct Post {
     pub text: Box<str>,
     /// Makes posting twice post once.
     pub key: Option<Box<str>>,
+    /// What it carries besides the text.
+    pub data: Option<Data>,
+    /// The earlier message of the room that it replies to.
+    pub reply_to: Option<u64>,
+}
+
+impl Post {
+    /// Bytes of what was said, and of what it carries.
+    pub(crate) fn octets(&self) -> usize {
+        self.text.len() + Data::len_of(self.data.as_ref())
+    }
 }
 
 /// A message as it is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
-    /// As it was posted; of a deleted one the text is empty.
+    /// As it was posted; of a deleted one the text is empty, and it carries nothing.
     pub post: Post,
     /// When it was last edited.
     pub edited: Option<u64>,
@@ -238,6 +257,27 @@ pub enum Query {
         /// How many at most.
         limit: usize,
     },
+    /// The rooms that a user has subscribed to and their conversations of two, the newest first, with how much of each they have
+    /// not read; answered with [`Event::Mine`].
+    Mine {
+        /// Comes back in the answer.
+        ask: u64,
+        /// Who.
+        reader: Reader,
+        /// Only those that come after this place in the order; `other` is the name of a room.
+        after: Option<PairPlace>,
+        /// How many at most.
+        limit: usize,
+    },
+    /// How much of a room each of these has not read, answered with [`Event::Unread`].
+    Unread {
+        /// Comes back in the answer.
+        ask: u64,
+        /// The room's name in its normal form.
+        room: Arc<str>,
+        /// Who.
+        readers: Vec<Reader>,
+    },
     /// How far a user has read, answered with [`Event::ReadPosition`].
     ReadPosition {
         /// Comes back in the answer.
@@ -314,6 +354,20 @@ pub enum Event {
         /// `Err` says why they could not be read.
         pairs: Result<Vec<Pair>, HistoryError>,
     },
+    /// Rooms and conversations of a user, the newest first.
+    Mine {
+        /// The question.
+        ask: u64,
+        /// `Err` says why they could not be read.
+        page: Result<MinePage, HistoryError>,
+    },
+    /// How much of a room its readers have not read.
+    Unread {
+        /// The question.
+        ask: u64,
+        /// The newest message that was counted, and the counts; `Err` says why they could not be read.
+        counts: Result<(u64, Vec<Unread>), HistoryError>,
+    },
     /// The last message that the user has read; 0 when none.
     ReadPosition {
         /// The question.
@@ -366,10 +420,40 @@ pub struct Pair {
     pub epoch: Arc<str>,
     /// The number of its newest message.
     pub seq: u64,
+    /// The number of its newest change.
+    pub rev: u64,
     /// The last message that the user has read; 0 for none.
     pub read: u64,
     /// The names of those who wrote the newest messages, as shown, each once.
     pub writers: Vec<Arc<str>>,
+}
+
+/// A room that a user has subscribed to, or a conversation of theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mine {
+    /// Where it is in the list: the time of its newest message, and the name of the room.
+    pub place: PairPlace,
+    /// Names its one unbroken history.
+    pub epoch: Arc<str>,
+    /// The number of its newest message.
+    pub seq: u64,
+    /// The number of its newest change.
+    pub rev: u64,
+    /// The last message that the user has read; 0 for none.
+    pub read: u64,
+    /// Messages that they have not read.
+    pub unread: u64,
+    /// The newest message, as it is now.
+    pub newest: Option<Record>,
+}
+
+/// A part of the list of a user's rooms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MinePage {
+    /// The rooms and conversations of the part.
+    pub rooms: Vec<Mine>,
+    /// The names of all rooms that the user has subscribed to.
+    pub subscribed: Vec<Arc<str>>,
 }
 
 /// What is known of a room when it is opened.
@@ -457,6 +541,9 @@ pub trait History: std::fmt::Debug {
 
     /// A room is not open here any more: nothing need be told of it. [`Query::Open`] opened it.
     fn close(&mut self, _room: &str) {}
+
+    /// The loop is told what happens in a room that it need not have open, until [`Self::close`].
+    fn follow(&mut self, _room: &Arc<str>) {}
 
     /// Rooms that are open on any loop, where the histories of several loops are one; one loop tells of them.
     fn open_rooms(&self) -> Option<u64> {

@@ -44,10 +44,10 @@ impl Order {
             Act::Edit { seq, .. } | Act::Delete { seq } | Act::React { seq, .. } if !self.has(seq) => {
                 (Outcome::Gone, None)
             }
-            Act::Edit { seq, text } => {
+            Act::Edit { seq, text, data } => {
                 let (rev, time) = (self.next_rev(), stamp(self.time, time));
                 let outcome = Outcome::Changed { seq, rev, time: Some(time) };
-                (outcome, Some(Action::Edit { rev, seq, text, time }))
+                (outcome, Some(Action::Edit { rev, seq, text, data, time }))
             }
             Act::Delete { seq } => {
                 let (rev, time) = (self.next_rev(), stamp(self.time, time));
@@ -67,6 +67,8 @@ impl Order {
             }
             // What is kept in memory is gone with the process.
             Act::Import(_) => (Outcome::NoImport, None),
+            // Whose rooms these are does not belong to the order of one room: see `Subscriptions`.
+            Act::Subscribe { .. } => (Outcome::Subscribed, None),
             Act::Read { user, seq } => return (None, Some(Action::Read { user, seq })),
         };
         (Some(outcome), action)
@@ -82,6 +84,9 @@ impl Order {
         let scope = Scope::of(&draft, room);
         if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
             return (Outcome::Repeated { seq, time }, None);
+        }
+        if !has_target(&draft, self.seq) {
+            return (Outcome::NoTarget, None);
         }
         self.seq += 1;
         self.time = stamp(self.time, time);
@@ -162,6 +167,11 @@ impl Order {
     }
 }
 
+/// Whether what a message replies to has been said: a message that was deleted, or that is kept no more, has been.
+pub(in crate::history) fn has_target(draft: &Draft, newest: u64) -> bool {
+    draft.reply_to.is_none_or(|seq| (1..=newest).contains(&seq))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,7 +182,8 @@ mod tests {
 
     fn draft(key: Option<&str>) -> Act {
         let key = key.map(|key| crate::history::DraftKey { person: "ada".into(), key: key.into() });
-        Act::Post(Draft { user: "Ada".into(), is_verified: false, client: "c".into(), text: "x".into(), key })
+        let (user, client, text) = ("Ada".into(), "c".into(), "x".into());
+        Act::Post(Draft { user, client, text, key, ..Draft::default() })
     }
 
     fn react(seq: u64, user: &str, emoji: &str, is_removed: bool) -> Act {
@@ -189,7 +200,7 @@ mod tests {
         assert_eq!(propose(draft(Some("k"))), Outcome::Posted { seq: 1, time });
         assert_eq!(propose(draft(Some("k"))), Outcome::Repeated { seq: 1, time });
         assert_eq!(propose(draft(None)), Outcome::Posted { seq: 2, time });
-        assert_eq!(propose(Act::Edit { seq: 1, text: "y".into() }), changed(1, 1, Some(time)));
+        assert_eq!(propose(Act::Edit { seq: 1, text: "y".into(), data: None }), changed(1, 1, Some(time)));
         assert_eq!(propose(react(1, "a", "x", true)), Outcome::Same { seq: 1, rev: 1 });
         assert_eq!(propose(react(1, "a", "x", false)), changed(1, 2, None));
         assert_eq!(propose(react(1, "a", "x", false)), Outcome::Same { seq: 1, rev: 2 });
@@ -197,9 +208,17 @@ mod tests {
         assert_eq!(propose(react(1, "b", "y", false)), Outcome::TooMany);
         assert_eq!(propose(react(1, "a", "x", true)), changed(1, 4, None));
         assert_eq!(propose(Act::Delete { seq: 1 }), changed(1, 5, Some(time)));
-        for act in [Act::Delete { seq: 1 }, react(1, "a", "x", false), Act::Edit { seq: 3, text: "".into() }]
-        {
+        for act in [
+            Act::Delete { seq: 1 },
+            react(1, "a", "x", false),
+            Act::Edit { seq: 3, text: "".into(), data: None },
+        ] {
             assert_eq!(propose(act), Outcome::Gone);
+        }
+        for (seq, is_there) in [(0, false), (1, true), (2, true), (3, false)] {
+            let target = Draft { reply_to: Some(seq), ..Draft::default() };
+            let (outcome, _) = order.clone().propose(proposal(Act::Post(target)), &mut keys, 5);
+            assert_eq!(outcome == Some(Outcome::NoTarget), !is_there, "{seq}");
         }
         order.forget_below(3);
         assert_eq!(order.propose(proposal(Act::Delete { seq: 2 }), &mut keys, 5).0, Some(Outcome::Gone));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ban, Post, Record, Who};
+use super::{Ban, Data, Post, Record, Who};
 
 /// Numbers what is handed over; grows by 1 with each batch.
 pub type Ticket = u64;
@@ -52,6 +52,8 @@ pub enum Act {
         seq: u64,
         /// What it says from then on.
         text: Box<str>,
+        /// What it carries from then on; `None`: what it carried before.
+        data: Option<Data>,
     },
     /// An earlier message loses its text.
     Delete {
@@ -73,6 +75,15 @@ pub enum Act {
     },
     /// A message of an archive, with its number and time and what was done with it. Only a history on the disk takes it.
     Import(Box<Record>),
+    /// A user subscribes to the room, or does so no more. It is told to nobody.
+    Subscribe {
+        /// Who.
+        user: Arc<str>,
+        /// Subscribes.
+        is_on: bool,
+        /// Rooms of a user; one more is refused.
+        most: usize,
+    },
     /// A user has read up to here. Needs no order and may be late; never goes back, and has no outcome.
     Read {
         /// Who.
@@ -83,7 +94,7 @@ pub enum Act {
 }
 
 /// A message without its number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Draft {
     /// Who says it, as shown.
     pub user: Arc<str>,
@@ -95,6 +106,10 @@ pub struct Draft {
     pub text: Box<str>,
     /// Makes posting twice post once.
     pub key: Option<DraftKey>,
+    /// What it carries besides the text.
+    pub data: Option<Data>,
+    /// The earlier message of the room that it replies to; refused where the room has not come so far.
+    pub reply_to: Option<u64>,
 }
 
 /// A key, and whose it is.
@@ -110,8 +125,9 @@ impl Draft {
     /// The message with its number and time, which fall to it.
     #[must_use]
     pub fn numbered(self, seq: u64, time: u64) -> Post {
-        let Self { user, is_verified, client, text, key } = self;
-        Post { seq, time, user, is_verified, client, text, key: key.map(|key| key.key) }
+        let Self { user, is_verified, client, text, key, data, reply_to } = self;
+        let key = key.map(|key| key.key);
+        Post { seq, time, user, is_verified, client, text, key, data, reply_to }
     }
 }
 
@@ -159,6 +175,10 @@ pub enum Outcome {
     },
     /// This history takes no messages of archives.
     NoImport,
-    /// The message bears as many reactions as may be.
+    /// There is no message of this number to reply to.
+    NoTarget,
+    /// The user has subscribed, or has no more.
+    Subscribed,
+    /// The message bears as many reactions as may be, or the user has as many rooms.
     TooMany,
 }

@@ -130,6 +130,9 @@ impl Cluster {
                         let event = self.disk.answer(query);
                         self.events[number].push_back(event);
                     }
+                    Asked::Follow(room) => {
+                        self.open.entry(room).or_default().insert(number);
+                    }
                     Asked::Close(room) => {
                         if let Some(loops) = self.open.get_mut(&room) {
                             loops.remove(&number);

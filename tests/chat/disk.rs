@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use switchboard::history::keys::Keys;
 use switchboard::history::{
-    Act, Action, Ban, BanChange, Batch, Change, Draft, Event, Fork, History, Holder, Order, Outcome, Pair,
-    PairPlace, Post, Proposal, Query, Record, RoomHead, RoomState, Start, Who,
+    Act, Action, Ban, BanChange, Batch, Change, Draft, Event, Fork, History, Holder, MAX_UNREAD, Mine,
+    MinePage, Order, Outcome, Pair, PairPlace, Post, Proposal, Query, Reader, Record, RoomHead, RoomState,
+    Start, Subscriptions, Unread, Who,
 };
 
 /// What the chat asks for.
@@ -15,6 +16,7 @@ pub(crate) enum Asked {
     Commit(Batch),
     Hold(Holder),
     Query(Query),
+    Follow(Arc<str>),
     Close(Arc<str>),
 }
 
@@ -56,6 +58,13 @@ impl History for TestStore {
         self.take(query, Asked::Query)
     }
 
+    fn follow(&mut self, room: &Arc<str>) {
+        let mut inbox = self.0.lock().unwrap();
+        if inbox.is_shared {
+            inbox.requests.push_back(Asked::Follow(room.clone()));
+        }
+    }
+
     fn close(&mut self, room: &str) {
         let mut inbox = self.0.lock().unwrap();
         // Where nobody asks they are not kept.
@@ -72,6 +81,17 @@ struct Room {
     marks: BTreeMap<Arc<str>, u64>,
     time: u64,
     order: Order,
+}
+
+impl Room {
+    /// The naive count.
+    fn unread(&self, reader: &Reader) -> Unread {
+        let read = self.marks.get(&reader.user).copied().unwrap_or(0).max(reader.read);
+        let newest = self.records.iter().rev().take(MAX_UNREAD);
+        let counts =
+            |record: &&Record| !record.is_deleted && record.post.seq > read && !reader.wrote(&record.post);
+        Unread { user: reader.user.clone(), read, count: newest.filter(counts).count() as u64 }
+    }
 }
 
 /// What has come of batches.
@@ -92,6 +112,7 @@ pub(crate) struct Disk {
     /// Of every room.
     pub(crate) lineage: Vec<Fork>,
     keys: Keys,
+    subscriptions: Subscriptions,
     term: u32,
 }
 
@@ -126,10 +147,10 @@ impl Disk {
         place.changes.clear();
         place.order = Order::default();
         let mut unknown = Keys::new(0, 0);
-        for Post { time, user, is_verified, client, text, .. } in
+        for Post { time, user, is_verified, client, text, data, reply_to, .. } in
             place.records.iter().map(|record| record.post.clone())
         {
-            let act = Act::Post(Draft { user, is_verified, client, text, key: None });
+            let act = Act::Post(Draft { user, is_verified, client, text, key: None, data, reply_to });
             place.order.propose(Proposal { room: room.into(), time, act }, &mut unknown, 0);
         }
         // The store finds that out by itself.
@@ -153,18 +174,19 @@ impl Disk {
                 *mark = (*mark).max(*seq);
                 return;
             }
-            Action::Edit { rev, seq, text, time } => {
+            Action::Edit { rev, seq, text, data, time } => {
                 assert_eq!(*rev, room.changes.len() as u64 + 1);
                 let record = &mut room.records[*seq as usize - 1];
                 assert!(!record.is_deleted, "a deleted message was edited");
                 record.post.text = text.clone();
+                record.post.data = data.clone().or_else(|| record.post.data.take());
                 record.edited = Some(*time);
             }
             Action::Delete { rev, seq, .. } => {
                 assert_eq!(*rev, room.changes.len() as u64 + 1);
                 let record = &mut room.records[*seq as usize - 1];
                 record.is_deleted = true;
-                record.post.text = "".into();
+                (record.post.text, record.post.data) = ("".into(), None);
                 record.reactions.clear();
             }
             Action::React { rev, seq, user, emoji, is_removed } => {
@@ -187,6 +209,10 @@ impl Disk {
         let mut done = Done::default();
         for proposal in batch.proposals {
             let room = proposal.room.clone();
+            if let Act::Subscribe { user, is_on, most } = &proposal.act {
+                done.outcomes.push(self.subscriptions.change(user, &room, *is_on, *most));
+                continue;
+            }
             let order = &mut self.rooms.entry(room.clone()).or_default().order;
             // The clock stands still: keys are forgotten by their number.
             let (outcome, action) = order.propose(proposal, &mut self.keys, 1);
@@ -213,7 +239,7 @@ impl Disk {
     pub(crate) fn post(&mut self, room: &str, texts: &[String]) -> Vec<Arc<Change>> {
         let proposal = |text: &String| {
             let (user, client, text) = ("Eve".into(), "c9".into(), text.as_str().into());
-            let act = Act::Post(Draft { user, is_verified: false, client, text, key: None });
+            let act = Act::Post(Draft { user, client, text, ..Draft::default() });
             Proposal { room: room.into(), time: 1_700_000_000_000, act }
         };
         let proposals = texts.iter().map(proposal).collect();
@@ -229,6 +255,54 @@ impl Disk {
     pub(crate) fn failed(&mut self) -> u32 {
         self.term += 1;
         self.term
+    }
+
+    /// The conversations of a user.
+    fn pairs(&self, user: &str, after: Option<&PairPlace>, limit: usize) -> Vec<Pair> {
+        let pair = |(name, room): (&Arc<str>, &Room)| {
+            let (first, second) = name.strip_prefix('@')?.split_once('\n')?;
+            let other = if first == user { second } else { first };
+            let place = PairPlace { time: room.time, other: other.into() };
+            let read = room.marks.get(user).copied().unwrap_or(0);
+            let writers = room.records.iter().rev().map(|record| record.post.user.clone()).collect();
+            let (epoch, seq) = (self.epoch.as_str().into(), room.records.len() as u64);
+            let pair = Pair { place, epoch, seq, rev: room.changes.len() as u64, read, writers };
+            (first == user || second == user).then_some(pair)
+        };
+        let mut pairs: Vec<Pair> = self.rooms.iter().filter_map(pair).collect();
+        pairs.retain(|pair| after.is_none_or(|after| pair.place.is_after(after)));
+        pairs.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+        pairs.truncate(limit);
+        pairs
+    }
+
+    /// The rooms and conversations of a user.
+    fn mine(&self, reader: &Reader, after: Option<&PairPlace>, limit: usize) -> MinePage {
+        let subscribed: Vec<Arc<str>> = self.subscriptions.of(&reader.user).cloned().collect();
+        let is_pair = |name: &str| {
+            let pair = name.strip_prefix('@').and_then(|pair| pair.split_once('\n'));
+            pair.is_some_and(|(a, b)| *a == *reader.user || *b == *reader.user)
+        };
+        let pairs = self.rooms.iter().filter(|(name, room)| is_pair(name) && !room.records.is_empty());
+        let names = pairs.map(|(name, _)| name.clone()).chain(subscribed.iter().cloned());
+        let mine = |name: Arc<str>| {
+            let room = self.rooms.get(&name).cloned().unwrap_or_default();
+            let Unread { read, count, .. } = room.unread(reader);
+            Mine {
+                place: PairPlace { time: room.time, other: name },
+                epoch: self.epoch.as_str().into(),
+                seq: room.records.len() as u64,
+                rev: room.changes.len() as u64,
+                read,
+                unread: count,
+                newest: room.records.last().cloned(),
+            }
+        };
+        let mut rooms: Vec<Mine> = names.map(mine).collect();
+        rooms.retain(|room| after.is_none_or(|after| room.place.is_after(after)));
+        rooms.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
+        rooms.truncate(limit);
+        MinePage { rooms, subscribed }
     }
 
     /// The answer to what is no commit.
@@ -265,6 +339,14 @@ impl Disk {
                 let seq = self.rooms.get(&room).and_then(|room| room.marks.get(&user).copied());
                 Event::ReadPosition { ask, seq: seq.unwrap_or(0) }
             }
+            Query::Unread { ask, room, readers } => {
+                let room = self.rooms.get(&room).cloned().unwrap_or_default();
+                let unread = readers.iter().map(|reader| room.unread(reader)).collect();
+                Event::Unread { ask, counts: Ok((room.records.len() as u64, unread)) }
+            }
+            Query::Mine { ask, reader, after, limit } => {
+                Event::Mine { ask, page: Ok(self.mine(&reader, after.as_ref(), limit)) }
+            }
             Query::Rooms { ask, ranges, limit } => {
                 let is_wanted = |name: &str| ranges.iter().any(|range| range.has(name));
                 let wanted = self.rooms.iter().filter(|(name, _)| is_wanted(name)).take(limit);
@@ -276,21 +358,7 @@ impl Disk {
                 Event::Rooms { ask, rooms: Ok(wanted.map(head).collect()) }
             }
             Query::Pairs { ask, user, after, limit } => {
-                let pair = |(name, room): (&Arc<str>, &Room)| {
-                    let (first, second) = name.strip_prefix('@')?.split_once('\n')?;
-                    let other = if first == &*user { second } else { first };
-                    let place = PairPlace { time: room.time, other: other.into() };
-                    let read = room.marks.get(&user).copied().unwrap_or(0);
-                    let writers = room.records.iter().rev().map(|record| record.post.user.clone()).collect();
-                    let (epoch, seq) = (self.epoch.as_str().into(), room.records.len() as u64);
-                    let pair = Pair { place, epoch, seq, read, writers };
-                    (first == &*user || second == &*user).then_some(pair)
-                };
-                let mut pairs: Vec<Pair> = self.rooms.iter().filter_map(pair).collect();
-                pairs.retain(|pair| after.as_ref().is_none_or(|after| pair.place.is_after(after)));
-                pairs.sort_by(|a, b| a.place.order().cmp(&b.place.order()));
-                pairs.truncate(limit);
-                Event::Pairs { ask, pairs: Ok(pairs) }
+                Event::Pairs { ask, pairs: Ok(self.pairs(&user, after.as_ref(), limit)) }
             }
         }
     }

@@ -252,7 +252,8 @@ fn where_a_token_is_asked_for_nobody_without_one_is_told_anything() {
 #[test]
 fn the_server_itself_may_do_everything() {
     let mut world = strict();
-    let command = Command::Post { room: "general".into(), text: "x".into(), key: None };
+    let command =
+        Command::Post { room: "general".into(), text: "x".into(), key: None, data: None, reply_to: None };
     world.call(Call::Command(1, Some("Ada".to_owned()), command));
     world.call(Call::Command(
         2,

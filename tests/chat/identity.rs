@@ -37,7 +37,13 @@ fn a_key_is_of_a_user_a_room_and_a_kind_of_user() {
     world.join(guest, "s");
     let other = keyed(&mut world, guest, "s");
     assert_eq!((&other["seq"], &other["duplicate"]), (&json!(1), &Value::Null), "another room");
-    let command = Command::Post { room: "r".into(), text: "x".into(), key: Some("k".into()) };
+    let command = Command::Post {
+        room: "r".into(),
+        text: "x".into(),
+        key: Some("k".into()),
+        data: None,
+        reply_to: None,
+    };
     world.call(Call::Command(7, Some("Ada".to_owned()), command));
     let (_, answer) = world.answered().remove(0);
     assert_eq!((&answer["seq"], &answer["duplicate"]), (&json!(3), &Value::Null), "nor the server's");

@@ -115,6 +115,41 @@ fn presence_is_summed_and_names_the_people_of_other_loops() {
 }
 
 #[test]
+fn what_happens_in_a_conversation_both_are_told_on_whatever_loop_they_are() {
+    let mut cluster = Cluster::new(3, &options());
+    let (ada, bob) = (verified(&mut cluster, 0, "Ada"), verified(&mut cluster, 1, "Bob"));
+    let phone = verified(&mut cluster, 2, "Bob");
+    done(&mut cluster, ada, &json!({"type": "direct", "to": "Bob", "text": "one"}));
+    for at in [ada, bob, phone] {
+        take(&mut cluster, at);
+    }
+    done(&mut cluster, ada, &json!({"type": "typing", "room": "@Bob"}));
+    done(&mut cluster, ada, &json!({"type": "edit", "room": "@Bob", "seq": 1, "text": "two"}));
+    done(&mut cluster, phone, &json!({"type": "react", "room": "@Ada", "seq": 1, "emoji": "👍"}));
+    done(&mut cluster, phone, &json!({"type": "read", "room": "@Ada", "seq": 1}));
+    let told = take(&mut cluster, bob);
+    let rooms: Vec<&Value> = told.iter().map(|one| &one["room"]).collect();
+    let kinds: Vec<&Value> = told.iter().map(|one| &one["type"]).collect();
+    assert_eq!(kinds, ["typing", "edited", "reacted", "reads"]);
+    assert!(rooms.iter().all(|room| **room == "@Ada"), "{told:?}");
+    let told = take(&mut cluster, ada);
+    assert_eq!(of_type(&told, "reacted")[0]["room"], "@Bob");
+    assert_eq!(of_type(&told, "reads")[0]["reads"], json!([{"user": "Bob", "verified": true, "seq": 1}]));
+}
+
+#[test]
+fn a_name_that_comes_with_a_new_token_is_theirs_on_all_loops() {
+    let mut cluster = Cluster::new(2, &options());
+    let (ada, guest) = (verified(&mut cluster, 0, "x1/Ada"), person(&mut cluster, 1, "Countess"));
+    let got = done(&mut cluster, ada, &json!({"type": "refresh", "token": "good-x1/Countess"}));
+    assert_eq!(got[0]["user"], "Countess");
+    assert_eq!(of_type(&take(&mut cluster, guest), "bye")[0]["reason"], "name_taken");
+    let bob = verified(&mut cluster, 1, "Bob");
+    let sent = done(&mut cluster, bob, &json!({"type": "direct", "to": "Ada", "text": "x"}));
+    assert_eq!(of_type(&sent, "ack")[0]["room"], "@Countess");
+}
+
+#[test]
 fn a_verified_users_name_is_theirs_on_all_loops() {
     let mut cluster = Cluster::new(2, &options());
     let guest = person(&mut cluster, 0, "Ada");

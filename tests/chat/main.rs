@@ -8,6 +8,7 @@
 )]
 
 mod amplification;
+mod carried;
 mod cluster;
 mod conversations;
 mod disk;
@@ -24,15 +25,19 @@ mod model;
 mod moderation;
 mod operator;
 mod pace;
+mod pairs;
 mod parsing;
 mod people;
 mod persons;
 mod promises;
+mod refresh;
 mod retention;
 mod room_list;
 mod rooms;
+mod schemas;
 mod search;
 mod signs;
 mod tutorial;
 mod unhappy;
+mod unread;
 mod world;

@@ -107,6 +107,8 @@ fn the_rest_of_the_server_does_the_same_on_the_same_ways() {
         room: "R".into(),
         text: "from the API".into(),
         key: Some(key.into()),
+        data: None,
+        reply_to: None,
     };
     world.call(Call::Command(1, Some("Bot".to_owned()), post("k")));
     world.call(Call::Command(2, Some("Bot".to_owned()), post("k")));

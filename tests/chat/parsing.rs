@@ -52,7 +52,7 @@ fn command() -> impl Strategy<Value = Value> {
     let kind =
         prop::sample::select(vec!["post", "join", "history", "edit", "react", "who", "ban", "nonsense"]);
     let name = prop::sample::select(vec![
-        "id", "room", "text", "key", "seq", "since", "user", "emoji", "limit", "x",
+        "id", "room", "text", "key", "seq", "since", "user", "emoji", "limit", "data", "reply_to", "x",
     ]);
     (kind, prop::collection::btree_map(name, value(), 0..6)).prop_map(|(kind, fields)| {
         let mut command = json!(fields);
@@ -80,12 +80,15 @@ proptest! {
                     Id::Text(text) => prop_assert_eq!(&command["id"], &json!(text)),
                 }
                 match parsed {
-                    Command::Post { room, text, key } => {
+                    Command::Post { room, text, key, data, reply_to } => {
+                        let carried: Option<Value> = data.map(|data| serde_json::from_str(data.as_str()).unwrap());
+                        prop_assert_eq!(carried.unwrap_or_default(), command["data"].clone());
+                        prop_assert_eq!(reply_to, command["reply_to"].as_u64());
                         prop_assert_eq!(Some(room), text_of(&command["room"]));
                         prop_assert_eq!(Some(text), text_of(&command["text"]));
                         prop_assert_eq!(key, text_of(&command["key"]));
                     }
-                    Command::Edit { room, seq, text } => {
+                    Command::Edit { room, seq, text, .. } => {
                         prop_assert_eq!(Some(room), text_of(&command["room"]));
                         prop_assert_eq!(Some(seq), command["seq"].as_u64());
                         prop_assert_eq!(Some(text), text_of(&command["text"]));
@@ -97,7 +100,7 @@ proptest! {
             Err((_, refusal)) if refusal.code == Code::BadField => {
                 // The field that is named is missing or has something in it that it cannot have.
                 let field = refusal.field.unwrap();
-                prop_assert!(["id", "room", "text", "key", "seq", "since", "rev", "user", "emoji", "limit"].contains(&field));
+                prop_assert!(["id", "room", "text", "key", "seq", "since", "rev", "user", "emoji", "limit", "reply_to"].contains(&field));
             }
             Err((_, refusal)) => prop_assert!(matches!(refusal.code, Code::UnknownType | Code::TooLong), "{refusal:?}"),
         }

@@ -294,7 +294,13 @@ fn what_the_server_posts_in_a_name_is_nobodys_who_has_it() {
         let ada = world.verified("x1/Ada");
         world.join(ada, "r");
         for (request, name) in [(1, "Ada"), (2, "Robot"), (3, "Guest")] {
-            let command = Command::Post { room: "r".into(), text: name.into(), key: Some("k".into()) };
+            let command = Command::Post {
+                room: "r".into(),
+                text: name.into(),
+                key: Some("k".into()),
+                data: None,
+                reply_to: None,
+            };
             world.call(Call::Command(request, Some(name.to_owned()), command));
             if world.is_on_disk() {
                 world.commit();
@@ -317,7 +323,13 @@ fn what_the_server_posts_in_a_name_is_nobodys_who_has_it() {
             assert_eq!(done(&mut world, client, &keyed)["duplicate"], Value::Null);
         }
         // The server's own key is known, whoever has the name now.
-        let command = Command::Post { room: "r".into(), text: "Robot".into(), key: Some("k".into()) };
+        let command = Command::Post {
+            room: "r".into(),
+            text: "Robot".into(),
+            key: Some("k".into()),
+            data: None,
+            reply_to: None,
+        };
         world.call(Call::Command(4, Some("robot".to_owned()), command));
         if world.is_on_disk() {
             world.commit();

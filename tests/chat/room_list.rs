@@ -244,12 +244,12 @@ fn a_server_may_keep_its_rooms_to_itself() {
     let mut world = World::with(options().with(|it| it.list_rooms = false), None, Config::default());
     let ada = world.connect();
     let welcome = world.ask(ada, &json!({"type": "hello", "user": "Ada"}));
-    assert_eq!(welcome["features"], json!(["omit"]));
+    assert_eq!(welcome["features"], json!(["omit", "data", "reply_to", "pairs", "refresh", "mine"]));
     assert_eq!(world.ask(ada, &json!({"type": "rooms"}))["code"], "forbidden");
     let mut world = World::in_memory();
     let ada = world.connect();
     let welcome = world.ask(ada, &json!({"type": "hello", "user": "Ada"}));
-    assert_eq!(welcome["features"], json!(["omit", "rooms"]));
+    assert_eq!(welcome["features"], json!(["omit", "rooms", "data", "reply_to", "pairs", "refresh", "mine"]));
 }
 
 #[test]

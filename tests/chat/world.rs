@@ -453,7 +453,11 @@ impl World {
             let frame: Vec<u8> = pipe.from_server.drain(..start + len).collect();
             let payload = &frame[start..];
             match header.opcode {
-                Opcode::Text => texts.push(String::from_utf8(payload.to_vec()).unwrap()),
+                Opcode::Text => {
+                    let text = String::from_utf8(payload.to_vec()).unwrap();
+                    crate::schemas::check(&text);
+                    texts.push(text);
+                }
                 Opcode::Close => seat.close = Some(u16::from_be_bytes([payload[0], payload[1]])),
                 _ => {}
             }

@@ -104,6 +104,22 @@ fn what_is_exported_is_imported_as_it_was() {
 }
 
 #[test]
+fn what_messages_carry_is_exported_and_imported_as_it_was_written() {
+    let dir = Dir::new("import-carried");
+    let lines = [
+        r#"{"room":"a","seq":1,"time":1,"user":"u","client":"c","text":"t","data":{"n":0.10}}"#,
+        r#"{"room":"a","seq":2,"time":1,"user":"u","client":"c","text":"t","reply_to":1}"#,
+        "",
+    ];
+    let lines = lines.join("\n");
+    succeeds(&switchboard(&["import", "--data", path(&dir.data())], &lines));
+    assert_eq!(succeeds(&switchboard(&["export", "--data", path(&dir.data()), "--all"], "")), lines);
+    let deleted = r#"{"room":"b","seq":1,"time":1,"user":"u","text":"","deleted":true,"data":1}"#;
+    let why = "line 1: the `text` of a deleted message must be empty, and it has no `data`";
+    fails(&switchboard(&["import", "--data", path(&dir.data())], &format!("{deleted}\n")), why);
+}
+
+#[test]
 fn an_import_that_was_interrupted_goes_on() {
     let dir = Dir::new("half");
     fill(&dir).close();

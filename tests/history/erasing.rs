@@ -11,7 +11,7 @@ use crate::support::{Dir, History, SOON, ban, delete, edit, post, seqs, wait_unt
 
 /// The files of a directory in which any six octets of the word stand: parts of a word are left where terms are stored as
 /// the difference to the one before.
-fn files_with(dir: &Path, word: &str) -> Vec<String> {
+pub(crate) fn files_with(dir: &Path, word: &str) -> Vec<String> {
     let mut found = Vec::new();
     for file in fs::read_dir(dir).unwrap() {
         let path = file.unwrap().path();

@@ -4,6 +4,7 @@
 
 mod basics;
 mod bounds;
+mod carried;
 mod child;
 mod commands;
 mod damage;
@@ -11,6 +12,7 @@ mod durability;
 mod erasing;
 mod faults;
 mod lineage;
+mod mine;
 mod model;
 mod order;
 mod pairs;

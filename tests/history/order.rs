@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use switchboard::history::keys::Keys;
 use switchboard::history::sqlite::{self, Options};
 use switchboard::history::{
-    Act, Action, Batch, Change, Draft, DraftKey, Event, History, Order, Outcome, Proposal, Query, Record,
-    RoomState, Who, memory,
+    Act, Action, Batch, Change, Data, Draft, DraftKey, Event, History, Order, Outcome, Post, Proposal, Query,
+    Reader, Record, RoomState, Subscriptions, Who, memory,
 };
 
 use crate::support::{Dir, SOON};
@@ -95,17 +95,27 @@ struct Oracle {
     orders: BTreeMap<Arc<str>, Order>,
     keys: Keys,
     records: BTreeMap<Arc<str>, Vec<Record>>,
+    marks: BTreeMap<(Arc<str>, Arc<str>), u64>,
+    subscriptions: Subscriptions,
+    /// The messages as they were posted.
+    posted: BTreeMap<Arc<str>, Vec<Post>>,
     actions: BTreeMap<Arc<str>, Vec<Action>>,
 }
 
 impl Oracle {
     fn propose(&mut self, proposal: Proposal) -> (Option<Outcome>, Option<Change>) {
         let room = proposal.room.clone();
+        if let Act::Subscribe { user, is_on, most } = &proposal.act {
+            return (Some(self.subscriptions.change(user, &room, *is_on, *most)), None);
+        }
         let order = self.orders.entry(room.clone()).or_default();
         let (outcome, action) = order.propose(proposal, &mut self.keys, 0);
-        let Some(action) = action.filter(|action| !matches!(action, Action::Read { .. })) else {
+        let Some(action) = action else { return (outcome, None) };
+        if let Action::Read { user, seq } = action {
+            let mark = self.marks.entry((room, user)).or_default();
+            *mark = seq.max(*mark);
             return (outcome, None);
-        };
+        }
         self.note(&room, &action);
         (outcome, Some(Change { room, action }))
     }
@@ -115,6 +125,7 @@ impl Oracle {
         let records = self.records.entry(room.clone()).or_default();
         match action {
             Action::Post(post) => {
+                self.posted.entry(room.clone()).or_default().push(post.clone());
                 records.push(Record {
                     post: post.clone(),
                     edited: None,
@@ -123,13 +134,14 @@ impl Oracle {
                 });
                 return;
             }
-            Action::Edit { seq, text, time, .. } => {
+            Action::Edit { seq, text, data, time, .. } => {
                 let record = &mut records[*seq as usize - 1];
                 (record.post.text, record.edited) = (text.clone(), Some(*time));
+                record.post.data = data.clone().or_else(|| record.post.data.take());
             }
             Action::Delete { seq, .. } => {
                 let record = &mut records[*seq as usize - 1];
-                (record.post.text, record.is_deleted) = ("".into(), true);
+                (record.post.text, record.post.data, record.is_deleted) = ("".into(), None, true);
                 record.reactions.clear();
             }
             Action::React { seq, user, emoji, is_removed, .. } => {
@@ -150,19 +162,27 @@ impl Oracle {
     }
 }
 
+fn data() -> impl Strategy<Value = Option<Data>> {
+    let values = prop_oneof![Just(r#"{"a":[1,"b c"]}"#), Just("0.10"), Just("\"x\"")];
+    prop::option::of(values.prop_map(|value| Data::new(value).unwrap()))
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let person = prop_oneof![Just("ada"), Just("bob")];
     let key = prop::option::of(0..4_u8);
-    let post = (person, any::<bool>(), key, "\\PC{0,12}").prop_map(|(person, is_verified, key, text)| {
+    let carried = (data(), prop::option::of(0..6_u64));
+    let post = (person, any::<bool>(), key, "\\PC{0,12}", carried);
+    let post = post.prop_map(|(person, is_verified, key, text, (data, reply_to))| {
         let key = key.map(|key| DraftKey { person: person.into(), key: format!("k{key}").into() });
         let (user, client) = (person.into(), "c1".into());
-        Act::Post(Draft { user, is_verified, client, text: text.into(), key })
+        Act::Post(Draft { user, is_verified, client, text: text.into(), key, data, reply_to })
     });
     let who = prop_oneof![Just("ada"), Just("@ada"), Just("bob")];
     let emoji = prop_oneof![Just("👍"), Just("🎉")];
     prop_oneof![
         6 => post,
-        1 => (0..12_u64, "\\PC{0,12}").prop_map(|(seq, text)| Act::Edit { seq, text: text.into() }),
+        1 => (0..12_u64, "\\PC{0,12}", data())
+            .prop_map(|(seq, text, data)| Act::Edit { seq, text: text.into(), data }),
         1 => (0..12_u64).prop_map(|seq| Act::Delete { seq }),
         3 => (0..12_u64, who, emoji, any::<bool>()).prop_map(|(seq, user, emoji, is_removed)| Act::React {
             seq,
@@ -172,16 +192,17 @@ fn act() -> impl Strategy<Value = Act> {
             most: 3,
         }),
         1 => (0..12_u64).prop_map(|seq| Act::Read { user: "ada".into(), seq }),
+        1 => any::<bool>().prop_map(|is_on| Act::Subscribe { user: "ada".into(), is_on, most: 1 }),
     ]
 }
 
 fn proposal() -> impl Strategy<Value = Proposal> {
     let room = prop_oneof![Just("general"), Just("@ada\nbob")];
+    let group = prop_oneof![Just("general"), Just("other")];
     // Times are those of the loops' clocks, which need not agree.
-    (room, act(), 1_790_000_000_000..1_790_000_000_050_u64).prop_map(|(room, act, time)| Proposal {
-        room: room.into(),
-        time,
-        act,
+    (room, group, act(), 1_790_000_000_000..1_790_000_000_050_u64).prop_map(|(room, group, act, time)| {
+        let room = if matches!(act, Act::Subscribe { .. }) { group } else { room };
+        Proposal { room: room.into(), time, act }
     })
 }
 
@@ -195,6 +216,63 @@ fn sorted(mut records: Vec<Record>) -> Vec<Record> {
         }
     }
     records
+}
+
+/// Whoever resumes, at whatever change, ends with what is there now. A text that was edited away may be told as a later one.
+fn check_resumption(posted: &[Post], actions: &[Action], told: &[Action], records: &[Record]) {
+    for known in 0..=actions.len() {
+        let mut resumed: Vec<(&str, Option<&Data>)> =
+            posted.iter().map(|post| (&*post.text, post.data.as_ref())).collect();
+        for action in actions[..known].iter().chain(&told[known..]) {
+            if let Action::Edit { seq, text, data, .. } = action {
+                let place = &mut resumed[*seq as usize - 1];
+                *place = (text, data.as_ref().or(place.1));
+            }
+        }
+        for (record, resumed) in records.iter().zip(resumed).filter(|(record, _)| !record.is_deleted) {
+            let post = &record.post;
+            assert_eq!(resumed, (&*post.text, post.data.as_ref()), "{} after {known}", post.seq);
+        }
+    }
+}
+
+/// What somebody has not read of each of their rooms is what a filter over all messages finds.
+fn check_unread(authority: &mut Authority, oracle: &Oracle) {
+    let reader = Reader { user: "ada".into(), names: ["ada".into()].into(), read: 0 };
+    let query = Query::Mine { ask: 1, reader: reader.clone(), after: None, limit: 50 };
+    authority.clients[0].query(query).unwrap();
+    let Event::Mine { page: Ok(page), .. } = authority.event(0) else { panic!("no list") };
+    let subscribed: Vec<Arc<str>> = oracle.subscriptions.of("ada").cloned().collect();
+    assert_eq!(page.subscribed, subscribed);
+    let mut names: Vec<Arc<str>> = page.rooms.iter().map(|room| room.place.other.clone()).collect();
+    names.sort();
+    let pair: Arc<str> = "@ada\nbob".into();
+    let mut expected = subscribed;
+    expected.extend(oracle.records.get(&pair).map(|_| pair.clone()));
+    expected.sort();
+    assert_eq!(names, expected);
+    for room in &page.rooms {
+        let name = &room.place.other;
+        let records = oracle.records.get(name).map(Vec::as_slice).unwrap_or_default();
+        let mark = oracle.marks.get(&(name.clone(), reader.user.clone())).copied().unwrap_or(0);
+        let read = mark.min(records.len() as u64);
+        let is_unread =
+            |record: &&Record| record.post.seq > read && !record.is_deleted && !reader.wrote(&record.post);
+        let unread = records.iter().filter(is_unread).count() as u64;
+        assert_eq!((room.seq, room.unread), (records.len() as u64, unread), "{name}");
+        assert_eq!(
+            room.newest.as_ref().map(|newest| newest.post.seq),
+            records.last().map(|last| last.post.seq)
+        );
+        authority.clients[0]
+            .query(Query::Unread { ask: 2, room: name.clone(), readers: vec![reader.clone()] })
+            .unwrap();
+        let Event::Unread { counts: Ok((seq, counts)), .. } = authority.event(0) else { panic!("no counts") };
+        let counted: Vec<u64> = counts.iter().map(|count| count.count).collect();
+        let exists = !counted.is_empty();
+        assert_eq!((seq, counted), (records.len() as u64, if exists { vec![unread] } else { Vec::new() }));
+        assert!(exists || records.is_empty());
+    }
 }
 
 /// Batches of proposals go from one loop or another through an authority and through the oracle.
@@ -220,9 +298,12 @@ fn check(mut authority: Authority, batches: &[(usize, Vec<Proposal>)]) {
         let records = oracle.records.get(room).cloned().unwrap_or_default();
         let actions = oracle.actions.get(room).cloned().unwrap_or_default();
         assert_eq!((state.seq, state.rev), (records.len() as u64, actions.len() as u64));
-        assert_eq!(sorted(state.recent), sorted(records));
+        assert_eq!(sorted(state.recent), sorted(records.clone()));
         assert_eq!(state.changes.len(), actions.len());
+        let posted = oracle.posted.get(room).cloned().unwrap_or_default();
+        check_resumption(&posted, &actions, &state.changes, &records);
     }
+    check_unread(&mut authority, &oracle);
     authority.end();
 }
 

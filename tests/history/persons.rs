@@ -2,7 +2,7 @@
 
 use switchboard::history::{Action, History as _, Holder, Post};
 
-use crate::support::{Dir, History, change, post};
+use crate::support::{Dir, History, change, make_older, post};
 
 fn holder(name: &str, subject: &str, is_first: bool) -> Holder {
     Holder { name: name.into(), subject: subject.into(), is_first }
@@ -48,8 +48,8 @@ fn what_an_older_file_kept_under_several_names_of_a_person_comes_under_one() {
     }
     let said = |room: &str, seq: u64, user: &str| {
         let (text, client) = (user.into(), "c".into());
-        let post =
-            Post { seq, time: 1000 + seq, user: user.into(), is_verified: true, client, text, key: None };
+        let (time, user) = (1000 + seq, user.into());
+        let post = Post { seq, time, user, is_verified: true, client, text, ..Post::default() };
         change(room, Action::Post(post))
     };
     let read = |room: &str, user: &str, seq: u64| change(room, Action::Read { user: user.into(), seq });
@@ -69,9 +69,7 @@ fn what_an_older_file_kept_under_several_names_of_a_person_comes_under_one() {
     ]);
     history.close();
     // As the third format had it.
-    let conn = rusqlite::Connection::open(dir.database()).unwrap();
-    conn.execute_batch("PRAGMA user_version = 3").unwrap();
-    drop(conn);
+    make_older(&dir, 3);
     let mut history = History::open(&dir.data());
     // The name with the most conversations is the first. With Bob there were two of them: the other stays where it was.
     let expected = [

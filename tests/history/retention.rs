@@ -71,7 +71,10 @@ fn st_11_messages_are_kept_for_so_long() {
     history.commit(vec![said("quiet", 1, 5_000_000), said("quiet", 2, 5_000_001)]);
     history.commit(vec![
         react("quiet", 1, 1, "Bob", "👍", false),
-        change("quiet", Action::Edit { rev: 2, seq: 2, text: "a secret".into(), time: 5_000_002 }),
+        change(
+            "quiet",
+            Action::Edit { rev: 2, seq: 2, text: "a secret".into(), data: None, time: 5_000_002 },
+        ),
     ]);
     assert_eq!(history.room("general", 500).recent.len(), 200);
     NOW.store(6_100_000, Ordering::Relaxed);

@@ -221,6 +221,16 @@ impl History {
     }
 }
 
+/// Makes a closed history one of an older format, which had no place for what messages carry.
+pub(crate) fn make_older(dir: &Dir, format: i32) {
+    let conn = rusqlite::Connection::open(dir.database()).unwrap();
+    conn.execute_batch(&format!(
+        "ALTER TABLE posts DROP COLUMN data; ALTER TABLE posts DROP COLUMN reply;
+         ALTER TABLE changes DROP COLUMN data; DROP TABLE subscriptions; PRAGMA user_version = {format};"
+    ))
+    .unwrap();
+}
+
 /// A batch of proposals that come out as these changes.
 pub(crate) fn batch(ticket: u64, changes: Vec<Change>) -> Batch {
     let proposals = changes.into_iter().map(proposal).collect();
@@ -232,11 +242,11 @@ pub(crate) fn proposal(change: Change) -> Proposal {
     let Change { room, action } = change;
     let (time, act) = match action {
         Action::Post(post) => {
-            let Post { time, user, is_verified, client, text, key, .. } = post;
+            let Post { time, user, is_verified, client, text, key, data, reply_to, .. } = post;
             let key = key.map(|key| DraftKey { person: user.to_lowercase().into(), key });
-            (time, Act::Post(Draft { user, is_verified, client, text, key }))
+            (time, Act::Post(Draft { user, is_verified, client, text, key, data, reply_to }))
         }
-        Action::Edit { seq, text, time, .. } => (time, Act::Edit { seq, text }),
+        Action::Edit { seq, text, data, time, .. } => (time, Act::Edit { seq, text, data }),
         Action::Delete { seq, time, .. } => (time, Act::Delete { seq }),
         Action::React { seq, user, emoji, is_removed, .. } => {
             (0, Act::React { seq, user, emoji, is_removed, most: usize::MAX })
@@ -259,6 +269,7 @@ pub(crate) fn keyed(room: &str, seq: u64, text: &str, key: Option<&str>, time: u
         client: "c17".into(),
         text: text.into(),
         key: key.map(Into::into),
+        ..Post::default()
     };
     change(room, Action::Post(post))
 }
@@ -268,7 +279,7 @@ pub(crate) fn change(room: &str, action: Action) -> Change {
 }
 
 pub(crate) fn edit(room: &str, rev: u64, seq: u64, text: &str) -> Change {
-    change(room, Action::Edit { rev, seq, text: text.into(), time: 2_000_000 + rev })
+    change(room, Action::Edit { rev, seq, text: text.into(), data: None, time: 2_000_000 + rev })
 }
 
 pub(crate) fn delete(room: &str, rev: u64, seq: u64) -> Change {

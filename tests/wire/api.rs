@@ -223,6 +223,8 @@ fn posts(api: &mut Api) {
         (r#"{"user":"Robot","text":""}"#, 422, "text"),
         (r#"{"user":"Robot","text":"x","key":" "}"#, 422, "key"),
         (r#"{"user":"a\u0007b","text":"x"}"#, 422, "user"),
+        (r#"{"user":"Robot","text":"x","reply_to":"1"}"#, 422, "reply_to"),
+        (&format!(r#"{{"user":"Robot","text":"x","data":"{}"}}"#, "x".repeat(4095)), 422, "data"),
         (&format!(r#"{{"user":"Robot","text":"{}"}}"#, "x".repeat(5000)), 422, "text"),
     ] {
         let answer = api.ask("POST", POSTS, "/rooms/lobby/posts", Some(body));
@@ -233,6 +235,17 @@ fn posts(api: &mut Api) {
             answer.body
         );
     }
+    let carries = r#"{"user":"Robot","text":"x","data":{ "n": 0.10 },"reply_to":1}"#;
+    assert_eq!(api.ask("POST", POSTS, "/rooms/carried/posts", Some(carries)).status, 404);
+    let plain = r#"{"user":"Robot","text":"x","data":null}"#;
+    assert_eq!(api.ask("POST", POSTS, "/rooms/carried/posts", Some(plain)).status, 201);
+    assert_eq!(api.ask("POST", POSTS, "/rooms/carried/posts", Some(carries)).status, 201);
+    let history = api.ask("GET", HISTORY, "/rooms/carried/history", None);
+    assert_eq!(
+        (&history.body["messages"][1]["data"], &history.body["messages"][1]["reply_to"]),
+        (&json!({ "n": 0.10 }), &json!(1))
+    );
+    assert!(history.body["messages"][0].get("data").is_none());
     for body in ["", "[]", "7", "{", r#"{"user":"Robot""#] {
         assert_eq!(api.ask("POST", POSTS, "/rooms/lobby/posts", Some(body)).status, 400, "{body:?}");
     }
@@ -430,6 +443,23 @@ fn errors(api: &mut Api) {
         for method in methods {
             assert!(allow.split(", ").any(|name| name.eq_ignore_ascii_case(&method)), "{route}: {allow}");
         }
+    }
+}
+
+#[test]
+fn the_description_of_the_protocol_is_served_to_anybody() {
+    let described: Value = serde_json::from_str(include_str!("../../src/api/asyncapi.json")).unwrap();
+    let token = Scratch::new("api-token", TOKEN.as_bytes());
+    for server in [Launch::serve().start(), Launch::serve().args(&["--api-token-file", token.path()]).start()]
+    {
+        let (status, body) = crate::ops::get(server.addr, "/api/v1/asyncapi.json");
+        assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, described.clone()));
+        let mut client = Client::connect(server.addr);
+        client.send(b"POST /api/v1/asyncapi.json HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        let (head, _) = client.response();
+        assert_eq!((head.status, head.field("allow")), (405, Some("GET, HEAD")));
+        let (other, _) = crate::ops::get(server.addr, "/api/v1/asyncapi.jsonx");
+        assert!([401, 404].contains(&other), "{other}");
     }
 }
 

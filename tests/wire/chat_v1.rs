@@ -105,6 +105,25 @@ fn people_talk_leave_and_come_back() {
 }
 
 #[test]
+fn messages_carry_as_much_as_the_flag_says() {
+    let server = Launch::serve().args(&["--max-data", "9"]).start();
+    let (mut ada, mut bob) = (Person::hello(server.addr, "Ada"), Person::connect(server.addr));
+    let welcome = bob.ask(&json!({"type": "hello", "user": "Bob"}));
+    assert_eq!(welcome["limits"]["data"], 9);
+    for person in [&mut ada, &mut bob] {
+        person.ask(&json!({"type": "join", "room": "tea"}));
+    }
+    let post = |data: Value| json!({"type": "post", "room": "tea", "text": "x", "data": data});
+    assert_eq!(ada.ask(&post(json!({"a": true})))["field"], "data");
+    assert_eq!(ada.ask(&post(json!({"a": 123})))["seq"], 1);
+    assert_eq!(bob.event("message")["data"], json!({"a": 123}));
+    let reply = json!({"type": "post", "room": "tea", "text": "y", "reply_to": 1});
+    assert_eq!(bob.ask(&reply)["seq"], 2);
+    let messages = [ada.event("message"), ada.event("message")];
+    assert_eq!((&messages[0]["reply_to"], &messages[1]["reply_to"]), (&json!(null), &json!(1)));
+}
+
+#[test]
 fn a_client_that_omits_fields_gets_smaller_messages() {
     let server = Launch::serve().start();
     let (mut ada, mut bob) = (Person::hello(server.addr, "Ada"), Person::connect(server.addr));

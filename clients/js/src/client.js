@@ -16,7 +16,7 @@ import * as wire from './wire.js';
 /** @typedef {import('./outbox.js').Post} Post */
 /** @typedef {ReturnType<typeof wire.ack>} Ack */
 /**
- * A token, or what fetches one: it is called before the first connection, and again when the server takes the last one no more.
+ * A token, or what fetches one: it is called before the first connection, before the last one expires, and when the server takes it no more.
  * @typedef {string | undefined | (() => string | undefined | Promise<string | undefined>)} Token
  */
 /**
@@ -33,6 +33,7 @@ import * as wire from './wire.js';
  * @property {(room: Room, count: number) => void} missed so many messages came while the connection was away; they are in the room
  * @property {(post: Post, ack: Ack) => void} posted a post is where the answer says
  * @property {(post: Post, error: Refused) => void} refused a post was not taken, and will not be sent again
+ * @property {(rooms: import('./wire.js').Unread[]) => void} unread what is unread has changed in rooms that are not joined; after `mine`
  * @property {(text: string, time: number) => void} broadcast an operator tells everyone
  * @property {(error: Refused) => void} complaint the server complains of something that was not asked for
  * @property {(direction: 'in' | 'out', text: string) => void} frame every message of the socket
@@ -59,6 +60,9 @@ const TOKEN_RETRY_MS = 30_000;
 const MOST_TOKENS = 2;
 /** For a `bye` that comes behind a refused `hello`. */
 const BYE_MS = 200;
+/** A token is renewed so long before it expires; a short one when a tenth of its time is left. */
+const RENEWAL_MS = 60_000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 const TYPING_EVERY_MS = 2_000;
 const READ_EVERY_MS = 1_000;
 const PAGE = 50;
@@ -89,6 +93,8 @@ export class Client {
   /** What the function for tokens has returned @type {Promise<string | undefined> | undefined} */
   #fetched;
   #refusedTokens = 0;
+  /** Until the token is renewed @type {any} */
+  #renewal = 0;
   /** @type {Map<string, Set<Function>>} */
   #listeners = new Map();
   #connection;
@@ -150,6 +156,7 @@ export class Client {
   stop() {
     this.#connection.stop();
     clearTimeout(this.#readTimer);
+    clearTimeout(this.#renewal);
     this.#readTimer = 0;
     this.save();
     const waiting = [...[...this.#joining.values()].flat(), ...this.#saying.values()];
@@ -282,10 +289,10 @@ export class Client {
 
   /**
    * Says something, now or when there is a connection: it is in the outbox until the server has it, and is said once.
-   * @param {Room} room @param {string} text
+   * @param {Room} room @param {string} text @param {import('./outbox.js').Carried} [carried]
    */
-  post(room, text) {
-    const post = this.outbox.add(room.name, text, this.verified ? this.user : undefined);
+  post(room, text, carried) {
+    const post = this.outbox.add(room.name, text, this.verified ? this.user : undefined, carried);
     this.#flush();
     this.changed(room, 'outbox');
     return post;
@@ -293,19 +300,22 @@ export class Client {
 
   /**
    * The same; the promise is for the answer. It fails with {@link Refused} when the server does not take it.
-   * @param {Room} room @param {string} text
+   * @param {Room} room @param {string} text @param {import('./outbox.js').Carried} [carried]
    * @returns {Promise<Ack>}
    */
-  say(room, text) {
+  say(room, text, carried) {
     return new Promise((resolve, reject) => {
       // Its answer cannot come before it is waited for.
-      this.#saying.set(this.post(room, text).key, { resolve, reject });
+      this.#saying.set(this.post(room, text, carried).key, { resolve, reject });
     });
   }
 
-  /** @param {Room} room @param {number} seq @param {string} text */
-  edit(room, seq, text) {
-    return this.ask({ type: 'edit', room: room.name, seq, text });
+  /**
+   * Another text for a message, and other data where there is some.
+   * @param {Room} room @param {number} seq @param {string} text @param {any} [data]
+   */
+  edit(room, seq, text, data) {
+    return this.ask({ type: 'edit', room: room.name, seq, text, data });
   }
 
   /** @param {Room} room @param {number} seq */
@@ -399,6 +409,24 @@ export class Client {
   }
 
   /**
+   * Makes a room one of one's own: the server remembers it, and `mine` lists it. For those who are signed in.
+   * @param {string} room @param {boolean} [isOn] false: it is one's own no more
+   */
+  subscribe(room, isOn = true) {
+    return this.ask({ type: isOn ? 'subscribe' : 'unsubscribe', room });
+  }
+
+  /**
+   * One's rooms and conversations with what is unread there, the newest first; `page` is the `next` of the page before. From then on
+   * the event `unread` tells what changes.
+   * @param {{ page?: string, limit?: number }} [which]
+   * @returns {Promise<{ rooms: import('./wire.js').OwnRoom[], next: string }>}
+   */
+  async mine({ page, limit } = {}) {
+    return wire.mine(await this.ask({ type: 'mine', page, limit }));
+  }
+
+  /**
    * Messages with all words of the query, the newest first.
    * @param {Room} room @param {string} query
    */
@@ -412,7 +440,7 @@ export class Client {
    */
   typing(room) {
     const now = performance.now();
-    if (!this.isOpen || room.isDirect || now - (this.#typedAt.get(room.name) ?? -Infinity) < TYPING_EVERY_MS) return;
+    if (!this.isOpen || (room.isDirect && !(this.verified && this.features.has('pairs'))) || now - (this.#typedAt.get(room.name) ?? -Infinity) < TYPING_EVERY_MS) return;
     if (this.send({ type: 'typing', room: room.name })) this.#typedAt.set(room.name, now);
   }
 
@@ -526,9 +554,10 @@ export class Client {
   }
 
   /** @param {ReturnType<typeof wire.welcome>} welcome */
-  #welcome({ user, verified, limits, heartbeat, features, permissions }) {
+  #welcome({ user, verified, limits, heartbeat, features, permissions, expires }) {
     Object.assign(this, { user, verified, features, permissions, limits: new Map([...DEFAULT_LIMITS, ...limits]) });
     this.#refusedTokens = 0;
+    this.#renewIn(expires);
     this.#tell('signedIn');
     this.#connection.welcomed(heartbeat);
     for (const room of this.rooms.values()) this.#join(room);
@@ -536,7 +565,27 @@ export class Client {
     this.#flush();
   }
 
+  /** @param {number} expires in so many milliseconds the token does */
+  #renewIn(expires) {
+    clearTimeout(this.#renewal);
+    if (expires === 0 || typeof this.#token !== 'function' || !this.features.has('refresh')) return;
+    const wait = expires - Math.min(RENEWAL_MS, expires / 10);
+    if (wait < LONGEST_TIMER_MS) this.#renewal = setTimeout(() => this.#renew().catch(() => {}), wait);
+  }
+
+  /** Where that fails the connection ends with the token, and the next one begins with another. */
+  async #renew() {
+    this.#fetched = undefined;
+    const token = await this.#currentToken();
+    const { user, permissions, rooms, expires } = wire.refreshed(await this.ask({ type: 'refresh', token }));
+    Object.assign(this, { user, permissions });
+    for (const [name, permitted] of rooms) Object.assign(this.find(name) ?? {}, { permissions: permitted });
+    this.#renewIn(expires);
+    this.#tell('signedIn');
+  }
+
   #lost() {
+    clearTimeout(this.#renewal);
     this.#requests.connectionLost();
     this.outbox.connectionLost();
     for (const room of this.rooms.values()) room.connectionLost();
@@ -620,11 +669,11 @@ export class Client {
     if (!this.isOpen) return;
     const isReady = (/** @type {string} */ name) => name.startsWith('@') || Boolean(this.find(name)?.isJoined);
     for (const post of this.outbox.due(isReady, this.user)) {
-      const { room, text, key } = post;
+      const { room, text, key, data, replyTo } = post;
       const id = this.#requests.nextId;
       const command = room.startsWith('@') ? { type: 'direct', to: room.slice(1) } : { type: 'post', room };
       this.outbox.sent(id, post);
-      this.ask({ ...command, text, key }).then(
+      this.ask({ ...command, text, key, data, reply_to: replyTo }).then(
         (answer) => this.#posted(id, wire.ack(answer)),
         (error) => this.#notPosted(id, error),
       );
@@ -672,6 +721,7 @@ export class Client {
     const room = typeof value.room === 'string' ? this.find(value.room) : undefined;
     if (room) this.#receiveOfRoom(room, value);
     else if (value.type === 'direct') this.conversations.direct(wire.direct(value));
+    else if (value.type === 'unread') this.#tell('unread', wire.unread(value));
     else if (value.type === 'broadcast') this.#tell('broadcast', String(value.text ?? ''), value.time);
     else if (value.type === 'bye') this.#bye(value);
     else if (value.type === 'error') this.#tell('complaint', wire.refused(value));
@@ -726,6 +776,7 @@ export class Client {
    */
   #told(room, isWhole, what) {
     if (isWhole) this.changed(room, what);
+    else if (room.isDirect) this.conversations.reload(room);
     else this.#join(room);
   }
 

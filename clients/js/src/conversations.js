@@ -62,6 +62,15 @@ export class Conversations {
     }
   }
 
+  /**
+   * What is here of a conversation is not all: it is read again.
+   * @param {Room} room
+   */
+  reload(room) {
+    room.reload();
+    this.open(room).catch(() => {});
+  }
+
   /** @param {Room} room */
   closed(room) {
     this.#closed.set(this.#keyOfClosed(room.name), Math.floor(room.seq));
@@ -90,7 +99,7 @@ export class Conversations {
    * One of the list; returns its room, if it is shown.
    * @param {wire.Conversation} conversation
    */
-  #listed({ user, verified, epoch, seq, read }) {
+  #listed({ user, verified, epoch, seq, rev, read }) {
     const name = `@${user}`;
     if ((this.#closed.get(this.#keyOfClosed(name)) ?? -1) >= seq && !this.#client.find(name)) return undefined;
     const room = this.#enter(user);
@@ -99,6 +108,9 @@ export class Conversations {
     if (room.epoch !== null && room.epoch !== epoch) this.#forgotten(room);
     room.epoch = epoch;
     room.seq = Math.max(room.seq, seq);
+    const isChanged = rev > room.rev && room.live.messages.length > 0;
+    room.rev = Math.max(room.rev, rev);
+    if (isChanged) this.reload(room);
     room.seen(read);
     if (room.live.messages.length > 0 && seq > Math.floor(room.live.last)) this.#catchUp(room);
     return room;

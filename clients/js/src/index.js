@@ -20,4 +20,6 @@ export { memoryStore, webStore } from './storage.js';
 /** @typedef {import('./wire.js').ListedRoom} ListedRoom */
 /** @typedef {import('./wire.js').Member} Member */
 /** @typedef {import('./wire.js').Message} Message */
+/** @typedef {import('./wire.js').OwnRoom} OwnRoom */
 /** @typedef {import('./wire.js').Page} Page */
+/** @typedef {import('./wire.js').Unread} Unread */

@@ -10,7 +10,11 @@ const isPost = (value) => isText(value?.room) && isText(value.text) && isText(va
 /**
  * A message on its way: to a room, or with `@` before it to a person. `by`: the person who is signed in, and as whom alone it may be
  * sent; nobody for a guest.
- * @typedef {{ room: string, text: string, key: string, by?: string }} Post
+ * @typedef {{ room: string, text: string, key: string, by?: string } & Carried} Post
+ */
+/**
+ * What a message carries besides its text: any JSON, and the number of the message that it replies to.
+ * @typedef {{ data?: any, replyTo?: number }} Carried
  */
 
 export class Outbox {
@@ -41,9 +45,9 @@ export class Outbox {
     return this.#posts.filter((post) => post.room === room);
   }
 
-  /** @param {string} room @param {string} text @param {string} [by] */
-  add(room, text, by) {
-    const post = { room, text, key: newKey(), by };
+  /** @param {string} room @param {string} text @param {string} [by] @param {Carried} [carried] */
+  add(room, text, by, { data, replyTo } = {}) {
+    const post = { room, text, key: newKey(), by, data, replyTo };
     this.#posts.push(post);
     this.#write();
     return post;

@@ -180,12 +180,13 @@ export class Room {
    */
   changed(change) {
     // What comes before the room is joined again will be in the answer.
-    if (!this.isLive || change.rev <= this.rev) return true;
-    if (change.rev !== this.rev + 1) {
+    if ((!this.isLive && !this.isDirect) || change.rev <= this.rev) return true;
+    const isNext = change.rev === this.rev + 1;
+    if (isNext || this.isDirect) this.rev = change.rev;
+    if (!isNext) {
       this.isLive = false;
-      return false;
+      return !this.isLoaded && this.isDirect;
     }
-    this.rev = change.rev;
     this.#apply(change);
     return true;
   }
@@ -242,9 +243,14 @@ export class Room {
     this.#countUnread();
   }
 
+  /** Something of a conversation is missing: it is read again. */
+  reload() {
+    Object.assign(this, { live: new Piece(), past: null, isLoaded: false });
+  }
+
   /** The history has begun again. */
   forget() {
-    Object.assign(this, { epoch: null, live: new Piece(), past: null, seq: 0, read: 0, isLoaded: false, away: null });
+    Object.assign(this, { epoch: null, live: new Piece(), past: null, seq: 0, rev: 0, read: 0, isLoaded: false, away: null });
     this.#countUnread();
   }
 
@@ -394,8 +400,8 @@ export class Room {
 /** @param {Message} message @param {import('./wire.js').Change} change */
 function apply(message, change) {
   message.version += 1;
-  if (change.type === 'edited') Object.assign(message, { text: change.text, edited: change.time });
-  if (change.type === 'deleted') Object.assign(message, { text: '', deleted: true, reactions: new Map() });
+  if (change.type === 'edited') Object.assign(message, { text: change.text, edited: change.time, data: change.data ?? message.data });
+  if (change.type === 'deleted') Object.assign(message, { text: '', data: undefined, deleted: true, reactions: new Map() });
   if (change.type === 'reacted') react(message.reactions, change);
 }
 

@@ -11,6 +11,8 @@ const LATEST_TIME = 8.64e15;
  * @property {boolean} verified the name is verified
  * @property {boolean} lookalike the name is not verified, and looks like one that is
  * @property {string} text
+ * @property {any} data any JSON that it carries; undefined where it carries nothing
+ * @property {number} replyTo the earlier message that it replies to; 0 for none
  * @property {number} time milliseconds since 1970
  * @property {number | undefined} edited when it was edited
  * @property {boolean} deleted its text is gone
@@ -20,9 +22,11 @@ const LATEST_TIME = 8.64e15;
 /** @typedef {{ client: string, user: string, verified: boolean, lookalike: boolean }} Member a connection in a room */
 /** @typedef {{ messages: Message[], more: boolean }} Page a part of a history, the oldest first; whether there is more of it */
 /** @typedef {{ name: string, members: number, seq: number, time: number }} ListedRoom */
-/** @typedef {{ user: string, verified: boolean, epoch: string, seq: number, time: number, read: number }} Conversation */
+/** @typedef {{ room: string, seq: number, read: number, unread: number }} Unread how much was not read in a room */
+/** @typedef {Unread & { epoch: string, rev: number, time: number, message: Message | null }} OwnRoom a room that one has subscribed to, or a conversation */
+/** @typedef {{ user: string, verified: boolean, epoch: string, seq: number, rev: number, time: number, read: number }} Conversation */
 /**
- * @typedef {{ type: string, rev: number, seq: number, text: string, time: number, user: string, verified: boolean, emoji: string, removed: boolean }} Change
+ * @typedef {{ type: string, rev: number, seq: number, text: string, data: any, time: number, user: string, verified: boolean, emoji: string, removed: boolean }} Change
  */
 
 /** @param {any} value */
@@ -64,6 +68,8 @@ export function message(value) {
     verified: flag(verified),
     lookalike: flag(value.lookalike),
     text: text(value.text),
+    data: value.data,
+    replyTo: count(value.reply_to),
     time: time(value.time),
     edited: edited === undefined ? undefined : time(edited),
     deleted: flag(deleted),
@@ -109,7 +115,7 @@ export function change(value) {
   const known = ['edited', 'deleted', 'reacted'].includes(type);
   if (!known) return null;
   return {
-    type, rev: count(rev), seq: count(seq), text: text(value.text), time: time(value.time), user: text(user),
+    type, rev: count(rev), seq: count(seq), text: text(value.text), data: value.data, time: time(value.time), user: text(user),
     verified: flag(verified), emoji: text(emoji), removed: flag(removed),
   };
 }
@@ -170,7 +176,7 @@ export function direct(value) {
   const { from, to, verified, lookalike, seq } = value;
   return {
     from: text(from), to: text(to), verified: flag(verified), lookalike: flag(lookalike), seq: count(seq), text: text(value.text),
-    time: time(value.time),
+    data: value.data, replyTo: count(value.reply_to), time: time(value.time),
   };
 }
 
@@ -178,8 +184,8 @@ export function direct(value) {
 export function conversations(value) {
   const read = (/** @type {any} */ one) => {
     if (!isObject(one) || !text(one.user)) return null;
-    const { user, verified, epoch, seq, read: mark } = one;
-    return { user: text(user), verified: flag(verified), epoch: text(epoch), seq: count(seq), time: time(one.time), read: count(mark) };
+    const { user, verified, epoch, seq, rev, read: mark } = one;
+    return { user: text(user), verified: flag(verified), epoch: text(epoch), seq: count(seq), rev: count(rev), time: time(one.time), read: count(mark) };
   };
   return { conversations: list(value.conversations, read), next: text(value.next) };
 }
@@ -191,6 +197,28 @@ export function conversations(value) {
 export function roomList(value) {
   const read = (/** @type {any} */ one) => (isObject(one) && text(one.room)
     ? { name: text(one.room), members: count(one.members), seq: count(one.seq), time: time(one.time) } : null);
+  return { rooms: list(value.rooms, read), next: text(value.next) };
+}
+
+/** @param {any} one @returns {Unread | null} */
+const unreadOf = (one) => (isObject(one) && text(one.room)
+  ? { room: text(one.room), seq: count(one.seq), read: count(one.read), unread: count(one.unread) } : null);
+
+/**
+ * `unread`: what changed.
+ * @param {any} value
+ */
+export const unread = (value) => list(value.rooms, unreadOf);
+
+/**
+ * `mine`: the rooms that one has subscribed to, and conversations.
+ * @param {any} value @returns {{ rooms: OwnRoom[], next: string }}
+ */
+export function mine(value) {
+  const read = (/** @type {any} */ one) => {
+    const known = unreadOf(one);
+    return known && { ...known, epoch: text(one.epoch), rev: count(one.rev), time: time(one.time), message: message(one.message) };
+  };
   return { rooms: list(value.rooms, read), next: text(value.next) };
 }
 
@@ -215,8 +243,14 @@ export function welcome(value) {
   for (const [name, limit] of Object.entries(isObject(value.limits) ? value.limits : {})) limits.set(name, count(limit));
   return {
     user: text(value.user), verified: flag(value.verified), heartbeat: count(value.heartbeat_ms), limits,
-    features: new Set(list(value.features, (one) => text(one) || null)), permissions: permissions(value),
+    features: new Set(list(value.features, (one) => text(one) || null)), permissions: permissions(value), expires: count(value.expires_ms),
   };
+}
+
+/** @param {any} value */
+export function refreshed(value) {
+  const rooms = Object.entries(isObject(value.rooms) ? value.rooms : {}).map(([name, list]) => /** @type {[string, string[] | null]} */ ([name, permissions({ permissions: list })]));
+  return { user: text(value.user), permissions: permissions(value), rooms, expires: count(value.expires_ms) };
 }
 
 /**

@@ -38,6 +38,27 @@ test('people talk: what one says the other has, with what happens to it', async 
   assert.equal(ben.find('tea'), undefined);
 });
 
+test('a message carries data and replies to another', async () => {
+  const [ada, ben] = [await server.client({ user: 'Ada' }), await server.client({ user: 'Ben' })];
+  const [room, other] = [await ada.join('carried'), await ben.join('carried')];
+  assert.deepEqual([ada.features.has('data'), ada.features.has('reply_to'), ada.limits.get('data')], [true, true, 4096]);
+  await ada.say(room, 'tea?', { data: { poll: ['yes', 'no'], n: 1.5 } });
+  await ben.say(other, 'yes', { replyTo: 1 });
+  await until(() => room.messages.length === 2 && other.messages.length === 2, 'not heard');
+  assert.deepEqual([other.messages[0].data, other.messages[0].replyTo], [{ poll: ['yes', 'no'], n: 1.5 }, 0]);
+  assert.deepEqual([room.messages[1].data, room.messages[1].replyTo], [undefined, 1]);
+  await ada.edit(room, 1, 'tea!');
+  await until(() => other.messages[0].text === 'tea!', 'not edited');
+  assert.equal(other.messages[0].data.n, 1.5);
+  await ada.edit(room, 1, 'tea?', []);
+  await until(() => other.messages[0].data.length === 0, 'not edited');
+  await ada.delete(room, 1);
+  await until(() => other.messages[0].deleted, 'not deleted');
+  assert.equal(other.messages[0].data, undefined);
+  await assert.rejects(ada.say(room, 'x', { replyTo: 99 }), refused('not_found', 'reply_to'));
+  await assert.rejects(ada.say(room, 'x', { data: 'x'.repeat(5000) }), refused('too_long', 'data'));
+});
+
 test('every error is of a type, and says what it is about', async () => {
   const ada = await server.client({ user: 'Ada' });
   const room = await ada.join('errors');
@@ -130,6 +151,38 @@ test('two people who are signed in have a conversation, which is there when they
   assert.deepEqual(texts(listed), ['psst', 'there?']);
   await again.say(listed, 'here');
   await until(() => texts(room).join() === 'psst,there?,here', 'no answer');
+  // What happens in it both are told.
+  again.typing(listed);
+  await until(() => room.whoTypes(performance.now()).includes('Ben Direct'), 'nobody types');
+  await ada.edit(room, 1, 'psst!');
+  await again.react(listed, 2, '🎉');
+  await until(() => texts(listed)[0] === 'psst!' && room.messages[1].reactions.get('🎉'), 'not told');
+  again.seen(listed);
+  await until(() => room.readers.get('Ben Direct') === 3, 'nobody has read');
+  again.stop();
+  await ada.delete(room, 2);
+  again.start();
+  await until(() => listed.messages[1]?.deleted, 'what changed meanwhile is not there');
+});
+
+test('rooms of one\'s own are listed with what is unread, and what becomes so is told', async () => {
+  const [ada, ben] = [await server.client({ token: server.token('Ada Own') }), await server.client({ token: server.token('Ben Own') })];
+  assert.ok(ada.features.has('mine'));
+  await ada.subscribe('Own-News');
+  const room = await ben.join('own-news');
+  await ben.say(room, 'one');
+  const page = await ada.mine();
+  assert.deepEqual(page.rooms.map((one) => [one.room, one.unread, one.message?.text]), [['own-news', 1, 'one']]);
+  assert.equal(page.next, '');
+  const happened = listen(ada, 'unread');
+  await ben.say(room, 'two');
+  await until(() => happened('unread').some(([rooms]) => rooms.some((one) => one.room === 'own-news' && one.unread === 2)), 'not told');
+  await ben.say(await ben.join('@Ada Own'), 'psst');
+  await until(() => happened('unread').some(([rooms]) => rooms.some((one) => one.room === '@Ben Own' && one.unread === 1)), 'not told of the conversation');
+  await ada.subscribe('own-news', false);
+  assert.deepEqual((await ada.mine()).rooms.map((one) => one.room), ['@Ben Own']);
+  const guest = await server.client({ user: 'Guest Own' });
+  await assert.rejects(guest.subscribe('own-news'), refused('forbidden'));
 });
 
 test('a moderator removes and bans; who is banned is told until when', async () => {

@@ -12,7 +12,7 @@ off();
 
 export async function main(): Promise<void> {
   const room = await client.join('general');
-  const ack: Ack = await client.say(room, 'hello');
+  const ack: Ack = await client.say(room, 'hello', { data: { any: ['json'] }, replyTo: 1 });
   const state: State = client.state;
   if (state.at === 'parked') console.log(state.why, state.until);
   const messages: Message[] = await client.search(room, 'hello');
@@ -24,6 +24,8 @@ export async function main(): Promise<void> {
     if (error instanceof Refused && error.code === 'rate_limited') console.log(error.retryAfter, error.field);
     if (error instanceof Disconnected) console.log(error.code === 'offline');
   }
+  // @ts-expect-error a number of a message
+  client.post(room, 'hello', { replyTo: 'one' });
   // @ts-expect-error no such event
   client.on('nothing', () => {});
   // @ts-expect-error a room, not a name

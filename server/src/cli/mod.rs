@@ -163,6 +163,9 @@ pub(crate) struct ServeArgs {
     /// limit, for any command)
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub(crate) posts_per_second: u32,
+    /// Longest `data` of a message, which carries any JSON beside the text (0: none)
+    #[arg(long, value_name = "BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u16).range(0..=32_768))]
+    pub(crate) max_data: u16,
     /// The directory of the history; made when it is not there
     #[arg(long, value_name = "DIR", default_value = "switchboard-data")]
     pub(crate) data: PathBuf,

@@ -66,7 +66,11 @@ pub(in crate::chat) fn tell_answer<C: Context>(
         }
         Purpose::JoinRead(join) => join_goes_on(chat, ctx, join),
         // Answered by events of their own.
-        Purpose::Rooms(_) | Purpose::Joinable(_) | Purpose::Pairs { .. } => {}
+        Purpose::Rooms(_)
+        | Purpose::Joinable(_)
+        | Purpose::Pairs { .. }
+        | Purpose::Mine { .. }
+        | Purpose::Unread { .. } => {}
         Purpose::History(_) | Purpose::Search { .. } | Purpose::Change { .. } => {
             let Some(hold) = hold else { return };
             if chat.people.is_present(&reply_to) {

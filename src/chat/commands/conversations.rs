@@ -82,6 +82,7 @@ fn pairs_in_memory(chat: &Chat, user: &Arc<str>, after: Option<&PairPlace>, unix
             place,
             epoch: Arc::clone(room.epoch()),
             seq: kept.seq(),
+            rev: kept.rev(),
             read,
             writers,
         })
@@ -111,7 +112,7 @@ fn tell_conversations<C: Context>(
 }
 
 fn conversation(chat: &Chat, actor: &Actor, pair: &Pair) -> Conversation {
-    let Pair { place: PairPlace { time, other }, epoch, seq, read, writers } = pair;
+    let Pair { place: PairPlace { time, other }, epoch, seq, rev, read, writers } = pair;
     let here = chat.people.find_verified(other).and_then(|user| chat.people.user(user));
     let here = here.map(|user| &**user.name());
     let is_theirs = |name: &&Arc<str>| *chat.people.holders().person_or(&names::fold(name)) == **other;
@@ -124,6 +125,7 @@ fn conversation(chat: &Chat, actor: &Actor, pair: &Pair) -> Conversation {
         verified: true,
         epoch: (**epoch).to_owned(),
         seq: *seq,
+        rev: *rev,
         time: *time,
         read: (*read).max(marked).min(*seq),
     }

@@ -2,6 +2,7 @@
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
+use crate::chat::commands::post::Said;
 use crate::chat::commands::{elsewhere, gate, open, post};
 use crate::chat::exchange::Elsewhere;
 use crate::chat::people::names;
@@ -18,8 +19,7 @@ pub(in crate::chat) fn direct<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
     to: &str,
-    text: &str,
-    key: Option<&str>,
+    said: Said<'_>,
 ) -> Result<(), Refusal> {
     let to = names::user(to.strip_prefix('@').unwrap_or(to), "to")?;
     let folded = names::fold(&to);
@@ -32,7 +32,7 @@ pub(in crate::chat) fn direct<C: Context>(
     let is_guest = is_guest || guest.is_some();
     let person = if is_guest { folded.clone().into_owned() } else { person.to_owned() };
     chat.people.require_pair(call.actor, Right::Post, &person, "to")?;
-    if let Some(key) = key
+    if let Some(key) = said.key
         && is_repeated(chat, call, &person, key)
     {
         return Ok(());
@@ -47,13 +47,14 @@ pub(in crate::chat) fn direct<C: Context>(
         let name = name.filter(|_| is_here || hears(&guest)).cloned();
         let name = name.ok_or_else(no_such_user)?;
         let user = Identity { person: person.into(), is_verified: !is_guest };
-        direct_unkept(chat, call, (&name, user), text, key);
-        return Ok(());
+        return direct_unkept(chat, call, (&name, user), &said);
     }
     let room = open::open_pair(chat, call.ctx, [&call.actor.person, &person])?;
     if !chat.rooms[room].is_open() {
+        let Said { text, key, data, reply_to } = said;
         let (to, text) = (to.into_owned().into(), text.to_owned().into());
-        let command = Command::Direct { to, text, key: key.map(|key| key.to_owned().into()) };
+        let key = key.map(|key| key.to_owned().into());
+        let command = Command::Direct { to, text, key, data, reply_to };
         let (reply_to, actor) = (call.reply_to.clone(), call.actor.clone());
         return open::wait(chat, room, Waiting { reply_to, actor, command });
     }
@@ -62,7 +63,7 @@ pub(in crate::chat) fn direct<C: Context>(
         chat.rooms.rest(call.ctx, room);
         return Err(no_such_user());
     }
-    post::say(chat, call, room, text, key);
+    post::say(chat, call, room, said);
     Ok(())
 }
 
@@ -86,9 +87,13 @@ fn direct_unkept<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
     (to, other): (&str, Identity),
-    text: &str,
-    key: Option<&str>,
-) {
+    said: &Said<'_>,
+) -> Result<(), Refusal> {
+    let Said { text, key, data, reply_to: target } = said;
+    if target.is_some() {
+        // Its messages have no numbers.
+        return Err(Refusal::no_target());
+    }
     let Call { ctx, reply_to, actor } = call;
     let (now, time) = (ctx.now().monotonic_ms, ctx.now().unix_ms);
     let room = format!("@{to}");
@@ -105,6 +110,8 @@ fn direct_unkept<C: Context>(
         seq: None,
         client: &actor.client,
         text,
+        data: data.as_ref(),
+        reply_to: None,
         time,
     };
     let ack = Ack { time: Some(time), durable: Some("memory"), ..Ack::new(reply_to.id(), Some(&room)) };
@@ -112,6 +119,6 @@ fn direct_unkept<C: Context>(
     let direct = chat.responder.encode(&direct);
     let own = actor.session.map(|_| actor.identity()).filter(|own| *own != other);
     let users: Vec<Identity> = [Some(other), own].into_iter().flatten().collect();
-    elsewhere::tell_users(&chat.people, *ctx, &users, direct);
-    elsewhere::tell_users_elsewhere(&mut chat.neighbours, &users, direct);
+    elsewhere::tell_everywhere(&chat.people, &mut chat.neighbours, *ctx, (&users, direct));
+    Ok(())
 }

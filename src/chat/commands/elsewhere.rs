@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::app::{ConnId, Context, Millis, Outgoing};
-use crate::chat::commands::{ending, inspect};
+use crate::chat::commands::{ending, inspect, unread};
 use crate::chat::connections::{Connection, Found, Listing, Place};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::neighbours::{Deed, Gather, Neighbours, Word};
@@ -56,6 +56,8 @@ pub(in crate::chat) fn heard<C: Context>(chat: &mut Chat, ctx: &mut C, word: Wor
         }
         Word::Reads { room, positions } => heard_reads(chat, ctx, &room, &positions),
         Word::Direct { users, notice } => tell_users(&chat.people, ctx, &users, &notice),
+        Word::ReadUp { user, room, seq } => chat.watch.read(&user, &room, seq),
+        Word::Subscribed { user, room, is_on } => unread::subscribed(chat, &user, &room, is_on),
         Word::Arrived { person } => {
             for conn in chat.people.guests_named(&person) {
                 ending::dismiss(chat, ctx, conn, Farewell::NameTaken);
@@ -103,7 +105,10 @@ pub(in crate::chat) fn end_tick<C: Context>(chat: &mut Chat, ctx: &mut C) {
     for name in chat.rooms.take_closed() {
         // It may have been opened again.
         if chat.rooms.find(&name).is_none() {
-            chat.pending.close(&name);
+            // Somebody may still be told how much is said in it.
+            if !chat.watch.is_watched(&name) {
+                chat.pending.close(&name);
+            }
             leave_room(chat, &name);
         }
     }
@@ -168,6 +173,17 @@ pub(in crate::chat) fn entered_verified<C: Context>(
     share_rates(chat, ctx, conn);
 }
 
+/// A verified user who speaks here is called by this name from now on: guests who use it end.
+pub(in crate::chat) fn renamed(chat: &mut Chat, (name, person): (&str, &Arc<str>)) {
+    let Some(neighbours) = &mut chat.neighbours else { return };
+    let user = Identity { person: Arc::clone(person), is_verified: true };
+    let names = chat.people.holders().names_of(person);
+    let exchange = neighbours.exchange().clone();
+    for at in exchange.rename(neighbours.own(), &user, &name.into(), names) {
+        neighbours.tell(at, Word::Arrived { person: Arc::clone(person) });
+    }
+}
+
 /// A session speaks for somebody no more.
 pub(in crate::chat) fn exit(chat: &Chat, conn: ConnId, user: &Identity) {
     if let Some(neighbours) = &chat.neighbours {
@@ -207,6 +223,17 @@ pub(in crate::chat) fn tell_users<C: Context>(
             let _ = ctx.send(conn, Outgoing::text(notice));
         }
     }
+}
+
+/// Tells the connections of users on all loops something that is kept nowhere.
+pub(in crate::chat) fn tell_everywhere<C: Context>(
+    people: &People,
+    neighbours: &mut Option<Neighbours>,
+    ctx: &mut C,
+    (users, notice): (&[Identity], &str),
+) {
+    tell_users(people, ctx, users, notice);
+    tell_users_elsewhere(neighbours, users, notice);
 }
 
 /// Has the other loops tell users something that is kept nowhere.

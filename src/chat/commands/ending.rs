@@ -2,8 +2,8 @@
 
 use crate::app::{ConnId, Context};
 use crate::chat::Chat;
-use crate::chat::commands::elsewhere;
 use crate::chat::commands::turn::Paced;
+use crate::chat::commands::{elsewhere, unread};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::membership::Membership;
 use crate::chat::people::member::Person;
@@ -48,6 +48,7 @@ pub(in crate::chat) fn dismiss_banned<C: Context>(
 
 /// Takes a session out of all that it is in.
 pub(in crate::chat) fn detach<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId) {
+    unread::forget(chat, conn);
     let Some(rooms) = chat.people.end_session(conn) else { return };
     for membership in rooms {
         take_out(chat, ctx, conn, &membership);

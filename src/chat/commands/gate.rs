@@ -40,7 +40,8 @@ pub(in crate::chat) fn gate<C>(
     let state = &chat.rooms[room];
     if let Kind::Pair([a, b]) = state.kind() {
         let other = if *a == actor.person { b } else { a };
-        return chat.people.require_pair(actor, Right::Join, other, "room");
+        let right = right_to(command).unwrap_or(Right::Join);
+        return chat.people.require_pair(actor, right, other, "room");
     }
     let is_in = match (actor.session, reply_to) {
         // What `json` sees is the room `general`, for those who may join it.

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use crate::app::{ConnId, Context, Now};
+use crate::chat::commands::call::Call;
 use crate::chat::commands::{elsewhere, ending};
 use crate::chat::identity::{Claims, TokenError};
 use crate::chat::ids::SessionId;
 use crate::chat::neighbours::Word;
 use crate::chat::people::names;
+use crate::chat::people::permission::Right;
 use crate::chat::wire::command::Omit;
-use crate::chat::wire::notices::{Farewell, LimitsShown, Welcome};
+use crate::chat::wire::notices::{Farewell, Kicked, LimitsShown, Refreshed, Welcome};
+use crate::chat::wire::own_rooms::RoomPermissions;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, timer};
 
@@ -134,6 +137,66 @@ pub(in crate::chat) fn speak_verified<C: Context>(
     Ok(())
 }
 
+/// `refresh`: the same person goes on with another token, and with what that one says.
+pub(in crate::chat) fn refresh<C: Context>(
+    chat: &mut Chat,
+    call: &mut Call<'_, C>,
+    token: &str,
+) -> Result<(), Refusal> {
+    let refused = |why: String| Refusal::field(Code::Forbidden, "token", why);
+    let Some(conn) = call.reply_to.conn().filter(|_| call.actor.is_verified) else {
+        return Err(refused("only who came with a token goes on with another one".to_owned()));
+    };
+    let claims = check_token(chat, token, call.ctx.now()).map_err(|why| refused(why.to_string()))?;
+    let name = names::user(&claims.user, "token")?.into_owned();
+    let folded: Arc<str> = names::fold(&name).as_ref().into();
+    if chat.people.holders().person_with(&claims.subject, &folded) != Some(&call.actor.person) {
+        return Err(refused("the token is somebody else's".to_owned()));
+    }
+    let person = hold_name(chat, &folded, &claims.subject)?;
+    for other in chat.people.guests_named(&person) {
+        ending::dismiss(chat, call.ctx, other, Farewell::NameTaken);
+    }
+    chat.people.refresh(SessionId::of(conn), &name, Box::new(claims));
+    elsewhere::renamed(chat, (&name, &person));
+    time_expiry(chat, call.ctx);
+    expel_from_forbidden(chat, call, conn);
+    tell_refreshed(chat, call, (conn, &name));
+    Ok(())
+}
+
+/// A connection leaves the rooms that its token does not permit.
+fn expel_from_forbidden<C: Context>(chat: &mut Chat, call: &mut Call<'_, C>, conn: ConnId) {
+    let Some(session) = chat.people.look(SessionId::of(conn)) else { return };
+    let rooms: Vec<_> = session.rooms().collect();
+    for room in rooms {
+        let name = Arc::clone(chat.rooms[room].name());
+        if !chat.people.may(call.actor, Right::Join, &name) {
+            ending::expel(chat, call.ctx, conn, room);
+            let reason = "your token does not permit this room any more";
+            chat.responder.send(call.ctx, conn, &Kicked { room: &name, reason });
+        }
+    }
+}
+
+fn tell_refreshed<C: Context>(chat: &mut Chat, call: &mut Call<'_, C>, (conn, user): (ConnId, &str)) {
+    let Chat { people, responder, rooms, .. } = chat;
+    let Some(session) = people.look(SessionId::of(conn)) else { return };
+    let permissions = |room| {
+        let name = rooms[room].name();
+        (Arc::clone(name), people.permissions(call.actor, name))
+    };
+    let in_rooms: Vec<_> = session.rooms().map(permissions).collect();
+    let refreshed = Refreshed {
+        id: call.reply_to.id(),
+        user,
+        permissions: if people.require_moderator(call.actor).is_ok() { &["ban"] } else { &[] },
+        rooms: RoomPermissions(&in_rooms),
+        expires_ms: session.expires_ms(call.ctx.now()).unwrap_or(0),
+    };
+    responder.reply(call.ctx, call.reply_to, &refreshed);
+}
+
 /// Returns a name to a person, or refuses it. On the disk before anything that is said under it. Returns what the person is
 /// known by.
 fn hold_name(chat: &mut Chat, name: &Arc<str>, subject: &str) -> Result<Arc<str>, Refusal> {
@@ -178,9 +241,14 @@ pub(in crate::chat) fn expire<C: Context>(chat: &mut Chat, ctx: &mut C) {
 
 fn welcome<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
     let Some(conn) = reply_to.conn() else { return };
-    let Chat { people, responder, options, .. } = chat;
+    let Chat { people, responder, options, verifier, .. } = chat;
     let Some(actor) = people.actor(SessionId::of(conn)) else { return };
     let Some(member) = people.member(SessionId::of(conn)) else { return };
+    let list_rooms = options.list_rooms.then_some("rooms");
+    let data = (options.limits.max_data > 0).then_some("data");
+    let refresh = verifier.is_some().then_some("refresh");
+    let features = [Some("omit"), list_rooms, data, Some("reply_to"), Some("pairs"), refresh, Some("mine")];
+    let features: Vec<&str> = features.into_iter().flatten().collect();
     let welcome = Welcome {
         id: reply_to.id(),
         client: member.client,
@@ -188,8 +256,9 @@ fn welcome<C: Context>(chat: &mut Chat, ctx: &mut C, reply_to: &ReplyTo) {
         verified: member.verified,
         heartbeat_ms: options.heartbeat_ms,
         limits: LimitsShown(&options.limits),
-        features: if options.list_rooms { &["omit", "rooms"] } else { &["omit"] },
+        features: &features,
         permissions: if people.require_moderator(&actor).is_ok() { &["ban"] } else { &[] },
+        expires_ms: people.look(SessionId::of(conn)).and_then(|session| session.expires_ms(ctx.now())),
     };
     responder.reply(ctx, reply_to, &welcome);
 }

@@ -11,6 +11,7 @@ mod gate;
 pub(in crate::chat) mod inspect;
 pub(in crate::chat) mod join;
 pub(in crate::chat) mod login;
+pub(in crate::chat) mod mine;
 pub(in crate::chat) mod moderate;
 mod open;
 pub(in crate::chat) mod pace;
@@ -22,10 +23,12 @@ pub(in crate::chat) mod rooms;
 mod scan;
 mod search;
 pub(in crate::chat) mod turn;
+pub(in crate::chat) mod unread;
 
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
 use crate::chat::commands::login::Greeting;
+use crate::chat::commands::post::Said;
 use crate::chat::commands::read_back::Range;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::pending::queries::JoinRange;
@@ -120,13 +123,19 @@ fn execute_anywhere<C: Context>(
     command: Command<'_>,
 ) -> Result<(), Refusal> {
     match command {
-        Command::Direct { to, text, key } => direct::direct(chat, call, &to, &text, key.as_deref()),
+        Command::Direct { to, text, key, data, reply_to } => {
+            let said = Said { text: &text, key: key.as_deref(), data, reply_to };
+            direct::direct(chat, call, &to, said)
+        }
         Command::Conversations { page, limit } => {
             conversations::conversations(chat, call, page.as_deref(), limit)
         }
         Command::Rooms { prefix, after, limit } => {
             rooms::rooms(chat, call, prefix.as_deref(), after.as_deref(), limit)
         }
+        Command::Subscribe { room, is_on } => mine::subscribe(chat, call, &room, is_on),
+        Command::Mine { page, limit } => mine::mine(chat, call, page.as_deref(), limit),
+        Command::Refresh { token } => login::refresh(chat, call, &token),
         Command::Ping => {
             chat.responder.reply(call.ctx, call.reply_to, &Pong { id: call.reply_to.id() });
             Ok(())
@@ -163,7 +172,10 @@ fn execute_here<C: Context>(
     gate::gate(chat, call, room, &command)?;
     match command {
         Command::Join { since, history, .. } => join::join(chat, call, room, JoinRange { since, history }),
-        Command::Post { text, key, .. } => post::post(chat, call, room, &text, key.as_deref()),
+        Command::Post { text, key, data, reply_to, .. } => {
+            let said = Said { text: &text, key: key.as_deref(), data, reply_to };
+            post::post(chat, call, room, said)
+        }
         command @ (Command::Edit { .. } | Command::Delete { .. } | Command::React { .. }) => {
             post::change(chat, call, room, command)
         }

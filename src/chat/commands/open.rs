@@ -4,7 +4,7 @@ use crate::app::Context;
 use crate::chat::commands::call::Call;
 use crate::chat::ids::RoomId;
 use crate::chat::people::names;
-use crate::chat::people::permission::Right;
+use crate::chat::people::permission::{Right, right_to};
 use crate::chat::people::session::Waiting;
 use crate::chat::rooms::{Kind, pair_room};
 use crate::chat::wire::command::{Command, Omit};
@@ -42,18 +42,28 @@ pub(in crate::chat) fn room_of<C: Context>(
     open_room(chat, call.ctx, &name, Kind::Group)
 }
 
-/// `@name`: the conversation with that user, which can be read.
+/// `@name`: the conversation with that user.
 fn pair_room_of<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
     command: &Command<'_>,
     other: &str,
 ) -> Result<RoomId, Refusal> {
-    if !matches!(command, Command::History { .. } | Command::Search { .. } | Command::Read { .. }) {
+    let is_possible = matches!(
+        command,
+        Command::History { .. }
+            | Command::Search { .. }
+            | Command::Read { .. }
+            | Command::Typing { .. }
+            | Command::Edit { .. }
+            | Command::Delete { .. }
+            | Command::React { .. }
+    );
+    if !is_possible {
         return Err(Refusal::field(
             Code::BadField,
             "room",
-            "a conversation of two can be read and searched; `direct` adds to it",
+            "a conversation of two is no room for this; `direct` adds to it",
         ));
     }
     if !call.actor.is_verified {
@@ -61,7 +71,8 @@ fn pair_room_of<C: Context>(
     }
     let other = names::user(other, "room")?;
     let other = chat.people.holders().person_or(&names::fold(&other)).to_owned();
-    chat.people.require_pair(call.actor, Right::Join, &other, "room")?;
+    let right = right_to(command).unwrap_or(Right::Join);
+    chat.people.require_pair(call.actor, right, &other, "room")?;
     open_pair(chat, call.ctx, [&call.actor.person, &other])
 }
 

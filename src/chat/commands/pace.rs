@@ -30,6 +30,7 @@ impl Command<'_> {
                 | Self::Search { .. }
                 | Self::Who { .. }
                 | Self::Rooms { .. }
+                | Self::Mine { .. }
         )
     }
 }

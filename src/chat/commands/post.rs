@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, gate, publish, read_back};
+use crate::chat::commands::{ask, gate, publish, read_back, unread};
 use crate::chat::ids::RoomId;
 use crate::chat::pending::queries::Purpose;
 use crate::chat::people::actor::Actor;
@@ -16,7 +16,9 @@ use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::Ack;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
-use crate::history::{Act, Change, Draft, DraftKey, Keep, Outcome, Proposal, Query, Record, SERVER, Who};
+use crate::history::{
+    Act, Change, Data, Draft, DraftKey, Keep, Outcome, Proposal, Query, Record, SERVER, Who,
+};
 
 /// What a command must know of the message that it changes.
 #[derive(Debug, Clone)]
@@ -26,15 +28,23 @@ struct Facts {
     reacted_as: Option<Who>,
 }
 
+/// What somebody says.
+#[derive(Debug)]
+pub(in crate::chat) struct Said<'a> {
+    pub(in crate::chat) text: &'a str,
+    pub(in crate::chat) key: Option<&'a str>,
+    pub(in crate::chat) data: Option<Data>,
+    pub(in crate::chat) reply_to: Option<u64>,
+}
+
 pub(in crate::chat) fn post<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
     room: RoomId,
-    text: &str,
-    key: Option<&str>,
+    said: Said<'_>,
 ) -> Result<(), Refusal> {
     gate::check_writable(chat)?;
-    say(chat, call, room, text, key);
+    say(chat, call, room, said);
     Ok(())
 }
 
@@ -55,16 +65,17 @@ pub(in crate::chat) fn say<C: Context>(
     chat: &mut Chat,
     call: &mut Call<'_, C>,
     room: RoomId,
-    text: &str,
-    key: Option<&str>,
+    said: Said<'_>,
 ) {
-    let actor = call.actor;
+    let (actor, Said { text, key, data, reply_to }) = (call.actor, said);
     let draft = Draft {
         user: Arc::clone(&actor.name),
         is_verified: actor.is_verified,
         client: Arc::clone(&actor.client),
         text: text.into(),
         key: key.map(|key| DraftKey { person: actor.keys_of(), key: key.into() }),
+        data,
+        reply_to,
     };
     propose(chat, call.ctx, room, Act::Post(draft), call.reply_to.clone());
 }
@@ -139,12 +150,15 @@ fn change_message<C: Context>(
     facts: Facts,
 ) -> Result<(), Refusal> {
     let Call { ctx, reply_to, actor } = call;
-    let is_permitted = facts.is_own || chat.people.may(actor, Right::Moderate, chat.rooms[room].name());
+    // What one said to the other nobody else changes.
+    let may_moderate = *chat.rooms[room].kind() == Kind::Group
+        && chat.people.may(actor, Right::Moderate, chat.rooms[room].name());
+    let is_permitted = facts.is_own || may_moderate;
     let act = match command {
         Command::Edit { .. } | Command::Delete { .. } if !is_permitted => {
             return Err(Refusal::field(Code::Forbidden, "seq", "this message is somebody else's"));
         }
-        Command::Edit { seq, text, .. } => Act::Edit { seq, text: text.into() },
+        Command::Edit { seq, text, data, .. } => Act::Edit { seq, text: text.into(), data },
         Command::Delete { seq, .. } => Act::Delete { seq },
         Command::React { seq, emoji, remove: is_removed, .. } => {
             let user = facts.reacted_as.unwrap_or_else(|| actor.who());
@@ -169,6 +183,9 @@ fn propose<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, act: Act, rep
     answer(chat, ctx, room, outcome, &reply_to);
     if let Some(action) = action {
         publish::happened(chat, ctx, room, &action);
+        if !chat.watch.is_idle() {
+            unread::note(chat, &Arc::clone(chat.rooms[room].name()), &action);
+        }
         if *chat.rooms[room].kind() != Kind::Group {
             publish::tell_pair(chat, ctx, &Change { room: Arc::clone(chat.rooms[room].name()), action });
         }
@@ -199,6 +216,7 @@ pub(in crate::chat) fn answer<C: Context>(
             return acknowledge_again(chat, ctx, reply_to, &name, (seq, time));
         }
         Some(Outcome::Gone) => return chat.responder.refuse(ctx, reply_to, &Refusal::no_message()),
+        Some(Outcome::NoTarget) => return chat.responder.refuse(ctx, reply_to, &Refusal::no_target()),
         Some(Outcome::TooMany) => {
             let refusal = Refusal::field(Code::TooLong, "emoji", "this message bears too many reactions");
             return chat.responder.refuse(ctx, reply_to, &refusal);
@@ -206,7 +224,10 @@ pub(in crate::chat) fn answer<C: Context>(
         Some(refused @ (Outcome::Taken | Outcome::Gap { .. } | Outcome::NoImport)) => {
             return chat.responder.refuse(ctx, reply_to, &not_imported(refused));
         }
-        None => return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable()),
+        // That of `mine::subscribe` goes another way.
+        Some(Outcome::Subscribed) | None => {
+            return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable());
+        }
     };
     let durable = Some(chat.pending.level());
     let ack = Ack { seq: Some(seq), rev, time, durable, ..Ack::new(reply_to.id(), Some(&name)) };

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::elsewhere;
+use crate::chat::commands::{elsewhere, unread};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::neighbours::Word;
 use crate::chat::people::actor::Actor;
 use crate::chat::people::member::{Member, Person};
 use crate::chat::people::user::Identity;
-use crate::chat::rooms::News;
 use crate::chat::rooms::presence::Comings;
+use crate::chat::rooms::{Kind, News};
 use crate::chat::wire::notices::{Presence, ReadPosition, Reads, Typing};
 use crate::chat::{Chat, timer};
 
@@ -35,12 +35,27 @@ pub(in crate::chat) fn typing<C: Context>(chat: &mut Chat, call: &mut Call<'_, C
     if !state.types(user, now, chat.options.limits.typing_ms) {
         return;
     }
+    if let Kind::Pair(pair) = state.kind() {
+        let other = other_of(pair, &actor.person);
+        if *other.person != *actor.person {
+            let room = format!("@{}", actor.name);
+            let notice = chat.responder.encode(&Typing { room: &room, user: &actor.name });
+            elsewhere::tell_everywhere(&chat.people, &mut chat.neighbours, *ctx, (&[other], notice));
+        }
+        return;
+    }
     let notice = Typing { room: state.name(), user: &actor.name };
     chat.responder.publish(*ctx, state.topics(), &notice, Some(conn));
     if chat.neighbours.is_some() {
         let (room, user) = (Arc::clone(chat.rooms[room].name()), Arc::clone(&actor.name));
         elsewhere::sign(chat, &room.clone(), &Word::Typing { room, user });
     }
+}
+
+/// The other one of two.
+fn other_of([a, b]: &[Arc<str>; 2], person: &Arc<str>) -> Identity {
+    let person = if a == person { b } else { a };
+    Identity { person: Arc::clone(person), is_verified: true }
 }
 
 /// A read position only goes forward, and never beyond what there is.
@@ -58,6 +73,10 @@ pub(in crate::chat) fn read(chat: &mut Chat, actor: &Actor, room: RoomId, seq: u
     let state = &mut chat.rooms[room];
     state.keep_read(&identity, seq, chat.options.limits.max_read_positions);
     state.note_read(identity);
+    if actor.is_verified {
+        let name = Arc::clone(chat.rooms[room].name());
+        unread::note_read(chat, &actor.person, &name, seq);
+    }
     chat.rooms.touch(room);
 }
 
@@ -127,6 +146,10 @@ fn tell_reads<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
     let every = chat.options.limits.reads_ms;
     let news = chat.rooms[room].take_reads(now, every);
     let Some(untold) = now_or_later(ctx, room, news) else { return };
+    if let Kind::Pair(pair) = chat.rooms[room].kind() {
+        let pair = pair.clone();
+        return tell_pair_reads(chat, ctx, &pair, &untold);
+    }
     let Chat { rooms, responder, people, options, .. } = chat;
     let state = &rooms[room];
     let position = |(user, seq): &'_ (Identity, u64)| {
@@ -144,5 +167,29 @@ fn tell_reads<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId) {
         let room = Arc::clone(chat.rooms[room].name());
         let word = Word::Reads { room: Arc::clone(&room), positions: positions.into() };
         elsewhere::sign(chat, &room, &word);
+    }
+}
+
+/// Both of a conversation are told how far one of them has read.
+fn tell_pair_reads<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    pair: &[Arc<str>; 2],
+    untold: &[(Identity, u64)],
+) {
+    for (reader, seq) in untold {
+        let other = other_of(pair, &reader.person);
+        let own_name = elsewhere::pair_name(chat, &reader.person);
+        let other_name = elsewhere::pair_name(chat, &other.person);
+        let user = own_name.strip_prefix('@').unwrap_or(&own_name);
+        let reads = [ReadPosition { user, verified: true, seq: *seq }];
+        let is_alone = other == *reader;
+        for (to, room) in [(reader.clone(), &other_name), (other, &own_name)] {
+            let notice = chat.responder.encode(&Reads { room, reads: &reads });
+            elsewhere::tell_everywhere(&chat.people, &mut chat.neighbours, ctx, (&[to], notice));
+            if is_alone {
+                break;
+            }
+        }
     }
 }

@@ -22,6 +22,8 @@ pub(in crate::chat) enum PendingChange {
     Proposal(Hold),
     /// A change of the bans.
     Ban,
+    /// Who subscribes to which room, or does so no more. It has an outcome, and holds no room.
+    Subscription(Arc<str>, Arc<str>, bool),
 }
 
 /// Something that waits for a commit, and who waits for it.
@@ -108,6 +110,13 @@ impl Pending {
         self.history.as_ref().map_or(0, |history| history.keys())
     }
 
+    /// The history is to tell what happens in a room, open or not, until [`Self::close`].
+    pub(in crate::chat) fn follow(&mut self, room: &Arc<str>) {
+        if let Some(history) = &mut self.history {
+            history.follow(room);
+        }
+    }
+
     /// A room is not open any more.
     pub(in crate::chat) fn close(&mut self, room: &str) {
         if let Some(history) = &mut self.history {
@@ -122,6 +131,17 @@ impl Pending {
         self.proposals.push(proposal);
         self.len += 1;
         self.items.push(PendingItem { change: PendingChange::Proposal(hold), reply_to });
+    }
+
+    /// Adds a subscription.
+    pub(in crate::chat) fn add_subscription(
+        &mut self,
+        proposal: Proposal,
+        (user, room, is_on): (Arc<str>, Arc<str>, bool),
+        reply_to: ReplyTo,
+    ) {
+        self.proposals.push(proposal);
+        self.items.push(PendingItem { change: PendingChange::Subscription(user, room, is_on), reply_to });
     }
 
     /// Adds a read position, for which nobody waits.

@@ -1,5 +1,7 @@
 //! What the history was asked, and for what.
 
+use std::sync::Arc;
+
 use crate::chat::ids::RoomId;
 use crate::chat::people::actor::Actor;
 use crate::chat::rooms::Hold;
@@ -61,6 +63,10 @@ pub(in crate::chat) enum Purpose {
     Change { actor: Actor, command: Command<'static> },
     /// `conversations`.
     Pairs { actor: Actor, limit: usize },
+    /// `mine`.
+    Mine { actor: Actor, limit: usize },
+    /// How much of a room users have not read.
+    Unread { room: Arc<str> },
     /// The older part of what a join tells.
     JoinPage(u64),
     /// How far the one who joins has read.
@@ -157,7 +163,7 @@ impl PendingJoin {
     }
 }
 
-/// Octets of the texts of messages.
+/// Octets of what messages say and carry.
 pub(in crate::chat) fn octets_of(records: &[Record]) -> usize {
-    records.iter().map(|record| record.post.text.len()).sum()
+    records.iter().map(|record| record.post.octets()).sum()
 }

@@ -306,6 +306,23 @@ impl People {
         }
     }
 
+    /// A verified session goes on with another token of the same person, who is called by its name from now on.
+    pub(in crate::chat) fn refresh(&mut self, session: SessionId, name: &str, claims: Box<Claims>) {
+        let Some(state) = self.at(session) else { return };
+        let (user, expires_unix_s) = (state.user, claims.expires_unix_s);
+        let before = state.claims.replace(claims);
+        if let Some(before) = before {
+            self.expiries.remove(&(before.expires_unix_s.saturating_mul(1000), session));
+        }
+        self.expiries.insert((expires_unix_s.saturating_mul(1000), session));
+        self.lookalikes.vouch(name);
+        if let Some(user) = user.and_then(|user| self.users.get_mut(user.slot()))
+            && **user.name() != *name
+        {
+            user.name = name.into();
+        }
+    }
+
     /// A session ends. Returns the rooms that it was in; it speaks for its user until [`Self::speak_for_nobody`].
     pub(in crate::chat) fn end_session(&mut self, conn: ConnId) -> Option<Vec<Membership>> {
         let session = self.session(conn)?;

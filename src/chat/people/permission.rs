@@ -88,6 +88,9 @@ pub(in crate::chat) fn right_to(command: &Command<'_>) -> Option<Right> {
         | Command::Leave { .. }
         | Command::Conversations { .. }
         | Command::Rooms { .. }
+        | Command::Subscribe { .. }
+        | Command::Mine { .. }
+        | Command::Refresh { .. }
         | Command::Ping
         | Command::Ban { .. }
         | Command::Unban { .. } => None,

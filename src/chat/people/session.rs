@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::app::{AddressPrefix, Bucket, ConnId};
+use crate::app::{AddressPrefix, Bucket, ConnId, Now};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId, UserId};
 use crate::chat::membership::Membership;
 use crate::chat::people::actor::Actor;
-use crate::chat::wire::command::{Command, Omit};
+use crate::chat::wire::command::{Command, NUMBER_END, Omit};
 use crate::chat::wire::reply_to::ReplyTo;
 
 /// Whose rules a connection follows.
@@ -143,6 +143,12 @@ impl Session {
         self.claims.as_deref()
     }
 
+    /// Milliseconds until the token expires, where there is one.
+    pub(in crate::chat) fn expires_ms(&self, now: Now) -> Option<u64> {
+        let claims = self.claims.as_ref().filter(|_| self.user.is_some())?;
+        Some(claims.expires_unix_s.saturating_mul(1000).saturating_sub(now.unix_ms).min(NUMBER_END - 1))
+    }
+
     /// The token came with the request; nobody has spoken yet.
     pub(in crate::chat) fn set_claims(&mut self, claims: Option<Box<Claims>>) {
         self.claims = claims;
@@ -186,6 +192,11 @@ impl Session {
 
     pub(in crate::chat) fn membership(&mut self, room: RoomId) -> Option<&mut Membership> {
         self.rooms.iter_mut().find(|membership| membership.room == room)
+    }
+
+    /// The rooms that it is in.
+    pub(in crate::chat) fn rooms(&self) -> impl Iterator<Item = RoomId> {
+        self.rooms.iter().map(|membership| membership.room)
     }
 
     pub(in crate::chat) fn memberships(&self) -> &[Membership] {

@@ -3,6 +3,7 @@
 pub mod command;
 pub(in crate::chat) mod json;
 pub(in crate::chat) mod notices;
+pub(in crate::chat) mod own_rooms;
 pub(in crate::chat) mod refusal;
 pub(in crate::chat) mod reply_to;
 pub(in crate::chat) mod responder;

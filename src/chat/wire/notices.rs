@@ -12,8 +12,9 @@ use crate::chat::people::People;
 use crate::chat::people::lookalike::Lookalikes;
 use crate::chat::people::member::{Member, Person};
 use crate::chat::wire::command::Id;
+use crate::chat::wire::own_rooms::{MineRoom, RoomPermissions, UnreadRoom};
 use crate::chat::wire::refusal::Code;
-use crate::history::{Action, Post, Record, Who};
+use crate::history::{Action, Data, MAX_UNREAD, Post, Record, Who};
 
 macro_rules! notices {
     ($($(#[$doc:meta])* $kind:literal $name:ident { $($(#[$serde:meta])* $field:ident: $type:ty),* $(,)? })*) => {
@@ -36,6 +37,14 @@ notices! {
         limits: LimitsShown<'a>,
         features: &'a [&'a str],
         permissions: &'a [&'a str],
+        #[serde(skip_serializing_if = "Option::is_none")] expires_ms: Option<u64>,
+    }
+    "refreshed" Refreshed {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        user: &'a str,
+        permissions: &'a [&'a str],
+        rooms: RoomPermissions<'a>,
+        expires_ms: u64,
     }
     "joined" Joined {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
@@ -77,6 +86,12 @@ notices! {
         conversations: &'a [Conversation],
         #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
     }
+    "mine" MineList {
+        #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
+        rooms: &'a [MineRoom<'a>],
+        #[serde(skip_serializing_if = "Option::is_none")] next: Option<&'a str>,
+    }
+    "unread" UnreadNotice { rooms: &'a [UnreadRoom] }
     "rooms" RoomList {
         #[serde(skip_serializing_if = "Id::is_none")] id: &'a Id<'a>,
         rooms: &'a [Listed],
@@ -113,6 +128,8 @@ notices! {
         #[serde(skip_serializing_if = "is_false")] lookalike: bool,
         #[serde(skip_serializing_if = "Option::is_none")] client: Option<&'a str>,
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")] data: Option<&'a Data>,
+        #[serde(skip_serializing_if = "Option::is_none")] reply_to: Option<u64>,
         time: u64,
     }
     "presence" Presence {
@@ -138,6 +155,8 @@ notices! {
         #[serde(skip_serializing_if = "Option::is_none")] seq: Option<u64>,
         client: &'a str,
         text: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")] data: Option<&'a Data>,
+        #[serde(skip_serializing_if = "Option::is_none")] reply_to: Option<u64>,
         time: u64,
     }
     "broadcast" Broadcast { text: &'a str, time: u64 }
@@ -172,6 +191,7 @@ pub(in crate::chat) struct Conversation {
     pub(in crate::chat) verified: bool,
     pub(in crate::chat) epoch: String,
     pub(in crate::chat) seq: u64,
+    pub(in crate::chat) rev: u64,
     pub(in crate::chat) time: u64,
     pub(in crate::chat) read: u64,
 }
@@ -186,7 +206,10 @@ pub(in crate::chat) struct Listed {
     pub(in crate::chat) time: u64,
 }
 
-fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(in crate::chat::wire) fn as_text<S: Serializer>(
+    text: &Arc<str>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
 
@@ -356,14 +379,15 @@ impl Shown<'_> {
         let names = |users: &[Who]| users.iter().map(|who| 2 * (json_len(&who.name) + 3)).sum::<usize>();
         let reactions: usize =
             reactions.iter().map(|(emoji, by)| 2 * (json_len(emoji) + 6) + names(by)).sum();
-        SHOWN_OCTETS + json_len(&post.user) + json_len(&post.client) + json_len(&post.text) + reactions
+        let said = json_len(&post.text) + Data::len_of(post.data.as_ref());
+        SHOWN_OCTETS + json_len(&post.user) + json_len(&post.client) + said + reactions
     }
 }
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Record { post, edited, is_deleted, reactions } = self.record;
-        let mut shown = serializer.serialize_struct("Shown", 11)?;
+        let mut shown = serializer.serialize_struct("Shown", 13)?;
         shown.serialize_field("seq", &post.seq)?;
         shown.serialize_field("user", &*post.user)?;
         if post.is_verified {
@@ -373,6 +397,12 @@ impl Serialize for Shown<'_> {
         }
         shown.serialize_field("client", &*post.client)?;
         shown.serialize_field("text", &post.text)?;
+        if let Some(data) = &post.data {
+            shown.serialize_field("data", data)?;
+        }
+        if let Some(reply_to) = post.reply_to {
+            shown.serialize_field("reply_to", &reply_to)?;
+        }
         shown.serialize_field("time", &post.time)?;
         if let Some(edited) = edited {
             shown.serialize_field("edited", edited)?;
@@ -432,7 +462,7 @@ impl Changes<'_> {
     /// Octets that they take, at most.
     pub(in crate::chat) fn octets(&self) -> usize {
         let len = |action: &Action| match action {
-            Action::Edit { text, .. } => json_len(text),
+            Action::Edit { text, data, .. } => json_len(text) + Data::len_of(data.as_ref()),
             Action::React { user, emoji, .. } => json_len(&user.name) + json_len(emoji),
             _ => 0,
         };
@@ -474,10 +504,13 @@ impl Serialize for ChangeNotice<'_> {
             notice.serialize_entry("room", room)?;
         }
         match self.action {
-            Action::Edit { rev, seq, text, time } => {
+            Action::Edit { rev, seq, text, data, time } => {
                 notice.serialize_entry("rev", rev)?;
                 notice.serialize_entry("seq", seq)?;
                 notice.serialize_entry("text", if self.is_visible { &**text } else { "" })?;
+                if let Some(data) = data.as_ref().filter(|_| self.is_visible) {
+                    notice.serialize_entry("data", data)?;
+                }
                 notice.serialize_entry("time", time)?;
             }
             Action::Delete { rev, seq, time } => {
@@ -516,6 +549,7 @@ impl Serialize for LimitsShown<'_> {
             ("name", crate::chat::people::names::MAX_LEN as u64),
             ("text", limits.max_text as u64),
             ("key", limits.max_key as u64),
+            ("data", limits.max_data as u64),
             ("emoji", limits.max_emoji as u64),
             ("query", limits.max_query as u64),
             ("rooms", limits.max_rooms_per_connection as u64),
@@ -523,6 +557,8 @@ impl Serialize for LimitsShown<'_> {
             ("recovery", limits.max_recovery as u64),
             ("listed", limits.max_listed as u64),
             ("rooms_listed", limits.max_rooms_listed as u64),
+            ("subscriptions", limits.max_subscriptions as u64),
+            ("unread", MAX_UNREAD as u64),
             ("posts_per_second", u64::from(limits.posts.per_second)),
             ("posts_at_once", u64::from(limits.posts.burst)),
             ("key_window_ms", limits.key_window_ms),

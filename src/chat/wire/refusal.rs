@@ -98,6 +98,10 @@ impl Refusal {
         Self::field(Code::NotJoined, "room", "join the room first")
     }
 
+    pub(in crate::chat) fn no_target() -> Self {
+        Self::field(Code::NotFound, "reply_to", "there is no such message to reply to")
+    }
+
     pub(in crate::chat) fn no_message() -> Self {
         Self::field(Code::NotFound, "seq", "there is no such message")
     }

@@ -179,7 +179,7 @@ struct Slice {
 }
 
 const POSTS: &str =
-    "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc FROM posts";
+    "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc, data, reply FROM posts";
 const REACTIONS: &str = "SELECT post, emoji, user, rev, crc FROM reactions";
 
 impl Slice {
@@ -266,7 +266,7 @@ impl Slice {
         insert(target, "rooms(id, name, crc)", &self.rooms)?;
         insert(
             target,
-            "posts(id, prev, room, seq, time, flags, edited, user, client, key, text, crc)",
+            "posts(id, prev, room, seq, time, flags, edited, user, client, key, text, crc, data, reply)",
             &self.posts,
         )?;
         insert(target, "reactions(post, emoji, user, rev, crc)", &self.reactions)?;
@@ -281,6 +281,7 @@ fn copy_rest(source: &Connection, target: &Connection) -> rusqlite::Result<()> {
     for (table, columns, which) in [
         ("heads", "room, seq, rev, time, post, change, oldest, crc", ""),
         ("bans", "user, until, reason, crc", ""),
+        ("subscriptions", "user, room, crc", ""),
         ("meta", "name, value, crc", "WHERE substr(name, 1, 5) = 'name:' OR substr(name, 1, 6) = 'alias:'"),
     ] {
         let mut select = source.prepare(&format!("SELECT {columns} FROM {table} {which}"))?;

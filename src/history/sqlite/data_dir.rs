@@ -262,6 +262,7 @@ impl DataDir {
                 1 => return self.write(conn, schema::convert_first),
                 2 => return self.write(conn, schema::convert_second),
                 3 => return self.write(conn, schema::convert_third),
+                4 => return self.write(conn, schema::convert_fourth),
                 _ => {}
             }
         }
@@ -367,7 +368,8 @@ impl DataDir {
         let mut used = Vec::new();
         let mut old = 0;
         let mut select = conn.prepare(
-            "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc FROM posts ORDER BY id DESC",
+            "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc, data, reply FROM posts
+             ORDER BY id DESC",
         )?;
         let mut rows = select.query([])?;
         let mut seen = 0;

@@ -8,6 +8,7 @@ mod data_dir;
 mod erasure;
 mod lineage;
 mod maintenance;
+mod mine;
 mod names;
 mod notify;
 mod pairs;

@@ -25,10 +25,20 @@ pub(super) struct Wanted<'a> {
     pub(super) limit: usize,
 }
 
-struct Candidate {
-    place: PairPlace,
-    room: i64,
-    head: Head,
+/// A room of somebody's, before it is known whether it is told.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) place: PairPlace,
+    pub(super) room: i64,
+    pub(super) head: Head,
+}
+
+/// Those that are wanted, in the order of the list.
+pub(super) fn limited(mut found: Vec<Candidate>, wanted: &Wanted<'_>) -> Vec<Candidate> {
+    found.retain(|candidate| wanted.after.is_none_or(|after| candidate.place.is_after(after)));
+    found.sort_unstable_by(|a, b| a.place.order().cmp(&b.place.order()));
+    found.truncate(wanted.limit);
+    found
 }
 
 /// The newest conversations after a place, `is_sure` of the room's name and with a head that is `shown`.
@@ -38,21 +48,19 @@ pub(super) fn newest(
     is_sure: impl Fn(&str) -> bool,
     shown: impl Fn(Head) -> Option<Head>,
 ) -> Result<Vec<Pair>> {
-    let mut found = candidates(conn, wanted.user, is_sure, shown)?;
-    found.retain(|candidate| wanted.after.is_none_or(|after| candidate.place.is_after(after)));
-    found.sort_unstable_by(|a, b| a.place.order().cmp(&b.place.order()));
-    found.truncate(wanted.limit);
-    found
+    limited(candidates(conn, wanted.user, is_sure, shown)?, wanted)
         .into_iter()
         .map(|Candidate { place, room, head }| {
             let writers = writers(conn, room, &head)?;
             let read = read_position(conn, room, head, wanted.user)?;
-            Ok(Pair { place, epoch: Arc::clone(wanted.epoch), seq: head.seq, read, writers })
+            let epoch = Arc::clone(wanted.epoch);
+            Ok(Pair { place, epoch, seq: head.seq, rev: head.rev, read, writers })
         })
         .collect()
 }
 
-fn candidates(
+/// The conversations of a user; the place of each names the other.
+pub(super) fn candidates(
     conn: &Connection,
     user: &str,
     is_sure: impl Fn(&str) -> bool,

@@ -7,6 +7,7 @@ use rusqlite::params;
 use super::rows::{Stored, find_post, rev_of};
 use super::transaction::{Done, Result, Transactions};
 use crate::history::keys::{Keys, Scope, Used};
+use crate::history::order::has_target;
 use crate::history::stamp::stamp;
 use crate::history::{Act, Action, Change, Outcome, Post, Proposal, Record};
 
@@ -29,6 +30,9 @@ impl Transactions<'_> {
                 if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
                     return Ok(Some(Outcome::Repeated { seq, time }));
                 }
+                if !has_target(&draft, head.seq) {
+                    return Ok(Some(Outcome::NoTarget));
+                }
                 let (seq, time) = (head.seq + 1, time_of_change);
                 if let Some(scope) = scope {
                     done.keys.push(keys.insert(&scope, Used { seq, time }, now_ms));
@@ -38,21 +42,25 @@ impl Transactions<'_> {
                 (Action::Post(post), Outcome::Posted { seq, time })
             }
             Act::Import(record) => return self.take_in((at, room), *record, (keys, now_ms), done),
+            Act::Subscribe { user, is_on, most } => {
+                return self.subscribe(at, &user, (is_on, most)).map(Some);
+            }
             Act::Read { user, seq } => {
                 self.read(at, &user, seq)?;
                 return Ok(None);
             }
-            Act::Edit { seq, text } => {
+            Act::Edit { seq, text, data } => {
                 let time = time_of_change;
                 let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
-                self.blank_last_edit(stored.room, seq)?;
-                self.rewrite(&stored, text.clone(), false, Some(time))?;
-                (Action::Edit { rev, seq, text, time }, Outcome::Changed { seq, rev, time: Some(time) })
+                self.blank_last_edit(stored.room, seq, data.is_some())?;
+                let carried = data.clone().or_else(|| stored.record.post.data.clone());
+                self.rewrite(&stored, (text.clone(), carried), false, Some(time))?;
+                (Action::Edit { rev, seq, text, data, time }, Outcome::Changed { seq, rev, time: Some(time) })
             }
             Act::Delete { seq } => {
                 let time = time_of_change;
                 let Some(stored) = self.live_post(at, seq)? else { return Ok(Some(Outcome::Gone)) };
-                self.rewrite(&stored, "".into(), true, stored.record.edited)?;
+                self.rewrite(&stored, ("".into(), None), true, stored.record.edited)?;
                 self.blank_edits(stored.room, seq)?;
                 self.forget_reactions(stored.id)?;
                 (Action::Delete { rev, seq, time }, Outcome::Changed { seq, rev, time: Some(time) })
@@ -104,7 +112,7 @@ impl Transactions<'_> {
         }
         let post = Post { time: stamp(head.time, time), ..post };
         let mut later: Vec<(u64, Act)> = Vec::new();
-        later.extend(edited.map(|edited| (edited, Act::Edit { seq, text: post.text.clone() })));
+        later.extend(edited.map(|edited| (edited, Act::Edit { seq, text: post.text.clone(), data: None })));
         for (emoji, users) in reactions {
             later.extend(users.into_iter().map(|user| {
                 let emoji = emoji.clone();

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 
 use super::data_dir::{DataDir, Options};
+use super::mine;
 use super::names::Names;
 use super::notify::Notify;
 use super::pairs;
@@ -15,9 +16,10 @@ use super::rows::{Head, Walk, load_change, load_head, load_reactions, read_posit
 use super::schema;
 use super::search::find;
 use super::search_index::SearchIndex;
+use crate::history::unread;
 use crate::history::{
-    Action, Event, HistoryError, Keep, NameRange, PAGE_OCTETS, Pair, PairPlace, Query, Record, RoomHead,
-    RoomState,
+    Action, Event, HistoryError, Keep, MinePage, NameRange, PAGE_OCTETS, Pair, PairPlace, Query, Record,
+    RoomHead, RoomState,
 };
 
 /// What the thread is told.
@@ -107,6 +109,16 @@ impl Reader {
                 let pairs = self.pairs(&user, after.as_ref(), limit);
                 Event::Pairs { ask, pairs }
             }
+            Query::Mine { ask, reader, after, limit } => {
+                Event::Mine { ask, page: self.mine(&reader, after.as_ref(), limit) }
+            }
+            Query::Unread { ask, room, readers } => {
+                let counts = self.read(&room, |conn, room, head| {
+                    let is_expired = |time| options.is_expired(time);
+                    Ok((head.seq, mine::count(conn, (room, head), &readers, is_expired)?))
+                });
+                Event::Unread { ask, counts }
+            }
             Query::ReadPosition { ask, room, user } => {
                 let seq =
                     self.read(&room, |conn, room, head| read_position(conn, room, head, &user)).unwrap_or(0);
@@ -159,6 +171,24 @@ impl Reader {
         });
         slot.uncertain = uncertain;
         pairs.map_err(|error| read_failed(error, ""))
+    }
+
+    /// The rooms and conversations of a user. What is uncertain is left out of them.
+    fn mine(
+        &self,
+        reader: &unread::Reader,
+        after: Option<&PairPlace>,
+        limit: usize,
+    ) -> Result<MinePage, HistoryError> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let uncertain = std::mem::take(&mut slot.uncertain);
+        let is_sure = |name: &str| !uncertain.contains_key(name);
+        let options = &self.shelf.place.options;
+        let wanted = pairs::Wanted { user: &reader.user, epoch: &self.shelf.names.epoch, after, limit };
+        let rules = (|head| visible(options, head), |time| options.is_expired(time));
+        let page = self.ask_database(&mut slot, |conn| mine::page(conn, reader, &wanted, is_sure, rules));
+        slot.uncertain = uncertain;
+        page.map_err(|error| read_failed(error, ""))
     }
 
     /// The rooms with these names. What is uncertain is left out of them.
@@ -289,7 +319,7 @@ fn page(
         else {
             break;
         };
-        octets += stored.record.post.text.len();
+        octets += stored.record.post.octets();
         let reactions = load_reactions(conn, &stored)?;
         records.push_back(Record { reactions, ..stored.record });
         while keep == Keep::Oldest
@@ -297,7 +327,7 @@ fn page(
             && octets > PAGE_OCTETS
             && let Some(newest) = records.pop_front()
         {
-            octets -= newest.post.text.len();
+            octets -= newest.post.octets();
         }
     }
     Ok(records.into_iter().rev().collect())

@@ -103,8 +103,8 @@ impl Sweep {
         let mut seen = 0;
         {
             let mut select = conn.prepare_cached(
-                "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc FROM posts
-                 WHERE id > ?1 ORDER BY id LIMIT ?2",
+                "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc, data, reply
+                 FROM posts WHERE id > ?1 ORDER BY id LIMIT ?2",
             )?;
             let mut rows = select.query([self.cursor, SWEEP_STEP])?;
             while let Some(row) = rows.next()? {

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Result, Row};
 
 use super::schema::{DELETED, VERIFIED, checksum};
-use crate::history::{Action, Post, Record, Who};
+use crate::history::{Action, Data, Post, Record, Who};
 
 /// The newest of a room, from where everything else of it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,14 +137,22 @@ pub(super) fn post_checksum(
         key.unwrap_or_default().as_bytes(),
         post.text.as_bytes(),
     ];
-    checksum(&numbers, &texts)
+    let (data, reply_to) = (&post.data, post.reply_to);
+    if data.is_none() && reply_to.is_none() {
+        return checksum(&numbers, &texts);
+    }
+    let mut all_numbers = [0; 10];
+    all_numbers[..8].copy_from_slice(&numbers);
+    all_numbers[8..].copy_from_slice(&[i64::from(data.is_some()), reply_to.map_or(0, signed)]);
+    let data = data.as_ref().map_or("", Data::as_str).as_bytes();
+    checksum(&all_numbers, &[texts[0], texts[1], texts[2], texts[3], data])
 }
 
 pub(super) fn flags(is_verified: bool, is_deleted: bool) -> i64 {
     (if is_verified { VERIFIED } else { 0 }) | (if is_deleted { DELETED } else { 0 })
 }
 
-/// Reads `id, prev, room, seq, time, flags, edited, user, client, key, text, crc`; `None` when the row is damaged.
+/// Reads `id, prev, room, seq, time, flags, edited, user, client, key, text, crc, data, reply`; `None` when the row is damaged.
 pub(super) fn read_post(row: &Row<'_>) -> Result<Option<Stored>> {
     let number = |at| row.get_ref(at).map(|value| value.as_i64().ok());
     let text = |at| row.get_ref(at).map(|value| value.as_str().ok());
@@ -166,6 +174,9 @@ pub(super) fn read_post(row: &Row<'_>) -> Result<Option<Stored>> {
     else {
         return Ok(None);
     };
+    // Where these are damaged the checksum does not fit.
+    let data = text(12)?.map(Data::stored);
+    let reply_to = number(13)?.map(i64::cast_unsigned);
     let post = Post {
         seq: seq.cast_unsigned(),
         time: time.cast_unsigned(),
@@ -174,6 +185,8 @@ pub(super) fn read_post(row: &Row<'_>) -> Result<Option<Stored>> {
         client: client.into(),
         text: body.into(),
         key,
+        data,
+        reply_to,
     };
     let is_deleted = flags & DELETED != 0;
     if crc != post_checksum([id, prev, room], &post, (is_deleted, edited)) {
@@ -185,7 +198,8 @@ pub(super) fn read_post(row: &Row<'_>) -> Result<Option<Stored>> {
 
 /// One post by its row.
 pub(super) fn load_post(conn: &Connection, id: i64) -> Result<std::result::Result<Stored, Flaw>> {
-    let sql = "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc FROM posts WHERE id = ?1";
+    let sql = "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc,
+               data, reply FROM posts WHERE id = ?1";
     let mut select = conn.prepare_cached(sql)?;
     let found = select.query_row([id], |row| {
         let stored = read_post(row)?;
@@ -357,10 +371,15 @@ pub(super) fn rev_of(action: &Action) -> u64 {
 /// The columns of a change besides `id`, `prev` and `room`: rev, seq, kind, time, user, body.
 type ChangeColumns<'a> = (u64, u64, i64, u64, Cow<'a, str>, &'a str);
 
+/// The column `data` of a change.
+pub(super) fn data_of(action: &Action) -> Option<&str> {
+    if let Action::Edit { data, .. } = action { data.as_ref().map(Data::as_str) } else { None }
+}
+
 /// `None` for what is no change with a number.
 pub(super) fn change_columns(action: &Action) -> Option<ChangeColumns<'_>> {
     Some(match action {
-        Action::Edit { rev, seq, text, time } => (*rev, *seq, EDIT, *time, "".into(), text),
+        Action::Edit { rev, seq, text, time, .. } => (*rev, *seq, EDIT, *time, "".into(), text),
         Action::Delete { rev, seq, time } => (*rev, *seq, DELETE, *time, "".into(), ""),
         Action::React { rev, seq, user, emoji, is_removed } => {
             (*rev, *seq, if *is_removed { TAKE_BACK } else { REACT }, 0, user.label(), emoji)
@@ -371,16 +390,17 @@ pub(super) fn change_columns(action: &Action) -> Option<ChangeColumns<'_>> {
 
 pub(super) fn change_checksum(id: i64, prev: i64, room: i64, action: &Action) -> i64 {
     let Some((rev, seq, kind, time, user, body)) = change_columns(action) else { return 0 };
-    checksum(
-        &[id, prev, room, signed(rev), signed(seq), kind, signed(time)],
-        &[user.as_bytes(), body.as_bytes()],
-    )
+    let numbers = [id, prev, room, signed(rev), signed(seq), kind, signed(time)];
+    match data_of(action) {
+        None => checksum(&numbers, &[user.as_bytes(), body.as_bytes()]),
+        Some(data) => checksum(&numbers, &[user.as_bytes(), body.as_bytes(), data.as_bytes()]),
+    }
 }
 
 /// A change by its row; `None` when it is not there or damaged.
 pub(super) fn load_change(conn: &Connection, id: i64) -> Result<Option<StoredChange>> {
     let mut select = conn.prepare_cached(
-        "SELECT prev, room, rev, seq, kind, time, user, body, crc FROM changes WHERE id = ?1",
+        "SELECT prev, room, rev, seq, kind, time, user, body, crc, data FROM changes WHERE id = ?1",
     )?;
     let read = |row: &Row<'_>| {
         let (rev, seq) = (row.get::<_, i64>(2)?.cast_unsigned(), row.get::<_, i64>(3)?.cast_unsigned());
@@ -388,7 +408,10 @@ pub(super) fn load_change(conn: &Connection, id: i64) -> Result<Option<StoredCha
         let (user, body) = (row.get_ref(6)?, row.get_ref(7)?);
         let (Ok(user), Ok(body)) = (user.as_str(), body.as_str()) else { return Ok(None) };
         let action = match row.get(4)? {
-            EDIT => Action::Edit { rev, seq, text: body.into(), time },
+            EDIT => {
+                let data = row.get_ref(9)?.as_str().ok().map(Data::stored);
+                Action::Edit { rev, seq, text: body.into(), data, time }
+            }
             DELETE => Action::Delete { rev, seq, time },
             kind @ (REACT | TAKE_BACK) => Action::React {
                 rev,

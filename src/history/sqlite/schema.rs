@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 /// `application_id` of the file: "SWBD".
 pub(super) const APPLICATION: i32 = 0x5357_4244;
 /// `user_version` of the file; a newer one is not opened.
-pub(super) const FORMAT: i32 = 4;
+pub(super) const FORMAT: i32 = 5;
 /// One post of a room in this many is found without a walk.
 pub(super) const SEEK_POINT_EVERY: u64 = 64;
 /// How long a connection waits for another one's lock; only other processes ever hold one for long.
@@ -60,6 +60,23 @@ pub(super) const PAIRS: &str =
 pub(super) const REINDEX: &str =
     "CREATE TABLE reindex(id INTEGER PRIMARY KEY AUTOINCREMENT, post INTEGER NOT NULL) STRICT";
 
+/// What messages carry besides their text, and what they reply to; what edits changed of that. Most have neither. And the rooms
+/// that users have subscribed to.
+const CARRIED: &str = "
+ALTER TABLE posts ADD COLUMN data TEXT;
+ALTER TABLE posts ADD COLUMN reply INTEGER;
+ALTER TABLE changes ADD COLUMN data TEXT;
+CREATE TABLE subscriptions(user TEXT NOT NULL, room INTEGER NOT NULL, crc INTEGER NOT NULL,
+  PRIMARY KEY(user, room)) STRICT, WITHOUT ROWID;
+";
+
+/// The same for a connection that only reads a file of an older format: its tables look as if they had these columns.
+const NOTHING_CARRIED: &str = "
+CREATE TEMP VIEW posts AS SELECT *, NULL AS data, NULL AS reply FROM main.posts;
+CREATE TEMP VIEW changes AS SELECT *, NULL AS data FROM main.changes;
+CREATE TEMP TABLE subscriptions(user TEXT, room INTEGER, crc INTEGER);
+";
+
 /// A connection to a file that exists. Nothing is read yet.
 pub(super) fn connect(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -97,7 +114,7 @@ pub(super) fn only_read(conn: &Connection) -> Result<()> {
 /// Makes the tables in an empty file, within a transaction.
 pub(super) fn make(conn: &Connection) -> Result<()> {
     conn.execute_batch(&format!(
-        "{META}; {TABLES} {REINDEX}; {PAIRS}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
+        "{META}; {TABLES} {REINDEX}; {PAIRS}; {CARRIED} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT};"
     ))
 }
 
@@ -119,7 +136,18 @@ pub(super) fn convert_second(conn: &Connection) -> Result<()> {
 /// their names.
 pub(super) fn convert_third(conn: &Connection) -> Result<()> {
     super::persons::unite(conn)?;
-    conn.execute_batch(&format!("PRAGMA user_version = {FORMAT};"))
+    convert_fourth(conn)
+}
+
+/// Makes a file of the fourth format one of this format, within a transaction. In the fourth messages had a text alone.
+pub(super) fn convert_fourth(conn: &Connection) -> Result<()> {
+    conn.execute_batch(&format!("{CARRIED} PRAGMA user_version = {FORMAT};"))
+}
+
+/// Has a connection that only reads a file of an older format find what newer ones have.
+pub(super) fn read_as_newest(conn: &Connection) -> Result<()> {
+    let format: i32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if format < 5 { conn.execute_batch(NOTHING_CARRIED) } else { Ok(()) }
 }
 
 /// Whether the tables are as [`make`] makes them.

@@ -492,8 +492,8 @@ impl News {
     /// Posts that came since.
     fn add_posts(&mut self, history: &Connection, newest: i64) -> Result<()> {
         let mut select = history.prepare_cached(
-            "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc FROM posts
-             WHERE id > ?1 ORDER BY id LIMIT ?2",
+            "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc, data, reply
+             FROM posts WHERE id > ?1 ORDER BY id LIMIT ?2",
         )?;
         let mut rows = select.query([self.position, STEP])?;
         let mut seen = 0;

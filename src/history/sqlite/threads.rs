@@ -17,7 +17,7 @@ use super::reader::{Ask, Reader, Shelf, Slot};
 use super::search_index::{IndexFile, SearchIndex, State};
 use super::writer::{Ends, FinishError, KnownKeys, Order, Writer};
 use crate::history::followers::{Followers, MAX_LOOPS};
-use crate::history::{Act, BanChange, Batch, Event, History, Holder, Query, Start};
+use crate::history::{Act, BanChange, Batch, Data, Event, History, Holder, Query, Start};
 
 /// Batches that may be handed over and not yet be committed; above it [`History::propose`] refuses.
 pub const MAX_ORDERS: usize = 4096;
@@ -122,6 +122,10 @@ impl History for Client {
         if self.number == 0 { self.keys.load(Ordering::Relaxed) } else { 0 }
     }
 
+    fn follow(&mut self, room: &Arc<str>) {
+        self.followers.follow(self.number, room);
+    }
+
     fn log_bytes(&self) -> u64 {
         if self.number == 0 { self.log_bytes.load(Ordering::Relaxed) } else { 0 }
     }
@@ -160,14 +164,18 @@ impl History for Client {
 fn cost(batch: &Batch) -> usize {
     let proposals = batch.proposals.iter().map(|proposal| {
         let texts = match &proposal.act {
-            Act::Post(draft) => draft.text.len() + draft.key.as_ref().map_or(0, |key| key.key.len()),
-            Act::Edit { text, .. } => text.len(),
+            Act::Post(draft) => {
+                let key = draft.key.as_ref().map_or(0, |key| key.key.len());
+                draft.text.len() + Data::len_of(draft.data.as_ref()) + key
+            }
+            Act::Edit { text, data, .. } => text.len() + Data::len_of(data.as_ref()),
             Act::React { emoji, .. } => emoji.len(),
             Act::Import(record) => {
                 let reactions = record.reactions.iter().flat_map(|(_, users)| users);
-                size_of_val(&**record) + record.post.text.len() + reactions.map(size_of_val).sum::<usize>()
+                let data = Data::len_of(record.post.data.as_ref());
+                size_of_val(&**record) + record.post.text.len() + data + reactions.map(size_of_val).sum::<usize>()
             }
-            Act::Delete { .. } | Act::Read { .. } => 0,
+            Act::Delete { .. } | Act::Read { .. } | Act::Subscribe { .. } => 0,
         };
         size_of_val(proposal) + texts
     });

@@ -11,13 +11,14 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::clock::steady_ms;
 use super::data_dir::{load_meta, store_meta};
+use super::mine::subscription_checksum;
 use super::rows::{
-    Head, Stored, change_checksum, change_columns, flags, load_head, newest_change, newest_post,
+    Head, Stored, change_checksum, change_columns, data_of, flags, load_head, newest_change, newest_post,
     post_checksum, signed,
 };
 use super::schema::{SEEK_POINT_EVERY, checksum};
 use crate::history::keys::Keys;
-use crate::history::{Action, Ban, BanChange, Batch, Change, Outcome, Post};
+use crate::history::{Action, Ban, BanChange, Batch, Change, Data, Outcome, Post};
 
 /// Rooms whose number and head are kept in memory, about 200 bytes each; above it all are forgotten and read again.
 pub(super) const ROOMS_KEPT: usize = 65_536;
@@ -144,13 +145,13 @@ impl<'c> Transactions<'c> {
             begin: conn.prepare("BEGIN IMMEDIATE")?,
             commit: conn.prepare("COMMIT")?,
             insert_post: conn.prepare(
-                "INSERT INTO posts(id, prev, room, seq, time, flags, edited, user, client, key, text, crc)
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                "INSERT INTO posts(id, prev, room, seq, time, flags, edited, user, client, key, text, crc, data, reply)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
             insert_seek_point: conn.prepare("INSERT INTO marks(room, seq, post) VALUES(?1, ?2, ?3)")?,
             insert_change: conn.prepare(
-                "INSERT INTO changes(id, prev, room, rev, seq, kind, time, user, body, crc)
-                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                "INSERT INTO changes(id, prev, room, rev, seq, kind, time, user, body, crc, data)
+                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             )?,
             write_head: conn.prepare(
                 "INSERT OR REPLACE INTO heads(room, seq, rev, time, post, change, oldest, crc)
@@ -367,6 +368,8 @@ impl<'c> Transactions<'c> {
             post.key.as_deref(),
             &*post.text,
             post_checksum([id, prev, room], post, (is_deleted, edited)),
+            post.data.as_ref().map(Data::as_str),
+            post.reply_to.map(signed),
         ))?;
         if post.seq.is_multiple_of(SEEK_POINT_EVERY) {
             self.insert_seek_point.execute((room, signed(post.seq), id))?;
@@ -397,29 +400,33 @@ impl<'c> Transactions<'c> {
             &*user,
             body,
             crc,
+            data_of(action),
         ))?;
         self.trace.change = Some(id);
         Ok(())
     }
 
-    /// Returns a post another text, and has it indexed again.
+    /// Gives a post another text and other data, and has it indexed again.
     pub(super) fn rewrite(
         &mut self,
         stored: &Stored,
-        text: Box<str>,
+        (text, data): (Box<str>, Option<Data>),
         is_deleted: bool,
         edited: Option<u64>,
     ) -> Result<()> {
-        let (id, post) = (stored.id, Post { text, ..stored.record.post.clone() });
+        let (id, post) = (stored.id, Post { text, data, ..stored.record.post.clone() });
         let crc = post_checksum([id, stored.prev, stored.room], &post, (is_deleted, edited));
         self.conn
-            .prepare_cached("UPDATE posts SET text = ?2, flags = ?3, edited = ?4, crc = ?5 WHERE id = ?1")?
+            .prepare_cached(
+                "UPDATE posts SET text = ?2, flags = ?3, edited = ?4, crc = ?5, data = ?6 WHERE id = ?1",
+            )?
             .execute(params![
                 id,
                 &*post.text,
                 flags(post.is_verified, is_deleted),
                 edited.map(signed),
-                crc
+                crc,
+                post.data.as_ref().map(Data::as_str),
             ])?;
         self.note_stale(id)
     }
@@ -431,33 +438,41 @@ impl<'c> Transactions<'c> {
         Ok(())
     }
 
-    /// The texts that a deleted post once had go with it.
+    /// What a deleted post once said and carried goes with it.
     pub(super) fn blank_edits(&mut self, room: i64, seq: u64) -> Result<()> {
         let sql = "SELECT id FROM changes WHERE room = ?1 AND seq = ?2 AND kind = 1";
-        let ids: Vec<i64> = {
-            let mut select = self.conn.prepare_cached(sql)?;
-            select.query_map([room, signed(seq)], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
-        };
-        ids.into_iter().try_for_each(|id| self.blank_edit(room, id))
+        self.edits(sql, room, seq)?.into_iter().try_for_each(|id| self.blank_edit((room, id), true))
     }
 
-    /// The text of the last edit is edited away; those before have lost theirs already.
-    pub(super) fn blank_last_edit(&mut self, room: i64, seq: u64) -> Result<()> {
+    /// The text of the last edit is edited away; those before have lost theirs already. What it carried, or the last before it
+    /// that carried something, goes where the next edit brings other data.
+    pub(super) fn blank_last_edit(&mut self, room: i64, seq: u64, has_data: bool) -> Result<()> {
         let sql = "SELECT id FROM changes WHERE room = ?1 AND seq = ?2 AND kind = 1 ORDER BY id DESC LIMIT 1";
-        let last: Option<i64> =
-            self.conn.prepare_cached(sql)?.query_row([room, signed(seq)], |row| row.get(0)).optional()?;
-        last.map_or(Ok(()), |id| self.blank_edit(room, id))
+        let last = self.edits(sql, room, seq)?;
+        last.into_iter().try_for_each(|id| self.blank_edit((room, id), false))?;
+        if !has_data {
+            return Ok(());
+        }
+        let sql = "SELECT id FROM changes WHERE room = ?1 AND seq = ?2 AND kind = 1 AND data IS NOT NULL";
+        self.edits(sql, room, seq)?.into_iter().try_for_each(|id| self.blank_edit((room, id), true))
     }
 
-    fn blank_edit(&self, room: i64, id: i64) -> Result<()> {
+    fn edits(&self, sql: &str, room: i64, seq: u64) -> Result<Vec<i64>> {
+        let mut select = self.conn.prepare_cached(sql)?;
+        Ok(select.query_map([room, signed(seq)], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// An edit loses its text, and with `all` its data.
+    fn blank_edit(&self, (room, id): (i64, i64), all: bool) -> Result<()> {
         let Some(mut change) = super::rows::load_change(self.conn, id)? else { return Ok(()) };
-        if let Action::Edit { text, .. } = &mut change.action {
+        if let Action::Edit { text, data, .. } = &mut change.action {
             *text = "".into();
+            data.take_if(|_| all);
         }
         let crc = change_checksum(id, change.prev, room, &change.action);
         self.conn
-            .prepare_cached("UPDATE changes SET body = '', crc = ?2 WHERE id = ?1")?
-            .execute([id, crc])?;
+            .prepare_cached("UPDATE changes SET body = '', crc = ?2, data = ?3 WHERE id = ?1")?
+            .execute(params![id, crc, data_of(&change.action)])?;
         Ok(())
     }
 
@@ -493,6 +508,33 @@ impl<'c> Transactions<'c> {
             )?
             .execute(params![room, user, signed(seq), crc])?;
         Ok(())
+    }
+
+    /// A user subscribes to a room, or does so no more.
+    pub(super) fn subscribe(
+        &mut self,
+        at: usize,
+        user: &str,
+        (is_on, most): (bool, usize),
+    ) -> Result<Outcome> {
+        let room = self.rooms[at].id;
+        if !is_on {
+            self.conn
+                .prepare_cached("DELETE FROM subscriptions WHERE user = ?1 AND room = ?2")?
+                .execute((user, room))?;
+            return Ok(Outcome::Subscribed);
+        }
+        let sql = "SELECT count(*), ifnull(max(room = ?2), 0) FROM subscriptions WHERE user = ?1";
+        let mut select = self.conn.prepare_cached(sql)?;
+        let (count, is_known) =
+            select.query_row((user, room), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)))?;
+        if !is_known && count.cast_unsigned() as usize >= most {
+            return Ok(Outcome::TooMany);
+        }
+        self.conn
+            .prepare_cached("INSERT OR REPLACE INTO subscriptions(user, room, crc) VALUES(?1, ?2, ?3)")?
+            .execute((user, room, subscription_checksum(user, room)))?;
+        Ok(Outcome::Subscribed)
     }
 
     pub(super) fn change_ban(&mut self, change: &BanChange) -> Result<()> {

@@ -165,7 +165,7 @@ fn read_block(conn: &Connection, room: i64, numbers: Range<u64>) -> rusqlite::Re
         if stored.record.post.seq < numbers.start {
             break;
         }
-        bytes += stored.record.post.text.len();
+        bytes += stored.record.post.octets();
         if bytes > BLOCK_BYTES && numbers.end - numbers.start > 1 {
             return Ok(None);
         }
@@ -288,6 +288,7 @@ pub(super) fn connect(dir: &Path) -> Result<Connection> {
     if application != Ok(schema::APPLICATION) {
         return Err(TransferError::Open(OpenError::Foreign { path }));
     }
+    schema::read_as_newest(&conn)?;
     schema::only_read(&conn)?;
     Ok(conn)
 }

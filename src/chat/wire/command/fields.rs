@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use simd_json::{Node, StaticNode};
 
 use super::{Omit, Since};
 use crate::chat::people::names;
 use crate::chat::wire::refusal::{Code, Refusal};
+use crate::history::Data;
 use crate::text::is_blank;
 
 /// Numbers are below this, so that every client can hold them.
@@ -41,7 +44,7 @@ fields!(
     Type "type", Id "id", Room "room", Text "text", Key "key", Seq "seq", User "user", Token "token",
     Since "since", History "history", Emoji "emoji", Remove "remove", Before "before", Limit "limit",
     After "after", Page "page", Query "query", To "to", Reason "reason", Seconds "seconds", Epoch "epoch", Rev "rev",
-    Prefix "prefix", Omit "omit"
+    Prefix "prefix", Omit "omit", Data "data", ReplyTo "reply_to"
 );
 
 impl Field {
@@ -174,6 +177,15 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// `data`, out of the whole command as it came.
+    pub(in crate::chat) fn data(&self, whole: Option<&[u8]>, limit: usize) -> Result<Option<Data>, Refusal> {
+        if self.value(Field::Data) == Value::Absent {
+            return Ok(None);
+        }
+        let whole = whole.ok_or_else(|| Field::Data.wrong("named without escapes"))?;
+        carried(whole, limit)
+    }
+
     /// `omit`, where the fields are those of this tape.
     pub(in crate::chat) fn omit(&self, tape: &[Node<'a>]) -> Result<Omit, Refusal> {
         match self.value(Field::Omit) {
@@ -204,6 +216,22 @@ impl<'a> Fields<'a> {
             _ => Err(wrong()),
         }
     }
+}
+
+/// What an object of JSON has in its field `data`, as it is written there.
+pub(crate) fn carried(object: &[u8], limit: usize) -> Result<Option<Data>, Refusal> {
+    let wrong = || Field::Data.wrong("a value of JSON");
+    let Carrier { data } = serde_json::from_slice(object).map_err(|_| wrong())?;
+    let Some(data) = data else { return Ok(None) };
+    let data = Data::new(data.get()).map_err(|_| wrong())?;
+    if data.as_str().len() > limit { Err(Field::Data.too_long(limit)) } else { Ok(Some(data)) }
+}
+
+/// The one field of a command that is passed on as it is.
+#[derive(Deserialize)]
+struct Carrier<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
 }
 
 fn put<'a>(place: &mut Value<'a>, field: Field, value: Value<'a>) -> Result<(), Refusal> {

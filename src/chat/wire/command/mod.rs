@@ -6,15 +6,17 @@ mod omit;
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memmem::Finder;
 use serde::{Serialize, Serializer};
 use simd_json::{Buffers, Node, Tape};
 
 pub(in crate::chat) use self::fields::NUMBER_END;
+pub(crate) use self::fields::carried;
 use self::fields::{Field, Fields, Value};
 pub use self::omit::Omit;
 use crate::chat::limits::Limits;
 use crate::chat::wire::refusal::{Code, Refusal};
-use crate::history::Record;
+use crate::history::{Data, Record};
 
 /// Deepest nesting of a command.
 const MAX_DEPTH: usize = 16;
@@ -57,9 +59,15 @@ pub enum Command<'a> {
     /// Leaves a room.
     Leave { room: Cow<'a, str> },
     /// Says something.
-    Post { room: Cow<'a, str>, text: Cow<'a, str>, key: Option<Cow<'a, str>> },
+    Post {
+        room: Cow<'a, str>,
+        text: Cow<'a, str>,
+        key: Option<Cow<'a, str>>,
+        data: Option<Data>,
+        reply_to: Option<u64>,
+    },
     /// Returns a message another text.
-    Edit { room: Cow<'a, str>, seq: u64, text: Cow<'a, str> },
+    Edit { room: Cow<'a, str>, seq: u64, text: Cow<'a, str>, data: Option<Data> },
     /// Takes a message's text away.
     Delete { room: Cow<'a, str>, seq: u64 },
     /// Reacts to a message, or takes that back.
@@ -70,8 +78,14 @@ pub enum Command<'a> {
     Search { room: Cow<'a, str>, query: Cow<'a, str>, limit: Option<u64> },
     /// Lists the conversations of two that one has.
     Conversations { page: Option<Cow<'a, str>>, limit: Option<u64> },
+    /// Subscribes to a room, or does so no more.
+    Subscribe { room: Cow<'a, str>, is_on: bool },
+    /// Lists the rooms that one has subscribed to, and one's conversations of two.
+    Mine { page: Option<Cow<'a, str>>, limit: Option<u64> },
     /// Lists the rooms that one may join.
     Rooms { prefix: Option<Cow<'a, str>>, after: Option<Cow<'a, str>>, limit: Option<u64> },
+    /// Brings the token that follows the one of `hello`.
+    Refresh { token: Cow<'a, str> },
     /// Wants a sign of life.
     Ping,
     /// Lists the members.
@@ -81,7 +95,13 @@ pub enum Command<'a> {
     /// Has read up to here.
     Read { room: Cow<'a, str>, seq: u64 },
     /// Says something to one user.
-    Direct { to: Cow<'a, str>, text: Cow<'a, str>, key: Option<Cow<'a, str>> },
+    Direct {
+        to: Cow<'a, str>,
+        text: Cow<'a, str>,
+        key: Option<Cow<'a, str>>,
+        data: Option<Data>,
+        reply_to: Option<u64>,
+    },
     /// Removes a user from a room.
     Kick { room: Cow<'a, str>, user: Cow<'a, str>, reason: Option<Cow<'a, str>> },
     /// Bans a user.
@@ -96,6 +116,10 @@ pub enum Command<'a> {
 pub struct Parser {
     buffers: Buffers,
     tape: Tape<'static>,
+    /// Looks for the field that is passed on as it is.
+    data: Finder<'static>,
+    /// A command that may have it, as it came: what is parsed is not the same afterwards.
+    whole: Vec<u8>,
 }
 
 impl fmt::Debug for Parser {
@@ -109,6 +133,8 @@ impl Default for Parser {
         Self {
             buffers: Buffers::with_max_depth(FIRST_LEN, MAX_DEPTH),
             tape: Tape(Vec::with_capacity(FIRST_LEN / 8)),
+            data: Finder::new(b"\"data\""),
+            whole: Vec::new(),
         }
     }
 }
@@ -123,10 +149,15 @@ impl Parser {
         payload: &'a mut [u8],
         limits: &Limits,
     ) -> Result<(Id<'a>, Command<'a>), (Id<'a>, Refusal)> {
+        self.whole.clear();
+        if self.data.find(payload).is_some() {
+            self.whole.extend_from_slice(payload);
+        }
+        let whole = (!self.whole.is_empty()).then_some(&*self.whole);
         let mut tape = std::mem::replace(&mut self.tape, Tape(Vec::new())).reset();
         let parsed = simd_json::fill_tape(payload, &mut self.buffers, &mut tape);
         let result = match parsed {
-            Ok(()) => read(&tape.0, limits),
+            Ok(()) => read(&tape.0, whole, limits),
             Err(_) => {
                 Err((Id::None, Refusal::new(Code::BadJson, "this is no JSON, or it is nested too deep")))
             }
@@ -136,11 +167,15 @@ impl Parser {
     }
 }
 
-fn read<'a>(tape: &[Node<'a>], limits: &Limits) -> Result<(Id<'a>, Command<'a>), (Id<'a>, Refusal)> {
+fn read<'a>(
+    tape: &[Node<'a>],
+    whole: Option<&[u8]>,
+    limits: &Limits,
+) -> Result<(Id<'a>, Command<'a>), (Id<'a>, Refusal)> {
     let fields = Fields::of_object(tape, limits.max_fields);
     let fields = fields.map_err(|refusal| (Id::None, refusal))?;
     let id = id(&fields, limits).map_err(|refusal| (Id::None, refusal))?;
-    match command(&fields, tape, limits) {
+    match command(&fields, (tape, whole), limits) {
         Ok(command) => Ok((id, command)),
         Err(refusal) => Err((id, refusal)),
     }
@@ -156,15 +191,22 @@ fn id<'a>(fields: &Fields<'a>, limits: &Limits) -> Result<Id<'a>, Refusal> {
     }
 }
 
-fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Result<Command<'a>, Refusal> {
+fn command<'a>(
+    fields: &Fields<'a>,
+    (tape, whole): (&[Node<'a>], Option<&[u8]>),
+    limits: &Limits,
+) -> Result<Command<'a>, Refusal> {
     let room = || fields.name(Field::Room);
     let seq = || fields.number(Field::Seq);
     let text = || fields.said(Field::Text, limits.max_text);
     let key = || fields.optional_said(Field::Key, limits.max_key);
-    let reason = || fields.optional_text(Field::Reason, limits.max_reason);
+    let data = || fields.data(whole, limits.max_data);
+    let reply_to = || fields.optional_number(Field::ReplyTo);
     let limit = || fields.optional_number(Field::Limit);
     Ok(match fields.text(Field::Type, usize::MAX)?.as_ref() {
-        "post" => Command::Post { room: room()?, text: text()?, key: key()? },
+        "post" => {
+            Command::Post { room: room()?, text: text()?, key: key()?, data: data()?, reply_to: reply_to()? }
+        }
         "typing" => Command::Typing { room: room()? },
         "read" => Command::Read { room: room()?, seq: seq()? },
         "hello" => Command::Hello {
@@ -178,7 +220,7 @@ fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Resul
             history: fields.optional_number(Field::History)?,
         },
         "leave" => Command::Leave { room: room()? },
-        "edit" => Command::Edit { room: room()?, seq: seq()?, text: text()? },
+        "edit" => Command::Edit { room: room()?, seq: seq()?, text: text()?, data: data()? },
         "delete" => Command::Delete { room: room()?, seq: seq()? },
         "react" => Command::React {
             room: room()?,
@@ -197,6 +239,24 @@ fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Resul
             query: fields.said(Field::Query, limits.max_query)?,
             limit: limit()?,
         },
+        "who" => Command::Who { room: room()? },
+        "direct" => Command::Direct {
+            to: fields.name(Field::To)?,
+            text: text()?,
+            key: key()?,
+            data: data()?,
+            reply_to: reply_to()?,
+        },
+        kind => return other_command(kind, fields, limits),
+    })
+}
+
+/// The commands that few give, and few often.
+fn other_command<'a>(kind: &str, fields: &Fields<'a>, limits: &Limits) -> Result<Command<'a>, Refusal> {
+    let room = || fields.name(Field::Room);
+    let reason = || fields.optional_text(Field::Reason, limits.max_reason);
+    let limit = || fields.optional_number(Field::Limit);
+    Ok(match kind {
         "conversations" => {
             Command::Conversations { page: fields.optional_text(Field::Page, MAX_PAGE)?, limit: limit()? }
         }
@@ -205,9 +265,11 @@ fn command<'a>(fields: &Fields<'a>, tape: &[Node<'a>], limits: &Limits) -> Resul
             after: fields.optional_name(Field::After)?,
             limit: limit()?,
         },
+        "subscribe" => Command::Subscribe { room: room()?, is_on: true },
+        "unsubscribe" => Command::Subscribe { room: room()?, is_on: false },
+        "mine" => Command::Mine { page: fields.optional_text(Field::Page, MAX_PAGE)?, limit: limit()? },
+        "refresh" => Command::Refresh { token: fields.text(Field::Token, limits.max_token)? },
         "ping" => Command::Ping,
-        "who" => Command::Who { room: room()? },
-        "direct" => Command::Direct { to: fields.name(Field::To)?, text: text()?, key: key()? },
         "kick" => Command::Kick { room: room()?, user: fields.name(Field::User)?, reason: reason()? },
         "ban" => Command::Ban {
             user: fields.name(Field::User)?,
@@ -268,10 +330,12 @@ impl Command<'_> {
                 Command::Join { room: own(room), since: since.map(Since::into_owned), history }
             }
             Self::Leave { room } => Command::Leave { room: own(room) },
-            Self::Post { room, text, key } => {
-                Command::Post { room: own(room), text: own(text), key: key.map(own) }
+            Self::Post { room, text, key, data, reply_to } => {
+                Command::Post { room: own(room), text: own(text), key: key.map(own), data, reply_to }
             }
-            Self::Edit { room, seq, text } => Command::Edit { room: own(room), seq, text: own(text) },
+            Self::Edit { room, seq, text, data } => {
+                Command::Edit { room: own(room), seq, text: own(text), data }
+            }
             Self::Delete { room, seq } => Command::Delete { room: own(room), seq },
             Self::React { room, seq, emoji, remove } => {
                 Command::React { room: own(room), seq, emoji: own(emoji), remove }
@@ -286,12 +350,15 @@ impl Command<'_> {
             Self::Rooms { prefix, after, limit } => {
                 Command::Rooms { prefix: prefix.map(own), after: after.map(own), limit }
             }
+            Self::Subscribe { room, is_on } => Command::Subscribe { room: own(room), is_on },
+            Self::Mine { page, limit } => Command::Mine { page: page.map(own), limit },
+            Self::Refresh { token } => Command::Refresh { token: own(token) },
             Self::Ping => Command::Ping,
             Self::Who { room } => Command::Who { room: own(room) },
             Self::Typing { room } => Command::Typing { room: own(room) },
             Self::Read { room, seq } => Command::Read { room: own(room), seq },
-            Self::Direct { to, text, key } => {
-                Command::Direct { to: own(to), text: own(text), key: key.map(own) }
+            Self::Direct { to, text, key, data, reply_to } => {
+                Command::Direct { to: own(to), text: own(text), key: key.map(own), data, reply_to }
             }
             Self::Kick { room, user, reason } => {
                 Command::Kick { room: own(room), user: own(user), reason: reason.map(own) }
@@ -316,7 +383,7 @@ impl Command<'_> {
         )
     }
 
-    /// The room that it is about.
+    /// The room that it is about, and that must be open for it.
     pub(in crate::chat) fn room(&self) -> Option<&str> {
         match self {
             Self::Join { room, .. }
@@ -335,6 +402,9 @@ impl Command<'_> {
             Self::Hello { .. }
             | Self::Conversations { .. }
             | Self::Rooms { .. }
+            | Self::Subscribe { .. }
+            | Self::Mine { .. }
+            | Self::Refresh { .. }
             | Self::Ping
             | Self::Direct { .. }
             | Self::Ban { .. }
