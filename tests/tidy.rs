@@ -24,6 +24,7 @@ const ROOMS: &[Row] = &[
     ("wall", &[]),
     ("auth", &["chat"]),
     ("api", &["app", "chat", "history", "ops"]),
+    ("hooks", &["app", "chat", "history", "tls"]),
     ("ops", &["app", "proto", "tls"]),
 ];
 
@@ -40,9 +41,10 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("limits", &[]),
             ("membership", &["ids"]),
             ("strict", &[]),
+            ("happening", &[]),
+            ("decisions", &["happening", "identity"]),
             ("wire/json", &[]),
             ("wire/refusal", &[]),
-            ("stats", &["wire/refusal"]),
             ("people/names", &["wire/refusal"]),
             ("wire/command", &["limits", "people/names", "wire/refusal"]),
             ("wire/reply_to", &["wire/command"]),
@@ -54,10 +56,15 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("exchange", &["people"]),
             ("neighbours", &["exchange", "people", "wire/reply_to"]),
             ("pending", &["ids", "people", "rooms", "wire/command", "wire/refusal", "wire/reply_to"]),
+            ("deciding", &["decisions", "identity", "people", "rooms", "wire/command", "wire/refusal"]),
+            ("stats", &["deciding", "decisions", "wire/refusal"]),
             (
                 "commands",
                 &[
+                    "deciding",
+                    "decisions",
                     "exchange",
+                    "happening",
                     "identity",
                     "ids",
                     "limits",
@@ -86,7 +93,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
                     "wire/reply_to",
                 ],
             ),
-            ("http", &["commands", "identity", "people", "tutorial"]),
+            ("http", &["commands", "decisions", "identity", "people", "tutorial"]),
             ("listing", &["commands", "pending", "wire/notices", "wire/reply_to"]),
             (
                 "api",
@@ -126,13 +133,15 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("error", &[]),
             ("followers", &[]),
             ("keys", &[]),
+            ("kinds", &[]),
             ("log", &[]),
             ("names", &[]),
+            ("outbox", &[]),
             ("proposal", &[]),
             ("stamp", &[]),
             ("order", &["keys", "stamp"]),
             ("memory", &["followers", "keys", "log", "order"]),
-            ("sqlite", &["followers", "keys", "stamp"]),
+            ("sqlite", &["followers", "keys", "outbox", "stamp"]),
         ],
     ),
     (
@@ -213,7 +222,7 @@ const FENCES: &[Fence] = &[
     Fence { words: &["unsafe"], within: &["src/simd/"], why: "only the SIMD kernels are unsafe" },
     Fence {
         words: &["TcpStream", "TcpListener", "UnixStream", "UnixListener", "UdpSocket"],
-        within: &["src/net/", "loadgen/"],
+        within: &["src/net/", "src/hooks/unix.rs", "loadgen/"],
         why: "only src/net knows sockets",
     },
     Fence {
@@ -222,6 +231,7 @@ const FENCES: &[Fence] = &[
             "src/chat/",
             "src/auth/",
             "src/api/",
+            "src/hooks/",
             "server/src/cli/archive.rs",
             "server/src/log.rs",
             "loadgen/",

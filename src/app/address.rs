@@ -1,10 +1,22 @@
 //! What limits for each address count by.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// An IPv4 address, or the /64 of an IPv6 address, which is what one customer has. `::ffff:a.b.c.d` is IPv4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AddressPrefix(u64);
+
+impl fmt::Display for AddressPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Ok(address) = u32::try_from(self.0) {
+            return Ipv4Addr::from_bits(address).fmt(f);
+        }
+        // The highest bit is the mark of IPv6. It was set before in fc00::/7 and above; 4000::/2 is not given to anybody.
+        let bits = if self.0 & 1 << 62 == 0 { self.0 & !(1 << 63) } else { self.0 };
+        write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(bits) << 64))
+    }
+}
 
 impl From<IpAddr> for AddressPrefix {
     fn from(address: IpAddr) -> Self {
@@ -27,5 +39,9 @@ mod tests {
         assert_eq!(of("::ffff:10.0.0.1"), of("10.0.0.1"));
         assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
         assert_ne!(of("0.0.0.1"), of("::1"));
+        assert_eq!(of("10.0.0.1").to_string(), "10.0.0.1");
+        for address in ["2001:db8:1:2::/64", "::/64", "fd00:1::/64", "fe80::/64"] {
+            assert_eq!(of(&format!("{}1", address.trim_end_matches("/64"))).to_string(), address);
+        }
     }
 }

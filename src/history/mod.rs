@@ -13,10 +13,12 @@
 mod error;
 mod followers;
 pub mod keys;
+mod kinds;
 pub(crate) mod log;
 pub mod memory;
 mod names;
 pub mod order;
+pub mod outbox;
 mod proposal;
 pub mod sqlite;
 mod stamp;
@@ -27,6 +29,7 @@ use std::sync::Arc;
 
 pub use self::error::HistoryError;
 pub use self::followers::MAX_LOOPS;
+pub use self::kinds::{EventKind, EventKinds};
 pub use self::names::NameRange;
 pub use self::order::Order;
 pub use self::proposal::{Act, BanChange, Batch, Draft, DraftKey, Outcome, Proposal, Ticket};

@@ -66,6 +66,7 @@ impl Order {
                 }
             }
             Act::Read { user, seq } => return (None, Some(Action::Read { user, seq })),
+            Act::Note(_) => return (None, None),
         };
         (Some(outcome), action)
     }

@@ -2,7 +2,7 @@
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{elsewhere, gate, open, post};
+use crate::chat::commands::{decide, elsewhere, gate, open, post};
 use crate::chat::exchange::Elsewhere;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
@@ -46,14 +46,16 @@ pub(in crate::chat) fn direct<C: Context>(
         let name = other.map(User::name).or(verified.as_ref().or(guest.as_ref()).map(|it| &it.name));
         let name = name.filter(|_| is_here || hears(&guest)).cloned();
         let name = name.ok_or_else(no_such_user)?;
+        if decide::is_asked(chat, call, &command(&to, text, key)) {
+            return decide::ask(chat, call, None, command(&to, text, key));
+        }
         let user = Identity { person: person.into(), is_verified: !is_guest };
         direct_unkept(chat, call, (&name, user), text, key);
         return Ok(());
     }
     let room = open::open_pair(chat, call.ctx, [&call.actor.person, &person])?;
     if !chat.rooms[room].is_open() {
-        let (to, text) = (to.into_owned().into(), text.to_owned().into());
-        let command = Command::Direct { to, text, key: key.map(|key| key.to_owned().into()) };
+        let command = command(&to, text, key).into_owned();
         let (reply_to, actor) = (call.reply_to.clone(), call.actor.clone());
         return open::wait(chat, room, Waiting { reply_to, actor, command });
     }
@@ -62,8 +64,15 @@ pub(in crate::chat) fn direct<C: Context>(
         chat.rooms.rest(call.ctx, room);
         return Err(no_such_user());
     }
+    if decide::is_asked(chat, call, &command(&to, text, key)) {
+        return decide::ask(chat, call, Some(room), command(&to, text, key));
+    }
     post::say(chat, call, room, text, key);
     Ok(())
+}
+
+fn command<'c>(to: &'c str, text: &'c str, key: Option<&'c str>) -> Command<'c> {
+    Command::Direct { to: to.into(), text: text.into(), key: key.map(Into::into) }
 }
 
 /// Whether this was sent before, and is known here: then the answer is that of the first time.

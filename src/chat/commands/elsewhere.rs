@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::app::{ConnId, Context, Outgoing};
-use crate::chat::commands::ending;
+use crate::chat::commands::{ending, tell};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::neighbours::{Deed, Gather, Neighbours, Word};
 use crate::chat::people::member::Person;
@@ -126,6 +126,7 @@ pub(in crate::chat) fn enter_guest<C: Context>(
 ) -> Result<(), Refusal> {
     let Some(neighbours) = &chat.neighbours else {
         chat.people.speak_as(SessionId::of(conn), name, folded, None);
+        tell::connected(chat, ctx.now(), conn);
         return Ok(());
     };
     let person = chat.people.holders().person_or(folded).into();
@@ -137,6 +138,7 @@ pub(in crate::chat) fn enter_guest<C: Context>(
     }
     chat.people.speak_as(SessionId::of(conn), name, folded, None);
     share_rates(chat, ctx, conn);
+    tell::connected(chat, ctx.now(), conn);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod lineage;
 mod maintenance;
 mod names;
 mod notify;
+mod outbox;
 mod pairs;
 mod persons;
 mod private_file;
@@ -29,7 +30,9 @@ mod writer;
 pub use backup::backup;
 pub use clock::now_ms;
 pub use data_dir::{OpenError, Options};
-pub use threads::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open, open_for};
+pub use threads::{
+    Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, OutboxEnd, Running, Worker, open, open_for,
+};
 pub use transaction::Refused;
 pub use transfer::{Counts, TransferError, export, import};
 pub use writer::FinishError;

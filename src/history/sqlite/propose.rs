@@ -19,6 +19,10 @@ impl Transactions<'_> {
         done: &mut Done,
     ) -> Result<Option<Outcome>> {
         let Proposal { room, time, act } = proposal;
+        if let Act::Note(body) = act {
+            self.note(&body)?;
+            return Ok(None);
+        }
         let at = self.room(&room)?;
         let head = *self.head(at);
         let time_of_change = stamp(head.time, time);
@@ -37,6 +41,7 @@ impl Transactions<'_> {
                 self.append(at, &post, (false, None))?;
                 (Action::Post(post), Outcome::Posted { seq, time })
             }
+            Act::Note(_) => return Ok(None),
             Act::Read { user, seq } => {
                 self.read(at, &user, seq)?;
                 return Ok(None);
@@ -73,6 +78,7 @@ impl Transactions<'_> {
         if rev_of(&action) > 0 {
             self.note_change(at, &action)?;
         }
+        self.note_for_outbox(at, &action)?;
         done.changes.push(Arc::new(Change { room, action }));
         Ok(Some(outcome))
     }
