@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use switchboard::api::Api;
 use switchboard::app::Peers;
 use switchboard::auth;
-use switchboard::chat::decisions::EventOptions;
+use switchboard::chat::decisions::{AskKind, EventOptions};
 use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
 use switchboard::history::outbox::Outbox;
 use switchboard::history::{self, Event, History, Start, memory, sqlite};
@@ -32,11 +32,15 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let hosts = hosts(args)?;
     let page = page(args)?;
     let keyring = args.verify.keyring(reread_on_hangup()?)?;
-    if args.require_token && keyring.is_none() {
-        return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
-    }
     let token = args.api_token_file.as_deref().map(api_token).transpose()?;
     let hooks = args.hooks.options()?;
+    let has_asker = hooks.as_ref().is_some_and(|hooks| hooks.events.asks.has(AskKind::Connect));
+    if args.require_token && keyring.is_none() && !has_asker {
+        return Err(
+            "--require-token needs --token-key, --token-jwks or --hook-ask connect: nobody could come in"
+                .into(),
+        );
+    }
     let listeners = listeners(args)?;
     let (page, keyring) = (Arc::new(page), keyring.map(Arc::new));
     let loops = args.threads.loops();

@@ -43,7 +43,9 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
             chat.pending.recovered();
             happened(chat, ctx, &landed);
             if chat.neighbours.is_none() && tell::is_direct(chat) {
-                landed.iter().for_each(|change| tell::changed(chat, &change.room, &change.action));
+                for change in &landed {
+                    tell::changed(chat, &change.room, &change.action);
+                }
             }
         }
         Event::Opened { room, state } => opened(chat, ctx, &room, state),

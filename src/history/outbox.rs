@@ -101,7 +101,7 @@ pub trait Outbox: fmt::Debug + Send {
     fn bury(&mut self, dead: DeadLetter);
 
     /// Events that were dropped since the start.
-    fn dropped(&self) -> &Dropped;
+    fn dropped(&self) -> Arc<Dropped>;
 
     /// What rings when something was added.
     fn bell(&mut self) -> &mut Bell;

@@ -1,15 +1,16 @@
 //! The end of the hooks that the chat of a loop has.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::asker::{Job, now};
 use super::memory::Queue;
 use crate::app::Millis;
 use crate::chat::Happening;
 use crate::chat::decisions::{Answer, AskNumber, ChatEvents, Question, TellCounts};
+use crate::history::outbox::Dropped;
 
 /// What the thread that tells has counted.
 #[derive(Debug, Default)]
@@ -17,9 +18,10 @@ pub(super) struct Counts {
     pub(super) told: AtomicU64,
     pub(super) retried: AtomicU64,
     pub(super) dead: AtomicU64,
-    pub(super) dropped: [AtomicU64; 2],
     pub(super) backlog: AtomicU64,
-    pub(super) oldest_age_ms: AtomicU64,
+    pub(super) dropped: OnceLock<Arc<Dropped>>,
+    /// Since when the oldest event waits, as far as that thread knows.
+    pub(super) oldest: Mutex<Option<Instant>>,
 }
 
 /// Asks the threads, and never waits for them.
@@ -72,14 +74,16 @@ impl ChatEvents for Link {
             return TellCounts::default();
         }
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { told, retried, dead, dropped, backlog, oldest_age_ms } = &*self.counts;
+        let Counts { told, retried, dead, dropped, backlog, oldest } = &*self.counts;
+        let oldest = *oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        let age = oldest.map_or(Duration::ZERO, |since| now().saturating_duration_since(since));
         TellCounts {
             told: load(told),
             retried: load(retried),
             dead: load(dead),
-            dropped: [load(&dropped[0]), load(&dropped[1])],
+            dropped: dropped.get().map(|dropped| dropped.counts()).unwrap_or_default(),
             backlog: load(backlog),
-            oldest_age_ms: load(oldest_age_ms),
+            oldest_age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
         }
     }
 }

@@ -11,7 +11,7 @@ pub const MAX_MEMORY_OCTETS: usize = 64 << 20;
 /// What waits.
 #[derive(Debug, Default)]
 struct Events {
-    events: BTreeMap<u64, Box<str>>,
+    by_id: BTreeMap<u64, Box<str>>,
     /// Those of them that change no room.
     notes: BTreeSet<u64>,
     octets: usize,
@@ -24,7 +24,7 @@ struct Events {
 pub(super) struct Queue {
     events: Mutex<Events>,
     max_events: u64,
-    dropped: Dropped,
+    dropped: Arc<Dropped>,
     rope: Rope,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn queue(max_events: u64) -> (Arc<Queue>, MemoryEnd) {
     let queue = Queue {
         events: Mutex::default(),
         max_events: max_events.max(1),
-        dropped: Dropped::default(),
+        dropped: Arc::default(),
         rope: bell.rope(),
     };
     let queue = Arc::new(queue);
@@ -51,7 +51,7 @@ pub(super) fn queue(max_events: u64) -> (Arc<Queue>, MemoryEnd) {
 impl Events {
     fn remove(&mut self, id: u64) {
         self.notes.remove(&id);
-        self.octets -= self.events.remove(&id).map_or(0, |body| body.len());
+        self.octets -= self.by_id.remove(&id).map_or(0, |body| body.len());
     }
 }
 
@@ -62,13 +62,13 @@ impl Queue {
         events.last += 1;
         let id = events.last;
         events.octets += body.len();
-        events.events.insert(id, body.into());
+        events.by_id.insert(id, body.into());
         if is_note {
             events.notes.insert(id);
         }
-        while events.events.len() as u64 > self.max_events || events.octets > MAX_MEMORY_OCTETS {
+        while events.by_id.len() as u64 > self.max_events || events.octets > MAX_MEMORY_OCTETS {
             let note = events.notes.first().copied();
-            let Some(oldest) = note.or_else(|| events.events.keys().next().copied()) else { break };
+            let Some(oldest) = note.or_else(|| events.by_id.keys().next().copied()) else { break };
             events.remove(oldest);
             self.dropped.add(note.is_some());
         }
@@ -82,20 +82,20 @@ impl Outbox for MemoryEnd {
         let queue = self.queue.events.lock().unwrap_or_else(PoisonError::into_inner);
         let told = queue.told.max(after);
         let (mut events, mut taken) = (Vec::new(), 0);
-        for (id, body) in queue.events.range(told + 1..).take(limit) {
+        for (id, body) in queue.by_id.range(told + 1..).take(limit) {
             if taken >= octets {
                 break;
             }
             taken += body.len();
             events.push(Waiting { id: *id, what: What::Note(body.clone()) });
         }
-        Some(Page { events, told, len: queue.events.len() as u64 })
+        Some(Page { events, told, len: queue.by_id.len() as u64 })
     }
 
     fn told(&mut self, id: u64) {
         let mut events = self.queue.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.told = id;
-        while let Some(oldest) = events.events.keys().next().copied().filter(|oldest| *oldest <= id) {
+        while let Some(oldest) = events.by_id.keys().next().copied().filter(|oldest| *oldest <= id) {
             events.remove(oldest);
         }
     }
@@ -104,8 +104,8 @@ impl Outbox for MemoryEnd {
         self.told(dead.id);
     }
 
-    fn dropped(&self) -> &Dropped {
-        &self.queue.dropped
+    fn dropped(&self) -> Arc<Dropped> {
+        Arc::clone(&self.queue.dropped)
     }
 
     fn bell(&mut self) -> &mut Bell {

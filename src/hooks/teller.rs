@@ -1,7 +1,7 @@
 //! The thread that tells.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::asker::now;
@@ -20,7 +20,7 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long what cannot be read is left alone.
 const UNREADABLE: Duration = Duration::from_millis(100);
 /// How long the thread waits where nothing happens, until it looks by itself.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Between two lines of the log that say why events wait.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
@@ -34,8 +34,6 @@ pub(super) struct Teller {
     plan: Plan,
     /// The newest event that was taken.
     told: u64,
-    /// Since when the oldest event waits, as far as this thread knows.
-    oldest: Option<Instant>,
     logged: Option<Instant>,
 }
 
@@ -47,7 +45,9 @@ impl Teller {
         is_stopping: Arc<AtomicBool>,
     ) -> Self {
         let plan = Plan::default();
-        Self { outbox, client, counts, is_stopping, plan, told: 0, oldest: None, logged: None }
+        // There is one thread that tells.
+        let _ = counts.dropped.set(outbox.dropped());
+        Self { outbox, client, counts, is_stopping, plan, told: 0, logged: None }
     }
 
     /// Tells until the server stops.
@@ -78,7 +78,6 @@ impl Teller {
                 return;
             }
             self.outbox.bell().wait(left);
-            self.note_age();
             if wait == IDLE {
                 return;
             }
@@ -86,23 +85,14 @@ impl Teller {
     }
 
     fn note(&mut self, page: &Page) {
-        let Counts { dropped, backlog, .. } = &*self.counts;
-        backlog.store(page.len, Ordering::Relaxed);
-        for (count, now) in dropped.iter().zip(self.outbox.dropped().counts()) {
-            count.store(now, Ordering::Relaxed);
-        }
-        if page.events.is_empty() {
-            self.oldest = None;
-        } else {
-            self.oldest.get_or_insert_with(now);
-        }
-        self.note_age();
+        self.counts.backlog.store(page.len, Ordering::Relaxed);
+        self.note_oldest(!page.events.is_empty());
     }
 
-    fn note_age(&self) {
-        let age = self.oldest.map_or(Duration::ZERO, |since| now().saturating_duration_since(since));
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        self.counts.oldest_age_ms.store(age, Ordering::Relaxed);
+    /// The oldest event waits since it was seen first, or none waits.
+    fn note_oldest(&self, is_there: bool) {
+        let mut oldest = self.counts.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        *oldest = is_there.then(|| oldest.unwrap_or_else(now));
     }
 
     /// Tells the oldest events. Returns how long to wait until the next request.
@@ -120,7 +110,7 @@ impl Teller {
                 self.told = newest;
                 self.outbox.told(newest);
                 self.counts.told.fetch_add(events as u64, Ordering::Relaxed);
-                self.oldest = None;
+                self.note_oldest(false);
                 Duration::ZERO
             }
             Next::Again(wait_ms) => {
@@ -142,7 +132,7 @@ impl Teller {
         tracing::error!(id, why, about, "the backend refuses an event, which is a dead letter now");
         self.counts.dead.fetch_add(1, Ordering::Relaxed);
         self.told = id;
-        self.oldest = None;
+        self.note_oldest(false);
         self.outbox.bury(DeadLetter { id, why: why.into(), body: about.into() });
     }
 

@@ -93,6 +93,8 @@ pub(crate) struct Disk {
     pub(crate) lineage: Vec<Fork>,
     keys: Keys,
     term: u32,
+    /// What would be told to a backend, in order.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Disk {
@@ -186,6 +188,10 @@ impl Disk {
     pub(crate) fn commit(&mut self, batch: Batch) -> Done {
         let mut done = Done::default();
         for proposal in batch.proposals {
+            if let Act::Note(body) = &proposal.act {
+                self.notes.push(body.to_string());
+                continue;
+            }
             let room = proposal.room.clone();
             let order = &mut self.rooms.entry(room.clone()).or_default().order;
             // The clock stands still: keys are forgotten by their number.

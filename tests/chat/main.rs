@@ -10,6 +10,7 @@
 mod amplification;
 mod cluster;
 mod conversations;
+mod decisions;
 mod disk;
 mod epochs;
 mod expiry;

@@ -13,6 +13,7 @@ mod faults;
 mod lineage;
 mod model;
 mod order;
+mod outbox;
 mod pairs;
 mod persons;
 mod retention;

@@ -307,7 +307,9 @@ fn try_arrive<C: Context>(
     };
     match ask_who(chat, conn, &arrival) {
         Err(refusal) => {
-            behind.iter().for_each(|_| chat.people.end_waiting(Some(conn)));
+            for _ in behind {
+                chat.people.end_waiting(Some(conn));
+            }
             return Err(refusal);
         }
         Ok((_, Some(answer))) => arrived(chat, ctx, conn, (arrival, answer), behind),

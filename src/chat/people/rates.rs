@@ -23,9 +23,9 @@ impl People {
             return session.commands.try_take(limits.commands, now_ms);
         }
         self.take_shared_rates(id);
-        let Self { sessions, users, addresses, .. } = self;
+        let Self { sessions, users, addresses, rates, .. } = self;
         let Some(session) = sessions[id.slot()].as_deref_mut() else { return Err(0) };
-        let posts = session.user.and_then(|user| users[user.slot()].rate).unwrap_or(limits.posts);
+        let posts = session.user.and_then(|user| rates.get(&user)).copied().unwrap_or(limits.posts);
         let mut buckets = [
             (session.user.map(|user| &mut users[user.slot()].posts), posts),
             (addresses.get_mut(&session.address()).map(|state| &mut state.posts), limits.address_posts),
@@ -105,7 +105,10 @@ impl People {
     /// Somebody posts at a rate of their own from now on.
     pub(in crate::chat) fn set_rate(&mut self, conn: ConnId, rate: Option<Rate>) {
         if let Some(user) = self.look(SessionId::of(conn)).and_then(Session::user) {
-            self.users[user.slot()].rate = rate;
+            match rate {
+                Some(rate) => drop(self.rates.insert(user, rate)),
+                None => drop(self.rates.remove(&user)),
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::app::{Bucket, Rate};
+use crate::app::Bucket;
 use crate::chat::ids::SessionId;
 use crate::chat::people::shared_bucket::SharedBucket;
 
@@ -15,8 +15,6 @@ pub(in crate::chat) struct User {
     is_verified: bool,
     pub(in crate::chat::people) sessions: Vec<SessionId>,
     pub(in crate::chat::people) posts: Bucket,
-    /// How fast that is, where it is another rate than everybody's.
-    pub(in crate::chat::people) rate: Option<Rate>,
     /// Where other loops take from it, too.
     pub(in crate::chat::people) shared: Option<SharedBucket>,
 }
@@ -33,7 +31,7 @@ impl User {
     pub(in crate::chat::people) fn new(name: &str, identity: Identity, posts: Bucket) -> Self {
         let Identity { person, is_verified } = identity;
         let name = if *person == *name { Arc::clone(&person) } else { name.into() };
-        Self { name, person, is_verified, sessions: Vec::with_capacity(1), posts, rate: None, shared: None }
+        Self { name, person, is_verified, sessions: Vec::with_capacity(1), posts, shared: None }
     }
 
     /// The name as it is shown: that of the token that came last.

@@ -55,7 +55,6 @@ impl<'c> OutboxRows<'c> {
         options: OutboxOptions,
         dropped: Arc<Dropped>,
     ) -> rusqlite::Result<Self> {
-        make(conn)?;
         let told = load_told(conn)?;
         let (newest, len): (i64, i64) =
             conn.query_row("SELECT ifnull(max(id), 0), count(*) FROM outbox", [], |row| {

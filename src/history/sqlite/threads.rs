@@ -51,6 +51,9 @@ pub fn open_for(
     }
     let place = Arc::new(DataDir::take(dir, options)?);
     let (conn, start, Memory { keys, past }) = place.open()?;
+    if place.options.outbox.is_some() {
+        super::outbox::make(&conn).map_err(|error| place.refusal(&error))?;
+    }
     let words = Arc::new(SearchIndex::new(&place));
     let index = State::read(&conn).and_then(|state| words.open(&state, false));
     let index = index.inspect_err(|error| tracing::error!(%error, "the index of words cannot be used")).ok();
@@ -295,8 +298,8 @@ impl Outbox for OutboxEnd {
         let _ = self.orders.send(Order::Bury(dead));
     }
 
-    fn dropped(&self) -> &Dropped {
-        &self.dropped
+    fn dropped(&self) -> Arc<Dropped> {
+        Arc::clone(&self.dropped)
     }
 
     fn bell(&mut self) -> &mut Bell {
