@@ -234,10 +234,14 @@ EOF
   AUTOBAHN_OUT="$target/autobahn-reports-tls" tests/conformance/run.sh --strict "$front" base
 }
 
-# The client for JavaScript against the real server, and what is in its package.
+# The clients for JavaScript and for Python against the real server, and what is in their packages.
 clients() {
+  local SWITCHBOARD_BIN
+  SWITCHBOARD_BIN=$(realpath "$target/release/switchboard")
+  export SWITCHBOARD_BIN
   (cd clients/js && npm ci --no-audit --no-fund --loglevel=error)
-  SWITCHBOARD_BIN=$(realpath "$target/release/switchboard") clients/js/test.sh
+  clients/js/test.sh
+  CARGO_TARGET_DIR=$(realpath "$target") clients/python/test.sh
 }
 
 browser() {
@@ -265,6 +269,9 @@ await_port() {
 count() {
   awk '
     /^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^failed/) failed += $(i - 1) } tests = 1 }
+    /^(=+ )?[0-9]+ (passed|failed)[, ].* in [0-9.]+s/ {
+      for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^(failed|errors?)/) failed += $(i - 1) } tests = 1
+    }
     /^ℹ pass [0-9]+$/ { passed += $3; tests = 1 }
     /^ℹ fail [0-9]+$/ { failed += $3; tests = 1 }
     /^cases [0-9]+ .* FAILED [0-9]+/ {
