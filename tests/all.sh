@@ -90,7 +90,7 @@ doc() {
 # options of the binary nor a database nor cryptography.
 layers() {
   local features
-  for features in '' deflate mmap net deflate,mmap,net chat ops; do
+  for features in '' deflate mmap net deflate,mmap,net chat hooks ops; do
     cargo check -p switchboard --lib --no-default-features --features "$features"
   done
   absent mio -p switchboard --no-default-features --features deflate,mmap

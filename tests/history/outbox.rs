@@ -121,7 +121,7 @@ fn a_dead_letter_is_put_aside_and_told_no_more() {
     assert_eq!(seen(&page(&mut history, 0)), list(&[(2, "2 two"), (3, "later")]));
     history.close();
     let db = rusqlite::Connection::open(dir.database()).unwrap();
-    let found: (u64, String) =
+    let found: (i64, String) =
         db.query_row("SELECT id, why FROM dead_letters", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     assert_eq!(found, (1, "status 422".to_owned()));
 }
