@@ -92,7 +92,7 @@ doc() {
 # no mio, an embedded echo neither the options of the binary nor a database nor cryptography.
 layers() {
   local features
-  for features in '' deflate mmap net deflate,mmap,net chat; do
+  for features in '' deflate mmap net deflate,mmap,net chat hooks; do
     cargo check -p switchboard --lib --no-default-features --features "$features"
   done
   absent mio -p switchboard --no-default-features --features deflate,mmap

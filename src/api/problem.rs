@@ -131,7 +131,7 @@ fn status(code: Code) -> u16 {
     match code {
         Code::BadJson | Code::UnknownType => 400,
         Code::BadField | Code::TooLong => 422,
-        Code::Forbidden => 403,
+        Code::Forbidden | Code::Refused => 403,
         Code::NotFound => 404,
         Code::NotJoined | Code::RoomFull => 409,
         Code::RateLimited => 429,

@@ -16,7 +16,7 @@ use crate::chat::rooms::pair_room;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::json_len;
 use crate::chat::wire::reply_to::ReplyTo;
-use crate::chat::wire::responder::Answered;
+use crate::chat::wire::responder::{Answered, CallId};
 use crate::chat::{Chat, Code, Refusal, Stats};
 use crate::history::{Ban, NameRange};
 
@@ -88,7 +88,15 @@ impl Chat {
         }
     }
 
-    /// The answers to [`Self::call`] since the last time, in the order in which they were given.
+    /// The same, under a number of the chat's own: [`Answered::is_for`] tells to which call an answer belongs.
+    pub fn start<C: Context>(&mut self, ctx: &mut C, user: Option<&str>, command: Command<'_>) -> CallId {
+        self.calls += 1;
+        let id = CallId::new(self.calls);
+        self.call(ctx, id.request(), user, command);
+        id
+    }
+
+    /// The answers to [`Self::call`] and [`Self::start`] since the last time, in the order in which they were given.
     pub fn take_answered(&mut self) -> Vec<Answered> {
         self.responder.take_answered()
     }
@@ -161,6 +169,7 @@ impl Chat {
             store_asks: self.pending.queries() as u64,
             store_log_bytes: self.pending.log_bytes(),
             store_unavailable: u64::from(self.pending.is_failed()),
+            hooks: self.deciding.as_ref().map(|deciding| deciding.counts()).unwrap_or_default(),
             ..self.counts.clone()
         }
     }

@@ -70,6 +70,7 @@ impl Order {
             // Whose rooms these are does not belong to the order of one room: see `Subscriptions`.
             Act::Subscribe { .. } => (Outcome::Subscribed, None),
             Act::Read { user, seq } => return (None, Some(Action::Read { user, seq })),
+            Act::Note(_) => return (None, None),
         };
         (Some(outcome), action)
     }

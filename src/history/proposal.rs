@@ -91,6 +91,8 @@ pub enum Act {
         /// The last message that was read.
         seq: u64,
     },
+    /// Something for the team's backend that changes no room; has no outcome. Where there is no outbox it comes to nothing.
+    Note(Box<str>),
 }
 
 /// A message without its number.

@@ -38,6 +38,7 @@ const STANDSTILL_MS: Millis = 1_000;
 
 /// One event loop with its listeners.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub struct Server<A: Application, T: Transport = Plain> {
     poll: Poll,
     reactor: Reactor<A, T>,

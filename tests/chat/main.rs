@@ -11,6 +11,7 @@ mod amplification;
 mod carried;
 mod cluster;
 mod conversations;
+mod decisions;
 mod disk;
 mod epochs;
 mod expiry;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now, Peers};
 use switchboard::chat::command::Command;
+use switchboard::chat::decisions::{ChatEvents, EventOptions};
 use switchboard::chat::identity::{Claims, Grant, TokenError, Verify};
 use switchboard::chat::{Answered, Chat, Exchange, Limits, Listing, Mail, Options, Place};
 use switchboard::history::{self, Batch, Change, Query, Start};
@@ -229,6 +230,31 @@ impl World {
             .with_verifier(Box::new(Stamp))
             .beside(own, exchange, peers);
         Self::of(chat, (options, Some(inbox), disk), Config::default(), 7 + own as u64)
+    }
+
+    /// A chat that asks and tells somebody, in memory or with a store.
+    pub(crate) fn deciding(
+        events: impl ChatEvents + Send + 'static,
+        asks: EventOptions,
+        options: Options,
+        disk: Option<Disk>,
+    ) -> Self {
+        let is_on_disk = disk.is_some();
+        let store = disk.as_ref().map(|_| TestStore::default());
+        let inbox = store.as_ref().map(|store| Arc::clone(&store.0));
+        let disk = disk.unwrap_or_default();
+        let start = match &inbox {
+            Some(_) => disk.start(),
+            None => Start { epoch: "memory".to_owned(), ..Start::default() },
+        };
+        let store = store.map(|store| Box::new(store) as Box<dyn history::History + Send>);
+        let chat = Chat::new(options.clone(), store, start).with_verifier(Box::new(Stamp));
+        let chat = chat.with_events(Box::new(events), asks);
+        let mut world = Self::of(chat, (options, inbox, disk), Config::default(), 7);
+        if is_on_disk {
+            world.answer();
+        }
+        world
     }
 
     fn of(

@@ -1,6 +1,7 @@
 //! The command line of `switchboard`.
 
 pub(crate) mod archive;
+pub(crate) mod hooks;
 pub(crate) mod listen;
 mod settings;
 pub(crate) mod tls;
@@ -19,6 +20,7 @@ use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
+use self::hooks::HookArgs;
 use self::listen::{ListenArgs, Place};
 use self::settings::Settings;
 use self::tls::{TlsArgs, TlsCommand};
@@ -194,6 +196,8 @@ pub(crate) struct ServeArgs {
     pub(crate) require_token: bool,
     #[command(flatten)]
     pub(crate) verify: VerifyArgs,
+    #[command(flatten)]
+    pub(crate) hooks: HookArgs,
     #[command(flatten)]
     pub(crate) threads: ThreadsArgs,
     #[command(flatten)]

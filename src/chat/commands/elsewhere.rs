@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::app::{ConnId, Context, Millis, Outgoing};
-use crate::chat::commands::{ending, inspect, unread};
+use crate::chat::commands::{ending, inspect, tell, unread};
 use crate::chat::connections::{Connection, Found, Listing, Place};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::neighbours::{Deed, Gather, Neighbours, Word};
@@ -140,6 +140,7 @@ pub(in crate::chat) fn enter_guest<C: Context>(
 ) -> Result<(), Refusal> {
     let Some(neighbours) = &chat.neighbours else {
         chat.people.speak_as(SessionId::of(conn), name, folded, None);
+        tell::connected(chat, ctx.now(), conn);
         return Ok(());
     };
     let person = chat.people.holders().person_or(folded).into();
@@ -151,6 +152,7 @@ pub(in crate::chat) fn enter_guest<C: Context>(
     }
     chat.people.speak_as(SessionId::of(conn), name, folded, None);
     share_rates(chat, ctx, conn);
+    tell::connected(chat, ctx.now(), conn);
     Ok(())
 }
 

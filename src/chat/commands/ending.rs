@@ -1,9 +1,11 @@
 //! The end of a session, and of its membership in a room.
 
+use std::sync::Arc;
+
 use crate::app::{ConnId, Context};
 use crate::chat::Chat;
 use crate::chat::commands::turn::Paced;
-use crate::chat::commands::{elsewhere, unread};
+use crate::chat::commands::{decide, elsewhere, tell, unread};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::membership::Membership;
 use crate::chat::people::member::Person;
@@ -53,10 +55,12 @@ pub(in crate::chat) fn detach<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Co
     for membership in rooms {
         take_out(chat, ctx, conn, &membership);
     }
+    tell::disconnecting(chat, ctx.now(), conn);
     if let Some(user) = chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms) {
         elsewhere::exit(chat, conn, &user);
     }
     forget_paced(chat, ctx, conn);
+    decide::forget(chat, ctx, conn);
 }
 
 /// Lets go of what waited for a connection that is gone.
@@ -89,6 +93,8 @@ pub(in crate::chat) fn expel<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Con
 /// Takes a connection out of a room; it does not count the room among its own any more.
 fn take_out<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, membership: &Membership) {
     let room = membership.room;
+    let name = Arc::clone(chat.rooms[room].name());
+    tell::left(chat, ctx.now(), SessionId::of(conn), &name);
     forget_member(chat, SessionId::of(conn), membership);
     let omit = chat.people.look(SessionId::of(conn)).map(Session::omit).unwrap_or_default();
     if let Some(topic) = chat.rooms[room].leave_topic(omit) {

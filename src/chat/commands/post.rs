@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, gate, publish, read_back, unread};
+use crate::chat::commands::{ask, gate, publish, read_back, tell, unread};
 use crate::chat::ids::RoomId;
 use crate::chat::pending::queries::Purpose;
 use crate::chat::people::actor::Actor;
@@ -183,9 +183,11 @@ fn propose<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, act: Act, rep
     answer(chat, ctx, room, outcome, &reply_to);
     if let Some(action) = action {
         publish::happened(chat, ctx, room, &action);
+        let name = Arc::clone(chat.rooms[room].name());
         if !chat.watch.is_idle() {
-            unread::note(chat, &Arc::clone(chat.rooms[room].name()), &action);
+            unread::note(chat, &name, &action);
         }
+        tell::changed(chat, &name, &action);
         if *chat.rooms[room].kind() != Kind::Group {
             publish::tell_pair(chat, ctx, &Change { room: Arc::clone(chat.rooms[room].name()), action });
         }

@@ -12,7 +12,7 @@ pub(in crate::chat) mod session;
 pub(in crate::chat) mod shared_bucket;
 pub(in crate::chat) mod user;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -25,7 +25,7 @@ use self::member::{Member, Person};
 use self::session::{Dialect, Session};
 use self::shared_bucket::SharedBucket;
 use self::user::{Identity, Resting, User};
-use crate::app::{AddressPrefix, Bucket, ConnId, Millis, Now};
+use crate::app::{AddressPrefix, Bucket, ConnId, Millis, Now, Rate};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId, UserId};
 use crate::chat::membership::Membership;
@@ -51,6 +51,8 @@ pub(in crate::chat) struct People {
     count: usize,
     users: Slab<User>,
     by_person: Shards<UserId>,
+    /// How often users may post for whom it is another rate than everybody's.
+    rates: BTreeMap<UserId, Rate>,
     addresses: HashMap<AddressPrefix, AddressState>,
     /// When tokens expire, by milliseconds since 1970.
     expiries: BTreeSet<(u64, SessionId)>,
@@ -342,6 +344,7 @@ impl People {
         let identity = state.identity();
         state.sessions.retain(|other| *other != session);
         if state.sessions.is_empty() {
+            self.rates.remove(&user);
             let user = self.users.remove(user.slot());
             self.by_person.remove(user.person());
             self.resting.left(user.identity(), user.posts, self.max_resting, now_ms);

@@ -20,6 +20,10 @@ impl Transactions<'_> {
         done: &mut Done,
     ) -> Result<Option<Outcome>> {
         let Proposal { room, time, act } = proposal;
+        if let Act::Note(body) = act {
+            self.note(&body)?;
+            return Ok(None);
+        }
         let at = self.room(&room)?;
         let head = *self.head(at);
         let time_of_change = stamp(head.time, time);
@@ -45,6 +49,7 @@ impl Transactions<'_> {
             Act::Subscribe { user, is_on, most } => {
                 return self.subscribe(at, &user, (is_on, most)).map(Some);
             }
+            Act::Note(_) => return Ok(None),
             Act::Read { user, seq } => {
                 self.read(at, &user, seq)?;
                 return Ok(None);
@@ -82,6 +87,7 @@ impl Transactions<'_> {
         if rev_of(&action) > 0 {
             self.note_change(at, &action)?;
         }
+        self.note_for_outbox(at, &action)?;
         done.changes.push(Arc::new(Change { room, action }));
         Ok(Some(outcome))
     }
