@@ -13,10 +13,10 @@ use clap::Args;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use switchboard::chat::{Refusal, stored_room, stored_user};
+use switchboard::chat::{Refusal, compact_json, stored_room, stored_user};
 use switchboard::history::sqlite;
 use switchboard::history::sqlite::TransferError;
-use switchboard::history::{Data, Post, Record, Who};
+use switchboard::history::{Post, Record, Who};
 
 use super::SettingsArgs;
 
@@ -179,7 +179,7 @@ impl Line {
         if numbers.iter().any(|number| *number >= 1 << 53) {
             return Err(LineError::BigNumber);
         }
-        let data = self.data.map(|data| Data::new(data.get())).transpose().map_err(LineError::Json)?;
+        let data = self.data.map(|data| compact_json(data.get())).transpose().map_err(LineError::Json)?;
         if self.deleted && (!self.text.is_empty() || data.is_some()) {
             return Err(LineError::DeletedText);
         }

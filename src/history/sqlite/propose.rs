@@ -7,7 +7,6 @@ use rusqlite::params;
 use super::rows::{Stored, find_post, rev_of};
 use super::transaction::{Done, Result, Transactions};
 use crate::history::keys::{Keys, Scope, Used};
-use crate::history::order::has_target;
 use crate::history::stamp::stamp;
 use crate::history::{Act, Action, Change, Outcome, Proposal};
 
@@ -30,7 +29,7 @@ impl Transactions<'_> {
                 if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
                     return Ok(Some(Outcome::Repeated { seq, time }));
                 }
-                if !has_target(&draft, head.seq) {
+                if !draft.has_target(head.seq) {
                     return Ok(Some(Outcome::NoTarget));
                 }
                 let (seq, time) = (head.seq + 1, time_of_change);
