@@ -8,8 +8,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::chat::{Refusal, stored_room, stored_user};
-use crate::history::{Data, Post, Record, Who};
+use crate::chat::{Refusal, compact_json, stored_room, stored_user};
+use crate::history::{Post, Record, Who};
 
 /// A message as a line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,7 +124,7 @@ impl Line {
         if numbers.iter().any(|number| *number >= 1 << 53) {
             return Err(LineError::BigNumber);
         }
-        let data = self.data.map(|data| Data::new(data.get())).transpose().map_err(LineError::Json)?;
+        let data = self.data.map(|data| compact_json(data.get())).transpose().map_err(LineError::Json)?;
         if self.deleted && (!self.text.is_empty() || data.is_some()) {
             return Err(LineError::DeletedText);
         }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::app::{Millis, Rate};
 use crate::chat::happening::Happening;
 use crate::chat::identity::Claims;
+use crate::chat::wire::data::Json;
 use crate::history::{Data, EventKinds};
 
 /// What may be asked.
@@ -149,7 +150,7 @@ pub enum Question<'a> {
         text: &'a str,
         /// What the message carries besides.
         #[serde(skip_serializing_if = "Option::is_none")]
-        data: Option<&'a Data>,
+        data: Option<Json<'a>>,
         /// The message that it replies to.
         #[serde(skip_serializing_if = "Option::is_none")]
         reply_to: Option<u64>,

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::history::{Action, Data, EventKind, Record};
+use crate::chat::wire::data::Json;
+use crate::history::{Action, EventKind, Record};
 
 /// Something that happened. Its JSON is that of `docs/hooks.md`, without the number of the event.
 #[derive(Debug, Clone, Serialize)]
@@ -21,7 +22,7 @@ pub enum Happening<'a> {
         client: &'a str,
         text: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        data: Option<&'a Data>,
+        data: Option<Json<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reply_to: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +38,7 @@ pub enum Happening<'a> {
         time: u64,
         text: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
-        data: Option<&'a Data>,
+        data: Option<Json<'a>>,
     },
     /// A message without a text.
     Deleted { room: &'a str, seq: u64, rev: u64, time: u64 },
@@ -100,7 +101,7 @@ impl<'a> Happening<'a> {
             verified: post.is_verified,
             client: &post.client,
             text: &post.text,
-            data: post.data.as_ref(),
+            data: post.data.as_ref().map(Json),
             reply_to: post.reply_to,
             key: post.key.as_deref(),
             deleted: record.is_deleted,
@@ -119,13 +120,13 @@ impl<'a> Happening<'a> {
                 verified: post.is_verified,
                 client: &post.client,
                 text: &post.text,
-                data: post.data.as_ref(),
+                data: post.data.as_ref().map(Json),
                 reply_to: post.reply_to,
                 key: post.key.as_deref(),
                 deleted: false,
             },
             Action::Edit { rev, seq, text, data, time } => {
-                Self::Edited { room, seq: *seq, rev: *rev, time: *time, text, data: data.as_ref() }
+                Self::Edited { room, seq: *seq, rev: *rev, time: *time, text, data: data.as_ref().map(Json) }
             }
             Action::Delete { rev, seq, time } => Self::Deleted { room, seq: *seq, rev: *rev, time: *time },
             Action::React { rev, seq, user, emoji, is_removed } => Self::Reacted {

@@ -44,6 +44,7 @@ pub use self::neighbours::Signal;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 pub use self::wire::command;
 pub(crate) use self::wire::command::carried;
+pub use self::wire::data::{Json, compact as compact_json};
 pub use self::wire::refusal::{Code, Refusal};
 pub use self::wire::reply_to::ReplyTo;
 pub use self::wire::responder::{Answered, CallId};

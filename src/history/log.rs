@@ -284,7 +284,7 @@ mod tests {
         let mut log = Log::default();
         for seq in 1..=20 {
             log.push(&post(seq));
-            let data = Data::new("[1,2,3]").ok();
+            let data = Some(Data::of_compact("[1,2,3]"));
             log.change(&Action::Edit { rev: seq, seq, text: "x".repeat(50).into(), data, time: 1 });
             log.change(&Action::React {
                 rev: seq,
@@ -338,11 +338,17 @@ mod tests {
         );
         log.change(&react(4, "@u", true));
         assert!(log.find(1).unwrap().reactions.is_empty());
-        let data = Data::new(r#"{"also":"once"}"#).ok();
+        let data = Some(Data::of_compact(r#"{"also":"once"}"#));
         log.change(&Action::Edit { rev: 5, seq: 1, text: "once".into(), data, time: 9 });
         log.change(&Action::Delete { rev: 6, seq: 1, time: 9 });
         assert!(!format!("{log:?}").contains("once"));
-        log.change(&Action::Edit { rev: 7, seq: 1, text: "back".into(), data: Data::new("1").ok(), time: 9 });
+        log.change(&Action::Edit {
+            rev: 7,
+            seq: 1,
+            text: "back".into(),
+            data: Some(Data::of_compact("1")),
+            time: 9,
+        });
         log.change(&react(8, "@u", false));
         let record = log.find(1).unwrap();
         assert!(record.is_deleted && record.post.octets() == 0 && record.reactions.is_empty());

@@ -86,7 +86,7 @@ impl Order {
         if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
             return (Outcome::Repeated { seq, time }, None);
         }
-        if !has_target(&draft, self.seq) {
+        if !draft.has_target(self.seq) {
             return (Outcome::NoTarget, None);
         }
         self.seq += 1;
@@ -166,11 +166,6 @@ impl Order {
     pub fn time(&self) -> u64 {
         self.time
     }
-}
-
-/// Whether what a message replies to has been said: a message that was deleted, or that is kept no more, has been.
-pub(in crate::history) fn has_target(draft: &Draft, newest: u64) -> bool {
-    draft.reply_to.is_none_or(|seq| (1..=newest).contains(&seq))
 }
 
 #[cfg(test)]

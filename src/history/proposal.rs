@@ -124,6 +124,12 @@ pub struct DraftKey {
 }
 
 impl Draft {
+    /// Whether what it replies to has been said, where this is the newest message: one that was deleted, or that is kept no more,
+    /// has been.
+    pub(in crate::history) fn has_target(&self, newest: u64) -> bool {
+        self.reply_to.is_none_or(|seq| (1..=newest).contains(&seq))
+    }
+
     /// The message with its number and time, which fall to it.
     #[must_use]
     pub fn numbered(self, seq: u64, time: u64) -> Post {

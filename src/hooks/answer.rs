@@ -8,8 +8,7 @@ use super::client::Reply;
 use crate::app::Rate;
 use crate::chat::decisions::{Allowed, Answer, AskKind, Speaker};
 use crate::chat::identity::{Claims, Grant};
-use crate::chat::strict;
-use crate::history::Data;
+use crate::chat::{compact_json, strict};
 
 /// Octets of a reason.
 const MAX_REASON: usize = 256;
@@ -75,7 +74,7 @@ fn read(kind: AskKind, reply: Result<Reply, String>) -> Result<Answer, String> {
     Ok(Answer::Allow(match kind {
         AskKind::Join => Allowed::default(),
         AskKind::Post => {
-            let data = body.data.map(|data| Data::new(&data.to_string()));
+            let data = body.data.map(|data| compact_json(&data.to_string()));
             let data = data.transpose().map_err(|error| format!("the backend's `data`: {error}"))?;
             Allowed::default().with(|it| (it.text, it.data) = (body.text.map(Into::into), data))
         }
@@ -141,7 +140,7 @@ mod tests {
         assert_eq!(answer(AskKind::Post, r#"{"allow":false,"reason":"no"}"#), Answer::Refuse("no".into()));
         let text = Allowed::default().with(|it| it.text = Some("x".into()));
         assert_eq!(answer(AskKind::Post, r#"{"allow":true,"text":"x","data":null}"#), Answer::Allow(text));
-        let data = Allowed::default().with(|it| it.data = Some(Data::new("[1]").unwrap()));
+        let data = Allowed::default().with(|it| it.data = Some(compact_json("[1]").unwrap()));
         assert_eq!(answer(AskKind::Post, r#"{"allow":true,"data":[ 1 ]}"#), Answer::Allow(data));
         let body = r#"{"allow":true,"user":"Ada","verified":true,"subject":"u1","rooms":{"a*":["join","post"]},
                        "posts_per_second":5}"#;

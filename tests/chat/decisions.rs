@@ -154,7 +154,13 @@ fn edits_and_direct_messages_are_asked_about_and_the_server_is_not() {
     world.call(Call::Command(
         1,
         Some("Ann".to_owned()),
-        Command::Post { room: "r".into(), text: "of the server".into(), key: None },
+        Command::Post {
+            room: "r".into(),
+            text: "of the server".into(),
+            key: None,
+            data: None,
+            reply_to: None,
+        },
     ));
     assert!(script.questions().is_empty());
     post(&mut world, ada, "r", "first");

@@ -264,7 +264,7 @@ fn the_server_itself_may_do_everything() {
     let kinds: Vec<Value> = world.answered().into_iter().map(|(_, answer)| answer["type"].clone()).collect();
     assert_eq!(kinds, ["ack", "history", "ack"]);
     // In a user's name it may do what the user may, and changes what it said in that name.
-    let edit = |seq: u64| Command::Edit { room: "general".into(), seq, text: "y".into() };
+    let edit = |seq: u64| Command::Edit { room: "general".into(), seq, text: "y".into(), data: None };
     world.call(Call::Command(4, Some("Ben".to_owned()), edit(3)));
     world.call(Call::Command(5, Some("Ada".to_owned()), edit(3)));
     world.call(Call::Command(6, None, edit(3)));

@@ -6,7 +6,7 @@ use crate::erasing::files_with;
 use crate::support::{Dir, History, change, delete, edit, make_older, post, wait_until};
 
 fn data(json: &str) -> Data {
-    Data::new(json).unwrap()
+    Data::of_compact(json)
 }
 
 fn carrying(seq: u64, json: &str, reply_to: Option<u64>) -> Change {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use switchboard::history::sqlite::{self, Options};
 use switchboard::history::{
-    Act, Action, Event, MAX_UNREAD, MinePage, Outcome, PairPlace, Proposal, Query, Reader, Unread,
+    Act, Action, Event, MAX_UNREAD, MinePage, NameRange, Outcome, PairPlace, Proposal, Query, Reader, Unread,
 };
 
 use crate::support::{Dir, History, change, delete, post};
@@ -55,6 +55,14 @@ fn subscriptions_outlive_the_server_and_are_in_a_backup() {
     ]);
     let expected = [("b", 3, 1), ("@eve\nzoe", 1, 1), ("a", 0, 0)];
     assert_eq!(rows(&mine(&mut history, "eve", None, 9)), expected);
+    // A room in which nothing was said is in the list of nobody else.
+    match history.ask_for(Query::Rooms { ask: 4, ranges: NameRange::all(), limit: 9 }) {
+        Event::Rooms { rooms, .. } => {
+            let names: Vec<Arc<str>> = rooms.unwrap().into_iter().map(|room| room.name).collect();
+            assert_eq!(names, [Arc::from("b")]);
+        }
+        other => panic!("{other:?}"),
+    }
     history.close();
     let copy = dir.path().join("copy");
     sqlite::backup(&dir.data(), &copy).unwrap();

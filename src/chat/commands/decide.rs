@@ -14,6 +14,7 @@ use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
 use crate::chat::people::session::{Session, Waiting};
 use crate::chat::wire::command::{Command, Id, Omit};
+use crate::chat::wire::data::Json;
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Refusal, timer};
 use crate::text::is_blank;
@@ -99,7 +100,7 @@ fn question<'q, C>(
             return Question::Join { room, client, user, verified, subject };
         }
     };
-    let data = data.as_ref();
+    let data = data.as_ref().map(Json);
     Question::Post { room, to, edits, text, data, reply_to, key, client, user, verified, subject }
 }
 

@@ -12,6 +12,7 @@ use crate::chat::people::session::Waiting;
 use crate::chat::people::user::{Identity, User};
 use crate::chat::rooms::pair_room;
 use crate::chat::wire::command::Command;
+use crate::chat::wire::data::Json;
 use crate::chat::wire::notices::{Ack, Direct};
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::keys::{Scope, Used};
@@ -120,7 +121,7 @@ fn direct_unkept<C: Context>(
         seq: None,
         client: &actor.client,
         text,
-        data: data.as_ref(),
+        data: data.as_ref().map(Json),
         reply_to: None,
         time,
     };

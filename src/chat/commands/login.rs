@@ -11,8 +11,7 @@ use crate::chat::neighbours::Word;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
 use crate::chat::wire::command::Omit;
-use crate::chat::wire::notices::{Farewell, Kicked, LimitsShown, Refreshed, Welcome};
-use crate::chat::wire::own_rooms::RoomPermissions;
+use crate::chat::wire::notices::{Farewell, Kicked, LimitsShown, Refreshed, RoomPermissions, Welcome};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, timer};
 

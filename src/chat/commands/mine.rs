@@ -10,8 +10,7 @@ use crate::chat::people::actor::Actor;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
 use crate::chat::rooms::Room;
-use crate::chat::wire::notices::{Ack, MineList, Shown};
-use crate::chat::wire::own_rooms::MineRoom;
+use crate::chat::wire::notices::{Ack, MineList, MineRoom, Shown};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
 use crate::history::{

@@ -5,6 +5,7 @@ use crate::chat::Chat;
 use crate::chat::commands::elsewhere;
 use crate::chat::ids::RoomId;
 use crate::chat::people::names;
+use crate::chat::wire::data::Json;
 use crate::chat::wire::notices::{ChangeNotice, Direct, Message};
 use crate::history::{Action, Change, Post};
 
@@ -33,7 +34,7 @@ fn tell_post<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, post: &Post
     let state = &rooms[room];
     let (user, client, text) = (&*post.user, &*post.client, &*post.text);
     let (seq, time, verified) = (post.seq, post.time, post.is_verified);
-    let (data, reply_to) = (post.data.as_ref(), post.reply_to);
+    let (data, reply_to) = (post.data.as_ref().map(Json), post.reply_to);
     let lookalike = people.shown(user, verified).lookalike;
     for (omit, topic) in state.audiences() {
         let (prev, client) = ((!omit.prev()).then_some(prev), (!omit.client()).then_some(client));
@@ -89,7 +90,7 @@ fn tell_direct<C: Context>(chat: &mut Chat, ctx: &mut C, pair: (&str, &str), pos
         seq: Some(post.seq),
         client: &post.client,
         text: &post.text,
-        data: post.data.as_ref(),
+        data: post.data.as_ref().map(Json),
         reply_to: post.reply_to,
         time: post.time,
     };

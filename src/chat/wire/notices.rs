@@ -1,10 +1,13 @@
 //! What goes out in `chat.v1.json`: answers and events, each an object whose `type` comes first.
 
+mod own_rooms;
+
 use std::sync::Arc;
 
 use serde::ser::{SerializeMap as _, SerializeStruct as _};
 use serde::{Serialize, Serializer};
 
+pub(in crate::chat) use self::own_rooms::{MineRoom, RoomPermissions, UnreadRoom};
 use crate::app::CloseCode;
 use crate::chat::ids::SessionId;
 use crate::chat::limits::Limits;
@@ -12,7 +15,7 @@ use crate::chat::people::People;
 use crate::chat::people::lookalike::Lookalikes;
 use crate::chat::people::member::{Member, Person};
 use crate::chat::wire::command::Id;
-use crate::chat::wire::own_rooms::{MineRoom, RoomPermissions, UnreadRoom};
+use crate::chat::wire::data::Json;
 use crate::chat::wire::refusal::Code;
 use crate::history::{Action, Data, MAX_UNREAD, Post, Record, Who};
 
@@ -128,7 +131,7 @@ notices! {
         #[serde(skip_serializing_if = "is_false")] lookalike: bool,
         #[serde(skip_serializing_if = "Option::is_none")] client: Option<&'a str>,
         text: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")] data: Option<&'a Data>,
+        #[serde(skip_serializing_if = "Option::is_none")] data: Option<Json<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")] reply_to: Option<u64>,
         time: u64,
     }
@@ -155,7 +158,7 @@ notices! {
         #[serde(skip_serializing_if = "Option::is_none")] seq: Option<u64>,
         client: &'a str,
         text: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")] data: Option<&'a Data>,
+        #[serde(skip_serializing_if = "Option::is_none")] data: Option<Json<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")] reply_to: Option<u64>,
         time: u64,
     }
@@ -206,10 +209,7 @@ pub(in crate::chat) struct Listed {
     pub(in crate::chat) time: u64,
 }
 
-pub(in crate::chat::wire) fn as_text<S: Serializer>(
-    text: &Arc<str>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
+fn as_text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
 
@@ -398,7 +398,7 @@ impl Serialize for Shown<'_> {
         shown.serialize_field("client", &*post.client)?;
         shown.serialize_field("text", &post.text)?;
         if let Some(data) = &post.data {
-            shown.serialize_field("data", data)?;
+            shown.serialize_field("data", &Json(data))?;
         }
         if let Some(reply_to) = post.reply_to {
             shown.serialize_field("reply_to", &reply_to)?;
@@ -509,7 +509,7 @@ impl Serialize for ChangeNotice<'_> {
                 notice.serialize_entry("seq", seq)?;
                 notice.serialize_entry("text", if self.is_visible { &**text } else { "" })?;
                 if let Some(data) = data.as_ref().filter(|_| self.is_visible) {
-                    notice.serialize_entry("data", data)?;
+                    notice.serialize_entry("data", &Json(data))?;
                 }
                 notice.serialize_entry("time", time)?;
             }

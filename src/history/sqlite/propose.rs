@@ -7,7 +7,6 @@ use rusqlite::params;
 use super::rows::{Stored, find_post, rev_of};
 use super::transaction::{Done, Result, Transactions};
 use crate::history::keys::{Keys, Scope, Used};
-use crate::history::order::has_target;
 use crate::history::stamp::stamp;
 use crate::history::{Act, Action, Change, Outcome, Post, Proposal, Record};
 
@@ -21,8 +20,7 @@ impl Transactions<'_> {
     ) -> Result<Option<Outcome>> {
         let Proposal { room, time, act } = proposal;
         if let Act::Note(body) = act {
-            self.note(&body)?;
-            return Ok(None);
+            return self.note(&body).map(|()| None);
         }
         let at = self.room(&room)?;
         let head = *self.head(at);
@@ -34,7 +32,7 @@ impl Transactions<'_> {
                 if let Some(Used { seq, time }) = scope.as_ref().and_then(|scope| keys.find(scope, now_ms)) {
                     return Ok(Some(Outcome::Repeated { seq, time }));
                 }
-                if !has_target(&draft, head.seq) {
+                if !draft.has_target(head.seq) {
                     return Ok(Some(Outcome::NoTarget));
                 }
                 let (seq, time) = (head.seq + 1, time_of_change);
@@ -127,7 +125,9 @@ impl Transactions<'_> {
         }
         later.extend(is_deleted.then_some((time, Act::Delete { seq })));
         self.append(at, &post, (false, None))?;
-        done.changes.push(Arc::new(Change { room: Arc::clone(&room), action: Action::Post(post) }));
+        let action = Action::Post(post);
+        self.note_for_outbox(at, &action)?;
+        done.changes.push(Arc::new(Change { room: Arc::clone(&room), action }));
         for (time, act) in later {
             let room = Arc::clone(&room);
             self.apply(Proposal { room, time, act }, (&mut *keys, now_ms), done)?;

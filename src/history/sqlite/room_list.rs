@@ -32,7 +32,8 @@ pub(super) fn rooms(
             let id = row.get(1)?;
             // A damaged head is told of when the room is opened.
             let head = match row.get_ref(2)? {
-                ValueRef::Null => None,
+                // Somebody has subscribed to it, and nothing was said there.
+                ValueRef::Null => continue,
                 _ => Head::read(row, 2, id)?,
             };
             let head = match uncertain.get(&name) {

@@ -175,7 +175,7 @@ pub(super) fn read_post(row: &Row<'_>) -> Result<Option<Stored>> {
         return Ok(None);
     };
     // Where these are damaged the checksum does not fit.
-    let data = text(12)?.map(Data::stored);
+    let data = text(12)?.map(Data::of_compact);
     let reply_to = number(13)?.map(i64::cast_unsigned);
     let post = Post {
         seq: seq.cast_unsigned(),
@@ -409,7 +409,7 @@ pub(super) fn load_change(conn: &Connection, id: i64) -> Result<Option<StoredCha
         let (Ok(user), Ok(body)) = (user.as_str(), body.as_str()) else { return Ok(None) };
         let action = match row.get(4)? {
             EDIT => {
-                let data = row.get_ref(9)?.as_str().ok().map(Data::stored);
+                let data = row.get_ref(9)?.as_str().ok().map(Data::of_compact);
                 Action::Edit { rev, seq, text: body.into(), data, time }
             }
             DELETE => Action::Delete { rev, seq, time },

@@ -8,6 +8,7 @@ use simd_json::{Node, StaticNode};
 
 use super::{Omit, Since};
 use crate::chat::people::names;
+use crate::chat::wire::data::compact;
 use crate::chat::wire::refusal::{Code, Refusal};
 use crate::history::Data;
 use crate::text::is_blank;
@@ -223,7 +224,7 @@ pub(crate) fn carried(object: &[u8], limit: usize) -> Result<Option<Data>, Refus
     let wrong = || Field::Data.wrong("a value of JSON");
     let Carrier { data } = serde_json::from_slice(object).map_err(|_| wrong())?;
     let Some(data) = data else { return Ok(None) };
-    let data = Data::new(data.get()).map_err(|_| wrong())?;
+    let data = compact(data.get()).map_err(|_| wrong())?;
     if data.as_str().len() > limit { Err(Field::Data.too_long(limit)) } else { Ok(Some(data)) }
 }
 

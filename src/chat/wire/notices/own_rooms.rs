@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
-use crate::chat::wire::notices::{Shown, as_text};
+use super::{Shown, as_text};
 
 /// What one may do in the rooms that one is in, by their names.
 #[derive(Debug)]
