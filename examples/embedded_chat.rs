@@ -65,7 +65,7 @@ impl Layer for Site {
         let lines = self.lines.lock().map(|mut lines| std::mem::take(&mut *lines)).unwrap_or_default();
         for (room, user) in lines {
             let text = format!("{user}, welcome!").into();
-            let post = Command::Post { room: room.into(), text, key: None };
+            let post = Command::Post { room: room.into(), text, key: None, data: None, reply_to: None };
             self.begun.push(self.chat.start(ctx, Some("Host"), post));
         }
         self.chat.on_tick_end(ctx);

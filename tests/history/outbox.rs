@@ -21,7 +21,15 @@ fn proposal(act: Act) -> Proposal {
 
 fn post(text: &str) -> Proposal {
     let (user, client, text) = ("Ada".into(), "c".into(), text.into());
-    proposal(Act::Post(Draft { user, is_verified: true, client, text, key: None, data: None, reply_to: None }))
+    proposal(Act::Post(Draft {
+        user,
+        is_verified: true,
+        client,
+        text,
+        key: None,
+        data: None,
+        reply_to: None,
+    }))
 }
 
 fn note(body: &str) -> Proposal {
