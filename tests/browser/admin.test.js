@@ -139,7 +139,9 @@ test('a user is banned and let in again; everybody is told something; the server
   await page.getByRole('button', { name: 'Broadcast' }).click();
   await said(page, '1 connections were told.');
   await reader.getByText('The server moves at noon.').first().waitFor();
-  noComplaints(page);
+  // The browser itself tells its console of the refusal that was asked for above.
+  assert.equal(page.complaints.length, 1);
+  assert.match(page.complaints[0], /404/);
   await page.getByRole('button', { name: 'Drain' }).click();
   await page.locator('#confirm-yes').click();
   await until(() => !chat.server.isRunning, () => 'the server does not end', 20_000);

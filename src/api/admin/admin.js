@@ -72,8 +72,13 @@ async function refresh() {
 /** Shows the section that the address names. */
 function show() {
   for (const link of $('sections').querySelectorAll('a')) {
-    if (link.hash === `#${current()}`) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (link.hash === `#${current()}`) {
+      link.setAttribute('aria-current', 'page');
+      // On a phone the list of sections is wider than the window.
+      link.scrollIntoView({ block: 'nearest', inline: 'center' });
+    } else {
+      link.removeAttribute('aria-current');
+    }
   }
   for (const name of Object.keys(sections)) $(name).hidden = name !== current() || !isSignedIn();
   done = '';
