@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::chat::wire::data::Json;
-use crate::history::{Action, EventKind, Record};
+use crate::history::{Action, EventKind, Post, Record};
 
 /// Something that happened. Its JSON is that of `docs/hooks.md`, without the number of the event.
 #[derive(Debug, Clone, Serialize)]
@@ -92,7 +92,10 @@ impl<'a> Happening<'a> {
     /// A message as it is now.
     #[must_use]
     pub fn of_record(room: &'a str, record: &'a Record) -> Self {
-        let post = &record.post;
+        Self::of_post(room, &record.post, record.is_deleted)
+    }
+
+    fn of_post(room: &'a str, post: &'a Post, deleted: bool) -> Self {
         Self::Posted {
             room,
             seq: post.seq,
@@ -104,7 +107,7 @@ impl<'a> Happening<'a> {
             data: post.data.as_ref().map(Json),
             reply_to: post.reply_to,
             key: post.key.as_deref(),
-            deleted: record.is_deleted,
+            deleted,
         }
     }
 
@@ -112,19 +115,7 @@ impl<'a> Happening<'a> {
     #[must_use]
     pub fn of_action(room: &'a str, action: &'a Action) -> Option<Self> {
         Some(match action {
-            Action::Post(post) => Self::Posted {
-                room,
-                seq: post.seq,
-                time: post.time,
-                user: &post.user,
-                verified: post.is_verified,
-                client: &post.client,
-                text: &post.text,
-                data: post.data.as_ref().map(Json),
-                reply_to: post.reply_to,
-                key: post.key.as_deref(),
-                deleted: false,
-            },
+            Action::Post(post) => Self::of_post(room, post, false),
             Action::Edit { rev, seq, text, data, time } => {
                 Self::Edited { room, seq: *seq, rev: *rev, time: *time, text, data: data.as_ref().map(Json) }
             }

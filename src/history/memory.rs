@@ -3,6 +3,7 @@
 //! A room that no loop has open is forgotten when its place is needed; one of the same name is another one then.
 
 mod mine;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -15,13 +16,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use self::mine::{blank, mine_of, unread_of};
+use self::view::{page, pair, search, state};
 use super::followers::{Followers, MAX_LOOPS};
 use super::keys::Keys;
 use super::log::Log;
 use super::order::Order;
 use super::{
-    Act, Action, Batch, Change, Event, History, Holder, Keep, Mine, MinePage, NameRange, Outcome,
-    PAGE_OCTETS, Pair, PairPlace, Query, Reader, Record, RoomHead, RoomState, Subscriptions,
+    Act, Action, Batch, Change, Event, History, Holder, Mine, MinePage, NameRange, Outcome, Pair, PairPlace,
+    Query, Reader, RoomHead, Subscriptions,
 };
 use crate::text::words;
 
@@ -29,8 +31,6 @@ use crate::text::words;
 pub const MAX_MEMORY_REQUESTS: usize = 4096;
 /// Users of a room whose read positions are kept.
 const MAX_READ_POSITIONS: usize = 10_000;
-/// Messages that are looked at for the names of those who wrote them.
-const WRITERS_AMONG: u64 = 16;
 
 /// How much is kept.
 #[derive(Debug, Clone)]
@@ -495,68 +495,10 @@ impl Book {
     }
 }
 
-fn state(room: &Room, recent: usize, changes: usize) -> RoomState {
-    let (seq, rev) = (room.order.seq(), room.order.rev());
-    let parts = room.log.between(seq.saturating_sub(recent as u64), u64::MAX);
-    RoomState {
-        epoch: Arc::clone(&room.epoch),
-        lineage: Vec::new(),
-        seq,
-        rev,
-        time: room.order.time(),
-        oldest: room.oldest(),
-        recent: parts.concat(),
-        changes: room.log.newest_changes(changes),
-    }
-}
-
-fn page(room: &Room, before: u64, limit: usize, keep: Keep) -> Vec<Record> {
-    let end = before.min(room.order.seq() + 1);
-    let mut records: Vec<Record> = room.log.between(end.saturating_sub(limit as u64 + 1), end).concat();
-    let mut octets: usize = records.iter().map(|record| record.post.octets()).sum();
-    while octets > PAGE_OCTETS && records.len() > 1 {
-        let gone = if keep == Keep::Newest { Some(records.remove(0)) } else { records.pop() };
-        octets -= gone.map_or(0, |record| record.post.octets());
-    }
-    records
-}
-
-fn search(room: &Room, query: &words::Query, limit: usize) -> Vec<Record> {
-    let [older, newer] = room.log.between(0, u64::MAX);
-    let newest_first = newer.iter().rev().chain(older.iter().rev());
-    let is_found = |record: &&Record| !record.is_deleted && query.matches(&record.post.text);
-    newest_first.filter(is_found).take(limit).cloned().collect()
-}
-
-fn pair(name: &str, room: &Room, user: &str) -> Option<Pair> {
-    let (first, second) = name.strip_prefix('@')?.split_once('\n')?;
-    let other = match (first == user, second == user) {
-        (true, _) => second,
-        (_, true) => first,
-        _ => return None,
-    };
-    let seq = room.order.seq();
-    let mut writers: Vec<Arc<str>> = Vec::new();
-    let [older, newer] = room.log.between(seq.saturating_sub(WRITERS_AMONG), u64::MAX);
-    for record in newer.iter().rev().chain(older.iter().rev()) {
-        if !writers.contains(&record.post.user) {
-            writers.push(Arc::clone(&record.post.user));
-        }
-    }
-    (seq > 0).then(|| Pair {
-        place: PairPlace { time: room.order.time(), other: other.into() },
-        epoch: Arc::clone(&room.epoch),
-        seq,
-        rev: room.order.rev(),
-        read: room.reads.get(user).copied().unwrap_or(0),
-        writers,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Draft, Proposal};
+    use crate::history::{Draft, Proposal, RoomState};
 
     fn book(options: Options) -> Book {
         Book::new("e", options, Arc::new(Followers::new(2)), Arc::default())

@@ -9,7 +9,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Result, Row};
 
 use super::schema::{DELETED, VERIFIED, checksum};
-use crate::history::{Action, Data, Post, Record, Who};
+use crate::history::{Action, Ban, Data, Post, Record, Who};
 
 /// The newest of a room, from where everything else of it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -431,4 +431,14 @@ pub(super) fn load_change(conn: &Connection, id: i64) -> Result<Option<StoredCha
         Err(error) if is_damage(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The ban of a user, if there is one.
+pub(super) fn load_ban(conn: &Connection, user: &str) -> Result<Option<Ban>> {
+    let mut select = conn.prepare_cached("SELECT until, reason FROM bans WHERE user = ?1")?;
+    let read = |row: &Row<'_>| {
+        let until = row.get::<_, Option<i64>>(0)?.map(i64::cast_unsigned);
+        Ok(Ban { user: user.into(), until, reason: row.get(1)? })
+    };
+    select.query_row([user], read).optional()
 }

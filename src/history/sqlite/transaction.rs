@@ -14,8 +14,8 @@ use super::data_dir::{load_meta, store_meta};
 use super::mine::subscription_checksum;
 use super::outbox::OutboxRows;
 use super::rows::{
-    Head, Stored, change_checksum, change_columns, data_of, flags, load_head, newest_change, newest_post,
-    post_checksum, signed,
+    Head, Stored, change_checksum, change_columns, data_of, flags, load_ban, load_head, newest_change,
+    newest_post, post_checksum, signed,
 };
 use super::schema::{SEEK_POINT_EVERY, checksum};
 use crate::history::keys::Keys;
@@ -589,13 +589,4 @@ impl<'c> Transactions<'c> {
 pub(super) fn end_erasing(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute("DELETE FROM meta WHERE name = ?1", [ERASING])?;
     Ok(())
-}
-
-fn load_ban(conn: &Connection, user: &str) -> rusqlite::Result<Option<Ban>> {
-    let mut select = conn.prepare_cached("SELECT until, reason FROM bans WHERE user = ?1")?;
-    let read = |row: &rusqlite::Row<'_>| {
-        let until = row.get::<_, Option<i64>>(0)?.map(i64::cast_unsigned);
-        Ok(Ban { user: user.into(), until, reason: row.get(1)? })
-    };
-    select.query_row([user], read).optional()
 }
