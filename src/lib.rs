@@ -12,6 +12,7 @@
 //! | `apps`, `chat` | 5 | applications: echo, fanout, the chat |
 //! | `auth` | 5 | tokens that say who somebody is |
 //! | `api` | 6 | the HTTP API of the chat |
+//! | `hooks` | 6 | hooks of the chat to a backend over HTTP |
 //! | `ops` | 6 | for operators: metrics, health, a log that bad peers cannot flood |
 //!
 //! With `default-features = false` there is only the protocol core, which does no I/O and knows no clock.
@@ -55,6 +56,8 @@ pub mod auth;
 pub mod chat;
 #[cfg(feature = "chat")]
 pub mod history;
+#[cfg(feature = "hooks")]
+pub mod hooks;
 #[cfg(feature = "net")]
 pub mod net;
 #[cfg(feature = "ops")]

@@ -24,6 +24,8 @@ fi
 
 target=${CARGO_TARGET_DIR:-target}
 log=$(mktemp)
+# Most tests wait for sockets, timers and other processes.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
 section_pid='' # leads the process group of the running section
 passed=0
 failed=0
@@ -86,11 +88,11 @@ doc() {
   RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps
 }
 
-# Each promised set of features builds, and brings no more than it must: the protocol core no mio, an embedded echo neither the
-# options of the binary nor a database nor cryptography.
+# Each promised set of features builds (the whole one in the other sections), and brings no more than it must: the protocol core
+# no mio, an embedded echo neither the options of the binary nor a database nor cryptography.
 layers() {
   local features
-  for features in '' deflate mmap net deflate,mmap,net chat ops; do
+  for features in '' deflate mmap net deflate,mmap,net chat hooks; do
     cargo check -p switchboard --lib --no-default-features --features "$features"
   done
   absent mio -p switchboard --no-default-features --features deflate,mmap
@@ -103,7 +105,8 @@ layers() {
 # cargo-deny comes from the registry, once for a machine.
 dependencies() {
   absent tokio --workspace
-  command -v cargo-deny >/dev/null || cargo install cargo-deny --version 0.20.2 --locked --debug
+  command -v cargo-deny >/dev/null ||
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 cargo install cargo-deny --version 0.20.2 --locked --debug
   cargo deny check bans licenses sources
 }
 
@@ -152,7 +155,7 @@ benches() {
 }
 
 release() {
-  cargo build --release --workspace --bins --example demo_101 --example hello
+  cargo build --release --workspace --bins
 }
 
 # 5,000 connections, all open at once, that each send and get 100 messages.
@@ -177,19 +180,20 @@ rivals() {
   local manifest=benches/rivals/Cargo.toml ours=$target/release/switchboard
   local cells='20 B x 100 c,1 MiB x 10, 1 publish x 1 in,500 pub,idle,again and again,storms,20000,2000 m,floods,TLS: '
   cargo fmt --manifest-path $manifest --check
-  export CARGO_TARGET_DIR=$target/rivals
+  # In the same directory, so that what both workspaces stand on is built once.
+  export CARGO_TARGET_DIR=$target
   cargo clippy --release --manifest-path $manifest --all-targets -- -D warnings
   cargo build --release --manifest-path $manifest
-  "$CARGO_TARGET_DIR/release/rivals" compare --ours "$ours" --quick --only "$cells" --html "$CARGO_TARGET_DIR/quick.html"
-  "$CARGO_TARGET_DIR/release/rivals" instructions --ours "$ours" --servers switchboard,floor
+  "$target/release/rivals" compare --ours "$ours" --quick --only "$cells" --html "$target/rivals-quick.html"
+  "$target/release/rivals" instructions --ours "$ours" --servers switchboard,floor
 }
 
 # PR-12: ten minutes at 10,000 connections that come and go on four loops: memory stays flat, and no descriptor is lost.
 soak() {
   local manifest=benches/rivals/Cargo.toml
   cargo build --release --bin switchboard
-  CARGO_TARGET_DIR=$target/rivals cargo build --release --manifest-path $manifest
-  SWITCHBOARD_THREADS=4 "$target/rivals/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
+  CARGO_TARGET_DIR=$target cargo build --release --manifest-path $manifest
+  SWITCHBOARD_THREADS=4 "$target/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
 }
 
 # What a message costs the load generator: instructions and allocations.
@@ -234,7 +238,8 @@ EOF
   AUTOBAHN_OUT="$target/autobahn-reports-tls" tests/conformance/run.sh --strict "$front" base
 }
 
-# The clients for JavaScript and for Python against the real server, and what is in their packages.
+# The clients for JavaScript and for Python against the real server, and what is in their packages; types that a generator makes
+# of the API.
 clients() {
   local SWITCHBOARD_BIN
   SWITCHBOARD_BIN=$(realpath "$target/release/switchboard")
@@ -242,10 +247,14 @@ clients() {
   (cd clients/js && npm ci --no-audit --no-fund --loglevel=error)
   clients/js/test.sh
   CARGO_TARGET_DIR=$(realpath "$target") clients/python/test.sh
+  (cd tests/openapi && npm ci --no-audit --no-fund --loglevel=error)
+  tests/openapi/test.sh
 }
 
 browser() {
-  SWITCHBOARD_BIN=$target/release/switchboard tests/browser/run.sh
+  # The examples are those of the tests: in a release build they would bring all that the tests stand on.
+  cargo build --workspace --example demo_101 --example hello
+  SWITCHBOARD_BIN=$target/release/switchboard SWITCHBOARD_EXAMPLES=$target/debug/examples tests/browser/run.sh
 }
 
 # ---- helpers

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use switchboard::{chat, proto, reactor};
+use switchboard::{api, chat, proto, reactor};
 
 /// A limit in numbers: one, or two where it is a rate (a second, at once). Times are in milliseconds.
 type Value = Vec<u64>;
@@ -126,6 +126,7 @@ fn every_limit_is_on_the_page_with_the_value_that_it_has() {
         ("proto::Timeouts", format!("{:#?}", proto::Timeouts::default())),
         ("reactor::Config", format!("{:#?}", reactor::Config::default())),
         ("chat::Limits", format!("{:#?}", chat::Limits::default())),
+        ("api::Limits", format!("{:#?}", api::Limits::default())),
     ];
     for (name, shown) in &structs {
         assert_eq!(sections[name], fields(shown), "{name}");

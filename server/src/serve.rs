@@ -1,27 +1,25 @@
 //! `switchboard serve`: the chat, with its history on the disk or in memory.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use switchboard::api::Api;
-use switchboard::app::Peers;
-use switchboard::auth;
+use switchboard::api::{self, Access, Api};
+use switchboard::app::{Peers, Rate};
+use switchboard::chat::decisions::{AskKind, EventOptions};
 use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
+use switchboard::history::outbox::Outbox;
 use switchboard::history::{self, Event, History, Start, memory, sqlite};
+use switchboard::hooks;
 use switchboard::net::MAX_LOOPS;
 use switchboard::ops::OpsMail;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
-use crate::cli::ServeArgs;
 use crate::cli::listen::Listeners;
+use crate::cli::{self, ServeArgs};
 use crate::{Failure, Plan, bind, finish, random, service};
 
 const _: () = assert!(MAX_LOOPS <= history::MAX_LOOPS, "a history is shared by all loops");
-
-/// Shortest secret of the API in bytes.
-const MIN_API_TOKEN: usize = 16;
 
 /// Serves until SIGTERM or SIGINT; then everything that was handed to the store is on the disk.
 pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
@@ -29,31 +27,45 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let hosts = hosts(args)?;
     let page = page(args)?;
     let keyring = args.verify.keyring(reread_on_hangup()?)?;
-    if args.require_token && keyring.is_none() {
-        return Err("--require-token needs --token-key or --token-jwks: nobody could come in".into());
+    let access = access(args)?;
+    let hooks = args.hooks.options()?;
+    let has_asker = hooks.as_ref().is_some_and(|hooks| hooks.events.asks.has(AskKind::Connect));
+    if args.require_token && keyring.is_none() && !has_asker {
+        return Err(
+            "--require-token needs --token-key, --token-jwks or --hook-ask connect: nobody could come in"
+                .into(),
+        );
     }
-    let token = args.api_token_file.as_deref().map(api_token).transpose()?;
     let listeners = listeners(args)?;
     let (page, keyring) = (Arc::new(page), keyring.map(Arc::new));
-    let with_doors = |chat: Chat| {
+    let loops = args.threads.loops();
+    let events = hooks.as_ref().map(|hooks| hooks.events.clone());
+    let outbox = hooks.as_ref().and_then(cli::hooks::outbox);
+    let (links, hooks) = hooks.map(|hooks| hooks::new(hooks, loops)).transpose()?.unzip();
+    let mut links = links.into_iter().flatten();
+    let mut with_doors = |chat: Chat| {
+        let chat = match links.next().zip(events.clone()) {
+            Some((link, events)) => chat.with_events(Box::new(link), events),
+            None => chat,
+        };
         let chat = chat.with_page(Arc::clone(&page));
         let chat = match &keyring {
             Some(keyring) => chat.with_verifier(Box::new(Arc::clone(keyring))),
             None => chat,
         };
-        Api::new(chat, token.clone())
+        Api::new(chat, access.clone())
     };
-    let loops = args.threads.loops();
     let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
     let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops };
     if args.ephemeral {
-        return serve_in_memory(args, &options, plan, with_doors);
+        return serve_in_memory(args, &options, plan, (with_doors, hooks.zip(events.clone())));
     }
     let keep = args.retention.options().with(|it| {
         it.window_ms = options.limits.key_window_ms;
         it.max_keys = options.limits.max_keys;
+        it.outbox = outbox;
     });
-    let (clients, worker, start) = sqlite::open_for(&args.data, keep, loops)?;
+    let (clients, mut worker, start) = sqlite::open_for(&args.data, keep, loops)?;
     let exchange = Exchange::new(&start.holders);
     let mut clients = clients.into_iter();
     let server = bind(plan, &args.common, |own, peers| {
@@ -61,8 +73,13 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         with_doors(chat.beside(own, exchange.clone(), peers.clone()))
     })?;
     let peers = server.peers();
+    let outbox = worker.outbox().map(|outbox| Box::new(outbox) as Box<dyn Outbox>);
+    let hooks = start_hooks(hooks, outbox, &peers)?;
     let store = worker.start(move |number, event| tell(&peers, number, event))?;
     let ended = finish(server);
+    if let Some(hooks) = hooks {
+        hooks.finish();
+    }
     let stored =
         store.finish().inspect_err(|error| tracing::error!(%error, "the history was not closed in order"));
     ended.and(stored.map_err(Into::into))
@@ -73,12 +90,18 @@ fn serve_in_memory(
     args: &ServeArgs,
     options: &chat::Options,
     plan: Plan,
-    with_doors: impl Fn(Chat) -> Api,
+    (mut with_doors, hooks): (impl FnMut(Chat) -> Api, Option<(hooks::Worker, EventOptions)>),
 ) -> Result<(), Failure> {
     let start = Start { epoch: format!("{:016x}", random()?), ..Start::default() };
     if plan.loops == 1 {
         let make = |_: usize, _: &Peers<Mail>| with_doors(Chat::new(options.clone(), None, start.clone()));
-        return finish(bind(plan, &args.common, make)?);
+        let server = bind(plan, &args.common, make)?;
+        let hooks = start_hooks(hooks.map(|(hooks, _)| hooks), None, &server.peers())?;
+        let ended = finish(server);
+        if let Some(hooks) = hooks {
+            hooks.finish();
+        }
+        return ended;
     }
     let limits = &options.limits;
     let keep = memory::Options::default().with(|it| {
@@ -89,6 +112,10 @@ fn serve_in_memory(
         it.all_bytes = limits.all_recent_bytes * plan.loops;
     });
     let (clients, worker) = memory::new(&start.epoch, keep, plan.loops);
+    let worker = match &hooks {
+        Some((hooks, events)) => worker.with_teller(hooks.recorder(events)),
+        None => worker,
+    };
     let exchange = Exchange::new(&[]);
     let mut clients = clients.into_iter();
     let server = bind(plan, &args.common, |own, peers| {
@@ -96,10 +123,32 @@ fn serve_in_memory(
         with_doors(chat.beside(own, exchange.clone(), peers.clone()))
     })?;
     let peers = server.peers();
+    let hooks = start_hooks(hooks.map(|(hooks, _)| hooks), None, &peers)?;
     let order = worker.start(move |number, event| tell(&peers, number, event))?;
     let ended = finish(server);
     order.finish();
+    if let Some(hooks) = hooks {
+        hooks.finish();
+    }
     ended
+}
+
+/// Starts the threads of the hooks, if there is a backend.
+fn start_hooks<F>(
+    hooks: Option<hooks::Worker>,
+    outbox: Option<Box<dyn Outbox>>,
+    peers: &Peers<OpsMail<Mail, F>>,
+) -> io::Result<Option<hooks::Running>>
+where
+    OpsMail<Mail, F>: Send + 'static,
+    F: Send + 'static,
+{
+    let peers = peers.clone();
+    let notify = move |number, ask, answer| {
+        // A loop that has ended waits for nothing.
+        let _ = peers.get(number).send_blocking(OpsMail::App(Mail::Decision(ask, answer)));
+    };
+    hooks.map(|hooks| hooks.start(outbox, notify)).transpose()
 }
 
 fn boxed(client: Option<impl History + Send + 'static>) -> Option<Box<dyn History + Send>> {
@@ -176,17 +225,16 @@ fn reread_on_hangup() -> io::Result<Arc<AtomicBool>> {
     Ok(is_stale)
 }
 
-/// The secret of the API, without the line end that editors put behind it.
-fn api_token(path: &Path) -> Result<Vec<u8>, String> {
-    let token = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    auth::warn_of_others(path);
-    auth::check_secret(&token).map_err(|why| format!("{}: {why}", path.display()))?;
-    let token = token.trim_ascii();
-    if token.len() < MIN_API_TOKEN || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(format!(
-            "{}: the API's token has at least {MIN_API_TOKEN} characters, and no spaces; make one with: openssl rand -hex 32",
-            path.display()
-        ));
+/// Who may use the API; `None`: there is none.
+fn access(args: &ServeArgs) -> Result<Option<Access>, Failure> {
+    let Some(path) = &args.api.token_file else { return Ok(None) };
+    let mut checked = OriginPolicy::default();
+    for origin in &args.api.cors_origins {
+        checked.allow(origin).map_err(|error| format!("--api-cors-origin: {error}"))?;
     }
-    Ok(token.to_vec())
+    let per_second = args.api.requests_per_second;
+    let limits = api::Limits::default()
+        .with(|it| it.requests = Rate { per_second, burst: per_second.saturating_mul(2) });
+    let access = Access::read(path.clone(), reread_on_hangup()?)?;
+    Ok(Some(access.with(limits, args.api.cors_origins.clone())))
 }

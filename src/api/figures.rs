@@ -9,7 +9,8 @@ use prometheus_client::registry::Unit;
 
 use super::Api;
 use crate::app::ConnId;
-use crate::chat::{COMMIT_BUCKETS_MS, Code, Stats};
+use crate::chat::decisions::{AskKind, TellCounts};
+use crate::chat::{ASK_BUCKETS_MS, AskCounts, COMMIT_BUCKETS_MS, Code, Stats};
 use crate::ops::metrics::{counter, counters, gauge};
 use crate::ops::{Figures, NotReady, Watched};
 
@@ -84,6 +85,7 @@ impl Figures for Stats {
             gauge(out, name, help, value)?;
         }
         counter(out, "switchboard_store_failures", "Times that the store failed", self.store_failures)?;
+        hooks(out, &self.hooks)?;
         let bounds = COMMIT_BUCKETS_MS
             .iter()
             .map(|ms| Duration::from_millis(*ms).as_secs_f64())
@@ -128,8 +130,58 @@ impl Figures for Stats {
             store_unavailable: self.store_unavailable.max(other.store_unavailable),
             commit_ms: std::array::from_fn(|at| self.commit_ms[at] + other.commit_ms[at]),
             commit_ms_sum: self.commit_ms_sum + other.commit_ms_sum,
+            hooks: (self.hooks.0.and(&other.hooks.0), self.hooks.1.and(&other.hooks.1)),
         };
     }
+}
+
+/// What the backend was asked and told.
+fn hooks(out: &mut DescriptorEncoder<'_>, (asks, tells): &(AskCounts, TellCounts)) -> fmt::Result {
+    let asked = AskKind::ALL.map(|kind| (kind.name(), asks.asked[kind as usize]));
+    counters(out, "switchboard_hook_asked", "Questions to the backend by kind", "kind", &asked)?;
+    counters(
+        out,
+        "switchboard_hook_answers",
+        "Questions to the backend by what came of them",
+        "result",
+        &[("allowed", asks.allowed), ("refused", asks.refused), ("away", asks.away), ("busy", asks.busy)],
+    )?;
+    gauge(out, "switchboard_hook_asks_waiting", "Questions that the backend has not answered", asks.waiting)?;
+    counter(out, "switchboard_hook_told", "Events that the backend has taken", tells.told)?;
+    counter(
+        out,
+        "switchboard_hook_retries",
+        "Requests with events that failed and are made again",
+        tells.retried,
+    )?;
+    counter(out, "switchboard_hook_dead", "Events that the backend refused for good", tells.dead)?;
+    let [notes, changes] = tells.dropped;
+    counters(
+        out,
+        "switchboard_hook_dropped",
+        "Events that were dropped because too many waited",
+        "kind",
+        &[("note", notes), ("change", changes)],
+    )?;
+    gauge(out, "switchboard_hook_backlog", "Events that wait for the backend", tells.backlog)?;
+    gauge(
+        out,
+        "switchboard_hook_oldest_age_ms",
+        "Milliseconds since the event that waits for the longest was seen",
+        tells.oldest_age_ms,
+    )?;
+    let bounds =
+        ASK_BUCKETS_MS.iter().map(|ms| Duration::from_millis(*ms).as_secs_f64()).chain([f64::INFINITY]);
+    let buckets: Vec<(f64, u64)> = bounds.zip(asks.answered_ms).collect();
+    let (sum, count) =
+        (Duration::from_millis(asks.answered_ms_sum).as_secs_f64(), asks.answered_ms.iter().sum());
+    out.encode_descriptor(
+        "switchboard_hook_ask_duration",
+        "Time from a question until its answer, or until nobody waited any longer",
+        Some(&Unit::Seconds),
+        MetricType::Histogram,
+    )?
+    .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
 }
 
 /// The errors as clients see them, in the order of [`Code::ALL`].
@@ -141,6 +193,7 @@ const ERROR_NAMES: [&str; Code::ALL.len()] = [
     "not_joined",
     "not_found",
     "forbidden",
+    "refused",
     "rate_limited",
     "room_full",
     "too_many_rooms",

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::json_response;
+use super::tokens::Scope;
 use crate::app::Response;
 use crate::chat::Code;
 
@@ -17,11 +18,21 @@ pub(super) struct Problem {
     field: Option<String>,
     retry_after_ms: Option<u64>,
     allow: Option<String>,
+    /// What the token does not permit.
+    scope: Option<Scope>,
 }
 
 impl Problem {
     pub(super) fn new(status: u16, detail: &str) -> Self {
-        Self { status, detail: detail.to_owned(), code: None, field: None, retry_after_ms: None, allow: None }
+        Self {
+            status,
+            detail: detail.to_owned(),
+            code: None,
+            field: None,
+            retry_after_ms: None,
+            allow: None,
+            scope: None,
+        }
     }
 
     /// A field is not as it should be.
@@ -48,6 +59,18 @@ impl Problem {
         Self { allow: Some(allow), ..Self::new(405, "this method is not for this resource") }
     }
 
+    /// RFC 6750 3.1: the token permits other things.
+    pub(super) fn lacks(scope: Scope) -> Self {
+        let detail = format!("the token lacks the scope `{}`", scope.name());
+        Self { scope: Some(scope), code: Some(Code::Forbidden), ..Self::new(403, &detail) }
+    }
+
+    /// The token is used too often.
+    pub(super) fn too_fast(wait_ms: u64) -> Self {
+        let detail = "too many requests with this token";
+        Self { retry_after_ms: Some(wait_ms), code: Some(Code::RateLimited), ..Self::new(429, detail) }
+    }
+
     /// The chat refused.
     pub(super) fn refused(
         code: Code,
@@ -66,6 +89,12 @@ impl Problem {
         Self::refused(code, answer["field"].as_str(), detail, answer["retry_after_ms"].as_u64())
     }
 
+    /// The same, with what was done before.
+    pub(super) fn after(mut self, done: &str) -> Self {
+        self.detail = format!("{done}; then: {}", self.detail);
+        self
+    }
+
     pub(super) fn response(&self) -> Response {
         let mut body = json!({
             "type": "about:blank",
@@ -79,9 +108,16 @@ impl Problem {
         if let Some(field) = &self.field {
             body["field"] = json!(field);
         }
+        if let Some(scope) = self.scope {
+            body["scope"] = json!(scope.name());
+        }
         let mut response = json_response(self.status, "application/problem+json", body.to_string());
         if let Some(allow) = &self.allow {
             response = response.field("Allow", allow.as_str());
+        }
+        if let Some(scope) = self.scope {
+            let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.name());
+            response = response.field("WWW-Authenticate", challenge);
         }
         match self.retry_after_ms {
             Some(ms) => response.field("Retry-After", ms.div_ceil(1000).max(1).to_string()),
@@ -95,7 +131,7 @@ fn status(code: Code) -> u16 {
     match code {
         Code::BadJson | Code::UnknownType => 400,
         Code::BadField | Code::TooLong => 422,
-        Code::Forbidden => 403,
+        Code::Forbidden | Code::Refused => 403,
         Code::NotFound => 404,
         Code::NotJoined | Code::RoomFull => 409,
         Code::RateLimited => 429,

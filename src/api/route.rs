@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
+use super::tokens::Scope;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,22 +14,79 @@ pub(super) enum Route {
     Rooms,
     Post,
     History,
+    Search,
+    Export,
+    ExportAll,
+    Import,
     Members,
+    Kick,
+    Message,
+    Edit,
+    Delete,
+    React,
+    Unreact,
+    Direct,
     Broadcast,
     Disconnect,
+    Connections,
+    EndConnection,
+    Users,
+    User,
     Bans,
     Ban,
     SetBan,
     Lift,
+    Stats,
+    Closes,
     Drain,
+}
+
+impl Route {
+    /// What a token must permit; `None`: any token will do, or what the request says decides.
+    pub(super) fn scope(self) -> Option<Scope> {
+        Some(match self {
+            Self::OpenApi | Self::Edit | Self::Delete => return None,
+            Self::Rooms | Self::History | Self::Search | Self::Members | Self::Message | Self::Users => {
+                Scope::Read
+            }
+            Self::Post | Self::React | Self::Unreact | Self::Direct => Scope::Post,
+            Self::Kick
+            | Self::Disconnect
+            | Self::EndConnection
+            | Self::User
+            | Self::Bans
+            | Self::Ban
+            | Self::SetBan
+            | Self::Lift => Scope::Moderate,
+            Self::Export
+            | Self::ExportAll
+            | Self::Import
+            | Self::Broadcast
+            | Self::Connections
+            | Self::Stats
+            | Self::Closes
+            | Self::Drain => Scope::Operate,
+        })
+    }
+
+    /// Whether an answer has a tag by which a client asks whether it has changed.
+    pub(super) fn is_tagged(self) -> bool {
+        matches!(self, Self::OpenApi | Self::History | Self::Message)
+    }
+
+    /// Whether the API remembers the answer to a request with an `Idempotency-Key`. The history does so for posts, but not
+    /// for what a guest is told.
+    pub(super) fn is_remembered(self) -> bool {
+        matches!(self, Self::Broadcast | Self::Direct | Self::Disconnect)
+    }
 }
 
 /// A request's target, taken apart.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
     pub(super) route: Route,
-    /// The name of the room or user.
-    pub(super) name: Option<Cow<'a, str>>,
+    /// The parts of the path that are no names of ours: a room, a user, a message, an emoji.
+    pub(super) names: Vec<Cow<'a, str>>,
     pub(super) query: Query<'a>,
 }
 
@@ -42,7 +100,7 @@ impl<'a> Query<'a> {
         let mut pairs: Vec<(Cow<'a, str>, Cow<'a, str>)> = Vec::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
+            let (name, value) = (decode_pair(name)?, decode_pair(value)?);
             if pairs.iter().any(|(known, _)| *known == name) {
                 return Err(Problem::twice(&name));
             }
@@ -64,6 +122,14 @@ impl<'a> Query<'a> {
     }
 }
 
+/// A part of a query, where forms and programs write `+` for a space.
+fn decode_pair(text: &str) -> Result<Cow<'_, str>, Problem> {
+    if !text.contains('+') {
+        return decode(text);
+    }
+    decode(&text.replace('+', " ")).map(|decoded| Cow::Owned(decoded.into_owned()))
+}
+
 fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
     percent_decode_str(text).decode_utf8().map_err(|_| Problem::new(400, "a name in the target is no UTF-8"))
 }
@@ -71,19 +137,37 @@ fn decode(text: &str) -> Result<Cow<'_, str>, Problem> {
 /// The route of a target behind `/api/v1`.
 pub(super) fn find<'a>(path: &'a str, query: &'a str, method: &str) -> Result<Target<'a>, Problem> {
     let segments: Vec<&str> = path.split('/').collect();
-    let (routes, name): (&[(&str, Route)], _) = match segments[..] {
-        ["openapi.json"] => (&[("GET", Route::OpenApi)], None),
-        ["rooms"] => (&[("GET", Route::Rooms)], None),
-        ["rooms", room, "posts"] => (&[("POST", Route::Post)], Some(room)),
-        ["rooms", room, "history"] => (&[("GET", Route::History)], Some(room)),
-        ["rooms", room, "members"] => (&[("GET", Route::Members)], Some(room)),
-        ["broadcast"] => (&[("POST", Route::Broadcast)], None),
-        ["disconnect"] => (&[("POST", Route::Disconnect)], None),
-        ["bans"] => (&[("GET", Route::Bans)], None),
-        ["bans", user] => {
-            (&[("GET", Route::Ban), ("PUT", Route::SetBan), ("DELETE", Route::Lift)], Some(user))
+    let (routes, names): (&[(&str, Route)], Vec<&str>) = match segments[..] {
+        ["openapi.json"] => (&[("GET", Route::OpenApi)], vec![]),
+        ["rooms"] => (&[("GET", Route::Rooms)], vec![]),
+        ["rooms", room, "posts"] => (&[("POST", Route::Post)], vec![room]),
+        ["rooms", room, "history"] => (&[("GET", Route::History)], vec![room]),
+        ["rooms", room, "search"] => (&[("GET", Route::Search)], vec![room]),
+        ["rooms", room, "export"] => (&[("GET", Route::Export)], vec![room]),
+        ["export"] => (&[("GET", Route::ExportAll)], vec![]),
+        ["import"] => (&[("POST", Route::Import)], vec![]),
+        ["rooms", room, "members"] => (&[("GET", Route::Members)], vec![room]),
+        ["rooms", room, "members", user] => (&[("DELETE", Route::Kick)], vec![room, user]),
+        ["rooms", room, "messages", seq] => {
+            (&[("GET", Route::Message), ("PATCH", Route::Edit), ("DELETE", Route::Delete)], vec![room, seq])
         }
-        ["drain"] => (&[("POST", Route::Drain)], None),
+        ["rooms", room, "messages", seq, "reactions", emoji, user] => {
+            (&[("PUT", Route::React), ("DELETE", Route::Unreact)], vec![room, seq, emoji, user])
+        }
+        ["direct"] => (&[("POST", Route::Direct)], vec![]),
+        ["broadcast"] => (&[("POST", Route::Broadcast)], vec![]),
+        ["disconnect"] => (&[("POST", Route::Disconnect)], vec![]),
+        ["connections"] => (&[("GET", Route::Connections)], vec![]),
+        ["connections", client] => (&[("DELETE", Route::EndConnection)], vec![client]),
+        ["users"] => (&[("GET", Route::Users)], vec![]),
+        ["users", user] => (&[("GET", Route::User)], vec![user]),
+        ["bans"] => (&[("GET", Route::Bans)], vec![]),
+        ["bans", user] => {
+            (&[("GET", Route::Ban), ("PUT", Route::SetBan), ("DELETE", Route::Lift)], vec![user])
+        }
+        ["stats"] => (&[("GET", Route::Stats)], vec![]),
+        ["closes"] => (&[("GET", Route::Closes)], vec![]),
+        ["drain"] => (&[("POST", Route::Drain)], vec![]),
         _ => {
             return Err(Problem::new(404, "there is nothing here; /api/v1/openapi.json tells what there is"));
         }
@@ -92,6 +176,6 @@ pub(super) fn find<'a>(path: &'a str, query: &'a str, method: &str) -> Result<Ta
     let Some((_, route)) = routes.iter().find(|(known, _)| *known == method) else {
         return Err(Problem::not_allowed(routes.iter().map(|(known, _)| *known)));
     };
-    let name = name.map(decode).transpose()?;
-    Ok(Target { route: *route, name, query: Query::of(query)? })
+    let names = names.into_iter().map(decode).collect::<Result<_, _>>()?;
+    Ok(Target { route: *route, names, query: Query::of(query)? })
 }

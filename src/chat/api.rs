@@ -16,7 +16,7 @@ use crate::chat::rooms::pair_room;
 use crate::chat::wire::command::Command;
 use crate::chat::wire::notices::json_len;
 use crate::chat::wire::reply_to::ReplyTo;
-use crate::chat::wire::responder::Answered;
+use crate::chat::wire::responder::{Answered, CallId};
 use crate::chat::{Chat, Code, Refusal, Stats};
 use crate::history::{Ban, NameRange};
 
@@ -56,6 +56,15 @@ pub fn stored_user(raw: &str) -> Result<Cow<'_, str>, Refusal> {
     names::user(raw, "user")
 }
 
+/// One emoji of Unicode's list, in its one fully qualified form.
+///
+/// # Errors
+/// It is none.
+pub fn emoji(raw: &str) -> Result<&'static str, Refusal> {
+    let known = emojis::get(raw).map(emojis::Emoji::as_str);
+    known.ok_or_else(|| Refusal::field(Code::BadField, "emoji", "`emoji` must be one emoji"))
+}
+
 impl Chat {
     /// Does a command in the name of a user, or of the server where none is given. The answer is among those of
     /// [`Self::take_answered`], at once or once the store has committed; it is that of `chat.v1.json`.
@@ -71,6 +80,7 @@ impl Chat {
                     is_verified: true,
                     client: Arc::clone(&self.server),
                     session: None,
+                    is_server: user.is_none(),
                 };
                 commands::execute(self, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
             }
@@ -78,7 +88,15 @@ impl Chat {
         }
     }
 
-    /// The answers to [`Self::call`] since the last time, in the order in which they were given.
+    /// The same, under a number of the chat's own: [`Answered::is_for`] tells to which call an answer belongs.
+    pub fn start<C: Context>(&mut self, ctx: &mut C, user: Option<&str>, command: Command<'_>) -> CallId {
+        self.calls += 1;
+        let id = CallId::new(self.calls);
+        self.call(ctx, id.request(), user, command);
+        id
+    }
+
+    /// The answers to [`Self::call`] and [`Self::start`] since the last time, in the order in which they were given.
     pub fn take_answered(&mut self) -> Vec<Answered> {
         self.responder.take_answered()
     }
@@ -151,6 +169,7 @@ impl Chat {
             store_asks: self.pending.queries() as u64,
             store_log_bytes: self.pending.log_bytes(),
             store_unavailable: u64::from(self.pending.is_failed()),
+            hooks: self.deciding.as_ref().map(|deciding| deciding.counts()).unwrap_or_default(),
             ..self.counts.clone()
         }
     }

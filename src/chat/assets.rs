@@ -13,7 +13,7 @@ use http_range_header::parse_range_header;
 use percent_encoding::percent_decode_str;
 use sha1::{Digest, Sha1};
 
-use crate::app::{Body, Fields, Response, list_elements};
+use crate::app::{Body, Fields, RequestHead, Response, list_elements};
 
 /// Nothing from elsewhere, nothing inline: what a user wrote cannot become a script (S25).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -204,6 +204,27 @@ impl Page {
     #[must_use]
     pub fn none() -> Self {
         Self { assets: BTreeMap::new(), policy: CONTENT_SECURITY_POLICY }
+    }
+
+    /// These files, by name, under this Content Security Policy. They are hashed and compressed here, once.
+    #[must_use]
+    pub fn of_files(files: &[(&str, &'static [u8])], policy: &'static str) -> Self {
+        let mut page = Self { assets: BTreeMap::new(), policy };
+        for (name, body) in files {
+            page.add(name, body);
+        }
+        page
+    }
+
+    /// The answer to a request for one of the files, whose path is given without what is before the page; `None`: there
+    /// is no such file.
+    #[must_use]
+    pub fn respond(&self, path: &str, head: &RequestHead<'_>) -> Option<Response> {
+        let asset = self.find(path)?;
+        Some(match head.method {
+            "GET" | "HEAD" => asset.response(&head.fields, head.method == "GET"),
+            _ => Response::text(405, "only GET and HEAD are allowed here").field("Allow", "GET, HEAD"),
+        })
     }
 
     /// The files under a directory, as they are now; `index.html` of a directory answers for its path. Names that begin

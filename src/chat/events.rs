@@ -1,11 +1,12 @@
 //! What the history reports, and what is handed to it at the end of a tick.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::app::{Context, Millis};
 use crate::chat::commands::call::Call;
 use crate::chat::commands::{
-    self, answers, conversations, elsewhere, mine, moderate, pace, post, presence, publish, unread,
+    self, answers, conversations, elsewhere, mine, moderate, pace, post, presence, publish, tell, unread,
 };
 use crate::chat::ids::RoomId;
 use crate::chat::listing;
@@ -24,9 +25,11 @@ const RETRY_MS: Millis = 1000;
 pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event: Event) {
     match event {
         Event::Settled { ticket, outcomes, changes, bans } => {
-            let holds = settled(chat, ctx, ticket, outcomes);
+            let (holds, own) = settled(chat, ctx, ticket, outcomes);
             happened(chat, ctx, &changes);
+            tell_own(chat, &changes, &own);
             for change in bans {
+                tell::banned(chat, ctx.now(), &change);
                 moderate::bans_changed(chat, ctx, change);
             }
             for hold in holds {
@@ -39,6 +42,11 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
             tracing::info!(landed = landed.len(), "the store has recovered");
             chat.pending.recovered();
             happened(chat, ctx, &landed);
+            if chat.neighbours.is_none() && tell::is_direct(chat) {
+                for change in &landed {
+                    tell::changed(chat, &change.room, &change.action);
+                }
+            }
         }
         Event::Opened { room, state } => opened(chat, ctx, &room, state),
         Event::Page { ask, records } => answers::page_came(chat, ctx, ask, records),
@@ -50,10 +58,37 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
     }
 }
 
+/// What loops proposed: rooms, and the numbers of messages or of changes.
+type Own = BTreeSet<(RoomId, Option<u64>, Option<u64>)>;
+
+/// Tells of what this loop had proposed, where the history has no outbox for it.
+fn tell_own(chat: &mut Chat, changes: &[Arc<Change>], own: &Own) {
+    for Change { room: name, action } in changes.iter().map(|change| &**change) {
+        let Some(room) = chat.rooms.find(name) else { continue };
+        let number = match action {
+            Action::Post(post) => (room, Some(post.seq), None),
+            Action::Edit { rev, .. } | Action::Delete { rev, .. } | Action::React { rev, .. } => {
+                (room, None, Some(*rev))
+            }
+            Action::Read { .. } => continue,
+        };
+        if own.contains(&number) {
+            tell::changed(chat, name, action);
+        }
+    }
+}
+
 /// What was proposed is decided, and anyone who waits is told. Returns the rooms that are needed until everybody has seen
-/// what happened.
-fn settled<C: Context>(chat: &mut Chat, ctx: &mut C, ticket: Ticket, outcomes: Vec<Outcome>) -> Vec<Hold> {
+/// what happened, and what of it must be told.
+fn settled<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    ticket: Ticket,
+    outcomes: Vec<Outcome>,
+) -> (Vec<Hold>, Own) {
     let now = ctx.now().monotonic_ms;
+    let is_direct = tell::is_direct(chat);
+    let mut own = Own::new();
     let mut holds = Vec::with_capacity(outcomes.len());
     let mut outcomes = outcomes.into_iter();
     while let Some(handed) = chat.pending.next_settled(ticket) {
@@ -61,7 +96,17 @@ fn settled<C: Context>(chat: &mut Chat, ctx: &mut C, ticket: Ticket, outcomes: V
         for PendingItem { change, reply_to } in handed.items {
             match change {
                 PendingChange::Proposal(hold) => {
-                    post::answer(chat, ctx, hold.room(), outcomes.next(), &reply_to);
+                    let outcome = outcomes.next();
+                    match outcome {
+                        Some(Outcome::Posted { seq, .. }) if is_direct => {
+                            own.insert((hold.room(), Some(seq), None));
+                        }
+                        Some(Outcome::Changed { rev, .. }) if is_direct => {
+                            own.insert((hold.room(), None, Some(rev)));
+                        }
+                        _ => {}
+                    }
+                    post::answer(chat, ctx, hold.room(), outcome, &reply_to);
                     holds.push(hold);
                 }
                 PendingChange::Subscription(user, room, is_on) => {
@@ -73,7 +118,7 @@ fn settled<C: Context>(chat: &mut Chat, ctx: &mut C, ticket: Ticket, outcomes: V
         }
     }
     debug_assert!(outcomes.next().is_none(), "each outcome is that of a proposal");
-    holds
+    (holds, own)
 }
 
 /// Nothing that is not durable has been seen by anybody: it comes to nothing, and its numbers are used again.

@@ -150,6 +150,13 @@ impl Exchange {
         Some(Elsewhere { name: Arc::clone(name), hearing })
     }
 
+    /// The first loop on which somebody speaks, and how many connections they have on all.
+    pub(in crate::chat) fn connections(&self, user: &Identity) -> Option<(usize, usize)> {
+        let people = locked(&self.0.people);
+        let loops = &people.get(user)?.loops;
+        Some((*loops.keys().next()?, loops.values().map(|(all, _)| *all as usize).sum()))
+    }
+
     /// Users that are here on any loop.
     pub(in crate::chat) fn users(&self) -> usize {
         locked(&self.0.people).len()
@@ -352,6 +359,10 @@ mod tests {
         assert!(exchange.elsewhere(1, &guest).is_some_and(|it| it.hearing == [0]));
         assert_eq!(exchange.enter_verified(2, &verified, (&name, true), ["ada", "a"].into_iter()), [0]);
         assert!(!exchange.enter_guest(1, &guest, (&name, true), &"ada".into()));
+        assert_eq!(
+            (exchange.connections(&guest), exchange.connections(&verified)),
+            (Some((0, 2)), Some((2, 1)))
+        );
         exchange.exit(0, &guest, true);
         exchange.exit(2, &guest, false);
         assert!(exchange.elsewhere(1, &guest).is_none() && exchange.elsewhere(2, &verified).is_none());

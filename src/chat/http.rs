@@ -3,7 +3,8 @@
 use crate::app::{
     Acceptance, AddressPrefix, ConnId, Escaped, Now, Refused, Request, RequestHead, Response, Verdict,
 };
-use crate::chat::commands::login;
+use crate::chat::commands::{decide, login};
+use crate::chat::decisions::AskKind;
 use crate::chat::identity::Claims;
 use crate::chat::people::session::Dialect;
 use crate::chat::tutorial;
@@ -16,6 +17,8 @@ pub(in crate::chat) struct Arriving {
     pub(in crate::chat) dialect: Dialect,
     pub(in crate::chat) address: AddressPrefix,
     pub(in crate::chat) claims: Option<Box<Claims>>,
+    /// Where it is wanted.
+    pub(in crate::chat) origin: Option<Box<str>>,
 }
 
 impl Chat {
@@ -35,12 +38,7 @@ impl Chat {
     }
 
     fn plain_request(&self, head: &RequestHead<'_>) -> Response {
-        let is_read = matches!(head.method, "GET" | "HEAD");
-        match self.page.find(head.path()) {
-            Some(asset) if is_read => asset.response(&head.fields, head.method == "GET"),
-            Some(_) => Response::text(405, "only GET and HEAD are allowed here").field("Allow", "GET, HEAD"),
-            None => Response::text(404, "not found"),
-        }
+        self.page.respond(head.path(), head).unwrap_or_else(|| Response::text(404, "not found"))
     }
 
     fn upgrade_request(&mut self, request: &Request<'_>, now: Now) -> Verdict {
@@ -79,8 +77,17 @@ impl Chat {
                 None => Response::text(401, refusal.message).field("WWW-Authenticate", "Bearer"),
             });
         }
+        if dialect == Dialect::Tutorial
+            && [AskKind::Connect, AskKind::Join].iter().any(|kind| decide::asks(self, *kind))
+        {
+            // There is no other moment at which a client of `json` could be asked about.
+            let why = format!("this server decides who comes in, so {V1} is spoken here and {JSON} is not");
+            return Verdict::Respond(Response::text(403, why));
+        }
         let address = AddressPrefix::from(request.peer.ip());
-        self.arriving = Some(Arriving { conn: request.conn, dialect, address, claims });
+        let origin = origin.filter(|_| decide::asks(self, AskKind::Connect));
+        let origin = origin.map(|origin| String::from_utf8_lossy(origin).into());
+        self.arriving = Some(Arriving { conn: request.conn, dialect, address, claims, origin });
         Verdict::Accept(Acceptance { subprotocol, ..Acceptance::default() })
     }
 }

@@ -59,6 +59,8 @@ pub struct Limits {
     pub max_waiting: usize,
     /// Questions to the store that a connection waits for: `rate_limited`.
     pub max_asks: usize,
+    /// Questions to the backend that are not answered, of all connections: `unavailable`.
+    pub max_hook_asks: usize,
     /// Changes that are not durable yet, of all rooms: `unavailable`.
     pub max_pending: usize,
     /// Milliseconds for which a `key` is remembered.
@@ -141,6 +143,7 @@ impl Default for Limits {
             opened_messages: 100,
             max_waiting: 64,
             max_asks: 8,
+            max_hook_asks: 4096,
             max_pending: 100_000,
             key_window_ms: 10 * 60 * 1000,
             max_keys: 500_000,
@@ -174,6 +177,7 @@ impl Limits {
     pub fn of_each(mut self, loops: usize) -> Self {
         for limit in [
             &mut self.all_recent_bytes,
+            &mut self.max_hook_asks,
             &mut self.max_pending,
             &mut self.max_held_answers,
             &mut self.max_resting,

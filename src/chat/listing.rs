@@ -13,7 +13,7 @@ use crate::history::{HistoryError, NameRange, RoomHead};
 /// Rooms, and bans, of one page.
 pub const MAX_LISTED: usize = 1000;
 /// Octets of a room in a list besides its name, at most.
-const ROOM_OCTETS: usize = 80;
+const ROOM_OCTETS: usize = 112;
 
 #[derive(Debug, Serialize)]
 struct RoomList<'a> {
@@ -27,6 +27,8 @@ struct InApi<'a> {
     room: &'a str,
     members: usize,
     seq: u64,
+    /// Of the newest message; 0 for a room without any.
+    time: u64,
 }
 
 /// See [`Chat::list_rooms`].
@@ -83,10 +85,11 @@ fn answer_api<C: Context>(
     let count = rooms.iter().take_while(fits).count();
     let count = count.max(1).min(rooms.len());
     let more = next.is_some() || rooms.len() > count;
-    let in_api = rooms[..count].iter().map(|Listed { room, members, seq, .. }| InApi {
+    let in_api = rooms[..count].iter().map(|Listed { room, members, seq, time, .. }| InApi {
         room,
         members: *members,
         seq: *seq,
+        time: *time,
     });
     chat.responder.reply(ctx, reply_to, &RoomList { rooms: in_api.collect(), more });
 }

@@ -4,10 +4,15 @@
 //! contract.
 
 mod api;
+pub mod archive;
 mod assets;
 mod commands;
+mod connections;
+mod deciding;
+pub mod decisions;
 mod events;
 mod exchange;
+mod happening;
 mod http;
 pub mod identity;
 mod ids;
@@ -27,24 +32,29 @@ mod wire;
 
 use std::sync::Arc;
 
-pub use self::api::{RoomInfo, stored_room, stored_user};
+pub use self::api::{RoomInfo, emoji, stored_room, stored_user};
 pub use self::assets::{Page, PageError};
+pub use self::connections::{Listing, MAX_CONNECTIONS_LISTED, NoPlace, Place};
+pub use self::deciding::{ASK_BUCKETS_MS, Counts as AskCounts};
 pub use self::exchange::Exchange;
+pub use self::happening::Happening;
 pub use self::limits::Limits;
 pub use self::listing::MAX_LISTED;
 pub use self::neighbours::Signal;
 pub use self::stats::{COMMIT_BUCKETS_MS, Stats};
 pub use self::wire::command;
 pub(crate) use self::wire::command::carried;
-pub use self::wire::data::compact as compact_json;
+pub use self::wire::data::{Json, compact as compact_json};
 pub use self::wire::refusal::{Code, Refusal};
 pub use self::wire::reply_to::ReplyTo;
-pub use self::wire::responder::Answered;
+pub use self::wire::responder::{Answered, CallId};
 pub use crate::app::Rate;
 
 use self::command::Parser;
 use self::commands::turn::Turn;
-use self::commands::{elsewhere, ending, login};
+use self::commands::{decide, elsewhere, ending, login, tell};
+use self::deciding::Deciding;
+use self::decisions::{Answer, AskNumber, ChatEvents, EventOptions};
 
 use self::http::Arriving;
 use self::identity::Verify;
@@ -84,6 +94,7 @@ mod timer {
     pub(super) const PACE: u64 = 4 << 56;
     pub(super) const NEIGHBOURS: u64 = 5 << 56;
     pub(super) const UNREAD: u64 = 6 << 56;
+    pub(super) const DECISIONS: u64 = 7 << 56;
 
     pub(super) fn room(room: RoomId) -> u64 {
         ROOM | u64::from(room.number())
@@ -172,6 +183,8 @@ pub enum Mail {
     History(history::Event),
     /// What another loop of the process tells.
     Signal(Signal),
+    /// The answer to a question of [`ChatEvents::ask`].
+    Decision(AskNumber, Answer),
 }
 
 /// The chat server.
@@ -193,8 +206,11 @@ pub struct Chat {
     subscriptions: Subscriptions,
     /// Who is told how much they have not read.
     watch: Watch,
+    /// Who is asked and told, if anybody is.
+    deciding: Option<Box<Deciding>>,
     tutorial: Tutorial,
     arriving: Option<Arriving>,
+    calls: u64,
     /// The client id of what the server does itself.
     server: Arc<str>,
     is_draining: bool,
@@ -225,8 +241,10 @@ impl Chat {
             neighbours: None,
             subscriptions: Subscriptions::default(),
             watch: Watch::default(),
+            deciding: None,
             tutorial: Tutorial::default(),
             arriving: None,
+            calls: 0,
             server: history::SERVER.into(),
             is_draining: false,
             turn: Turn::default(),
@@ -239,6 +257,13 @@ impl Chat {
     #[must_use]
     pub fn with_verifier(mut self, verifier: Box<dyn Verify + Send>) -> Self {
         self.verifier = Some(verifier);
+        self
+    }
+
+    /// The same; this is asked what may happen, and told what has happened, as the options say. On several loops each has one.
+    #[must_use]
+    pub fn with_events(mut self, events: Box<dyn ChatEvents + Send>, options: EventOptions) -> Self {
+        self.deciding = Some(Box::new(Deciding::new(events, options)));
         self
     }
 
@@ -273,10 +298,11 @@ impl Chat {
         self.rooms.check();
         let (paced_holds, paced_commands) = self.turn.check(&self.people, &mut self.pending);
         let opening: usize = self.rooms.iter().map(rooms::Room::waiting).sum();
-        self.people.check(opening + paced_commands);
+        let (asked_holds, asked_commands) = self.deciding.as_ref().map_or((0, 0), |it| it.check());
+        self.people.check(opening + paced_commands + asked_commands);
         self.keys.check();
         self.watch.check();
-        let holds = self.pending.check() + paced_holds;
+        let holds = self.pending.check() + paced_holds + asked_holds;
         assert_eq!(self.rooms.holds(), holds, "rooms are held by what waits, and by nothing else");
         for session in self.people.iter() {
             for membership in session.memberships() {
@@ -306,6 +332,7 @@ impl Application for Chat {
         self.people.number_from(own, ctx.random());
         tutorial::open(self, ctx);
         events::open_general(self, ctx);
+        tell::started(self, ctx.now());
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {
@@ -321,8 +348,11 @@ impl Application for Chat {
 
     fn on_open<C: Context>(&mut self, ctx: &mut C, conn: ConnId) {
         let Some(arriving) = self.arriving.take_if(|arriving| arriving.conn == conn) else { return };
-        let session = self.people.open(conn, arriving.dialect, arriving.address);
+        let session = self.people.open(conn, arriving.dialect, (arriving.address, ctx.now().unix_ms));
         session.set_claims(arriving.claims);
+        if let (Some(deciding), Some(origin)) = (&mut self.deciding, arriving.origin) {
+            deciding.note_origin(conn, origin);
+        }
         if arriving.dialect == Dialect::Tutorial {
             tutorial::came(self, ctx, conn);
         }
@@ -362,6 +392,7 @@ impl Application for Chat {
             (timer::PACE, _) => self.turn.timer_fired(),
             (timer::UNREAD, _) => self.watch.timer_fired(),
             (timer::NEIGHBOURS, _) => elsewhere::timer_fired(self, ctx),
+            (timer::DECISIONS, _) => decide::timer_fired(self, ctx),
             _ => self.pending.retry_timer_fired(),
         }
     }
@@ -370,6 +401,7 @@ impl Application for Chat {
         match mail {
             Mail::History(event) => events::reported(self, ctx, event),
             Mail::Signal(Signal(word)) => elsewhere::heard(self, ctx, word),
+            Mail::Decision(number, answer) => decide::answered(self, ctx, number, answer),
         }
     }
 

@@ -1,10 +1,12 @@
 //! The other loops of the process, as a loop of the chat sees them: what it tells them, and what it waits for from them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::app::{Millis, Peers, Undelivered};
 use crate::chat::Mail;
+use crate::chat::connections::{Found, Listing};
 use crate::chat::exchange::{Elsewhere, Exchange};
 use crate::chat::people::member::Person;
 use crate::chat::people::user::Identity;
@@ -43,8 +45,8 @@ pub(in crate::chat) enum Word {
     Held(Holder),
     /// Something is to be done; the asker wants to know how many it concerned.
     Do { from: usize, gather: u64, deed: Arc<Deed> },
-    /// That many.
-    Done { gather: u64, count: usize },
+    /// What came of it.
+    Done { gather: u64, found: Found },
 }
 
 /// What one loop does for another.
@@ -58,6 +60,12 @@ pub(in crate::chat) enum Deed {
     DisconnectClient { client: Box<str>, reason: Box<str> },
     /// All connections are told something, or those in these rooms.
     Broadcast { rooms: Option<Vec<Arc<str>>>, text: Box<str>, time: u64 },
+    /// The connections of a user, by the folded name, are told.
+    Connections { user: Arc<str> },
+    /// A page of a list is told, from a place on.
+    List { listing: Listing, from: usize, limit: usize },
+    /// The figures are told.
+    Figures,
 }
 
 /// Answers of other loops that are waited for.
@@ -66,7 +74,7 @@ pub(in crate::chat) struct Gather {
     /// Loops that have not answered.
     missing: usize,
     /// What has come so far, that of this loop included.
-    pub(in crate::chat) count: usize,
+    pub(in crate::chat) found: Found,
     pub(in crate::chat) until: Millis,
     pub(in crate::chat) reply_to: ReplyTo,
     pub(in crate::chat) deed: Arc<Deed>,
@@ -189,19 +197,24 @@ impl Neighbours {
 
     // ---- gathering
 
-    /// Has the other loops do something. `own`: how many it concerned on this one. `Some`: nobody else is there, or all are
-    /// behind; then this is the answer.
+    /// How many loops there are.
+    pub(in crate::chat) fn loops(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// Has these loops do something. `own`: what came of it on this one. `Err`: none of them is there, or all are behind;
+    /// then this is the answer.
     pub(in crate::chat) fn ask(
         &mut self,
-        deed: Deed,
-        own: usize,
+        loops: Range<usize>,
+        (deed, own): (Deed, Found),
         reply_to: ReplyTo,
         now: Millis,
-    ) -> Result<Millis, (Deed, usize, ReplyTo)> {
+    ) -> Result<Millis, (Deed, Found, ReplyTo)> {
         let gather = self.last_gather + 1;
         let deed = Arc::new(deed);
         let word = Word::Do { from: self.own, gather, deed: Arc::clone(&deed) };
-        let others: Vec<usize> = (0..self.peers.len()).filter(|at| *at != self.own).collect();
+        let others: Vec<usize> = loops.filter(|at| *at != self.own).collect();
         let missing = others.into_iter().filter(|at| self.tell(*at, word.clone())).count();
         drop(word);
         if missing == 0 {
@@ -215,14 +228,14 @@ impl Neighbours {
         }
         let until = now + ANSWER_MS;
         self.last_gather = gather;
-        self.gathers.insert(gather, Gather { missing, count: own, until, reply_to, deed });
+        self.gathers.insert(gather, Gather { missing, found: own, until, reply_to, deed });
         Ok(until)
     }
 
     /// A loop has answered. Returns the question if that was the last one.
-    pub(in crate::chat) fn answered(&mut self, gather: u64, count: usize) -> Option<Gather> {
+    pub(in crate::chat) fn answered(&mut self, gather: u64, found: Found) -> Option<Gather> {
         let asked = self.gathers.get_mut(&gather)?;
-        asked.count += count;
+        asked.found.add(found);
         asked.missing -= 1;
         if asked.missing > 0 {
             return None;

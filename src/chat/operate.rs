@@ -3,10 +3,10 @@
 use crate::app::{ConnId, Context, MAX_CLOSE_REASON};
 use crate::chat::commands::elsewhere;
 use crate::chat::ids::SessionId;
-use crate::chat::neighbours::Deed;
+use crate::chat::neighbours::{Deed, Neighbours};
 use crate::chat::people::names;
 use crate::chat::wire::reply_to::ReplyTo;
-use crate::chat::{Chat, Code, Limits, Refusal};
+use crate::chat::{Chat, Code, Limits, Listing, Place, Refusal};
 use crate::text::is_blank;
 
 impl Chat {
@@ -16,12 +16,19 @@ impl Chat {
         &self.options.limits
     }
 
-    /// Who speaks on a connection.
+    /// Who speaks on a connection, or did until it was told to go.
     #[must_use]
     pub fn user(&self, conn: ConnId) -> Option<&str> {
-        let session = SessionId::of(conn);
-        self.people.look(session).filter(|session| session.conn() == conn)?;
-        self.people.member(session).map(|member| member.user)
+        let session = self.people.look(SessionId::of(conn)).filter(|session| session.conn() == conn)?;
+        let dismissed = || session.dismissal().and_then(|(user, _)| user);
+        self.people.member(session.id()).map(|member| member.user).or_else(dismissed)
+    }
+
+    /// Why the chat has told a connection to go, as its client was told.
+    #[must_use]
+    pub fn dismissal(&self, conn: ConnId) -> Option<&str> {
+        let session = self.people.look(SessionId::of(conn)).filter(|session| session.conn() == conn)?;
+        session.dismissal().map(|(_, why)| why)
     }
 
     /// Tells every connection of `chat.v1.json`, or those in one of these open rooms. The answer, `{"receivers":N}`, is among
@@ -84,6 +91,51 @@ impl Chat {
         let deed = Deed::DisconnectClient { client: client.into(), reason: reason.into() };
         elsewhere::spread(self, ctx, deed, ReplyTo::Request(request));
         Ok(())
+    }
+
+    /// Lists connections, users or members from a place on: at most `limit`, and no more than
+    /// [`MAX_CONNECTIONS_LISTED`](super::MAX_CONNECTIONS_LISTED). The answer, which says where the list goes on (`next`), is
+    /// among those of [`Self::take_answered`].
+    ///
+    /// # Errors
+    /// It is no name of a room, or no place of a list.
+    pub fn list<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        request: u64,
+        (listing, place): (Listing, Place),
+        limit: usize,
+    ) -> Result<(), Refusal> {
+        let listing = match listing {
+            Listing::Members(room) => Listing::Members(names::room(&room)?.into()),
+            other => other,
+        };
+        if place.at >= self.neighbours.as_ref().map_or(1, Neighbours::loops) {
+            return Err(Refusal::field(Code::BadField, "after", "`after` is no `next` of a page"));
+        }
+        elsewhere::list(self, ctx, (listing, place), limit, ReplyTo::Request(request));
+        Ok(())
+    }
+
+    /// The connections of a user. The answer, `{"user":…,"verified":…,"connections":[…]}`, is among those of
+    /// [`Self::take_answered`].
+    ///
+    /// # Errors
+    /// It is no name of a user.
+    pub fn connections_of<C: Context>(
+        &mut self,
+        ctx: &mut C,
+        request: u64,
+        user: &str,
+    ) -> Result<(), Refusal> {
+        let user = names::fold(&names::user(user, "user")?).into();
+        elsewhere::spread(self, ctx, Deed::Connections { user }, ReplyTo::Request(request));
+        Ok(())
+    }
+
+    /// The figures of all loops. The answer, an object of numbers, is among those of [`Self::take_answered`].
+    pub fn tell_figures<C: Context>(&mut self, ctx: &mut C, request: u64) {
+        elsewhere::spread(self, ctx, Deed::Figures, ReplyTo::Request(request));
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the chat counts.
 
+use crate::chat::deciding::Counts as AskCounts;
+use crate::chat::decisions::TellCounts;
 use crate::chat::wire::refusal::Code;
 
 /// Upper bounds of [`Stats::commit_ms`] in milliseconds; the last bucket has none.
@@ -58,6 +60,8 @@ pub struct Stats {
     pub commit_ms: [u64; COMMIT_BUCKETS_MS.len() + 1],
     /// The sum of these milliseconds.
     pub commit_ms_sum: u64,
+    /// What the backend was asked and told.
+    pub hooks: (AskCounts, TellCounts),
 }
 
 impl Stats {

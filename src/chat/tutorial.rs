@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use crate::app::{CloseCode, ConnId, Context, Now, Outgoing, TopicId, TopicOptions};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{self, elsewhere, ending, login};
+use crate::chat::commands::{self, elsewhere, ending, login, tell};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::people::names;
@@ -206,6 +206,7 @@ fn speak_in_tutorial<C: Context>(chat: &mut Chat, ctx: &C, conn: ConnId, user: &
         return Err(Refusal::no_token());
     }
     chat.people.check_guest(&folded, ctx.now())?;
+    tell::disconnecting(chat, ctx.now(), conn);
     if let Some(before) = chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms) {
         elsewhere::exit(chat, conn, &before);
     }

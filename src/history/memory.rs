@@ -5,6 +5,7 @@
 mod mine;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -147,6 +148,37 @@ pub struct Worker {
     requests: SyncSender<Request>,
     inbox: Receiver<Request>,
     book: Book,
+    teller: Teller,
+}
+
+/// What is told what happens, in order, with the time in milliseconds since 1970.
+type Tell = Box<dyn FnMut(Told<'_>) + Send>;
+
+/// Something for the team's backend.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// A change of a room.
+    Change(&'a Change),
+    /// What a loop has written down.
+    Note(&'a str),
+}
+
+/// Who is told.
+#[derive(Default)]
+struct Teller(Option<Tell>);
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Teller").field(&self.0.is_some()).finish()
+    }
+}
+
+impl Teller {
+    fn tell(&mut self, told: Told<'_>) {
+        if let Some(tell) = &mut self.0 {
+            tell(told);
+        }
+    }
 }
 
 /// The thread at work; it ends with [`Running::finish`].
@@ -171,23 +203,30 @@ pub fn new(epoch: &str, options: Options, loops: usize) -> (Vec<Client>, Worker)
     };
     let clients = (0..followers.loops()).map(client).collect();
     let book = Book::new(epoch, options, followers, keys);
-    (clients, Worker { requests, inbox, book })
+    (clients, Worker { requests, inbox, book, teller: Teller::default() })
 }
 
 impl Worker {
+    /// The same; this is told of everything that happens, on the thread.
+    #[must_use]
+    pub fn with_teller(mut self, tell: impl FnMut(Told<'_>) + Send + 'static) -> Self {
+        self.teller = Teller(Some(Box::new(tell)));
+        self
+    }
+
     /// Starts the thread. `notify` gets every event with the number of the loop that it is for; it may block until there is room
     /// for the event, and says `false` when nobody listens any more.
     ///
     /// # Errors
     /// When the system cannot start a thread.
     pub fn start(self, mut notify: impl FnMut(usize, Event) -> bool + Send + 'static) -> io::Result<Running> {
-        let Self { requests, inbox, mut book } = self;
+        let Self { requests, inbox, mut book, mut teller } = self;
         let thread = thread::Builder::new().name("order".into()).spawn(move || {
             let begin = instant();
             while let Ok(request) = inbox.recv() {
                 let now_ms = begin.elapsed().as_millis() as u64;
                 let events = match request {
-                    Request::Propose(from, batch) => book.propose(from, batch, now_ms),
+                    Request::Propose(from, batch) => book.propose((from, batch), now_ms, &mut teller),
                     Request::Query(from, query) => vec![(from, book.answer(query))],
                     Request::Close(room) => {
                         book.closed(&room);
@@ -274,10 +313,19 @@ impl Book {
     }
 
     /// What comes of a batch, for the loops that are to know.
-    fn propose(&mut self, from: usize, batch: Batch, now_ms: u64) -> Vec<(usize, Event)> {
+    fn propose(
+        &mut self,
+        (from, batch): (usize, Batch),
+        now_ms: u64,
+        teller: &mut Teller,
+    ) -> Vec<(usize, Event)> {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut dealt = vec![Vec::new(); self.followers.loops()];
         for proposal in batch.proposals {
+            if let Act::Note(body) = &proposal.act {
+                teller.tell(Told::Note(body));
+                continue;
+            }
             let name = Arc::clone(&proposal.room);
             if let Act::Subscribe { user, is_on, most } = &proposal.act {
                 outcomes.push(self.subscriptions.change(user, &name, *is_on, *most));
@@ -307,6 +355,7 @@ impl Book {
             room.order.forget_below(room.oldest());
             self.bytes = self.bytes - before + room.log.bytes();
             let change = Arc::new(Change { room: Arc::clone(&name), action });
+            teller.tell(Told::Change(&change));
             for number in self.followers.of(&name) {
                 dealt[number].push(Arc::clone(&change));
             }
@@ -528,7 +577,11 @@ mod tests {
 
     fn propose(book: &mut Book, room: &str, act: Act) {
         let proposals = vec![Proposal { room: room.into(), time: 1, act }];
-        book.propose(0, Batch { ticket: 1, term: 0, proposals, bans: Vec::new() }, 0);
+        book.propose(
+            (0, Batch { ticket: 1, term: 0, proposals, bans: Vec::new() }),
+            0,
+            &mut Teller::default(),
+        );
     }
 
     fn post(book: &mut Book, room: &str) {

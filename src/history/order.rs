@@ -65,9 +65,12 @@ impl Order {
                     (outcome, Some(Action::React { rev, seq, user, emoji, is_removed }))
                 }
             }
+            // What is kept in memory is gone with the process.
+            Act::Import(_) => (Outcome::NoImport, None),
             // Whose rooms these are does not belong to the order of one room: see `Subscriptions`.
             Act::Subscribe { .. } => (Outcome::Subscribed, None),
             Act::Read { user, seq } => return (None, Some(Action::Read { user, seq })),
+            Act::Note(_) => return (None, None),
         };
         (Some(outcome), action)
     }

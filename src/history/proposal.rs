@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Ban, Data, Post, Who};
+use super::{Ban, Data, Post, Record, Who};
 
 /// Numbers what is handed over; grows by 1 with each batch.
 pub type Ticket = u64;
@@ -73,6 +73,8 @@ pub enum Act {
         /// Reactions of everybody that a message bears; one more is refused.
         most: usize,
     },
+    /// A message of an archive, with its number and time and what was done with it. Only a history on the disk takes it.
+    Import(Box<Record>),
     /// A user subscribes to the room, or does so no more. It is told to nobody.
     Subscribe {
         /// Who.
@@ -89,6 +91,8 @@ pub enum Act {
         /// The last message that was read.
         seq: u64,
     },
+    /// Something for the team's backend that changes no room; has no outcome. Where there is no outbox it comes to nothing.
+    Note(Box<str>),
 }
 
 /// A message without its number.
@@ -170,6 +174,15 @@ pub enum Outcome {
     },
     /// There is no such message, or none any more.
     Gone,
+    /// The message is not taken in: another one has its number.
+    Taken,
+    /// The message is not taken in: the room goes on with this number.
+    Gap {
+        /// The number of the room's next message.
+        next: u64,
+    },
+    /// This history takes no messages of archives.
+    NoImport,
     /// There is no message of this number to reply to.
     NoTarget,
     /// The user has subscribed, or has no more.

@@ -45,13 +45,14 @@ export class Server {
   #child = null;
   output = '';
 
-  constructor(command, args, port) {
-    Object.assign(this, { command, args, port });
+  /** `variables` are added to those of the environment. */
+  constructor(command, args, port, variables = {}) {
+    Object.assign(this, { command, args, port, variables });
   }
 
   async start() {
     await this.#portIsFree();
-    const child = spawn(this.command, this.args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(this.command, this.args, { env: { ...environment, ...this.variables }, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     this.output = '';
     running.add(child.on('exit', () => running.delete(child)));
@@ -88,6 +89,14 @@ export class Server {
     this.#child = null;
     child.kill('SIGKILL');
     await once(child, 'exit');
+  }
+
+  get isRunning() {
+    return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  signal(name) {
+    this.#child.kill(name);
   }
 
   async printed(text) {

@@ -225,18 +225,23 @@ impl Cluster {
     /// Goes on until nothing is on its way any more.
     pub(crate) fn settle(&mut self) {
         for _ in 0..200 {
-            self.authority();
-            for number in 0..self.loops.len() {
-                while let Some(event) = self.events[number].pop_front() {
-                    self.loops[number].tell(event);
-                }
-                while let Some(mail) = self.boxes[number].next() {
-                    if !(self.fault == Fault::NoPresence && format!("{mail:?}").contains("Presence")) {
-                        self.loops[number].receive(mail);
-                    }
-                }
-                self.loops[number].advance(10);
+            self.round();
+        }
+    }
+
+    /// Every loop is told what is on its way to it.
+    pub(crate) fn round(&mut self) {
+        self.authority();
+        for number in 0..self.loops.len() {
+            while let Some(event) = self.events[number].pop_front() {
+                self.loops[number].tell(event);
             }
+            while let Some(mail) = self.boxes[number].next() {
+                if !(self.fault == Fault::NoPresence && format!("{mail:?}").contains("Presence")) {
+                    self.loops[number].receive(mail);
+                }
+            }
+            self.loops[number].advance(10);
         }
     }
 }

@@ -114,6 +114,8 @@ pub(crate) struct Disk {
     keys: Keys,
     subscriptions: Subscriptions,
     term: u32,
+    /// What would be told to a backend, in order.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Disk {
@@ -208,6 +210,10 @@ impl Disk {
     pub(crate) fn commit(&mut self, batch: Batch) -> Done {
         let mut done = Done::default();
         for proposal in batch.proposals {
+            if let Act::Note(body) = &proposal.act {
+                self.notes.push(body.to_string());
+                continue;
+            }
             let room = proposal.room.clone();
             if let Act::Subscribe { user, is_on, most } = &proposal.act {
                 done.outcomes.push(self.subscriptions.change(user, &room, *is_on, *most));

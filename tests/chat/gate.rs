@@ -263,6 +263,16 @@ fn the_server_itself_may_do_everything() {
     world.call(Call::Command(3, None, Command::Ban { user: "Eve".into(), seconds: None, reason: None }));
     let kinds: Vec<Value> = world.answered().into_iter().map(|(_, answer)| answer["type"].clone()).collect();
     assert_eq!(kinds, ["ack", "history", "ack"]);
+    // In a user's name it may do what the user may, and changes what it said in that name.
+    let edit = |seq: u64| Command::Edit { room: "general".into(), seq, text: "y".into(), data: None };
+    world.call(Call::Command(4, Some("Ben".to_owned()), edit(3)));
+    world.call(Call::Command(5, Some("Ada".to_owned()), edit(3)));
+    world.call(Call::Command(6, None, edit(3)));
+    world.call(Call::Command(7, Some("Ada".to_owned()), Command::Unban { user: "Eve".into() }));
+    let answers: Vec<Value> = world.answered().into_iter().skip(3).map(|(_, answer)| answer).collect();
+    let seen: Vec<(&Value, &Value)> = answers.iter().map(|it| (&it["type"], &it["code"])).collect();
+    let (error, ack) = ((&json!("error"), &json!("forbidden")), (&json!("ack"), &Value::Null));
+    assert_eq!(seen, [error, ack, ack, error]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use switchboard::api::Api;
+use switchboard::api::{Access, Api};
 use switchboard::app::{Entrance, Now};
 use switchboard::chat::{Chat, Options};
 use switchboard::history::Start;
@@ -25,7 +25,7 @@ impl Served {
         let start = Start { epoch: "memory".to_owned(), ..Start::default() };
         let chat = Chat::new(options, None, start).with_verifier(Box::new(Stamp));
         let now = Now { monotonic_ms: 1000, unix_ms: 1_700_000_000_000 };
-        let api = Api::new(chat, Some(TOKEN.as_bytes().to_vec()));
+        let api = Api::new(chat, Some(Access::of_secret(TOKEN.as_bytes())));
         Self { reactor: Reactor::new(Config::default(), api, 1, now), now }
     }
 

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use switchboard::app::{Application, ConnId, Context, Entrance, Layer, Now, Peers};
 use switchboard::chat::command::Command;
+use switchboard::chat::decisions::{ChatEvents, EventOptions};
 use switchboard::chat::identity::{Claims, Grant, TokenError, Verify};
-use switchboard::chat::{Answered, Chat, Exchange, Limits, Mail, Options};
+use switchboard::chat::{Answered, Chat, Exchange, Limits, Listing, Mail, Options, Place};
 use switchboard::history::{self, Batch, Change, Query, Start};
 use switchboard::proto::{FrameHeader, Opcode, write_frame};
 use switchboard::reactor::{Config, Reactor, Readiness, Socket};
@@ -26,6 +27,7 @@ pub(crate) enum Call {
     Broadcast(String),
     DisconnectUser(String),
     DisconnectClient(String),
+    List(Listing, Place, usize),
 }
 
 pub(crate) enum Letter {
@@ -59,6 +61,9 @@ impl Layer for House {
             }
             Letter::Call(Call::DisconnectClient(client)) => {
                 drop(self.chat.disconnect_client(ctx, 0, &client, "disconnected"));
+            }
+            Letter::Call(Call::List(listing, place, limit)) => {
+                drop(self.chat.list(ctx, 0, (listing, place), limit));
             }
         }
         self.answered.extend(self.chat.take_answered());
@@ -225,6 +230,31 @@ impl World {
             .with_verifier(Box::new(Stamp))
             .beside(own, exchange, peers);
         Self::of(chat, (options, Some(inbox), disk), Config::default(), 7 + own as u64)
+    }
+
+    /// A chat that asks and tells somebody, in memory or with a store.
+    pub(crate) fn deciding(
+        events: impl ChatEvents + Send + 'static,
+        asks: EventOptions,
+        options: Options,
+        disk: Option<Disk>,
+    ) -> Self {
+        let is_on_disk = disk.is_some();
+        let store = disk.as_ref().map(|_| TestStore::default());
+        let inbox = store.as_ref().map(|store| Arc::clone(&store.0));
+        let disk = disk.unwrap_or_default();
+        let start = match &inbox {
+            Some(_) => disk.start(),
+            None => Start { epoch: "memory".to_owned(), ..Start::default() },
+        };
+        let store = store.map(|store| Box::new(store) as Box<dyn history::History + Send>);
+        let chat = Chat::new(options.clone(), store, start).with_verifier(Box::new(Stamp));
+        let chat = chat.with_events(Box::new(events), asks);
+        let mut world = Self::of(chat, (options, inbox, disk), Config::default(), 7);
+        if is_on_disk {
+            world.answer();
+        }
+        world
     }
 
     fn of(

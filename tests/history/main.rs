@@ -15,6 +15,7 @@ mod lineage;
 mod mine;
 mod model;
 mod order;
+mod outbox;
 mod pairs;
 mod persons;
 mod retention;

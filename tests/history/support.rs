@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use switchboard::history::sqlite;
-use switchboard::history::sqlite::{Client, Options, Running};
+use switchboard::history::sqlite::{Client, Options, OutboxEnd, Running};
 use switchboard::history::{
     Act, Action, Ban, BanChange, Batch, Change, Draft, DraftKey, Event, History as _, HistoryError, Keep,
     Outcome, Post, Proposal, Query, Record, RoomState, Start, Who,
@@ -73,6 +73,8 @@ pub(crate) struct History {
     pub(crate) client: Client,
     pub(crate) start: Start,
     pub(crate) events: Receiver<Event>,
+    /// What waits for a backend, where the options say so.
+    pub(crate) outbox: Option<OutboxEnd>,
     running: Running,
     pub(crate) ticket: u64,
     pub(crate) term: u32,
@@ -91,10 +93,11 @@ impl History {
     }
 
     pub(crate) fn try_open(dir: &Path, options: Options) -> Result<Self, sqlite::OpenError> {
-        let (client, worker, start) = sqlite::open(dir, options)?;
+        let (client, mut worker, start) = sqlite::open(dir, options)?;
+        let outbox = worker.outbox();
         let (sender, events) = channel();
         let running = worker.start(move |_, event| sender.send(event).is_ok()).unwrap();
-        Ok(Self { client, start, events, running, ticket: 0, term: 0, ask: 0 })
+        Ok(Self { client, start, events, outbox, running, ticket: 0, term: 0, ask: 0 })
     }
 
     pub(crate) fn close(self) {

@@ -7,19 +7,19 @@ use serde_json::{Value, json};
 use crate::support::{BINARY, Client, FIN, Launch, SOON, Scratch, TEXT, frame, text};
 
 /// A client of the chat, and the events that came while an answer was awaited.
-struct Person {
+pub(crate) struct Person {
     client: Client,
-    events: Vec<Value>,
+    pub(crate) events: Vec<Value>,
 }
 
 impl Person {
-    fn connect(addr: SocketAddr) -> Self {
+    pub(crate) fn connect(addr: SocketAddr) -> Self {
         let (client, head) = Client::upgrade(addr, "/ws", "Sec-WebSocket-Protocol: chat.v1.json, json\r\n");
         assert_eq!(head.field("sec-websocket-protocol"), Some("chat.v1.json"));
         Self { client, events: Vec::new() }
     }
 
-    fn hello(addr: SocketAddr, user: &str) -> Self {
+    pub(crate) fn hello(addr: SocketAddr, user: &str) -> Self {
         let mut person = Self::connect(addr);
         assert_eq!(person.ask(&json!({"type": "hello", "user": user}))["type"], "welcome");
         person
@@ -31,8 +31,13 @@ impl Person {
         serde_json::from_slice(&got.payload).unwrap()
     }
 
+    /// A command without an answer that anybody waits for.
+    pub(crate) fn send(&mut self, command: &Value) {
+        self.client.send(&text(&command.to_string()));
+    }
+
     /// The answer to a command.
-    fn ask(&mut self, command: &Value) -> Value {
+    pub(crate) fn ask(&mut self, command: &Value) -> Value {
         let mut command = command.clone();
         command["id"] = json!("the question");
         self.client.send(&text(&command.to_string()));
@@ -46,7 +51,7 @@ impl Person {
     }
 
     /// The next event of this type.
-    fn event(&mut self, kind: &str) -> Value {
+    pub(crate) fn event(&mut self, kind: &str) -> Value {
         loop {
             if let Some(at) = self.events.iter().position(|event| event["type"] == kind) {
                 return self.events.remove(at);

@@ -275,6 +275,19 @@ fn embedded_chat_has_a_route_of_its_own_and_the_chat_behind_it() {
     client.send(&text(r#"{"type":"hello","user":"Ada"}"#));
     let welcome = String::from_utf8(client.message().payload).unwrap();
     assert!(welcome.starts_with(r#"{"type":"welcome""#), "{welcome}");
+    // The program decides what is said, and says something itself.
+    let mut until = |command: &str, part: &str| {
+        client.send(&text(command));
+        loop {
+            let said = String::from_utf8(client.message().payload).unwrap();
+            if said.contains(part) {
+                break;
+            }
+        }
+    };
+    until(r#"{"type":"join","room":"tea"}"#, r#""text":"Ada, welcome!""#);
+    until(r#"{"type":"post","room":"tea","text":"damn good tea"}"#, r#""text":"d*** good tea""#);
+    until(r#"{"type":"post","room":"tea","text":"spam"}"#, r#""code":"refused","message":"no spam here""#);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "the tests stand outside the loop: they read clocks and wait")]
 
 mod api;
+mod backend;
 mod bodies;
 mod chat;
 mod chat_v1;
@@ -13,6 +14,7 @@ mod compression;
 mod examples;
 mod frames;
 mod handshake;
+mod hooks;
 mod late;
 mod loops;
 mod messages;

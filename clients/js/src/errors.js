@@ -2,7 +2,7 @@
 
 /**
  * Why the server refuses a command: the codes of docs/chat-protocol.md.
- * @typedef {'bad_json' | 'unknown_type' | 'bad_field' | 'too_long' | 'not_joined' | 'not_found' | 'forbidden' | 'rate_limited'
+ * @typedef {'bad_json' | 'unknown_type' | 'bad_field' | 'too_long' | 'not_joined' | 'not_found' | 'forbidden' | 'refused' | 'rate_limited'
  *   | 'room_full' | 'too_many_rooms' | 'unavailable' | 'shutting_down' | 'unknown'} RefusalCode
  */
 

@@ -224,3 +224,75 @@ async def test_moderators_act_and_people_learn_of_it(start: Start) -> None:
     await boss.unban("Eve")
     eve.retry()
     await eve.join("r")
+
+
+async def test_messages_carry_data_and_reply_to_others(start: Start) -> None:
+    server = await start()
+    ada, ben = await server.client(user="Ada"), await server.client(user="Ben")
+    room, other = await ada.join("r"), await ben.join("r")
+    poll = {"kind": "poll", "options": ["tea", 1.5, None, {"a": []}]}
+    await ada.say(room, "tea or coffee?", data=poll)
+    await ben.say(other, "tea", reply_to=1)
+    await until(lambda: len(room.messages) == 2)
+    assert (other.messages[0].data, other.messages[0].reply_to) == (poll, 0)
+    assert (room.messages[1].data, room.messages[1].reply_to) == (None, 1)
+    await ada.edit(room, 1, "tea or milk?")
+    await until(lambda: other.messages[0].edited is not None)
+    assert other.messages[0].data == poll
+    await ada.edit(room, 1, "tea?", data=[1])
+    await until(lambda: other.messages[0].data == [1])
+    with pytest.raises(Refused, match="not_found") as caught:
+        await ben.say(other, "?", reply_to=9)
+    assert caught.value.field == "reply_to"
+    with pytest.raises(Refused, match="too_long"):
+        await ben.say(other, "?", data="x" * 5000)
+    await ada.delete(room, 1)
+    await until(lambda: other.messages[0].deleted and other.messages[0].data is None)
+    fresh = await (await server.client(user="Cleo")).join("r")
+    assert [(message.data, message.reply_to) for message in fresh.messages] == [(None, 0), (None, 1)]
+
+
+async def test_one_knows_what_is_unread_without_being_there(start: Start) -> None:
+    server = await start()
+    ada, ben = await server.client(token=server.token("Ada")), await server.client(token=server.token("Ben"))
+    room = await ada.join("news")
+    await ada.say(room, "one")
+    await ben.subscribe("news")
+    await ben.join("@Ada")
+    mine, following = await ben.mine()
+    assert following == ""
+    assert [(one.unread.room, one.unread.unread, one.message and one.message.text) for one in mine] == [
+        ("news", 1, "one")
+    ]
+    told = heard(ben, "unread")
+    await ada.say(room, "two")
+    await until(lambda: any(one.unread == 2 for (rooms,) in told for one in rooms), "not told")
+    await ada.say(await ada.join("@Ben"), "psst")
+    await until(lambda: any(one.room == "@Ada" or one.room == "@ada" for (rooms,) in told for one in rooms), "not told")
+    await ben.unsubscribe("news")
+    mine, _ = await ben.mine()
+    assert [one.unread.room.casefold() for one in mine] == ["@ada"]
+    guest = await server.client(user="Guest")
+    with pytest.raises(Refused, match="forbidden"):
+        await guest.subscribe("news")
+
+
+async def test_what_happens_in_a_conversation_is_told_to_both(start: Start) -> None:
+    server = await start()
+    ada, ben = await server.client(token=server.token("Ada")), await server.client(token=server.token("Ben"))
+    mine, theirs = await ada.join("@Ben"), await ben.join("@Ada")
+    await ada.say(mine, "one")
+    await until(lambda: texts(theirs) == ["one"])
+    await ben.react(theirs, 1, "🎉")
+    await until(lambda: mine.messages[0].reactions == {"🎉": [Person("Ben", True)]})
+    await ada.edit(mine, 1, "uno")
+    await until(lambda: texts(theirs) == ["uno"])
+    ada.typing(mine)
+    await until(lambda: theirs.who_types(asyncio.get_running_loop().time()) == ["Ada"], "nobody types")
+    ben.seen(theirs)
+    await until(lambda: mine.readers.get(Person("Ben", True)) == 1, "nobody has read")
+    # What happened while one was away is there when they are back.
+    signed_in = heard(ben, "signed_in")
+    ben.retry()
+    await ada.delete(mine, 1)
+    await until(lambda: signed_in == [()] and len(theirs.messages) == 1 and theirs.messages[0].deleted, "not there")

@@ -118,6 +118,26 @@ async def test_a_token_that_expires_is_fetched_again(start: Start) -> None:
     await until(lambda: ada.is_open and ada.user == "Carl" and not ada.verified)
 
 
+async def test_a_token_is_renewed_before_it_expires(start: Start) -> None:
+    server = await start("--token-leeway", "0")
+    fetched = 0
+
+    async def token() -> str:
+        nonlocal fetched
+        fetched += 1
+        if fetched == 3:
+            raise RuntimeError("the backend is away")
+        return await asyncio.to_thread(server.token, "Ada", "--expires", "1h" if fetched > 3 else "5s")
+
+    ada = await server.client(token=token)
+    states, signed_in = heard(ada, "state"), heard(ada, "signed_in")
+    await until(lambda: len(signed_in) == 1, "not renewed")
+    assert (states, fetched) == ([], 2)
+    # Where no token can be had, the connection ends with the last one and begins again.
+    await until(lambda: fetched == 4 and ada.is_open and len(signed_in) == 2, lambda: f"{fetched} {ada.state}")
+    assert states != []
+
+
 async def test_a_token_that_is_never_taken_is_asked_for_twice_and_then_rarely(start: Start) -> None:
     server = await start()
     fetched = 0

@@ -40,7 +40,9 @@ async def test_an_example_runs(number: int, start: Callable[..., Awaitable[Serve
             return
         output, _ = await child.communicate()
         assert child.returncode == 0, output.decode()
-        if "not a name" in source:
+        if ".mine()" in source:
+            assert output.decode() == "general 1 hello\n"
+        elif "not a name" in source:
             assert "bad_field room" in output.decode()
             assert texts(room)[-1] == "a better idea"
         else:
@@ -54,4 +56,4 @@ async def test_an_example_runs(number: int, start: Callable[..., Awaitable[Serve
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4

@@ -1,6 +1,7 @@
 //! The command line of `switchboard`.
 
 pub(crate) mod archive;
+pub(crate) mod hooks;
 pub(crate) mod listen;
 mod settings;
 pub(crate) mod tls;
@@ -19,6 +20,7 @@ use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
+use self::hooks::HookArgs;
 use self::listen::{ListenArgs, Place};
 use self::settings::Settings;
 use self::tls::{TlsArgs, TlsCommand};
@@ -174,9 +176,8 @@ pub(crate) struct ServeArgs {
     pub(crate) ephemeral: bool,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
-    /// Serve the HTTP API under /api/v1 to clients with the token in this file [default: no API]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) api_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
     /// Serve the files of this directory in the place of the page; read once, at the start
     #[arg(long, value_name = "DIR")]
     pub(crate) page: Option<PathBuf>,
@@ -196,6 +197,8 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) verify: VerifyArgs,
     #[command(flatten)]
+    pub(crate) hooks: HookArgs,
+    #[command(flatten)]
     pub(crate) threads: ThreadsArgs,
     #[command(flatten)]
     pub(crate) common: CommonArgs,
@@ -211,6 +214,21 @@ fn sign_in_url(url: &str) -> Result<String, String> {
     } else {
         Err("not an address of http or https, nor a path".to_owned())
     }
+}
+
+/// The HTTP API.
+#[derive(Debug, Args)]
+pub(crate) struct ApiArgs {
+    /// Serve the HTTP API under /api/v1, and the operator's page under /admin, to clients with a token in this file: one secret that may
+    /// do everything, or a list that `switchboard token api-create` makes; SIGHUP reads the file again [default: no API]
+    #[arg(long = "api-token-file", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Requests that one token may make in a second, twice as many at once; more get 429 (0: no limit)
+    #[arg(long = "api-requests-per-second", value_name = "N", default_value_t = 1000)]
+    pub(crate) requests_per_second: u32,
+    /// Pages of this origin may use the API with a token: `scheme://host[:port]`, or `*` for any; may be repeated, or a list with commas
+    #[arg(long = "api-cors-origin", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) cors_origins: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
+use switchboard::api::{NewToken, Scope};
 use switchboard::auth::{KeyError, Keyring, Mint, Permission, Rules, Sources};
 use switchboard::chat::identity::Verify;
 
@@ -20,6 +21,8 @@ pub(crate) enum TokenCommand {
     Mint(MintArgs),
     /// Read a token from standard input and print what it says, or why it is refused
     Check(CheckArgs),
+    /// Make a token for the HTTP API: its hash, name and scopes are added to a file, and the token is printed, once
+    ApiCreate(ApiCreateArgs),
 }
 
 impl TokenCommand {
@@ -27,6 +30,7 @@ impl TokenCommand {
         match self {
             Self::Mint(args) => &args.settings,
             Self::Check(args) => &args.settings,
+            Self::ApiCreate(args) => &args.settings,
         }
     }
 }
@@ -61,6 +65,29 @@ pub(crate) struct VerifyArgs {
     /// Seconds by which the clock of the issuer of a token may differ from ours
     #[arg(long = "token-leeway", value_name = "S", default_value_t = 30)]
     leeway: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApiCreateArgs {
+    /// The file of --api-token-file; made if it is missing
+    #[arg(long, value_name = "FILE")]
+    file: PathBuf,
+    /// What the token is called in the file: letters, digits, dots, dashes and underscores
+    #[arg(long, value_name = "NAME")]
+    name: String,
+    /// What the token permits: read, post, moderate, operate; may be repeated, or a list with commas
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', required = true, value_parser = scope)]
+    scopes: Vec<Scope>,
+    /// How long it is valid, such as 15m, 1h, 90d [default: until it is taken out of the file]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    let found = Scope::ALL.into_iter().find(|scope| scope.name() == text);
+    found.ok_or_else(|| "none of read, post, moderate and operate".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -134,7 +161,18 @@ pub(crate) fn run(command: TokenCommand) -> Result<String, Failure> {
     match command {
         TokenCommand::Mint(args) => mint(args),
         TokenCommand::Check(args) => check(&args.verify),
+        TokenCommand::ApiCreate(args) => api_create(&args),
     }
+}
+
+fn api_create(args: &ApiCreateArgs) -> Result<String, Failure> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| format!("the system has no random numbers: {error}"))?;
+    let expires = args.expires.map(|time| now_unix_s() + time.as_secs());
+    let made = NewToken::new(&args.name, &args.scopes, expires, random)
+        .map_err(|why| format!("the token {:?} {why}", args.name))?;
+    made.add_to(&args.file)?;
+    Ok(made.secret)
 }
 
 fn mint(args: MintArgs) -> Result<String, Failure> {

@@ -3,7 +3,8 @@
 use crate::app::Context;
 use crate::chat::commands::call::Call;
 use crate::chat::commands::post::Said;
-use crate::chat::commands::{elsewhere, gate, open, post};
+use crate::chat::commands::{decide, elsewhere, gate, open, post};
+use crate::chat::decisions::AskKind;
 use crate::chat::exchange::Elsewhere;
 use crate::chat::people::names;
 use crate::chat::people::permission::Right;
@@ -47,15 +48,15 @@ pub(in crate::chat) fn direct<C: Context>(
         let name = other.map(User::name).or(verified.as_ref().or(guest.as_ref()).map(|it| &it.name));
         let name = name.filter(|_| is_here || hears(&guest)).cloned();
         let name = name.ok_or_else(no_such_user)?;
+        if decide::asks(chat, AskKind::Post) && decide::is_asked(chat, call, &command(&to, &said)) {
+            return decide::ask(chat, call, None, command(&to, &said));
+        }
         let user = Identity { person: person.into(), is_verified: !is_guest };
         return direct_unkept(chat, call, (&name, user), &said);
     }
     let room = open::open_pair(chat, call.ctx, [&call.actor.person, &person])?;
     if !chat.rooms[room].is_open() {
-        let Said { text, key, data, reply_to } = said;
-        let (to, text) = (to.into_owned().into(), text.to_owned().into());
-        let key = key.map(|key| key.to_owned().into());
-        let command = Command::Direct { to, text, key, data, reply_to };
+        let command = command(&to, &said).into_owned();
         let (reply_to, actor) = (call.reply_to.clone(), call.actor.clone());
         return open::wait(chat, room, Waiting { reply_to, actor, command });
     }
@@ -64,8 +65,17 @@ pub(in crate::chat) fn direct<C: Context>(
         chat.rooms.rest(call.ctx, room);
         return Err(no_such_user());
     }
+    if decide::asks(chat, AskKind::Post) && decide::is_asked(chat, call, &command(&to, &said)) {
+        return decide::ask(chat, call, Some(room), command(&to, &said));
+    }
     post::say(chat, call, room, said);
     Ok(())
+}
+
+fn command<'c>(to: &'c str, said: &Said<'c>) -> Command<'c> {
+    let Said { text, key, data, reply_to } = said;
+    let (data, reply_to) = (data.clone(), *reply_to);
+    Command::Direct { to: to.into(), text: (*text).into(), key: key.map(Into::into), data, reply_to }
 }
 
 /// Whether this was sent before, and is known here: then the answer is that of the first time.

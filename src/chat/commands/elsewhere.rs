@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::app::{ConnId, Context, Outgoing};
-use crate::chat::commands::{ending, unread};
+use crate::app::{ConnId, Context, Millis, Outgoing};
+use crate::chat::commands::{ending, inspect, tell, unread};
+use crate::chat::connections::{Connection, Found, Listing, Place};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::neighbours::{Deed, Gather, Neighbours, Word};
 use crate::chat::people::member::Person;
@@ -27,6 +28,14 @@ struct Disconnected {
 #[derive(Serialize)]
 struct Receivers {
     receivers: usize,
+}
+
+/// What an operator is told of a user.
+#[derive(Serialize)]
+struct UserConnections {
+    user: Option<Box<str>>,
+    verified: bool,
+    connections: Vec<Connection>,
 }
 
 /// Another loop tells something.
@@ -56,13 +65,13 @@ pub(in crate::chat) fn heard<C: Context>(chat: &mut Chat, ctx: &mut C, word: Wor
         }
         Word::Held(holder) => chat.people.holders_mut().learn(&holder),
         Word::Do { from, gather, deed } => {
-            let count = perform(chat, ctx, &deed);
+            let found = perform(chat, ctx, &deed);
             if let Some(neighbours) = &mut chat.neighbours {
-                neighbours.tell(from, Word::Done { gather, count });
+                neighbours.tell(from, Word::Done { gather, found });
             }
         }
-        Word::Done { gather, count } => {
-            let done = chat.neighbours.as_mut().and_then(|neighbours| neighbours.answered(gather, count));
+        Word::Done { gather, found } => {
+            let done = chat.neighbours.as_mut().and_then(|neighbours| neighbours.answered(gather, found));
             if let Some(done) = done {
                 finish(chat, ctx, done);
             }
@@ -131,6 +140,7 @@ pub(in crate::chat) fn enter_guest<C: Context>(
 ) -> Result<(), Refusal> {
     let Some(neighbours) = &chat.neighbours else {
         chat.people.speak_as(SessionId::of(conn), name, folded, None);
+        tell::connected(chat, ctx.now(), conn);
         return Ok(());
     };
     let person = chat.people.holders().person_or(folded).into();
@@ -142,6 +152,7 @@ pub(in crate::chat) fn enter_guest<C: Context>(
     }
     chat.people.speak_as(SessionId::of(conn), name, folded, None);
     share_rates(chat, ctx, conn);
+    tell::connected(chat, ctx.now(), conn);
     Ok(())
 }
 
@@ -339,71 +350,125 @@ pub(in crate::chat) fn sign(chat: &mut Chat, room: &str, word: &Word) {
 
 // ---- deeds
 
-/// Does something on all loops. The answer says how many it concerned.
+/// Does something on all loops. The answer says what came of it.
 pub(in crate::chat) fn spread<C: Context>(chat: &mut Chat, ctx: &mut C, deed: Deed, reply_to: ReplyTo) {
-    let count = perform(chat, ctx, &deed);
+    let found = perform(chat, ctx, &deed);
     let now = ctx.now().monotonic_ms;
     let done = match &mut chat.neighbours {
-        Some(neighbours) => neighbours.ask(deed, count, reply_to, now),
-        None => Err((deed, count, reply_to)),
+        Some(neighbours) => neighbours.ask(0..neighbours.loops(), (deed, found), reply_to, now),
+        None => Err((deed, found, reply_to)),
     };
+    await_or_tell(chat, ctx, done);
+}
+
+/// Has the loop of a place tell a page of a list.
+pub(in crate::chat) fn list<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    (listing, place): (Listing, Place),
+    limit: usize,
+    reply_to: ReplyTo,
+) {
+    let Place { at, slot: from } = place;
+    let deed = Deed::List { listing, from, limit };
+    let now = ctx.now().monotonic_ms;
+    let done = match &mut chat.neighbours {
+        Some(neighbours) if at != neighbours.own() => {
+            neighbours.ask(at..at + 1, (deed, Found::Count(0)), reply_to, now)
+        }
+        _ => {
+            let found = perform(chat, ctx, &deed);
+            Err((deed, found, reply_to))
+        }
+    };
+    await_or_tell(chat, ctx, done);
+}
+
+/// Other loops were asked, and answer until then; or this is the answer.
+fn await_or_tell<C: Context>(chat: &mut Chat, ctx: &mut C, done: Result<Millis, (Deed, Found, ReplyTo)>) {
     match done {
         Ok(until) => ctx.set_timer(until, timer::NEIGHBOURS),
-        Err((deed, count, reply_to)) => tell(chat, ctx, &deed, count, &reply_to),
+        Err((deed, found, reply_to)) => tell(chat, ctx, &deed, found, &reply_to),
     }
 }
 
 /// Every loop has answered, or was given the time.
 fn finish<C: Context>(chat: &mut Chat, ctx: &mut C, gather: Gather) {
-    let Gather { deed, count, reply_to, .. } = gather;
-    tell(chat, ctx, &deed, count, &reply_to);
+    let Gather { deed, found, reply_to, .. } = gather;
+    tell(chat, ctx, &deed, found, &reply_to);
 }
 
-/// Tells how many something concerned.
-fn tell<C: Context>(chat: &mut Chat, ctx: &mut C, deed: &Deed, count: usize, reply_to: &ReplyTo) {
+/// Tells what came of something.
+fn tell<C: Context>(chat: &mut Chat, ctx: &mut C, deed: &Deed, found: Found, reply_to: &ReplyTo) {
     if !chat.people.is_present(reply_to) {
         return;
     }
-    match deed {
-        Deed::Kick { .. } if count == 0 => {
+    let count = found.count();
+    match (deed, found) {
+        (Deed::Kick { .. }, _) if count == 0 => {
             let refusal = Refusal::field(Code::NotFound, "user", "there is no such user in the room");
             chat.responder.refuse(ctx, reply_to, &refusal);
         }
-        Deed::Kick { room, .. } => {
+        (Deed::Kick { room, .. }, _) => {
             chat.responder.acknowledge(ctx, reply_to, &Ack::new(reply_to.id(), Some(room)));
         }
-        Deed::DisconnectUser { .. } | Deed::DisconnectClient { .. } if count == 0 => {
+        (
+            Deed::DisconnectUser { .. } | Deed::DisconnectClient { .. } | Deed::Connections { .. },
+            Found::Count(_) | Found::Connections(_),
+        ) if count == 0 => {
             let refusal = Refusal::new(Code::NotFound, "nobody of that name is connected");
             chat.responder.refuse(ctx, reply_to, &refusal);
         }
-        Deed::DisconnectUser { .. } | Deed::DisconnectClient { .. } => {
+        (Deed::DisconnectUser { .. } | Deed::DisconnectClient { .. }, _) => {
             chat.responder.reply(ctx, reply_to, &Disconnected { disconnected: count });
         }
-        Deed::Broadcast { .. } => {
+        (Deed::Broadcast { .. }, _) => {
             chat.responder.reply(ctx, reply_to, &Receivers { receivers: count });
+        }
+        (Deed::Connections { .. }, Found::Connections(connections)) => {
+            let (user, verified) =
+                connections.first().map_or((None, false), |it| (it.user.clone(), it.verified));
+            chat.responder.reply(ctx, reply_to, &UserConnections { user, verified, connections });
+        }
+        (Deed::List { .. }, Found::Page(page)) => chat.responder.pass_on(reply_to, &page),
+        (Deed::Figures, Found::Figures(figures)) => {
+            chat.responder.reply(ctx, reply_to, &figures);
+        }
+        // The loop that was asked does not keep up.
+        (Deed::List { .. } | Deed::Connections { .. } | Deed::Figures, _) => {
+            let refusal =
+                Refusal::later(Code::Unavailable, 1000, "a loop of the server is behind; ask again later");
+            chat.responder.refuse(ctx, reply_to, &refusal);
         }
     }
 }
 
-/// Does something on this loop; returns how many it concerned.
-fn perform<C: Context>(chat: &mut Chat, ctx: &mut C, deed: &Deed) -> usize {
+/// Does something on this loop; returns what came of it.
+fn perform<C: Context>(chat: &mut Chat, ctx: &mut C, deed: &Deed) -> Found {
     match deed {
-        Deed::Kick { room, user, reason } => kick(chat, ctx, (room, user), reason),
+        Deed::Kick { room, user, reason } => Found::Count(kick(chat, ctx, (room, user), reason)),
         Deed::DisconnectUser { user, reason } => {
             let conns = chat.people.conns_of(chat.people.find_named(user));
             for conn in &conns {
                 ending::dismiss_with(chat, ctx, *conn, disconnected(reason));
             }
-            conns.len()
+            Found::Count(conns.len())
         }
         Deed::DisconnectClient { client, reason } => {
             let found = chat.people.iter().find(|session| **session.client() == **client).map(Session::conn);
             if let Some(conn) = found {
                 ending::dismiss_with(chat, ctx, conn, disconnected(reason));
             }
-            usize::from(found.is_some())
+            Found::Count(usize::from(found.is_some()))
         }
-        Deed::Broadcast { rooms, text, time } => broadcast(chat, ctx, rooms.as_deref(), (text, *time)),
+        Deed::Broadcast { rooms, text, time } => {
+            Found::Count(broadcast(chat, ctx, rooms.as_deref(), (text, *time)))
+        }
+        Deed::Connections { user } => Found::Connections(inspect::connections_of(chat, ctx, user)),
+        Deed::List { listing, from, limit } => {
+            Found::Page(inspect::list(chat, ctx, listing, (*from, *limit)))
+        }
+        Deed::Figures => Found::Figures(Box::new(inspect::figures(chat, ctx))),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The end of a session, and of its membership in a room.
 
+use std::sync::Arc;
+
 use crate::app::{ConnId, Context};
 use crate::chat::Chat;
 use crate::chat::commands::turn::Paced;
-use crate::chat::commands::{elsewhere, unread};
+use crate::chat::commands::{decide, elsewhere, tell, unread};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::membership::Membership;
 use crate::chat::people::member::Person;
@@ -23,7 +25,9 @@ pub(in crate::chat) fn dismiss_with<C: Context>(
     ending: Ending<'_>,
 ) {
     let Ending { reason, message, .. } = ending;
+    let user = chat.people.actor(SessionId::of(conn)).map(|actor| actor.name);
     let Some(session) = chat.people.session(conn) else { return };
+    session.note_dismissal(user, message);
     match session.dialect() {
         Dialect::V1 => chat.responder.bye(ctx, conn, &ending),
         Dialect::Tutorial => chat.responder.farewell(ctx, conn, message),
@@ -51,10 +55,12 @@ pub(in crate::chat) fn detach<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Co
     for membership in rooms {
         take_out(chat, ctx, conn, &membership);
     }
+    tell::disconnecting(chat, ctx.now(), conn);
     if let Some(user) = chat.people.speak_for_nobody(SessionId::of(conn), ctx.now().monotonic_ms) {
         elsewhere::exit(chat, conn, &user);
     }
     forget_paced(chat, ctx, conn);
+    decide::forget(chat, ctx, conn);
 }
 
 /// Lets go of what waited for a connection that is gone.
@@ -87,6 +93,8 @@ pub(in crate::chat) fn expel<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Con
 /// Takes a connection out of a room; it does not count the room among its own any more.
 fn take_out<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, membership: &Membership) {
     let room = membership.room;
+    let name = Arc::clone(chat.rooms[room].name());
+    tell::left(chat, ctx.now(), SessionId::of(conn), &name);
     forget_member(chat, SessionId::of(conn), membership);
     let omit = chat.people.look(SessionId::of(conn)).map(Session::omit).unwrap_or_default();
     if let Some(topic) = chat.rooms[room].leave_topic(omit) {

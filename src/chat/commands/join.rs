@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::{ConnId, Context};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, elsewhere, ending, turn};
+use crate::chat::commands::{ask, elsewhere, ending, tell, turn};
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::membership::Membership;
 use crate::chat::pending::queries::{JoinRange, PendingJoin, Purpose};
@@ -205,6 +205,8 @@ fn enter<C: Context>(chat: &mut Chat, ctx: &mut C, conn: ConnId, room: RoomId) {
     }
     chat.rooms.touch(room);
     elsewhere::came(chat, room, SessionId::of(conn));
+    let name = Arc::clone(chat.rooms[room].name());
+    tell::joined(chat, ctx.now(), SessionId::of(conn), &name);
 }
 
 pub(in crate::chat) fn leave<C: Context>(

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::{ConnId, Context, Now};
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{elsewhere, ending};
+use crate::chat::commands::{elsewhere, ending, tell};
 use crate::chat::identity::{Claims, TokenError};
 use crate::chat::ids::SessionId;
 use crate::chat::neighbours::Word;
@@ -22,32 +22,51 @@ pub(in crate::chat) fn hello<C: Context>(
     greeting: Greeting<'_>,
 ) {
     let Some(conn) = reply_to.conn() else { return };
-    match try_hello(chat, ctx, conn, greeting) {
-        Ok(()) => {
-            if let Some(session) = chat.people.session(conn) {
-                session.set_omit(greeting.omit);
-            }
-            welcome(chat, ctx, reply_to);
-        }
-        Err(refusal) => {
-            chat.responder.refuse(ctx, reply_to, &refusal);
-            let is_nobody = chat.people.session(conn).is_some_and(|session| session.user().is_none());
-            let name = greeting.user.filter(|_| is_nobody).and_then(|user| names::user(user, "user").ok());
-            let ban = name.and_then(|name| chat.people.ban_of(&names::fold(&name), ctx.now()));
-            if let Some(until) = ban.map(|ban| ban.until) {
-                ending::dismiss_banned(chat, ctx, conn, until);
-            }
-        }
+    let claims = claims_of(chat, ctx, conn, greeting);
+    match claims.and_then(|claims| speak(chat, ctx, conn, (claims, greeting.user))) {
+        Ok(()) => greeted(chat, ctx, reply_to, greeting),
+        Err(refusal) => refuse_hello(chat, ctx, reply_to, (greeting, &refusal)),
     }
 }
 
-fn try_hello<C: Context>(
+/// Somebody is who they said.
+pub(in crate::chat) fn greeted<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
+    reply_to: &ReplyTo,
+    greeting: Greeting<'_>,
+) {
+    if let Some(session) = reply_to.conn().and_then(|conn| chat.people.session(conn)) {
+        session.set_omit(greeting.omit);
+    }
+    welcome(chat, ctx, reply_to);
+}
+
+/// Somebody is not who they said.
+pub(in crate::chat) fn refuse_hello<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    reply_to: &ReplyTo,
+    (greeting, refusal): (Greeting<'_>, &Refusal),
+) {
+    let Some(conn) = reply_to.conn() else { return };
+    chat.responder.refuse(ctx, reply_to, refusal);
+    let is_nobody = chat.people.session(conn).is_some_and(|session| session.user().is_none());
+    let name = greeting.user.filter(|_| is_nobody).and_then(|user| names::user(user, "user").ok());
+    let ban = name.and_then(|name| chat.people.ban_of(&names::fold(&name), ctx.now()));
+    if let Some(until) = ban.map(|ban| ban.until) {
+        ending::dismiss_banned(chat, ctx, conn, until);
+    }
+}
+
+/// What the token of somebody who says `hello` says, if there is one.
+pub(in crate::chat) fn claims_of<C: Context>(
+    chat: &mut Chat,
+    ctx: &C,
     conn: ConnId,
     Greeting { user, token, .. }: Greeting<'_>,
-) -> Result<(), Refusal> {
-    let Some(session) = chat.people.session(conn) else { return Ok(()) };
+) -> Result<Option<Claims>, Refusal> {
+    let Some(session) = chat.people.session(conn) else { return Ok(None) };
     if session.user().is_some() {
         return Err(Refusal::field(Code::BadField, "type", "`hello` comes once, and first"));
     }
@@ -58,14 +77,26 @@ fn try_hello<C: Context>(
         }
         None => session.claims().cloned(),
     };
+    if let (Some(claims), Some(user)) = (&claims, user)
+        && names::fold(user) != names::fold(&claims.user)
+    {
+        return Err(Refusal::field(Code::Forbidden, "user", "the token is somebody else's"));
+    }
+    Ok(claims)
+}
+
+/// Somebody begins to speak: with a token, or as a guest.
+pub(in crate::chat) fn speak<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    conn: ConnId,
+    (claims, user): (Option<Claims>, Option<&str>),
+) -> Result<(), Refusal> {
+    if chat.people.session(conn).is_none() {
+        return Ok(());
+    }
     match (claims, user) {
-        (Some(claims), user) => {
-            let own = names::fold(&claims.user).into_owned();
-            if user.is_some_and(|user| names::fold(user) != own) {
-                return Err(Refusal::field(Code::Forbidden, "user", "the token is somebody else's"));
-            }
-            speak_verified(chat, ctx, conn, Box::new(claims))
-        }
+        (Some(claims), _) => speak_verified(chat, ctx, conn, Box::new(claims)),
         (None, Some(user)) => speak_unverified(chat, ctx, conn, user),
         (None, None) => Err(Refusal::field(Code::BadField, "user", "`user` or `token` must be there")),
     }
@@ -91,7 +122,7 @@ pub(in crate::chat) fn be_guest<C: Context>(
     speak_unverified(chat, ctx, conn, &name)
 }
 
-fn speak_unverified<C: Context>(
+pub(in crate::chat) fn speak_unverified<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
     conn: ConnId,
@@ -133,6 +164,7 @@ pub(in crate::chat) fn speak_verified<C: Context>(
     chat.people.speak_as(SessionId::of(conn), &name, &person, Some(claims));
     elsewhere::entered_verified(chat, ctx, conn, (&name, &person));
     time_expiry(chat, ctx);
+    tell::connected(chat, ctx.now(), conn);
     Ok(())
 }
 

@@ -4,10 +4,12 @@ pub(in crate::chat) mod answers;
 pub(in crate::chat) mod ask;
 pub(in crate::chat) mod call;
 pub(in crate::chat) mod conversations;
+pub(in crate::chat) mod decide;
 pub(in crate::chat) mod direct;
 pub(in crate::chat) mod elsewhere;
 pub(in crate::chat) mod ending;
 mod gate;
+pub(in crate::chat) mod inspect;
 pub(in crate::chat) mod join;
 pub(in crate::chat) mod login;
 pub(in crate::chat) mod mine;
@@ -21,6 +23,7 @@ pub(in crate::chat) mod read_back;
 pub(in crate::chat) mod rooms;
 mod scan;
 mod search;
+pub(in crate::chat) mod tell;
 pub(in crate::chat) mod turn;
 pub(in crate::chat) mod unread;
 
@@ -29,10 +32,11 @@ use crate::chat::commands::call::Call;
 use crate::chat::commands::login::Greeting;
 use crate::chat::commands::post::Said;
 use crate::chat::commands::read_back::Range;
+use crate::chat::decisions::AskKind;
 use crate::chat::ids::{RoomId, SessionId};
 use crate::chat::pending::queries::JoinRange;
 use crate::chat::people::session::Waiting;
-use crate::chat::wire::command::Command;
+use crate::chat::wire::command::{Command, Id};
 use crate::chat::wire::notices::{Farewell, Pong};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal};
@@ -42,7 +46,9 @@ pub(in crate::chat) fn came<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Conn
     let mut parsed = chat.parser.parse(payload, &chat.options.limits);
     // Who speaks is known before their commands are counted.
     let is_new = chat.people.session(conn).is_some_and(|session| session.user().is_none());
+    let is_decided = is_new && decide::asks(chat, AskKind::Connect);
     if is_new
+        && !is_decided
         && let Ok((id, command)) = &parsed
         && !matches!(command, Command::Hello { .. })
         && let Err(refusal) = login::be_guest(chat, ctx, conn)
@@ -62,16 +68,25 @@ pub(in crate::chat) fn came<C: Context>(chat: &mut Chat, ctx: &mut C, conn: Conn
         Err((id, refusal)) => {
             chat.responder.refuse(ctx, &ReplyTo::Connection(conn, id.into_owned()), &refusal);
         }
-        Ok((id, Command::Hello { user, token, omit })) => {
-            let greeting = Greeting { user: user.as_deref(), token: token.as_deref(), omit };
-            login::hello(chat, ctx, &ReplyTo::Connection(conn, id.into_owned()), greeting);
-        }
-        Ok((id, command)) => {
-            let reply_to = ReplyTo::Connection(conn, id.into_owned());
-            if let Some(actor) = chat.people.actor(SessionId::of(conn)) {
-                execute(chat, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
-            }
-        }
+        Ok((id, command)) if is_decided => decide::arrive(chat, ctx, conn, (id, command)),
+        Ok((id, command)) => dispatch(chat, ctx, conn, id, command),
+    }
+}
+
+/// Does a command of somebody who says who they are, or has said so.
+pub(in crate::chat) fn dispatch<C: Context>(
+    chat: &mut Chat,
+    ctx: &mut C,
+    conn: ConnId,
+    id: Id<'_>,
+    command: Command<'_>,
+) {
+    let reply_to = ReplyTo::Connection(conn, id.into_owned());
+    if let Command::Hello { user, token, omit } = command {
+        let greeting = Greeting { user: user.as_deref(), token: token.as_deref(), omit };
+        login::hello(chat, ctx, &reply_to, greeting);
+    } else if let Some(actor) = chat.people.actor(SessionId::of(conn)) {
+        execute(chat, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, command);
     }
 }
 
@@ -106,10 +121,13 @@ pub(in crate::chat) fn execute_now<C: Context>(
     call: &mut Call<'_, C>,
     command: Command<'_>,
 ) {
-    let done = gate::admit(chat, call).and_then(|is_there| match command.room() {
-        _ if !is_there => Ok(()),
-        Some(_) => execute_in_room(chat, call, command),
-        None => execute_anywhere(chat, call, command),
+    let done = gate::admit(chat, call).and_then(|is_there| {
+        let command = if is_there { decide::wait_behind(chat, call, command)? } else { None };
+        match command {
+            None => Ok(()),
+            Some(command) if command.room().is_some() => execute_in_room(chat, call, command),
+            Some(command) => execute_anywhere(chat, call, command),
+        }
     });
     if let Err(refusal) = done {
         chat.responder.refuse(call.ctx, call.reply_to, &refusal);
@@ -169,6 +187,9 @@ fn execute_here<C: Context>(
     command: Command<'_>,
 ) -> Result<(), Refusal> {
     gate::gate(chat, call, room, &command)?;
+    if decide::is_asked(chat, call, &command) {
+        return decide::ask(chat, call, Some(room), command);
+    }
     match command {
         Command::Join { since, history, .. } => join::join(chat, call, room, JoinRange { since, history }),
         Command::Post { text, key, data, reply_to, .. } => {
@@ -195,6 +216,7 @@ fn execute_here<C: Context>(
             presence::read(chat, call.actor, room, seq);
             Ok(())
         }
+        Command::Import { record, .. } => post::import(chat, call, room, record),
         Command::Kick { user, reason, .. } => moderate::kick(chat, call, room, &user, reason.as_deref()),
         _ => Err(Refusal::not_joined()),
     }

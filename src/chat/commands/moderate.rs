@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{elsewhere, ending, gate};
+use crate::chat::commands::{elsewhere, ending, gate, tell};
 use crate::chat::ids::RoomId;
 use crate::chat::neighbours::Deed;
 use crate::chat::people::names;
@@ -80,6 +80,7 @@ pub(in crate::chat) fn unban<C: Context>(
 }
 
 fn submit_ban<C: Context>(chat: &mut Chat, ctx: &mut C, change: BanChange, reply_to: &ReplyTo) {
+    tell::banning(chat, ctx.now(), &change);
     if chat.pending.is_on_disk() {
         return chat.pending.add_ban(change, reply_to.clone());
     }

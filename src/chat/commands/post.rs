@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::app::Context;
 use crate::chat::commands::call::Call;
-use crate::chat::commands::{ask, gate, publish, read_back, unread};
+use crate::chat::commands::{ask, gate, publish, read_back, tell, unread};
 use crate::chat::ids::RoomId;
 use crate::chat::pending::queries::Purpose;
 use crate::chat::people::actor::Actor;
@@ -45,6 +45,18 @@ pub(in crate::chat) fn post<C: Context>(
 ) -> Result<(), Refusal> {
     gate::check_writable(chat)?;
     say(chat, call, room, said);
+    Ok(())
+}
+
+/// Takes a message of an archive in, with its number and time.
+pub(in crate::chat) fn import<C: Context>(
+    chat: &mut Chat,
+    call: &mut Call<'_, C>,
+    room: RoomId,
+    record: Box<Record>,
+) -> Result<(), Refusal> {
+    gate::check_writable(chat)?;
+    propose(chat, call.ctx, room, Act::Import(record), call.reply_to.clone());
     Ok(())
 }
 
@@ -171,9 +183,11 @@ fn propose<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, act: Act, rep
     answer(chat, ctx, room, outcome, &reply_to);
     if let Some(action) = action {
         publish::happened(chat, ctx, room, &action);
+        let name = Arc::clone(chat.rooms[room].name());
         if !chat.watch.is_idle() {
-            unread::note(chat, &Arc::clone(chat.rooms[room].name()), &action);
+            unread::note(chat, &name, &action);
         }
+        tell::changed(chat, &name, &action);
         if *chat.rooms[room].kind() != Kind::Group {
             publish::tell_pair(chat, ctx, &Change { room: Arc::clone(chat.rooms[room].name()), action });
         }
@@ -209,6 +223,9 @@ pub(in crate::chat) fn answer<C: Context>(
             let refusal = Refusal::field(Code::TooLong, "emoji", "this message bears too many reactions");
             return chat.responder.refuse(ctx, reply_to, &refusal);
         }
+        Some(refused @ (Outcome::Taken | Outcome::Gap { .. } | Outcome::NoImport)) => {
+            return chat.responder.refuse(ctx, reply_to, &not_imported(refused));
+        }
         // That of `mine::subscribe` goes another way.
         Some(Outcome::Subscribed) | None => {
             return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable());
@@ -217,6 +234,22 @@ pub(in crate::chat) fn answer<C: Context>(
     let durable = Some(chat.pending.level());
     let ack = Ack { seq: Some(seq), rev, time, durable, ..Ack::new(reply_to.id(), Some(&name)) };
     chat.responder.acknowledge(ctx, reply_to, &ack);
+}
+
+/// Why a message of an archive is not taken in.
+fn not_imported(outcome: Outcome) -> Refusal {
+    match outcome {
+        Outcome::Gap { next } => {
+            let message = format!("the next message of this room must be number {next}");
+            Refusal::field(Code::BadField, "seq", message)
+        }
+        Outcome::NoImport => Refusal::field(
+            Code::BadField,
+            "room",
+            "a history in memory takes no imports; the server needs --data",
+        ),
+        _ => Refusal::field(Code::BadField, "seq", "another message has this number"),
+    }
 }
 
 fn seq_of(command: &Command<'_>) -> u64 {

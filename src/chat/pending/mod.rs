@@ -152,6 +152,13 @@ impl Pending {
         }
     }
 
+    /// Adds something for the outbox of the history, where there is a place for it.
+    pub(in crate::chat) fn add_note(&mut self, body: Box<str>, most: usize) {
+        if self.is_on_disk() && !self.is_failed && self.proposals.len() < most {
+            self.proposals.push(Proposal { room: "".into(), time: 0, act: Act::Note(body) });
+        }
+    }
+
     pub(in crate::chat) fn add_ban(&mut self, change: BanChange, reply_to: ReplyTo) {
         self.bans.push(change);
         self.items.push(PendingItem { change: PendingChange::Ban, reply_to });

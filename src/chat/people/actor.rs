@@ -18,6 +18,8 @@ pub(in crate::chat) struct Actor {
     pub(in crate::chat) client: Arc<str>,
     /// The session; the server itself has none and may do everything.
     pub(in crate::chat) session: Option<SessionId>,
+    /// The server itself, in nobody's name: it may do everything.
+    pub(in crate::chat) is_server: bool,
 }
 
 impl Actor {

@@ -12,7 +12,7 @@ pub(in crate::chat) mod session;
 pub(in crate::chat) mod shared_bucket;
 pub(in crate::chat) mod user;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use slab::Slab;
@@ -25,7 +25,7 @@ use self::member::{Member, Person};
 use self::session::{Dialect, Session};
 use self::shared_bucket::SharedBucket;
 use self::user::{Identity, Resting, User};
-use crate::app::{AddressPrefix, Bucket, ConnId, Millis, Now};
+use crate::app::{AddressPrefix, Bucket, ConnId, Millis, Now, Rate};
 use crate::chat::identity::Claims;
 use crate::chat::ids::{RoomId, SessionId, UserId};
 use crate::chat::membership::Membership;
@@ -51,6 +51,8 @@ pub(in crate::chat) struct People {
     count: usize,
     users: Slab<User>,
     by_person: Shards<UserId>,
+    /// How often users may post for whom it is another rate than everybody's.
+    rates: BTreeMap<UserId, Rate>,
     addresses: HashMap<AddressPrefix, AddressState>,
     /// When tokens expire, by milliseconds since 1970.
     expiries: BTreeSet<(u64, SessionId)>,
@@ -103,12 +105,12 @@ impl People {
 
     // ---- sessions
 
-    /// A connection begins to speak.
+    /// A connection begins to speak, from an address and since a moment in milliseconds since 1970.
     pub(in crate::chat) fn open(
         &mut self,
         conn: ConnId,
         dialect: Dialect,
-        address: AddressPrefix,
+        (address, since): (AddressPrefix, u64),
     ) -> &mut Session {
         self.last_number += 1;
         let number = self.last_number;
@@ -119,7 +121,8 @@ impl People {
             self.sessions.resize_with(at + 1, || None);
         }
         let client = client_id(number).into();
-        self.sessions[at].insert(Box::new(Session::new(conn, number, client, dialect, address)))
+        let session = Session::new((conn, number), client, dialect, (address, since));
+        self.sessions[at].insert(Box::new(session))
     }
 
     /// A connection is gone; it is in no room any more.
@@ -151,6 +154,21 @@ impl People {
     /// The session in a place, live or not.
     pub(in crate::chat) fn look(&self, session: SessionId) -> Option<&Session> {
         self.sessions.get(session.slot())?.as_deref()
+    }
+
+    /// How many places of sessions there are.
+    pub(in crate::chat) fn slots(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// The session in a place, by its number.
+    pub(in crate::chat) fn in_slot(&self, slot: usize) -> Option<&Session> {
+        self.sessions.get(slot)?.as_deref()
+    }
+
+    /// How many places of users there are.
+    pub(in crate::chat) fn user_slots(&self) -> usize {
+        self.users.capacity()
     }
 
     /// Whether anyone who asked is still there to hear the answer.
@@ -326,6 +344,7 @@ impl People {
         let identity = state.identity();
         state.sessions.retain(|other| *other != session);
         if state.sessions.is_empty() {
+            self.rates.remove(&user);
             let user = self.users.remove(user.slot());
             self.by_person.remove(user.person());
             self.resting.left(user.identity(), user.posts, self.max_resting, now_ms);
@@ -343,6 +362,7 @@ impl People {
             is_verified: user.is_verified(),
             client: Arc::clone(state.client()),
             session: Some(session),
+            is_server: false,
         })
     }
 

@@ -4,7 +4,7 @@ use super::People;
 use super::session::Session;
 use super::shared_bucket::SharedBucket;
 use super::user::Identity;
-use crate::app::{AddressPrefix, ConnId};
+use crate::app::{AddressPrefix, ConnId, Rate};
 use crate::chat::Limits;
 use crate::chat::ids::SessionId;
 
@@ -23,12 +23,13 @@ impl People {
             return session.commands.try_take(limits.commands, now_ms);
         }
         self.take_shared_rates(id);
-        let Self { sessions, users, addresses, .. } = self;
+        let Self { sessions, users, addresses, rates, .. } = self;
         let Some(session) = sessions[id.slot()].as_deref_mut() else { return Err(0) };
+        let posts = session.user.and_then(|user| rates.get(&user)).copied().unwrap_or(limits.posts);
         let mut buckets = [
-            (session.user.map(|user| &mut users[user.slot()].posts), limits.posts),
+            (session.user.map(|user| &mut users[user.slot()].posts), posts),
             (addresses.get_mut(&session.address()).map(|state| &mut state.posts), limits.address_posts),
-            (Some(&mut session.posts), limits.posts),
+            (Some(&mut session.posts), posts),
         ];
         let waits = buckets
             .iter()
@@ -98,6 +99,16 @@ impl People {
         let user = &mut self.users[user.slot()];
         if user.shared.is_none() {
             user.shared = Some(shared(&user.identity()));
+        }
+    }
+
+    /// Somebody posts at a rate of their own from now on.
+    pub(in crate::chat) fn set_rate(&mut self, conn: ConnId, rate: Option<Rate>) {
+        if let Some(user) = self.look(SessionId::of(conn)).and_then(Session::user) {
+            match rate {
+                Some(rate) => drop(self.rates.insert(user, rate)),
+                None => drop(self.rates.remove(&user)),
+            }
         }
     }
 

@@ -34,6 +34,13 @@ struct Joining {
     behind: Vec<Waiting>,
 }
 
+/// Who was told to go, and why.
+#[derive(Debug)]
+struct Dismissed {
+    user: Option<Arc<str>>,
+    why: Box<str>,
+}
+
 /// One connection.
 #[derive(Debug)]
 pub(in crate::chat) struct Session {
@@ -51,6 +58,10 @@ pub(in crate::chat) struct Session {
     pub(in crate::chat::people) user: Option<UserId>,
     pub(in crate::chat::people) claims: Option<Box<Claims>>,
     address: AddressPrefix,
+    /// When the connection was opened, in milliseconds since 1970.
+    since: u64,
+    /// Who it was, and why it was told to go; for the log.
+    dismissed: Option<Box<Dismissed>>,
     pub(in crate::chat::people) posts: Bucket,
     pub(in crate::chat::people) commands: Bucket,
     pub(in crate::chat::people) refusals: Bucket,
@@ -68,11 +79,10 @@ pub(in crate::chat) struct Session {
 
 impl Session {
     pub(in crate::chat::people) fn new(
-        conn: ConnId,
-        number: u64,
+        (conn, number): (ConnId, u64),
         client: Arc<str>,
         dialect: Dialect,
-        address: AddressPrefix,
+        (address, since): (AddressPrefix, u64),
     ) -> Self {
         Self {
             conn,
@@ -84,6 +94,8 @@ impl Session {
             user: None,
             claims: None,
             address,
+            since,
+            dismissed: None,
             posts: Bucket::default(),
             commands: Bucket::default(),
             refusals: Bucket::default(),
@@ -157,6 +169,21 @@ impl Session {
         self.address
     }
 
+    /// When the connection was opened, in milliseconds since 1970.
+    pub(in crate::chat) fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// It is told to go: who it was, and why.
+    pub(in crate::chat) fn note_dismissal(&mut self, user: Option<Arc<str>>, why: &str) {
+        self.dismissed = Some(Box::new(Dismissed { user, why: why.into() }));
+    }
+
+    /// Who it was, and why it was told to go; `None`: it was not.
+    pub(in crate::chat) fn dismissal(&self) -> Option<(Option<&str>, &str)> {
+        self.dismissed.as_deref().map(|Dismissed { user, why }| (user.as_deref(), &**why))
+    }
+
     // ---- rooms
 
     pub(in crate::chat) fn is_in(&self, room: RoomId) -> bool {
@@ -172,7 +199,6 @@ impl Session {
         self.rooms.iter().map(|membership| membership.room)
     }
 
-    #[cfg(debug_assertions)]
     pub(in crate::chat) fn memberships(&self) -> &[Membership] {
         &self.rooms
     }

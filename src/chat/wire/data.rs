@@ -30,9 +30,9 @@ fn without_blanks(json: &str) -> String {
     kept.collect()
 }
 
-/// A value within a notice.
+/// A value within what is told.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::chat) struct Json<'a>(pub(in crate::chat) &'a Data);
+pub struct Json<'a>(pub(in crate::chat) &'a Data);
 
 impl Serialize for Json<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -22,6 +22,8 @@ pub enum Code {
     NotFound,
     /// The name is taken, or the token does not permit it.
     Forbidden,
+    /// The team's backend does not want it.
+    Refused,
     /// Too fast.
     RateLimited,
     /// As many members as may be are there.
@@ -36,7 +38,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of [`Stats::refused`](crate::chat::Stats::refused).
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadJson,
         Self::UnknownType,
         Self::BadField,
@@ -44,6 +46,7 @@ impl Code {
         Self::NotJoined,
         Self::NotFound,
         Self::Forbidden,
+        Self::Refused,
         Self::RateLimited,
         Self::RoomFull,
         Self::TooManyRooms,

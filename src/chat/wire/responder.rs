@@ -10,12 +10,35 @@ use crate::chat::wire::reply_to::ReplyTo;
 /// The answer to an [`ReplyTo::Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// The number of the request.
+    /// The number of the request; see [`Self::is_for`].
     pub request: u64,
     /// The error, if it is one.
     pub refused: Option<Code>,
     /// The answer of `chat.v1.json`, without `id`.
     pub body: String,
+}
+
+impl Answered {
+    /// Whether it is the answer to this call.
+    #[must_use]
+    pub fn is_for(&self, call: CallId) -> bool {
+        self.request == call.0
+    }
+}
+
+/// A call that was begun with [`Chat::start`](crate::chat::Chat::start).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(u64);
+
+impl CallId {
+    /// Those that the chat numbers have the highest bit, so that nobody else's are among them.
+    pub(in crate::chat) fn new(number: u64) -> Self {
+        Self(number | 1 << 63)
+    }
+
+    pub(in crate::chat) fn request(self) -> u64 {
+        self.0
+    }
 }
 
 /// Writes what goes out, into one buffer.
@@ -102,6 +125,13 @@ impl Responder {
                 octets
             }
             ReplyTo::Tutorial(_) | ReplyTo::Nobody => 0,
+        }
+    }
+
+    /// Passes an answer on that has its form already.
+    pub(in crate::chat) fn pass_on(&mut self, reply_to: &ReplyTo, body: &str) {
+        if let ReplyTo::Request(request) = reply_to {
+            self.answered.push(Answered { request: *request, refused: None, body: body.to_owned() });
         }
     }
 

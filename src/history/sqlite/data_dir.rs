@@ -16,6 +16,7 @@ use super::private_file::private;
 use super::rows::{Head, read_post};
 use super::schema::{self, APPLICATION, FORMAT, checksum};
 use crate::history::keys::{Keys, Origin, Scope, Used};
+use crate::history::outbox::OutboxOptions;
 use crate::history::{Ban, Holder, MAX_LOOPS, Start};
 use crate::text::fold;
 
@@ -43,6 +44,8 @@ pub struct Options {
     pub settle_ms: u64,
     /// Edits, deletions and reactions that a room remembers, for those who resume; 0: all.
     pub keep_changes: u64,
+    /// What is kept for the team's backend; nothing when `None`.
+    pub outbox: Option<OutboxOptions>,
     /// Milliseconds since 1970.
     pub now: fn() -> u64,
 }
@@ -65,6 +68,7 @@ impl Default for Options {
             keep_ms: 0,
             settle_ms: 60_000,
             keep_changes: 10_000,
+            outbox: None,
             now: clock::now_ms,
         }
     }

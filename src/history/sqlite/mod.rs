@@ -11,6 +11,7 @@ mod maintenance;
 mod mine;
 mod names;
 mod notify;
+mod outbox;
 mod pairs;
 mod persons;
 mod private_file;
@@ -30,7 +31,9 @@ mod writer;
 pub use backup::backup;
 pub use clock::now_ms;
 pub use data_dir::{OpenError, Options};
-pub use threads::{Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, Running, Worker, open, open_for};
+pub use threads::{
+    Client, MAX_ASKS, MAX_ORDER_BYTES, MAX_ORDERS, OutboxEnd, Running, Worker, open, open_for,
+};
 pub use transaction::Refused;
 pub use transfer::{Counts, TransferError, export, import};
 pub use writer::FinishError;

@@ -8,7 +8,7 @@ use super::rows::{Stored, find_post, rev_of};
 use super::transaction::{Done, Result, Transactions};
 use crate::history::keys::{Keys, Scope, Used};
 use crate::history::stamp::stamp;
-use crate::history::{Act, Action, Change, Outcome, Proposal};
+use crate::history::{Act, Action, Change, Outcome, Post, Proposal, Record};
 
 impl Transactions<'_> {
     /// Does what is proposed, if it can be done: the same as [`Order`](crate::history::Order) does.
@@ -19,6 +19,9 @@ impl Transactions<'_> {
         done: &mut Done,
     ) -> Result<Option<Outcome>> {
         let Proposal { room, time, act } = proposal;
+        if let Act::Note(body) = act {
+            return self.note(&body).map(|()| None);
+        }
         let at = self.room(&room)?;
         let head = *self.head(at);
         let time_of_change = stamp(head.time, time);
@@ -40,9 +43,11 @@ impl Transactions<'_> {
                 self.append(at, &post, (false, None))?;
                 (Action::Post(post), Outcome::Posted { seq, time })
             }
+            Act::Import(record) => return self.take_in((at, room), *record, (keys, now_ms), done),
             Act::Subscribe { user, is_on, most } => {
                 return self.subscribe(at, &user, (is_on, most)).map(Some);
             }
+            Act::Note(_) => return Ok(None),
             Act::Read { user, seq } => {
                 self.read(at, &user, seq)?;
                 return Ok(None);
@@ -80,8 +85,54 @@ impl Transactions<'_> {
         if rev_of(&action) > 0 {
             self.note_change(at, &action)?;
         }
+        self.note_for_outbox(at, &action)?;
         done.changes.push(Arc::new(Change { room, action }));
         Ok(Some(outcome))
+    }
+
+    /// Takes a message of an archive in, if it is the next one of its room. Those who have the room open are told each step of
+    /// what was done with it: in the end they know what the tables have.
+    fn take_in(
+        &mut self,
+        (at, room): (usize, Arc<str>),
+        record: Record,
+        (keys, now_ms): (&mut Keys, u64),
+        done: &mut Done,
+    ) -> Result<Option<Outcome>> {
+        let head = *self.head(at);
+        let Record { post, edited, is_deleted, reactions } = record;
+        let (seq, time) = (post.seq, post.time);
+        if (1..=head.seq).contains(&seq) {
+            let known = find_post(self.conn, self.id(at), &head, seq)?.map(|stored| stored.record.post);
+            let is_same = |known: Post| {
+                known.user == post.user && known.time == post.time && known.client == post.client
+            };
+            // One that is kept no more was there.
+            let is_known = known.is_none_or(is_same);
+            return Ok(Some(if is_known { Outcome::Repeated { seq, time } } else { Outcome::Taken }));
+        }
+        if seq != head.seq + 1 {
+            return Ok(Some(Outcome::Gap { next: head.seq + 1 }));
+        }
+        let post = Post { time: stamp(head.time, time), ..post };
+        let mut later: Vec<(u64, Act)> = Vec::new();
+        later.extend(edited.map(|edited| (edited, Act::Edit { seq, text: post.text.clone(), data: None })));
+        for (emoji, users) in reactions {
+            later.extend(users.into_iter().map(|user| {
+                let emoji = emoji.clone();
+                (time, Act::React { seq, user, emoji, is_removed: false, most: usize::MAX })
+            }));
+        }
+        later.extend(is_deleted.then_some((time, Act::Delete { seq })));
+        self.append(at, &post, (false, None))?;
+        let action = Action::Post(post);
+        self.note_for_outbox(at, &action)?;
+        done.changes.push(Arc::new(Change { room: Arc::clone(&room), action }));
+        for (time, act) in later {
+            let room = Arc::clone(&room);
+            self.apply(Proposal { room, time, act }, (&mut *keys, now_ms), done)?;
+        }
+        Ok(Some(Outcome::Posted { seq, time }))
     }
 
     /// A post that is there and not deleted.

@@ -1,7 +1,7 @@
 //! The thread that reads. It waits for no fsync and holds up no commit; what was committed before a question is in its answer.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rusqlite::Connection;
@@ -10,12 +10,14 @@ use super::data_dir::{DataDir, Options};
 use super::mine;
 use super::names::Names;
 use super::notify::Notify;
+use super::outbox;
 use super::pairs;
 use super::room_list;
 use super::rows::{Head, Walk, load_change, load_head, load_reactions, read_position, rev_of};
 use super::schema;
 use super::search::find;
 use super::search_index::SearchIndex;
+use crate::history::outbox::Page;
 use crate::history::unread;
 use crate::history::{
     Action, Event, HistoryError, Keep, MinePage, NameRange, PAGE_OCTETS, Pair, PairPlace, Query, Record,
@@ -27,6 +29,13 @@ use crate::history::{
 pub(super) enum Ask {
     /// For which loop, and what.
     Query(usize, Query),
+    /// The oldest events after one, for the thread that tells the backend; `None`: they cannot be read now.
+    Outbox {
+        after: u64,
+        limit: usize,
+        octets: usize,
+        answer: SyncSender<Option<Page>>,
+    },
     Stop,
 }
 
@@ -72,10 +81,29 @@ impl Reader {
 
     /// Answers until it is told to stop, or nobody is left who could ask.
     pub(super) fn run(self) {
-        while let Ok(Ask::Query(number, query)) = self.inbox.recv() {
-            let event = self.answer(query);
-            self.notify.tell(number, event);
+        while let Ok(ask) = self.inbox.recv() {
+            match ask {
+                Ask::Query(number, query) => {
+                    let event = self.answer(query);
+                    self.notify.tell(number, event);
+                }
+                Ask::Outbox { after, limit, octets, answer } => {
+                    // A thread that does not wait any more has no use for it.
+                    let _ = answer.send(self.outbox(after, limit, octets));
+                }
+                Ask::Stop => return,
+            }
         }
+    }
+
+    /// What waits for the backend; nothing as long as it is not certain what is on the disk.
+    fn outbox(&self, after: u64, limit: usize, octets: usize) -> Option<Page> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if !slot.uncertain.is_empty() {
+            return None;
+        }
+        let page = self.ask_database(&mut slot, |conn| outbox::page(conn, after, limit, octets));
+        page.inspect_err(|error| tracing::error!(%error, "the outbox could not be read")).ok()
     }
 
     fn answer(&self, query: Query) -> Event {

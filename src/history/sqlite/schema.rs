@@ -12,6 +12,8 @@ use crc32fast::Hasher;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 
+use super::outbox;
+
 /// `application_id` of the file: "SWBD".
 pub(super) const APPLICATION: i32 = 0x5357_4244;
 /// `user_version` of the file; a newer one is not opened.
@@ -158,7 +160,10 @@ pub(super) fn is_whole(conn: &Connection) -> Result<bool> {
 }
 
 fn tables(conn: &Connection) -> Result<Vec<[Option<String>; 4]>> {
-    let mut select = conn.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name")?;
+    let mut select = conn.prepare(&format!(
+        "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE tbl_name NOT IN ({}) ORDER BY name",
+        outbox::NAMES
+    ))?;
     select.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?.collect()
 }
 

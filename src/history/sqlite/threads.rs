@@ -15,8 +15,9 @@ use super::names::Names;
 use super::notify::Notify;
 use super::reader::{Ask, Reader, Shelf, Slot};
 use super::search_index::{IndexFile, SearchIndex, State};
-use super::writer::{Ends, FinishError, KnownKeys, Order, Writer};
+use super::writer::{Ends, FinishError, KnownKeys, Order, OutboxEnds, Writer};
 use crate::history::followers::{Followers, MAX_LOOPS};
+use crate::history::outbox::{Bell, DeadLetter, Dropped, Outbox, Page, Rope};
 use crate::history::{Act, BanChange, Batch, Data, Event, History, Holder, Query, Start};
 
 /// Batches that may be handed over and not yet be committed; above it [`History::propose`] refuses.
@@ -50,6 +51,9 @@ pub fn open_for(
     }
     let place = Arc::new(DataDir::take(dir, options)?);
     let (conn, start, Memory { keys, past }) = place.open()?;
+    if place.options.outbox.is_some() {
+        super::outbox::make(&conn).map_err(|error| place.refusal(&error))?;
+    }
     let words = Arc::new(SearchIndex::new(&place));
     let index = State::read(&conn).and_then(|state| words.open(&state, false));
     let index = index.inspect_err(|error| tracing::error!(%error, "the index of words cannot be used")).ok();
@@ -71,10 +75,25 @@ pub fn open_for(
     };
     let clients = (0..loops).map(client).collect();
     let inboxes = Inboxes { orders: order_inbox, asks: ask_inbox };
+    let outbox = place.options.outbox.is_some().then(|| Arc::new(Dropped::default()));
     let names = Names { epoch: start.epoch.as_str().into(), past };
     let keys = KnownKeys { keys, count: known_keys };
-    let worker =
-        Worker { place, conn, words, index, orders, asks, inboxes, load, log, followers, keys, names };
+    let worker = Worker {
+        place,
+        conn,
+        words,
+        index,
+        orders,
+        asks,
+        inboxes,
+        load,
+        log,
+        followers,
+        keys,
+        names,
+        outbox,
+        rope: None,
+    };
     Ok((clients, worker, start))
 }
 
@@ -103,9 +122,7 @@ impl History for Client {
             TrySendError::Full(Ask::Query(_, query)) | TrySendError::Disconnected(Ask::Query(_, query)) => {
                 query
             }
-            TrySendError::Full(Ask::Stop) | TrySendError::Disconnected(Ask::Stop) => {
-                unreachable!("a query was sent")
-            }
+            _ => unreachable!("a query was sent"),
         })
     }
 
@@ -170,6 +187,15 @@ fn cost(batch: &Batch) -> usize {
             }
             Act::Edit { text, data, .. } => text.len() + Data::len_of(data.as_ref()),
             Act::React { emoji, .. } => emoji.len(),
+            Act::Import(record) => {
+                let reactions = record.reactions.iter().flat_map(|(_, users)| users);
+                let data = Data::len_of(record.post.data.as_ref());
+                size_of_val(&**record)
+                    + record.post.text.len()
+                    + data
+                    + reactions.map(size_of_val).sum::<usize>()
+            }
+            Act::Note(body) => body.len(),
             Act::Delete { .. } | Act::Read { .. } | Act::Subscribe { .. } => 0,
         };
         size_of_val(proposal) + texts
@@ -196,6 +222,8 @@ pub struct Worker {
     followers: Arc<Followers>,
     keys: KnownKeys,
     names: Names,
+    outbox: Option<Arc<Dropped>>,
+    rope: Option<Rope>,
 }
 
 /// What the threads take from.
@@ -206,20 +234,29 @@ struct Inboxes {
 }
 
 impl Worker {
+    /// The end of the outbox for the thread that tells the backend, if there is an outbox ([`Options::outbox`]).
+    pub fn outbox(&mut self) -> Option<OutboxEnd> {
+        let dropped = Arc::clone(self.outbox.as_ref()?);
+        let bell = Bell::default();
+        self.rope = Some(bell.rope());
+        Some(OutboxEnd { orders: self.orders.clone(), asks: self.asks.clone(), dropped, bell })
+    }
+
     /// Starts the threads. `notify` gets every event with the number of the loop that it is for, in order, one at a time; it
     /// may block until there is room for the event (then the store waits), and says `false` when nobody listens any more.
     ///
     /// # Errors
     /// When the system cannot start a thread.
     pub fn start(self, notify: impl FnMut(usize, Event) -> bool + Send + 'static) -> io::Result<Running> {
-        let Self { place, conn, words, index, orders, asks, inboxes, load, log, followers, keys, names } =
-            self;
+        let Self { place, conn, words, index, orders, asks, inboxes, load, log, followers, keys, .. } = self;
+        let (names, dropped, rope) = (self.names, self.outbox, self.rope);
         let notify = Notify::new(notify);
         let slot = Arc::new(Mutex::new(Slot::default()));
         let books = Shelf { place: Arc::clone(&place), words: Arc::clone(&words), names };
         let reader = Reader::new(books, inboxes.asks, notify.clone(), Arc::clone(&slot));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
-        let ends = Ends { notify, slot, followers };
+        let outbox = dropped.zip(rope).map(|(dropped, rope)| OutboxEnds { dropped, rope });
+        let ends = Ends { notify, slot, followers, outbox };
         let writer = Writer::new((place, keys), inboxes.orders, ends, (words, index), (load, log))?;
         let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
         Ok(Running { orders, asks, writer, reader })
@@ -248,5 +285,39 @@ impl Running {
         let ended = |_| FinishError::Panicked;
         self.reader.join().map_err(ended)?;
         self.writer.join().map_err(ended)?
+    }
+}
+
+/// What the thread has that tells the backend: it asks the thread that reads, and tells the one that writes.
+#[derive(Debug)]
+pub struct OutboxEnd {
+    orders: SyncSender<Order>,
+    asks: SyncSender<Ask>,
+    dropped: Arc<Dropped>,
+    bell: Bell,
+}
+
+impl Outbox for OutboxEnd {
+    fn page(&mut self, after: u64, limit: usize, octets: usize) -> Option<Page> {
+        let (answer, answered) = sync_channel(1);
+        self.asks.send(Ask::Outbox { after, limit, octets, answer }).ok()?;
+        answered.recv().ok()?
+    }
+
+    fn told(&mut self, id: u64) {
+        // A store that has ended tells it again.
+        let _ = self.orders.send(Order::Told(id));
+    }
+
+    fn bury(&mut self, dead: DeadLetter) {
+        let _ = self.orders.send(Order::Bury(dead));
+    }
+
+    fn dropped(&self) -> Arc<Dropped> {
+        Arc::clone(&self.dropped)
+    }
+
+    fn bell(&mut self) -> &mut Bell {
+        &mut self.bell
     }
 }

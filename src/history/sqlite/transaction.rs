@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 use super::clock::steady_ms;
 use super::data_dir::{load_meta, store_meta};
 use super::mine::subscription_checksum;
+use super::outbox::OutboxRows;
 use super::rows::{
     Head, Stored, change_checksum, change_columns, data_of, flags, load_head, newest_change, newest_post,
     post_checksum, signed,
@@ -132,6 +133,10 @@ pub(super) struct Transactions<'c> {
     has_erased: bool,
     /// The database says so itself ([`ERASING`]), for the case that this process does not get so far.
     is_erasing: bool,
+    /// What is kept for the team's backend.
+    pub(super) outbox: Option<OutboxRows<'c>>,
+    /// The newest event of it that the backend has taken; the next transaction takes note of it.
+    pub(super) told: Option<u64>,
 }
 
 /// The entry of `meta` that is there from a deletion until nothing of what was deleted is in the file any more.
@@ -168,6 +173,8 @@ impl<'c> Transactions<'c> {
             replaced_bans: Vec::new(),
             has_erased: false,
             is_erasing: load_meta(conn, ERASING)?.is_some(),
+            outbox: None,
+            told: None,
         })
     }
 
@@ -205,6 +212,9 @@ impl<'c> Transactions<'c> {
         self.begin.execute([])?;
         work(self)?;
         self.write_heads()?;
+        if let (Some(told), Some(outbox)) = (self.told.take(), &mut self.outbox) {
+            outbox.forget(told)?;
+        }
         if self.has_erased && !self.is_erasing {
             store_meta(self.conn, ERASING, "1")?;
             self.is_erasing = true;
@@ -335,6 +345,18 @@ impl<'c> Transactions<'c> {
             ))?;
         }
         Ok(())
+    }
+
+    /// A change goes into the outbox, too.
+    pub(super) fn note_for_outbox(&mut self, at: usize, action: &Action) -> Result<()> {
+        let Some(outbox) = &mut self.outbox else { return Ok(()) };
+        let place = if let Action::Post(_) = action { self.trace.post } else { self.trace.change };
+        Ok(outbox.note_change(self.rooms[at].id, action, place.unwrap_or(0))?)
+    }
+
+    /// So does what changes no room.
+    pub(super) fn note(&mut self, body: &str) -> Result<()> {
+        self.outbox.as_mut().map_or(Ok(()), |outbox| Ok(outbox.note(body)?))
     }
 
     /// Adds a row to the room; the caller has seen to the number.

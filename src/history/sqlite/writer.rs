@@ -20,12 +20,14 @@ use super::clock::instant;
 use super::data_dir::{DataDir, store_holder};
 use super::maintenance::{ERASE_AFTER, Maintenance, REWRITTEN_AT_THE_END, rewrite};
 use super::notify::Notify;
+use super::outbox::OutboxRows;
 use super::reader::{Slot, Uncertain};
 use super::schema;
 use super::search_index::{IndexFile, IndexThread, SearchIndex};
 use super::transaction::{Done, Error, Trace, Transactions, end_erasing};
 use crate::history::followers::Followers;
 use crate::history::keys::Keys;
+use crate::history::outbox::{DeadLetter, Dropped, Rope};
 use crate::history::{Action, BanChange, Batch, Change, Event, HistoryError, Holder, Ticket};
 
 /// Changes of one commit; the batch that reaches it is the last.
@@ -68,6 +70,10 @@ pub(super) enum Order {
         cost: usize,
     },
     Hold(Holder),
+    /// The backend has taken the events up to this one.
+    Told(u64),
+    /// The backend refuses an event for good.
+    Bury(DeadLetter),
     Stop,
 }
 
@@ -109,6 +115,14 @@ pub(super) struct Ends {
     pub(super) notify: Notify,
     pub(super) slot: Arc<Mutex<Slot>>,
     pub(super) followers: Arc<Followers>,
+    pub(super) outbox: Option<OutboxEnds>,
+}
+
+/// What the thread shares with the one that tells the backend.
+#[derive(Debug)]
+pub(super) struct OutboxEnds {
+    pub(super) dropped: Arc<Dropped>,
+    pub(super) rope: Rope,
 }
 
 impl Ends {
@@ -164,6 +178,8 @@ pub(super) struct Writer {
     tickets: Vec<Ticket>,
     /// Names that are not on the disk yet.
     holders: Vec<Holder>,
+    /// The newest event that the backend has taken, where the outbox does not know of it yet.
+    told: Option<u64>,
     /// How much of the log is in use.
     log: LogSize,
     /// Something was deleted in this run, or in one before that did not come to erase it.
@@ -198,6 +214,7 @@ impl Writer {
             term: 0,
             tickets,
             holders: Vec::new(),
+            told: None,
             log,
             has_erased: false,
             may_rewrite: true,
@@ -232,12 +249,24 @@ impl Writer {
             counter.store(pages, Ordering::Relaxed);
             Ok(())
         }));
-        let served =
-            hooked.map_err(Error::from).and_then(|()| Transactions::new(conn)).map_err(Box::<Failure>::from);
+        let served = hooked
+            .map_err(Error::from)
+            .and_then(|()| Transactions::new(conn))
+            .and_then(|session| self.with_outbox(session))
+            .map_err(Box::<Failure>::from);
         match served.and_then(|mut session| self.serve_session(&mut session, &pages)) {
             Ok(()) => Ended::Stopped,
             Err(failure) => Ended::Failed(failure),
         }
+    }
+
+    fn with_outbox<'c>(&self, mut session: Transactions<'c>) -> super::transaction::Result<Transactions<'c>> {
+        if let (Some(options), Some(ends)) = (self.place.options.outbox, &self.ends.outbox) {
+            let rows = OutboxRows::new(session.conn, options, Arc::clone(&ends.dropped))?;
+            session.outbox = Some(rows);
+            ends.rope.ring();
+        }
+        Ok(session)
     }
 
     fn serve_session(
@@ -259,6 +288,10 @@ impl Writer {
                 })?;
                 self.holders.clear();
             }
+            if self.told.is_some() && !matches!(self.carried, Some(Order::Commit { .. })) {
+                session.told = self.told.take();
+                session.transact(|_| Ok(()))?;
+            }
             match self.next_order(maintenance.pause(session, &options)) {
                 None => {
                     maintenance.step(session, &options)?;
@@ -269,6 +302,16 @@ impl Writer {
                 }
                 Some(Order::Stop) => return Ok(()),
                 Some(Order::Hold(holder)) => self.holders.push(holder),
+                Some(Order::Told(told)) => {
+                    self.told = Some(told);
+                    // The next commit takes it along, if there is one.
+                    self.carried = self.inbox.try_recv().ok();
+                }
+                Some(Order::Bury(dead)) => {
+                    session.transact(|session| {
+                        session.outbox.as_mut().map_or(Ok(()), |outbox| Ok(outbox.bury(&dead)?))
+                    })?;
+                }
                 Some(Order::Commit { from, batch, cost }) => {
                     maintenance.note(self.commit(session, (from, batch), cost)?);
                     if session.take_erased() {
@@ -332,13 +375,22 @@ impl Writer {
             }
         }
         let mut done = Done { outcomes: vec![Vec::new(); self.tickets.len()], ..Done::default() };
-        let committed =
-            if batches.is_empty() { Ok(()) } else { session.commit(batches, &mut self.keys.keys, &mut done) };
+        let committed = if batches.is_empty() {
+            Ok(())
+        } else {
+            session.told = self.told.take();
+            session.commit(batches, &mut self.keys.keys, &mut done)
+        };
         self.load.fetch_sub(total, Ordering::Relaxed);
         self.keys.note();
         if let Err(error) = committed {
             let (trace, undo) = (session.trace(), session.replaced_bans());
             return Err(Box::new(Failure { error: Arc::new(error), done, tickets, trace, undo }));
+        }
+        if let (Some(rows), Some(ends)) = (&mut session.outbox, &self.ends.outbox)
+            && rows.take_rung()
+        {
+            ends.rope.ring();
         }
         if tickets.iter().any(Option::is_some) {
             self.retry_ms = 0;
@@ -444,6 +496,8 @@ impl Writer {
             match order {
                 Order::Stop => return None,
                 Order::Hold(holder) => self.holders.push(holder),
+                // It is told again, or refused again.
+                Order::Told(_) | Order::Bury(_) => {}
                 Order::Commit { from, batch, cost } => {
                     self.load.fetch_sub(cost, Ordering::Relaxed);
                     self.tickets[from] = batch.ticket;

@@ -121,7 +121,8 @@ impl<A: Application, S: Socket> Reactor<A, S> {
     pub fn hold(&mut self, conn: ConnId, readiness: Readiness) {
         let Some(entry) = self.core.table.get_mut(conn) else { return };
         if !entry.is_open() {
-            return self.ready(conn, readiness);
+            // Not `ready`: where a second caller has it, the compiler keeps it a call for each event of the loop.
+            return self.ready_any(conn, readiness);
         }
         entry.inbound.note_fin(readiness.read_closed);
         if readiness.readable || readiness.read_closed {

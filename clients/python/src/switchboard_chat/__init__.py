@@ -8,7 +8,7 @@ from .outbox import Outbox, Post
 from .room import Room
 from .session import Event, Token
 from .storage import FileStore, MemoryStore, Store
-from .wire import Ack, Conversation, ListedRoom, Member, Message, Page, Person
+from .wire import Ack, Conversation, ListedRoom, Member, Message, OwnRoom, Page, Person, Unread
 
 __all__ = [
     "Ack",
@@ -24,6 +24,7 @@ __all__ = [
     "Message",
     "Outbox",
     "Overrun",
+    "OwnRoom",
     "Page",
     "Person",
     "Post",
@@ -32,4 +33,5 @@ __all__ = [
     "State",
     "Store",
     "Token",
+    "Unread",
 ]

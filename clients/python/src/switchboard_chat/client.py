@@ -15,7 +15,7 @@ from .outbox import Outbox, Post, new_key
 from .room import Room, key_of
 from .session import Session, Token, subject_of
 from .storage import MemoryStore, Store
-from .wire import Ack, Conversation, ListedRoom, Message, Page
+from .wire import Ack, Conversation, ListedRoom, Message, OwnRoom, Page
 
 __all__ = ["Client"]
 
@@ -153,24 +153,27 @@ class Client(Session):
         self._join_ended(room, Disconnected("stopped"))
         self._tell("rooms")
 
-    def post(self, room: Room, text: str) -> Post:
-        """Says something, now or when there is a connection: it waits in the outbox until the server has it."""
-        post = Post(room.name, text, new_key(), self.user if self.verified else None)
+    def post(self, room: Room, text: str, *, data: Any = None, reply_to: int | None = None) -> Post:
+        """Says something, now or when there is a connection: it waits in the outbox until the server has it.
+
+        `data` is any JSON that goes with it, `reply_to` the number of an earlier message of the room.
+        """
+        post = Post(room.name, text, new_key(), self.user if self.verified else None, data, reply_to)
         self._outbox.add(post)
         self._flush()
         return post
 
-    async def say(self, room: Room, text: str) -> Ack:
+    async def say(self, room: Room, text: str, *, data: Any = None, reply_to: int | None = None) -> Ack:
         """The same, and waits for the answer. Fails with `Refused` when the server does not take it at all."""
         said: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        post = self.post(room, text)
+        post = self.post(room, text, data=data, reply_to=reply_to)
         # Its answer cannot have come yet.
         self._saying[post.key] = said
         return await said
 
-    async def edit(self, room: Room, seq: int, text: str) -> None:
-        """One's own message, or any for a moderator."""
-        await self.ask({"type": "edit", "room": room.name, "seq": seq, "text": text})
+    async def edit(self, room: Room, seq: int, text: str, *, data: Any = None) -> None:
+        """One's own message, or any for a moderator; `data`, if there is some, takes the place of what it carries."""
+        await self.ask({"type": "edit", "room": room.name, "seq": seq, "text": text, "data": data})
 
     async def delete(self, room: Room, seq: int) -> None:
         """The same; its place in the order stays."""
@@ -226,10 +229,27 @@ class Client(Session):
         answer = await self.ask({"type": "conversations", "page": page})
         return wire.list_of(answer.get("conversations"), wire.conversation_of), wire.text_of(answer.get("next"))
 
+    async def subscribe(self, room: str) -> None:
+        """Makes a room one of one's own: the server remembers it, and `mine` lists it. For those who are signed in."""
+        await self.ask({"type": "subscribe", "room": room})
+
+    async def unsubscribe(self, room: str) -> None:
+        """The opposite."""
+        await self.ask({"type": "unsubscribe", "room": room})
+
+    async def mine(self, page: str | None = None, limit: int | None = None) -> tuple[list[OwnRoom], str]:
+        """One's rooms and conversations with what is unread there, the newest first, and the `page` that goes on.
+
+        From then on the event `unread` tells what changes.
+        """
+        answer = await self.ask({"type": "mine", "page": page, "limit": limit})
+        return wire.list_of(answer.get("rooms"), wire.own_room_of), wire.text_of(answer.get("next"))
+
     def typing(self, room: Room) -> None:
         """The person is writing; told to others once in a while, however often this is called."""
         now = time.monotonic()
-        if not room.is_joined or now - self._typed_at.get(room.name, -_TYPING_EVERY) < _TYPING_EVERY:
+        may_type = "pairs" in self.features and self.verified if room.is_direct else room.is_joined
+        if not may_type or now - self._typed_at.get(room.name, -_TYPING_EVERY) < _TYPING_EVERY:
             return
         if self._connection.send({"type": "typing", "room": room.name}):
             self._typed_at = {name: at for name, at in self._typed_at.items() if now - at < _TYPING_EVERY}
@@ -265,12 +285,20 @@ class Client(Session):
             self._received_of_room(room, value)
         elif kind == "direct":
             self._direct(wire.direct_of(value))
+        elif kind == "unread":
+            self._tell("unread", wire.list_of(value.get("rooms"), wire.unread_of))
         elif kind == "broadcast":
             self._tell("broadcast", wire.text_of(value.get("text")), wire.count_of(value.get("time")))
         elif kind == "bye":
             self._bye(value)
         elif kind == "error":
             self._tell("complaint", wire.refused_of(value))
+
+    def _on_refreshed(self, rooms: dict[str, frozenset[str] | None]) -> None:
+        for name, permissions in rooms.items():
+            room = self.find(name)
+            if room is not None:
+                room.permissions = permissions
 
     def _on_lost(self) -> None:
         self._outbox.connection_lost()
@@ -405,6 +433,8 @@ class Client(Session):
         """Where it shows that something is missing, the room is joined again from there."""
         if is_whole:
             self._tell("room", room, what)
+        elif room.is_direct:
+            self._spawn(self._reload(room))
         else:
             self._join(room)
 
@@ -438,11 +468,20 @@ class Client(Session):
         if room.epoch is not None and room.epoch != one.epoch:
             room.forget()
             self._tell("room", room, "reset")
+        is_changed = one.rev > room.rev and bool(room.messages)
         room.epoch = one.epoch
-        room.seq = max(room.seq, one.seq)
+        room.seq, room.rev = max(room.seq, one.seq), max(room.rev, one.rev)
         room.seen(one.read)
-        if room.messages and one.seq > room.messages[-1].seq:
+        if is_changed:
+            await self._reload(room)
+        elif room.messages and one.seq > room.messages[-1].seq:
             await self._catch_up(room, room.messages[-1].seq)
+
+    async def _reload(self, room: Room) -> None:
+        """What is here of a conversation is not all of it."""
+        room.reload()
+        with contextlib.suppress(ChatError):
+            await self._open_conversation(room)
 
     async def _open_conversation(self, room: Room) -> None:
         if room.is_loaded or not self.verified:
@@ -487,7 +526,14 @@ class Client(Session):
                 if post.room.startswith("@")
                 else {"type": "post", "room": post.room}
             )
-            self._spawn(self._posted(post, self._requests.ask({**where, "text": post.text, "key": post.key})))
+            self._spawn(
+                self._posted(
+                    post,
+                    self._requests.ask(
+                        {**where, "text": post.text, "key": post.key, "data": post.data, "reply_to": post.reply_to}
+                    ),
+                )
+            )
 
     async def _posted(self, post: Post, asked: asyncio.Future[dict[str, Any]]) -> None:
         try:

@@ -28,6 +28,9 @@ class Post:
     key: str
     #: The person who is signed in, and as whom alone it may be sent; `None` for a guest.
     by: str | None = None
+    #: What it carries besides its text: any JSON, and the number of the message that it replies to.
+    data: Any = None
+    reply_to: int | None = None
 
 
 class Outbox:
@@ -97,15 +100,12 @@ def _read(store: Store) -> list[Post]:
         return []
     if not isinstance(kept, list):
         return []
-    return [
-        Post(**{name: one[name] for name in ("room", "text", "key", "by") if name in one})
-        for one in kept
-        if _is_post(one)
-    ]
+    names = ("room", "text", "key", "by", "data", "reply_to")
+    return [Post(**{name: one[name] for name in names if name in one}) for one in kept if _is_post(one)]
 
 
 def _is_post(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     texts = all(isinstance(value.get(name), str) and value[name] for name in ("room", "text", "key"))
-    return texts and isinstance(value.get("by"), str | None)
+    return texts and isinstance(value.get("by"), str | None) and isinstance(value.get("reply_to"), int | None)

@@ -144,6 +144,8 @@ class Room:
 
     def changed(self, change: Change) -> bool:
         """`edited`, `deleted`, `reacted`. False when one before it is missing."""
+        if self.is_direct:
+            return self._changed_directly(change)
         # What comes before the room is joined again will be in the answer.
         if not self.is_live or change.rev <= self.rev:
             return True
@@ -153,6 +155,19 @@ class Room:
         self.rev = change.rev
         self._apply(change)
         return True
+
+    def _changed_directly(self, change: Change) -> bool:
+        """The same in a conversation, which is not joined."""
+        if change.rev <= self.rev:
+            return True
+        is_next = change.rev == self.rev + 1
+        self.rev = change.rev
+        self._apply(change)
+        return is_next or not self.is_loaded
+
+    def reload(self) -> None:
+        """Something of a conversation is missing: it is to be read again."""
+        self.messages, self.has_older, self.is_loaded = [], True, False
 
     def forked(self, fork: Fork) -> bool:
         """`epoch`: up to a message and a change the history is the same. False when more than that is here."""
@@ -198,9 +213,9 @@ class Room:
 
     def forget(self) -> None:
         """The history has begun again."""
-        self.epoch, self.messages, self.has_older = None, [], True
-        self.seq = self.read = 0
-        self.is_loaded = False
+        self.reload()
+        self.epoch = None
+        self.seq = self.rev = self.read = 0
 
     def seen(self, seq: int) -> None:
         self.read = max(self.read, seq)
@@ -247,8 +262,9 @@ class Room:
             return
         if change.type == "edited":
             message.text, message.edited = change.text, change.time
+            message.data = message.data if change.data is None else change.data
         elif change.type == "deleted":
-            message.text, message.deleted, message.reactions = "", True, {}
+            message.text, message.data, message.deleted, message.reactions = "", None, True, {}
         else:
             _react(message, change)
 

@@ -19,7 +19,7 @@ from .requests import Requests
 
 __all__ = ["Event", "Session", "Token"]
 
-#: A token, or what fetches one: called at first, and again when the server takes the last one no more.
+#: A token, or what fetches one: called at first, before the last one expires, and when the server takes it no more.
 Token = str | Callable[[], str | Awaitable[str | None] | None] | None
 
 #: What happens, by name; README.md says what comes with each.
@@ -29,6 +29,7 @@ Event = Literal[
     "rooms",
     "message",
     "room",
+    "unread",
     "not_room",
     "kicked",
     "missed",
@@ -43,6 +44,8 @@ Event = Literal[
 _TOKEN_RETRY = 30.0
 #: Fresh tokens that are not taken, one after the other, before the client takes a rest.
 _MOST_TOKENS = 2
+#: Seconds before its end at which a token is renewed; a short one when a tenth of its time is left.
+_RENEWAL = 60.0
 #: Seconds for a `bye` that comes behind a refused `hello`.
 _BYE = 0.2
 
@@ -69,6 +72,7 @@ class Session:
         self._opening: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._running: asyncio.Task[None] | None = None
+        self._renewal: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self.start()
@@ -170,6 +174,7 @@ class Session:
             self._on_notice(value)
 
     def lost(self) -> None:
+        self._renew_in(None)
         self._requests.connection_lost()
         self._on_lost()
 
@@ -205,12 +210,45 @@ class Session:
         self.limits.update(welcome.limits)
         self._refused_tokens = 0
         self._connection.welcomed(welcome.heartbeat)
+        self._renew_in(welcome.expires)
         self._tell("signed_in")
         for opening in self._opening:
             if not opening.done():
                 opening.set_result(None)
         self._opening.clear()
         self._on_open()
+
+    def _renew_in(self, expires: float | None) -> None:
+        """The token ends in so many seconds."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            self._renewal = None
+        if expires is None or not callable(self._token) or "refresh" not in self.features:
+            return
+        wait = expires - min(_RENEWAL, expires / 10)
+        self._renewal = asyncio.get_running_loop().call_later(wait, lambda: self._spawn(self._renew()))
+
+    async def _renew(self) -> None:
+        """Where that fails the connection ends with the token, and the next one begins with another."""
+        self._fetched = None
+        try:
+            token = await self._current_token()
+        except Exception:
+            # Whatever a function of the caller fails with.
+            self._fetched = None
+            return
+        try:
+            refreshed = wire.refreshed_of(await self.ask({"type": "refresh", "token": token}))
+        except Refused:
+            self._fetched = None
+            return
+        except Disconnected:
+            # The next connection begins with it.
+            return
+        self.user, self.permissions = refreshed.user, refreshed.permissions
+        self._on_refreshed(refreshed.rooms)
+        self._renew_in(refreshed.expires)
+        self._tell("signed_in")
 
     async def _current_token(self) -> str | None:
         if not callable(self._token):
@@ -291,6 +329,9 @@ class Session:
 
     def _on_notice(self, value: dict[str, Any]) -> None:
         """The server says something that is no answer."""
+
+    def _on_refreshed(self, rooms: dict[str, frozenset[str] | None]) -> None:
+        """A new token permits this in the rooms that one is in."""
 
     def _on_lost(self) -> None:
         """The connection is gone."""

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from .errors import Refused
 
-__all__ = ["Ack", "Change", "Conversation", "ListedRoom", "Member", "Message", "Page", "Person"]
+__all__ = ["Ack", "Change", "Conversation", "ListedRoom", "Member", "Message", "OwnRoom", "Page", "Person", "Unread"]
 
 T = TypeVar("T")
 _MOST = 2**53
@@ -42,6 +42,10 @@ class Message:
     deleted: bool = False
     #: Emoji -> those who reacted.
     reactions: dict[str, list[Person]] = field(default_factory=dict)
+    #: Any JSON that it carries; `None` where it carries nothing.
+    data: Any = None
+    #: The earlier message that it replies to; 0 for none.
+    reply_to: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class Conversation:
     verified: bool
     epoch: str
     seq: int
+    rev: int
     time: int
     read: int
 
@@ -106,6 +111,37 @@ class Change:
     who: Person
     emoji: str
     removed: bool
+    data: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """How much was not read in a room."""
+
+    room: str
+    seq: int
+    read: int
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRoom:
+    """A room that one has subscribed to, or a conversation of two."""
+
+    unread: Unread
+    epoch: str
+    rev: int
+    time: int
+    #: The newest message; `None` where nothing was said yet.
+    message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    user: str
+    permissions: frozenset[str] | None
+    rooms: dict[str, frozenset[str] | None]
+    expires: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +152,7 @@ class Welcome:
     limits: dict[str, int]
     features: frozenset[str]
     permissions: frozenset[str] | None
+    expires: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +234,8 @@ def _message(value: dict[str, Any], seq: int) -> Message:
         edited=count_of(value["edited"]) if "edited" in value else None,
         deleted=value.get("deleted") is True,
         reactions=_reactions(value),
+        data=value.get("data"),
+        reply_to=count_of(value.get("reply_to")),
     )
 
 
@@ -243,6 +282,7 @@ def change_of(value: Any) -> Change | None:
         who=Person(text_of(said.get("user")), said.get("verified") is True),
         emoji=text_of(said.get("emoji")),
         removed=said.get("removed") is True,
+        data=said.get("data"),
     )
 
 
@@ -285,7 +325,7 @@ def conversation_of(value: Any) -> Conversation | None:
     user = text_of(said.get("user"))
     if not user:
         return None
-    numbers = (count_of(said.get(name)) for name in ("seq", "time", "read"))
+    numbers = (count_of(said.get(name)) for name in ("seq", "rev", "time", "read"))
     return Conversation(user, said.get("verified") is True, text_of(said.get("epoch")), *numbers)
 
 
@@ -318,7 +358,28 @@ def welcome_of(value: dict[str, Any]) -> Welcome:
         limits={name: count_of(limit) for name, limit in dict_of(value.get("limits")).items()},
         features=frozenset(list_of(value.get("features"), lambda one: text_of(one) or None)),
         permissions=permissions_of(value),
+        expires=seconds_of(value.get("expires_ms")),
     )
+
+
+def refreshed_of(value: dict[str, Any]) -> Refreshed:
+    rooms = {name: permissions_of({"permissions": said}) for name, said in dict_of(value.get("rooms")).items()}
+    expires = seconds_of(value.get("expires_ms"))
+    return Refreshed(text_of(value.get("user")), permissions_of(value), rooms, expires)
+
+
+def unread_of(value: Any) -> Unread | None:
+    said = dict_of(value)
+    room = text_of(said.get("room"))
+    return Unread(room, *(count_of(said.get(name)) for name in ("seq", "read", "unread"))) if room else None
+
+
+def own_room_of(value: Any) -> OwnRoom | None:
+    unread = unread_of(value)
+    if unread is None:
+        return None
+    rev, time = count_of(value.get("rev")), count_of(value.get("time"))
+    return OwnRoom(unread, text_of(value.get("epoch")), rev, time, message_of(value.get("message")))
 
 
 def seconds_of(value: Any) -> float | None:

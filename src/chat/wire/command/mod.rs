@@ -16,7 +16,7 @@ use self::fields::{Field, Fields, Value};
 pub use self::omit::Omit;
 use crate::chat::limits::Limits;
 use crate::chat::wire::refusal::{Code, Refusal};
-use crate::history::Data;
+use crate::history::{Data, Record};
 
 /// Deepest nesting of a command.
 const MAX_DEPTH: usize = 16;
@@ -108,6 +108,8 @@ pub enum Command<'a> {
     Ban { user: Cow<'a, str>, seconds: Option<u64>, reason: Option<Cow<'a, str>> },
     /// Lifts a ban.
     Unban { user: Cow<'a, str> },
+    /// Takes a message of an archive in; no client can say this.
+    Import { room: Cow<'a, str>, record: Box<Record> },
 }
 
 /// Reads commands; its buffers serve one after another.
@@ -365,6 +367,7 @@ impl Command<'_> {
                 Command::Ban { user: own(user), seconds, reason: reason.map(own) }
             }
             Self::Unban { user } => Command::Unban { user: own(user) },
+            Self::Import { room, record } => Command::Import { room: own(room), record },
         }
     }
 
@@ -394,7 +397,8 @@ impl Command<'_> {
             | Self::Who { room }
             | Self::Typing { room }
             | Self::Read { room, .. }
-            | Self::Kick { room, .. } => Some(room),
+            | Self::Kick { room, .. }
+            | Self::Import { room, .. } => Some(room),
             Self::Hello { .. }
             | Self::Conversations { .. }
             | Self::Rooms { .. }
