@@ -256,10 +256,10 @@ fn st_07_foreign_new_and_huge_files_are_left_alone() {
     let history = History::open(&dir.data());
     history.close();
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
-    conn.execute_batch("PRAGMA user_version = 5").unwrap();
+    conn.execute_batch("PRAGMA user_version = 6").unwrap();
     drop(conn);
     let error = History::try_open(&dir.data(), Options::default()).expect_err("a newer format");
-    assert!(matches!(error, OpenError::Newer { found: 5, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 6, .. }), "{error}");
     assert!(error.to_string().contains("use a newer version"), "{error}");
     fs::remove_file(dir.database()).unwrap();
 

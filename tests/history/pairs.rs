@@ -5,7 +5,7 @@ use std::sync::Arc;
 use switchboard::history::sqlite::Options;
 use switchboard::history::{Action, Change, Event, Pair, PairPlace, Query};
 
-use crate::support::{Dir, History, change, post};
+use crate::support::{Dir, History, change, make_older, post};
 
 fn pairs(history: &mut History, user: &str, after: Option<PairPlace>, limit: usize) -> Vec<Pair> {
     match history.ask_for(Query::Pairs { ask: 9, user: user.into(), after, limit }) {
@@ -103,8 +103,9 @@ fn a_file_of_the_second_format_gets_the_index() {
     let dir = Dir::new("pairs-second");
     filled(&dir).close();
     let conn = rusqlite::Connection::open(dir.database()).unwrap();
-    conn.execute_batch("DROP INDEX pairs; PRAGMA user_version = 2;").unwrap();
+    conn.execute_batch("DROP INDEX pairs;").unwrap();
     drop(conn);
+    make_older(&dir, 2);
     let mut history = History::open(&dir.data());
     assert_eq!(others(&pairs(&mut history, "ada", None, 1)), ["cleo"]);
     history.close();

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::support::{Busy, Dir, History, delete, edit, post, seqs, wait_until};
+use crate::support::{Busy, Dir, History, delete, edit, make_older, post, seqs, wait_until};
 
 #[track_caller]
 fn found(history: &mut History, room: &str, query: &str) -> Vec<u64> {
@@ -178,10 +178,11 @@ fn a_file_of_the_first_format_is_converted() {
     conn.execute_batch(
         "DROP INDEX pairs; DROP TABLE reindex; CREATE TABLE reindex(post INTEGER PRIMARY KEY) STRICT; CREATE VIRTUAL TABLE found USING fts5(
            room, text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
-         INSERT INTO meta VALUES('indexed', '1', 0); PRAGMA user_version = 1;",
+         INSERT INTO meta VALUES('indexed', '1', 0);",
     )
     .unwrap();
     drop(conn);
+    make_older(&dir, 1);
     for _ in 0..2 {
         let mut history = History::open(&dir.data());
         wait_for(&mut history, "general", "needle", &[1]);
