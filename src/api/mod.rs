@@ -277,6 +277,10 @@ impl Api {
             Route::Import => return self.serve_import(ctx, request),
             Route::Kick => self.serve_kick(target)?,
             Route::Search => self.serve_search(target)?,
+            Route::UserRooms => {
+                let (page, limit) = (query.text("page").map(Into::into), query.number("limit")?);
+                Done::Call(200, Some(name.into()), Command::Mine { page, limit })
+            }
             Route::Lift => Done::Call(204, None, Command::Unban { user: name.into() }),
             Route::Drain => {
                 ctx.drain();

@@ -32,6 +32,7 @@ pub(super) enum Route {
     EndConnection,
     Users,
     User,
+    UserRooms,
     Bans,
     Ban,
     SetBan,
@@ -54,6 +55,7 @@ impl Route {
             | Self::Disconnect
             | Self::EndConnection
             | Self::User
+            | Self::UserRooms
             | Self::Bans
             | Self::Ban
             | Self::SetBan
@@ -161,6 +163,7 @@ pub(super) fn find<'a>(path: &'a str, query: &'a str, method: &str) -> Result<Ta
         ["connections", client] => (&[("DELETE", Route::EndConnection)], vec![client]),
         ["users"] => (&[("GET", Route::Users)], vec![]),
         ["users", user] => (&[("GET", Route::User)], vec![user]),
+        ["users", user, "rooms"] => (&[("GET", Route::UserRooms)], vec![user]),
         ["bans"] => (&[("GET", Route::Bans)], vec![]),
         ["bans", user] => {
             (&[("GET", Route::Ban), ("PUT", Route::SetBan), ("DELETE", Route::Lift)], vec![user])

@@ -1,6 +1,7 @@
 //! Lists of who is connected: bounded pages, each connection once, over one loop and over several.
 
 use serde_json::{Value, json};
+use switchboard::chat::command::Command;
 use switchboard::chat::{Listing, MAX_CONNECTIONS_LISTED, Place};
 
 use crate::cluster::Cluster;
@@ -149,4 +150,45 @@ fn lists_of_several_loops_go_from_loop_to_loop() {
     cluster.loops[0].advance(1000);
     let late = cluster.loops[0].answered().pop().unwrap().1;
     assert_eq!((&late["type"], &late["code"]), (&json!("error"), &json!("unavailable")));
+}
+
+/// Everything is as durable as it will be, and every question is answered.
+fn settle(world: &mut World) {
+    world.tick();
+    while world.is_on_disk() && world.has_batches() {
+        world.commit();
+    }
+    world.answer();
+}
+
+#[test]
+fn the_server_is_told_what_a_user_has_not_read_and_nothing_live() {
+    for on_disk in [false, true] {
+        let mut world = if on_disk { World::on_disk() } else { World::in_memory() };
+        let (ada, ben) = (world.verified("Ada"), world.verified("Ben"));
+        world.join(ben, "news");
+        world.send(ada, &json!({"type": "subscribe", "room": "news"}));
+        settle(&mut world);
+        for nth in 0..3 {
+            world.send(ben, &json!({"type": "post", "room": "news", "text": format!("text {nth}")}));
+            settle(&mut world);
+        }
+        world.take(ada);
+        world.call(Call::Command(1, Some("ADA".to_owned()), Command::Mine { page: None, limit: None }));
+        settle(&mut world);
+        let mine = world.answered().pop().unwrap().1;
+        let room = &mine["rooms"][0];
+        assert_eq!(
+            (&mine["type"], &room["room"], &room["unread"]),
+            (&json!("mine"), &json!("news"), &json!(3)),
+            "{mine}"
+        );
+        assert_eq!(room["message"]["text"], "text 2");
+        // Nobody of that name is one who has asked: nothing more is told.
+        world.send(ben, &json!({"type": "post", "room": "news", "text": "one more"}));
+        settle(&mut world);
+        world.advance(5000);
+        assert_eq!(world.take_type(ada, "unread"), Vec::<Value>::new());
+        assert_eq!(world.answered().len(), 1);
+    }
 }

@@ -88,10 +88,12 @@ pub(in crate::chat) fn mine<C: Context>(
     let after = page.map(read_page).transpose()?;
     let most = chat.options.limits.max_mine as u64;
     let limit = limit.unwrap_or(DEFAULT_LIMIT).clamp(1, most) as usize;
-    let Some(conn) = call.reply_to.conn().filter(|_| call.actor.is_verified) else {
+    if !call.actor.is_verified {
         tell(chat, call, (MinePage::default(), limit));
         return Ok(());
-    };
+    }
+    // A request is told once, and nothing live.
+    let conn = call.reply_to.conn();
     let user = Arc::clone(&call.actor.person);
     let reader = unread::reader(chat, &user, None);
     if chat.pending.is_on_disk() {
@@ -99,14 +101,18 @@ pub(in crate::chat) fn mine<C: Context>(
         // One more than is told shows whether there are more.
         let request = |ask| Query::Mine { ask, reader, after, limit: limit + 1 };
         ask::ask_for(chat, call.reply_to, None, purpose, request)?;
-        chat.watch.begin(&user, conn);
-        chat.watch.list_asked();
+        if let Some(conn) = conn {
+            chat.watch.begin(&user, conn);
+            chat.watch.list_asked();
+        }
         return Ok(());
     }
-    chat.watch.begin(&user, conn);
-    chat.watch.list_asked();
     let page = in_memory(chat, &reader, after.as_ref(), limit + 1);
-    unread::watch(chat, &user, &page.subscribed);
+    if let Some(conn) = conn {
+        chat.watch.begin(&user, conn);
+        chat.watch.list_asked();
+        unread::watch(chat, &user, &page.subscribed);
+    }
     tell(chat, call, (page, limit));
     Ok(())
 }
@@ -121,8 +127,10 @@ pub(in crate::chat) fn mine_came<C: Context>(
     let Some(PendingQuery { reply_to, purpose, .. }) = chat.pending.answered(number) else { return };
     let Purpose::Mine { actor, limit } = purpose else { return };
     chat.people.end_query(reply_to.conn());
-    let subscribed = page.as_ref().map(|page| page.subscribed.clone()).unwrap_or_default();
-    unread::watch(chat, &actor.person, &subscribed);
+    if reply_to.conn().is_some() {
+        let subscribed = page.as_ref().map(|page| page.subscribed.clone()).unwrap_or_default();
+        unread::watch(chat, &actor.person, &subscribed);
+    }
     match page {
         Ok(_) if !chat.people.is_present(&reply_to) => {}
         Ok(page) => tell(chat, &mut Call { ctx, reply_to: &reply_to, actor: &actor }, (page, limit)),

@@ -76,6 +76,16 @@ pub(super) fn users_and_connections(api: &mut Api) {
     for (path, status) in [("/users/nobody", 404), ("/users/%20", 422), ("/users/%ff", 400)] {
         assert_eq!(api.ask("GET", "/users/{user}", path, None).status, status, "{path}");
     }
+    let rooms = api.ask("GET", "/users/{user}/rooms", "/users/guest%200/rooms", None);
+    assert_eq!((rooms.status, &rooms.body["rooms"]), (200, &json!([])), "nothing is remembered for a guest");
+    for (path, status) in [
+        ("/users/%20/rooms", 422),
+        ("/users/%ff/rooms", 400),
+        ("/users/x/rooms?limit=x", 422),
+        ("/users/x/rooms?page=x", 422),
+    ] {
+        assert_eq!(api.ask("GET", "/users/{user}/rooms", path, None).status, status, "{path}");
+    }
     let found = all(api, "/connections", "/connections?search=guest&limit=2", "connections");
     let mut ids: Vec<&str> = found.iter().map(|it| it["client"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), 5);
