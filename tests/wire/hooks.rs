@@ -106,7 +106,7 @@ fn everything_is_told_in_order_with_signatures_that_others_can_check() {
         json!({"type": "post", "room": "tea", "text": "eins"}),
         json!({"type": "edit", "room": "tea", "seq": 1, "text": "zwei \"2\""}),
         json!({"type": "react", "room": "tea", "seq": 1, "emoji": "👍"}),
-        json!({"type": "post", "room": "tea", "text": "drei", "key": "k3"}),
+        json!({"type": "post", "room": "tea", "text": "drei", "key": "k3", "data": {"a": [1]}, "reply_to": 1}),
         json!({"type": "leave", "room": "tea"}),
     ] {
         assert_ne!(ada.ask(&command)["type"], "error", "{command}");
@@ -122,6 +122,8 @@ fn everything_is_told_in_order_with_signatures_that_others_can_check() {
     assert_eq!((&posted["room"], &posted["seq"], &posted["user"]), (&json!("tea"), &json!(1), &json!("Ada")));
     assert_eq!(events[4]["text"], "zwei \"2\"");
     assert_eq!((&events[6]["key"], &events[6]["text"]), (&json!("k3"), &json!("drei")));
+    assert_eq!((&events[6]["data"], &events[6]["reply_to"]), (&json!({"a": [1]}), &json!(1)));
+    assert_eq!(posted.get("data").or(posted.get("reply_to")), None);
     let heard = backend.heard();
     let (python, node) = (snippet("python"), snippet("js"));
     for heard in [&heard[0], heard.last().unwrap()] {
@@ -348,6 +350,16 @@ fn whatever_the_backend_answers_nobody_waits_for_longer_than_the_deadline() {
         );
         assert_eq!(ada.ask(&json!({"type": "post", "room": "r", "text": "loud"}))["type"], "ack");
         while ada.event("message")["text"] != "LOUD" {}
+        // What a message carries is asked about, too, and may be changed.
+        backend.decide(|question| json!({"allow": true, "data": {"was": question["data"]}}));
+        let post = json!({"type": "post", "room": "r", "text": "with data", "data": 7});
+        assert_eq!(ada.ask(&post)["type"], "ack");
+        let event = ada.event("message");
+        assert_eq!((&event["text"], &event["data"]), (&json!("with data"), &json!({"was": 7})));
+        let long = "x".repeat(5000);
+        backend.decide(move |_| json!({"allow": true, "data": long}));
+        let post = json!({"type": "post", "room": "r", "text": "x"});
+        assert_eq!(ada.ask(&post)["type"], if when_away == "allow" { "ack" } else { "error" });
         backend.decide(|_| json!({"allow": true}));
     }
 }
