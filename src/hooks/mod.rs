@@ -1,7 +1,7 @@
 //! Layer 6: hooks of the chat to the team's backend over HTTP, by the contract of `docs/hooks.md`.
 //!
 //! The loops hand questions over and go on. Threads make the requests: some ask, one tells. What is asked and told, and how
-//! answers are read ([`answer`], [`plan`], [`batch`]), is apart from the threads and knows no clock.
+//! answers are read (`answer`, `plan`, `batch`), is apart from the threads and knows no clock.
 
 mod answer;
 mod asker;
