@@ -164,12 +164,13 @@ fn hooks(out: &mut DescriptorEncoder<'_>, (asks, tells): &(AskCounts, TellCounts
         &[("note", notes), ("change", changes)],
     )?;
     gauge(out, "switchboard_hook_backlog", "Events that wait for the backend", tells.backlog)?;
-    gauge(
-        out,
-        "switchboard_hook_oldest_age_ms",
-        "Milliseconds since the event that waits for the longest was seen",
-        tells.oldest_age_ms,
-    )?;
+    out.encode_descriptor(
+        "switchboard_hook_oldest_age",
+        "Time since the event that waits for the longest was seen",
+        Some(&Unit::Seconds),
+        MetricType::Gauge,
+    )?
+    .encode_gauge(&Duration::from_millis(tells.oldest_age_ms).as_secs_f64())?;
     let bounds =
         ASK_BUCKETS_MS.iter().map(|ms| Duration::from_millis(*ms).as_secs_f64()).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(asks.answered_ms).collect();

@@ -65,7 +65,7 @@ fn every_histogram_ends_with_infinity_in_both_formats() {
         let buckets: Vec<&str> = metrics.lines().filter(|line| line.contains("_bucket{")).collect();
         let counts: Vec<&str> = metrics.lines().filter(|line| line.contains("_seconds_count")).collect();
         let last: Vec<&&str> = buckets.iter().filter(|line| line.contains("le=\"+Inf\"")).collect();
-        assert_eq!((last.len(), counts.len()), (4, 4), "{metrics}");
+        assert_eq!((last.len(), counts.len()), (5, 5), "{metrics}");
         assert!(!metrics.contains("e308"), "{metrics}");
         for (bucket, count) in last.iter().zip(counts) {
             assert_eq!(bucket.rsplit(' ').next(), count.rsplit(' ').next(), "{bucket} {count}");
