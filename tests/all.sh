@@ -278,7 +278,7 @@ await_port() {
 count() {
   awk '
     /^test result:/ { for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^failed/) failed += $(i - 1) } tests = 1 }
-    /^(=+ )?[0-9]+ (passed|failed)[, ].* in [0-9.]+s/ {
+    /^[0-9]+ (passed|failed)(,.*)? in [0-9.]+s/ {
       for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) passed += $(i - 1); if ($i ~ /^(failed|errors?)/) failed += $(i - 1) } tests = 1
     }
     /^ℹ pass [0-9]+$/ { passed += $3; tests = 1 }
