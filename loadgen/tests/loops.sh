@@ -67,5 +67,9 @@ compare() {
 }
 
 compare 'echo, 200 x 20 B' echo --connections 200 --pipeline 4 --size 20 --messages 2000 --seed 1
+# What is in flight is gathered where a loop is busy: several loops are less so, and read and write less of it at once. With one
+# message in flight, and with messages that come at their time, there is the same to gather for all.
+compare 'echo, 200 x 20 B, one each' echo --connections 200 --pipeline 1 --size 20 --messages 3000 --seed 1
 compare 'fan-out, 1,000 members' fanout --connections 1000 --publishers 4 --size 100 --messages 500 --seed 1
 compare 'fan-out, 5,000 members' fanout --connections 5000 --publishers 2 --size 100 --messages 150 --seed 1
+compare 'fan-out, 5,000, 12 a second' fanout --connections 5000 --publishers 2 --size 100 --rate 12 --duration 6s --seed 1
