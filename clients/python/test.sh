@@ -7,9 +7,10 @@ venv=${CARGO_TARGET_DIR:-../../target}/python-client
 python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement requirements-test.txt
 # Away from the sources, which a build would write into.
-cp -r pyproject.toml README.md src "$(mktemp -d "$venv/source.XXXXXX")" && source=$(ls -td "$venv"/source.* | head -1)
-"$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$source"
-rm -rf "$venv"/source.*
+rm -rf "$venv/source"
+mkdir "$venv/source"
+cp -r pyproject.toml README.md src "$venv/source"
+"$venv/bin/pip" install --quiet --disable-pip-version-check --force-reinstall --no-deps "$venv/source"
 "$venv/bin/ruff" check --no-cache .
 "$venv/bin/ruff" format --no-cache --check .
 "$venv/bin/mypy" --cache-dir "$venv/mypy"
