@@ -36,9 +36,17 @@ const MEASURED_EVERY: u32 = 64;
 /// machine). Then that time does not count, or all that was due meanwhile would be cut off at once.
 const STANDSTILL_MS: Millis = 1_000;
 
+/// Why a loop leaves its usual way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// It is over.
+    Ended,
+    /// The application wants no input for now.
+    Paused,
+}
+
 /// One event loop with its listeners.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is about something else")]
 pub struct Server<A: Application, T: Transport = Plain> {
     poll: Poll,
     reactor: Reactor<A, T>,
@@ -50,8 +58,6 @@ pub struct Server<A: Application, T: Transport = Plain> {
     arrivals: VecDeque<Accepted>,
     /// The end of a tick has more to do than to write: connections may wait to be accepted, or a shutdown to end.
     has_chores: bool,
-    /// A shutdown is complete.
-    is_over: bool,
     clock: Clock,
     alarm: Alarm,
     busy_poll: bool,
@@ -204,7 +210,6 @@ impl<A: Application, T: Transport> Server<A, T> {
             siblings,
             arrivals: VecDeque::new(),
             has_chores: true,
-            is_over: false,
             alarm,
             clock,
             busy_poll: options.busy_poll,
@@ -251,13 +256,13 @@ impl<A: Application, T: Transport> Server<A, T> {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
-            // Two outcomes and not three: a third one costs each tick of a busy loop.
-            if self.tick(&events).is_break() {
-                if !self.is_over {
-                    self.run_paused(&mut events)?;
-                }
-                if self.is_over {
-                    return Ok(());
+            match self.tick(&events) {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(Stop::Ended) => return Ok(()),
+                ControlFlow::Break(Stop::Paused) => {
+                    if self.run_paused(&mut events)?.is_break() {
+                        return Ok(());
+                    }
                 }
             }
         }
@@ -265,8 +270,8 @@ impl<A: Application, T: Transport> Server<A, T> {
 
     /// Runs the loop while the application wants no input: what sockets bring stays there.
     #[cold]
-    fn run_paused(&mut self, events: &mut Events) -> io::Result<()> {
-        while !self.is_over && self.reactor.is_input_paused() {
+    fn run_paused(&mut self, events: &mut Events) -> io::Result<ControlFlow<()>> {
+        while self.reactor.is_input_paused() {
             match self.poll.poll(events, self.timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -283,14 +288,15 @@ impl<A: Application, T: Transport> Server<A, T> {
                 }
             }
             self.reactor.end_tick();
-            let _ = self.finish_tick();
+            if self.finish_tick() == ControlFlow::Break(Stop::Ended) {
+                return Ok(ControlFlow::Break(()));
+            }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// `Break`: the loop leaves its usual way. It is over, or the application wants no input for now.
     #[inline]
-    fn tick(&mut self, events: &Events) -> ControlFlow<()> {
+    fn tick(&mut self, events: &Events) -> ControlFlow<Stop> {
         if self.clock.has_moved() {
             self.time_goes_on();
         }
@@ -318,7 +324,7 @@ impl<A: Application, T: Transport> Server<A, T> {
 
     /// The end of a tick that has more to do than to read and to write.
     #[inline(never)]
-    fn finish_tick(&mut self) -> ControlFlow<()> {
+    fn finish_tick(&mut self) -> ControlFlow<Stop> {
         self.reactor.serve_requests();
         if self.alarm.take_ring() {
             self.alarm_rang();
@@ -337,7 +343,10 @@ impl<A: Application, T: Transport> Server<A, T> {
         if !self.has_chores && self.catching_up == 0 {
             self.reactor.work_done();
         }
-        if self.reactor.is_input_paused() { ControlFlow::Break(()) } else { flow }
+        if flow.is_continue() && self.reactor.is_input_paused() {
+            return ControlFlow::Break(Stop::Paused);
+        }
+        flow
     }
 
     /// The clock has moved since the last tick.
@@ -384,14 +393,13 @@ impl<A: Application, T: Transport> Server<A, T> {
     }
 
     #[inline(never)]
-    fn chores(&mut self) -> ControlFlow<()> {
+    fn chores(&mut self) -> ControlFlow<Stop> {
         let now = self.reactor.now().monotonic_ms;
         self.accept(now);
         self.has_chores = self.drain_until.is_some() || self.has_work();
         match self.drain_until {
             Some(until) if now >= until || self.reactor.is_drained() && self.may_end() => {
-                self.is_over = true;
-                ControlFlow::Break(())
+                ControlFlow::Break(Stop::Ended)
             }
             _ => ControlFlow::Continue(()),
         }
