@@ -150,6 +150,12 @@ impl<'a> Happening<'a> {
         })
     }
 
+    /// Adds its JSON to what is there.
+    pub fn write_json(&self, to: &mut Vec<u8>) {
+        // Strings and numbers always have a JSON form, and memory takes it.
+        let _ = serde_json::to_writer(to, self);
+    }
+
     /// Its JSON.
     #[must_use]
     pub fn json(&self) -> String {

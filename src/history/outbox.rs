@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
-use super::{Action, EventKinds, Record};
+use super::{Action, Change, Data, EventKinds, Post, Record};
 
 /// What a history keeps for the backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +45,8 @@ pub enum What {
         /// The message.
         record: Record,
     },
-    /// A change of a message.
-    Change {
-        /// The room's name in its normal form.
-        room: Arc<str>,
-        /// The change.
-        action: Action,
-    },
+    /// A change of a message, or a message that nothing has changed.
+    Change(Arc<Change>),
     /// A message or a change that the history has forgotten since, by its rules of retention.
     Expired {
         /// The room's name in its normal form.
@@ -63,6 +58,27 @@ pub enum What {
     },
     /// What the loops had written down.
     Note(Box<str>),
+}
+
+impl What {
+    /// Octets of the texts and data that it carries.
+    #[must_use]
+    pub fn octets(&self) -> usize {
+        let carried = |text: &str, data: &Option<Data>| {
+            text.len() + data.as_ref().map_or(0, |data| data.as_str().len())
+        };
+        let of_post = |post: &Post| carried(&post.text, &post.data);
+        match self {
+            Self::Post { record, .. } => of_post(&record.post),
+            Self::Change(change) => match &change.action {
+                Action::Post(post) => of_post(post),
+                Action::Edit { text, data, .. } => carried(text, data),
+                Action::Delete { .. } | Action::React { .. } | Action::Read { .. } => 0,
+            },
+            Self::Note(body) => body.len(),
+            Self::Expired { .. } => 0,
+        }
+    }
 }
 
 /// What is known of an outbox at one time.

@@ -1,46 +1,51 @@
 //! The body of a request that tells: a JSON array of events, each with its number.
 
 use crate::chat::Happening;
+use crate::history::Action;
 use crate::history::outbox::{Page, Waiting, What};
 
 /// The body; where events were dropped, the backend is told how many.
-pub(super) fn body(page: &Page) -> String {
-    let mut body = String::with_capacity(128 * page.events.len());
+pub(super) fn body(page: &Page) -> Vec<u8> {
+    let mut body = Vec::with_capacity(256 * page.events.len());
     let mut known = page.told;
     for event in &page.events {
         let missed = event.id.saturating_sub(known + 1);
         if missed > 0 {
-            add(&mut body, event.id - 1, &Happening::Missed { count: missed }.json());
+            add(&mut body, event.id - 1, |body| Happening::Missed { count: missed }.write_json(body));
         }
         known = event.id;
-        add(&mut body, event.id, &json(event));
+        add(&mut body, event.id, |body| write_json(event, body));
     }
-    body.push(']');
+    body.push(b']');
     body
 }
 
-fn json(event: &Waiting) -> String {
+fn write_json(event: &Waiting, body: &mut Vec<u8>) {
     match &event.what {
-        What::Post { room, record } => Happening::of_record(room, record).json(),
-        What::Change { room, action } => {
-            Happening::of_action(room, action).map(|happening| happening.json()).unwrap_or_default()
+        What::Post { room, record } => Happening::of_record(room, record).write_json(body),
+        What::Change(change) => {
+            if let Some(happening) = Happening::of_action(&change.room, &change.action) {
+                happening.write_json(body);
+            }
         }
-        What::Expired { room, seq, rev } => Happening::Expired { room, seq: *seq, rev: *rev }.json(),
-        What::Note(body) => body.to_string(),
+        What::Expired { room, seq, rev } => {
+            Happening::Expired { room, seq: *seq, rev: *rev }.write_json(body)
+        }
+        What::Note(note) => body.extend_from_slice(note.as_bytes()),
     }
 }
 
 /// Adds an event with its number, which stands in front of its other fields.
-fn add(body: &mut String, id: u64, json: &str) {
-    body.push_str(if body.is_empty() { "[" } else { "," });
-    body.push_str("{\"id\":");
-    body.push_str(&id.to_string());
-    // An object begins with its brace.
-    if let Some(fields) = json.get(1..).filter(|fields| *fields != "}") {
-        body.push(',');
-        body.push_str(fields);
-    } else {
-        body.push('}');
+fn add(body: &mut Vec<u8>, id: u64, write_json: impl FnOnce(&mut Vec<u8>)) {
+    body.push(if body.is_empty() { b'[' } else { b',' });
+    body.extend_from_slice(b"{\"id\":");
+    body.extend_from_slice(id.to_string().as_bytes());
+    let brace = body.len();
+    write_json(body);
+    // What was written is an object with at least one field: its brace becomes the comma after the number.
+    match body.get_mut(brace) {
+        Some(brace) => *brace = b',',
+        None => body.push(b'}'),
     }
 }
 
@@ -48,11 +53,18 @@ fn add(body: &mut String, id: u64, json: &str) {
 pub(super) fn about(event: &Waiting) -> String {
     match &event.what {
         What::Post { room, record } => Happening::Expired { room, seq: record.post.seq, rev: 0 }.json(),
-        What::Change { room, action } => {
-            let seq = action.target().unwrap_or(0);
-            Happening::Expired { room, seq, rev: 0 }.json()
+        What::Change(change) => {
+            let seq = match &change.action {
+                Action::Post(post) => post.seq,
+                action => action.target().unwrap_or(0),
+            };
+            Happening::Expired { room: &change.room, seq, rev: 0 }.json()
         }
-        What::Expired { .. } | What::Note(_) => json(event),
+        What::Expired { .. } | What::Note(_) => {
+            let mut json = Vec::new();
+            write_json(event, &mut json);
+            String::from_utf8(json).unwrap_or_default()
+        }
     }
 }
 
@@ -79,7 +91,7 @@ mod tests {
         let note = |id| Waiting { id, what: What::Note("{\"event\":\"left\"}".into()) };
         let events =
             vec![note(8), Waiting { id: 11, what: What::Post { room: "r".into(), record } }, note(12)];
-        let found: Value = serde_json::from_str(&body(&Page { events, told: 7, len: 3 })).unwrap();
+        let found: Value = serde_json::from_slice(&body(&Page { events, told: 7, len: 3 })).unwrap();
         assert_eq!(
             found,
             json!([

@@ -99,7 +99,7 @@ impl Teller {
     fn tell(&mut self, page: Page, is_last: bool) -> Duration {
         let Some(newest) = page.events.last().map(|event| event.id) else { return IDLE };
         let at_most = if is_last { LAST_TIMEOUT } else { TELL_TIMEOUT };
-        let reply = self.client.post("tell", batch::body(&page).as_bytes(), at_most);
+        let reply = self.client.post("tell", &batch::body(&page), at_most);
         let told = reply.as_ref().map_or(Told::Failed(None), |Reply { status, retry_after_s, .. }| {
             Told::of(*status, *retry_after_s)
         });

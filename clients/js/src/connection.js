@@ -3,6 +3,7 @@
 // A socket says nothing when its network is gone. So silence of one heartbeat makes the connection ask for a sign of life, and so
 // does each return of the person or of the network; an answer that does not come in time ends the socket.
 
+import { GRACE_MS } from './requests.js';
 import { object } from './wire.js';
 
 /**
@@ -240,7 +241,9 @@ export class Connection {
     if (this.#answerTimer && this.#answerBy <= by) return;
     clearTimeout(this.#answerTimer);
     this.#answerBy = by;
-    this.#answerTimer = setTimeout(() => this.abandon(), limit);
+    this.#answerTimer = setTimeout(() => {
+      this.#answerTimer = setTimeout(() => this.abandon(), GRACE_MS);
+    }, limit);
     this.#on.ping();
   }
 

@@ -45,6 +45,20 @@ async def test_a_server_that_is_killed_loses_nothing_and_says_nothing_twice(star
     assert sum(count for _, count in missed) <= len(acks)
 
 
+async def test_an_answer_that_came_while_the_machine_slept_is_taken(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("switchboard_chat.requests._ANSWER_LIMIT", 0.3)
+    server = await start()
+    ada = await server.client(user="Ada")
+    await ada.join("r")
+    asked = asyncio.ensure_future(ada.ask({"type": "who", "room": "r"}))
+    await asyncio.sleep(0.01)
+    time.sleep(0.6)  # noqa: ASYNC251 - nothing runs, as in a sleep
+    assert (await asked)["type"] == "members"
+    assert ada.state.at == "open"
+
+
 async def test_a_network_that_falls_silent_is_found_out(start: Start, network: Before) -> None:
     # The clients are told of a heartbeat of a second.
     server = await start("--ping-interval", "1000", "--pong-timeout", "60000")

@@ -6,6 +6,7 @@ mod checkpoint;
 mod clock;
 mod data_dir;
 mod erasure;
+mod fresh;
 mod lineage;
 mod maintenance;
 mod mine;

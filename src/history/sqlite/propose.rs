@@ -85,8 +85,9 @@ impl Transactions<'_> {
         if rev_of(&action) > 0 {
             self.note_change(at, &action)?;
         }
-        self.note_for_outbox(at, &action)?;
-        done.changes.push(Arc::new(Change { room, action }));
+        let change = Arc::new(Change { room, action });
+        self.note_for_outbox(at, &change)?;
+        done.changes.push(change);
         Ok(Some(outcome))
     }
 
@@ -125,9 +126,9 @@ impl Transactions<'_> {
         }
         later.extend(is_deleted.then_some((time, Act::Delete { seq })));
         self.append(at, &post, (false, None))?;
-        let action = Action::Post(post);
-        self.note_for_outbox(at, &action)?;
-        done.changes.push(Arc::new(Change { room: Arc::clone(&room), action }));
+        let change = Arc::new(Change { room: Arc::clone(&room), action: Action::Post(post) });
+        self.note_for_outbox(at, &change)?;
+        done.changes.push(change);
         for (time, act) in later {
             let room = Arc::clone(&room);
             self.apply(Proposal { room, time, act }, (&mut *keys, now_ms), done)?;

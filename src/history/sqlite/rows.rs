@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Result, Row};
@@ -209,6 +210,26 @@ pub(super) fn load_post(conn: &Connection, id: i64) -> Result<std::result::Resul
         Err(Error::QueryReturnedNoRows) => Ok(Err(Flaw::Missing)),
         Err(error) if is_damage(&error) => Ok(Err(Flaw::Missing)),
         found => found,
+    }
+}
+
+/// The posts in these rows, without those that are gone or damaged.
+pub(super) fn load_posts(conn: &Connection, rows: RangeInclusive<i64>) -> Result<Vec<Stored>> {
+    let sql = "SELECT id, prev, room, seq, time, flags, edited, user, client, key, text, crc,
+               data, reply FROM posts WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
+    let mut select = conn.prepare_cached(sql)?;
+    let found: Result<Vec<Option<Stored>>> =
+        select.query_map([rows.start(), rows.end()], read_post)?.collect();
+    match found {
+        // Where a page of the file is damaged, others are not.
+        Err(error) if is_damage(&error) => {
+            let mut posts = Vec::new();
+            for id in rows {
+                posts.extend(load_post(conn, id)?.ok());
+            }
+            Ok(posts)
+        }
+        found => Ok(found?.into_iter().flatten().collect()),
     }
 }
 

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 
 use super::checkpoint::LogSize;
 use super::data_dir::{DataDir, Memory, OpenError, Options};
+use super::fresh::Fresh;
 use super::names::Names;
 use super::notify::Notify;
 use super::reader::{Ask, Reader, Shelf, Slot};
@@ -75,7 +76,7 @@ pub fn open_for(
     };
     let clients = (0..loops).map(client).collect();
     let inboxes = Inboxes { orders: order_inbox, asks: ask_inbox };
-    let outbox = place.options.outbox.is_some().then(|| Arc::new(Dropped::default()));
+    let outbox = place.options.outbox.is_some().then(<(Arc<Dropped>, Arc<Fresh>)>::default);
     let names = Names { epoch: start.epoch.as_str().into(), past };
     let keys = KnownKeys { keys, count: known_keys };
     let worker = Worker {
@@ -222,7 +223,7 @@ pub struct Worker {
     followers: Arc<Followers>,
     keys: KnownKeys,
     names: Names,
-    outbox: Option<Arc<Dropped>>,
+    outbox: Option<(Arc<Dropped>, Arc<Fresh>)>,
     rope: Option<Rope>,
 }
 
@@ -236,10 +237,17 @@ struct Inboxes {
 impl Worker {
     /// The end of the outbox for the thread that tells the backend, if there is an outbox ([`Options::outbox`]).
     pub fn outbox(&mut self) -> Option<OutboxEnd> {
-        let dropped = Arc::clone(self.outbox.as_ref()?);
+        let (dropped, fresh) = self.outbox.clone()?;
         let bell = Bell::default();
         self.rope = Some(bell.rope());
-        Some(OutboxEnd { orders: self.orders.clone(), asks: self.asks.clone(), dropped, bell })
+        Some(OutboxEnd {
+            orders: self.orders.clone(),
+            asks: self.asks.clone(),
+            dropped,
+            fresh,
+            told: 0,
+            bell,
+        })
     }
 
     /// Starts the threads. `notify` gets every event with the number of the loop that it is for, in order, one at a time; it
@@ -249,13 +257,13 @@ impl Worker {
     /// When the system cannot start a thread.
     pub fn start(self, notify: impl FnMut(usize, Event) -> bool + Send + 'static) -> io::Result<Running> {
         let Self { place, conn, words, index, orders, asks, inboxes, load, log, followers, keys, .. } = self;
-        let (names, dropped, rope) = (self.names, self.outbox, self.rope);
+        let (names, outbox, rope) = (self.names, self.outbox, self.rope);
         let notify = Notify::new(notify);
         let slot = Arc::new(Mutex::new(Slot::default()));
         let books = Shelf { place: Arc::clone(&place), words: Arc::clone(&words), names };
         let reader = Reader::new(books, inboxes.asks, notify.clone(), Arc::clone(&slot));
         let reader = thread::Builder::new().name("store-read".into()).spawn(move || reader.run())?;
-        let outbox = dropped.zip(rope).map(|(dropped, rope)| OutboxEnds { dropped, rope });
+        let outbox = outbox.zip(rope).map(|((dropped, fresh), rope)| OutboxEnds { dropped, fresh, rope });
         let ends = Ends { notify, slot, followers, outbox };
         let writer = Writer::new((place, keys), inboxes.orders, ends, (words, index), (load, log))?;
         let writer = thread::Builder::new().name("store-write".into()).spawn(move || writer.run(conn))?;
@@ -288,28 +296,38 @@ impl Running {
     }
 }
 
-/// What the thread has that tells the backend: it asks the thread that reads, and tells the one that writes.
+/// What the thread has that tells the backend: it looks at what is fresh or else asks the thread that reads, and tells the one
+/// that writes.
 #[derive(Debug)]
 pub struct OutboxEnd {
     orders: SyncSender<Order>,
     asks: SyncSender<Ask>,
     dropped: Arc<Dropped>,
+    fresh: Arc<Fresh>,
+    /// The newest event of which the thread that writes was told so.
+    told: u64,
     bell: Bell,
 }
 
 impl Outbox for OutboxEnd {
     fn page(&mut self, after: u64, limit: usize, octets: usize) -> Option<Page> {
+        let after = after.max(self.told);
+        if let Some(page) = self.fresh.page(after, limit, octets) {
+            return Some(page);
+        }
         let (answer, answered) = sync_channel(1);
         self.asks.send(Ask::Outbox { after, limit, octets, answer }).ok()?;
         answered.recv().ok()?
     }
 
     fn told(&mut self, id: u64) {
+        self.told = id;
         // A store that has ended tells it again.
         let _ = self.orders.send(Order::Told(id));
     }
 
     fn bury(&mut self, dead: DeadLetter) {
+        self.told = dead.id;
         let _ = self.orders.send(Order::Bury(dead));
     }
 

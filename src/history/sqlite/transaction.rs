@@ -210,16 +210,22 @@ impl<'c> Transactions<'c> {
             self.reload();
         }
         self.begin.execute([])?;
-        work(self)?;
-        self.write_heads()?;
         if let (Some(told), Some(outbox)) = (self.told.take(), &mut self.outbox) {
             outbox.forget(told)?;
+        }
+        work(self)?;
+        self.write_heads()?;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.end_run()?;
         }
         if self.has_erased && !self.is_erasing {
             store_meta(self.conn, ERASING, "1")?;
             self.is_erasing = true;
         }
         self.commit.execute([])?;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.note_committed(self.has_erased);
+        }
         Ok(())
     }
 
@@ -348,10 +354,10 @@ impl<'c> Transactions<'c> {
     }
 
     /// A change goes into the outbox, too.
-    pub(super) fn note_for_outbox(&mut self, at: usize, action: &Action) -> Result<()> {
+    pub(super) fn note_for_outbox(&mut self, at: usize, change: &Arc<Change>) -> Result<()> {
         let Some(outbox) = &mut self.outbox else { return Ok(()) };
-        let place = if let Action::Post(_) = action { self.trace.post } else { self.trace.change };
-        Ok(outbox.note_change(self.rooms[at].id, action, place.unwrap_or(0))?)
+        let place = if let Action::Post(_) = change.action { self.trace.post } else { self.trace.change };
+        Ok(outbox.note_change(self.rooms[at].id, change, place.unwrap_or(0))?)
     }
 
     /// So does what changes no room.

@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use super::checkpoint::{Checkpointer, LogSize, checkpoint};
 use super::clock::instant;
 use super::data_dir::{DataDir, store_holder};
+use super::fresh::Fresh;
 use super::maintenance::{ERASE_AFTER, Maintenance, REWRITTEN_AT_THE_END, rewrite};
 use super::notify::Notify;
 use super::outbox::OutboxRows;
@@ -122,6 +123,7 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct OutboxEnds {
     pub(super) dropped: Arc<Dropped>,
+    pub(super) fresh: Arc<Fresh>,
     pub(super) rope: Rope,
 }
 
@@ -262,8 +264,8 @@ impl Writer {
 
     fn with_outbox<'c>(&self, mut session: Transactions<'c>) -> super::transaction::Result<Transactions<'c>> {
         if let (Some(options), Some(ends)) = (self.place.options.outbox, &self.ends.outbox) {
-            let rows = OutboxRows::new(session.conn, options, Arc::clone(&ends.dropped))?;
-            session.outbox = Some(rows);
+            let (dropped, fresh) = (Arc::clone(&ends.dropped), Arc::clone(&ends.fresh));
+            session.outbox = Some(OutboxRows::new(session.conn, options, dropped, fresh)?);
             ends.rope.ring();
         }
         Ok(session)

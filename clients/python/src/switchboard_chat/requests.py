@@ -13,6 +13,8 @@ __all__ = ["Requests"]
 
 #: Seconds after which the connection is taken for dead.
 _ANSWER_LIMIT = 15.0
+#: Seconds for what is in the socket already: after a sleep of the machine timers come before it.
+_GRACE = 0.1
 
 
 class Requests:
@@ -34,10 +36,15 @@ class Requests:
         number, self._next = self._next, self._next + 1
         said = {name: value for name, value in command.items() if value is not None}
         if self._send({**said, "id": number}):
-            self._waiting[number] = (answer, loop.call_later(_ANSWER_LIMIT, self._late))
+            self._wait_for(number, answer, _ANSWER_LIMIT, lambda: self._wait_for(number, answer, _GRACE, self._late))
         else:
             answer.set_exception(Disconnected("offline"))
         return answer
+
+    def _wait_for(
+        self, number: int, answer: asyncio.Future[dict[str, Any]], limit: float, late: Callable[[], None]
+    ) -> None:
+        self._waiting[number] = (answer, asyncio.get_running_loop().call_later(limit, late))
 
     def answer(self, value: dict[str, Any]) -> bool:
         """Whether it was an answer."""
