@@ -43,7 +43,7 @@ pub enum What {
         /// The room's name in its normal form.
         room: Arc<str>,
         /// The message.
-        record: Record,
+        record: Box<Record>,
     },
     /// A change of a message, or a message that nothing has changed.
     Change(Arc<Change>),

@@ -1,5 +1,7 @@
 //! The body of a request that tells: a JSON array of events, each with its number.
 
+use std::io::Write as _;
+
 use crate::chat::Happening;
 use crate::history::Action;
 use crate::history::outbox::{Page, Waiting, What};
@@ -38,8 +40,8 @@ fn write_json(event: &Waiting, body: &mut Vec<u8>) {
 /// Adds an event with its number, which stands in front of its other fields.
 fn add(body: &mut Vec<u8>, id: u64, write_json: impl FnOnce(&mut Vec<u8>)) {
     body.push(if body.is_empty() { b'[' } else { b',' });
-    body.extend_from_slice(b"{\"id\":");
-    body.extend_from_slice(id.to_string().as_bytes());
+    // Memory takes it.
+    let _ = write!(body, "{{\"id\":{id}");
     let brace = body.len();
     write_json(body);
     // What was written is an object with at least one field: its brace becomes the comma after the number.
@@ -89,8 +91,11 @@ mod tests {
         };
         let record = Record { post, edited: None, is_deleted: false, reactions: Vec::new() };
         let note = |id| Waiting { id, what: What::Note("{\"event\":\"left\"}".into()) };
-        let events =
-            vec![note(8), Waiting { id: 11, what: What::Post { room: "r".into(), record } }, note(12)];
+        let events = vec![
+            note(8),
+            Waiting { id: 11, what: What::Post { room: "r".into(), record: Box::new(record) } },
+            note(12),
+        ];
         let found: Value = serde_json::from_slice(&body(&Page { events, told: 7, len: 3 })).unwrap();
         assert_eq!(
             found,

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::history::outbox::{Page, Waiting};
 
 /// Events, and octets of what they carry.
-const MOST: (usize, usize) = (4096, 1 << 20);
+const MOST: (usize, usize) = (32_768, 4 << 20);
 
 #[derive(Debug, Default)]
 pub(super) struct Fresh(Mutex<Events>);
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn it_is_bounded_in_events_and_in_octets() {
         let fresh = Fresh::default();
-        fresh.add(events(1..=5000, 1));
+        fresh.add(events(1..=40_000, 1));
         assert_eq!(fresh.lock().waiting.len(), MOST.0);
         assert_eq!(seen(&fresh, 0, 9, 99), None);
-        fresh.add(events(5001..=5200, 10_000));
+        fresh.add(events(40_001..=40_800, 10_000));
         let events = fresh.lock();
-        assert!(events.octets <= MOST.1 && events.waiting.len() < 110, "{}", events.octets);
+        assert!(events.octets <= MOST.1 && events.waiting.len() < 430, "{}", events.octets);
     }
 }

@@ -377,7 +377,7 @@ impl Found<'_> {
     fn message(&mut self, (room, seq): (i64, i64), record: Option<Record>) -> rusqlite::Result<What> {
         let room = self.room(room)?;
         Ok(match record {
-            Some(record) => What::Post { room, record },
+            Some(record) => What::Post { room, record: Box::new(record) },
             None => What::Expired { room, seq: seq.cast_unsigned(), rev: 0 },
         })
     }

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -60,6 +60,10 @@ impl fmt::Display for FinishError {
 }
 
 impl std::error::Error for FinishError {}
+
+/// After this what the backend has taken is written down, also where nothing else is committed. A server that is killed before
+/// tells it again.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -181,7 +185,7 @@ pub(super) struct Writer {
     /// Names that are not on the disk yet.
     holders: Vec<Holder>,
     /// The newest event that the backend has taken, where the outbox does not know of it yet.
-    told: Option<u64>,
+    told: Option<(u64, Instant)>,
     /// How much of the log is in use.
     log: LogSize,
     /// Something was deleted in this run, or in one before that did not come to erase it.
@@ -290,11 +294,12 @@ impl Writer {
                 })?;
                 self.holders.clear();
             }
-            if self.told.is_some() && !matches!(self.carried, Some(Order::Commit { .. })) {
-                session.told = self.told.take();
-                session.transact(|_| Ok(()))?;
+            let (pause, told_in) = (maintenance.pause(session, &options), self.told_in());
+            if told_in == Some(Duration::ZERO) {
+                self.note_told(session)?;
             }
-            match self.next_order(maintenance.pause(session, &options)) {
+            match self.next_order(pause.into_iter().chain(told_in).min()) {
+                None if told_in.is_some_and(|told_in| pause.is_none_or(|pause| told_in < pause)) => {}
                 None => {
                     maintenance.step(session, &options)?;
                     let erased = maintenance.erase(&self.checkpointer, pages, session);
@@ -302,12 +307,12 @@ impl Writer {
                     erased.inspect_err(|_| self.may_rewrite = false)?;
                     self.has_erased |= maintenance.is_moved();
                 }
-                Some(Order::Stop) => return Ok(()),
+                Some(Order::Stop) => return Ok(self.note_told(session)?),
                 Some(Order::Hold(holder)) => self.holders.push(holder),
                 Some(Order::Told(told)) => {
-                    self.told = Some(told);
-                    // The next commit takes it along, if there is one.
-                    self.carried = self.inbox.try_recv().ok();
+                    // The next commit takes it along.
+                    let since = self.told.map_or_else(instant, |(_, since)| since);
+                    self.told = Some((told, since));
                 }
                 Some(Order::Bury(dead)) => {
                     session.transact(|session| {
@@ -326,6 +331,17 @@ impl Writer {
             self.log.note(pages.load(Ordering::Relaxed));
             self.checkpointer.note(pages.load(Ordering::Relaxed), session.conn)?;
         }
+    }
+
+    /// How long it takes at most until that is written down which the backend has taken.
+    fn told_in(&self) -> Option<Duration> {
+        self.told.map(|(_, since)| (since + TOLD_AFTER).saturating_duration_since(instant()))
+    }
+
+    fn note_told(&mut self, session: &mut Transactions<'_>) -> super::transaction::Result<()> {
+        let Some((told, _)) = self.told.take() else { return Ok(()) };
+        session.told = Some(told);
+        session.transact(|_| Ok(()))
     }
 
     /// `None` when nothing came up in the pause, or there must be none.
@@ -380,7 +396,7 @@ impl Writer {
         let committed = if batches.is_empty() {
             Ok(())
         } else {
-            session.told = self.told.take();
+            session.told = self.told.take().map(|(told, _)| told);
             session.commit(batches, &mut self.keys.keys, &mut done)
         };
         self.load.fetch_sub(total, Ordering::Relaxed);
