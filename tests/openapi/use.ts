@@ -30,3 +30,13 @@ export const scope: components['schemas']['Problem']['scope'] = 'moderate';
 export const reaction: keyof paths = '/rooms/{room}/messages/{seq}/reactions/{emoji}/{user}';
 // @ts-expect-error there is no such path
 export const nowhere: keyof paths = '/nowhere';
+
+// A backend that is asked and told.
+type Schemas = components['schemas'];
+export function answer(question: Schemas['HookQuestion']): Schemas['HookAnswer'] {
+  if (question.ask === 'post') return { allow: !question.text.includes('spam'), reason: 'no spam' };
+  return { allow: true };
+}
+export const seen = (events: Schemas['HookEvents']): number[] => events.flatMap((event) => (event.event === 'posted' ? [event.seq] : []));
+// @ts-expect-error an answer says whether
+export const neither: Schemas['HookAnswer'] = { reason: 'no' };

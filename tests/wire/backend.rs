@@ -13,6 +13,53 @@ use serde_json::{Value, json};
 
 use crate::support::{millis, wait_until};
 
+/// What is said to backends is in `openapi.json`, in every detail.
+mod contract {
+    use std::collections::BTreeMap;
+    use std::sync::OnceLock;
+
+    use jsonschema::Validator;
+    use serde_json::{Value, json};
+
+    /// A request is what the schemas of its questions or events say, and has no other field.
+    pub(super) fn check(hook: &str, body: &Value) {
+        static VALIDATORS: OnceLock<BTreeMap<String, Validator>> = OnceLock::new();
+        let validators = VALIDATORS.get_or_init(validators);
+        let (kind, items) = match body.as_array() {
+            Some(events) => ("event", events.as_slice()),
+            None => ("ask", std::slice::from_ref(body)),
+        };
+        assert_eq!(hook == "tell", kind == "event", "{hook}: {body}");
+        for item in items {
+            let name = item[kind].as_str().unwrap_or_default();
+            let known = validators.get(name).unwrap_or_else(|| panic!("no schema of {name:?}: {item}"));
+            if let Err(error) = known.validate(item) {
+                panic!("{error} at {}: {item}", error.instance_path());
+            }
+        }
+    }
+
+    /// By `ask` or `event`.
+    fn validators() -> BTreeMap<String, Validator> {
+        let contract: Value = serde_json::from_str(include_str!("../../src/api/openapi.json")).unwrap();
+        let schemas = contract["components"]["schemas"].as_object().unwrap();
+        let mut validators = BTreeMap::new();
+        for (name, schema) in schemas.iter().filter(|(name, _)| name.starts_with("Hook")) {
+            let properties = &schema["properties"];
+            let Some(kind) =
+                properties["ask"]["const"].as_str().or_else(|| properties["event"]["const"].as_str())
+            else {
+                continue;
+            };
+            let mut closed = schema.clone();
+            closed["additionalProperties"] = json!(false);
+            let known = validators.insert(kind.to_owned(), jsonschema::validator_for(&closed).unwrap());
+            assert!(known.is_none(), "{name} is there twice");
+        }
+        validators
+    }
+}
+
 /// How the backend answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
@@ -245,6 +292,7 @@ fn talk<L: Line>(shared: &Shared, line: &L) -> io::Result<()> {
     let mut writer = line.again()?;
     while let Some(heard) = read(&mut reader)? {
         let value: Value = serde_json::from_str(&heard.body).unwrap();
+        contract::check(&heard.hook, &value);
         let (mood, answer) = {
             let mut state = shared.state.lock().unwrap();
             state.heard.push_back(heard.clone());
