@@ -154,6 +154,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("unread", &["keys"]),
             ("order", &["keys", "stamp"]),
             ("memory", &["followers", "keys", "log", "order", "unread"]),
+            ("engine", &["followers", "keys", "log", "memory", "unread"]),
             ("sqlite", &["followers", "keys", "outbox", "stamp", "unread"]),
         ],
     ),
@@ -221,6 +222,7 @@ const FENCES: &[Fence] = &[
         within: &["src/net/", "loadgen/"],
         why: "mio stays under src/net",
     },
+    Fence { words: &["redis"], within: &["src/history/engine/"], why: "what a history is knows no engine" },
     Fence { words: &["rusqlite"], within: &["src/history/sqlite/"], why: "what a history is knows no SQL" },
     Fence {
         words: &["sqlite"],

@@ -174,6 +174,11 @@ impl Exchange {
         locked(&self.0.holders).claim(name, subject)
     }
 
+    /// Another process of the chat says that a name is somebody's.
+    pub(in crate::chat) fn learn(&self, holder: &Holder) {
+        locked(&self.0.holders).learn(holder);
+    }
+
     /// The newest name of a person is nobody's again.
     pub(in crate::chat) fn forget(&self, holder: &Holder) {
         locked(&self.0.holders).forget(holder);

@@ -11,6 +11,8 @@
 //! ([`Batch::term`]): then nothing is acked out of order and no number of a room's order is used twice.
 
 mod data;
+#[cfg(feature = "engine")]
+pub mod engine;
 mod error;
 mod followers;
 pub mod keys;
@@ -312,6 +314,13 @@ pub enum Event {
         room: Arc<str>,
         /// From where on.
         fork: Fork,
+    },
+    /// A verified name is somebody's: another node has said so.
+    Held(Holder),
+    /// More has happened in a room than can be told: it must be opened again, and its readers have missed something.
+    Behind {
+        /// The room's name in its normal form.
+        room: Arc<str>,
     },
     /// The batch with this ticket and all behind it are refused. Posts are `unavailable` until [`Event::Recovered`]. What is
     /// handed over before that with the new term is refused with another one of these.

@@ -16,7 +16,7 @@ use crate::chat::people::{People, names};
 use crate::chat::wire::notices::{Ack, Broadcast, Ending, Farewell, Kicked, ReadPosition, Reads, Typing};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, timer};
-use crate::history::NameRange;
+use crate::history::{Holder, NameRange};
 
 /// What an operator is told.
 #[derive(Serialize)]
@@ -76,6 +76,14 @@ pub(in crate::chat) fn heard<C: Context>(chat: &mut Chat, ctx: &mut C, word: Wor
                 finish(chat, ctx, done);
             }
         }
+    }
+}
+
+/// Another process of the chat says that a verified name is somebody's.
+pub(in crate::chat) fn held(chat: &mut Chat, holder: &Holder) {
+    chat.people.holders_mut().learn(holder);
+    if let Some(neighbours) = &chat.neighbours {
+        neighbours.exchange().learn(holder);
     }
 }
 

@@ -227,7 +227,7 @@ pub(in crate::chat) fn answer<C: Context>(
             return chat.responder.refuse(ctx, reply_to, &not_imported(refused));
         }
         // That of `mine::subscribe` goes another way.
-        Some(Outcome::Subscribed) | None => {
+        Some(Outcome::Subscribed | Outcome::Unavailable) | None => {
             return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable());
         }
     };
