@@ -3,11 +3,13 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use switchboard::api::{self, Access, Api};
 use switchboard::app::{Peers, Rate};
 use switchboard::chat::decisions::{AskKind, EventOptions};
 use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
+use switchboard::history::engine::{self, EngineError, Target};
 use switchboard::history::outbox::Outbox;
 use switchboard::history::{self, Event, History, Start, memory, sqlite};
 use switchboard::hooks;
@@ -15,6 +17,7 @@ use switchboard::net::MAX_LOOPS;
 use switchboard::ops::OpsMail;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
+use crate::cli::engine::START_WITHIN;
 use crate::cli::listen::Listeners;
 use crate::cli::{self, ServeArgs};
 use crate::{Failure, Plan, bind, finish, random, service};
@@ -57,6 +60,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     };
     let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
     let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops };
+    if let Some(target) = args.engine.target()? {
+        return serve_on_engine(args, &options, plan, (target, with_doors, hooks.zip(events.clone())));
+    }
     if args.ephemeral {
         return serve_in_memory(args, &options, plan, (with_doors, hooks.zip(events.clone())));
     }
@@ -133,6 +139,57 @@ fn serve_in_memory(
     ended
 }
 
+/// The same with an engine that several servers share.
+fn serve_on_engine(
+    args: &ServeArgs,
+    options: &chat::Options,
+    plan: Plan,
+    (target, mut with_doors, hooks): (Target, impl FnMut(Chat) -> Api, Option<(hooks::Worker, EventOptions)>),
+) -> Result<(), Failure> {
+    let keep = args.retention.engine_options().with(|it| it.window_ms = options.limits.key_window_ms);
+    let address = target.address();
+    let (clients, worker, start) = open_engine(&target, &keep, plan.loops)?;
+    tracing::info!(address, "the history is in the engine");
+    let worker = match &hooks {
+        Some((hooks, events)) => worker.with_teller(hooks.recorder(events)),
+        None => worker,
+    };
+    let exchange = Exchange::new(&start.holders);
+    let mut clients = clients.into_iter();
+    let server = bind(plan, &args.common, |own, peers| {
+        let chat = Chat::new(options.clone(), boxed(clients.next()), start.clone());
+        with_doors(chat.beside(own, exchange.clone(), peers.clone()))
+    })?;
+    let peers = server.peers();
+    let hooks = start_hooks(hooks.map(|(hooks, _)| hooks), None, &peers)?;
+    let engine = worker.start(move |number, event| tell(&peers, number, event))?;
+    let ended = finish(server);
+    engine.finish();
+    if let Some(hooks) = hooks {
+        hooks.finish();
+    }
+    ended
+}
+
+/// Connects to the engine; one that begins as well is waited for.
+#[expect(clippy::disallowed_methods, reason = "no loop runs yet")]
+fn open_engine(
+    target: &Target,
+    keep: &engine::Options,
+    loops: usize,
+) -> Result<(Vec<engine::Client>, engine::Worker, Start), EngineError> {
+    let begin = Instant::now();
+    loop {
+        match engine::open(target.clone(), keep.clone(), loops) {
+            Err(EngineError::Unreachable(error)) if begin.elapsed() < START_WITHIN => {
+                tracing::warn!(%error, address = target.address(), "the engine is not there yet");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Starts the threads of the hooks, if there is a backend.
 fn start_hooks<F>(
     hooks: Option<hooks::Worker>,
@@ -202,15 +259,20 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
     for origin in &args.allow_origin {
         origins.allow(origin).map_err(|error| format!("--allow-origin: {error}"))?;
     }
-    let keep = args.retention.options();
+    let keep = if args.engine.is_set() {
+        let keep = args.retention.engine_options();
+        (keep.keep_posts, keep.keep_ms)
+    } else {
+        let keep = args.retention.options();
+        (keep.keep_posts, keep.keep_ms)
+    };
     Ok(chat::Options::default().with(|it| {
         it.origins = origins;
         it.strict_subprotocol = args.strict_subprotocol;
         it.history = args.history;
         it.guests = !args.require_token;
         it.list_rooms = !args.no_room_list;
-        it.keep_posts = keep.keep_posts;
-        it.keep_ms = keep.keep_ms;
+        (it.keep_posts, it.keep_ms) = keep;
         it.limits = Limits::default()
             .with_posts_per_second(args.posts_per_second)
             .with(|limits| limits.max_data = usize::from(args.max_data));

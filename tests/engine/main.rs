@@ -5,7 +5,12 @@
 mod bridge;
 mod functions;
 mod node;
+mod nodes;
 #[path = "../history/oracle.rs"]
 mod oracle;
+mod person;
 mod proxy;
 mod redis_server;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of nodes need some of it alone")]
+mod support;

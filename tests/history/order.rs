@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use switchboard::history::keys::Keys;
 use switchboard::history::sqlite::{self, Options};
 use switchboard::history::{
-    Batch, Change, Event, History, Outcome, Proposal, Query, Reader, RoomState, memory,
+    Batch, Change, Event, History, Outcome, Proposal, Query, Reader, Record, RoomState, memory,
 };
 
 use crate::oracle::{Oracle, check_resumption, proposal, sorted};

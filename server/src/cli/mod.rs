@@ -1,6 +1,7 @@
 //! The command line of `switchboard`.
 
 pub(crate) mod archive;
+pub(crate) mod engine;
 pub(crate) mod hooks;
 pub(crate) mod listen;
 mod settings;
@@ -14,12 +15,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use switchboard::history::sqlite;
+use switchboard::history::{self, sqlite};
 use switchboard::net::MAX_LOOPS;
 use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
+use self::engine::{EngineArgs, EngineCommand};
 use self::hooks::HookArgs;
 use self::listen::{ListenArgs, Place};
 use self::settings::Settings;
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     /// Make a certificate for trying out TLS
     #[command(subcommand)]
     Tls(TlsCommand),
+    /// Check a Redis or Valkey before servers use it
+    #[command(subcommand)]
+    Engine(EngineCommand),
 }
 
 impl Cli {
@@ -117,6 +122,7 @@ impl Cli {
             Some(Command::Backup(args)) => args.settings(),
             Some(Command::Token(command)) => command.settings(),
             Some(Command::Tls(command)) => command.settings(),
+            Some(Command::Engine(command)) => command.settings(),
         };
         settings.log_format
     }
@@ -174,6 +180,8 @@ pub(crate) struct ServeArgs {
     /// Keep the history in memory only
     #[arg(long, conflicts_with_all = ["data", "keep_posts", "keep_for"])]
     pub(crate) ephemeral: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
     #[command(flatten)]
@@ -233,21 +241,33 @@ pub(crate) struct ApiArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct RetentionArgs {
-    /// Messages that each room keeps (0: all)
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_posts: u64,
+    /// Messages that each room keeps (0: all) [default: 0, with --engine 10000]
+    #[arg(long, value_name = "N")]
+    keep_posts: Option<u64>,
     /// For how long messages are kept, such as 30d [default: for ever]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     keep_for: Option<Duration>,
 }
 
 impl RetentionArgs {
+    /// Milliseconds for which messages are kept; 0: for ever.
+    fn keep_ms(&self) -> u64 {
+        self.keep_for.map_or(0, |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The defaults of a store, with what the command line says of how much it keeps.
     pub(crate) fn options(&self) -> sqlite::Options {
-        let keep_ms = self.keep_for.map_or(0, |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
         sqlite::Options::default().with(|it| {
-            it.keep_posts = self.keep_posts;
-            it.keep_ms = keep_ms;
+            it.keep_posts = self.keep_posts.unwrap_or(0);
+            it.keep_ms = self.keep_ms();
+        })
+    }
+
+    /// The same for an engine.
+    pub(crate) fn engine_options(&self) -> history::engine::Options {
+        history::engine::Options::default().with(|it| {
+            it.keep_posts = self.keep_posts.unwrap_or(it.keep_posts);
+            it.keep_ms = self.keep_ms();
         })
     }
 }

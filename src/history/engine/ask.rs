@@ -43,6 +43,15 @@ pub(super) enum Ask {
 
 type Read<T> = Result<T, EngineError>;
 
+/// What the engine knows of a room besides what was said.
+#[derive(Debug)]
+struct Head {
+    epoch: Arc<str>,
+    seq: u64,
+    rev: u64,
+    time: u64,
+}
+
 /// See the module.
 pub(super) struct Asker {
     target: Target,
@@ -210,8 +219,8 @@ impl Asker {
         Ok(found)
     }
 
-    /// The newest message, the newest change, the time and the name of the history, of each room.
-    fn heads(&mut self, rooms: &[Arc<str>]) -> Read<Vec<(Arc<str>, u64, u64, u64)>> {
+    /// The heads of rooms, in their order.
+    fn heads(&mut self, rooms: &[Arc<str>]) -> Read<Vec<Head>> {
         let mut heads = Vec::with_capacity(rooms.len());
         for part in rooms.chunks(PAGE) {
             let head = |room: &Arc<str>| {
@@ -224,7 +233,8 @@ impl Asker {
                 let fields = values::list(&answer).unwrap_or_default();
                 let number = |at: usize| fields.get(at).and_then(values::number).unwrap_or(0);
                 let epoch = fields.first().and_then(values::text).unwrap_or_default();
-                heads.push((epoch.as_str().into(), number(1), number(2), number(3)));
+                let epoch = epoch.as_str().into();
+                heads.push(Head { epoch, seq: number(1), rev: number(2), time: number(3) });
             }
         }
         Ok(heads)
@@ -242,7 +252,7 @@ impl Asker {
                 let names: Vec<Arc<str>> = texts(&answer);
                 let Some(last) = names.last() else { break };
                 from = format!("({last}");
-                for (name, (_, seq, _, time)) in names.iter().zip(self.heads(&names)?) {
+                for (name, Head { seq, time, .. }) in names.iter().zip(self.heads(&names)?) {
                     // A room may be no more.
                     if seq > 0 && found.len() < limit {
                         found.push(RoomHead { name: Arc::clone(name), seq, time });
@@ -270,7 +280,7 @@ impl Asker {
         let (rooms, others): (Vec<_>, Vec<_>) = self.pair_names(user)?.into_iter().unzip();
         let heads = self.heads(&rooms)?;
         let mut pairs: Vec<(Arc<str>, Pair)> = Vec::new();
-        for ((room, other), (epoch, seq, rev, time)) in rooms.into_iter().zip(others).zip(heads) {
+        for ((room, other), Head { epoch, seq, rev, time }) in rooms.into_iter().zip(others).zip(heads) {
             let pair =
                 Pair { place: PairPlace { time, other }, epoch, seq, rev, read: 0, writers: Vec::new() };
             if seq > 0 && after.is_none_or(|after| pair.place.is_after(after)) {
@@ -298,7 +308,7 @@ impl Asker {
         let pairs = self.pair_names(&reader.user)?.into_iter().map(|(room, _)| room);
         let names: Vec<Arc<str>> = pairs.chain(subscribed.iter().cloned()).collect();
         let heads = self.heads(&names)?;
-        let mine = |(name, (epoch, seq, rev, time)): (Arc<str>, (Arc<str>, u64, u64, u64))| {
+        let mine = |(name, Head { epoch, seq, rev, time }): (Arc<str>, Head)| {
             let place = PairPlace { time, other: name };
             Mine { place, epoch, seq, rev, read: 0, unread: 0, newest: None }
         };
@@ -321,7 +331,7 @@ impl Asker {
     fn unread(&mut self, room: &Arc<str>, readers: &[Reader]) -> Read<(u64, Vec<Unread>)> {
         let users: Vec<Arc<str>> = readers.iter().map(|reader| Arc::clone(&reader.user)).collect();
         let marks = self.marks(room, &users)?;
-        let newest = self.heads(std::slice::from_ref(room))?.first().map_or(0, |head| head.1);
+        let newest = self.heads(std::slice::from_ref(room))?.first().map_or(0, |head| head.seq);
         let mut counter = Counter::new(readers, marks.into_iter());
         self.walk(room, MAX_UNREAD, |record| counter.look(&record))?;
         Ok((newest, counter.finish()))

@@ -149,7 +149,7 @@ impl Committer {
                 Ok(()) => return true,
                 Err(error) => self.lose(&error),
             }
-            if !self.wait(&mut attempt, until) {
+            if !wait(&mut attempt, until) {
                 return false;
             }
         }
@@ -178,17 +178,6 @@ impl Committer {
         self.link = None;
     }
 
-    /// Waits before the next attempt. `false`: there is no time for one.
-    fn wait(&self, attempt: &mut u32, until: Instant) -> bool {
-        let pause = pause(*attempt, random());
-        *attempt += 1;
-        let is_in_time = instant() + pause < until;
-        if is_in_time {
-            sleep(pause);
-        }
-        is_in_time
-    }
-
     // ---- a pipeline
 
     /// Has the engine do it. `false`: what became of it is not known in time.
@@ -206,7 +195,7 @@ impl Committer {
                 }
                 Err(error) => self.lose(&error),
             }
-            if !self.wait(&mut attempt, until) {
+            if !wait(&mut attempt, until) {
                 return false;
             }
         }
@@ -382,6 +371,17 @@ fn action_of(act: Act, outcome: Outcome) -> Option<Action> {
         }
         _ => None,
     }
+}
+
+/// Waits before the next attempt. `false`: there is no time for one.
+fn wait(attempt: &mut u32, until: Instant) -> bool {
+    let pause = pause(*attempt, random());
+    *attempt += 1;
+    let is_in_time = instant() + pause < until;
+    if is_in_time {
+        sleep(pause);
+    }
+    is_in_time
 }
 
 #[expect(clippy::disallowed_methods, reason = "the thread is none of the loop")]

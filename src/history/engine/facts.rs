@@ -24,6 +24,7 @@ impl Level {
 
 /// What an engine says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a line of INFO")]
 pub struct Facts {
     /// Its name and version, such as `Redis 7.0.15`.
     pub version: String,
@@ -129,8 +130,8 @@ mod tests {
             fields.retain(|(name, _)| *name != change.0);
             fields.push(*change);
         }
-        let info: String = fields.iter().map(|(name, value)| format!("{name}:{value}\r\n")).collect();
-        Facts::read(&format!("# Server\r\n{info}"), fsync)
+        let lines: Vec<String> = fields.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+        Facts::read(&format!("# Server\r\n{}\r\n", lines.join("\r\n")), fsync)
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl Feed {
             let payload = session.next()?;
             match values::told(&payload) {
                 Some(Told::News(news)) => self.heard(&mut session, news)?,
-                Some(Told::Ban(change)) => self.ban(change),
+                Some(Told::Ban(change)) => self.ban(&change),
                 Some(Told::Hold(holder)) => {
                     for number in 0..self.loops {
                         self.notify.tell(number, Event::Held(holder.clone()));
@@ -154,11 +154,11 @@ impl Feed {
         let gone: Vec<_> =
             self.bans.keys().filter(|user| !bans.iter().any(|ban| ban.user == **user)).cloned().collect();
         for user in gone {
-            self.ban(BanChange::Lift(user));
+            self.ban(&BanChange::Lift(user));
         }
         for ban in bans {
             if self.bans.get(&ban.user) != Some(&ban) {
-                self.ban(BanChange::Set(ban));
+                self.ban(&BanChange::Set(ban));
             }
         }
         for room in self.follows.rooms() {
@@ -172,8 +172,8 @@ impl Feed {
         Ok(())
     }
 
-    fn ban(&mut self, change: BanChange) {
-        match &change {
+    fn ban(&mut self, change: &BanChange) {
+        match change {
             BanChange::Set(ban) => {
                 self.bans.insert(Arc::clone(&ban.user), ban.clone());
             }
@@ -205,11 +205,10 @@ impl Feed {
                     self.tell(&news.room, news.actions);
                 }
             },
-            // It is read in a moment, with this in it.
-            Some(None) => {}
             // Whoever is in a conversation may be connected here.
             None if is_pair => self.tell(&news.room, news.actions),
-            None => {}
+            // It is read in a moment, with this in it; or nobody follows it.
+            Some(None) | None => {}
         }
         Ok(())
     }
@@ -243,7 +242,7 @@ impl Feed {
                 return Ok(());
             };
             let Some(since) = self.since(session, room, &known)? else { return Ok(()) };
-            let place = self.told_since(room, known, since);
+            let place = self.told_since(room, &known, since);
             let is_done = place.1;
             if let Some(follow) = self.follows.get_mut(room) {
                 follow.place = Some(place.0);
@@ -286,7 +285,7 @@ impl Feed {
     }
 
     /// Tells what is new. Returns up to where, and whether that is all.
-    fn told_since(&self, room: &Arc<str>, known: Place, since: Since) -> (Place, bool) {
+    fn told_since(&self, room: &Arc<str>, known: &Place, since: Since) -> (Place, bool) {
         let Since { epoch, base, end, messages, changes } = since;
         let loops = self.loops_for(room);
         if *epoch != *known.epoch {

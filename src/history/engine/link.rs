@@ -24,7 +24,10 @@ pub struct Target {
 impl fmt::Debug for Target {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("address", &self.address()).field("timeout", &self.timeout).finish()
+        f.debug_struct("Target")
+            .field("address", &self.address())
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 

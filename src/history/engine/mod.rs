@@ -41,7 +41,7 @@ pub use self::shared::Counts;
 use self::shared::{Notify, Shared};
 use super::followers::MAX_LOOPS;
 use super::memory::Told;
-use super::{Act, BanChange, Batch, Data, Event, History, Holder, Query, Start};
+use super::{Act, BanChange, Batch, Data, EngineFigures, Event, History, Holder, Query, Start};
 
 /// Batches that may be handed over and not be taken yet; above it [`History::propose`] refuses.
 pub const MAX_ORDERS: usize = 4096;
@@ -248,6 +248,14 @@ impl History for Client {
     fn follow(&mut self, room: &Arc<str>) {
         self.late.push_back(Request::Follow { from: self.number, room: Arc::clone(room) });
         self.send_late();
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn engine(&self) -> Option<EngineFigures> {
+        (self.number == 0).then(|| self.shared.counts.figures())
     }
 
     fn open_rooms(&self) -> Option<u64> {

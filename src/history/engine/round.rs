@@ -151,7 +151,7 @@ impl Queue {
                         calls.push(Call::Subscribe { place, room, user, is_on, most });
                     }
                     act if full.contains(&room) => {
-                        later.push_back(Work::Proposal(place, Proposal { room, act, time }));
+                        later.push_back(Work::Proposal(place, Proposal { room, time, act }));
                     }
                     act => {
                         let len = len_of(&act);
@@ -160,7 +160,7 @@ impl Queue {
                             let Call::Room { items, .. } = &mut calls[*at] else { continue };
                             if items.len() >= MAX_ITEMS || *taken + len > MAX_CALL_BYTES {
                                 full.insert(Arc::clone(&room));
-                                later.push_back(Work::Proposal(place, Proposal { room, act, time }));
+                                later.push_back(Work::Proposal(place, Proposal { room, time, act }));
                                 continue;
                             }
                             items.push((place, act));
@@ -308,7 +308,7 @@ mod tests {
             })
             .collect();
         assert_eq!(rounds, [1, 2]);
-        let rooms = (0..MAX_CALLS + 1).map(|room| post(&room.to_string(), 1)).collect();
+        let rooms = (0..=MAX_CALLS).map(|room| post(&room.to_string(), 1)).collect();
         queue.add(0, batch(2, rooms), 1, |_| {});
         assert_eq!((queue.next_round().len(), queue.next_round().len()), (MAX_CALLS, 1));
         let wide = (0..64).map(|room| post(&room.to_string(), MAX_CALL_BYTES)).collect();

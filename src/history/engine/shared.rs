@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::facts::Level;
-use crate::history::Event;
+use crate::history::{EngineFigures, Event};
 
 /// What the threads count; each number only grows, but for those that say what is now.
 #[derive(Debug, Default)]
@@ -33,6 +33,27 @@ pub struct Counts {
     pub damaged: AtomicU64,
     /// Rooms that are followed.
     pub rooms: AtomicUsize,
+}
+
+impl Counts {
+    /// What they are now.
+    #[must_use]
+    pub fn figures(&self) -> EngineFigures {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        EngineFigures {
+            up: u64::from(self.is_up.load(Ordering::Relaxed)),
+            fed: u64::from(self.is_fed.load(Ordering::Relaxed)),
+            reconnects: count(&self.reconnects),
+            pipelines: count(&self.pipelines),
+            calls: count(&self.calls),
+            wait_us: count(&self.wait_us),
+            doubts: count(&self.doubts),
+            filled: count(&self.filled),
+            forks: count(&self.forks),
+            behind: count(&self.behind),
+            damaged: count(&self.damaged),
+        }
+    }
 }
 
 /// What the threads of an engine and the loops share.
