@@ -62,6 +62,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("watch", &["rooms"]),
             ("exchange", &["people"]),
             ("neighbours", &["connections", "exchange", "people", "wire/reply_to"]),
+            ("nodes", &["connections", "exchange", "neighbours", "people"]),
             ("pending", &["ids", "people", "rooms", "wire/command", "wire/refusal", "wire/reply_to"]),
             ("deciding", &["decisions", "identity", "people", "rooms", "wire/command", "wire/refusal"]),
             ("stats", &["deciding", "decisions", "wire/refusal"]),
@@ -141,6 +142,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
         "history",
         &[
             ("data", &[]),
+            ("engine_figures", &[]),
             ("error", &[]),
             ("followers", &[]),
             ("keys", &[]),

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use switchboard::api::{self, Access, Api};
 use switchboard::app::{Peers, Rate};
 use switchboard::chat::decisions::{AskKind, EventOptions};
+use switchboard::chat::nodes::{Nodes, To};
 use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
-use switchboard::history::engine::{self, EngineError, Target};
+use switchboard::history::engine::{self, EngineError, Signs, Target};
 use switchboard::history::outbox::Outbox;
 use switchboard::history::{self, Event, History, Start, memory, sqlite};
 use switchboard::hooks;
@@ -154,14 +155,15 @@ fn serve_on_engine(
         Some((hooks, events)) => worker.with_teller(hooks.recorder(events)),
         None => worker,
     };
-    let exchange = Exchange::new(&start.holders);
+    let nodes = Nodes::new(&start.holders, plan.loops);
     let mut clients = clients.into_iter();
     let server = bind(plan, &args.common, |own, peers| {
         let chat = Chat::new(options.clone(), boxed(clients.next()), start.clone());
-        with_doors(chat.beside(own, exchange.clone(), peers.clone()))
+        with_doors(chat.among(own, &nodes, peers.clone()))
     })?;
     let peers = server.peers();
     let hooks = start_hooks(hooks.map(|(hooks, _)| hooks), None, &peers)?;
+    let worker = worker.with_signs(Arc::new(OtherServers { nodes, peers: peers.clone() }));
     let engine = worker.start(move |number, event| tell(&peers, number, event))?;
     let ended = finish(server);
     engine.finish();
@@ -169,6 +171,43 @@ fn serve_on_engine(
         hooks.finish();
     }
     ended
+}
+
+/// What this server tells others of the same chat, and what it hears of them.
+struct OtherServers<F> {
+    nodes: Nodes,
+    peers: Peers<OpsMail<Mail, F>>,
+}
+
+impl<F> OtherServers<F>
+where
+    OpsMail<Mail, F>: 'static,
+{
+    fn pass_on(&self, mails: Vec<(usize, Mail)>) {
+        for (number, mail) in mails {
+            // A loop that has ended needs to know nothing.
+            let _ = self.peers.get(number).send_blocking(OpsMail::App(mail));
+        }
+    }
+}
+
+impl<F: Send + Sync> Signs for OtherServers<F>
+where
+    OpsMail<Mail, F>: Send + 'static,
+{
+    fn take(&self, now_ms: u64) -> Vec<(Option<Arc<str>>, String)> {
+        self.pass_on(self.nodes.sweep_silent(now_ms));
+        let to = |to| if let To::Node(node) = to { Some(node) } else { None };
+        self.nodes.take(now_ms).into_iter().map(|(whom, word)| (to(whom), word)).collect()
+    }
+
+    fn hear(&self, from: &str, word: &str, now_ms: u64) {
+        self.pass_on(self.nodes.hear(from, word, now_ms));
+    }
+
+    fn last_word(&self) -> String {
+        self.nodes.last_word()
+    }
 }
 
 /// Connects to the engine; one that begins as well is waited for.

@@ -37,7 +37,7 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
             }
         }
         Event::Epoch { room, fork } => forked(chat, ctx, &room, &fork),
-        Event::Held(holder) => elsewhere::held(chat, &holder),
+        Event::Held(holder) => elsewhere::held(chat, ctx, &holder),
         Event::Behind { room } => behind(chat, ctx, &room),
         Event::Failed { term, ticket, reason } => failed(chat, ctx, (term, ticket), &reason),
         Event::Recovered { landed } => {

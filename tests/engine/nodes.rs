@@ -14,7 +14,7 @@ fn node(engine: &Engine) -> Server {
     node_with(&engine.url(), &[])
 }
 
-fn node_with(url: &str, args: &[&str]) -> Server {
+pub(crate) fn node_with(url: &str, args: &[&str]) -> Server {
     let server = Launch::switchboard(&["serve", "--listen", "127.0.0.1:0", "--engine", url]);
     server.args(&["--engine-timeout", "500ms"]).args(args).start_as_it_is()
 }
@@ -30,6 +30,21 @@ fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+}
+
+/// A request to the API; returns the whole answer.
+pub(crate) fn call_api(addr: SocketAddr, secret: &str, what: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    write!(
+        stream,
+        "{what} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {secret}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
@@ -212,17 +227,12 @@ fn a_ban_holds_on_every_node_and_after_each_of_them_began_again() {
     let secret = crate::support::Scratch::new("api", b"a-secret-of-the-operator-0123456789");
     let nodes = [node_with(&engine.url(), &["--api-token-file", secret.path()]), node(&engine)];
     let mut eve = Person::hello(nodes[1].addr, "Eve");
-    let body = r#"{"reason":"spam"}"#;
-    let mut stream = TcpStream::connect(nodes[0].addr).unwrap();
-    write!(
-        stream,
-        "PUT /api/v1/bans/Eve HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a-secret-of-the-operator-0123456789\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = call_api(
+        nodes[0].addr,
+        "a-secret-of-the-operator-0123456789",
+        "PUT /api/v1/bans/Eve",
+        r#"{"reason":"spam"}"#,
+    );
     assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
     assert_eq!(eve.event("bye")["reason"], "banned");
     let late = node(&engine);

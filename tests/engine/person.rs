@@ -36,6 +36,11 @@ impl Person {
         true
     }
 
+    /// A command without an answer.
+    pub(crate) fn tell(&mut self, command: &Value) {
+        self.client.send(&text(&command.to_string()));
+    }
+
     /// The answer to a command.
     #[track_caller]
     pub(crate) fn ask(&mut self, command: &Value) -> Value {

@@ -10,9 +10,9 @@ use redis::{Cmd, Value, cmd};
 
 use super::error::EngineError;
 use super::link::{Link, Target, function, instant, is_passing, pause, random};
-use super::names;
 use super::shared::{Notify, Shared};
 use super::values;
+use super::{SIGNS_MS, Signing, names};
 use crate::history::unread::Counter;
 use crate::history::{
     Event, HistoryError, Keep, MAX_UNREAD, Mine, MinePage, NameRange, PAGE_OCTETS, Pair, PairPlace, Query,
@@ -64,6 +64,9 @@ pub(super) struct Asker {
     beat_at: Instant,
     /// When to connect again, and how often that has failed.
     retry: (Instant, u32),
+    /// What other servers are told.
+    signs: Option<Signing>,
+    signs_at: Instant,
 }
 
 impl Asker {
@@ -72,14 +75,27 @@ impl Asker {
         inbox: Receiver<Ask>,
         shared: Arc<Shared>,
         notify: Notify,
+        signs: Option<Signing>,
     ) -> Self {
         let now = instant();
-        Self { target, node, inbox, shared, notify, link: None, beat_at: now, retry: (now, 0) }
+        Self {
+            target,
+            node,
+            inbox,
+            shared,
+            notify,
+            link: None,
+            beat_at: now,
+            retry: (now, 0),
+            signs,
+            signs_at: now,
+        }
     }
 
     pub(super) fn run(mut self) {
         loop {
-            let wait = self.beat_at.saturating_duration_since(instant());
+            let due = if self.signs.is_some() { self.beat_at.min(self.signs_at) } else { self.beat_at };
+            let wait = due.saturating_duration_since(instant());
             match self.inbox.recv_timeout(wait) {
                 Ok(Ask::Query(from, query)) => self.answer(from, query),
                 Ok(Ask::Wake) | Err(RecvTimeoutError::Timeout) => {}
@@ -89,8 +105,41 @@ impl Asker {
             if instant() >= self.beat_at || self.shared.must_wake.load(Ordering::Relaxed) {
                 self.beat();
             }
+            if instant() >= self.signs_at {
+                self.sign();
+            }
         }
         self.beat();
+        if let Some(Signing { signs, .. }) = &self.signs {
+            let (channel, word) = (names::EVERYBODY.to_owned(), signs.last_word());
+            self.tell(&[(channel, word)]);
+        }
+    }
+
+    /// Tells other servers what there is to tell. What cannot be told is missed by them, and they notice.
+    fn sign(&mut self) {
+        let Some(it) = &self.signs else { return };
+        self.signs_at = instant() + Duration::from_millis(SIGNS_MS);
+        let words = it.signs.take(it.now_ms()).into_iter().map(|(to, word)| {
+            let channel = to.map_or_else(|| names::EVERYBODY.to_owned(), |node| names::node(&node));
+            (channel, word)
+        });
+        let words: Vec<_> = words.collect();
+        self.tell(&words);
+    }
+
+    fn tell(&mut self, words: &[(String, String)]) {
+        for part in words.chunks(PAGE) {
+            let publish = |(channel, word): &(String, String)| {
+                let mut publish = cmd("PUBLISH");
+                publish.arg(channel).arg(values::sign(&self.node, word));
+                publish
+            };
+            let commands: Vec<_> = part.iter().map(publish).collect();
+            if let Err(error) = self.call(&commands) {
+                tracing::debug!(%error, "other servers were not told");
+            }
+        }
     }
 
     /// Has a word told to the feed. Where that fails the feed knows it by the silence.

@@ -16,7 +16,7 @@ use super::follow::{Follows, Place, Step};
 use super::link::{Link, Target, function, is_passing, pause, random};
 use super::shared::{Notify, Shared, add};
 use super::values::{self, News, Since, Told};
-use super::{MAX_OPENED, names};
+use super::{MAX_OPENED, Signing, names};
 use crate::history::{Action, Ban, BanChange, Change, Event, Fork, HistoryError};
 
 /// No word for so long, and the connection is dead, whatever TCP says. The thread that asks has a word told each second.
@@ -58,6 +58,8 @@ pub(super) struct Feed {
     follows: Follows,
     /// Who is banned, as the loops know it.
     bans: BTreeMap<Arc<str>, Ban>,
+    /// Who hears what other servers tell.
+    signs: Option<Signing>,
     /// Names for histories that begin here.
     last_fresh: u64,
 }
@@ -76,11 +78,11 @@ impl Feed {
         shared: Arc<Shared>,
         notify: Notify,
         (inbox, loops): (Receiver<Request>, usize),
-        bans: Vec<Ban>,
+        (bans, signs): (Vec<Ban>, Option<Signing>),
     ) -> Self {
         let bans = bans.into_iter().map(|ban| (Arc::clone(&ban.user), ban)).collect();
         let follows = Follows::default();
-        Self { target, node, shared, notify, inbox, loops, follows, bans, last_fresh: 0 }
+        Self { target, node, shared, notify, inbox, loops, follows, bans, signs, last_fresh: 0 }
     }
 
     pub(super) fn run(mut self) {
@@ -132,6 +134,11 @@ impl Feed {
                 Some(Told::Hold(holder)) => {
                     for number in 0..self.loops {
                         self.notify.tell(number, Event::Held(holder.clone()));
+                    }
+                }
+                Some(Told::Sign { from, word }) => {
+                    if let Some(it) = self.signs.as_ref().filter(|_| *from != *self.node) {
+                        it.signs.hear(&from, &word, it.now_ms());
                     }
                 }
                 Some(Told::Beat) => {}

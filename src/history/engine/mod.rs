@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use self::ask::SEARCH_SCAN;
 use self::ask::{Ask, Asker};
@@ -36,7 +36,7 @@ pub use self::error::EngineError;
 pub use self::facts::{Facts, Level};
 use self::feed::{Feed, Request};
 pub use self::link::Target;
-use self::link::{Link, function, random};
+use self::link::{Link, function, instant, random};
 pub use self::shared::Counts;
 use self::shared::{Notify, Shared};
 use super::followers::MAX_LOOPS;
@@ -91,6 +91,22 @@ impl Options {
     }
 }
 
+/// What servers tell each other besides what happens in rooms. What is lost is not told again.
+pub trait Signs: Send + Sync {
+    /// What is to be told, and to which server (all where there is none), at this time in milliseconds of a clock without leaps.
+    /// Asked every [`SIGNS_MS`] milliseconds.
+    fn take(&self, now_ms: u64) -> Vec<(Option<Arc<str>>, String)>;
+
+    /// Another server tells something. May wait.
+    fn hear(&self, from: &str, word: &str, now_ms: u64);
+
+    /// What is told at the end.
+    fn last_word(&self) -> String;
+}
+
+/// Milliseconds between two times at which servers tell each other something.
+pub const SIGNS_MS: u64 = 50;
+
 /// What an engine says of itself, whether it can be used or not; and why not.
 ///
 /// # Errors
@@ -137,6 +153,7 @@ pub fn open(
     let inboxes = Inboxes { orders: order_inbox, asks: ask_inbox, requests: request_inbox };
     let node: Arc<str> = format!("{:016x}", random()).into();
     let start = Start { epoch: node.to_string(), bans, holders };
+    let signs = None;
     let worker = Worker {
         target,
         options,
@@ -147,6 +164,7 @@ pub fn open(
         asks,
         inboxes,
         teller: None,
+        signs,
         start: start.clone(),
     };
     Ok((clients, worker, start))
@@ -294,6 +312,7 @@ pub struct Worker {
     asks: SyncSender<Ask>,
     inboxes: Inboxes,
     teller: Option<Tell>,
+    signs: Option<Arc<dyn Signs>>,
     start: Start,
 }
 
@@ -303,6 +322,19 @@ impl fmt::Debug for Worker {
             .field("target", &self.target)
             .field("node", &self.node)
             .finish_non_exhaustive()
+    }
+}
+
+/// What servers tell each other, and the clock by which they do.
+#[derive(Clone)]
+struct Signing {
+    signs: Arc<dyn Signs>,
+    begin: Instant,
+}
+
+impl Signing {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -321,6 +353,13 @@ impl Worker {
         self
     }
 
+    /// The same; servers tell each other this, too.
+    #[must_use]
+    pub fn with_signs(mut self, signs: Arc<dyn Signs>) -> Self {
+        self.signs = Some(signs);
+        self
+    }
+
     /// What the threads count.
     #[must_use]
     pub fn counts(&self) -> Arc<Counts> {
@@ -336,12 +375,14 @@ impl Worker {
         self,
         notify: impl FnMut(usize, Event) -> bool + Send + 'static,
     ) -> Result<Running, EngineError> {
-        let Self { target, options, node, loops, shared, orders, asks, inboxes, teller, start } = self;
+        let Self { target, options, node, loops, shared, orders, asks, inboxes, teller, signs, start } = self;
         let notify = Notify::new(notify);
         let whose = || (target.clone(), Arc::clone(&node));
         let follows = (inboxes.requests, loops);
-        let feed = Feed::new(whose(), Arc::clone(&shared), notify.clone(), follows, start.bans);
-        let asker = Asker::new(whose(), inboxes.asks, Arc::clone(&shared), notify.clone());
+        let signs = signs.map(|signs| Signing { signs, begin: instant() });
+        let bans = start.bans;
+        let feed = Feed::new(whose(), Arc::clone(&shared), notify.clone(), follows, (bans, signs.clone()));
+        let asker = Asker::new(whose(), inboxes.asks, Arc::clone(&shared), notify.clone(), signs);
         let ends = Ends { inbox: inboxes.orders, notify, teller };
         let committer = Committer::new((target, options), node, Arc::clone(&shared), ends, loops);
         // It is not waited for at the end: it may wait for an engine that says nothing.

@@ -76,6 +76,8 @@ pub(super) enum Told {
     Ban(BanChange),
     /// A name is somebody's.
     Hold(Holder),
+    /// Another server tells something.
+    Sign { from: String, word: String },
     /// Nothing: it shows that the connection works.
     Beat,
 }
@@ -100,12 +102,18 @@ impl News {
     }
 }
 
+/// What a server tells others.
+pub(super) fn sign(from: &str, word: &str) -> String {
+    format!("*3\r\n$4\r\nsign\r\n${}\r\n{from}\r\n${}\r\n{word}\r\n", from.len(), word.len())
+}
+
 /// Reads what is told; `None`: it is nothing that a node of this version tells.
 pub(super) fn told(payload: &[u8]) -> Option<Told> {
     let value = redis::parse_redis_value(payload).ok()?;
     let parts = list(&value)?;
     match (&*text(parts.first()?)?, parts.len()) {
         ("beat", 1) => Some(Told::Beat),
+        ("sign", 3) => Some(Told::Sign { from: text(&parts[1])?, word: text(&parts[2])? }),
         ("ban", 2..=4) => Some(Told::Ban(ban(&parts[1..])?)),
         ("hold", 4) => Some(Told::Hold(Holder {
             name: text(&parts[1])?.as_str().into(),
@@ -332,6 +340,14 @@ mod tests {
         assert_eq!(news.end(), (8, 3));
         assert!(matches!(&news.actions[0], Action::Post(post) if post.seq == 7 && &*post.text == "hi"));
         assert_eq!(news.actions[1], Action::Delete { rev: 3, seq: 4, time: 18 });
+    }
+
+    #[test]
+    fn what_servers_tell_each_other_comes_as_it_was_said() {
+        let Some(Told::Sign { from, word }) = told(sign("n1", "{\"a\":\"\\r\\n ä\"}").as_bytes()) else {
+            panic!("no sign")
+        };
+        assert_eq!((&*from, &*word), ("n1", "{\"a\":\"\\r\\n ä\"}"));
     }
 
     #[test]
