@@ -96,7 +96,7 @@ impl Nodes {
         let mut told = Vec::new();
         let is_all = std::mem::take(&mut known.must_tell_all);
         let (rooms, people) = self.0.exchange.take_changed(is_all);
-        let rooms: Vec<About> = rooms.into_iter().map(About::of).collect();
+        let rooms: Vec<About> = rooms.iter().map(About::of).collect();
         let people: Vec<Somebody> = people.into_iter().map(Somebody::of).collect();
         if is_all || !rooms.is_empty() || !people.is_empty() {
             for (is_first, is_last, rooms, people) in parts(&rooms, &people) {
@@ -154,7 +154,7 @@ impl Nodes {
                 Vec::new()
             }
             Sign::Beat { number, loops } => {
-                if let Some(node) = self.meet(&mut known, from, now)
+                if let Some(node) = Self::meet(&mut known, from, now)
                     && node.heard != Some(number)
                 {
                     node.heard = None;
@@ -173,7 +173,7 @@ impl Nodes {
     }
 
     /// The server of this name, of which something is heard.
-    fn meet<'k>(&self, known: &'k mut Known, from: &str, now: Millis) -> Option<&'k mut Node> {
+    fn meet<'k>(known: &'k mut Known, from: &str, now: Millis) -> Option<&'k mut Node> {
         if !known.nodes.contains_key(from) {
             if known.nodes.len() >= MAX_NODES {
                 return None;
@@ -205,7 +205,7 @@ impl Nodes {
 
     fn learn(&self, known: &mut Known, from: &str, state: State, now: Millis) -> Vec<(usize, Mail)> {
         let exchange = &self.0.exchange;
-        let Some(node) = self.meet(known, from, now) else { return Vec::new() };
+        let Some(node) = Self::meet(known, from, now) else { return Vec::new() };
         let State { number, loops, is_begin, is_end, rooms, people } = state;
         if is_begin {
             node.stale = Some(exchange.of_node(node.number));

@@ -245,6 +245,41 @@ fn a_post_in_doubt_is_unavailable_and_its_key_tells_what_became_of_it() {
 }
 
 #[test]
+fn messages_of_two_that_were_missed_are_told_once_wherever_the_two_are() {
+    let engine = Engine::start();
+    let proxy = Proxy::to(engine.port());
+    let mut writer = Node::start(&engine.url(), Options::default(), 1);
+    let mut reader = Node::start(&proxy.url(), Options::default(), 2);
+    wait_until("it is fed", || reader.counts.is_fed.load(Ordering::Relaxed));
+    for nth in 0..3 {
+        writer.post(0, "@ada\nbob", &format!("before {nth}"), None);
+    }
+    reader.wait_for(1, "@ada\nbob", 3);
+    proxy.close(true);
+    wait_until("it is cut off", || !reader.counts.is_fed.load(Ordering::Relaxed));
+    for nth in 0..300 {
+        writer.post(0, "@ada\nbob", &format!("meanwhile {nth}"), None);
+    }
+    writer.post(0, "@ada\neve", "to somebody else", None);
+    proxy.close(false);
+    for number in 0..2 {
+        let told = texts(&reader.wait_for(number, "@ada\nbob", 303));
+        assert!(told.iter().map(|(seq, _)| *seq).eq(1..=303), "{told:?}");
+        assert_eq!(reader.wait_for(number, "@ada\neve", 1).len(), 1);
+    }
+    // What is open and closed again is not told twice either.
+    reader.open(0, "@ada\nbob");
+    writer.post(0, "@ada\nbob", "while it is open", None);
+    reader.wait_for(0, "@ada\nbob", 304);
+    reader.clients[0].close("@ada\nbob");
+    writer.post(0, "@ada\nbob", "after it was closed", None);
+    let told = texts(&reader.wait_for(0, "@ada\nbob", 305));
+    assert!(told.iter().map(|(seq, _)| *seq).eq(1..=305));
+    writer.end();
+    reader.end();
+}
+
+#[test]
 fn a_link_that_says_nothing_is_noticed_and_what_was_said_meanwhile_is_told() {
     let engine = Engine::start();
     let proxy = Proxy::to(engine.port());

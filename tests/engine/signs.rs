@@ -116,6 +116,13 @@ fn the_people_of_a_killed_server_leave_together_within_a_lease() {
         person.join("tea", None);
     }
     wait_until("they are seen", || names(&mut ada, "tea").len() == 6);
+    for nth in 0..5 {
+        wait_until("they were announced", || {
+            let mut joined = ada.events.iter().filter_map(|it| it["joined"].as_array()).flatten();
+            let is_told = joined.any(|who| who["user"] == format!("P{nth}"));
+            is_told || names(&mut ada, "tea").is_empty()
+        });
+    }
     dies.signal("KILL");
     dies.wait(SOON);
     let begin = Instant::now();
@@ -134,7 +141,7 @@ fn the_people_of_a_server_that_stops_are_gone_at_once() {
     let (mut ada, mut bob) = (Person::hello(stays.addr, "Ada"), Person::hello(stops.addr, "Bob"));
     ada.join("tea", None);
     bob.join("tea", None);
-    wait_until("Bob is seen", || names(&mut ada, "tea") == ["Ada", "Bob"]);
+    presence_of(&mut ada, "joined", "Bob");
     stops.signal("TERM");
     assert_eq!(bob.event("bye")["reason"], "shutting_down");
     drop(bob);

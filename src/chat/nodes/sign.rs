@@ -95,7 +95,7 @@ impl Known {
 }
 
 impl About {
-    pub(super) fn of(attendance: Attendance) -> Self {
+    pub(super) fn of(attendance: &Attendance) -> Self {
         let listed =
             attendance.listed.iter().map(|it| (it.client.to_string(), it.user.to_string(), it.is_verified));
         Self { room: attendance.room.to_string(), count: attendance.count, listed: listed.collect() }

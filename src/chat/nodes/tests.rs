@@ -173,7 +173,7 @@ fn what_no_server_says_is_nothing() {
 #[test]
 fn what_is_told_comes_in_bounded_parts() {
     let about =
-        |nth: usize| About::of(Attendance { room: nth.to_string().into(), count: 1, listed: Vec::new() });
+        |nth: usize| About::of(&Attendance { room: nth.to_string().into(), count: 1, listed: Vec::new() });
     let rooms: Vec<About> = (0..2500).map(about).collect();
     let cut = parts(&rooms, &[]);
     assert_eq!(cut.iter().map(|it| it.2.len()).collect::<Vec<_>>(), [1000, 1000, 500]);

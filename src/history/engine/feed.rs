@@ -3,30 +3,33 @@
 //! A room is read after its channel is followed, so nothing is missed between the two. What a broken connection misses is read
 //! by number, and what comes twice is dropped by number.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::{Connection, Value, cmd};
+use redis::{Value, cmd};
 
 use super::error::EngineError;
-use super::follow::{Follows, Place, Step};
-use super::link::{Link, Target, function, is_passing, pause, random};
+use super::follow::{Follows, Known, Place, Step};
+use super::link::{Target, function, instant, pause, random};
+use super::session::{Session, check_passing};
 use super::shared::{Notify, Shared, add};
 use super::values::{self, News, Since, Told};
 use super::{MAX_OPENED, Signing, names};
-use crate::history::{Action, Ban, BanChange, Change, Event, Fork, HistoryError};
+use crate::history::{Action, Ban, BanChange, Change, Event, Fork, HistoryError, Holder, Start};
 
 /// No word for so long, and the connection is dead, whatever TCP says. The thread that asks has a word told each second.
 const DEAD: Duration = Duration::from_secs(5);
-/// Channels of one SUBSCRIBE.
-const CHANNELS: usize = 512;
 /// Rooms that are read at once.
 const ROOMS_AT_ONCE: usize = 16;
 /// Messages, and changes, that are read at once where some were missed.
 const MISSED_AT_ONCE: u64 = 256;
+/// Conversations of two that nobody follows and of which it is known up to where they were told.
+const MAX_PAIRS: usize = 10_000;
+/// What happened this long before the last word may have been missed, in milliseconds.
+const MARGIN_MS: u64 = 2000;
 /// How long a room is kept in which nobody has said anything, in milliseconds.
 const BLANK_MS: u64 = 3_600_000;
 
@@ -56,6 +59,13 @@ pub(super) struct Feed {
     inbox: Receiver<Request>,
     loops: usize,
     follows: Follows,
+    /// Up to where conversations of two were told that nobody follows: those of which something was told, at most
+    /// [`MAX_PAIRS`].
+    pairs: BTreeMap<Arc<str>, Place>,
+    /// When something was told last; `None`: never yet.
+    heard_at: Option<Instant>,
+    /// Verified names that were told.
+    held: usize,
     /// Who is banned, as the loops know it.
     bans: BTreeMap<Arc<str>, Ban>,
     /// Who hears what other servers tell.
@@ -64,25 +74,32 @@ pub(super) struct Feed {
     last_fresh: u64,
 }
 
-/// The two connections of the thread: one is told, the other one reads.
-struct Session {
-    told: Connection,
-    reads: Link,
-    /// What was told while a confirmation was waited for.
-    waiting: VecDeque<Vec<u8>>,
-}
-
 impl Feed {
     pub(super) fn new(
         (target, node): (Target, Arc<str>),
         shared: Arc<Shared>,
         notify: Notify,
         (inbox, loops): (Receiver<Request>, usize),
-        (bans, signs): (Vec<Ban>, Option<Signing>),
+        (start, signs): (Start, Option<Signing>),
     ) -> Self {
+        let Start { bans, holders, .. } = start;
         let bans = bans.into_iter().map(|ban| (Arc::clone(&ban.user), ban)).collect();
         let follows = Follows::default();
-        Self { target, node, shared, notify, inbox, loops, follows, bans, signs, last_fresh: 0 }
+        Self {
+            target,
+            node,
+            shared,
+            notify,
+            inbox,
+            loops,
+            follows,
+            bans,
+            signs,
+            pairs: BTreeMap::new(),
+            heard_at: None,
+            held: holders.len(),
+            last_fresh: 0,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -113,10 +130,7 @@ impl Feed {
 
     /// Follows everything and tells of it until the connection fails or the process stops.
     fn session(&mut self, attempt: &mut u32) -> Result<(), EngineError> {
-        let reads = Link::connect(&self.target)?;
-        let told = self.target.dial()?;
-        told.set_read_timeout(Some(DEAD))?;
-        let mut session = Session { told, reads, waiting: VecDeque::new() };
+        let mut session = Session::connect(&self.target, DEAD)?;
         let mut channels = vec![names::node(&self.node), names::EVERYBODY.into(), names::PAIRS.into()];
         channels.extend(self.follows.rooms().iter().map(|room| names::channel(room)));
         session.follow("SUBSCRIBE", &channels)?;
@@ -128,13 +142,13 @@ impl Feed {
                 self.serve(&mut session)?;
             }
             let payload = session.next()?;
+            self.heard_at = Some(instant());
             match values::told(&payload) {
                 Some(Told::News(news)) => self.heard(&mut session, news)?,
                 Some(Told::Ban(change)) => self.ban(&change),
                 Some(Told::Hold(holder)) => {
-                    for number in 0..self.loops {
-                        self.notify.tell(number, Event::Held(holder.clone()));
-                    }
+                    self.held += 1;
+                    self.tell_holder(&holder);
                 }
                 Some(Told::Sign { from, word }) => {
                     if let Some(it) = self.signs.as_ref().filter(|_| *from != *self.node) {
@@ -168,6 +182,7 @@ impl Feed {
                 self.ban(&BanChange::Set(ban));
             }
         }
+        self.catch_up_names(session)?;
         for room in self.follows.rooms() {
             if self.follows.get_mut(&room).is_some_and(|follow| follow.place.is_some()) {
                 self.fill(session, &room)?;
@@ -176,7 +191,79 @@ impl Feed {
                 self.read_wanted(session, &[], &[], &[wanted])?;
             }
         }
+        self.catch_up_pairs(session)
+    }
+
+    /// Verified names that somebody took while nothing was told.
+    fn catch_up_names(&mut self, session: &mut Session) -> Result<(), EngineError> {
+        let mut count = cmd("HLEN");
+        count.arg(names::HOLDERS);
+        let count = session.reads.call(&[count])?.first().and_then(values::number).unwrap_or(0);
+        if count as usize != self.held {
+            let mut all = cmd("HGETALL");
+            all.arg(names::HOLDERS);
+            let holders = session.reads.call(&[all])?.first().and_then(values::holders).unwrap_or_default();
+            self.held = holders.len();
+            for holder in holders {
+                self.tell_holder(&holder);
+            }
+        }
         Ok(())
+    }
+
+    fn tell_holder(&self, holder: &Holder) {
+        for number in 0..self.loops {
+            self.notify.tell(number, Event::Held(holder.clone()));
+        }
+    }
+
+    /// Conversations of two in which something happened while nothing was told, whoever is in them.
+    fn catch_up_pairs(&mut self, session: &mut Session) -> Result<(), EngineError> {
+        let Some(heard_at) = self.heard_at else { return Ok(()) };
+        let silent_ms = u64::try_from(heard_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let time = session.reads.call(&[cmd("TIME")])?;
+        let seconds = time.first().and_then(values::list).and_then(|it| it.first()).and_then(values::number);
+        let from = (seconds.unwrap_or(0) * 1000).saturating_sub(silent_ms.saturating_add(MARGIN_MS));
+        let mut recent = cmd("ZRANGE");
+        recent.arg(names::RECENT_PAIRS).arg(from).arg("+inf").arg("BYSCORE");
+        let rooms = session.reads.call(&[recent])?;
+        let rooms = rooms.first().and_then(values::list).unwrap_or_default();
+        for room in rooms.iter().filter_map(values::text) {
+            let room: Arc<str> = room.as_str().into();
+            if self.follows.get_mut(&room).is_some() {
+                continue;
+            }
+            if self.pairs.contains_key(&room) {
+                self.fill(session, &room)?;
+                continue;
+            }
+            // Nothing was ever told of it here, so nothing comes twice.
+            let mut open = function("open", &names::room_keys(&room, 4));
+            open.arg(MISSED_AT_ONCE).arg(0);
+            let answer = session.reads.call(&[open])?.pop().unwrap_or_default();
+            check_passing(&answer)?;
+            if let Some(state) = values::state(&answer) {
+                let missed = state.recent.into_iter().map(|it| it.post).filter(|post| post.time >= from);
+                self.tell(&room, missed.map(Action::Post).collect());
+                self.remember(room, Place { epoch: state.epoch, seq: state.seq, rev: state.rev });
+            }
+        }
+        Ok(())
+    }
+
+    /// Up to where a conversation was told that nobody follows.
+    fn remember(&mut self, room: Arc<str>, place: Place) {
+        self.pairs.insert(room, place);
+        if self.pairs.len() > MAX_PAIRS {
+            self.pairs.pop_first();
+        }
+    }
+
+    fn known(&mut self, room: &str) -> Known<'_> {
+        match self.follows.get_mut(room) {
+            Some(follow) => follow.place.as_mut().map_or(Known::Soon, Known::UpTo),
+            None => self.pairs.get_mut(room).map_or(Known::Nothing, Known::UpTo),
+        }
     }
 
     fn ban(&mut self, change: &BanChange) {
@@ -199,9 +286,8 @@ impl Feed {
 
     fn heard(&mut self, session: &mut Session, news: News) -> Result<(), EngineError> {
         let is_pair = names::pair(&news.room).is_some();
-        let place = self.follows.get_mut(&news.room).map(|follow| &mut follow.place);
-        match place {
-            Some(Some(place)) => match place.step(&news) {
+        match self.known(&news.room) {
+            Known::UpTo(place) => match place.step(&news) {
                 Step::Drop => {}
                 Step::Fill => {
                     let room = Arc::clone(&news.room);
@@ -213,9 +299,13 @@ impl Feed {
                 }
             },
             // Whoever is in a conversation may be connected here.
-            None if is_pair => self.tell(&news.room, news.actions),
+            Known::Nothing if is_pair => {
+                let (seq, rev) = news.end();
+                self.remember(Arc::clone(&news.room), Place { epoch: Arc::clone(&news.epoch), seq, rev });
+                self.tell(&news.room, news.actions);
+            }
             // It is read in a moment, with this in it; or nobody follows it.
-            Some(None) | None => {}
+            Known::Soon | Known::Nothing => {}
         }
         Ok(())
     }
@@ -245,14 +335,12 @@ impl Feed {
     /// Reads what is new in a room, and tells it.
     fn fill(&mut self, session: &mut Session, room: &Arc<str>) -> Result<(), EngineError> {
         loop {
-            let Some(Some(known)) = self.follows.get_mut(room).map(|follow| follow.place.clone()) else {
-                return Ok(());
-            };
+            let Known::UpTo(known) = self.known(room) else { return Ok(()) };
+            let known = known.clone();
             let Some(since) = self.since(session, room, &known)? else { return Ok(()) };
-            let place = self.told_since(room, &known, since);
-            let is_done = place.1;
-            if let Some(follow) = self.follows.get_mut(room) {
-                follow.place = Some(place.0);
+            let (reached, is_done) = self.told_since(room, &known, since);
+            if let Known::UpTo(place) = self.known(room) {
+                *place = reached;
             }
             if is_done {
                 return Ok(());
@@ -338,7 +426,12 @@ impl Feed {
                 Request::Open { from, room, recent, changes } => (from, room, recent, changes, true),
                 Request::Follow { from, room } => (from, room, 0, 0, false),
                 Request::Close { from, room } => {
-                    if self.follows.remove(from, &room) {
+                    if let Some(follow) = self.follows.remove(from, &room) {
+                        if names::pair(&room).is_some()
+                            && let Some(place) = follow.place
+                        {
+                            self.remember(Arc::clone(&room), place);
+                        }
                         wanted.retain(|it: &Wanted| it.room != room);
                         let channel = names::channel(&room);
                         if let Some(at) = new.iter().position(|it| *it == channel) {
@@ -351,6 +444,11 @@ impl Feed {
                 }
             };
             if self.follows.add(from, &room) {
+                // What was told of a conversation is not told again.
+                let place = self.pairs.remove(&room);
+                if let Some(follow) = self.follows.get_mut(&room) {
+                    follow.place = place;
+                }
                 let channel = names::channel(&room);
                 if let Some(at) = old.iter().position(|it| *it == channel) {
                     old.remove(at);
@@ -458,60 +556,5 @@ impl Feed {
     fn fresh(&mut self) -> String {
         self.last_fresh += 1;
         format!("{}+{:x}", self.node, self.last_fresh)
-    }
-}
-
-impl Session {
-    /// Subscribes to channels, or does so no more; when this returns, it is so.
-    fn follow(&mut self, verb: &str, channels: &[String]) -> Result<(), EngineError> {
-        for part in channels.chunks(CHANNELS) {
-            self.told.send_packed_command(&cmd(verb).arg(part).get_packed_command())?;
-            let mut missing = part.len();
-            while missing > 0 {
-                match message(self.told.recv_response()?) {
-                    Ok(payload) => self.waiting.push_back(payload),
-                    Err(Value::ServerError(error)) => {
-                        return Err(EngineError::Answer(format!(
-                            "{verb}: {error:?}; the user needs the channels sb:*"
-                        )));
-                    }
-                    Err(_) => missing -= 1,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The next word.
-    fn next(&mut self) -> Result<Vec<u8>, EngineError> {
-        if let Some(payload) = self.waiting.pop_front() {
-            return Ok(payload);
-        }
-        loop {
-            if let Ok(payload) = message(self.told.recv_response()?) {
-                return Ok(payload);
-            }
-        }
-    }
-}
-
-/// An error that another connection may not have ends this one.
-fn check_passing(answer: &Value) -> Result<(), EngineError> {
-    match answer {
-        Value::ServerError(error) if is_passing(error) => Err(EngineError::Answer(format!("{error:?}"))),
-        _ => Ok(()),
-    }
-}
-
-/// What was told; anything else is given back.
-fn message(value: Value) -> Result<Vec<u8>, Value> {
-    match value {
-        Value::Array(mut parts) if parts.len() == 3 && parts[0] == Value::BulkString(b"message".to_vec()) => {
-            match parts.pop() {
-                Some(Value::BulkString(payload)) => Ok(payload),
-                _ => Err(Value::Nil),
-            }
-        }
-        other => Err(other),
     }
 }

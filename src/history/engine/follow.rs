@@ -13,6 +13,17 @@ pub(super) struct Place {
     pub(super) rev: u64,
 }
 
+/// What is known of a room.
+#[derive(Debug)]
+pub(super) enum Known<'p> {
+    /// Nobody was told anything.
+    Nothing,
+    /// It is read in a moment.
+    Soon,
+    /// It was told up to here.
+    UpTo(&'p mut Place),
+}
+
 /// What to do with news of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
@@ -61,11 +72,11 @@ impl Follows {
         is_new
     }
 
-    /// A loop follows a room no more; `true`: nobody does.
-    pub(super) fn remove(&mut self, number: usize, room: &str) -> bool {
-        let Some(follow) = self.0.get_mut(room) else { return false };
+    /// A loop follows a room no more. Returns what was known of it where nobody does.
+    pub(super) fn remove(&mut self, number: usize, room: &str) -> Option<Follow> {
+        let follow = self.0.get_mut(room)?;
         follow.loops &= !(1 << number);
-        follow.loops == 0 && self.0.remove(room).is_some()
+        if follow.loops == 0 { self.0.remove(room) } else { None }
     }
 
     pub(super) fn get_mut(&mut self, room: &str) -> Option<&mut Follow> {
@@ -130,7 +141,8 @@ mod tests {
         let room: Arc<str> = "r".into();
         assert!(follows.add(0, &room) && !follows.add(63, &room) && !follows.add(63, &room));
         assert_eq!(follows.loops_of("r").collect::<Vec<_>>(), [0, 63]);
-        assert!(!follows.remove(0, "r") && !follows.remove(0, "s") && follows.remove(63, "r"));
+        assert!(follows.remove(0, "r").is_none() && follows.remove(0, "s").is_none());
+        assert!(follows.remove(63, "r").is_some());
         assert_eq!((follows.loops_of("r").count(), follows.len()), (0, 0));
     }
 }

@@ -18,6 +18,7 @@ mod follow;
 mod link;
 mod names;
 mod round;
+mod session;
 mod shared;
 mod values;
 
@@ -380,8 +381,7 @@ impl Worker {
         let whose = || (target.clone(), Arc::clone(&node));
         let follows = (inboxes.requests, loops);
         let signs = signs.map(|signs| Signing { signs, begin: instant() });
-        let bans = start.bans;
-        let feed = Feed::new(whose(), Arc::clone(&shared), notify.clone(), follows, (bans, signs.clone()));
+        let feed = Feed::new(whose(), Arc::clone(&shared), notify.clone(), follows, (start, signs.clone()));
         let asker = Asker::new(whose(), inboxes.asks, Arc::clone(&shared), notify.clone(), signs);
         let ends = Ends { inbox: inboxes.orders, notify, teller };
         let committer = Committer::new((target, options), node, Arc::clone(&shared), ends, loops);

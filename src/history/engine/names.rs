@@ -11,6 +11,8 @@ pub(super) const BANS: &str = "sb:bans";
 pub(super) const HOLDERS: &str = "sb:holders";
 /// The names of all rooms that are no conversation of two.
 pub(super) const ROOMS: &str = "sb:rooms";
+/// Conversations of two in which something happened lately, by the engine's time.
+pub(super) const RECENT_PAIRS: &str = "sb:pairs";
 /// The channel of every node.
 pub(super) const EVERYBODY: &str = "sb:X";
 /// The channel of conversations of two, whose users may be connected to any node.
@@ -25,7 +27,7 @@ pub(super) fn room_keys(room: &str, count: usize) -> Vec<String> {
 /// The lists of rooms in which a room is.
 pub(super) fn lists(room: &str) -> Vec<String> {
     match pair(room) {
-        Some((a, b)) => vec![pairs_of(a), pairs_of(b)],
+        Some((a, b)) => vec![pairs_of(a), pairs_of(b), RECENT_PAIRS.to_owned()],
         None => vec![ROOMS.to_owned()],
     }
 }
@@ -102,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_conversation_is_in_the_lists_of_both_and_told_to_every_node() {
-        assert_eq!(lists("@a\nb"), ["sb:p:{a}", "sb:p:{b}"]);
+        assert_eq!(lists("@a\nb"), ["sb:p:{a}", "sb:p:{b}", "sb:pairs"]);
         assert_eq!((lists("r"), channel("r")), (vec![ROOMS.to_owned()], "sb:C:{r}".to_owned()));
         assert_eq!(channel("@a\nb"), PAIRS);
     }

@@ -11,11 +11,12 @@
 --   o  hash   message -> {is deleted, when edited, the changes that edited it, reactions: emoji, user, emoji, user, ..}
 --   c  hash   change -> what it was; the newest ones
 --   k, j hash key of a post -> message:time, of this window and of the one before
---   i  zset   the list of rooms in which the room is; for conversations of two there are two of them
+--   i  zset   the list of rooms in which the room is; for conversations of two there are two of them, and the list of the
+--             conversations in which something happened lately
 
 local DAY_MS, HOUR_MS, FIRST_MS = 86400000, 3600000, 1577836800000
 local MAX_LINEAGE, MAX_NODES, TRIM_EVERY, OPENED_OCTETS = 8, 32, 64, 1048576
-local MAX_READERS = 10000
+local MAX_READERS, MAX_RECENT_PAIRS = 10000, 10000
 
 local function now_ms()
   local time = redis.call('TIME')
@@ -229,7 +230,7 @@ local LENGTHS = { P = 5, E = 3, D = 1, R = 5 }
 
 -- Posts and changes of one room ---------------------------------------------------------------------------------------------
 
--- keys: m h o c k j i [i]
+-- keys: m h o c k j i [i i]
 -- args: run, node, call, channel, name, keep, keep for (ms), window (ms), keys, changes, then the items:
 --   P head text data key reply_to | E seq text data | D seq | R seq user emoji is_removed most
 -- Returns what came of each: P seq time | K seq time (repeated) | C seq rev time | S seq rev | G | N (no target) | T (too many)
@@ -314,6 +315,10 @@ local function propose(keys, args)
     redis.call('PERSIST', m)
   end
   if #news > 0 then
+    if keys[9] then
+      redis.call('ZADD', keys[9], now, name)
+      redis.call('ZREMRANGEBYRANK', keys[9], 0, -MAX_RECENT_PAIRS - 1)
+    end
     redis.call('PUBLISH', channel, resp({ name, room.e, prev_seq, prev_rev, news }))
   end
   return answers
