@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use switchboard::auth;
 use switchboard::chat::decisions::{AskKind, EventOptions, WhenAway};
@@ -38,10 +39,10 @@ pub(crate) struct HookArgs {
         long = "hook-tell",
         value_name = "KIND",
         value_delimiter = ',',
-        value_enum,
+        value_parser = PossibleValuesParser::new(EventKind::ALL.map(EventKind::name)).try_map(|name| kind_of(&name)),
         requires = "hook_url"
     )]
-    tell: Vec<Tell>,
+    tell: Vec<EventKind>,
     /// Milliseconds that the backend has for an answer
     #[arg(id = "hook_deadline", long = "hook-deadline", value_name = "MS", default_value_t = EventOptions::default().deadline_ms, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     deadline: u64,
@@ -71,19 +72,6 @@ enum Ask {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Tell {
-    Posted,
-    Edited,
-    Deleted,
-    Reacted,
-    Joined,
-    Left,
-    Connected,
-    Disconnected,
-    Banned,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
 enum Away {
     Allow,
     Refuse,
@@ -104,7 +92,7 @@ impl HookArgs {
         }
         let events = EventOptions::default().with(|it| {
             it.asks = self.ask.iter().map(|ask| ask.kind()).collect();
-            it.tells = self.tell.iter().map(|tell| tell.kind()).collect();
+            it.tells = self.tell.iter().copied().collect();
             it.deadline_ms = self.deadline;
             it.when_away = match self.when_away {
                 Away::Allow => WhenAway::Allow,
@@ -156,18 +144,9 @@ impl Ask {
     }
 }
 
-impl Tell {
-    fn kind(self) -> EventKind {
-        match self {
-            Self::Posted => EventKind::Posted,
-            Self::Edited => EventKind::Edited,
-            Self::Deleted => EventKind::Deleted,
-            Self::Reacted => EventKind::Reacted,
-            Self::Joined => EventKind::Joined,
-            Self::Left => EventKind::Left,
-            Self::Connected => EventKind::Connected,
-            Self::Disconnected => EventKind::Disconnected,
-            Self::Banned => EventKind::Banned,
-        }
-    }
+fn kind_of(name: &str) -> Result<EventKind, String> {
+    EventKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == name)
+        .ok_or_else(|| format!("there is no event {name:?}"))
 }
