@@ -246,6 +246,7 @@ const FENCES: &[Fence] = &[
             "src/api/",
             "src/hooks/",
             "server/src/cli/archive.rs",
+            "server/src/doctor/",
             "server/src/log.rs",
             "loadgen/",
         ],

@@ -3,6 +3,7 @@
 mod banner;
 mod cli;
 mod descriptors;
+mod doctor;
 mod log;
 mod serve;
 mod service;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let mut code = ExitCode::SUCCESS;
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::serve(&args),
         Command::Echo(args) => bench(&args, |_, _| Echo),
@@ -45,16 +47,17 @@ fn main() -> ExitCode {
         Command::Import(args) => archive::import(&args).map_err(Failure::from),
         Command::Backup(args) => archive::backup(&args).map_err(Failure::from),
         Command::Config(command) => config::run(&command).and_then(|text| print(&text)),
+        Command::Doctor(args) => {
+            let (text, works) = doctor::run(&args);
+            print(&text).map(|()| code = if works { code } else { ExitCode::from(1) })
+        }
         Command::Completions(args) => print(&pages::completions(&args)),
         Command::Man(args) => pages::man(&args).and_then(|page| page.map_or(Ok(()), |page| print(&page))),
     };
-    let code = match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::from(2)
-        }
-    };
+    if let Err(error) = result {
+        tracing::error!("{error}");
+        code = ExitCode::from(2);
+    }
     log::finish();
     code
 }

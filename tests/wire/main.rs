@@ -11,6 +11,7 @@ mod bodies;
 mod chat;
 mod chat_v1;
 mod compression;
+mod doctor;
 mod examples;
 mod frames;
 mod handshake;

@@ -26,6 +26,7 @@ Settings:
 
 Exit codes:
   0    the command has done its work; a server has stopped as it was told to
+  1    `doctor` has found something that keeps a server from working
   2    the command line, a variable, a file or a token is wrong, or the work failed; stderr says why
   134  a fault in the program (SIGABRT); the log says where"
 );
@@ -73,6 +74,11 @@ pub(super) const CONFIG: &str = examples! {
     "switchboard config generate > switchboard.toml"
     "switchboard config check switchboard.toml"
     "switchboard config show --config switchboard.toml --port 9000"
+};
+
+pub(super) const DOCTOR: &str = examples! {
+    "switchboard doctor --listen :8080 --data /srv/chat"
+    "switchboard doctor --config /etc/switchboard/switchboard.toml --json"
 };
 
 pub(super) const COMPLETIONS: &str = examples! {

@@ -34,6 +34,7 @@ use self::pages::{CompletionsArgs, ManArgs};
 use self::settings::Settings;
 use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
+use crate::doctor::DoctorArgs;
 use crate::{log, version};
 
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
@@ -94,6 +95,12 @@ pub(crate) enum Command {
     /// Write a sample of the configuration file, check a file, show the settings
     #[command(subcommand, after_help = examples::CONFIG)]
     Config(ConfigCommand),
+    /// Look whether this machine is fit for a server, and what to change
+    ///
+    /// It looks at descriptors, limits of the kernel, clock, memory, disk, certificates and ports. It takes the flags of
+    /// `serve`. The exit code is 1 when a server would not work here.
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(Box<DoctorArgs>),
     /// Print the completions of a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
@@ -152,7 +159,7 @@ impl Cli {
                 arg.hide(!is_own)
             })
         };
-        Self::command().mut_subcommand("config", |config| {
+        Self::command().mut_subcommand("doctor", concise).mut_subcommand("config", |config| {
             ["check", "show"].into_iter().fold(config, |config, name| config.mut_subcommand(name, concise))
         })
     }
@@ -163,6 +170,7 @@ impl Cli {
             Some(Command::Serve(serve)) => serve,
             Some(Command::Config(ConfigCommand::Check(args))) => &mut args.serve,
             Some(Command::Config(ConfigCommand::Show(args))) => &mut args.serve,
+            Some(Command::Doctor(args)) => &mut args.serve,
             _ => &mut self.serve,
         }
     }
@@ -179,6 +187,7 @@ impl Cli {
             Some(Command::Token(command)) => command.settings(),
             Some(Command::Tls(command)) => command.settings(),
             Some(Command::Config(command)) => command.settings(),
+            Some(Command::Doctor(args)) => &args.serve.common.settings,
             Some(Command::Completions(args)) => &args.settings,
             Some(Command::Man(args)) => &args.settings,
         };
@@ -475,6 +484,14 @@ struct DeflateArgs {
 impl CommonArgs {
     pub(crate) fn log_format(&self) -> log::Format {
         self.settings.log_format
+    }
+
+    pub(crate) fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    pub(crate) fn max_queued(&self) -> usize {
+        self.max_queued
     }
 
     /// The defaults, with what the command line says about every kind of server.
