@@ -245,6 +245,7 @@ const FENCES: &[Fence] = &[
             "src/auth/",
             "src/api/",
             "src/hooks/",
+            "src/ops/health.rs",
             "server/src/cli/archive.rs",
             "server/src/doctor/",
             "server/src/log.rs",

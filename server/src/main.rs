@@ -153,6 +153,9 @@ fn bind<A: Watched>(
         let app = make(own, &peers.map(OpsMail::App, OpsMail::into_app));
         let app = Ops::new(app, has_internal, log::lost_lines).with_peers(own, peers.clone());
         let mut app = app.with_hint_of_all(Arc::clone(&has_hinted));
+        if common.log_connections {
+            app = app.with_lives_in_log();
+        }
         if let Some(hosts) = &hosts {
             app = app.with_hosts(hosts.clone());
         }

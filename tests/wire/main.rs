@@ -17,6 +17,7 @@ mod frames;
 mod handshake;
 mod hooks;
 mod late;
+mod log;
 mod loops;
 mod messages;
 mod ops;

@@ -484,3 +484,31 @@ fn secrets_that_everybody_can_read_are_warned_of() {
         }
     }
 }
+
+#[test]
+fn health_says_why_in_json_where_it_is_asked_to() {
+    let args = ["--internal-listen", "127.0.0.1:0", "--drain-timeout", "60000"];
+    for loops in ["1", "2"] {
+        let server = Launch::echo().args(&args).args(&["--threads", loops]).start();
+        let operator = internal(&server);
+        let json = |path: &str| {
+            let (head, body) = get_with(operator, path, "Accept: application/json\r\n");
+            assert_eq!(head.field("content-type"), Some("application/json"));
+            assert_eq!((head.field("vary"), head.field("cache-control")), (Some("Accept"), Some("no-store")));
+            (head.status, serde_json::from_str::<serde_json::Value>(&body).unwrap())
+        };
+        assert_eq!(json("/healthz"), (200, serde_json::json!({"status": "ok", "reasons": []})));
+        assert_eq!(json("/readyz"), (200, serde_json::json!({"status": "ready", "reasons": []})));
+        // A request that has begun keeps the server draining.
+        let mut under_way = Client::connect(server.addr);
+        under_way.send(b"GET / HTTP/1.1\r\nHost: loc");
+        std::thread::sleep(millis(100));
+        server.signal("TERM");
+        wait_until(SOON, "it drains", || get(operator, "/readyz").0 == 503);
+        let (status, why) = json("/readyz");
+        assert!(status == 503 && why["status"] == "unavailable", "{why}");
+        assert_eq!(why["reasons"][0]["code"], "draining", "{why}");
+        assert!(why["reasons"][0]["text"].as_str().unwrap().contains("shutting down"), "{why}");
+        assert_eq!(json("/healthz").0, 200);
+    }
+}

@@ -455,6 +455,12 @@ pub(crate) struct CommonArgs {
     max_queue_age: u64,
     #[command(flatten)]
     deflate: DeflateArgs,
+    /// Log the life of each connection: a line at its end, at level info
+    ///
+    /// Without it each cause of an end has a line in 5 s at most. The line says who it was, which path, how long, and
+    /// why it ended.
+    #[arg(long, help_heading = "Settings and log")]
+    pub(crate) log_connections: bool,
     #[command(flatten)]
     settings: SettingsArgs,
 }
