@@ -23,7 +23,7 @@ use switchboard::tls::{Reload, Tls};
 
 use self::banner::{Banner, Door};
 use self::cli::listen::Listeners;
-use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, config, pages, tls, token};
+use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, config, pages, probe, tls, token};
 use self::service::{Manager, Service};
 
 type Failure = Box<dyn std::error::Error>;
@@ -47,10 +47,8 @@ fn main() -> ExitCode {
         Command::Import(args) => archive::import(&args).map_err(Failure::from),
         Command::Backup(args) => archive::backup(&args).map_err(Failure::from),
         Command::Config(command) => config::run(&command).and_then(|text| print(&text)),
-        Command::Doctor(args) => {
-            let (text, works) = doctor::run(&args);
-            print(&text).map(|()| code = if works { code } else { ExitCode::from(1) })
-        }
+        Command::Doctor(args) => report(doctor::run(&args), &mut code),
+        Command::Probe(args) => probe::run(&args).and_then(|found| report(found, &mut code)),
         Command::Completions(args) => print(&pages::completions(&args)),
         Command::Man(args) => pages::man(&args).and_then(|page| page.map_or(Ok(()), |page| print(&page))),
     };
@@ -60,6 +58,14 @@ fn main() -> ExitCode {
     }
     log::finish();
     code
+}
+
+/// Prints what a command has found; what is not good is exit code 1.
+fn report((text, is_good): (String, bool), code: &mut ExitCode) -> Result<(), Failure> {
+    if !is_good {
+        *code = ExitCode::from(1);
+    }
+    print(&text)
 }
 
 fn print(text: &str) -> Result<(), Failure> {

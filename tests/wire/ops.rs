@@ -486,6 +486,32 @@ fn secrets_that_everybody_can_read_are_warned_of() {
 }
 
 #[test]
+fn probe_is_a_health_check() {
+    let args = ["--internal-listen", "127.0.0.1:0"];
+    let server = Launch::echo().args(&args).start();
+    let url = format!("http://{}/readyz", internal(&server));
+    let probe = |url: &str| {
+        // A proxy of the environment is not asked.
+        let proxy = [("HTTP_PROXY", "http://127.0.0.1:1"), ("http_proxy", "http://127.0.0.1:1")];
+        let (code, said, _) = run_with(&["probe", url, "--within", "5000"], &proxy, "");
+        (code, said.trim().to_owned())
+    };
+    assert_eq!(probe(&url), (0, "ready".to_owned()));
+    assert_eq!(probe(&url.replace("readyz", "nothing")).0, 1);
+    let mut under_way = Client::connect(server.addr);
+    under_way.send(b"GET / HTTP/1.1\r\nHost: loc");
+    std::thread::sleep(millis(100));
+    server.signal("TERM");
+    wait_until(SOON, "it drains", || get(internal(&server), "/readyz").0 == 503);
+    let (code, said) = probe(&url);
+    assert!(code == 1 && said.contains("draining"), "{said}");
+    drop(server);
+    let (code, said) = probe(&url);
+    assert!(code == 1 && said.contains("no answer"), "{said}");
+    assert_eq!(probe("https://localhost/").0, 2);
+}
+
+#[test]
 fn health_says_why_in_json_where_it_is_asked_to() {
     let args = ["--internal-listen", "127.0.0.1:0", "--drain-timeout", "60000"];
     for loops in ["1", "2"] {

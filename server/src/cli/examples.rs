@@ -26,7 +26,7 @@ Settings:
 
 Exit codes:
   0    the command has done its work; a server has stopped as it was told to
-  1    `doctor` has found something that keeps a server from working
+  1    `doctor` has found something that keeps a server from working; the server that `probe` asks is not well
   2    the command line, a variable, a file or a token is wrong, or the work failed; stderr says why
   134  a fault in the program (SIGABRT); the log says where"
 );
@@ -79,6 +79,11 @@ pub(super) const CONFIG: &str = examples! {
 pub(super) const DOCTOR: &str = examples! {
     "switchboard doctor --listen :8080 --data /srv/chat"
     "switchboard doctor --config /etc/switchboard/switchboard.toml --json"
+};
+
+pub(super) const PROBE: &str = examples! {
+    "switchboard probe"
+    "switchboard probe http://127.0.0.1:9100/readyz"
 };
 
 pub(super) const COMPLETIONS: &str = examples! {

@@ -7,6 +7,7 @@ mod file;
 pub(crate) mod hooks;
 pub(crate) mod listen;
 pub(crate) mod pages;
+pub(crate) mod probe;
 #[cfg(test)]
 mod reference;
 mod settings;
@@ -31,6 +32,7 @@ use self::config::ConfigCommand;
 use self::hooks::HookArgs;
 use self::listen::{ListenArgs, Place};
 use self::pages::{CompletionsArgs, ManArgs};
+use self::probe::ProbeArgs;
 use self::settings::Settings;
 use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
@@ -101,6 +103,11 @@ pub(crate) enum Command {
     /// `serve`. The exit code is 1 when a server would not work here.
     #[command(after_help = examples::DOCTOR)]
     Doctor(Box<DoctorArgs>),
+    /// Ask a server whether it is well, for health checks
+    ///
+    /// The exit code is 0 when it answers 200, else 1.
+    #[command(after_help = examples::PROBE)]
+    Probe(ProbeArgs),
     /// Print the completions of a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
@@ -188,6 +195,7 @@ impl Cli {
             Some(Command::Tls(command)) => command.settings(),
             Some(Command::Config(command)) => command.settings(),
             Some(Command::Doctor(args)) => &args.serve.common.settings,
+            Some(Command::Probe(args)) => &args.settings,
             Some(Command::Completions(args)) => &args.settings,
             Some(Command::Man(args)) => &args.settings,
         };
