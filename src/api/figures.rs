@@ -25,6 +25,10 @@ impl Watched for Api {
         self.chat().user(conn)
     }
 
+    fn client(&self, conn: ConnId) -> Option<&str> {
+        self.chat().client(conn)
+    }
+
     fn readiness(&self) -> Result<(), NotReady> {
         if self.chat().stats().store_unavailable > 0 {
             return Err(NotReady::HistoryUnavailable);

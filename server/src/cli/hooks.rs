@@ -14,16 +14,22 @@ use switchboard::hooks::{Options, Target};
 const MIN_SECRET: usize = 16;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Backend of your own")]
 pub(crate) struct HookArgs {
-    /// The team's backend, which is asked (--hook-ask) and told (--hook-tell): an address of http or https, or
-    /// unix:PATH[:/PATH], a socket and a path of HTTP. See docs/hooks.md
+    /// The team's backend, which is asked (--hook-ask) and told (--hook-tell)
+    ///
+    /// An address of http or https, or unix:PATH[:/PATH], a socket and a path of HTTP. See docs/hooks.md.
     #[arg(id = "hook_url", long = "hook-url", value_name = "URL", value_parser = Target::parse)]
     url: Option<Target>,
-    /// The secret in this file signs requests to the backend; it must be there for http and https
+    /// File of the secret that signs requests to the backend
+    ///
+    /// It is required for http and https.
     #[arg(id = "hook_secret_file", long = "hook-secret-file", value_name = "FILE", requires = "hook_url")]
     secret_file: Option<PathBuf>,
-    /// What the backend is asked: `connect` (who is it, and what may they do), `join`, `post` (edits and direct messages, too); a list
-    /// with commas
+    /// What the backend is asked
+    ///
+    /// `connect`: who is it, and what may they do. `join`: may they enter. `post`: may they say this, also edits and
+    /// direct messages. A list with commas.
     #[arg(
         id = "hook_ask",
         long = "hook-ask",
@@ -33,7 +39,9 @@ pub(crate) struct HookArgs {
         requires = "hook_url"
     )]
     ask: Vec<Ask>,
-    /// What the backend is told, at least once and in order; a list with commas
+    /// What the backend is told, at least once and in order
+    ///
+    /// A list with commas.
     #[arg(
         id = "hook_tell",
         long = "hook-tell",
@@ -46,7 +54,7 @@ pub(crate) struct HookArgs {
     /// Milliseconds that the backend has for an answer
     #[arg(id = "hook_deadline", long = "hook-deadline", value_name = "MS", default_value_t = EventOptions::default().deadline_ms, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     deadline: u64,
-    /// What happens when the backend does not answer in time, or badly
+    /// What happens when the backend does not answer in time
     #[arg(
         id = "hook_when_away",
         long = "hook-when-away",
@@ -55,11 +63,13 @@ pub(crate) struct HookArgs {
         default_value = "refuse"
     )]
     when_away: Away,
-    /// Questions that the backend is asked at a time, each on a connection of its own
+    /// Questions to the backend at a time, each on its own connection
     #[arg(id = "hook_connections", long = "hook-connections", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     connections: u16,
-    /// Events that may wait for the backend; above it the oldest of those that are no messages are dropped, then the oldest, and the
-    /// backend is told how many
+    /// Events that may wait for the backend
+    ///
+    /// Above it the oldest events that are no messages are dropped first, then the oldest messages. The backend is
+    /// told how many.
     #[arg(id = "hook_max_backlog", long = "hook-max-backlog", value_name = "N", default_value_t = OutboxOptions::default().max_events, value_parser = clap::value_parser!(u64).range(1..))]
     max_backlog: u64,
 }
