@@ -44,6 +44,26 @@ macro_rules! changeable {
     };
 }
 
+/// The features with which this library was built, for what a program says of itself.
+pub const FEATURES: &[&str] = &[
+    #[cfg(feature = "chat")]
+    "chat",
+    #[cfg(feature = "deflate")]
+    "deflate",
+    #[cfg(feature = "hooks")]
+    "hooks",
+    #[cfg(feature = "mmap")]
+    "mmap",
+    #[cfg(feature = "net")]
+    "net",
+    #[cfg(feature = "ops")]
+    "ops",
+    #[cfg(feature = "proxy")]
+    "proxy",
+    #[cfg(feature = "tls")]
+    "tls",
+];
+
 #[cfg(feature = "ops")]
 pub mod api;
 #[cfg(feature = "net")]

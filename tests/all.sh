@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies unit tls loops benches release flood cost profiles rivals conformance clients browser)
+sections=(tools fmt clippy doc layers dependencies build unit tls loops benches release flood cost profiles rivals conformance clients browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -27,6 +27,7 @@ log=$(mktemp)
 # Most tests wait for sockets, timers and other processes.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((3 * $(nproc)))}
 section_pid='' # leads the process group of the running section
+ahead_pid=''   # leads that of the release build ahead of its section
 passed=0
 failed=0
 summary=''
@@ -34,6 +35,7 @@ summary=''
 finish() {
   status=$?
   end_section
+  if [ -n "$ahead_pid" ]; then kill -- "-$ahead_pid" 2>/dev/null || true; fi
   rm -f "$log"
   printf '\n== Summary\n%s\n%d passed, %d failed\n' "$summary" "$passed" "$failed"
   exit "$status"
@@ -121,6 +123,10 @@ absent() {
   fi
 }
 
+build() {
+  cargo test --workspace --no-run
+}
+
 unit() {
   cargo test --workspace
 }
@@ -159,6 +165,15 @@ release() {
   cargo build --release --workspace --bins
 }
 
+# Tests wait more than they work, and this is one long chain of compilations: it runs beside them, and gives way to them. The
+# section says what came of it.
+build_ahead() {
+  set -m
+  nice -n 19 cargo build --release --workspace --bins --quiet >/dev/null 2>&1 </dev/null &
+  ahead_pid=$!
+  set +m
+}
+
 # 5,000 connections, all open at once, that each send and get 100 messages.
 flood() {
   local port server needed=5100
@@ -176,17 +191,18 @@ flood() {
 }
 
 # The bench beside other servers: it builds, every server in it answers rightly, and every kind of cell gives figures.
-# The figures of so short a run mean nothing. Bun and ws are there when npm can be asked for them; else it says so.
+# The figures of so short a run mean nothing, so it is not optimized. Bun and ws are there when npm can be asked for them; else it
+# says so.
 rivals() {
   local manifest=benches/rivals/Cargo.toml ours=$target/release/switchboard
   local cells='20 B x 100 c,1 MiB x 10, 1 publish x 1 in,500 pub,idle,again and again,storms,20000,2000 m,floods,TLS: '
   cargo fmt --manifest-path $manifest --check
   # In the same directory, so that what both workspaces stand on is built once.
   export CARGO_TARGET_DIR=$target
-  cargo clippy --release --manifest-path $manifest --all-targets -- -D warnings
-  cargo build --release --manifest-path $manifest
-  "$target/release/rivals" compare --ours "$ours" --quick --only "$cells" --html "$target/rivals-quick.html"
-  "$target/release/rivals" instructions --ours "$ours" --servers switchboard,floor
+  cargo clippy --manifest-path $manifest --all-targets -- -D warnings
+  cargo build --manifest-path $manifest
+  "$target/debug/rivals" compare --ours "$ours" --quick --only "$cells" --html "$target/rivals-quick.html"
+  "$target/debug/rivals" instructions --ours "$ours" --servers switchboard,floor
 }
 
 # PR-12: ten minutes at 10,000 connections that come and go on four loops: memory stays flat, and no descriptor is lost.
@@ -318,5 +334,6 @@ run() {
 
 for section in "${sections[@]}"; do
   declare -F "$section" >/dev/null || { echo "tests/all.sh: no section $section"; exit 2; }
+  if [ "$section" = unit ] && [[ " ${sections[*]} " == *' release '* ]]; then build_ahead; fi
   run "$section"
 done

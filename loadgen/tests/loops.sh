@@ -71,5 +71,6 @@ compare 'echo, 200 x 20 B' echo --connections 200 --pipeline 4 --size 20 --messa
 # message in flight, and with messages that come at their time, there is the same to gather for all.
 compare 'echo, 200 x 20 B, one each' echo --connections 200 --pipeline 1 --size 20 --messages 3000 --seed 1
 compare 'fan-out, 1,000 members' fanout --connections 1000 --publishers 4 --size 100 --messages 500 --seed 1
+compare 'fan-out, 1,000, 60 a second' fanout --connections 1000 --publishers 4 --size 100 --rate 60 --duration 6s --seed 1
 compare 'fan-out, 5,000 members' fanout --connections 5000 --publishers 2 --size 100 --messages 150 --seed 1
 compare 'fan-out, 5,000, 12 a second' fanout --connections 5000 --publishers 2 --size 100 --rate 12 --duration 6s --seed 1

@@ -1,5 +1,7 @@
-//! The log: a line for each event on stderr, for people or as JSON. It never holds up the loop (PR-08).
+//! The log: a line for each event on stderr, for people or as JSON. It never holds up the loop (PR-08). Where stderr is the
+//! journal of systemd, each line begins with its priority, `<6>`, as sd-daemon(3) has it.
 
+use std::env;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -10,15 +12,21 @@ use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::SendFlags;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tracing::field::Field;
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 /// A pipe that is ready takes up to this many bytes without making anybody wait (`PIPE_BUF`); longer lines are cut.
 const MAX_LINE: usize = 4096;
+/// Bytes of a priority.
+const PRIORITY: usize = "<6>".len();
+/// What is left of a line for its event.
+const MAX_EVENT: usize = MAX_LINE - PRIORITY;
 /// Bytes of lines that wait for a reader; what comes on top is lost, and counted.
 const MAX_QUEUE: usize = 64 * 1024;
 /// How long the end of the process waits for the reader, in milliseconds.
@@ -39,10 +47,12 @@ pub(crate) enum Format {
 /// Starts the log; `RUST_LOG` chooses what is in it. From now on a panic is a line of it, and the end of the process.
 pub(crate) fn start(format: Format) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(Lines(format));
+    let lines = Lines { format, is_journal: is_journal(), level: Level::INFO };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(lines);
     match format {
         Format::Text => {
             let fields = debug_fn(write_field).delimited(" ");
+            let log = log.with_timer(Clock { is_journal: lines.is_journal });
             log.with_ansi(io::stderr().is_terminal()).fmt_fields(fields).init();
         }
         Format::Json => log.json().flatten_event(true).init(),
@@ -55,6 +65,25 @@ pub(crate) fn start(format: Format) {
         finish();
         std::process::abort();
     }));
+}
+
+/// Whether stderr is the journal: a service manager says which socket that is, by device and inode.
+fn is_journal() -> bool {
+    let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
+    let found = rustix::fs::fstat(io::stderr()).map(|found| format!("{}:{}", found.st_dev, found.st_ino));
+    found.is_ok_and(|found| found == stream)
+}
+
+/// The time of a line, which the journal has already.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    is_journal: bool,
+}
+
+impl FormatTime for Clock {
+    fn format_time(&self, out: &mut Writer<'_>) -> fmt::Result {
+        if self.is_journal { Ok(()) } else { SystemTime.format_time(out) }
+    }
 }
 
 /// Lines that were lost because stderr did not take them.
@@ -97,13 +126,55 @@ fn is_quoted(value: &str) -> bool {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Lines(Format);
+struct Lines {
+    format: Format,
+    is_journal: bool,
+    /// Of the event that is written.
+    level: Level,
+}
 
 impl MakeWriter<'_> for Lines {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
         *self
+    }
+
+    fn make_writer_for(&self, event: &Metadata<'_>) -> Self {
+        Self { level: *event.level(), ..*self }
+    }
+}
+
+impl Lines {
+    /// An event as a line, with its priority where somebody reads it.
+    fn line(self, event: &str) -> String {
+        let line = match self.format {
+            Format::Text => text_line(event.trim_start(), io::stderr().is_terminal()),
+            Format::Json => json_line(event),
+        };
+        if self.is_journal { format!("{}{line}", priority(self.level)) } else { line }
+    }
+
+    /// What stands for lines that nobody read.
+    fn note_of_lost(self, lost: u64) -> String {
+        let message = format!("{lost} lines of the log are lost: nobody read them");
+        let level = Level::WARN;
+        match self.format {
+            Format::Text => Self { level, ..self }.line(&format!("{level} {message}")),
+            Format::Json => {
+                Self { level, ..self }.line(&json!({ "level": "WARN", "message": message }).to_string())
+            }
+        }
+    }
+}
+
+/// syslog(3): the urgency of a line.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
     }
 }
 
@@ -112,12 +183,9 @@ impl Write for Lines {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = text.strip_suffix('\n').unwrap_or(&text);
-        let line = match self.0 {
-            Format::Text => text_line(text, io::stderr().is_terminal()),
-            Format::Json => json_line(text),
-        };
+        let line = self.line(text);
         if let Ok(mut queue) = QUEUE.lock() {
-            queue.push(line.as_bytes());
+            queue.push(line.as_bytes(), |lost| self.note_of_lost(lost));
             queue.write_out(0);
         }
         Ok(event.len())
@@ -133,7 +201,7 @@ impl Write for Lines {
 fn text_line(event: &str, has_colours: bool) -> String {
     const END: &str = "…";
     const PLAIN: &str = "\x1b[0m";
-    let room = MAX_LINE - END.len() - PLAIN.len() - 1;
+    let room = MAX_EVENT - END.len() - PLAIN.len() - 1;
     let mut line = String::with_capacity(event.len().min(MAX_LINE) + 8);
     for c in event.chars() {
         let end = line.len();
@@ -163,8 +231,8 @@ fn is_unsafe(c: char) -> bool {
 /// The same for an event in JSON, which stays an object: where it is too long its longest texts are cut.
 fn json_line(event: &str) -> String {
     let mut line = escaped_json(event);
-    let mut longest = MAX_LINE / 2;
-    while line.len() >= MAX_LINE && longest > 0 {
+    let mut longest = MAX_EVENT / 2;
+    while line.len() >= MAX_EVENT && longest > 0 {
         let Ok(mut event) = serde_json::from_str::<Map<String, Value>>(event) else { break };
         for value in event.values_mut() {
             let Value::String(text) = value else { continue };
@@ -176,7 +244,7 @@ fn json_line(event: &str) -> String {
         line = escaped_json(&Value::Object(event).to_string());
         longest /= 2;
     }
-    if line.len() >= MAX_LINE {
+    if line.len() >= MAX_EVENT {
         // More fields than there is room for, even for their names.
         line = String::from(r#"{"level":"WARN","message":"an event was too long for the log"}"#);
     }
@@ -206,10 +274,10 @@ struct Queue {
 }
 
 impl Queue {
-    fn push(&mut self, line: &[u8]) {
+    /// `note`: a line about so many lost ones.
+    fn push(&mut self, line: &[u8], note: impl FnOnce(u64) -> String) {
         if self.lost > 0 && self.lines.is_empty() {
-            let note = format!("{} lines of the log are lost: nobody read them\n", self.lost);
-            self.lines.extend(note.as_bytes());
+            self.lines.extend(note(self.lost).as_bytes());
             self.lost = 0;
         }
         if self.lines.len() + line.len() <= MAX_QUEUE && self.lost == 0 {
@@ -352,15 +420,36 @@ mod tests {
         let mut queue = Queue { lines: Vec::new(), lost: 0 };
         let line = [b"x".repeat(99), b"\n".to_vec()].concat();
         let before = lost_lines();
+        let lines = Lines { format: Format::Json, is_journal: false, level: Level::INFO };
         for _ in 0..1000 {
-            queue.push(&line);
+            queue.push(&line, |lost| lines.note_of_lost(lost));
         }
         assert!(queue.lines.len() <= MAX_QUEUE);
         assert_eq!(queue.lost as usize, 1000 - MAX_QUEUE / 100);
         assert!(lost_lines() - before >= queue.lost);
         queue.lines.clear();
-        queue.push(&line);
-        assert!(queue.lines.starts_with(b"345 lines of the log are lost"), "{}", queue.lost);
-        assert!(queue.lines.ends_with(&line));
+        queue.push(&line, |lost| lines.note_of_lost(lost));
+        let note = queue.lines.strip_suffix(&*line).unwrap();
+        let note: Value = serde_json::from_slice(note).unwrap();
+        assert_eq!(note["message"], "345 lines of the log are lost: nobody read them");
+    }
+
+    #[test]
+    fn the_journal_is_told_how_urgent_a_line_is() {
+        for (level, format, event, line) in [
+            (Level::ERROR, Format::Text, " ERROR no", "<3>ERROR no\n"),
+            (Level::WARN, Format::Text, "  WARN no", "<4>WARN no\n"),
+            (Level::INFO, Format::Json, "{}", "<6>{}\n"),
+            (Level::TRACE, Format::Text, " TRACE no", "<7>TRACE no\n"),
+        ] {
+            let lines = Lines { format, is_journal: true, level };
+            assert_eq!(lines.line(event), line);
+            let plain = Lines { is_journal: false, ..lines }.line(event);
+            assert_eq!(plain, line[PRIORITY..]);
+            let long = lines.line(&format!("{{\"message\":{:?}}}", "x".repeat(9000)));
+            assert!(long.len() <= MAX_LINE, "{}", long.len());
+        }
+        let note = Lines { format: Format::Text, is_journal: true, level: Level::ERROR }.note_of_lost(3);
+        assert_eq!(note, "<4>WARN 3 lines of the log are lost: nobody read them\n");
     }
 }

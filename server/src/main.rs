@@ -1,14 +1,15 @@
 //! The `switchboard` server binary.
 
+mod banner;
 mod cli;
 mod descriptors;
+mod doctor;
 mod log;
 mod serve;
 mod service;
+mod version;
 
-use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::IpAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,10 +19,11 @@ use switchboard::net::{Address, Listen, Loops, Mixed, Options, Server};
 use switchboard::ops::{Hosts, Ops, OpsMail, Watched};
 use switchboard::proto::HostPolicy;
 use switchboard::reactor::Config;
-use switchboard::tls::Reload;
+use switchboard::tls::{Reload, Tls};
 
+use self::banner::{Banner, Door};
 use self::cli::listen::Listeners;
-use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, tls, token};
+use self::cli::{BenchArgs, Cli, Command, CommonArgs, archive, config, pages, probe, tls, token};
 use self::service::{Manager, Service};
 
 type Failure = Box<dyn std::error::Error>;
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let mut code = ExitCode::SUCCESS;
     let result = match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::serve(&args),
         Command::Echo(args) => bench(&args, |_, _| Echo),
@@ -44,16 +47,26 @@ fn main() -> ExitCode {
         Command::Export(args) => archive::export(&args).map_err(Failure::from),
         Command::Import(args) => archive::import(&args).map_err(Failure::from),
         Command::Backup(args) => archive::backup(&args).map_err(Failure::from),
+        Command::Config(command) => config::run(&command).and_then(|text| print(&text)),
+        Command::Doctor(args) => report(doctor::run(&args), &mut code),
+        Command::Probe(args) => probe::run(&args).and_then(|found| report(found, &mut code)),
+        Command::Completions(args) => print(&pages::completions(&args)),
+        Command::Man(args) => pages::man(&args).and_then(|page| page.map_or(Ok(()), |page| print(&page))),
     };
-    let code = match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error}");
-            ExitCode::from(2)
-        }
-    };
+    if let Err(error) = result {
+        tracing::error!("{error}");
+        code = ExitCode::from(2);
+    }
     log::finish();
     code
+}
+
+/// Prints what a command has found; what is not good is exit code 1.
+fn report((text, is_good): (String, bool), code: &mut ExitCode) -> Result<(), Failure> {
+    if !is_good {
+        *code = ExitCode::from(1);
+    }
+    print(&text)
 }
 
 fn print(text: &str) -> Result<(), Failure> {
@@ -70,7 +83,8 @@ fn bench<A: Watched + Send>(
 ) -> Result<(), Failure> {
     let listen = &args.common.listeners;
     let listeners = listen.listeners(&args.listen, &BenchArgs::default_place(), service::inherited()?)?;
-    let plan = Plan { listeners, config: args.config(), hosts: None, loops: args.threads.loops() };
+    let plan =
+        Plan { listeners, config: args.config(), hosts: None, loops: args.threads.loops(), chat: None };
     finish(bind(plan, &args.common, make)?)
 }
 
@@ -90,6 +104,8 @@ struct Plan {
     /// Hosts that requests may be for; any when `None`.
     hosts: Option<HostPolicy>,
     loops: usize,
+    /// What the banner says of a chat.
+    chat: Option<banner::Chat>,
 }
 
 /// A server that listens. One of plain listeners is compiled for them alone, and does not pay for the others.
@@ -121,7 +137,7 @@ fn bind<A: Watched>(
     mut make: impl FnMut(usize, &Peers<A::Mail>) -> A,
 ) -> Result<Bound<Served<A>>, Failure> {
     let tls = common.tls.tls()?;
-    let Plan { listeners, config, hosts, loops } = plan;
+    let Plan { listeners, config, hosts, loops, chat } = plan;
     let redirect = listeners.redirect()?;
     let Listeners { mut public, redirect: sent_on, internal, .. } = listeners;
     let purposes: Vec<_> =
@@ -144,6 +160,9 @@ fn bind<A: Watched>(
         let app = make(own, &peers.map(OpsMail::App, OpsMail::into_app));
         let app = Ops::new(app, has_internal, log::lost_lines).with_peers(own, peers.clone());
         let mut app = app.with_hint_of_all(Arc::clone(&has_hinted));
+        if common.log_connections {
+            app = app.with_lives_in_log();
+        }
         if let Some(hosts) = &hosts {
             app = app.with_hosts(hosts.clone());
         }
@@ -170,7 +189,12 @@ fn bind<A: Watched>(
     } else {
         Bound::Mixed(Server::bind_many_mixed(options, loops, assemble)?)
     };
-    announce(&server.addresses(), &purposes)?;
+    let doors = doors(&server.addresses(), &purposes);
+    announce(&doors);
+    if common.log_format() == log::Format::Text {
+        let certificates = tls.as_ref().map(Tls::certificates).unwrap_or_default();
+        Banner { doors, chat, certificates }.show();
+    }
     manager.ready();
     if let Some(tls) = tls {
         tls.watch_reloads(move |what| match what {
@@ -183,7 +207,7 @@ fn bind<A: Watched>(
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
+pub(crate) enum Purpose {
     Plain,
     Tls,
     Redirect,
@@ -200,29 +224,19 @@ fn random() -> Result<u64, Failure> {
     Ok(getrandom::u64().map_err(|error| format!("the system has no random numbers: {error}"))?)
 }
 
-/// Says where the server is; the internal listeners are behind those with a purpose.
-fn announce(addresses: &[Address], purposes: &[Purpose]) -> Result<(), Failure> {
-    for (at, address) in addresses.iter().enumerate() {
-        let purpose = purposes.get(at);
-        let url = match address {
-            Address::Tcp(address) => {
-                let mut url =
-                    String::from(if purpose == Some(&Purpose::Tls) { "https://" } else { "http://" });
-                match address.ip() {
-                    ip if ip.is_loopback() => url.push_str("localhost"),
-                    IpAddr::V4(ip) => write!(url, "{ip}")?,
-                    IpAddr::V6(ip) => write!(url, "[{ip}]")?,
-                }
-                write!(url, ":{}", address.port())?;
-                url
-            }
-            other => other.to_string(),
-        };
+/// The listeners; the internal ones are behind those with a purpose.
+fn doors(addresses: &[Address], purposes: &[Purpose]) -> Vec<Door> {
+    let purposes = purposes.iter().copied().map(Some).chain(std::iter::repeat(None));
+    addresses.iter().zip(purposes).map(|(address, purpose)| Door::new(address, purpose)).collect()
+}
+
+/// Says in the log where the server is.
+fn announce(doors: &[Door]) {
+    for Door { url, purpose, .. } in doors {
         match purpose {
             Some(Purpose::Plain | Purpose::Tls) => tracing::info!("Server running at {url}"),
             Some(Purpose::Redirect) => tracing::info!("Redirecting {url} to TLS"),
             None => tracing::info!("Metrics and health at {url}"),
         }
     }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use switchboard::api::{self, Access, Api};
 use switchboard::app::{Peers, Rate};
+use switchboard::auth::Keyring;
 use switchboard::chat::decisions::{AskKind, EventOptions};
 use switchboard::chat::nodes::{Nodes, To};
 use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
@@ -18,6 +19,7 @@ use switchboard::net::MAX_LOOPS;
 use switchboard::ops::OpsMail;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
+use crate::banner::{self, Data, Speakers};
 use crate::cli::engine::START_WITHIN;
 use crate::cli::listen::Listeners;
 use crate::cli::{self, ServeArgs};
@@ -25,21 +27,71 @@ use crate::{Failure, Plan, bind, finish, random, service};
 
 const _: () = assert!(MAX_LOOPS <= history::MAX_LOOPS, "a history is shared by all loops");
 
-/// Serves until SIGTERM or SIGINT; then everything that was handed to the store is on the disk.
-pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
-    let options = options(args)?;
-    let hosts = hosts(args)?;
-    let page = page(args)?;
-    let keyring = args.verify.keyring(reread_on_hangup()?)?;
-    let access = access(args)?;
-    let hooks = args.hooks.options()?;
-    let has_asker = hooks.as_ref().is_some_and(|hooks| hooks.events.asks.has(AskKind::Connect));
-    if args.require_token && keyring.is_none() && !has_asker {
+/// What the settings and the files that they name say, read and checked.
+struct Prepared {
+    options: chat::Options,
+    hosts: HostPolicy,
+    page: Page,
+    keyring: Option<Keyring>,
+    access: Option<Access>,
+    hooks: Option<hooks::Options>,
+}
+
+fn prepare(args: &ServeArgs) -> Result<Prepared, Failure> {
+    let prepared = Prepared {
+        options: options(args)?,
+        hosts: hosts(args)?,
+        page: page(args)?,
+        keyring: args.verify.keyring(reread_on_hangup()?)?,
+        access: access(args)?,
+        hooks: args.hooks.options()?,
+    };
+    let has_asker = has_asker(prepared.hooks.as_ref().map(|hooks| &hooks.events));
+    if args.require_token && prepared.keyring.is_none() && !has_asker {
         return Err(
             "--require-token needs --token-key, --token-jwks or --hook-ask connect: nobody could come in"
                 .into(),
         );
     }
+    Ok(prepared)
+}
+
+/// Whether the backend says who comes in.
+fn has_asker(events: Option<&EventOptions>) -> bool {
+    events.is_some_and(|events| events.asks.has(AskKind::Connect))
+}
+
+/// What the banner says.
+fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
+    banner::Chat {
+        has_page: !args.no_page,
+        has_api: args.api.token_file.is_some(),
+        data: match args.engine.target() {
+            Ok(Some(engine)) => Data::Engine(engine.address()),
+            _ if args.ephemeral => Data::Memory,
+            _ => Data::Directory(args.data.clone()),
+        },
+        speakers: match (has_asker, args.require_token, has_keys) {
+            (true, ..) => Speakers::Backend,
+            (_, true, _) => Speakers::Tokens,
+            (_, _, true) => Speakers::AnybodyAndTokens,
+            _ => Speakers::Anybody,
+        },
+    }
+}
+
+/// Reads and checks what a server would, without serving.
+pub(crate) fn check(args: &ServeArgs) -> Result<(), Failure> {
+    prepare(args)?;
+    args.common.tls.tls()?;
+    let listeners = args.common.listeners.listeners(&args.listen, &args.default_place(), Vec::new())?;
+    listeners.redirect()?;
+    Ok(())
+}
+
+/// Serves until SIGTERM or SIGINT; then everything that was handed to the store is on the disk.
+pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
+    let Prepared { options, hosts, page, keyring, access, hooks } = prepare(args)?;
     let listeners = listeners(args)?;
     let (page, keyring) = (Arc::new(page), keyring.map(Arc::new));
     let loops = args.threads.loops();
@@ -60,7 +112,8 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
         Api::new(chat, access.clone())
     };
     let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
-    let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops };
+    let chat = Some(about(args, keyring.is_some(), has_asker(events.as_ref())));
+    let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops, chat };
     if let Some(target) = args.engine.target()? {
         return serve_on_engine(args, &options, plan, (target, with_doors, hooks.zip(events.clone())));
     }

@@ -26,6 +26,10 @@ impl Watched for Api {
         self.chat().user(conn)
     }
 
+    fn client(&self, conn: ConnId) -> Option<&str> {
+        self.chat().client(conn)
+    }
+
     fn readiness(&self) -> Result<(), NotReady> {
         let stats = self.chat().stats();
         // Who hears nothing of what others say is no server to be sent to, either.

@@ -24,6 +24,13 @@ impl Chat {
         self.people.member(session.id()).map(|member| member.user).or_else(dismissed)
     }
 
+    /// The id of a connection's client, as in the list of connections.
+    #[must_use]
+    pub fn client(&self, conn: ConnId) -> Option<&str> {
+        let session = self.people.look(SessionId::of(conn)).filter(|session| session.conn() == conn)?;
+        Some(session.client())
+    }
+
     /// Why the chat has told a connection to go, as its client was told.
     #[must_use]
     pub fn dismissal(&self, conn: ConnId) -> Option<&str> {

@@ -8,6 +8,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::listener::Listener;
+
 /// Mode of the file of a Unix socket, unless [`Listen::mode`] says otherwise: its owner and its group may connect.
 const DEFAULT_MODE: u32 = 0o660;
 
@@ -209,6 +211,15 @@ impl Listen {
             At::Any(_) | At::Unix { .. } => None,
         };
         address.is_some_and(|address| address.ip().is_loopback())
+    }
+
+    /// Whether nobody else listens there, and this process may. It binds the address for a moment. Of a Unix socket nothing is
+    /// tried.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn check_free(&self) -> io::Result<()> {
+        Listener::check_free(self, false)
     }
 
     /// Whether the kernel deals connections out to several listeners at the same address.

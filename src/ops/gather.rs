@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::health::Form;
 use super::metrics::Format;
 use super::{Figures, NotReady};
 use crate::app::{ConnId, Context, Peers, Stats, Undelivered};
@@ -79,8 +80,8 @@ pub(super) struct LoopState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Question {
     Metrics(Format),
-    Health,
-    Readiness,
+    Health(Form),
+    Readiness(Form),
 }
 
 /// Who waits for an answer.

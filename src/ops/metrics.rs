@@ -46,7 +46,7 @@ impl Format {
 
 /// The weight (`q`) of a media type in the given version, by the most specific range that covers it, and whether that range
 /// names it.
-fn weight(ranges: &[MediaType<'_>], kind: &str, name: &str, version: &str) -> (f32, bool) {
+pub(super) fn weight(ranges: &[MediaType<'_>], kind: &str, name: &str, version: &str) -> (f32, bool) {
     let rank = |range: &MediaType<'_>| match (range.ty.as_str(), range.subty.as_str()) {
         ("*", "*") => Some(0),
         (ty, "*") if ty.eq_ignore_ascii_case(kind) => Some(1),

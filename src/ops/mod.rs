@@ -2,8 +2,10 @@
 //! why each connection ended and that bad peers cannot flood.
 
 mod gather;
+mod health;
 mod hosts;
 mod limit;
+mod lives;
 pub(crate) mod metrics;
 mod redirect;
 mod tls;
@@ -16,8 +18,10 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use self::gather::{Answered, LoopState, Others, Question, Report, STUCK_MS, Word};
 pub use self::gather::{OpsMail, PeerMail};
+use self::health::{Form, Reason};
 pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
+use self::lives::{Lives, request_id};
 use self::metrics::{Format, Snapshot};
 pub use self::redirect::Redirect;
 use crate::app::{
@@ -40,6 +44,12 @@ pub trait Watched: Application {
 
     /// Who speaks on a connection.
     fn user(&self, conn: ConnId) -> Option<&str> {
+        let _ = conn;
+        None
+    }
+
+    /// The name of a connection where its operator sees it, such as in a list of connections.
+    fn client(&self, conn: ConnId) -> Option<&str> {
         let _ = conn;
         None
     }
@@ -114,6 +124,8 @@ pub struct Ops<A: Watched> {
     /// Lines that the log could not take.
     lost_lines: fn() -> u64,
     limit: LogLimit,
+    /// `Some`: the log has a line for the life of each connection.
+    lives: Option<Lives>,
     /// The log has said, on whatever loop, that somebody seems to be a proxy who is not trusted.
     has_hinted: Arc<AtomicBool>,
     /// The time of the last tick, for the log.
@@ -133,6 +145,7 @@ impl<A: Watched> Ops<A> {
             tls: None,
             lost_lines,
             limit: LogLimit::default(),
+            lives: None,
             has_hinted: Arc::default(),
             now: 0,
         }
@@ -142,6 +155,13 @@ impl<A: Watched> Ops<A> {
     #[must_use]
     pub fn with_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = Some(hosts);
+        self
+    }
+
+    /// Writes a line about the life of each connection when it ends, at level `info`, however many there are.
+    #[must_use]
+    pub fn with_lives_in_log(mut self) -> Self {
+        self.lives = Some(Lives::default());
         self
     }
 
@@ -181,9 +201,9 @@ impl<A: Watched> Ops<A> {
         }
         let is_here = !self.has_internal || request.entrance.is_internal;
         let question = match request.head.path() {
-            "/metrics" if is_here => Question::Metrics(format_for(request.head)),
-            "/healthz" if is_here => Question::Health,
-            "/readyz" if is_here => Question::Readiness,
+            "/metrics" if is_here => Question::Metrics(Format::preferred(accept_of(request.head))),
+            "/healthz" if is_here => Question::Health(Form::preferred(accept_of(request.head))),
+            "/readyz" if is_here => Question::Readiness(Form::preferred(accept_of(request.head))),
             _ if request.entrance.is_internal => {
                 let response = Response::text(404, "only /metrics, /healthz and /readyz are here");
                 return Some(Verdict::Respond(response.field("Cache-Control", "no-store")));
@@ -200,7 +220,7 @@ impl<A: Watched> Ops<A> {
 
     fn respond<C: Context>(&mut self, ctx: &mut C, conn: ConnId, question: Question) -> Verdict {
         // What is amiss here is amiss in the process.
-        let is_known = question == Question::Readiness && self.readiness(ctx).is_err();
+        let is_known = matches!(question, Question::Readiness(_)) && self.readiness(ctx).is_err();
         if let Some(others) = self.others.as_mut().filter(|others| !is_known && !others.is_alone()) {
             if let Some(at) = others.ask(ctx, conn, question) {
                 ctx.set_timer(at, GATHER);
@@ -261,17 +281,15 @@ impl<A: Watched> Ops<A> {
     fn response<C: Context>(&self, ctx: &C, answered: Answered<A::Figures>) -> Response {
         let Answered { question, report, loops, .. } = answered;
         let silent = loops.iter().position(|it| it.is_silent);
+        let stuck = silent.map(|at| Reason::Stuck { at, for_ms: STUCK_MS });
         let response = match question {
             Question::Metrics(format) => self.metrics(ctx, format, report, loops),
-            Question::Readiness if report.readiness.is_err() => {
-                let why = report.readiness.err().map(|why| why.to_string());
-                Response::text(503, why.unwrap_or_default())
+            Question::Health(form) => form.answer("ok", stuck.as_slice()),
+            Question::Readiness(form) => {
+                let not_ready = report.readiness.err().map(Reason::NotReady);
+                let reasons: Vec<Reason> = not_ready.into_iter().chain(stuck).collect();
+                form.answer("ready", &reasons)
             }
-            Question::Health | Question::Readiness => match silent {
-                Some(at) => Response::text(503, format!("loop {at} has not answered for {STUCK_MS} ms")),
-                None if question == Question::Health => Response::text(200, "ok"),
-                None => Response::text(200, "ready"),
-            },
         };
         response.field("Cache-Control", "no-store")
     }
@@ -326,10 +344,11 @@ impl<A: Watched> Ops<A> {
         let host = Escaped(request.authority());
         let origin = request.head.fields.first("origin").map(String::from_utf8_lossy);
         let origin = origin.as_deref().map(|origin| tracing::field::display(Escaped(origin)));
+        let id = request_id(request);
         if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {
-            tracing::info!(%peer, reason, %path, %host, origin, suppressed, "turned away");
+            tracing::info!(%peer, reason, %path, %host, origin, request = id, suppressed, "turned away");
         } else {
-            tracing::debug!(%peer, reason, %path, %host, origin, "turned away");
+            tracing::debug!(%peer, reason, %path, %host, origin, request = id, "turned away");
         }
     }
 
@@ -361,12 +380,21 @@ impl<A: Watched> Ops<A> {
         }
     }
 
-    /// Writes a line about the end of a connection, at level `info` as far as its cause has lines left, else `debug`.
-    fn log_end(&mut self, conn: ConnId, closed: &Closed) {
+    /// Writes a line about the end of a connection, at level `info` as far as its cause has lines left, else `debug`. Where the
+    /// log has the lives of connections, each has its line.
+    fn log_end(&mut self, conn: ConnId, closed: &Closed, now: Millis) {
         let Closed { reason, peer, silent_ms, queued } = closed;
         let user = self.app.user(conn).map(|user| tracing::field::display(Escaped(user)));
         let (code, why) = (reason.code().0, reason.to_string());
         let reason = Escaped(&why);
+        if let Some(life) = self.lives.as_mut().and_then(|lives| lives.end(conn)) {
+            let (path, request, client) = (Escaped(&life.path), life.request, self.app.client(conn));
+            let duration_ms = now.saturating_sub(life.since);
+            tracing::info!(
+                %peer, user, client, %path, request, code, %reason, duration_ms, silent_ms, queued, "closed"
+            );
+            return;
+        }
         if let Some(suppressed) = self.limit.admits(Cause::Closed(closed.reason.kind()), self.now) {
             tracing::info!(%peer, user, code, %reason, silent_ms, queued, suppressed, "closed");
         } else {
@@ -375,10 +403,9 @@ impl<A: Watched> Ops<A> {
     }
 }
 
-/// The format in which a client wants metrics.
-fn format_for(head: &RequestHead<'_>) -> Format {
-    let accept = head.fields.all("accept").filter_map(|value| std::str::from_utf8(value).ok());
-    Format::preferred(accept)
+/// In which formats a client wants an answer.
+fn accept_of<'a>(head: &RequestHead<'a>) -> impl Iterator<Item = &'a str> {
+    head.fields.all("accept").filter_map(|value| std::str::from_utf8(value).ok())
 }
 
 impl<A: Watched> Layer for Ops<A> {
@@ -426,9 +453,15 @@ impl<A: Watched> Layer for Ops<A> {
             Verdict::Refuse(reason, _) => self.log_refusal(request, *reason),
             Verdict::Accept(_) if request.upgrade.is_some() => {
                 let path = Escaped(request.head.path());
-                tracing::debug!(peer = %request.peer, %path, "connected");
+                tracing::debug!(peer = %request.peer, %path, request = request_id(request), "connected");
             }
             _ => {}
+        }
+        if let Some(lives) = &mut self.lives
+            && request.upgrade.is_some()
+            && matches!(verdict, Verdict::Accept(_) | Verdict::Later)
+        {
+            lives.begin(ctx.now().monotonic_ms, request);
         }
         verdict
     }
@@ -444,7 +477,7 @@ impl<A: Watched> Layer for Ops<A> {
     }
 
     fn on_close<C: Context>(&mut self, ctx: &mut C, conn: ConnId, closed: &Closed) {
-        self.log_end(conn, closed);
+        self.log_end(conn, closed, ctx.now().monotonic_ms);
         self.app.on_close(ctx, conn, closed);
     }
 

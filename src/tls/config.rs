@@ -338,6 +338,8 @@ fn read(files: &Files) -> Result<Current, TlsError> {
         // A ticket would let a client in whose certificate has expired since, and each ticket brings the next one.
         config.send_tls13_tickets = 0;
     }
+    // Browsers ask for AES-128 first, as it costs least. Most libraries ask for AES-256 first, and take either.
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
     Ok(Current { config: Arc::new(config), certificates })

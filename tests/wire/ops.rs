@@ -332,8 +332,8 @@ fn pr_11_what_is_wrong_with_a_setting_is_said_by_name() {
         ("max-conections = 3", &["unknown key `max-conections`", "did you mean `max-connections`?"]),
         ("max_connections = 3", &["unknown key `max_connections`", "did you mean `max-connections`?"]),
         ("data = \"x\"", &["unknown key `data`"]),
-        ("max-connections = \"many\"", &["--max-connections", "many"]),
-        ("max-connections = -1", &["--max-connections", "-1"]),
+        ("max-connections = \"many\"", &["`max-connections`", "many"]),
+        ("max-connections = -1", &["`max-connections`", "-1"]),
         ("max-connections = 1.5", &["`max-connections` cannot be of type float"]),
         ("busy-poll = 1", &["`busy-poll` is true or false"]),
         ("\n\nmax-connections = = 3", &[".toml:3:"]),
@@ -482,5 +482,59 @@ fn secrets_that_everybody_can_read_are_warned_of() {
         for path in [api.path(), key.path(), &data] {
             assert!(warnings == 0 || found.iter().any(|line| line.contains(path)), "{path}: {found:?}");
         }
+    }
+}
+
+#[test]
+fn probe_is_a_health_check() {
+    let args = ["--internal-listen", "127.0.0.1:0"];
+    let server = Launch::echo().args(&args).start();
+    let url = format!("http://{}/readyz", internal(&server));
+    let probe = |url: &str| {
+        // A proxy of the environment is not asked.
+        let proxy = [("HTTP_PROXY", "http://127.0.0.1:1"), ("http_proxy", "http://127.0.0.1:1")];
+        let (code, said, _) = run_with(&["probe", url, "--within", "5000"], &proxy, "");
+        (code, said.trim().to_owned())
+    };
+    assert_eq!(probe(&url), (0, "ready".to_owned()));
+    assert_eq!(probe(&url.replace("readyz", "nothing")).0, 1);
+    let mut under_way = Client::connect(server.addr);
+    under_way.send(b"GET / HTTP/1.1\r\nHost: loc");
+    std::thread::sleep(millis(100));
+    server.signal("TERM");
+    wait_until(SOON, "it drains", || get(internal(&server), "/readyz").0 == 503);
+    let (code, said) = probe(&url);
+    assert!(code == 1 && said.contains("draining"), "{said}");
+    drop(server);
+    let (code, said) = probe(&url);
+    assert!(code == 1 && said.contains("no answer"), "{said}");
+    assert_eq!(probe("https://localhost/").0, 2);
+}
+
+#[test]
+fn health_says_why_in_json_where_it_is_asked_to() {
+    let args = ["--internal-listen", "127.0.0.1:0", "--drain-timeout", "60000"];
+    for loops in ["1", "2"] {
+        let server = Launch::echo().args(&args).args(&["--threads", loops]).start();
+        let operator = internal(&server);
+        let json = |path: &str| {
+            let (head, body) = get_with(operator, path, "Accept: application/json\r\n");
+            assert_eq!(head.field("content-type"), Some("application/json"));
+            assert_eq!((head.field("vary"), head.field("cache-control")), (Some("Accept"), Some("no-store")));
+            (head.status, serde_json::from_str::<serde_json::Value>(&body).unwrap())
+        };
+        assert_eq!(json("/healthz"), (200, serde_json::json!({"status": "ok", "reasons": []})));
+        assert_eq!(json("/readyz"), (200, serde_json::json!({"status": "ready", "reasons": []})));
+        // A request that has begun keeps the server draining.
+        let mut under_way = Client::connect(server.addr);
+        under_way.send(b"GET / HTTP/1.1\r\nHost: loc");
+        std::thread::sleep(millis(100));
+        server.signal("TERM");
+        wait_until(SOON, "it drains", || get(operator, "/readyz").0 == 503);
+        let (status, why) = json("/readyz");
+        assert!(status == 503 && why["status"] == "unavailable", "{why}");
+        assert_eq!(why["reasons"][0]["code"], "draining", "{why}");
+        assert!(why["reasons"][0]["text"].as_str().unwrap().contains("shutting down"), "{why}");
+        assert_eq!(json("/healthz").0, 200);
     }
 }

@@ -126,3 +126,149 @@ fn a_variable_that_is_no_setting_is_warned_of() {
     let warned = server.log().iter().filter(|line| line.contains("is no setting")).count();
     assert_eq!(warned, 2, "{:?}", server.log());
 }
+
+#[test]
+fn config_check_names_file_line_and_key_of_every_mistake() {
+    for (text, expected) in [
+        (
+            "listen = \":1\"\nmax-conections = 3\nephemeral = 3\nhistory = [true]\n",
+            &[
+                ":2: unknown key `max-conections`; did you mean `max-connections`?",
+                ":3: `ephemeral` is true or false",
+                ":4: `history` cannot be of type boolean",
+            ][..],
+        ),
+        (
+            "\nmax-connections = \"many\"\nping-interval = -1\nlog-format = \"jsn\"\n",
+            &[
+                ":2: invalid value 'many' for `max-connections`",
+                ":3: invalid value '-1' for `ping-interval`",
+                ":4: invalid value 'jsn' for `log-format`",
+            ],
+        ),
+        ("history = 3\ndata = \n", &[":2: "]),
+        ("config = \"other.toml\"\n", &[":1: unknown key `config`"]),
+        ("deflate-window = 9\n", &["--deflate"]),
+        ("token-key = \"/nowhere/key\"\n", &["/nowhere/key"]),
+        ("require-token = true\n", &["--require-token needs"]),
+        ("allow-origin = [\"https://a.example/path\"]\n", &["--allow-origin: "]),
+    ] {
+        let file = Scratch::new("wrong.toml", text.as_bytes());
+        let (code, _, said) = run_with(&["config", "check", file.path()], &[], "");
+        let (_, _, by_flag) = run_with(&["config", "check", "--config", file.path()], &[], "");
+        assert!(code == 2, "{text}: {said}");
+        for part in expected {
+            let part =
+                if part.starts_with(':') { format!("{}{part}", file.path()) } else { (*part).to_owned() };
+            assert!(said.contains(&part) && by_flag.contains(&part), "{part}: {said}");
+        }
+    }
+    let file = Scratch::new("right.toml", b"listen = [\":0\"]\nhistory = 3\n");
+    let (code, said, _) = run_with(&["config", "check", file.path()], &[], "");
+    assert!(code == 0 && said == format!("{} is valid\n", file.path()), "{said}");
+    let (code, _, said) = run_with(&["config", "check"], &[("SWITCHBOARD_HISTORY", "x")], "");
+    assert!(code == 2 && said.contains("SWITCHBOARD_HISTORY: "), "{said}");
+}
+
+#[test]
+fn config_show_says_where_each_value_comes_from_and_hides_secrets() {
+    let text = "history = 3\nkeep-posts = 4\nmax-data = 5\nallow-host = [\"a.example\", \"b.example\"]\n\
+                sign-in-url = \"https://a.example/in?key=canary\"\nno-room-list = true\n";
+    let file = Scratch::new("show.toml", text.as_bytes());
+    let variables = [("SWITCHBOARD_KEEP_POSTS", "44"), ("SWITCHBOARD_BUSY_POLL", "0")];
+    let args = ["config", "show", "--config", file.path(), "--max-data", "55"];
+    let (code, shown, said) = run_with(&args, &variables, "");
+    assert_eq!(code, 0, "{said}");
+    let path = file.path();
+    let lines: Vec<String> =
+        shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        format!("history = 3 # {path}:1"),
+        "keep-posts = 44 # SWITCHBOARD_KEEP_POSTS".to_owned(),
+        "max-data = 55 # flag".to_owned(),
+        format!("allow-host = [\"a.example\", \"b.example\"] # {path}:4"),
+        format!("sign-in-url = \"https://a.example/in?…\" # {path}:5"),
+        format!("no-room-list = true # {path}:6"),
+        "busy-poll = false # SWITCHBOARD_BUSY_POLL".to_owned(),
+        "#port = 8080 # default".to_owned(),
+        "#max-connections = # not set".to_owned(),
+    ] {
+        assert!(lines.contains(&line), "{line}: {shown}");
+    }
+    assert!(!shown.contains("canary"), "{shown}");
+    // What it prints is a file with the same meaning.
+    let again = Scratch::new("again.toml", shown.replace("?…", "").as_bytes());
+    let (code, shown, said) = run_with(&["config", "show", "--config", again.path()], &[], "");
+    assert!(code == 0 && shown.contains("max-data = 55"), "{shown}{said}");
+    // A password in an address is refused, and not repeated.
+    for args in
+        [&["config", "show", "--hook-url", "https://u:canary@a.example"][..], &["serve", "--ephemeral"]]
+    {
+        let variables = [("SWITCHBOARD_HOOK_URL", "https://u:canary@a.example")];
+        let (code, shown, said) = run_with(args, &variables, "");
+        assert!(code == 2 && said.contains("must not hold a password"), "{said}");
+        assert!(!said.contains("canary") && !shown.contains("canary"), "{shown}{said}");
+    }
+}
+
+#[test]
+fn completions_and_man_pages_are_printed_and_written() {
+    for (shell, part) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef switchboard"),
+        ("fish", "complete -c switchboard"),
+        ("powershell", "Register-ArgumentCompleter"),
+        ("elvish", "set edit:completion"),
+    ] {
+        let (code, script, said) = run_with(&["completions", shell], &[], "");
+        assert!(code == 0 && script.contains(part) && script.contains("max-connections"), "{shell}: {said}");
+    }
+    let (code, page, _) = run_with(&["man", "token", "mint"], &[], "");
+    assert!(code == 0 && page.contains(".TH SWITCHBOARD-TOKEN-MINT 1"), "{page}");
+    let (code, _, said) = run_with(&["man", "nothing"], &[], "");
+    assert!(code == 2 && said.contains("nothing"), "{said}");
+    let (_scratch, dir) = fresh();
+    std::fs::create_dir(&dir).unwrap();
+    let (code, printed, said) = run_with(&["man", "--dir", &dir], &[], "");
+    assert!(code == 0 && printed.is_empty(), "{printed}{said}");
+    let pages: Vec<String> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for page in
+        ["switchboard.1", "switchboard-serve.1", "switchboard-token-mint.1", "switchboard-config-check.1"]
+    {
+        assert!(pages.iter().any(|found| found == page), "{page}: {pages:?}");
+    }
+}
+
+#[test]
+fn the_version_names_commit_target_and_features() {
+    let (_, long, _) = run_with(&["--version"], &[], "");
+    let names: Vec<&str> = long.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["switchboard", "commit", "target", "features"], "{long}");
+    assert!(
+        long.contains(", hooks,") && long.lines().all(|line| line.split_whitespace().count() > 1),
+        "{long}"
+    );
+    let (_, short, _) = run_with(&["-V"], &[], "");
+    assert_eq!(short.lines().count(), 1, "{short}");
+}
+
+/// `script` (of bsdutils) gives the server a terminal.
+#[test]
+fn there_is_a_banner_on_a_terminal_only() {
+    let server = Launch::serve().start();
+    assert!(!server.log().iter().any(|line| line.contains("Ctrl+C")), "{:?}", server.log());
+    let program = env!("CARGO_BIN_EXE_switchboard");
+    for (flags, has_banner) in [("", true), ("--log-format json", false)] {
+        let command = format!("exec {program} serve --listen 127.0.0.1:0 --ephemeral {flags}");
+        let given = format!("exec script -qefc {command:?} /dev/null");
+        let server = Launch::switchboard(&[]).with_descriptors_of(&given, Vec::new()).start_as_it_is();
+        wait_until(SOON, "the server listens", || get(server.addr, "/healthz").0 == 200);
+        let log = server.log().join("\n");
+        let banner = log.contains(&format!("page       http://localhost:{}/", server.port()));
+        assert!(banner == has_banner && log.contains("in memory only") == has_banner, "{log}");
+        server.signal("TERM");
+    }
+}

@@ -24,6 +24,35 @@ fn s_client(addr: SocketAddr, flags: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr)
 }
 
+/// Octets over TLS cost least with AES-128, and a client that wants another cipher has it.
+#[test]
+fn aes_128_comes_first_and_others_are_there() {
+    let identity = Identity::new(&["localhost"]);
+    let server = start("echo", &identity.flags());
+    for (version, flag, offered, chosen) in [
+        (
+            "-tls1_3",
+            "-ciphersuites",
+            "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",
+            "TLS_AES_128_GCM_SHA256",
+        ),
+        ("-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384", "TLS_AES_256_GCM_SHA384"),
+        ("-tls1_3", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256", "TLS_CHACHA20_POLY1305_SHA256"),
+        (
+            "-tls1_2",
+            "-cipher",
+            "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256",
+            "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
+    ] {
+        let said = s_client(server.addr, &[version, flag, offered]);
+        assert!(
+            said.contains("HTTP/1.1 200 ") && said.contains(&format!("Cipher is {chosen}")),
+            "{offered}: {said}"
+        );
+    }
+}
+
 #[test]
 fn tl_14_names_as_clients_send_them_choose_a_certificate() {
     let (first, second) = (Identity::new(&["first.example"]), Identity::new(&["second.example"]));

@@ -13,13 +13,17 @@ use crate::Failure;
 pub(crate) const START_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "History")]
 pub(crate) struct EngineArgs {
-    /// Keep the history in this Redis (7.0 or later) or Valkey (7.2 or later), and be one chat with all servers that do:
-    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS. A password is best given by the variable of this flag, which lists
-    /// of processes do not show
+    /// Keep the history in a Redis or Valkey that several servers share
+    ///
+    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS. Redis 7.0 or later, or Valkey 7.2 or later. Servers with
+    /// the same engine are one chat. A password is best given by the variable, which lists of processes do not show.
     #[arg(long = "engine", id = "engine", value_name = "URL", conflicts_with_all = ["data", "ephemeral"])]
     url: Option<String>,
-    /// How long an answer of the engine is waited for, such as 2s; then it counts as away
+    /// How long an answer of the engine is waited for
+    ///
+    /// From 100ms to 30s. Then the engine counts as away.
     #[arg(long = "engine-timeout", value_name = "DURATION", default_value = "2s", value_parser = timeout)]
     timeout: Duration,
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use switchboard::auth;
 use switchboard::chat::decisions::{AskKind, EventOptions, WhenAway};
@@ -13,16 +14,22 @@ use switchboard::hooks::{Options, Target};
 const MIN_SECRET: usize = 16;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Backend of your own")]
 pub(crate) struct HookArgs {
-    /// The team's backend, which is asked (--hook-ask) and told (--hook-tell): an address of http or https, or
-    /// unix:PATH[:/PATH], a socket and a path of HTTP. See docs/hooks.md
+    /// The team's backend, which is asked (--hook-ask) and told (--hook-tell)
+    ///
+    /// An address of http or https, or unix:PATH[:/PATH], a socket and a path of HTTP. See docs/hooks.md.
     #[arg(id = "hook_url", long = "hook-url", value_name = "URL", value_parser = Target::parse)]
     url: Option<Target>,
-    /// The secret in this file signs requests to the backend; it must be there for http and https
+    /// File of the secret that signs requests to the backend
+    ///
+    /// It is required for http and https.
     #[arg(id = "hook_secret_file", long = "hook-secret-file", value_name = "FILE", requires = "hook_url")]
     secret_file: Option<PathBuf>,
-    /// What the backend is asked: `connect` (who is it, and what may they do), `join`, `post` (edits and direct messages, too); a list
-    /// with commas
+    /// What the backend is asked
+    ///
+    /// `connect`: who is it, and what may they do. `join`: may they enter. `post`: may they say this, also edits and
+    /// direct messages. A list with commas.
     #[arg(
         id = "hook_ask",
         long = "hook-ask",
@@ -32,20 +39,22 @@ pub(crate) struct HookArgs {
         requires = "hook_url"
     )]
     ask: Vec<Ask>,
-    /// What the backend is told, at least once and in order; a list with commas
+    /// What the backend is told, at least once and in order
+    ///
+    /// A list with commas.
     #[arg(
         id = "hook_tell",
         long = "hook-tell",
         value_name = "KIND",
         value_delimiter = ',',
-        value_enum,
+        value_parser = PossibleValuesParser::new(EventKind::ALL.map(EventKind::name)).try_map(|name| kind_of(&name)),
         requires = "hook_url"
     )]
-    tell: Vec<Tell>,
+    tell: Vec<EventKind>,
     /// Milliseconds that the backend has for an answer
     #[arg(id = "hook_deadline", long = "hook-deadline", value_name = "MS", default_value_t = EventOptions::default().deadline_ms, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     deadline: u64,
-    /// What happens when the backend does not answer in time, or badly
+    /// What happens when the backend does not answer in time
     #[arg(
         id = "hook_when_away",
         long = "hook-when-away",
@@ -54,11 +63,13 @@ pub(crate) struct HookArgs {
         default_value = "refuse"
     )]
     when_away: Away,
-    /// Questions that the backend is asked at a time, each on a connection of its own
+    /// Questions to the backend at a time, each on its own connection
     #[arg(id = "hook_connections", long = "hook-connections", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     connections: u16,
-    /// Events that may wait for the backend; above it the oldest of those that are no messages are dropped, then the oldest, and the
-    /// backend is told how many
+    /// Events that may wait for the backend
+    ///
+    /// Above it the oldest events that are no messages are dropped first, then the oldest messages. The backend is
+    /// told how many.
     #[arg(id = "hook_max_backlog", long = "hook-max-backlog", value_name = "N", default_value_t = OutboxOptions::default().max_events, value_parser = clap::value_parser!(u64).range(1..))]
     max_backlog: u64,
 }
@@ -68,19 +79,6 @@ enum Ask {
     Connect,
     Join,
     Post,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Tell {
-    Posted,
-    Edited,
-    Deleted,
-    Reacted,
-    Joined,
-    Left,
-    Connected,
-    Disconnected,
-    Banned,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -104,7 +102,7 @@ impl HookArgs {
         }
         let events = EventOptions::default().with(|it| {
             it.asks = self.ask.iter().map(|ask| ask.kind()).collect();
-            it.tells = self.tell.iter().map(|tell| tell.kind()).collect();
+            it.tells = self.tell.iter().copied().collect();
             it.deadline_ms = self.deadline;
             it.when_away = match self.when_away {
                 Away::Allow => WhenAway::Allow,
@@ -156,18 +154,9 @@ impl Ask {
     }
 }
 
-impl Tell {
-    fn kind(self) -> EventKind {
-        match self {
-            Self::Posted => EventKind::Posted,
-            Self::Edited => EventKind::Edited,
-            Self::Deleted => EventKind::Deleted,
-            Self::Reacted => EventKind::Reacted,
-            Self::Joined => EventKind::Joined,
-            Self::Left => EventKind::Left,
-            Self::Connected => EventKind::Connected,
-            Self::Disconnected => EventKind::Disconnected,
-            Self::Banned => EventKind::Banned,
-        }
-    }
+fn kind_of(name: &str) -> Result<EventKind, String> {
+    EventKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == name)
+        .ok_or_else(|| format!("there is no event {name:?}"))
 }

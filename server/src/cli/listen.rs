@@ -97,28 +97,41 @@ impl Place {
 
 /// Listeners that every server may have.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Listening")]
 pub(crate) struct ListenArgs {
-    /// Where to listen for https:// and wss://, as --listen has it; may be repeated, or a list with commas. Needs --tls-cert and --tls-key
+    /// Where to listen for https:// and wss://
+    ///
+    /// As --listen. Needs --tls-cert and --tls-key. May be repeated, or a list with commas.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
     tls_listen: Vec<Place>,
-    /// Where to answer http:// with a redirect to the first listener with TLS; may be repeated, or a list with commas
+    /// Where to answer http:// with a redirect to the first --tls-listen
+    ///
+    /// May be repeated, or a list with commas.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
     redirect_listen: Vec<Place>,
-    /// Where proxies connect that begin with a header of the PROXY protocol (version 1 or 2), as --listen has it; may be repeated, or a
-    /// list with commas. Without --trusted-proxy every client is believed
+    /// Where proxies connect that send the PROXY protocol, version 1 or 2
+    ///
+    /// As --listen. Without --trusted-proxy every client is believed. May be repeated, or a list with commas.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     proxy_protocol: Vec<Place>,
-    /// The same for proxies that pass TLS on: the header comes first, then TLS
+    /// The same for proxies that pass TLS on
+    ///
+    /// The header comes first, then TLS. May be repeated, or a list with commas.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',', requires = "certificates")]
     tls_proxy_protocol: Vec<Place>,
-    /// An address or network (CIDR) of proxies whose X-Forwarded-For, -Host, -Proto and Forwarded are believed; may be repeated, or a list
-    /// with commas. Where one is given, only these may speak the PROXY protocol. Who connects to unix: is trusted without it
+    /// Address or network (CIDR) of proxies whose forwarded fields are believed
+    ///
+    /// The fields are X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto and Forwarded. With this flag only these
+    /// proxies may speak the PROXY protocol. Clients of unix: listeners are trusted without it. May be repeated, or a
+    /// list with commas.
     #[arg(long, value_name = "CIDR", value_delimiter = ',', value_parser = checked_proxy)]
     trusted_proxy: Vec<String>,
-    /// Mode of the files of unix: listeners, in octal: who may connect
+    /// Octal mode of the files of unix: listeners: who may connect
     #[arg(long, value_name = "MODE", default_value = "0660", value_parser = octal)]
     unix_mode: u32,
-    /// Where /metrics, /healthz and /readyz are, and nowhere else [default: on every port]
+    /// The only place of /metrics, /healthz and /readyz [default: every port]
+    ///
+    /// May be repeated, or a list with commas.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     internal_listen: Vec<Place>,
 }

@@ -1,10 +1,18 @@
 //! The command line of `switchboard`.
 
 pub(crate) mod archive;
+pub(crate) mod config;
 pub(crate) mod engine;
+mod examples;
+mod file;
 pub(crate) mod hooks;
 pub(crate) mod listen;
+pub(crate) mod pages;
+pub(crate) mod probe;
+#[cfg(test)]
+mod reference;
 mod settings;
+mod table;
 pub(crate) mod tls;
 pub(crate) mod token;
 
@@ -21,22 +29,33 @@ use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
+use self::config::ConfigCommand;
 use self::engine::{EngineArgs, EngineCommand};
 use self::hooks::HookArgs;
 use self::listen::{ListenArgs, Place};
+use self::pages::{CompletionsArgs, ManArgs};
+use self::probe::ProbeArgs;
 use self::settings::Settings;
 use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
-use crate::log;
+use crate::doctor::DoctorArgs;
+use crate::{log, version};
 
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
 /// Port of the servers for benchmarks, unless `--listen` says otherwise.
 const DEFAULT_BENCH_PORT: u16 = 9001;
 
-/// A WebSocket server on single-threaded event loops, and a durable chat on top of it.
+/// A WebSocket server on single-threaded event loops, and a durable chat on top of it
 #[derive(Debug, Parser)]
-#[command(name = "switchboard", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "switchboard",
+    version = version::SHORT,
+    long_version = version::long(),
+    args_conflicts_with_subcommands = true,
+    after_help = examples::SHORT,
+    after_long_help = examples::LONG
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -47,26 +66,58 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it, read once")]
 pub(crate) enum Command {
-    /// Serve the chat and its page (what happens without a command, too)
+    /// Serve the chat and its page (the default)
+    #[command(after_help = examples::SERVE)]
     Serve(ServeArgs),
     /// Send every message back to its sender: for conformance and benchmarks
+    #[command(after_help = examples::ECHO)]
     Echo(BenchArgs),
     /// Send every message to every connection: for benchmarks
+    #[command(after_help = examples::FANOUT)]
     Fanout(BenchArgs),
-    /// Write the messages of a room to stdout, a line of JSON each; a server may be running meanwhile
+    /// Write messages to stdout, a line of JSON each
+    ///
+    /// A server may run on the data directory meanwhile.
+    #[command(after_help = examples::EXPORT)]
     Export(ExportArgs),
-    /// Take messages in from stdin, as `export` writes them; what is there already is left as it is
+    /// Read messages from stdin, as `export` writes them
+    ///
+    /// Messages that exist already are left as they are. No server may run on the data directory.
+    #[command(after_help = examples::IMPORT)]
     Import(ImportArgs),
-    /// Copy a data directory, while a server runs on it or not
+    /// Copy a data directory
+    ///
+    /// A server may run on it meanwhile.
+    #[command(after_help = examples::BACKUP)]
     Backup(BackupArgs),
     /// Make and check tokens that say who somebody is
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::TOKEN)]
     Token(TokenCommand),
     /// Make a certificate for trying out TLS
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::TLS)]
     Tls(TlsCommand),
+    /// Write a sample of the configuration file, check a file, show the settings
+    #[command(subcommand, after_help = examples::CONFIG)]
+    Config(ConfigCommand),
+    /// Look whether this machine is fit for a server, and what to change
+    ///
+    /// It looks at descriptors, limits of the kernel, clock, memory, disk, certificates and ports. It takes the flags of
+    /// `serve`. The exit code is 1 when a server would not work here.
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(Box<DoctorArgs>),
+    /// Ask a server whether it is well, for health checks
+    ///
+    /// The exit code is 0 when it answers 200, else 1.
+    #[command(after_help = examples::PROBE)]
+    Probe(ProbeArgs),
+    /// Print the completions of a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print a man page, or write all of them
+    #[command(after_help = examples::MAN)]
+    Man(ManArgs),
     /// Check a Redis or Valkey before servers use it
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::ENGINE)]
     Engine(EngineCommand),
 }
 
@@ -82,33 +133,58 @@ impl Cli {
         mut arguments: Vec<OsString>,
         variables: &[(OsString, OsString)],
     ) -> Result<(Self, Vec<String>), clap::Error> {
-        let mut all = Self::command();
-        all.build();
+        let mut all = Self::concise_command();
         // What is wrong with the arguments is said when the settings are among them.
-        let given = Self::command().ignore_errors(true).try_get_matches_from(&arguments)?;
+        let given = all.clone().ignore_errors(true).try_get_matches_from(&arguments)?;
+        all.build();
         let (mut command, mut matches, mut depth) = (&all, &given, 1);
         while let Some((name, inner)) = matches.subcommand() {
             command = command.find_subcommand(name).unwrap_or(command);
             (matches, depth) = (inner, depth + 1);
         }
         let mut settings = Settings::new(command, matches);
-        settings.add_environment(&all, variables).map_err(|why| settings::error(&all, why))?;
+        settings.add_environment(&all, variables).map_err(|why| settings::error(&why))?;
         if let Some(path) = settings.file(matches) {
-            settings.add_file(&all, &path).map_err(|why| settings::error(&all, why))?;
+            settings.add_file(&all, &path).map_err(|why| settings::error(&why))?;
         }
         let at = depth.min(arguments.len());
         arguments.splice(at..at, settings.flags());
-        let matches = all
-            .clone()
-            .try_get_matches_from(&arguments)
-            .map_err(|error| settings.name_origin(error, &all))?;
+        let read = all.clone().try_get_matches_from(&arguments);
+        let matches = read.map_err(|error| settings.blame(error, &all, &arguments[..at]))?;
         let mut cli = Self::from_arg_matches(&matches)?;
-        let serve = match &mut cli.command {
-            Some(Command::Serve(serve)) => serve,
-            _ => &mut cli.serve,
-        };
-        serve.is_port_of_platform = settings.is_port_of_platform();
+        cli.serve_args().is_port_of_platform = settings.is_port_of_platform();
+        if let Some(Command::Config(ConfigCommand::Show(show))) = &mut cli.command {
+            let mut inner = &matches;
+            while let Some((_, matches)) = inner.subcommand() {
+                inner = matches;
+            }
+            show.effective = settings.effective(inner);
+        }
         Ok((cli, settings.warnings))
+    }
+
+    /// Commands that take the flags of `serve` without being it do not list them.
+    fn concise_command() -> clap::Command {
+        let concise = |command: clap::Command| {
+            command.mut_args(|arg| {
+                let is_own = arg.get_help_heading().is_none() || arg.get_long() == Some("config");
+                arg.hide(!is_own)
+            })
+        };
+        Self::command().mut_subcommand("doctor", concise).mut_subcommand("config", |config| {
+            ["check", "show"].into_iter().fold(config, |config, name| config.mut_subcommand(name, concise))
+        })
+    }
+
+    /// The settings of a server that is started, or talked about.
+    fn serve_args(&mut self) -> &mut ServeArgs {
+        match &mut self.command {
+            Some(Command::Serve(serve)) => serve,
+            Some(Command::Config(ConfigCommand::Check(args))) => &mut args.serve,
+            Some(Command::Config(ConfigCommand::Show(args))) => &mut args.serve,
+            Some(Command::Doctor(args)) => &mut args.serve,
+            _ => &mut self.serve,
+        }
     }
 
     /// The form of the log.
@@ -122,6 +198,11 @@ impl Cli {
             Some(Command::Backup(args)) => args.settings(),
             Some(Command::Token(command)) => command.settings(),
             Some(Command::Tls(command)) => command.settings(),
+            Some(Command::Config(command)) => command.settings(),
+            Some(Command::Doctor(args)) => &args.serve.common.settings,
+            Some(Command::Probe(args)) => &args.settings,
+            Some(Command::Completions(args)) => &args.settings,
+            Some(Command::Man(args)) => &args.settings,
             Some(Command::Engine(command)) => command.settings(),
         };
         settings.log_format
@@ -130,55 +211,69 @@ impl Cli {
 
 /// What every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Settings and log")]
 pub(crate) struct SettingsArgs {
-    /// A file of TOML with flags as keys: `max-connections = 1000`; flags and SWITCHBOARD_… variables take precedence
+    /// TOML file with flags as keys: `max-connections = 1000`
+    ///
+    /// Flags and variables SWITCHBOARD_… take precedence. `switchboard config generate` writes a sample.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Lines for people, or JSON
+    /// Form of the log
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
     log_format: log::Format,
 }
 
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "flags, one by one")]
+#[command(next_help_heading = "Listening")]
 pub(crate) struct ServeArgs {
-    /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:8080, or unix:PATH; may be repeated, or a list with
-    /// commas [default: 127.0.0.1:8080, unless there is another listener]
+    /// Where to listen: ADDR:PORT, :PORT, NAME:PORT or unix:PATH [default: 127.0.0.1:8080]
+    ///
+    /// :PORT is a port of all addresses. NAME is a name of this machine, such as localhost. The default holds unless
+    /// there is another listener. May be repeated, or a list with commas.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) listen: Vec<Place>,
-    /// Port on 127.0.0.1, unless --listen is given. The variable PORT, which hosting platforms set, is one of all addresses
+    /// Port on 127.0.0.1, unless --listen is given
+    ///
+    /// The variable PORT, which hosting platforms set, is a port of all addresses.
     #[arg(long, default_value_t = DEFAULT_PORT)]
     pub(crate) port: u16,
     /// The port is that of the variable PORT.
     #[arg(skip)]
     pub(crate) is_port_of_platform: bool,
-    /// A page from this origin may connect, besides same origin and localhost: `scheme://host[:port]`, `file://`, `null`, an empty text
-    /// for an empty Origin, or `*` for any; may be repeated, or a list with commas
-    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    /// Origin of pages that may connect, besides the same origin and localhost
+    ///
+    /// `scheme://host[:port]`, `file://`, `null`, an empty text for an empty Origin, or `*` for any. May be repeated,
+    /// or a list with commas.
+    #[arg(long, help_heading = "Who may connect", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) allow_origin: Vec<String>,
-    /// Answer only requests for this host, on every path: HOST[:PORT], *.DOMAIN, or `*` for any; may be repeated, or a list with commas
-    /// [default: any, but on a loopback address only localhost and loopback addresses, so that no page of a stranger gets in by DNS
-    /// rebinding]
-    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    /// Host that requests may be for: HOST[:PORT], *.DOMAIN, or `*` for any [default: any]
+    ///
+    /// It holds on every path. On a loopback address the default is only localhost and loopback addresses, so that no
+    /// page of a stranger gets in by DNS rebinding. May be repeated, or a list with commas.
+    #[arg(long, help_heading = "Who may connect", value_name = "HOST", value_delimiter = ',')]
     pub(crate) allow_host: Vec<String>,
     /// Refuse clients that offer only subprotocols unknown here
-    #[arg(long)]
+    #[arg(long, help_heading = "Who may connect")]
     pub(crate) strict_subprotocol: bool,
     /// Messages that a client receives when it joins a room
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, help_heading = "History", value_name = "N", default_value_t = 50)]
     pub(crate) history: usize,
-    /// Posts that a connection, or a user, may make in a second, twice as many at once; an address ten times as many (0: no
-    /// limit, for any command)
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    /// Posts of a connection, or of a user, in a second (0: no limit)
+    ///
+    /// Twice as many at once; an address ten times as many. 0 lifts the limit of every command.
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 20)]
     pub(crate) posts_per_second: u32,
-    /// Longest `data` of a message, which carries any JSON beside the text (0: none)
-    #[arg(long, value_name = "BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u16).range(0..=32_768))]
+    /// Longest `data` of a message in bytes (0: none)
+    ///
+    /// `data` is any JSON that a message carries beside its text.
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u16).range(0..=32_768))]
     pub(crate) max_data: u16,
-    /// The directory of the history; made when it is not there
-    #[arg(long, value_name = "DIR", default_value = "switchboard-data")]
+    /// Directory of the history; made if it is missing
+    #[arg(long, help_heading = "History", value_name = "DIR", default_value = "switchboard-data")]
     pub(crate) data: PathBuf,
     /// Keep the history in memory only
-    #[arg(long, conflicts_with_all = ["data", "keep_posts", "keep_for"])]
+    #[arg(long, help_heading = "History", conflicts_with_all = ["data", "keep_posts", "keep_for"])]
     pub(crate) ephemeral: bool,
     #[command(flatten)]
     pub(crate) engine: EngineArgs,
@@ -186,21 +281,27 @@ pub(crate) struct ServeArgs {
     pub(crate) retention: RetentionArgs,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
-    /// Serve the files of this directory in the place of the page; read once, at the start
-    #[arg(long, value_name = "DIR")]
+    /// Serve the files of this directory in the place of the page
+    ///
+    /// It is read once, at the start.
+    #[arg(long, help_heading = "Page", value_name = "DIR")]
     pub(crate) page: Option<PathBuf>,
-    /// Serve no page, only /ws and what else is asked for
-    #[arg(long, conflicts_with_all = ["page", "sign_in_url"])]
+    /// Serve no page
+    #[arg(long, help_heading = "Page", conflicts_with_all = ["page", "sign_in_url"])]
     pub(crate) no_page: bool,
-    /// Where the page sends people to sign in: an address of http or https, or a path of this host. They come back with
-    /// `#token=…`; the address of the page goes along as the parameter `return_to`
-    #[arg(long, value_name = "URL", value_parser = sign_in_url)]
+    /// Where the page sends people to sign in
+    ///
+    /// An address of http or https, or a path of this host. People come back with `#token=…`. The address of the page
+    /// goes along as the parameter `return_to`.
+    #[arg(long, help_heading = "Page", value_name = "URL", value_parser = sign_in_url)]
     pub(crate) sign_in_url: Option<String>,
-    /// Tell nobody which rooms there are: who knows the name of one, and may join it, joins it
-    #[arg(long)]
+    /// Tell nobody which rooms there are
+    ///
+    /// Who knows the name of a room, and may join it, joins it.
+    #[arg(long, help_heading = "Page")]
     pub(crate) no_room_list: bool,
     /// Refuse clients without a token (see --token-key)
-    #[arg(long)]
+    #[arg(long, help_heading = "Tokens")]
     pub(crate) require_token: bool,
     #[command(flatten)]
     pub(crate) verify: VerifyArgs,
@@ -226,25 +327,33 @@ fn sign_in_url(url: &str) -> Result<String, String> {
 
 /// The HTTP API.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "HTTP API")]
 pub(crate) struct ApiArgs {
-    /// Serve the HTTP API under /api/v1, and the operator's page under /admin, to clients with a token in this file: one secret that may
-    /// do everything, or a list that `switchboard token api-create` makes; SIGHUP reads the file again [default: no API]
+    /// Serve the HTTP API to clients with a token of this file [default: no API]
+    ///
+    /// The API is under /api/v1, the operator's page under /admin. The file holds one secret that may do everything,
+    /// or a list that `switchboard token api-create` makes. SIGHUP reads it again.
     #[arg(long = "api-token-file", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// Requests that one token may make in a second, twice as many at once; more get 429 (0: no limit)
+    /// Requests of one API token in a second; more get 429 (0: no limit)
+    ///
+    /// Twice as many at once.
     #[arg(long = "api-requests-per-second", value_name = "N", default_value_t = 1000)]
     pub(crate) requests_per_second: u32,
-    /// Pages of this origin may use the API with a token: `scheme://host[:port]`, or `*` for any; may be repeated, or a list with commas
+    /// Origin of pages that may use the API with a token
+    ///
+    /// `scheme://host[:port]`, or `*` for any. May be repeated, or a list with commas.
     #[arg(long = "api-cors-origin", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) cors_origins: Vec<String>,
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "History")]
 pub(crate) struct RetentionArgs {
     /// Messages that each room keeps (0: all) [default: 0, with --engine 10000]
     #[arg(long, value_name = "N")]
     keep_posts: Option<u64>,
-    /// For how long messages are kept, such as 30d [default: for ever]
+    /// How long messages are kept, such as 30d [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     keep_for: Option<Duration>,
 }
@@ -273,13 +382,16 @@ impl RetentionArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Listening")]
 pub(crate) struct BenchArgs {
-    /// Where to listen: ADDR:PORT, :PORT for all addresses, NAME:PORT such as localhost:9001, or unix:PATH; may be repeated, or a list with
-    /// commas [default: 127.0.0.1:9001, unless there is another listener]
+    /// Where to listen: ADDR:PORT, :PORT, NAME:PORT or unix:PATH [default: 127.0.0.1:9001]
+    ///
+    /// :PORT is a port of all addresses. NAME is a name of this machine, such as localhost. The default holds unless
+    /// there is another listener. May be repeated, or a list with commas.
     #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
     pub(crate) listen: Vec<Place>,
     /// Longest message in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 64 << 20)]
     pub(crate) max_message: u64,
     #[command(flatten)]
     pub(crate) threads: ThreadsArgs,
@@ -289,8 +401,11 @@ pub(crate) struct BenchArgs {
 
 /// How many loops there are.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Loops")]
 pub(crate) struct ThreadsArgs {
-    /// Loops that share all listeners, each on a thread of its own (0: as many as there are cores). Limits are those of all together
+    /// Loops, each on a thread of its own (0: one for each core)
+    ///
+    /// They share all listeners. Limits are those of all loops together.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = up_to_max_loops)]
     threads: usize,
 }
@@ -312,72 +427,107 @@ fn up_to_max_loops(text: &str) -> Result<usize, String> {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
 pub(crate) struct CommonArgs {
-    #[command(flatten)]
-    settings: SettingsArgs,
     #[command(flatten)]
     pub(crate) listeners: ListenArgs,
     #[command(flatten)]
     pub(crate) tls: TlsArgs,
     /// Never sleep: less latency, for a whole core
-    #[arg(long)]
+    #[arg(long, help_heading = "Loops")]
     pub(crate) busy_poll: bool,
     /// Connections at a time; more get 503 [default: as many as there are descriptors]
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0, hide_default_value = true)]
     max_connections: usize,
-    /// TCP connections at a time from one address (IPv6: one /64); more get 503 (0: no limit). Behind a proxy: see --trusted-proxy
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    /// TCP connections at a time from one address; more get 503 (0: no limit)
+    ///
+    /// With IPv6 one /64 counts as an address. Behind a proxy see --trusted-proxy.
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
     max_connections_per_address: usize,
     /// New TCP connections in a second; more get 503 (0: no limit)
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
     max_new_per_second: u32,
     /// New TCP connections in a second from one address; more get 503 (0: no limit)
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
     max_new_per_second_per_address: u32,
-    /// Milliseconds that a client may take between the answer to a request and its next one on the same connection; above the
-    /// 60000 of common balancers (0: one request a connection)
-    #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.keep_alive_ms)]
+    /// Milliseconds from an answer to the next request on the same connection
+    ///
+    /// 0: one request for each connection. The default is above the 60000 of common balancers.
+    #[arg(long, help_heading = "Timeouts", value_name = "MS", default_value_t = Config::default().proto.timeouts.keep_alive_ms)]
     keep_alive_timeout: u64,
     /// Milliseconds between two Pings (0: none are sent)
-    #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.ping_ms)]
+    #[arg(long, help_heading = "Timeouts", value_name = "MS", default_value_t = Config::default().proto.timeouts.ping_ms)]
     pub(crate) ping_interval: u64,
-    /// Milliseconds of silence after a Ping until a client counts as gone (0: no limit)
-    #[arg(long, value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
+    /// Milliseconds of silence after a Ping until a client is gone (0: no limit)
+    #[arg(long, help_heading = "Timeouts", value_name = "MS", default_value_t = Config::default().proto.timeouts.pong_ms)]
     pong_timeout: u64,
-    /// Milliseconds after which a server that was told to stop ends, even with clients connected
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    /// Milliseconds until a server that was told to stop ends
+    ///
+    /// It ends even with clients connected.
+    #[arg(long, help_heading = "Timeouts", value_name = "MS", default_value_t = 10_000)]
     pub(crate) drain_timeout: u64,
-    /// Milliseconds over which a server that stops spreads the closing of more than 256 connections
-    #[arg(long, value_name = "MS", default_value_t = Config::default().drain_spread_ms)]
+    /// Milliseconds over which a stopping server closes its connections
+    ///
+    /// Up to 256 connections are closed at once.
+    #[arg(long, help_heading = "Timeouts", value_name = "MS", default_value_t = Config::default().drain_spread_ms)]
     drain_spread: u64,
-    /// Bytes that may wait for all slow readers together; above it those with the longest queues are dropped
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().max_queued)]
+    /// Bytes that may wait for all slow readers together
+    ///
+    /// Above it the readers with the longest queues are dropped.
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = Config::default().max_queued)]
     max_queued: usize,
-    /// Milliseconds that anything may wait for a slow reader; then it is dropped (0: for ever)
-    #[arg(long, value_name = "MS", default_value_t = Config::default().max_queue_age_ms)]
+    /// Milliseconds that bytes may wait for a slow reader (0: no limit)
+    ///
+    /// Then the reader is dropped.
+    #[arg(long, help_heading = "Timeouts", value_name = "MS", default_value_t = Config::default().max_queue_age_ms)]
     max_queue_age: u64,
     #[command(flatten)]
     deflate: DeflateArgs,
+    /// Log the life of each connection: a line at its end, at level info
+    ///
+    /// Without it each cause of an end has a line in 5 s at most. The line says who it was, which path, how long, and
+    /// why it ended.
+    #[arg(long, help_heading = "Settings and log")]
+    pub(crate) log_connections: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Compression")]
 struct DeflateArgs {
-    /// Compress messages where the client offers it (permessage-deflate)
+    /// Compress messages where the client offers permessage-deflate
     #[arg(long = "deflate")]
     is_on: bool,
-    /// Windows of 2^BITS bytes at most, 9 to 15: memory against compression
+    /// Windows of 2^BITS bytes, 9 to 15: memory against compression
     #[arg(long = "deflate-window", value_name = "BITS", default_value_t = 15, requires = "is_on",
         value_parser = clap::value_parser!(u8).range(9..=15))]
     window_bits: u8,
-    /// Compress each message to a client for itself: no compressor per connection, and a broadcast is compressed once
+    /// Compress each message to a client by itself
+    ///
+    /// No connection has a compressor, and a broadcast is compressed once.
     #[arg(long = "deflate-no-context-takeover", requires = "is_on")]
     no_context_takeover: bool,
-    /// Ask clients to do so, too: no window per connection either. Safari does not do as it is asked, and its second message fails
+    /// Ask clients to compress each message by itself
+    ///
+    /// No connection has a window for input. Safari does not do as it is asked, and its second message fails.
     #[arg(long = "deflate-client-no-context-takeover", requires = "is_on")]
     client_no_context_takeover: bool,
 }
 
 impl CommonArgs {
+    pub(crate) fn log_format(&self) -> log::Format {
+        self.settings.log_format
+    }
+
+    pub(crate) fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
+    pub(crate) fn max_queued(&self) -> usize {
+        self.max_queued
+    }
+
     /// The defaults, with what the command line says about every kind of server.
     fn config(&self) -> Config {
         let mut config = Config::default().with(|it| {

@@ -1,30 +1,63 @@
 //! Settings from the environment and from a file. Precedence: flags, then environment, then file.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{BoolishValueParser, TypedValueParser as _};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, Id};
-use toml::{Table, Value};
 
-/// What the name of every variable begins with: `--max-queued` is `SWITCHBOARD_MAX_QUEUED`.
-const PREFIX: &str = "SWITCHBOARD_";
+use super::file::{self, Entry, Value};
+use super::table::{self, Kind, PREFIX, variable};
+
 /// The variable of hosting platforms for `--port`.
 const PORT: &str = "PORT";
-/// Flags that are no settings.
-const NO_SETTINGS: &[&str] = &["help", "version"];
 /// Similarity of two names (Jaro-Winkler) above which one is suggested for the other.
 const SIMILAR: f64 = 0.8;
 
+/// Where the value of a setting comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Origin {
+    Default,
+    /// There is no value.
+    Unset,
+    Flag,
+    Variable(String),
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Unset => f.write_str("not set"),
+            Self::Flag => f.write_str("flag"),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+        }
+    }
+}
+
 /// A flag that was not on the command line, and where it comes from.
 #[derive(Debug)]
-struct Setting {
-    long: String,
+struct Added {
+    key: String,
     flag: OsString,
-    origin: String,
+    origin: Origin,
+}
+
+/// The value that a setting has in the end.
+#[derive(Debug, Clone)]
+pub(super) struct Effective {
+    pub(super) setting: table::Setting,
+    /// As TOML.
+    pub(super) value: Option<String>,
+    pub(super) origin: Origin,
 }
 
 /// The flags that the environment and a file add to a command line.
@@ -34,7 +67,9 @@ pub(super) struct Settings<'c> {
     command: &'c Command,
     /// What a source of higher precedence says already.
     given: Vec<Id>,
-    added: Vec<Setting>,
+    added: Vec<Added>,
+    /// Flags that a source switches off.
+    off: Vec<(String, Origin)>,
     /// For the log, once it is there.
     pub(super) warnings: Vec<String>,
 }
@@ -45,158 +80,265 @@ impl<'c> Settings<'c> {
         let is_given =
             |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
         let given = command.get_arguments().filter(is_given).map(|arg| arg.get_id().clone()).collect();
-        Self { command, given, added: Vec::new(), warnings: Vec::new() }
+        Self { command, given, added: Vec::new(), off: Vec::new(), warnings: Vec::new() }
     }
 
     /// Adds what the variables say. A variable that no command has is worth a warning; an empty one counts as not set.
     ///
     /// # Errors
-    /// A sentence that names the variable.
+    /// Sentences that name the variables.
     pub(super) fn add_environment(
         &mut self,
         all: &Command,
         variables: &[(OsString, OsString)],
-    ) -> Result<(), String> {
-        let mut given = Vec::new();
-        for arg in self.open_settings() {
-            let Some(long) = arg.get_long() else { continue };
-            let names = [Some(variable(long)), (long == "port").then(|| PORT.to_owned())];
+    ) -> Result<(), Vec<String>> {
+        let (mut given, mut problems) = (Vec::new(), Vec::new());
+        for (arg, key) in self.open_settings() {
+            let names = [Some(variable(key)), (key == "port").then(|| PORT.to_owned())];
             let set = names.into_iter().flatten().find_map(|name| {
                 let (_, value) = variables.iter().find(|(known, _)| *known == *name)?;
                 (!value.is_empty() && !is_of_kubernetes(&name, value)).then_some((name, value))
             });
             let Some((name, value)) = set else { continue };
             given.push(arg.get_id().clone());
-            for flag in flags(self.command, arg, long, value).map_err(|why| format!("{name}: {why}"))? {
-                self.added.push(Setting { long: long.to_owned(), flag, origin: name.clone() });
+            let origin = Origin::Variable(name);
+            match flags(self.command, arg, key, value) {
+                Ok(flags) => self.add(key, flags, &origin),
+                Err(why) => problems.push(format!("{origin}: {why}")),
             }
         }
         self.given.append(&mut given);
         self.warn_of_unknown(all, variables);
-        Ok(())
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    fn add(&mut self, key: &str, flags: Vec<OsString>, origin: &Origin) {
+        if flags.is_empty() {
+            self.off.push((key.to_owned(), origin.clone()));
+        }
+        let added = |flag| Added { key: key.to_owned(), flag, origin: origin.clone() };
+        self.added.extend(flags.into_iter().map(added));
     }
 
     fn warn_of_unknown(&mut self, all: &Command, variables: &[(OsString, OsString)]) {
-        let known: Vec<String> = longs(all).into_iter().map(variable).collect();
+        let known = table::all_keys(all);
         for (name, value) in variables {
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
-            if !known.iter().any(|known| known == name) && !is_of_kubernetes(name, value) {
-                let likely = similar(&name.to_uppercase(), known.iter().map(String::as_str));
-                let hint = likely.map_or_else(
+            if !known.iter().any(|known| variable(known) == name) && !is_of_kubernetes(name, value) {
+                let key = name[PREFIX.len()..].to_lowercase().replace('_', "-");
+                let hint = similar(&key, known.iter().copied()).map_or_else(
                     || "the names of the variables are those of the flags in --help".to_owned(),
-                    |likely| format!("did you mean {likely}?"),
+                    |likely| format!("did you mean {}?", variable(likely)),
                 );
                 self.warnings.push(format!("the variable {name} is no setting and was ignored; {hint}"));
             }
         }
     }
 
-    /// The file that `--config` or its variable names.
+    /// The file that `config check FILE`, `--config` or its variable names.
     pub(super) fn file(&self, matches: &ArgMatches) -> Option<PathBuf> {
-        let by_variable = self.added.iter().find(|setting| setting.long == "config");
-        let by_flag = matches.try_get_one::<PathBuf>("config").ok().flatten();
-        by_flag.cloned().or_else(|| Some(PathBuf::from(value_of(&by_variable?.flag))))
+        let by_name = |id| matches.try_get_one::<PathBuf>(id).ok().flatten().cloned();
+        let by_variable = self.added.iter().find(|added| added.key == "config");
+        let by_flag = by_name("checked_file").or_else(|| by_name("config"));
+        by_flag.or_else(|| Some(PathBuf::from(value_of(&by_variable?.flag))))
     }
 
     /// Adds what a file of TOML says. Commands that do not serve read the file of those that do: what only `serve` knows
     /// says nothing to them.
     ///
     /// # Errors
-    /// A sentence that names the file and the key.
-    pub(super) fn add_file(&mut self, all: &Command, path: &Path) -> Result<(), String> {
-        let shown = path.display();
-        let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
-        let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-            format!("{shown}:{line}: {}", error.message())
-        })?;
-        let known = longs_of(self.command);
+    /// Sentences that name the file, the line and the key.
+    pub(super) fn add_file(&mut self, all: &Command, path: &Path) -> Result<(), Vec<String>> {
+        let entries = file::read(path).map_err(|why| vec![why])?;
+        let known = table::keys(self.command);
         let serves = known.contains(&"listen");
-        let of_serve = all.find_subcommand("serve").map(longs_of).unwrap_or_default();
-        let open: Vec<&Arg> = self.open_settings().collect();
-        for (key, value) in &table {
-            let is_own = known.contains(&&**key) && key != "config";
-            if !is_own && !serves && of_serve.contains(&&**key) {
+        let of_serve = all.find_subcommand("serve").map(table::keys).unwrap_or_default();
+        let open: Vec<(&Arg, &str)> = self.open_settings().collect();
+        let mut problems = Vec::new();
+        for Entry { key, line, value } in entries {
+            let origin = Origin::File { path: path.to_owned(), line };
+            let is_own = known.contains(&&*key) && key != "config";
+            if !is_own && !serves && of_serve.contains(&&*key) {
                 continue;
             }
             if !is_own {
-                let likely = similar(key, known.iter().copied().filter(|known| *known != "config"));
+                let likely = similar(&key, known.iter().copied().filter(|known| *known != "config"));
                 let hint = likely.map_or_else(
-                    || "the keys are the names of the flags in --help".to_owned(),
+                    || "`switchboard config generate` lists all keys".to_owned(),
                     |likely| format!("did you mean `{likely}`?"),
                 );
-                return Err(format!("{shown}: unknown key `{key}`; {hint}"));
+                problems.push(format!("{origin}: unknown key `{key}`; {hint}"));
+                continue;
             }
-            let Some(arg) = open.iter().find(|arg| arg.get_long() == Some(key)) else { continue };
-            let takes_values = arg.get_action().takes_values();
-            let values = match value {
-                Value::Array(values) => &values[..],
-                value => std::slice::from_ref(value),
-            };
-            for value in values {
-                let flag = match (value, takes_values) {
-                    (Value::Boolean(true), false) => format!("--{key}"),
-                    (Value::Boolean(false), false) => continue,
-                    (Value::String(value), true) => format!("--{key}={value}"),
-                    (Value::Integer(value), true) => format!("--{key}={value}"),
-                    (_, false) => return Err(format!("{shown}: `{key}` is true or false")),
-                    (other, true) => {
-                        return Err(format!("{shown}: `{key}` cannot be of type {}", other.type_str()));
-                    }
-                };
-                let origin = shown.to_string();
-                self.added.push(Setting { long: key.clone(), flag: flag.into(), origin });
+            let Some((arg, key)) = open.iter().find(|(_, open)| **open == *key) else { continue };
+            match (value, arg.get_action().takes_values()) {
+                (Value::Switch(on), false) => {
+                    self.add(key, on.then(|| format!("--{key}").into()).into_iter().collect(), &origin);
+                }
+                (Value::Texts(texts), true) => {
+                    self.add(key, texts.iter().map(|text| flag(key, text.as_ref())).collect(), &origin);
+                }
+                (_, false) => problems.push(format!("{origin}: `{key}` is true or false")),
+                (Value::Switch(_), true) => {
+                    problems.push(format!("{origin}: `{key}` cannot be of type boolean"));
+                }
+                (Value::Other(kind), true) => {
+                    problems.push(format!("{origin}: `{key}` cannot be of type {kind}"));
+                }
             }
         }
-        Ok(())
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 
-    /// The settings that nothing of higher precedence has, or excludes.
-    fn open_settings(&self) -> impl Iterator<Item = &'c Arg> + use<'c> {
+    /// The settings that nothing of higher precedence has, or excludes, and their keys.
+    fn open_settings(&self) -> impl Iterator<Item = (&'c Arg, &'c str)> + use<'c> {
         let (command, given) = (self.command, self.given.clone());
         let excludes = move |arg: &Arg, other: &Id| {
             let conflicts = command.get_arg_conflicts_with(arg);
             conflicts.iter().any(|conflict| conflict.get_id() == other)
         };
-        let arguments = command.get_arguments();
-        arguments.filter(|arg| arg.get_long().is_some_and(|long| !NO_SETTINGS.contains(&long))).filter(
-            move |arg| {
-                let id = arg.get_id();
-                let is_excluded = |other: &Arg| excludes(arg, other.get_id()) || excludes(other, id);
-                let mut stronger = command.get_arguments().filter(|other| given.contains(other.get_id()));
-                !given.contains(id) && !stronger.any(is_excluded)
-            },
-        )
+        let is_open = move |arg: &Arg| {
+            let id = arg.get_id();
+            let is_excluded = |other: &Arg| excludes(arg, other.get_id()) || excludes(other, id);
+            let mut stronger = command.get_arguments().filter(|other| given.contains(other.get_id()));
+            !given.contains(id) && !stronger.any(is_excluded)
+        };
+        let keys = table::keys(command);
+        let arguments = command.get_arguments().filter_map(|arg| Some((arg, arg.get_long()?)));
+        arguments.filter(move |(arg, long)| keys.contains(long) && is_open(arg))
     }
 
     /// Whether the port is that of the variable of hosting platforms, which means a port of all addresses.
     pub(super) fn is_port_of_platform(&self) -> bool {
-        self.added.iter().any(|setting| setting.long == "port" && setting.origin == PORT)
+        let of_platform = Origin::Variable(PORT.to_owned());
+        self.added.iter().any(|added| added.key == "port" && added.origin == of_platform)
     }
 
     /// The flags, in the order in which they were added.
     pub(super) fn flags(&self) -> Vec<OsString> {
-        self.added.iter().map(|setting| setting.flag.clone()).collect()
+        self.added.iter().map(|added| added.flag.clone()).collect()
     }
 
-    /// Says of an error where the flag at fault comes from.
-    pub(super) fn name_origin(&self, error: clap::Error, all: &Command) -> clap::Error {
-        let Some(ContextValue::String(at_fault)) = error.get(ContextKind::InvalidArg) else { return error };
-        let long = at_fault.split([' ', '=']).next().unwrap_or_default().trim_start_matches('-');
-        let Some(setting) = self.added.iter().find(|setting| setting.long == long) else { return error };
-        let said = error.to_string();
-        let said = said.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().trim_end();
-        all.clone().error(error.kind(), format!("{}: {said}", setting.origin))
+    /// What each setting is in the end. `matches` are those of the command with all flags.
+    pub(super) fn effective(&self, matches: &ArgMatches) -> Vec<Effective> {
+        let settings = table::of(self.command).into_iter().filter(|setting| setting.key != "config");
+        settings.filter_map(|setting| self.effective_one(matches, setting)).collect()
+    }
+
+    fn effective_one(&self, matches: &ArgMatches, setting: table::Setting) -> Option<Effective> {
+        let mut arguments = self.command.get_arguments();
+        let arg = arguments.find(|arg| arg.get_long() == Some(&setting.key))?;
+        let id = arg.get_id().as_str();
+        let raw = matches.get_raw(id).into_iter().flatten();
+        let raw: Vec<String> = raw.map(|value| shown(&setting.key, &value.display().to_string())).collect();
+        let value = match setting.kind {
+            Kind::Switch => Some(matches.get_flag(id).to_string()),
+            Kind::One => raw.first().map(|value| table::toml_value(value)),
+            Kind::List => (!raw.is_empty()).then(|| table::toml_list(&raw)),
+        };
+        let added = self.added.iter().find(|added| added.key == setting.key);
+        let off = self.off.iter().find(|(key, _)| *key == setting.key);
+        let origin = match matches.value_source(id) {
+            _ if added.is_some() || off.is_some() => {
+                added.map(|added| &added.origin).or(off.map(|(_, origin)| origin)).cloned()?
+            }
+            Some(ValueSource::CommandLine) => Origin::Flag,
+            Some(_) => Origin::Default,
+            None => Origin::Unset,
+        };
+        let is_hidden = origin == Origin::Default && arg.is_hide_default_value_set();
+        let (value, origin) = if is_hidden { (None, Origin::Unset) } else { (value, origin) };
+        Some(Effective { setting, value, origin })
+    }
+
+    /// Says of an error of the whole command line what the environment and the file have to do with it. `words` are the program and
+    /// its commands.
+    pub(super) fn blame(&self, error: clap::Error, all: &Command, words: &[OsString]) -> clap::Error {
+        let problems: Vec<String> =
+            self.added.iter().filter_map(|added| problem_alone(added, all, words)).collect();
+        if !problems.is_empty() {
+            return self::error(&problems);
+        }
+        let at_fault = at_fault(&error);
+        match self.added.iter().find(|added| Some(&added.key) == at_fault.as_ref()) {
+            Some(added) => self::error(&[sentence(&error, added)]),
+            None if at_fault.is_some_and(|key| is_secret(&key)) => {
+                all.clone().error(error.kind(), said(&error))
+            }
+            None => error,
+        }
+    }
+}
+
+/// What is wrong with a value, whatever the others are.
+fn problem_alone(added: &Added, all: &Command, words: &[OsString]) -> Option<String> {
+    let words = words.iter().chain(std::iter::once(&added.flag));
+    let error = all.clone().try_get_matches_from(words).err()?;
+    let is_value =
+        matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8);
+    (is_value && at_fault(&error).as_ref() == Some(&added.key)).then(|| sentence(&error, added))
+}
+
+/// The key of the flag that an error is about.
+fn at_fault(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    Some(flag.split([' ', '=']).next()?.trim_start_matches('-').to_owned())
+}
+
+/// What clap says, in one paragraph, without a value that may hold a secret.
+fn said(error: &clap::Error) -> String {
+    let said = error.to_string();
+    let said = said.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().trim_end();
+    match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value))
+            if !value.is_empty() && at_fault(error).is_some_and(|key| is_secret(&key)) =>
+        {
+            said.replace(&**value, "…")
+        }
+        _ => said.to_owned(),
+    }
+}
+
+/// An error with the place where the flag at fault comes from, and its name there.
+fn sentence(error: &clap::Error, added: &Added) -> String {
+    let said = said(error);
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else {
+        return format!("{}: {said}", added.origin);
+    };
+    match added.origin {
+        Origin::File { .. } => {
+            format!("{}: {}", added.origin, said.replace(&format!("'{flag}'"), &format!("`{}`", added.key)))
+        }
+        _ => format!("{}: {said}", added.origin),
+    }
+}
+
+/// Settings whose values may hold a secret: a password, or a token in a query.
+fn is_secret(key: &str) -> bool {
+    key.ends_with("-url")
+}
+
+/// A value as it may be shown.
+fn shown(key: &str, value: &str) -> String {
+    match value.find(['?', '#']) {
+        Some(at) if is_secret(key) => format!("{}…", &value[..=at]),
+        _ => value.to_owned(),
     }
 }
 
 /// An error that is no fault of the command line.
-pub(super) fn error(all: &Command, why: String) -> clap::Error {
-    all.clone().error(ErrorKind::InvalidValue, why)
+pub(super) fn error(problems: &[String]) -> clap::Error {
+    clap::Error::raw(ErrorKind::InvalidValue, format!("{}\n", problems.join("\n")))
+}
+
+fn flag(key: &str, value: &OsStr) -> OsString {
+    let mut flag = OsString::from(format!("--{key}="));
+    flag.push(value);
+    flag
 }
 
 /// The flags that a variable sets.
-fn flags(command: &Command, arg: &Arg, long: &str, value: &OsStr) -> Result<Vec<OsString>, String> {
+fn flags(command: &Command, arg: &Arg, key: &str, value: &OsStr) -> Result<Vec<OsString>, String> {
     if !arg.get_action().takes_values() {
         let is_on = BoolishValueParser::new().parse_ref(command, Some(arg), value).map_err(|_| {
             format!(
@@ -204,19 +346,14 @@ fn flags(command: &Command, arg: &Arg, long: &str, value: &OsStr) -> Result<Vec<
                 value.display().to_string()
             )
         })?;
-        return Ok(if is_on { vec![format!("--{long}").into()] } else { Vec::new() });
+        return Ok(if is_on { vec![format!("--{key}").into()] } else { Vec::new() });
     }
-    let flag = |value: &OsStr| {
-        let mut flag = OsString::from(format!("--{long}="));
-        flag.push(value);
-        flag
-    };
     match (arg.get_value_delimiter(), value.to_str()) {
         (Some(delimiter), Some(list)) => {
             let values = list.split(delimiter).map(str::trim).filter(|value| !value.is_empty());
-            Ok(values.map(|value| flag(value.as_ref())).collect())
+            Ok(values.map(|value| flag(key, value.as_ref())).collect())
         }
-        _ => Ok(vec![flag(value)]),
+        _ => Ok(vec![flag(key, value)]),
     }
 }
 
@@ -228,10 +365,6 @@ fn value_of(flag: &OsStr) -> OsString {
     OsString::from_vec(octets[start..].to_vec())
 }
 
-fn variable(long: &str) -> String {
-    format!("{PREFIX}{}", long.replace('-', "_").to_uppercase())
-}
-
 /// Kubernetes sets variables for each container about the services beside it: `SWITCHBOARD_PORT=tcp://10.0.0.1:8080` where one
 /// of them is called `switchboard`.
 fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
@@ -241,19 +374,6 @@ fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
         && (parts.iter().any(|part| name.contains(part))
             || address.starts_with("tcp://")
             || address.starts_with("udp://"))
-}
-
-/// The settings of a command.
-fn longs_of(command: &Command) -> Vec<&str> {
-    let longs = command.get_arguments().filter_map(Arg::get_long);
-    longs.filter(|long| !NO_SETTINGS.contains(long)).collect()
-}
-
-/// The settings of a command and of all commands under it.
-fn longs(command: &Command) -> Vec<&str> {
-    let mut found = longs_of(command);
-    found.extend(command.get_subcommands().flat_map(longs));
-    found
 }
 
 /// The name that is most like the one given.

@@ -19,9 +19,12 @@ const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 const DAYS: u64 = 397;
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "TLS")]
 pub(crate) struct TlsArgs {
-    /// The certificate in PEM, with the chain of its issuers behind it; may be repeated, with a --tls-key each. A client gets the one
-    /// with the name that it asks for, else the first. SIGHUP reads the files again
+    /// Certificate in PEM, with the chain of its issuers behind it
+    ///
+    /// May be repeated, with a --tls-key each. A client gets the certificate with the name that it asks for, else the
+    /// first. SIGHUP reads the files again.
     #[arg(
         long = "tls-cert",
         id = "certificates",
@@ -30,7 +33,9 @@ pub(crate) struct TlsArgs {
         requires = "keys"
     )]
     certificates: Vec<PathBuf>,
-    /// The private key of the certificate, in PEM without a passphrase; may be repeated
+    /// Private key of the certificate, in PEM without a passphrase
+    ///
+    /// May be repeated.
     #[arg(
         long = "tls-key",
         id = "keys",
@@ -39,7 +44,7 @@ pub(crate) struct TlsArgs {
         requires = "certificates"
     )]
     keys: Vec<PathBuf>,
-    /// Take only clients that show a certificate of an authority in this file
+    /// Take only clients with a certificate of an authority in this file
     #[arg(long = "tls-client-ca", value_name = "FILE", requires = "certificates")]
     client_ca: Option<PathBuf>,
 }

@@ -45,12 +45,16 @@ pub(crate) struct CheckArgs {
 
 /// Which tokens are valid.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Tokens")]
 pub(crate) struct VerifyArgs {
-    /// Take tokens signed with the key in this file: a secret of 32 bytes or more (HS256), or a public key in PEM (RS256 or
-    /// `EdDSA`)
+    /// Take tokens signed with the key in this file
+    ///
+    /// A secret of 32 bytes or more (HS256), or a public key in PEM (RS256 or EdDSA). SIGHUP reads the file again.
     #[arg(long = "token-key", value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Take tokens signed with a key of this set (JWKS, RFC 7517); SIGHUP reads the files again
+    /// Take tokens signed with a key of this set (JWKS, RFC 7517)
+    ///
+    /// SIGHUP reads the file again.
     #[arg(long = "token-jwks", value_name = "FILE")]
     key_set: Option<PathBuf>,
     /// Take only tokens for this audience (`aud`)
@@ -59,10 +63,12 @@ pub(crate) struct VerifyArgs {
     /// Take only tokens of this issuer (`iss`)
     #[arg(long = "token-issuer", value_name = "NAME")]
     issuer: Option<String>,
-    /// The claim with the name that is shown [default: `name`, else `preferred_username`, else `sub`]
+    /// Claim with the name that is shown [default: name]
+    ///
+    /// Without this flag it is `name`, else `preferred_username`, else `sub`.
     #[arg(long = "token-name-claim", value_name = "CLAIM")]
     name_claim: Option<String>,
-    /// Seconds by which the clock of the issuer of a token may differ from ours
+    /// Seconds by which the clock of a token's issuer may differ
     #[arg(long = "token-leeway", value_name = "S", default_value_t = 30)]
     leeway: u64,
 }
@@ -72,13 +78,19 @@ pub(crate) struct ApiCreateArgs {
     /// The file of --api-token-file; made if it is missing
     #[arg(long, value_name = "FILE")]
     file: PathBuf,
-    /// What the token is called in the file: letters, digits, dots, dashes and underscores
+    /// Name of the token in the file
+    ///
+    /// Letters, digits, dots, dashes and underscores.
     #[arg(long, value_name = "NAME")]
     name: String,
-    /// What the token permits: read, post, moderate, operate; may be repeated, or a list with commas
+    /// What the token permits: read, post, moderate, operate
+    ///
+    /// May be repeated, or a list with commas.
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',', required = true, value_parser = scope)]
     scopes: Vec<Scope>,
-    /// How long it is valid, such as 15m, 1h, 90d [default: until it is taken out of the file]
+    /// How long it is valid, such as 15m, 1h, 90d [default: no limit]
+    ///
+    /// A token ends when it is taken out of the file.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -101,8 +113,9 @@ pub(crate) struct MintArgs {
     /// The name that is shown (`name`) [default: that of --user]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// What is permitted where, such as 'team-*:join,post' or '*:moderate'; may be repeated [default: to join and to
-    /// post everywhere]
+    /// What is permitted where, such as 'team-*:join,post' or '*:moderate'
+    ///
+    /// May be repeated. Without it the token permits to join and to post everywhere.
     #[arg(long = "room", value_name = "PATTERN:PERMISSIONS", value_parser = grant)]
     rooms: Vec<(String, Vec<Permission>)>,
     /// How long it is valid, such as 90s, 15m, 1h, 7d

@@ -80,6 +80,12 @@ fn tokens_are_revoked_and_expire_and_the_file_has_no_secret() {
     let (code, _, said) =
         run(&["token", "api-create", "--file", file.path(), "--name", "bot", "--scope", "read"], "");
     assert!(code == 2 && said.contains("stands twice"), "{said}");
+    // `MAX_TOKEN_NAME`
+    create(&Scratch::new("api-tokens", b""), &"n".repeat(64), &["--scope", "read"]);
+    let long = "n".repeat(65);
+    let (code, _, said) =
+        run(&["token", "api-create", "--file", file.path(), "--name", &long, "--scope", "read"], "");
+    assert!(code == 2 && said.contains("1 to 64 letters"), "{said}");
     let (code, ..) =
         run(&["token", "api-create", "--file", file.path(), "--name", "x", "--scope", "root"], "");
     assert_eq!(code, 2);

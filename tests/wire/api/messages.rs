@@ -123,6 +123,12 @@ fn tags(api: &mut Api, seq: u64) {
             assert_eq!((again.status, again.head.field("etag")), (304, Some(&*tag)), "{path} {tags}");
         }
         assert_eq!(api.ask_with("GET", route, &path, None, &with("\"other\"")).body, first.body);
+        // `MAX_KEPT_TAGS`: a longer list is ignored.
+        for (len, status) in [(1024, 304), (1025, 200)] {
+            let others = "x".repeat(len - tag.len() - ", \"\"".len());
+            let again = api.ask_with("GET", route, &path, None, &with(&format!("{tag}, \"{others}\"")));
+            assert_eq!(again.status, status, "{len} bytes");
+        }
     }
     let path = format!("/rooms/lobby/messages/{seq}");
     let before = api.ask("GET", MESSAGE, &path, None).head.field("etag").unwrap().to_owned();

@@ -156,6 +156,15 @@ pub(super) fn figures_and_ends(api: &mut Api) {
     let numbers: Vec<u64> =
         closes.as_array().unwrap().iter().map(|it| it["number"].as_u64().unwrap()).collect();
     assert!(numbers.iter().zip(known + 1..).all(|(number, expected)| *number == expected), "{numbers:?}");
+    // `MAX_CLOSES_LISTED`
+    let known = last(api);
+    for _ in 0..201 {
+        drop(member(&api.server, "Leaver"));
+    }
+    wait_until(SOON, "all ends are told", || last(api) >= known + 201);
+    closes =
+        api.ask("GET", "/closes", &format!("/closes?after={known}&limit=1000"), None).body["closes"].clone();
+    assert_eq!(closes.as_array().unwrap().len(), 200);
     for (query, status) in [("limit=0", 422), ("after=x", 422), ("limit=1&limit=1", 400)] {
         assert_eq!(api.ask("GET", "/closes", &format!("/closes?{query}"), None).status, status);
     }
