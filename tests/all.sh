@@ -67,6 +67,7 @@ tools() {
   need valgrind valgrind
   need openssl openssl
   need haproxy haproxy
+  need redis-server redis-server
   need prometheus prometheus
   need promtool prometheus
   if [ ${#missing[@]} -gt 0 ]; then
@@ -94,7 +95,7 @@ doc() {
 # no mio, an embedded echo neither the options of the binary nor a database nor cryptography.
 layers() {
   local features
-  for features in '' deflate mmap net deflate,mmap,net chat hooks; do
+  for features in '' deflate mmap net deflate,mmap,net chat hooks engine; do
     cargo check -p switchboard --lib --no-default-features --features "$features"
   done
   absent mio -p switchboard --no-default-features --features deflate,mmap

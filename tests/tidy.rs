@@ -62,6 +62,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("watch", &["rooms"]),
             ("exchange", &["people"]),
             ("neighbours", &["connections", "exchange", "people", "wire/reply_to"]),
+            ("nodes", &["connections", "exchange", "neighbours", "people"]),
             ("pending", &["ids", "people", "rooms", "wire/command", "wire/refusal", "wire/reply_to"]),
             ("deciding", &["decisions", "identity", "people", "rooms", "wire/command", "wire/refusal"]),
             ("stats", &["deciding", "decisions", "wire/refusal"]),
@@ -141,6 +142,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
         "history",
         &[
             ("data", &[]),
+            ("engine_figures", &[]),
             ("error", &[]),
             ("followers", &[]),
             ("keys", &[]),
@@ -154,6 +156,7 @@ const SUB_ROOMS: &[(&str, &[Row])] = &[
             ("unread", &["keys"]),
             ("order", &["keys", "stamp"]),
             ("memory", &["followers", "keys", "log", "order", "unread"]),
+            ("engine", &["followers", "keys", "log", "memory", "unread"]),
             ("sqlite", &["followers", "keys", "outbox", "stamp", "unread"]),
         ],
     ),
@@ -221,6 +224,7 @@ const FENCES: &[Fence] = &[
         within: &["src/net/", "loadgen/"],
         why: "mio stays under src/net",
     },
+    Fence { words: &["redis"], within: &["src/history/engine/"], why: "what a history is knows no engine" },
     Fence { words: &["rusqlite"], within: &["src/history/sqlite/"], why: "what a history is knows no SQL" },
     Fence {
         words: &["sqlite"],

@@ -44,9 +44,17 @@ fn url(address: &Address, purpose: Option<Purpose>) -> String {
 pub(crate) struct Chat {
     pub(crate) has_page: bool,
     pub(crate) has_api: bool,
-    /// `None`: in memory only.
-    pub(crate) data: Option<PathBuf>,
+    pub(crate) history: Place,
     pub(crate) speakers: Speakers,
+}
+
+/// Where the history is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Directory(PathBuf),
+    Memory,
+    /// An engine at this address.
+    Engine(String),
 }
 
 /// Who may speak.
@@ -107,9 +115,10 @@ impl Banner {
             line("metrics", &format!("{}/metrics", door.url));
         }
         if let Some(chat) = &self.chat {
-            match &chat.data {
-                Some(data) => line("data", &data.display().to_string()),
-                None => line("data", "in memory only: it ends with the server"),
+            match &chat.history {
+                Place::Directory(data) => line("data", &data.display().to_string()),
+                Place::Memory => line("data", "in memory only: it ends with the server"),
+                Place::Engine(address) => line("engine", address),
             }
             line("speakers", chat.speakers.text());
         }
@@ -198,7 +207,7 @@ mod tests {
     }
 
     fn chat(speakers: Speakers) -> Chat {
-        Chat { has_page: true, has_api: true, data: Some("/srv/chat".into()), speakers }
+        Chat { has_page: true, has_api: true, history: Place::Directory("/srv/chat".into()), speakers }
     }
 
     #[test]

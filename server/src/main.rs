@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Fanout(args) => bench(&args, SharedFanout::new),
         Command::Token(command) => token::run(command).and_then(|text| print(&text)),
         Command::Tls(command) => tls::run(&command).and_then(|text| print(&text)),
+        Command::Engine(command) => cli::engine::run(&command).and_then(|text| print(&text)),
         Command::Export(args) => archive::export(&args).map_err(Failure::from),
         Command::Import(args) => archive::import(&args).map_err(Failure::from),
         Command::Backup(args) => archive::backup(&args).map_err(Failure::from),

@@ -3,12 +3,15 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use switchboard::api::{self, Access, Api};
 use switchboard::app::{Peers, Rate};
 use switchboard::auth::Keyring;
 use switchboard::chat::decisions::{AskKind, EventOptions};
+use switchboard::chat::nodes::{Nodes, To};
 use switchboard::chat::{self, Chat, Exchange, Limits, Mail, Page};
+use switchboard::history::engine::{self, EngineError, Signs, Target};
 use switchboard::history::outbox::Outbox;
 use switchboard::history::{self, Event, History, Start, memory, sqlite};
 use switchboard::hooks;
@@ -16,7 +19,8 @@ use switchboard::net::MAX_LOOPS;
 use switchboard::ops::OpsMail;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
-use crate::banner::{self, Speakers};
+use crate::banner::{self, Place, Speakers};
+use crate::cli::engine::START_WITHIN;
 use crate::cli::listen::Listeners;
 use crate::cli::{self, ServeArgs};
 use crate::{Failure, Plan, bind, finish, random, service};
@@ -62,7 +66,11 @@ fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
     banner::Chat {
         has_page: !args.no_page,
         has_api: args.api.token_file.is_some(),
-        data: (!args.ephemeral).then(|| args.data.clone()),
+        history: match args.engine.shown() {
+            Some(address) => Place::Engine(address),
+            None if args.ephemeral => Place::Memory,
+            None => Place::Directory(args.data.clone()),
+        },
         speakers: match (has_asker, args.require_token, has_keys) {
             (true, ..) => Speakers::Backend,
             (_, true, _) => Speakers::Tokens,
@@ -75,6 +83,7 @@ fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
 /// Reads and checks what a server would, without serving.
 pub(crate) fn check(args: &ServeArgs) -> Result<(), Failure> {
     prepare(args)?;
+    args.engine.target()?;
     args.common.tls.tls()?;
     let listeners = args.common.listeners.listeners(&args.listen, &args.default_place(), Vec::new())?;
     listeners.redirect()?;
@@ -106,6 +115,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
     let chat = Some(about(args, keyring.is_some(), has_asker(events.as_ref())));
     let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops, chat };
+    if let Some(target) = args.engine.target()? {
+        return serve_on_engine(args, &options, plan, (target, with_doors, hooks.zip(events.clone())));
+    }
     if args.ephemeral {
         return serve_in_memory(args, &options, plan, (with_doors, hooks.zip(events.clone())));
     }
@@ -182,6 +194,95 @@ fn serve_in_memory(
     ended
 }
 
+/// The same with an engine that several servers share.
+fn serve_on_engine(
+    args: &ServeArgs,
+    options: &chat::Options,
+    plan: Plan,
+    (target, mut with_doors, hooks): (Target, impl FnMut(Chat) -> Api, Option<(hooks::Worker, EventOptions)>),
+) -> Result<(), Failure> {
+    let keep = args.retention.engine_options().with(|it| it.window_ms = options.limits.key_window_ms);
+    let address = target.address();
+    let (clients, worker, start) = open_engine(&target, &keep, plan.loops)?;
+    tracing::info!(address, "the history is in the engine");
+    let worker = match &hooks {
+        Some((hooks, events)) => worker.with_teller(hooks.recorder(events)),
+        None => worker,
+    };
+    let nodes = Nodes::new(&start.holders, plan.loops);
+    let mut clients = clients.into_iter();
+    let server = bind(plan, &args.common, |own, peers| {
+        let chat = Chat::new(options.clone(), boxed(clients.next()), start.clone());
+        with_doors(chat.among(own, &nodes, peers.clone()))
+    })?;
+    let peers = server.peers();
+    let hooks = start_hooks(hooks.map(|(hooks, _)| hooks), None, &peers)?;
+    let worker = worker.with_signs(Arc::new(OtherServers { nodes, peers: peers.clone() }));
+    let engine = worker.start(move |number, event| tell(&peers, number, event))?;
+    let ended = finish(server);
+    engine.finish();
+    if let Some(hooks) = hooks {
+        hooks.finish();
+    }
+    ended
+}
+
+/// What this server tells others of the same chat, and what it hears of them.
+struct OtherServers<F> {
+    nodes: Nodes,
+    peers: Peers<OpsMail<Mail, F>>,
+}
+
+impl<F> OtherServers<F>
+where
+    OpsMail<Mail, F>: 'static,
+{
+    fn pass_on(&self, mails: Vec<(usize, Mail)>) {
+        for (number, mail) in mails {
+            // A loop that has ended needs to know nothing.
+            let _ = self.peers.get(number).send_blocking(OpsMail::App(mail));
+        }
+    }
+}
+
+impl<F: Send + Sync> Signs for OtherServers<F>
+where
+    OpsMail<Mail, F>: Send + 'static,
+{
+    fn take(&self, now_ms: u64) -> Vec<(Option<Arc<str>>, String)> {
+        self.pass_on(self.nodes.sweep_silent(now_ms));
+        let to = |to| if let To::Node(node) = to { Some(node) } else { None };
+        self.nodes.take(now_ms).into_iter().map(|(whom, word)| (to(whom), word)).collect()
+    }
+
+    fn hear(&self, from: &str, word: &str, now_ms: u64) {
+        self.pass_on(self.nodes.hear(from, word, now_ms));
+    }
+
+    fn last_word(&self) -> String {
+        self.nodes.last_word()
+    }
+}
+
+/// Connects to the engine; one that begins as well is waited for.
+#[expect(clippy::disallowed_methods, reason = "no loop runs yet")]
+fn open_engine(
+    target: &Target,
+    keep: &engine::Options,
+    loops: usize,
+) -> Result<(Vec<engine::Client>, engine::Worker, Start), EngineError> {
+    let begin = Instant::now();
+    loop {
+        match engine::open(target.clone(), keep.clone(), loops) {
+            Err(EngineError::Unreachable(error)) if begin.elapsed() < START_WITHIN => {
+                tracing::warn!(%error, address = target.address(), "the engine is not there yet");
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Starts the threads of the hooks, if there is a backend.
 fn start_hooks<F>(
     hooks: Option<hooks::Worker>,
@@ -251,15 +352,20 @@ fn options(args: &ServeArgs) -> Result<chat::Options, Failure> {
     for origin in &args.allow_origin {
         origins.allow(origin).map_err(|error| format!("--allow-origin: {error}"))?;
     }
-    let keep = args.retention.options();
+    let keep = if args.engine.is_set() {
+        let keep = args.retention.engine_options();
+        (keep.keep_posts, keep.keep_ms)
+    } else {
+        let keep = args.retention.options();
+        (keep.keep_posts, keep.keep_ms)
+    };
     Ok(chat::Options::default().with(|it| {
         it.origins = origins;
         it.strict_subprotocol = args.strict_subprotocol;
         it.history = args.history;
         it.guests = !args.require_token;
         it.list_rooms = !args.no_room_list;
-        it.keep_posts = keep.keep_posts;
-        it.keep_ms = keep.keep_ms;
+        (it.keep_posts, it.keep_ms) = keep;
         it.limits = Limits::default()
             .with_posts_per_second(args.posts_per_second)
             .with(|limits| limits.max_data = usize::from(args.max_data));

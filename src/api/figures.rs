@@ -11,6 +11,7 @@ use super::Api;
 use crate::app::ConnId;
 use crate::chat::decisions::{AskKind, TellCounts};
 use crate::chat::{ASK_BUCKETS_MS, AskCounts, COMMIT_BUCKETS_MS, Code, Stats};
+use crate::history::EngineFigures;
 use crate::ops::metrics::{counter, counters, gauge};
 use crate::ops::{Figures, NotReady, Watched};
 
@@ -30,7 +31,10 @@ impl Watched for Api {
     }
 
     fn readiness(&self) -> Result<(), NotReady> {
-        if self.chat().stats().store_unavailable > 0 {
+        let stats = self.chat().stats();
+        // Who hears nothing of what others say is no server to be sent to, either.
+        let is_deaf = stats.engine.is_some_and(|engine| engine.fed == 0);
+        if stats.store_unavailable > 0 || is_deaf {
             return Err(NotReady::HistoryUnavailable);
         }
         Ok(())
@@ -89,6 +93,9 @@ impl Figures for Stats {
             gauge(out, name, help, value)?;
         }
         counter(out, "switchboard_store_failures", "Times that the store failed", self.store_failures)?;
+        if let Some(figures) = &self.engine {
+            engine(out, figures)?;
+        }
         hooks(out, &self.hooks)?;
         let bounds = COMMIT_BUCKETS_MS
             .iter()
@@ -134,9 +141,40 @@ impl Figures for Stats {
             store_unavailable: self.store_unavailable.max(other.store_unavailable),
             commit_ms: std::array::from_fn(|at| self.commit_ms[at] + other.commit_ms[at]),
             commit_ms_sum: self.commit_ms_sum + other.commit_ms_sum,
+            // One loop tells of it.
+            engine: self.engine.or(other.engine),
             hooks: (self.hooks.0.and(&other.hooks.0), self.hooks.1.and(&other.hooks.1)),
         };
     }
+}
+
+/// How the engine is that several processes share.
+fn engine(out: &mut DescriptorEncoder<'_>, figures: &EngineFigures) -> fmt::Result {
+    gauge(out, "switchboard_engine_up", "1 while the engine takes what is posted", figures.up)?;
+    gauge(out, "switchboard_engine_feed_up", "1 while the engine tells what happens", figures.fed)?;
+    for (name, help, value) in [
+        ("switchboard_engine_reconnects", "Connections to the engine that were lost", figures.reconnects),
+        ("switchboard_engine_pipelines", "Pipelines that the engine answered", figures.pipelines),
+        ("switchboard_engine_calls", "Calls in these pipelines", figures.calls),
+        ("switchboard_engine_in_doubt", "Times that the fate of posts was not known in time", figures.doubts),
+        (
+            "switchboard_engine_filled",
+            "Messages and changes read after a gap in what was told",
+            figures.filled,
+        ),
+        ("switchboard_engine_forks", "Rooms that went on under another epoch", figures.forks),
+        ("switchboard_engine_behind", "Rooms of which more was missed than is kept", figures.behind),
+        ("switchboard_engine_damaged", "What the engine told that cannot be understood", figures.damaged),
+    ] {
+        counter(out, name, help, value)?;
+    }
+    out.encode_descriptor(
+        "switchboard_engine_wait",
+        "Time that pipelines waited for the engine",
+        Some(&Unit::Seconds),
+        MetricType::Counter,
+    )?
+    .encode_counter::<NoLabelSet, _, u64>(&Duration::from_micros(figures.wait_us).as_secs_f64(), None)
 }
 
 /// What the backend was asked and told.

@@ -169,6 +169,7 @@ impl Chat {
             store_asks: self.pending.queries() as u64,
             store_log_bytes: self.pending.log_bytes(),
             store_unavailable: u64::from(self.pending.is_failed()),
+            engine: self.pending.engine(),
             hooks: self.deciding.as_ref().map(|deciding| deciding.counts()).unwrap_or_default(),
             ..self.counts.clone()
         }

@@ -15,7 +15,7 @@ use crate::chat::people::session::Waiting;
 use crate::chat::rooms::{Hold, Kind, Opening};
 use crate::chat::tutorial;
 use crate::chat::wire::command::Omit;
-use crate::chat::wire::notices::Epoch;
+use crate::chat::wire::notices::{Epoch, Lagged};
 use crate::chat::{Chat, GENERAL, Refusal, timer};
 use crate::history::{Action, Change, Event, Fork, HistoryError, Outcome, Query, RoomState, Ticket};
 
@@ -37,6 +37,8 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
             }
         }
         Event::Epoch { room, fork } => forked(chat, ctx, &room, &fork),
+        Event::Held(holder) => elsewhere::held(chat, ctx, &holder),
+        Event::Behind { room } => behind(chat, ctx, &room),
         Event::Failed { term, ticket, reason } => failed(chat, ctx, (term, ticket), &reason),
         Event::Recovered { landed } => {
             tracing::info!(landed = landed.len(), "the store has recovered");
@@ -168,6 +170,20 @@ fn forked<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, fork: &Fork) {
     let notice = Epoch { room: state.name(), epoch: &fork.epoch, seq: fork.seq, rev: fork.rev };
     chat.responder.publish(ctx, state.topics(), &notice, None);
     if was_open && has_more {
+        ask_again(chat, ctx, room);
+    }
+}
+
+/// More has happened in a room than is told: it is read again, and its members are told that they have missed something.
+fn behind<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str) {
+    let Some(room) = chat.rooms.find(name) else { return };
+    let was_open = chat.rooms[room].is_open();
+    chat.rooms[room].fall_behind();
+    let state = &chat.rooms[room];
+    // How much it was is known when the room is read; whoever is told reads it by number.
+    let notice = Lagged { room: state.name(), dropped: 1 };
+    chat.responder.publish(ctx, state.topics(), &notice, None);
+    if was_open {
         ask_again(chat, ctx, room);
     }
 }

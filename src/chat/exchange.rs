@@ -3,7 +3,7 @@
 //!
 //! Tables behind locks that are held for one look-up each, and never while anything is sent.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,16 @@ use crate::chat::people::holders::{Denied, Holders};
 use crate::chat::people::member::Person;
 use crate::chat::people::shared_bucket::SharedBucket;
 use crate::chat::people::user::Identity;
-use crate::history::{Holder, NameRange};
+use crate::history::{Holder, MAX_LOOPS, NameRange};
+
+/// Other servers of the chat have numbers as loops have, from here on.
+pub(in crate::chat) const FIRST_NODE: usize = MAX_LOOPS;
 
 /// Rates that are looked through at a time for those that nobody needs.
 const FIRST_SWEEP: usize = 4096;
+
+/// The number of a loop of another server begins at this bit; the number of the server is below it.
+pub(in crate::chat) const LOOP_BIT: u32 = 16;
 
 /// Names of those who went since the other loops were told; more are only counted.
 const MAX_GONE: usize = 256;
@@ -35,6 +41,43 @@ struct Tables {
     posts: Rates<Identity>,
     address_posts: Rates<AddressPrefix>,
     holders: Mutex<Holders>,
+    /// What other servers are to be told of, where there may be some.
+    changed: Option<Mutex<Changed>>,
+    /// The other servers, by number, and how many loops each has.
+    nodes: Mutex<BTreeMap<usize, usize>>,
+}
+
+/// What has changed on the loops of this process.
+#[derive(Debug, Default)]
+struct Changed {
+    rooms: BTreeSet<Arc<str>>,
+    people: BTreeSet<Identity>,
+}
+
+/// A user on the loops of one process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::chat) struct Presence {
+    pub(in crate::chat) user: Identity,
+    /// The name that is shown.
+    pub(in crate::chat) name: Arc<str>,
+    /// Connections: all, and those that can be told of anything.
+    pub(in crate::chat) connections: (u32, u32),
+}
+
+/// Who is in a room on the loops of one process.
+#[derive(Debug, Clone)]
+pub(in crate::chat) struct Attendance {
+    pub(in crate::chat) room: Arc<str>,
+    pub(in crate::chat) count: usize,
+    pub(in crate::chat) listed: Vec<Person>,
+}
+
+/// Who came into a room and who went out of it on another server, and the loops here that are to know.
+#[derive(Debug, Default)]
+pub(in crate::chat) struct News {
+    pub(in crate::chat) loops: Vec<usize>,
+    pub(in crate::chat) came: Vec<Person>,
+    pub(in crate::chat) went: Vec<Person>,
 }
 
 /// Where somebody speaks.
@@ -72,13 +115,41 @@ impl Exchange {
     /// For the loops of one process; with what the history knows of verified names.
     #[must_use]
     pub fn new(holders: &[Holder]) -> Self {
+        Self::with(holders, None)
+    }
+
+    /// The same, for one of several processes that are one chat.
+    pub(in crate::chat) fn among_others(holders: &[Holder]) -> Self {
+        Self::with(holders, Some(Mutex::default()))
+    }
+
+    fn with(holders: &[Holder], changed: Option<Mutex<Changed>>) -> Self {
         Self(Arc::new(Tables {
             people: Mutex::default(),
             rooms: Mutex::default(),
             posts: Rates::default(),
             address_posts: Rates::default(),
             holders: Mutex::new(Holders::new(holders.to_vec())),
+            changed,
+            nodes: Mutex::default(),
         }))
+    }
+
+    /// There may be other processes.
+    pub(in crate::chat) fn has_others(&self) -> bool {
+        self.0.changed.is_some()
+    }
+
+    fn note_person(&self, user: &Identity) {
+        if let Some(changed) = &self.0.changed {
+            locked(changed).people.insert(user.clone());
+        }
+    }
+
+    fn note_room(&self, room: &Arc<str>) {
+        if let Some(changed) = &self.0.changed {
+            locked(changed).rooms.insert(Arc::clone(room));
+        }
     }
 
     // ---- people
@@ -96,6 +167,7 @@ impl Exchange {
         let is_free = !people.contains_key(&verified);
         if is_free {
             people.entry(guest.clone()).or_default().came(own, name, is_hearing);
+            self.note_person(guest);
         }
         is_free
     }
@@ -110,6 +182,7 @@ impl Exchange {
     ) -> Vec<usize> {
         let mut people = locked(&self.0.people);
         people.entry(user.clone()).or_default().came(own, name, is_hearing);
+        self.note_person(user);
         guests_elsewhere(&people, own, names)
     }
 
@@ -125,6 +198,7 @@ impl Exchange {
         let mut people = locked(&self.0.people);
         if let Some(spoken) = people.get_mut(user) {
             spoken.name = Arc::clone(name);
+            self.note_person(user);
         }
         guests_elsewhere(&people, own, names)
     }
@@ -134,6 +208,7 @@ impl Exchange {
         let mut people = locked(&self.0.people);
         if let Some(spoken) = people.get_mut(user) {
             spoken.went(own, is_hearing);
+            self.note_person(user);
             if spoken.loops.is_empty() {
                 people.remove(user);
             }
@@ -157,9 +232,13 @@ impl Exchange {
         Some((*loops.keys().next()?, loops.values().map(|(all, _)| *all as usize).sum()))
     }
 
-    /// Users that are here on any loop.
+    /// Users that are here on any loop of this process.
     pub(in crate::chat) fn users(&self) -> usize {
-        locked(&self.0.people).len()
+        let people = locked(&self.0.people);
+        if !self.has_others() {
+            return people.len();
+        }
+        people.values().filter(|spoken| spoken.loops.range(..FIRST_NODE).next().is_some()).count()
     }
 
     // ---- verified names
@@ -172,6 +251,11 @@ impl Exchange {
         subject: &str,
     ) -> Result<(Arc<str>, Option<Holder>), Denied> {
         locked(&self.0.holders).claim(name, subject)
+    }
+
+    /// Another process of the chat says that a name is somebody's.
+    pub(in crate::chat) fn learn(&self, holder: &Holder) {
+        locked(&self.0.holders).overrule(holder);
     }
 
     /// The newest name of a person is nobody's again.
@@ -227,6 +311,7 @@ impl Exchange {
         let loops = rooms.entry(Arc::clone(room)).or_default();
         let here = loops.entry(own).or_default();
         set(here);
+        self.note_room(room);
         if here.count == 0 && here.listed.is_empty() && here.gone.is_empty() {
             loops.remove(&own);
             if loops.is_empty() {
@@ -265,6 +350,104 @@ impl Exchange {
         });
         let found = found.map(|(room, loops)| (Arc::clone(room), count(loops)));
         found.filter(|(_, count)| *count > 0).take(most).collect()
+    }
+
+    // ---- other servers
+
+    /// Another server is there, with so many loops; or none, and it is there no more.
+    pub(in crate::chat) fn set_node(&self, node: usize, loops: Option<usize>) {
+        let mut nodes = locked(&self.0.nodes);
+        match loops {
+            Some(loops) => nodes.insert(node, loops),
+            None => nodes.remove(&node),
+        };
+    }
+
+    /// The other servers, and how many loops each has.
+    pub(in crate::chat) fn nodes(&self) -> Vec<(usize, usize)> {
+        locked(&self.0.nodes).iter().map(|(node, loops)| (*node, *loops)).collect()
+    }
+
+    /// What has changed on this one since it was asked last; or all that there is.
+    pub(in crate::chat) fn take_changed(&self, is_all: bool) -> (Vec<Attendance>, Vec<Presence>) {
+        let Some(changed) = &self.0.changed else { return (Vec::new(), Vec::new()) };
+        let mut changed = std::mem::take(&mut *locked(changed));
+        let people = locked(&self.0.people);
+        let rooms = locked(&self.0.rooms);
+        if is_all {
+            changed.rooms.extend(rooms.keys().cloned());
+            changed.people.extend(people.keys().cloned());
+        }
+        let attendance = |room: Arc<str>| {
+            let here = rooms.get(&room).into_iter().flat_map(|loops| loops.range(..FIRST_NODE));
+            let (mut count, mut listed) = (0, Vec::new());
+            for (_, here) in here {
+                count += here.count;
+                listed.extend(here.listed.iter().cloned());
+            }
+            Attendance { room, count, listed }
+        };
+        let presence = |user: Identity| {
+            let spoken = people.get(&user);
+            let here = spoken.into_iter().flat_map(|spoken| spoken.loops.range(..FIRST_NODE));
+            let connections = here.fold((0, 0), |sum, (_, it)| (sum.0 + it.0, sum.1 + it.1));
+            Presence { user, name: spoken.map(|it| Arc::clone(&it.name)).unwrap_or_default(), connections }
+        };
+        (
+            changed.rooms.into_iter().map(attendance).collect(),
+            changed.people.into_iter().map(presence).collect(),
+        )
+    }
+
+    /// Who is in a room on another server.
+    pub(in crate::chat) fn set_attendance(&self, node: usize, attendance: Attendance) -> News {
+        let Attendance { room, count, listed } = attendance;
+        let mut rooms = locked(&self.0.rooms);
+        let loops = rooms.entry(Arc::clone(&room)).or_default();
+        let before = loops.remove(&node).map(|here| here.listed).unwrap_or_default();
+        let is_in = |list: &[Person], person: &Person| list.iter().any(|it| it.client == person.client);
+        let came = listed.iter().filter(|it| !is_in(&before, it)).cloned().collect();
+        let went = before.iter().filter(|it| !is_in(&listed, it)).cloned().collect();
+        if count > 0 {
+            loops.insert(node, Here { count, listed, gone: Vec::new() });
+        }
+        let told = loops.range(..FIRST_NODE).map(|(at, _)| *at).collect();
+        if loops.is_empty() {
+            rooms.remove(&room);
+        }
+        News { loops: told, came, went }
+    }
+
+    /// Somebody speaks on another server, or does so no more.
+    pub(in crate::chat) fn set_presence(&self, node: usize, presence: Presence) {
+        let Presence { user, name, connections } = presence;
+        let mut people = locked(&self.0.people);
+        if connections.0 > 0 {
+            let spoken = people.entry(user).or_default();
+            spoken.name = name;
+            spoken.loops.insert(node, connections);
+        } else if let Some(spoken) = people.get_mut(&user) {
+            spoken.loops.remove(&node);
+            if spoken.loops.is_empty() {
+                people.remove(&user);
+            }
+        }
+    }
+
+    /// The rooms that somebody is in on another server, and who speaks there.
+    pub(in crate::chat) fn of_node(&self, node: usize) -> (Vec<Arc<str>>, Vec<Identity>) {
+        // In the order of `take_changed`.
+        let people = locked(&self.0.people);
+        let rooms = locked(&self.0.rooms);
+        let rooms =
+            rooms.iter().filter(|(_, loops)| loops.contains_key(&node)).map(|(room, _)| Arc::clone(room));
+        let mut speaks: Vec<Identity> = people
+            .iter()
+            .filter(|(_, spoken)| spoken.loops.contains_key(&node))
+            .map(|it| it.0.clone())
+            .collect();
+        speaks.sort_unstable();
+        (rooms.collect(), speaks)
     }
 
     // ---- rates

@@ -20,6 +20,7 @@ mod limits;
 mod listing;
 mod membership;
 mod neighbours;
+pub mod nodes;
 mod operate;
 mod pending;
 mod people;
@@ -59,6 +60,7 @@ use self::decisions::{Answer, AskNumber, ChatEvents, EventOptions};
 use self::http::Arriving;
 use self::identity::Verify;
 use self::neighbours::Neighbours;
+use self::nodes::Nodes;
 use self::pending::Pending;
 use self::people::People;
 use self::people::bans::Bans;
@@ -273,8 +275,17 @@ impl Chat {
     pub fn beside(mut self, own: usize, exchange: Exchange, peers: Peers<Mail>) -> Self {
         debug_assert!(self.pending.is_on_disk(), "loops that are one chat share a history");
         if peers.len() > 1 {
-            self.neighbours = Some(Neighbours::new(own, exchange, peers));
+            self.neighbours = Some(Neighbours::new(own, exchange, peers, None));
         }
+        self
+    }
+
+    /// The same, where other servers are the same chat, too: they share what tells of them, and the history.
+    #[must_use]
+    pub fn among(mut self, own: usize, nodes: &Nodes, peers: Peers<Mail>) -> Self {
+        debug_assert!(self.pending.is_shared(), "servers that are one chat share a history");
+        let (exchange, outgoing) = nodes.ends();
+        self.neighbours = Some(Neighbours::new(own, exchange, peers, Some(outgoing)));
         self
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::app::{Millis, Peers, Undelivered};
 use crate::chat::Mail;
 use crate::chat::connections::{Found, Listing};
-use crate::chat::exchange::{Elsewhere, Exchange};
+use crate::chat::exchange::{Elsewhere, Exchange, FIRST_NODE};
 use crate::chat::people::member::Person;
 use crate::chat::people::user::Identity;
 use crate::chat::wire::reply_to::ReplyTo;
@@ -68,6 +68,40 @@ pub(in crate::chat) enum Deed {
     Figures,
 }
 
+impl Deed {
+    /// Whether it is done on other servers, too. Lists and figures are those of one.
+    pub(in crate::chat) fn is_for_others(&self) -> bool {
+        match self {
+            Self::Kick { .. }
+            | Self::DisconnectUser { .. }
+            | Self::DisconnectClient { .. }
+            | Self::Broadcast { .. } => true,
+            Self::Connections { .. } | Self::List { .. } | Self::Figures => false,
+        }
+    }
+}
+
+/// What loops tell other servers, until it is on its way. Clones are one.
+#[derive(Debug, Clone, Default)]
+pub(in crate::chat) struct Outgoing(Arc<Mutex<VecDeque<(usize, Word)>>>);
+
+impl Outgoing {
+    /// Adds a word for a server. `false`: there is no place.
+    fn push(&self, to: usize, word: Word) -> bool {
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_place = words.len() < MAX_WAITING;
+        if has_place {
+            words.push_back((to, word));
+        }
+        has_place
+    }
+
+    /// All words, in order, with the numbers of the servers.
+    pub(in crate::chat) fn take(&self) -> VecDeque<(usize, Word)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Answers of other loops that are waited for.
 #[derive(Debug)]
 pub(in crate::chat) struct Gather {
@@ -86,6 +120,8 @@ pub(in crate::chat) struct Neighbours {
     own: usize,
     exchange: Exchange,
     peers: Peers<Mail>,
+    /// What other servers are told, if there may be some.
+    outgoing: Option<Outgoing>,
     /// What the mailbox of each loop had no room for.
     waiting: Vec<VecDeque<Mail>>,
     is_retry_timed: bool,
@@ -96,12 +132,18 @@ pub(in crate::chat) struct Neighbours {
 }
 
 impl Neighbours {
-    pub(in crate::chat) fn new(own: usize, exchange: Exchange, peers: Peers<Mail>) -> Self {
+    pub(in crate::chat) fn new(
+        own: usize,
+        exchange: Exchange,
+        peers: Peers<Mail>,
+        outgoing: Option<Outgoing>,
+    ) -> Self {
         let waiting = (0..peers.len()).map(|_| VecDeque::new()).collect();
         Self {
             own,
             exchange,
             peers,
+            outgoing,
             waiting,
             is_retry_timed: false,
             gathers: BTreeMap::new(),
@@ -133,6 +175,13 @@ impl Neighbours {
 
     /// Tells a loop something. `false`: it does not keep up, and is not told.
     pub(in crate::chat) fn tell(&mut self, at: usize, word: Word) -> bool {
+        if at >= FIRST_NODE {
+            // Who is in which room is told as a state.
+            if matches!(word, Word::Presence { .. }) {
+                return true;
+            }
+            return self.outgoing.as_ref().is_some_and(|outgoing| outgoing.push(at, word));
+        }
         let mail = Mail::Signal(Signal(word));
         if at == self.own {
             return true;
@@ -202,11 +251,11 @@ impl Neighbours {
         self.peers.len()
     }
 
-    /// Has these loops do something. `own`: what came of it on this one. `Err`: none of them is there, or all are behind;
+    /// Has these loops do something, and all loops of these servers, of which it is known how many they have. `own`: what came of it on this one. `Err`: none of them is there, or all are behind;
     /// then this is the answer.
     pub(in crate::chat) fn ask(
         &mut self,
-        loops: Range<usize>,
+        (loops, nodes): (Range<usize>, &[(usize, usize)]),
         (deed, own): (Deed, Found),
         reply_to: ReplyTo,
         now: Millis,
@@ -215,7 +264,11 @@ impl Neighbours {
         let deed = Arc::new(deed);
         let word = Word::Do { from: self.own, gather, deed: Arc::clone(&deed) };
         let others: Vec<usize> = loops.filter(|at| *at != self.own).collect();
-        let missing = others.into_iter().filter(|at| self.tell(*at, word.clone())).count();
+        let mut missing = others.into_iter().filter(|at| self.tell(*at, word.clone())).count();
+        // Each loop of another server answers for itself.
+        for (node, loops) in nodes {
+            missing += if self.tell(*node, word.clone()) { *loops } else { 0 };
+        }
         drop(word);
         if missing == 0 {
             return match Arc::try_unwrap(deed) {

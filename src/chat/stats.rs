@@ -3,6 +3,7 @@
 use crate::chat::deciding::Counts as AskCounts;
 use crate::chat::decisions::TellCounts;
 use crate::chat::wire::refusal::Code;
+use crate::history::EngineFigures;
 
 /// Upper bounds of [`Stats::commit_ms`] in milliseconds; the last bucket has none.
 pub const COMMIT_BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000];
@@ -60,6 +61,8 @@ pub struct Stats {
     pub commit_ms: [u64; COMMIT_BUCKETS_MS.len() + 1],
     /// The sum of these milliseconds.
     pub commit_ms_sum: u64,
+    /// How the engine is, if there is one.
+    pub engine: Option<EngineFigures>,
     /// What the backend was asked and told.
     pub hooks: (AskCounts, TellCounts),
 }

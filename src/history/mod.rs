@@ -11,6 +11,9 @@
 //! ([`Batch::term`]): then nothing is acked out of order and no number of a room's order is used twice.
 
 mod data;
+#[cfg(feature = "engine")]
+pub mod engine;
+mod engine_figures;
 mod error;
 mod followers;
 pub mod keys;
@@ -31,6 +34,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 pub use self::data::Data;
+pub use self::engine_figures::EngineFigures;
 pub use self::error::HistoryError;
 pub use self::followers::MAX_LOOPS;
 pub use self::kinds::{EventKind, EventKinds};
@@ -313,6 +317,13 @@ pub enum Event {
         /// From where on.
         fork: Fork,
     },
+    /// A verified name is somebody's: another node has said so.
+    Held(Holder),
+    /// More has happened in a room than can be told: it must be opened again, and its readers have missed something.
+    Behind {
+        /// The room's name in its normal form.
+        room: Arc<str>,
+    },
     /// The batch with this ticket and all behind it are refused. Posts are `unavailable` until [`Event::Recovered`]. What is
     /// handed over before that with the new term is refused with another one of these.
     Failed {
@@ -561,5 +572,15 @@ pub trait History: std::fmt::Debug {
     /// Bytes of the log that are in use: what was committed and is not in the database yet.
     fn log_bytes(&self) -> u64 {
         0
+    }
+
+    /// Other processes change the rooms, too: a client may know what this one has not heard of yet.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// How the engine is that several processes share, if there is one; one loop tells of it.
+    fn engine(&self) -> Option<EngineFigures> {
+        None
     }
 }

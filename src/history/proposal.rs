@@ -189,4 +189,6 @@ pub enum Outcome {
     Subscribed,
     /// The message bears as many reactions as may be, or the user has as many rooms.
     TooMany,
+    /// It could not be done now; whether it was done is not known.
+    Unavailable,
 }

@@ -14,6 +14,7 @@ mod faults;
 mod lineage;
 mod mine;
 mod model;
+mod oracle;
 mod order;
 mod outbox;
 mod pairs;

@@ -200,7 +200,11 @@ fn config_show_says_where_each_value_comes_from_and_hides_secrets() {
     let again = Scratch::new("again.toml", shown.replace("?…", "").as_bytes());
     let (code, shown, said) = run_with(&["config", "show", "--config", again.path()], &[], "");
     assert!(code == 0 && shown.contains("max-data = 55"), "{shown}{said}");
-    // A password in an address is refused, and not repeated.
+    let variables = [("SWITCHBOARD_ENGINE", "rediss://chat:canary@db.example:6379/0")];
+    let (code, shown, said) = run_with(&["config", "show"], &variables, "");
+    assert!(code == 0 && shown.contains("engine = \"rediss://…@db.example:6379/0\""), "{shown}{said}");
+    assert!(!shown.contains("canary") && !said.contains("canary"), "{shown}{said}");
+    // A password in an address of HTTP is refused, and not repeated.
     for args in
         [&["config", "show", "--hook-url", "https://u:canary@a.example"][..], &["serve", "--ephemeral"]]
     {

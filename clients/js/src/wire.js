@@ -3,6 +3,7 @@
 import { Refused } from './errors.js';
 
 const LATEST_TIME = 8.64e15;
+const DURABLE = /** @type {const} */ (['disk', 'engine', 'engine-disk']);
 
 /**
  * @typedef {object} Message
@@ -227,7 +228,7 @@ export function mine(value) {
  * @param {any} value
  */
 export function ack(value) {
-  return { seq: count(value.seq), time: time(value.time), durable: value.durable === 'disk' ? 'disk' : 'memory', duplicate: flag(value.duplicate) };
+  return { seq: count(value.seq), time: time(value.time), durable: DURABLE.find((level) => level === value.durable) ?? 'memory', duplicate: flag(value.duplicate) };
 }
 
 /**

@@ -70,6 +70,11 @@ pub(super) const TLS: &str = examples! {
     "switchboard tls make-cert chat.example 192.0.2.7"
 };
 
+pub(super) const ENGINE: &str = examples! {
+    "switchboard engine check redis://10.0.0.5:6379/0"
+    "switchboard serve --engine redis://10.0.0.5:6379/0 --listen :8080"
+};
+
 pub(super) const CONFIG: &str = examples! {
     "switchboard config generate > switchboard.toml"
     "switchboard config check switchboard.toml"

@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod config;
+pub(crate) mod engine;
 mod examples;
 mod file;
 pub(crate) mod hooks;
@@ -22,13 +23,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use switchboard::history::sqlite;
+use switchboard::history::{self, sqlite};
 use switchboard::net::MAX_LOOPS;
 use switchboard::proto::{CloseCode, DeflateConfig, Limits};
 use switchboard::reactor::Config;
 
 use self::archive::{BackupArgs, ExportArgs, ImportArgs};
 use self::config::ConfigCommand;
+use self::engine::{EngineArgs, EngineCommand};
 use self::hooks::HookArgs;
 use self::listen::{ListenArgs, Place};
 use self::pages::{CompletionsArgs, ManArgs};
@@ -114,6 +116,9 @@ pub(crate) enum Command {
     /// Print a man page, or write all of them
     #[command(after_help = examples::MAN)]
     Man(ManArgs),
+    /// Check a Redis or Valkey before servers use it
+    #[command(subcommand, after_help = examples::ENGINE)]
+    Engine(EngineCommand),
 }
 
 impl Cli {
@@ -198,6 +203,7 @@ impl Cli {
             Some(Command::Probe(args)) => &args.settings,
             Some(Command::Completions(args)) => &args.settings,
             Some(Command::Man(args)) => &args.settings,
+            Some(Command::Engine(command)) => command.settings(),
         };
         settings.log_format
     }
@@ -269,6 +275,8 @@ pub(crate) struct ServeArgs {
     /// Keep the history in memory only
     #[arg(long, help_heading = "History", conflicts_with_all = ["data", "keep_posts", "keep_for"])]
     pub(crate) ephemeral: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
     #[command(flatten)]
     pub(crate) retention: RetentionArgs,
     #[command(flatten)]
@@ -342,21 +350,33 @@ pub(crate) struct ApiArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "History")]
 pub(crate) struct RetentionArgs {
-    /// Messages that each room keeps (0: all)
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    keep_posts: u64,
+    /// Messages that each room keeps (0: all) [default: 0, with --engine 10000]
+    #[arg(long, value_name = "N")]
+    keep_posts: Option<u64>,
     /// How long messages are kept, such as 30d [default: no limit]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     keep_for: Option<Duration>,
 }
 
 impl RetentionArgs {
+    /// Milliseconds for which messages are kept; 0: for ever.
+    fn keep_ms(&self) -> u64 {
+        self.keep_for.map_or(0, |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX))
+    }
+
     /// The defaults of a store, with what the command line says of how much it keeps.
     pub(crate) fn options(&self) -> sqlite::Options {
-        let keep_ms = self.keep_for.map_or(0, |keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
         sqlite::Options::default().with(|it| {
-            it.keep_posts = self.keep_posts;
-            it.keep_ms = keep_ms;
+            it.keep_posts = self.keep_posts.unwrap_or(0);
+            it.keep_ms = self.keep_ms();
+        })
+    }
+
+    /// The same for an engine.
+    pub(crate) fn engine_options(&self) -> history::engine::Options {
+        history::engine::Options::default().with(|it| {
+            it.keep_posts = self.keep_posts.unwrap_or(it.keep_posts);
+            it.keep_ms = self.keep_ms();
         })
     }
 }

@@ -44,7 +44,7 @@ fn look(args: &ServeArgs) -> Vec<Finding> {
         findings::memory(facts::available_memory(), args.common.max_queued() as u64),
         findings::cores(facts::cores(), args.threads.loops()),
     ];
-    if !args.ephemeral {
+    if !args.ephemeral && !args.engine.is_set() {
         all.extend(facts::disk(&args.data));
     }
     // What is wrong with them is among the settings.

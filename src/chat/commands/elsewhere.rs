@@ -16,7 +16,7 @@ use crate::chat::people::{People, names};
 use crate::chat::wire::notices::{Ack, Broadcast, Ending, Farewell, Kicked, ReadPosition, Reads, Typing};
 use crate::chat::wire::reply_to::ReplyTo;
 use crate::chat::{Chat, Code, Refusal, timer};
-use crate::history::NameRange;
+use crate::history::{Holder, NameRange};
 
 /// What an operator is told.
 #[derive(Serialize)]
@@ -75,6 +75,19 @@ pub(in crate::chat) fn heard<C: Context>(chat: &mut Chat, ctx: &mut C, word: Wor
             if let Some(done) = done {
                 finish(chat, ctx, done);
             }
+        }
+    }
+}
+
+/// Another process of the chat says that a verified name is somebody's.
+pub(in crate::chat) fn held<C: Context>(chat: &mut Chat, ctx: &mut C, holder: &Holder) {
+    if let Some(neighbours) = &chat.neighbours {
+        neighbours.exchange().learn(holder);
+    }
+    // Whoever was given the name here at the same time does not have it after all.
+    if let Some(loser) = chat.people.holders_mut().overrule(holder) {
+        for conn in chat.people.conns_of(chat.people.find_verified(&loser)) {
+            ending::dismiss(chat, ctx, conn, Farewell::NameTaken);
         }
     }
 }
@@ -355,7 +368,10 @@ pub(in crate::chat) fn spread<C: Context>(chat: &mut Chat, ctx: &mut C, deed: De
     let found = perform(chat, ctx, &deed);
     let now = ctx.now().monotonic_ms;
     let done = match &mut chat.neighbours {
-        Some(neighbours) => neighbours.ask(0..neighbours.loops(), (deed, found), reply_to, now),
+        Some(neighbours) => {
+            let nodes = if deed.is_for_others() { neighbours.exchange().nodes() } else { Vec::new() };
+            neighbours.ask((0..neighbours.loops(), &nodes), (deed, found), reply_to, now)
+        }
         None => Err((deed, found, reply_to)),
     };
     await_or_tell(chat, ctx, done);
@@ -374,7 +390,7 @@ pub(in crate::chat) fn list<C: Context>(
     let now = ctx.now().monotonic_ms;
     let done = match &mut chat.neighbours {
         Some(neighbours) if at != neighbours.own() => {
-            neighbours.ask(at..at + 1, (deed, Found::Count(0)), reply_to, now)
+            neighbours.ask((at..at + 1, &[]), (deed, Found::Count(0)), reply_to, now)
         }
         _ => {
             let found = perform(chat, ctx, &deed);

@@ -65,6 +65,9 @@ pub(in crate::chat) fn join<C: Context>(
     Ok(())
 }
 
+/// Milliseconds after which a client asks again that knows more than this server.
+const HEARD_OF_MS: u64 = 200;
+
 /// Whether there is a place for a connection.
 fn check_room_for(chat: &mut Chat, conn: ConnId, room: RoomId) -> Result<(), Refusal> {
     let Some(session) = chat.people.session(conn) else { return Ok(()) };
@@ -78,6 +81,18 @@ fn check_room_for(chat: &mut Chat, conn: ConnId, room: RoomId) -> Result<(), Ref
     let members = chat.rooms[room].members().len();
     if members + elsewhere::count(chat, chat.rooms[room].name()) >= limits.max_members {
         return Err(Refusal::field(Code::RoomFull, "room", "the room is full"));
+    }
+    Ok(())
+}
+
+/// Where several processes share a history, a client that comes from another one may know what is still on its way to this one.
+fn check_heard_of(chat: &Chat, room: RoomId, range: &JoinRange<'_>) -> Result<(), Refusal> {
+    let Some(since) = range.since.as_ref().filter(|_| chat.pending.is_shared()) else { return Ok(()) };
+    let (room, recent) = (&chat.rooms[room], chat.rooms[room].recent());
+    let is_ahead = since.seq > recent.seq() || since.rev.is_some_and(|rev| rev > recent.rev());
+    if *since.epoch == **room.epoch() && is_ahead {
+        let message = "this server has not heard yet of what you know; ask again";
+        return Err(Refusal::later(Code::Unavailable, HEARD_OF_MS, message));
     }
     Ok(())
 }
@@ -113,6 +128,7 @@ pub(in crate::chat) fn finish_join<C: Context>(
     let ReplyTo::Connection(conn, _) = call.reply_to else { return Ok(()) };
     // It may have become full while answers were awaited.
     check_room_for(chat, *conn, room)?;
+    check_heard_of(chat, room, range)?;
     enter(chat, call.ctx, *conn, room);
     let most = chat.options.limits.max_listed;
     let listed = chat.rooms[room].members().len().min(most);

@@ -111,7 +111,8 @@ pub(in crate::chat) fn change<C: Context>(
     let state = &chat.rooms[room];
     gate::check_writable(chat)?;
     let oldest = chat.options.visible_from(state, call.ctx.now().unix_ms);
-    if seq == 0 || seq > state.recent().seq() || seq < oldest {
+    let is_unheard_of = seq > state.recent().seq();
+    if seq == 0 || is_unheard_of && !chat.pending.is_shared() || seq < oldest {
         return Err(Refusal::no_message());
     }
     if let Some(record) = state.recent().log().find(seq) {
@@ -227,7 +228,7 @@ pub(in crate::chat) fn answer<C: Context>(
             return chat.responder.refuse(ctx, reply_to, &not_imported(refused));
         }
         // That of `mine::subscribe` goes another way.
-        Some(Outcome::Subscribed) | None => {
+        Some(Outcome::Subscribed | Outcome::Unavailable) | None => {
             return chat.responder.refuse(ctx, reply_to, &Refusal::unavailable());
         }
     };

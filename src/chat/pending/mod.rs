@@ -10,7 +10,7 @@ use crate::app::Millis;
 use crate::chat::rooms::{Hold, Room};
 use crate::chat::wire::refusal::Refusal;
 use crate::chat::wire::reply_to::ReplyTo;
-use crate::history::{Act, BanChange, Batch, History, Holder, Proposal, Query, Ticket};
+use crate::history::{Act, BanChange, Batch, EngineFigures, History, Holder, Proposal, Query, Ticket};
 
 /// Milliseconds after which a history that was too busy is asked again.
 const RETRY_MS: Millis = 10;
@@ -98,6 +98,16 @@ impl Pending {
     /// Bytes of the history's log that are in use.
     pub(in crate::chat) fn log_bytes(&self) -> u64 {
         self.history.as_ref().map_or(0, |history| history.log_bytes())
+    }
+
+    /// Other processes change the rooms, too: a client may know what this one has not heard of yet.
+    pub(in crate::chat) fn is_shared(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| history.is_shared())
+    }
+
+    /// How the engine is, if there is one.
+    pub(in crate::chat) fn engine(&self) -> Option<EngineFigures> {
+        self.history.as_ref().and_then(|history| history.engine())
     }
 
     /// Rooms that are open on any loop; `None`: this loop is alone.

@@ -51,6 +51,27 @@ impl Holders {
         }
     }
 
+    /// The history says that a name is a person's, whatever was believed here: two servers may have given it away at the same
+    /// time. Returns the person who does not have it after all.
+    pub(in crate::chat) fn overrule(&mut self, holder: &Holder) -> Option<Arc<str>> {
+        let believed = self.by_name.get(&holder.name).cloned();
+        if believed.is_none() || self.by_subject.get(&holder.subject) == believed.as_ref() {
+            self.learn(holder);
+            return None;
+        }
+        let person = believed?;
+        let loser = self
+            .by_subject
+            .iter()
+            .find(|(_, known)| **known == person)
+            .map(|(subject, _)| Arc::clone(subject));
+        if let Some(subject) = loser {
+            self.forget(&Holder { name: Arc::clone(&holder.name), subject, is_first: false });
+        }
+        self.insert(Arc::clone(&holder.name), Arc::clone(&holder.subject));
+        Some(person)
+    }
+
     fn insert(&mut self, name: Arc<str>, subject: Arc<str>) -> Arc<str> {
         let person = Arc::clone(self.by_subject.entry(subject).or_insert_with(|| Arc::clone(&name)));
         self.names.entry(Arc::clone(&person)).or_default().push(Arc::clone(&name));

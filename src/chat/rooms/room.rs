@@ -254,6 +254,14 @@ impl Room {
         has_more
     }
 
+    /// More has happened than it was told: it must be opened again, and commands wait until it is.
+    pub(in crate::chat) fn fall_behind(&mut self) {
+        match &mut self.phase {
+            Phase::Opening(opening) => opening.is_behind = true,
+            Phase::Open => self.phase = Phase::Opening(Box::default()),
+        }
+    }
+
     /// What the history says of it.
     pub(in crate::chat::rooms) fn load(&mut self, mut state: RoomState) {
         self.branch = Branch::new(Arc::clone(&state.epoch), std::mem::take(&mut state.lineage));

@@ -68,7 +68,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Where a post is; `durable` is `disk` when it is on the server's disk."""
+    """Where a post is; `durable` is `memory`, `disk` (that of the server), `engine` or `engine-disk`."""
 
     seq: int
     time: int

@@ -1,0 +1,115 @@
+//! The flags of an engine, and `switchboard engine`.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use switchboard::history::engine::{self, Facts, Level, Target};
+
+use super::SettingsArgs;
+use crate::Failure;
+
+/// How long an engine is waited for at the start.
+pub(crate) const START_WITHIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// Keep the history in this Redis or Valkey, and be one chat with all servers that do
+    ///
+    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS. Redis 7.0 or later, Valkey 7.2 or later. A password
+    /// is best given by the variable of this flag, which lists of processes do not show. See docs/scaling.md.
+    #[arg(long = "engine", help_heading = "History", id = "engine", value_name = "URL", conflicts_with_all = ["data", "ephemeral"])]
+    url: Option<String>,
+    /// How long an answer of the engine is waited for, from 100ms to 30s; then it counts as away
+    #[arg(long = "engine-timeout", help_heading = "History", value_name = "DURATION", default_value = "2s", value_parser = timeout)]
+    timeout: Duration,
+}
+
+/// A time within which an engine can answer and somebody can wait for it.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if (Duration::from_millis(100)..=Duration::from_secs(30)).contains(&time) => Ok(time),
+        Ok(_) => Err("not from 100ms to 30s".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+impl EngineArgs {
+    /// Where the engine is, if there is one.
+    pub(crate) fn target(&self) -> Result<Option<Target>, Failure> {
+        let target = |url: &String| {
+            Target::new(url, self.timeout).map_err(|error| format!("--engine: {error}").into())
+        };
+        self.url.as_ref().map(target).transpose()
+    }
+
+    /// Where it is, without a password.
+    pub(crate) fn shown(&self) -> Option<String> {
+        Some(Target::new(self.url.as_ref()?, self.timeout).ok()?.address())
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.url.is_some()
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EngineCommand {
+    /// Say whether a Redis or Valkey can be the engine, and what an ack will promise there
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Where it is, as for --engine
+    url: String,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl EngineCommand {
+    pub(super) fn settings(&self) -> &SettingsArgs {
+        let Self::Check(args) = self;
+        &args.settings
+    }
+}
+
+/// Does what was asked; returns what is told.
+pub(crate) fn run(command: &EngineCommand) -> Result<String, Failure> {
+    let EngineCommand::Check(args) = command;
+    let target = Target::new(&args.url, Duration::from_secs(5))?;
+    let (facts, verdict) = engine::check(&target)?;
+    let mut text = describe(&facts)?;
+    match verdict {
+        Ok(()) => text.push_str("\nIt can be the engine."),
+        Err(error) => return Err(format!("{text}\nIt cannot be the engine: {error}").into()),
+    }
+    Ok(text)
+}
+
+fn describe(facts: &Facts) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    writeln!(text, "version      {}", facts.version)?;
+    let persistence = match (facts.has_file, &*facts.fsync) {
+        (true, "") => "append-only file; when it is synced is not known (CONFIG GET is forbidden)".to_owned(),
+        (true, fsync) => format!("append-only file, synced {fsync}"),
+        (false, _) if facts.has_snapshots => "snapshots only".to_owned(),
+        (false, _) => "no append-only file".to_owned(),
+    };
+    writeln!(text, "persistence  {persistence}")?;
+    writeln!(text, "replicas     {}", facts.replicas)?;
+    let most =
+        if facts.max_memory == 0 { "no limit".to_owned() } else { format!("{} bytes", facts.max_memory) };
+    writeln!(text, "memory       {} bytes of {most}, maxmemory-policy {}", facts.used_memory, facts.policy)?;
+    let promise = match (facts.level(), facts.has_file) {
+        (Level::Disk, _) => "nothing that was acked is lost while this engine's disk is there",
+        (Level::Engine, true) => {
+            "a loss of power may lose the last second; a failover what was not replicated"
+        }
+        (Level::Engine, false) => {
+            "a restart loses all since the last snapshot; a failover what was not replicated"
+        }
+    };
+    write!(text, "ack          \"durable\":\"{}\": {promise}", facts.level().as_str())?;
+    Ok(text)
+}

@@ -1,0 +1,17 @@
+//! Several nodes that are one chat, on a real engine. It needs `redis-server`, and fails without.
+
+#![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test")]
+
+mod bridge;
+mod functions;
+mod node;
+mod nodes;
+#[path = "../history/oracle.rs"]
+mod oracle;
+mod person;
+mod proxy;
+mod redis_server;
+mod signs;
+#[path = "../support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of nodes need some of it alone")]
+mod support;

@@ -1,0 +1,107 @@
+//! A way to the engine that can be cut and frozen.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+#[derive(Debug, Default)]
+struct State {
+    is_frozen: AtomicBool,
+    is_closed: AtomicBool,
+    is_over: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+/// A proxy on a port of its own.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    port: u16,
+    state: Arc<State>,
+}
+
+impl Proxy {
+    pub(crate) fn to(engine: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State::default());
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for near in listener.incoming() {
+                let Ok(near) = near else { continue };
+                if shared.is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let is_closed = shared.is_closed.load(Ordering::Relaxed);
+                if let Some(far) = TcpStream::connect(("127.0.0.1", engine)).ok().filter(|_| !is_closed) {
+                    join(&near, &far, &shared);
+                }
+            }
+        });
+        Self { port, state }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// Ends all connections, wherever they are in what they say.
+    pub(crate) fn cut(&self) {
+        for stream in self.state.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// No octet goes through from now on, and nothing ends.
+    pub(crate) fn freeze(&self, is_frozen: bool) {
+        self.state.is_frozen.store(is_frozen, Ordering::Relaxed);
+    }
+
+    /// Ends all connections, and takes no more.
+    pub(crate) fn close(&self, is_closed: bool) {
+        self.state.is_closed.store(is_closed, Ordering::Relaxed);
+        if is_closed {
+            self.cut();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.state.is_over.store(true, Ordering::Relaxed);
+        self.cut();
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn join(near: &TcpStream, far: &TcpStream, state: &Arc<State>) {
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    state.streams.lock().unwrap().extend([near.try_clone().unwrap(), far.try_clone().unwrap()]);
+    for (from, to) in [(near, far), (far, near)] {
+        let (from, to, state) = (from.try_clone().unwrap(), to.try_clone().unwrap(), Arc::clone(state));
+        std::thread::spawn(move || copy(from, to, &state));
+    }
+}
+
+fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {
+    from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+            Err(_) => break,
+        };
+        while state.is_frozen.load(Ordering::Relaxed) && !state.is_over.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
