@@ -14,7 +14,7 @@ max_bytes=$((13 * 1024 * 1024))
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 built=$target/$host/$profile/switchboard
-# The same sources give the same bytes, wherever they are.
+# No path of this machine is in the binary.
 RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 link=()
 if [ "$profile" = dist ]; then
