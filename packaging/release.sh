@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes what a release publishes, from a clean clone, in packaging/out/release: an archive, the symbols, the Debian package, a bill of
-# materials (CycloneDX) and checksums. Times, owners and paths in it are those of the commit, and not of the machine.
+# materials (CycloneDX) and checksums. Times and owners in it are those of the commit, and not of the machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
