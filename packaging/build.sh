@@ -14,7 +14,7 @@ max_bytes=$((13 * 1024 * 1024))
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 built=$target/$host/$profile/switchboard
-# The same sources give the same bytes, wherever they are.
+# Paths of Rust sources are not those of this machine; those of C sources in the libraries are.
 RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
 link=()
 if [ "$profile" = dist ]; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes what a release publishes, from a clean clone, in packaging/out/release: an archive, the symbols, the Debian package, a bill of
-# materials (CycloneDX) and checksums. Twice from the same commit on the same system gives the same bytes.
+# materials (CycloneDX) and checksums. Times and owners in it are those of the commit, and not of the machine.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,7 +32,7 @@ gzip -9nc "$out/switchboard.debug" >"$release/$name.debug.gz"
 command -v cargo-cyclonedx >/dev/null ||
   CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 cargo install cargo-cyclonedx --version 0.5.9 --locked --debug
 cargo cyclonedx --manifest-path server/Cargo.toml --format json --override-filename "$name.cdx" --quiet
-mv "server/$name.cdx.json" "$release/"
+sed "s|$PWD|.|g" "server/$name.cdx.json" >"$release/$name.cdx.json"
 find . -name "$name.cdx.json" -not -path "./$release/*" -delete
 
 (cd "$release" && sha256sum -- * >SHA256SUMS)
