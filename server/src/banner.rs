@@ -44,16 +44,16 @@ fn url(address: &Address, purpose: Option<Purpose>) -> String {
 pub(crate) struct Chat {
     pub(crate) has_page: bool,
     pub(crate) has_api: bool,
-    pub(crate) history: Place,
+    pub(crate) data: Data,
     pub(crate) speakers: Speakers,
 }
 
 /// Where the history is.
 #[derive(Debug)]
-pub(crate) enum Place {
-    Directory(PathBuf),
+pub(crate) enum Data {
     Memory,
-    /// An engine at this address.
+    Directory(PathBuf),
+    /// At the engine of this address.
     Engine(String),
 }
 
@@ -115,10 +115,10 @@ impl Banner {
             line("metrics", &format!("{}/metrics", door.url));
         }
         if let Some(chat) = &self.chat {
-            match &chat.history {
-                Place::Directory(data) => line("data", &data.display().to_string()),
-                Place::Memory => line("data", "in memory only: it ends with the server"),
-                Place::Engine(address) => line("engine", address),
+            match &chat.data {
+                Data::Directory(data) => line("data", &data.display().to_string()),
+                Data::Engine(address) => line("engine", address),
+                Data::Memory => line("data", "in memory only: it ends with the server"),
             }
             line("speakers", chat.speakers.text());
         }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     fn chat(speakers: Speakers) -> Chat {
-        Chat { has_page: true, has_api: true, history: Place::Directory("/srv/chat".into()), speakers }
+        Chat { has_page: true, has_api: true, data: Data::Directory("/srv/chat".into()), speakers }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use switchboard::net::MAX_LOOPS;
 use switchboard::ops::OpsMail;
 use switchboard::proto::{HostPolicy, OriginPolicy};
 
-use crate::banner::{self, Place, Speakers};
+use crate::banner::{self, Data, Speakers};
 use crate::cli::engine::START_WITHIN;
 use crate::cli::listen::Listeners;
 use crate::cli::{self, ServeArgs};
@@ -66,10 +66,10 @@ fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
     banner::Chat {
         has_page: !args.no_page,
         has_api: args.api.token_file.is_some(),
-        history: match args.engine.shown() {
-            Some(address) => Place::Engine(address),
-            None if args.ephemeral => Place::Memory,
-            None => Place::Directory(args.data.clone()),
+        data: match args.engine.target() {
+            Ok(Some(engine)) => Data::Engine(engine.address()),
+            _ if args.ephemeral => Data::Memory,
+            _ => Data::Directory(args.data.clone()),
         },
         speakers: match (has_asker, args.require_token, has_keys) {
             (true, ..) => Speakers::Backend,

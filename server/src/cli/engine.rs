@@ -13,15 +13,18 @@ use crate::Failure;
 pub(crate) const START_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "History")]
 pub(crate) struct EngineArgs {
-    /// Keep the history in this Redis or Valkey, and be one chat with all servers that do
+    /// Keep the history in a Redis or Valkey that several servers share
     ///
-    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS. Redis 7.0 or later, Valkey 7.2 or later. A password
-    /// is best given by the variable of this flag, which lists of processes do not show. See docs/scaling.md.
-    #[arg(long = "engine", help_heading = "History", id = "engine", value_name = "URL", conflicts_with_all = ["data", "ephemeral"])]
+    /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS. Redis 7.0 or later, or Valkey 7.2 or later. Servers with
+    /// the same engine are one chat. A password is best given by the variable, which lists of processes do not show.
+    #[arg(long = "engine", id = "engine", value_name = "URL", conflicts_with_all = ["data", "ephemeral"])]
     url: Option<String>,
-    /// How long an answer of the engine is waited for, from 100ms to 30s; then it counts as away
-    #[arg(long = "engine-timeout", help_heading = "History", value_name = "DURATION", default_value = "2s", value_parser = timeout)]
+    /// How long an answer of the engine is waited for
+    ///
+    /// From 100ms to 30s. Then the engine counts as away.
+    #[arg(long = "engine-timeout", value_name = "DURATION", default_value = "2s", value_parser = timeout)]
     timeout: Duration,
 }
 
@@ -41,11 +44,6 @@ impl EngineArgs {
             Target::new(url, self.timeout).map_err(|error| format!("--engine: {error}").into())
         };
         self.url.as_ref().map(target).transpose()
-    }
-
-    /// Where it is, without a password.
-    pub(crate) fn shown(&self) -> Option<String> {
-        Some(Target::new(self.url.as_ref()?, self.timeout).ok()?.address())
     }
 
     pub(crate) fn is_set(&self) -> bool {

@@ -72,7 +72,6 @@ pub(super) const TLS: &str = examples! {
 
 pub(super) const ENGINE: &str = examples! {
     "switchboard engine check redis://10.0.0.5:6379/0"
-    "switchboard serve --engine redis://10.0.0.5:6379/0 --listen :8080"
 };
 
 pub(super) const CONFIG: &str = examples! {
