@@ -3,7 +3,7 @@
 #
 #   tests/all.sh [--full] [SECTION...]
 #
-# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the sanitizer, hostile peers on two loops, and ten minutes of churn
+# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the packages, the sanitizer, hostile peers on two loops, and ten minutes of churn
 # SECTION  only these, in the order given; the sections are the functions below
 #
 # It stops at the first section that fails. Every section ends with what it counted; the last line of all is
@@ -15,7 +15,7 @@ sections=(tools fmt clippy doc layers dependencies build unit tls loops benches 
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
-  sections+=(asan soak)
+  sections+=(packaging asan soak)
   shift
 fi
 if [ $# -gt 0 ]; then
@@ -211,6 +211,14 @@ soak() {
   cargo build --release --bin switchboard
   CARGO_TARGET_DIR=$target cargo build --release --manifest-path $manifest
   SWITCHBOARD_THREADS=4 "$target/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
+}
+
+# The Debian package, tried on a bare system, and the image.
+packaging() {
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v debootstrap >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap
+  fi
+  packaging/test.sh
 }
 
 # What a message costs the load generator: instructions and allocations.

@@ -83,6 +83,7 @@ fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
 /// Reads and checks what a server would, without serving.
 pub(crate) fn check(args: &ServeArgs) -> Result<(), Failure> {
     prepare(args)?;
+    args.engine.target()?;
     args.common.tls.tls()?;
     let listeners = args.common.listeners.listeners(&args.listen, &args.default_place(), Vec::new())?;
     listeners.redirect()?;

@@ -31,7 +31,7 @@ fn write_json(event: &Waiting, body: &mut Vec<u8>) {
             }
         }
         What::Expired { room, seq, rev } => {
-            Happening::Expired { room, seq: *seq, rev: *rev }.write_json(body)
+            Happening::Expired { room, seq: *seq, rev: *rev }.write_json(body);
         }
         What::Note(note) => body.extend_from_slice(note.as_bytes()),
     }

@@ -1,6 +1,7 @@
 //! Where settings come from: flags, the environment and a file, for every command.
 
 use crate::ops::{fresh, get, run_with};
+use crate::support::tls::Identity;
 use crate::support::{Launch, SOON, Scratch, head_of, upgrade_request, wait_until};
 
 const MESSAGE: &str = r#"{"room":"general","seq":1,"time":5,"user":"Ada","text":"hello"}"#;
@@ -200,7 +201,11 @@ fn config_show_says_where_each_value_comes_from_and_hides_secrets() {
     let again = Scratch::new("again.toml", shown.replace("?…", "").as_bytes());
     let (code, shown, said) = run_with(&["config", "show", "--config", again.path()], &[], "");
     assert!(code == 0 && shown.contains("max-data = 55"), "{shown}{said}");
-    // A password in an address is refused, and not repeated.
+    let variables = [("SWITCHBOARD_ENGINE", "rediss://chat:canary@db.example:6379/0")];
+    let (code, shown, said) = run_with(&["config", "show"], &variables, "");
+    assert!(code == 0 && shown.contains("engine = \"rediss://…@db.example:6379/0\""), "{shown}{said}");
+    assert!(!shown.contains("canary") && !said.contains("canary"), "{shown}{said}");
+    // A password in an address of HTTP is refused, and not repeated.
     for args in
         [&["config", "show", "--hook-url", "https://u:canary@a.example"][..], &["serve", "--ephemeral"]]
     {
@@ -261,14 +266,20 @@ fn there_is_a_banner_on_a_terminal_only() {
     let server = Launch::serve().start();
     assert!(!server.log().iter().any(|line| line.contains("Ctrl+C")), "{:?}", server.log());
     let program = env!("CARGO_BIN_EXE_switchboard");
-    for (flags, has_banner) in [("", true), ("--log-format json", false)] {
+    let identity = Identity::new(&["chat.example"]);
+    let tls = format!("--tls-listen 127.0.0.1:0 {}", identity.flags().join(" "));
+    for (flags, has_banner) in [(&*tls, true), ("--log-format json", false)] {
         let command = format!("exec {program} serve --listen 127.0.0.1:0 --ephemeral {flags}");
         let given = format!("exec script -qefc {command:?} /dev/null");
         let server = Launch::switchboard(&[]).with_descriptors_of(&given, Vec::new()).start_as_it_is();
         wait_until(SOON, "the server listens", || get(server.addr, "/healthz").0 == 200);
         let log = server.log().join("\n");
-        let banner = log.contains(&format!("page       http://localhost:{}/", server.port()));
-        assert!(banner == has_banner && log.contains("in memory only") == has_banner, "{log}");
+        let page = format!("page       http://localhost:{}/", server.port());
+        for part in
+            [&*page, "in memory only", "anybody, under any free name", "TLS        until ", "(chat.example)"]
+        {
+            assert_eq!(log.contains(part), has_banner, "{part}: {log}");
+        }
         server.signal("TERM");
     }
 }

@@ -315,11 +315,19 @@ fn sentence(error: &clap::Error, added: &Added) -> String {
 
 /// Settings whose values may hold a secret: a password, or a token in a query.
 fn is_secret(key: &str) -> bool {
-    key.ends_with("-url")
+    key.ends_with("-url") || key == ENGINE
 }
+
+/// The setting whose address has a password.
+const ENGINE: &str = "engine";
 
 /// A value as it may be shown.
 fn shown(key: &str, value: &str) -> String {
+    if key == ENGINE
+        && let (Some(scheme), Some(at)) = (value.find("://"), value.rfind('@'))
+    {
+        return format!("{}…{}", &value[..scheme + 3], &value[at..]);
+    }
     match value.find(['?', '#']) {
         Some(at) if is_secret(key) => format!("{}…", &value[..=at]),
         _ => value.to_owned(),

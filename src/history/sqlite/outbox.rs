@@ -245,7 +245,8 @@ impl<'c> OutboxRows<'c> {
             removed += gone.cast_unsigned();
             if gone < len {
                 let (place, names): (i64, String) = (row.get(3)?, row.get(4)?);
-                let others: Vec<&str> = names.split_inclusive(' ').skip(gone as usize).collect();
+                let others: Vec<&str> =
+                    names.split_inclusive(' ').skip(usize::try_from(gone).unwrap_or(0)).collect();
                 rest = Some((place + gone, len - gone, others.concat()));
             }
         }

@@ -85,10 +85,16 @@ impl Transactions<'_> {
         if rev_of(&action) > 0 {
             self.note_change(at, &action)?;
         }
-        let change = Arc::new(Change { room, action });
+        self.note_happened(at, Change { room, action }, done)?;
+        Ok(Some(outcome))
+    }
+
+    /// What is told of a change, once it is on the disk.
+    fn note_happened(&mut self, at: usize, change: Change, done: &mut Done) -> Result<()> {
+        let change = Arc::new(change);
         self.note_for_outbox(at, &change)?;
         done.changes.push(change);
-        Ok(Some(outcome))
+        Ok(())
     }
 
     /// Takes a message of an archive in, if it is the next one of its room. Those who have the room open are told each step of
@@ -126,9 +132,7 @@ impl Transactions<'_> {
         }
         later.extend(is_deleted.then_some((time, Act::Delete { seq })));
         self.append(at, &post, (false, None))?;
-        let change = Arc::new(Change { room: Arc::clone(&room), action: Action::Post(post) });
-        self.note_for_outbox(at, &change)?;
-        done.changes.push(change);
+        self.note_happened(at, Change { room: Arc::clone(&room), action: Action::Post(post) }, done)?;
         for (time, act) in later {
             let room = Arc::clone(&room);
             self.apply(Proposal { room, time, act }, (&mut *keys, now_ms), done)?;

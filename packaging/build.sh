@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Builds what is packaged into packaging/out: the binary without its symbols, the symbols beside it, man pages and completions.
+#
+#   packaging/build.sh [PROFILE]
+#
+# PROFILE  a profile of Cargo.toml; dist is the one of releases. CARGO_TARGET_DIR is honoured.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+profile=${1:-dist}
+target=${CARGO_TARGET_DIR:-target}
+out=packaging/out
+max_bytes=$((13 * 1024 * 1024))
+
+host=$(rustc -vV | sed -n 's/^host: //p')
+built=$target/$host/$profile/switchboard
+# Paths of Rust sources are not those of this machine; those of C sources in the libraries are.
+RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+link=()
+if [ "$profile" = dist ]; then
+  # The linker of Rust: functions that nobody compares and that are the same are there once; relocations take a bit each (glibc 2.36).
+  link=(-C 'link-arg=-Wl,--icf=safe' -C 'link-arg=-Wl,-z,pack-relative-relocs')
+fi
+export RUSTFLAGS
+SOURCE_COMMIT=${SOURCE_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || true)}
+export SOURCE_COMMIT
+# With --target the flags are for the binary alone, and not for what builds it.
+cargo rustc --locked --target "$host" --profile "$profile" -p switchboard-server --bin switchboard -- "${link[@]}"
+
+rm -rf "$out"
+mkdir -p "$out/man" "$out/completions"
+objcopy --only-keep-debug --compress-debug-sections "$built" "$out/switchboard.debug"
+objcopy --strip-all "$built" "$out/switchboard"
+objcopy --add-gnu-debuglink="$out/switchboard.debug" "$out/switchboard"
+
+"$out/switchboard" man --dir "$out/man"
+gzip -9n "$out"/man/*.1
+"$out/switchboard" completions bash >"$out/completions/switchboard"
+"$out/switchboard" completions zsh >"$out/completions/_switchboard"
+"$out/switchboard" completions fish >"$out/completions/switchboard.fish"
+
+bytes=$(stat -c %s "$out/switchboard")
+echo "switchboard: $bytes bytes without symbols"
+if [ "$profile" = dist ] && [ "$bytes" -gt "$max_bytes" ]; then
+  echo "that is more than $max_bytes"
+  exit 1
+fi
