@@ -10,6 +10,7 @@ use switchboard::history::{Act, Action, Fork, History as _, Keep, Outcome, Propo
 use crate::node::{Node, TIMEOUT, post, texts};
 use crate::proxy::Proxy;
 use crate::redis_server::{Engine, wait_until};
+use crate::support::StopOnDrop;
 
 /// Those whose fate is known soon.
 fn impatient() -> Options {
@@ -50,6 +51,8 @@ fn what_is_sent_again_after_a_cut_is_done_once_and_told_once() {
             }
             cuts
         });
+        // Where something is wrong the cuts end, too.
+        let stop = StopOnDrop(&is_over);
         for nth in 0..600 {
             let some = (0..5).map(|of| post("r", &format!("{nth}.{of}"), None)).collect();
             let outcomes = writer.propose(0, some).expect("the engine is there within the time");
@@ -62,7 +65,7 @@ fn what_is_sent_again_after_a_cut_is_done_once_and_told_once() {
                 .collect();
             assert_eq!(seqs, (nth * 5 + 1..=nth * 5 + 5).collect::<Vec<u64>>());
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(stop);
         cuts.join().unwrap()
     });
     assert!(cutter > 5, "{cutter} cuts");
@@ -164,6 +167,28 @@ fn a_history_that_was_set_back_goes_on_under_another_name_from_where_it_was() {
     assert_eq!(state.epoch, new);
     assert_eq!(state.lineage, [Fork { epoch, seq: 10, rev: 0 }]);
     saw_more.end();
+}
+
+#[test]
+fn numbers_that_were_lost_are_given_again_under_another_name_though_no_server_knew_them() {
+    let mut engine = Engine::with(&["--save", "", "--appendonly", "no", "--dbfilename", "d.rdb"]);
+    let mut before = Node::start(&engine.url(), impatient(), 1);
+    for nth in 1..=8 {
+        before.post(0, "r", &format!("kept {nth}"), None);
+    }
+    engine.run::<()>(&["SAVE"]);
+    before.post(0, "r", "lost 9", None);
+    let epoch = before.open(0, "r").epoch;
+    // All servers end with the engine.
+    before.end();
+    engine.kill();
+    engine.start_again();
+    let mut after = Node::start(&engine.url(), impatient(), 1);
+    assert!(matches!(after.post(0, "r", "new 9", None), Some(Outcome::Posted { seq: 9, .. })));
+    let state = after.open(0, "r");
+    assert_ne!(state.epoch, epoch, "who knows the other message 9 must not be told that this is all");
+    assert_eq!(state.lineage, [Fork { epoch, seq: 8, rev: 0 }]);
+    after.end();
 }
 
 #[test]
