@@ -5,7 +5,7 @@
 --
 -- The keys of a room, of which each function takes those that it needs, in this order:
 --   m  hash   e epoch, r whose numbers these are (fence), s newest message, v newest change, t its time, l lineage,
---             kt when the keys of posts began, jt until when older ones count, x when the keys were last made to expire,
+--             kt when the keys of posts began, kn how many they are, jt until when older ones count, x when the keys were last made to expire,
 --             n<node> the last call of a node, when it was, and its answer
 --   h  list   messages, the oldest first: {time, head, text, data}; the newest has the number s
 --   o  hash   message -> {is deleted, when edited, the changes that edited it, reactions: emoji, user, emoji, user, ..}
@@ -40,11 +40,19 @@ local function resp(value)
   return table.concat(out)
 end
 
+-- The same of a message, without a call for each part: this is what is done most.
+local function post_resp(time, head, text, data)
+  time = tostring(time)
+  return '*5\r\n$1\r\nP\r\n$' .. #time .. '\r\n' .. time .. '\r\n$' .. #head .. '\r\n' .. head .. '\r\n$' .. #text ..
+    '\r\n' .. text .. '\r\n$' .. #data .. '\r\n' .. data .. '\r\n'
+end
+
 local function load(m, node)
-  local f = redis.call('HMGET', m, 'e', 'r', 's', 'v', 't', 'l', 'kt', 'jt', 'x', node or 'n')
+  local f = redis.call('HMGET', m, 'e', 'r', 's', 'v', 't', 'l', 'kt', 'jt', 'x', node or 'n', 'kn')
   return {
     e = f[1], r = f[2], s = tonumber(f[3] or 0), v = tonumber(f[4] or 0), t = tonumber(f[5] or 0), l = f[6] or '',
     kt = tonumber(f[7] or 0), jt = tonumber(f[8] or 0), x = tonumber(f[9] or 0), n = f[10],
+    kn = tonumber(f[11] or 0),
   }
 end
 
@@ -121,10 +129,9 @@ end
 -- Keys of posts -----------------------------------------------------------------------------------------------------------
 
 local function turn_keys(m, k, j, room, now, window, max)
-  if room.kt == 0 then return end
-  if now - room.kt < window and redis.call('HLEN', k) < max then return end
+  if room.kt == 0 or now - room.kt < window and room.kn < max then return end
   if redis.call('EXISTS', k) == 1 then redis.call('RENAME', k, j) end
-  room.jt, room.kt = room.kt + 2 * window, 0
+  room.jt, room.kt, room.kn = room.kt + 2 * window, 0, 0
   redis.call('HSET', m, 'kt', 0, 'jt', room.jt)
 end
 
@@ -275,7 +282,7 @@ local function propose(keys, args)
       used_now[#used_now + 1] = key
       used_now[#used_now + 1] = room.s .. ':' .. room.t .. ':' .. now
     end
-    return { 'P', room.s, room.t }, { 'P', room.t, head, text, data }
+    return { 'P', room.s, room.t }, post_resp(room.t, head, text, data)
   end
   at = 11
   while args[at] do
@@ -286,6 +293,7 @@ local function propose(keys, args)
       store()
       answer, what = CHANGES[kind](h, o, c, room, keep_changes, now, tonumber(args[at + 1]),
         unpack(args, at + 2, at + LENGTHS[kind]))
+      what = what and resp(what)
     end
     answers[#answers + 1] = answer
     news[#news + 1] = what
@@ -295,13 +303,14 @@ local function propose(keys, args)
 
   if #used_now > 0 then
     redis.call('HSET', k, unpack(used_now))
+    room.kn = room.kn + #used_now / 2
     if room.kt == 0 then
       room.kt = now
       redis.call('HSET', m, 'kt', now)
       redis.call('PEXPIRE', k, 2 * window)
     end
   end
-  redis.call('HSET', m, 's', room.s, 'v', room.v, 't', room.t, 'n' .. node, cmsgpack.pack({ call, now, answers }))
+  redis.call('HSET', m, 's', room.s, 'v', room.v, 't', room.t, 'kn', room.kn, 'n' .. node, cmsgpack.pack({ call, now, answers }))
   if len then
     trim(h, o, room, prev_seq, len, keep, keep_ms > 0 and now - keep_ms or 0)
     local two = keys[8]
@@ -319,7 +328,8 @@ local function propose(keys, args)
       redis.call('ZADD', keys[9], now, name)
       redis.call('ZREMRANGEBYRANK', keys[9], 0, -MAX_RECENT_PAIRS - 1)
     end
-    redis.call('PUBLISH', channel, resp({ name, room.e, prev_seq, prev_rev, news }))
+    redis.call('PUBLISH', channel, '*5\r\n' .. resp(name) .. resp(room.e) .. resp(prev_seq) .. resp(prev_rev) ..
+      '*' .. #news .. '\r\n' .. table.concat(news))
   end
   return answers
 end
