@@ -35,3 +35,4 @@ mod tls;
 mod tls_clients;
 mod tls_files;
 mod tokens;
+mod upgrades;
