@@ -14,8 +14,11 @@ max_bytes=$((13 * 1024 * 1024))
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 built=$target/$host/$profile/switchboard
-# Paths of Rust sources are not those of this machine; those of C sources in the libraries are.
-RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=. --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=cargo"
+# No path of this machine is in the binary.
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
+CFLAGS="${CFLAGS:-} -ffile-prefix-map=$cargo_home=cargo"
+export CFLAGS
 link=()
 if [ "$profile" = dist ]; then
   # The linker of Rust: functions that nobody compares and that are the same are there once; relocations take a bit each (glibc 2.36).
@@ -39,6 +42,10 @@ gzip -9n "$out"/man/*.1
 "$out/switchboard" completions zsh >"$out/completions/_switchboard"
 "$out/switchboard" completions fish >"$out/completions/switchboard.fish"
 
+if grep -qaF -e "$cargo_home/" -e "$PWD/" "$out/switchboard"; then
+  echo 'the binary names directories of this machine'
+  exit 1
+fi
 bytes=$(stat -c %s "$out/switchboard")
 echo "switchboard: $bytes bytes without symbols"
 if [ "$profile" = dist ] && [ "$bytes" -gt "$max_bytes" ]; then

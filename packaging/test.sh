@@ -103,13 +103,13 @@ if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then
   install
   [ "$(stat -c '%a %U' "$root/etc/switchboard")" = '750 root' ] || fail 'the directory of the configuration is open'
   [ "$(chroot "$root" stat -c '%a %U:%G' /var/lib/switchboard)" = '700 switchboard:switchboard' ] || fail 'the data directory'
-  chroot "$root" switchboard --version | grep -q '^commit' || fail '--version'
+  grep -q '^commit' <<<"$(chroot "$root" switchboard --version)" || fail '--version'
   chroot "$root" systemctl --version >/dev/null 2>&1 && fail 'this is no bare system'
   ok 'installed by dpkg on a bare system'
 
   serve "$root"
-  chroot "$root" /usr/bin/switchboard probe "http://127.0.0.1:$metrics/readyz" | grep -qx ready || fail 'probe'
-  curl -fsS "http://127.0.0.1:$chat/" | grep -q '<html' || fail 'no page'
+  grep -qx ready <<<"$(chroot "$root" /usr/bin/switchboard probe "http://127.0.0.1:$metrics/readyz")" || fail 'probe'
+  grep -q '<html' <<<"$(curl -fsS "http://127.0.0.1:$chat/")" || fail 'no page'
   [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$chat/metrics")" = 404 ] || fail 'metrics are open to all'
   stop
   printf '{"room":"general","seq":1,"time":5,"user":"Ada","text":"kept"}\n' |
@@ -122,7 +122,7 @@ if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then
   serve "$root"
   stop
   exported() { chroot --userspec=switchboard:switchboard "$root" switchboard export --all --config /etc/switchboard/switchboard.toml; }
-  exported | grep -q '"kept"' || fail 'an upgrade loses the history'
+  grep -q '"kept"' <<<"$(exported)" || fail 'an upgrade loses the history'
   ok 'an upgrade keeps configuration and history'
 
   chroot "$root" dpkg --purge switchboard >/dev/null
@@ -170,7 +170,7 @@ if [ "$(id -u)" = 0 ]; then
   pids+=("$!")
   await_ready "${in_image[@]}" probe "http://127.0.0.1:$metrics/readyz" ||
     { cat "$scratch/image.log"; fail 'the image does not start'; }
-  curl -fsS "http://localhost:$chat/" | grep -q '<html' || fail 'no page from the image'
+  grep -q '<html' <<<"$(curl -fsS "http://localhost:$chat/")" || fail 'no page from the image'
   [ -s "$image/data/chat/switchboard.db" ] || fail 'the history is not in the volume'
   ok 'the image serves, without root and without a shell'
 fi
