@@ -271,15 +271,18 @@ fn there_is_a_banner_on_a_terminal_only() {
     for (flags, has_banner) in [(&*tls, true), ("--log-format json", false)] {
         let command = format!("exec {program} serve --listen 127.0.0.1:0 --ephemeral {flags}");
         let given = format!("exec script -qefc {command:?} /dev/null");
-        let server = Launch::switchboard(&[]).with_descriptors_of(&given, Vec::new()).start_as_it_is();
+        let mut server = Launch::switchboard(&[]).with_descriptors_of(&given, Vec::new()).start_as_it_is();
         wait_until(SOON, "the server listens", || get(server.addr, "/healthz").0 == 200);
         let log = server.log().join("\n");
+        // `script` does not take its child along, so the server is ended itself.
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).unwrap();
+        let ended = std::process::Command::new("kill").args(children.split_whitespace()).status().unwrap();
+        assert!(ended.success() && server.wait(SOON).success(), "{children}");
         let page = format!("page       http://localhost:{}/", server.port());
         for part in
             [&*page, "in memory only", "anybody, under any free name", "TLS        until ", "(chat.example)"]
         {
             assert_eq!(log.contains(part), has_banner, "{part}: {log}");
         }
-        server.signal("TERM");
     }
 }
