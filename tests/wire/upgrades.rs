@@ -135,7 +135,13 @@ fn a_later_format_is_refused_with_a_sentence_and_left_alone() {
     database.execute_batch(&format!("PRAGMA user_version = {};", format + 1)).unwrap();
     drop(database);
     let before = std::fs::read(format!("{data}/switchboard.db")).unwrap();
-    for args in [&["serve", "--listen", "127.0.0.1:0", "--data", &data][..], &["import", "--data", &data]] {
+    let copy = format!("{data}-copy");
+    for args in [
+        &["serve", "--listen", "127.0.0.1:0", "--data", &data][..],
+        &["import", "--data", &data],
+        &["export", "--all", "--data", &data],
+        &["backup", "--data", &data, &copy],
+    ] {
         let (code, _, said) = run_with(args, &[], "");
         assert!(code == 2, "{args:?}: {said}");
         for part in [&format!("has format {}", format + 1), &format!("formats up to {format}"), "newer"] {

@@ -288,6 +288,10 @@ pub(super) fn connect(dir: &Path) -> Result<Connection> {
     if application != Ok(schema::APPLICATION) {
         return Err(TransferError::Open(OpenError::Foreign { path }));
     }
+    let found = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    if found > schema::FORMAT {
+        return Err(TransferError::Open(OpenError::Newer { path, found }));
+    }
     schema::read_as_newest(&conn)?;
     schema::only_read(&conn)?;
     Ok(conn)
