@@ -89,7 +89,16 @@ impl History {
 
     #[track_caller]
     pub(crate) fn open_with(dir: &Path, options: Options) -> Self {
-        Self::try_open(dir, options).unwrap_or_else(|error| panic!("{error}"))
+        // A process that another test starts holds the locks of this one from its fork to its exec.
+        let mut opened = Self::try_open(dir, options.clone());
+        wait_until("the directory is nobody else's", || {
+            let is_locked = matches!(opened, Err(sqlite::OpenError::Locked { .. }));
+            if is_locked {
+                opened = Self::try_open(dir, options.clone());
+            }
+            !is_locked
+        });
+        opened.unwrap_or_else(|error| panic!("{error}"))
     }
 
     pub(crate) fn try_open(dir: &Path, options: Options) -> Result<Self, sqlite::OpenError> {
