@@ -219,3 +219,17 @@ export function lines(room, count, text = (i) => `line ${i}`) {
     room, seq: i + 1, time: start + i * 1000, user: i % 2 ? 'Ada' : 'Ben', client: 'c1', text: text(i + 1),
   }));
 }
+
+/** The first message in view, and where it is. */
+export const eye = (page) => page.locator('#log').evaluate((log) => {
+  const edge = log.getBoundingClientRect().top;
+  const item = [...document.querySelectorAll('#messages .message')].find((one) => one.getBoundingClientRect().bottom > edge + 1);
+  return { text: item.querySelector('.body').textContent, top: item.getBoundingClientRect().top - edge };
+});
+
+/** The reader has not been moved; less than a pixel is how a browser rounds. */
+export async function stays(page, before) {
+  const after = await eye(page);
+  assert.equal(after.text, before.text);
+  assert.ok(Math.abs(after.top - before.top) < 1, `${after.text} moved from ${before.top} to ${after.top}`);
+}

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { bodies, Chat, field, isAtRest, isConnected, lines, noComplaints, say, sees, shows } from './driver.js';
+import { bodies, Chat, eye, field, isAtRest, isConnected, lines, noComplaints, say, sees, shows, stays } from './driver.js';
 import { launchBrowser, until } from './harness.js';
 
 let browser;
@@ -11,12 +11,6 @@ let chat;
 before(async () => { browser = await launchBrowser(); });
 after(() => browser?.close());
 afterEach(() => chat?.stop());
-
-const eye = (page) => page.locator('#log').evaluate((log) => {
-  const edge = log.getBoundingClientRect().top;
-  const body = [...document.querySelectorAll('#messages .body')].find((one) => one.getBoundingClientRect().bottom > edge + 1);
-  return `${body.textContent} ${Math.round(body.getBoundingClientRect().top - edge)}`;
-});
 
 const hide = (page, isHidden) => page.evaluate((hidden) => {
   Object.defineProperty(document, 'visibilityState', { configurable: true, value: hidden ? 'hidden' : 'visible' });
@@ -104,7 +98,7 @@ test('what is read does not move when the line of what is new goes (Fermi 257)',
   const before = await eye(page);
   await page.getByRole('button', { name: 'Mark as read' }).click();
   await until(async () => (await page.locator('#messages .new-line').count()) === 0, () => 'it stays');
-  assert.equal(await eye(page), before);
+  await stays(page, before);
   noComplaints(page);
 });
 
@@ -134,7 +128,7 @@ test('who scrolls on while older messages are under way is not taken back (bb 24
   late.shift()();
   await until(async () => (await bodies(page)).length > 60, () => 'nothing older came');
   await isAtRest(page);
-  assert.equal(await eye(page), before);
+  await stays(page, before);
   noComplaints(page);
 });
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, test } from 'node:test';
-import { bodies, Chat, enter, field, isAtRest, lines, noComplaints, openMenu, say, sees, titled } from './driver.js';
+import { bodies, Chat, enter, eye, field, isAtRest, lines, noComplaints, openMenu, say, sees, stays, titled } from './driver.js';
 import { launchBrowser, until } from './harness.js';
 
 let browser;
@@ -11,13 +11,6 @@ let chat;
 before(async () => { browser = await launchBrowser(); });
 after(() => browser?.close());
 afterEach(() => chat?.stop());
-
-/** The first message in view, and where it is. */
-const eye = (page) => page.locator('#log').evaluate((log) => {
-  const edge = log.getBoundingClientRect().top;
-  const item = [...document.querySelectorAll('#messages .message')].find((one) => one.getBoundingClientRect().bottom > edge + 1);
-  return { text: item.querySelector('.body').textContent, top: Math.round(item.getBoundingClientRect().top - edge) };
-});
 
 const atBottom = (page) => page.locator('#log').evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight < 2);
 
@@ -82,7 +75,7 @@ test('what is read stays in place while messages come, change and are reacted to
   await page.getByRole('button', { name: 'New messages' }).waitFor();
   await until(async () => (await page.locator('#messages .chip').count()) === 2, () => 'no reactions');
   await isAtRest(page);
-  assert.deepEqual(await eye(page), before);
+  await stays(page, before);
   await page.getByRole('button', { name: 'New messages' }).click();
   await until(async () => (await bodies(page)).at(-1) === 'new 119', () => 'not at the newest');
   await until(() => atBottom(page), () => 'not at the bottom');
@@ -196,7 +189,7 @@ test('an address leads to a message, and so does a hit of the search, 30,000 mes
   await ben.say({ type: 'join', room: 'general' });
   await ben.say({ type: 'post', room: 'general', text: 'now' });
   await page.waitForTimeout(200);
-  assert.deepEqual(await eye(page), before);
+  await stays(page, before);
   await page.getByRole('button', { name: 'New messages' }).click();
   await until(async () => (await bodies(page)).at(-1) === 'now', () => 'not at the newest');
   await until(() => atBottom(page), () => 'not at the bottom');
