@@ -88,6 +88,7 @@ impl History {
     }
 
     #[track_caller]
+    #[expect(clippy::needless_pass_by_value, reason = "as those who open a history have them")]
     pub(crate) fn open_with(dir: &Path, options: Options) -> Self {
         // A process that another test starts holds the locks of this one from its fork to its exec.
         let mut opened = Self::try_open(dir, options.clone());
