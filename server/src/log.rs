@@ -274,7 +274,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// `note`: a line about so many lost ones.
+    /// `note`: the line that says how many lines were lost.
     fn push(&mut self, line: &[u8], note: impl FnOnce(u64) -> String) {
         if self.lost > 0 && self.lines.is_empty() {
             self.lines.extend(note(self.lost).as_bytes());

@@ -66,7 +66,7 @@ fn text_of(value: &DeValue<'_>) -> Result<String, &'static str> {
         DeValue::String(text) => Ok(text.as_ref().to_owned()),
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
             .map(|number| number.to_string())
-            .map_err(|_| "a number of so many digits"),
+            .map_err(|_| "a number that is too large"),
         other => Err(other.type_str()),
     }
 }

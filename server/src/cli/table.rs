@@ -34,7 +34,7 @@ pub(super) struct Setting {
     pub(super) group: String,
     /// One line.
     pub(super) about: String,
-    /// What else is to be known.
+    /// The rest of the description.
     pub(super) details: String,
 }
 

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::findings::{self, Clock, Disk, Finding};
 
-/// Writes that are timed, of so many bytes each, and the time after which no more are.
+/// Number of timed writes, bytes of each, and the time after which no further one begins.
 const WRITES: usize = 32;
 const WRITE: [u8; 4096] = [0x5a; 4096];
 const WRITE_TIME: Duration = Duration::from_secs(2);
