@@ -79,7 +79,8 @@ fn words_and_hits_of_a_search_are_bounded() {
     history.close();
 }
 
-/// A log beyond its bound is brought into the database while commits go on, and begun again.
+/// A log beyond its bound is brought into the database while commits go on, and begun again; commits that are faster than
+/// that wait.
 #[test]
 fn the_log_does_not_grow_for_ever() {
     let dir = Dir::new("log");

@@ -27,7 +27,7 @@ pub(crate) const FIN: u8 = 0x80;
 pub(crate) const RSV1: u8 = 0x40;
 
 /// How long a test waits for something that should happen at once.
-pub(crate) const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(30);
 
 pub(crate) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
