@@ -163,6 +163,9 @@ fn happened_in<C: Context>(chat: &mut Chat, ctx: &mut C, room: RoomId, action: &
 /// The history of a room goes on under another name.
 fn forked<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, fork: &Fork) {
     let Some(room) = chat.rooms.find(name) else { return };
+    if chat.rooms[room].has_more(fork) && chat.rooms.put_away(ctx, room) {
+        return;
+    }
     let state = &mut chat.rooms[room];
     let was_open = state.is_open();
     let has_more = state.fork(fork);
@@ -177,6 +180,9 @@ fn forked<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str, fork: &Fork) {
 /// More has happened in a room than is told: it is read again, and its members are told that they have missed something.
 fn behind<C: Context>(chat: &mut Chat, ctx: &mut C, name: &str) {
     let Some(room) = chat.rooms.find(name) else { return };
+    if chat.rooms.put_away(ctx, room) {
+        return;
+    }
     let was_open = chat.rooms[room].is_open();
     chat.rooms[room].fall_behind();
     let state = &chat.rooms[room];

@@ -493,7 +493,7 @@ pub struct RoomState {
 }
 
 /// Names of earlier histories that a room remembers.
-pub const MAX_LINEAGE: usize = 8;
+pub const MAX_LINEAGE: usize = 64;
 
 /// What the loop learns when it begins.
 #[derive(Debug, Default, Clone)]

@@ -114,3 +114,22 @@ fn more_than_is_kept_happens_while_a_room_is_opened() {
     world.tell(Event::Opened { room: "r".into(), state: Ok(opened) });
     assert_eq!(world.join(ada, "r")["seq"], 4098, "an answer that nobody asked for");
 }
+
+#[test]
+fn a_room_that_nobody_needs_is_put_away_when_it_is_behind_or_has_what_was_lost() {
+    let behind = Event::Behind { room: "r".into() };
+    for (event, is_kept) in [
+        (behind, false),
+        (Event::Epoch { room: "r".into(), fork: fork(6, 0) }, false),
+        (Event::Epoch { room: "r".into(), fork: fork(10, 0) }, true),
+    ] {
+        let (mut world, ada, _) = world(10);
+        world.ask(ada, &json!({"type": "leave", "room": "r"}));
+        let rooms = world.chat().stats().rooms;
+        world.disk.roll_back("r", 6);
+        world.tell(event);
+        assert_eq!(world.chat().stats().rooms, rooms - u64::from(!is_kept));
+        let seq = if is_kept { 10 } else { 6 };
+        assert_eq!(world.join(ada, "r")["seq"], seq, "what is not kept is read again");
+    }
+}

@@ -4,6 +4,7 @@
 
 mod bridge;
 mod functions;
+mod kills;
 mod node;
 mod nodes;
 #[path = "../history/oracle.rs"]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use redis::{Connection, FromRedisValue, cmd};
 
 /// How long a test waits for something that should happen at once.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// The program, unless this variable names another one: Valkey's, say.
 const PROGRAM: &str = "SWITCHBOARD_TEST_ENGINE";

@@ -13,7 +13,7 @@ use switchboard::history::{
 };
 
 /// How long a test waits for something that should happen at once; slow disks are slow.
-pub(crate) const SOON: Duration = Duration::from_secs(120);
+pub(crate) const SOON: Duration = Duration::from_mins(2);
 
 /// A directory that goes when the value goes.
 #[derive(Debug)]

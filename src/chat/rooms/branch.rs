@@ -38,7 +38,7 @@ impl Branch {
     pub(in crate::chat::rooms) fn fork(&mut self, fork: &Fork) {
         let Fork { epoch, seq, rev } = fork;
         let before = std::mem::replace(&mut self.epoch, Arc::clone(epoch));
-        if self.lineage.len() == MAX_LINEAGE {
+        if self.lineage.len() >= MAX_LINEAGE {
             self.lineage.remove(0);
         }
         self.lineage.push(Fork { epoch: before, seq: *seq, rev: *rev });

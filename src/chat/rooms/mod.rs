@@ -228,6 +228,15 @@ impl Rooms {
         self.idle.insert(self.idle_clock, room);
     }
 
+    /// What is known of a room is no more: it is put away where nobody needs it. `false`: somebody does.
+    pub(in crate::chat) fn put_away<C: Context>(&mut self, ctx: &mut C, room: RoomId) -> bool {
+        let is_idle = self[room].is_idle();
+        if is_idle {
+            self.remove(ctx, room);
+        }
+        is_idle
+    }
+
     /// Puts away the room that was left first, of those that nobody needs; `false`: every room is needed.
     pub(in crate::chat) fn put_one_away<C: Context>(&mut self, ctx: &mut C) -> bool {
         let Some(idle) = self.idle.values().next().copied() else { return false };

@@ -240,11 +240,16 @@ impl Room {
         self.is_pinned || !self.members.is_empty()
     }
 
+    /// It has more than both histories have.
+    pub(in crate::chat) fn has_more(&self, fork: &Fork) -> bool {
+        self.recent.seq() > fork.seq || self.recent.rev() > fork.rev
+    }
+
     /// Its history goes on under the name of the fork. Returns whether it has more than both histories: then it must be opened
     /// again, and commands wait until it is.
     pub(in crate::chat) fn fork(&mut self, fork: &Fork) -> bool {
         self.branch.fork(fork);
-        let has_more = self.recent.seq() > fork.seq || self.recent.rev() > fork.rev;
+        let has_more = self.has_more(fork);
         match &mut self.phase {
             // What was asked for may be from before.
             Phase::Opening(opening) => opening.is_behind = true,

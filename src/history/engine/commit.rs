@@ -158,12 +158,13 @@ impl Committer {
 
     /// The connection; made and checked where that is due.
     fn link(&mut self) -> Result<&mut Link, EngineError> {
-        let link = match self.link.take() {
-            Some(mut link) => {
-                link.refresh()?;
-                link
-            }
-            None => Link::connect(&self.target)?,
+        let link = if let Some(mut link) = self.link.take() {
+            link.refresh()?;
+            link
+        } else {
+            let link = Link::connect(&self.target)?;
+            add(&self.shared.arrivals, 1);
+            link
         };
         self.shared.set_level(link.facts().level());
         self.shared.counts.is_up.store(true, Ordering::Relaxed);

@@ -22,6 +22,8 @@ use crate::history::{Action, Ban, BanChange, Change, Event, Fork, HistoryError, 
 
 /// No word for so long, and the connection is dead, whatever TCP says. The thread that asks has a word told each second.
 const DEAD: Duration = Duration::from_secs(5);
+/// How often it is looked whether another thread has reached the engine.
+const LOOK: Duration = Duration::from_millis(25);
 /// Rooms that are read at once.
 const ROOMS_AT_ONCE: usize = 16;
 /// Messages, and changes, that are read at once where some were missed.
@@ -105,14 +107,26 @@ impl Feed {
     pub(super) fn run(mut self) {
         let mut attempt = 0;
         while !self.shared.is_stopping() {
+            let arrivals = self.shared.arrivals.load(Ordering::Relaxed);
             let Err(error) = self.session(&mut attempt) else { return };
             if self.shared.counts.is_fed.swap(false, Ordering::Relaxed) {
                 tracing::warn!(%error, "what other nodes do does not come through: the engine is asked again");
                 add(&self.shared.counts.reconnects, 1);
             }
             self.refuse();
-            super::sleep(pause(attempt, random()));
+            self.wait(pause(attempt, random()), arrivals);
             attempt += 1;
+        }
+    }
+
+    /// Waits before the next attempt; not much longer where another thread has reached the engine meanwhile.
+    fn wait(&self, pause: Duration, arrivals: u64) {
+        let until = instant() + pause;
+        while instant() < until {
+            super::sleep(LOOK.min(pause));
+            if self.shared.arrivals.load(Ordering::Relaxed) != arrivals {
+                return;
+            }
         }
     }
 

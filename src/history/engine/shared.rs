@@ -66,6 +66,8 @@ pub(super) struct Shared {
     /// The thread that is told what happens must look into its inbox.
     pub(super) must_wake: AtomicBool,
     pub(super) is_stopping: AtomicBool,
+    /// How often the thread that commits has reached the engine anew.
+    pub(super) arrivals: AtomicU64,
 }
 
 impl Shared {

@@ -15,7 +15,7 @@
 --             conversations in which something happened lately
 
 local DAY_MS, HOUR_MS, FIRST_MS = 86400000, 3600000, 1577836800000
-local MAX_LINEAGE, MAX_NODES, TRIM_EVERY, OPENED_OCTETS = 8, 32, 64, 1048576
+local MAX_LINEAGE, MAX_NODES, TRIM_EVERY, OPENED_OCTETS = 64, 32, 64, 1048576
 local MAX_READERS, MAX_RECENT_PAIRS = 10000, 10000
 
 local function now_ms()
@@ -48,17 +48,17 @@ local function post_resp(time, head, text, data)
 end
 
 local function load(m, node)
-  local f = redis.call('HMGET', m, 'e', 'r', 's', 'v', 't', 'l', 'kt', 'jt', 'x', node or 'n', 'kn')
+  local f = redis.call('HMGET', m, 'e', 'r', 's', 'v', 't', 'kt', 'jt', 'x', node or 'n', 'kn')
   return {
-    e = f[1], r = f[2], s = tonumber(f[3] or 0), v = tonumber(f[4] or 0), t = tonumber(f[5] or 0), l = f[6] or '',
-    kt = tonumber(f[7] or 0), jt = tonumber(f[8] or 0), x = tonumber(f[9] or 0), n = f[10],
-    kn = tonumber(f[11] or 0),
+    e = f[1], r = f[2], s = tonumber(f[3] or 0), v = tonumber(f[4] or 0), t = tonumber(f[5] or 0),
+    kt = tonumber(f[6] or 0), jt = tonumber(f[7] or 0), x = tonumber(f[8] or 0), n = f[9],
+    kn = tonumber(f[10] or 0),
   }
 end
 
-local function lineage(room)
+local function lineage(m)
   local forks = {}
-  for e, s, v in string.gmatch(room.l, '(%S+) (%d+) (%d+);') do
+  for e, s, v in string.gmatch(redis.call('HGET', m, 'l') or '', '(%S+) (%d+) (%d+);') do
     forks[#forks + 1] = { e, tonumber(s), tonumber(v) }
   end
   return forks
@@ -66,14 +66,14 @@ end
 
 -- The history goes on under another name: what comes now may have been said otherwise on an engine that is gone.
 local function fork(m, room, run, fresh)
-  local forks = lineage(room)
+  local forks = lineage(m)
   forks[#forks + 1] = { room.e, room.s, room.v }
   local l = {}
   for at = math.max(1, #forks - MAX_LINEAGE + 1), #forks do
     l[#l + 1] = forks[at][1] .. ' ' .. forks[at][2] .. ' ' .. forks[at][3] .. ';'
   end
-  room.l, room.e, room.r = table.concat(l), fresh, run
-  redis.call('HSET', m, 'e', fresh, 'r', run, 'l', room.l)
+  room.e, room.r = fresh, run
+  redis.call('HSET', m, 'e', fresh, 'r', run, 'l', table.concat(l))
 end
 
 -- Numbers that another run of the engine gave may have been given again since.
@@ -406,7 +406,7 @@ local function open(keys, args)
   local len, most = redis.call('LLEN', h), tonumber(args[2])
   local first = math.max(0, room.v - math.min(most, redis.call('HLEN', c)))
   return {
-    room.e, lineage(room), room.s, room.v, room.t, oldest(room, len),
+    room.e, lineage(m), room.s, room.v, room.t, oldest(room, len),
     newest(h, o, room, len, room.s + 1, tonumber(args[1]), OPENED_OCTETS), changes(c, room, first, most) or {},
   }
 end
@@ -434,7 +434,7 @@ local function since(keys, args)
   local base_seq, base_rev = seq, rev
   if room.e ~= epoch then
     local is_known = false
-    for _, branch in ipairs(lineage(room)) do
+    for _, branch in ipairs(lineage(m)) do
       is_known = is_known or branch[1] == epoch
       if is_known then base_seq, base_rev = math.min(base_seq, branch[2]), math.min(base_rev, branch[3]) end
     end
