@@ -111,6 +111,49 @@ fn changes_that_were_missed_are_told_behind_the_messages_that_they_change() {
 }
 
 #[test]
+fn what_is_told_comes_once_and_in_order_though_some_of_it_is_lost_doubled_or_late() {
+    let engine = Engine::start();
+    let proxy = Proxy::to(engine.port());
+    let mut writer = Node::start(&engine.url(), Options::default(), 1);
+    let mut reader = Node::start(&proxy.url(), Options::default(), 2);
+    writer.open(0, "r");
+    reader.open(0, "r");
+    reader.open(1, "r");
+    proxy.spoil(true);
+    for nth in 1..=400_u64 {
+        let seq = nth - nth / 4;
+        if nth % 4 == 0 {
+            let act = Act::Edit { seq, text: format!("{seq}!").into(), data: None };
+            writer.propose(0, vec![Proposal { room: "r".into(), time: 1, act }]);
+        } else {
+            writer.post(0, "r", &seq.to_string(), None);
+        }
+        // One by one, so that each has a fate of its own.
+        wait_until("it has come by", || proxy.fates().iter().sum::<usize>() as u64 >= nth);
+    }
+    proxy.spoil(false);
+    writer.post(0, "r", "301", None);
+    for number in 0..2 {
+        let told = reader.wait_for(number, "r", 401);
+        // What is read later is as it was edited.
+        let said = texts(&told);
+        let is_right = |(nth, (seq, text)): (usize, &(u64, String))| {
+            *seq == nth as u64 + 1 && *text.trim_end_matches('!') == seq.to_string()
+        };
+        assert!(said.len() == 301 && said.iter().enumerate().all(is_right), "loop {number}");
+        let revs = told.iter().filter_map(|change| match change.action {
+            Action::Edit { rev, .. } => Some(rev),
+            _ => None,
+        });
+        assert!(revs.eq(1..=100), "loop {number}");
+    }
+    assert!(proxy.fates().iter().all(|count| *count > 50), "{:?}", proxy.fates());
+    assert!(reader.forks.is_empty());
+    writer.end();
+    reader.end();
+}
+
+#[test]
 fn of_what_is_kept_no_more_a_node_says_that_it_is_behind() {
     let engine = Engine::start();
     let proxy = Proxy::to(engine.port());

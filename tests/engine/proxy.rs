@@ -1,16 +1,25 @@
-//! A way to the engine that can be cut and frozen.
+//! A way to the engine that can be cut and frozen, and that spoils what is told.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use crate::support::Dice;
+
+/// How something begins that a room is told.
+const NEWS: &[u8] = b"*3\r\n$7\r\nmessage\r\n$8\r\nsb:C:{r}\r\n";
 
 #[derive(Debug, Default)]
 struct State {
     is_frozen: AtomicBool,
     is_closed: AtomicBool,
     is_over: AtomicBool,
+    /// Some of what rooms are told is lost, comes twice, or comes after what comes next.
+    spoils: AtomicBool,
+    /// What became of it: as it was, lost, twice, late.
+    fates: [AtomicUsize; 4],
     streams: Mutex<Vec<TcpStream>>,
 }
 
@@ -58,6 +67,16 @@ impl Proxy {
         self.state.is_frozen.store(is_frozen, Ordering::Relaxed);
     }
 
+    /// Whether some of what rooms are told is lost, comes twice, or comes after what comes next.
+    pub(crate) fn spoil(&self, spoils: bool) {
+        self.state.spoils.store(spoils, Ordering::Relaxed);
+    }
+
+    /// How much was told as it was, was lost, came twice, and came late.
+    pub(crate) fn fates(&self) -> [usize; 4] {
+        self.state.fates.each_ref().map(|fate| fate.load(Ordering::Relaxed))
+    }
+
     /// Ends all connections, and takes no more.
     pub(crate) fn close(&self, is_closed: bool) {
         self.state.is_closed.store(is_closed, Ordering::Relaxed);
@@ -88,6 +107,7 @@ fn join(near: &TcpStream, far: &TcpStream, state: &Arc<State>) {
 fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {
     from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut buffer = [0; 16 * 1024];
+    let (mut dice, mut late) = (Dice::new(11), Vec::new());
     loop {
         let count = match from.read(&mut buffer) {
             Ok(0) => break,
@@ -98,7 +118,25 @@ fn copy(mut from: TcpStream, mut to: TcpStream, state: &State) {
         while state.is_frozen.load(Ordering::Relaxed) && !state.is_over.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(5));
         }
-        if to.write_all(&buffer[..count]).is_err() {
+        let said = &buffer[..count];
+        // Words of other servers may be with it.
+        let has_news = said.windows(NEWS.len()).any(|part| part == NEWS);
+        let is_spoilt = has_news && state.spoils.load(Ordering::Relaxed);
+        let fate = if is_spoilt { dice.below(4) } else { 0 };
+        if is_spoilt {
+            state.fates[fate].fetch_add(1, Ordering::Relaxed);
+        }
+        let before = std::mem::take(&mut late);
+        let passed = match fate {
+            1 => before,
+            2 => [said, &before, said].concat(),
+            3 => {
+                late = said.to_vec();
+                before
+            }
+            _ => [said, &before].concat(),
+        };
+        if to.write_all(&passed).is_err() {
             break;
         }
     }
