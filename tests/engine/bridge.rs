@@ -213,6 +213,37 @@ fn a_history_that_was_set_back_goes_on_under_another_name_from_where_it_was() {
 }
 
 #[test]
+fn a_room_that_somebody_set_back_at_the_engine_goes_on_under_another_name() {
+    let engine = Engine::start();
+    let mut node = Node::start(&engine.url(), Options::default(), 1);
+    let epoch = node.open(0, "r").epoch;
+    for nth in 1..=5 {
+        node.post(0, "r", &nth.to_string(), None);
+    }
+    let copy = |from: &str, to: &str| {
+        for kind in ["m", "h"] {
+            let (from, to) = (format!("{from}{kind}:{{r}}"), format!("{to}{kind}:{{r}}"));
+            assert!(engine.run::<bool>(&["COPY", &from, &to, "REPLACE"]));
+        }
+    };
+    copy("sb:", "backup:");
+    for nth in 6..=8 {
+        node.post(0, "r", &nth.to_string(), None);
+    }
+    node.wait_for(0, "r", 8);
+    copy("backup:", "sb:");
+    assert!(matches!(node.post(0, "r", "another 6", None), Some(Outcome::Posted { seq: 6, .. })));
+    wait_until("the history has another name", || {
+        node.look(0);
+        !node.forks.is_empty()
+    });
+    let (_, fork) = node.forks[0].clone();
+    assert_eq!((fork.seq, fork.rev), (6, 0), "what is common, as far as anybody can know");
+    assert_ne!(fork.epoch, epoch);
+    node.end();
+}
+
+#[test]
 fn numbers_that_were_lost_are_given_again_under_another_name_though_no_server_knew_them() {
     let mut engine = Engine::with(&["--save", "", "--appendonly", "no", "--dbfilename", "d.rdb"]);
     let mut before = Node::start(&engine.url(), impatient(), 1);

@@ -1,7 +1,7 @@
 //! The thread that is told what happens, and tells the loops. It alone knows up to where each room was told.
 //!
 //! A room is read after its channel is followed, so nothing is missed between the two. What a broken connection misses is read
-//! by number, and what comes twice is dropped by number.
+//! by number; where something comes twice, nothing is new.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -302,8 +302,7 @@ impl Feed {
         let is_pair = names::pair(&news.room).is_some();
         match self.known(&news.room) {
             Known::UpTo(place) => match place.step(&news) {
-                Step::Drop => {}
-                Step::Fill => {
+                Step::Read => {
                     let room = Arc::clone(&news.room);
                     self.fill(session, &room)?;
                 }
