@@ -201,7 +201,10 @@ fn serve_on_engine(
     plan: Plan,
     (target, mut with_doors, hooks): (Target, impl FnMut(Chat) -> Api, Option<(hooks::Worker, EventOptions)>),
 ) -> Result<(), Failure> {
-    let keep = args.retention.engine_options().with(|it| it.window_ms = options.limits.key_window_ms);
+    let keep = args.retention.engine_options().with(|it| {
+        it.window_ms = options.limits.key_window_ms;
+        it.replicas = args.engine.replicas();
+    });
     let address = target.address();
     let (clients, worker, start) = open_engine(&target, &keep, plan.loops)?;
     tracing::info!(address, "the history is in the engine");

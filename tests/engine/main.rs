@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod bridge;
+mod failover;
 mod functions;
 mod kills;
 mod node;

@@ -26,6 +26,25 @@ pub(crate) struct EngineArgs {
     /// From 100ms to 30s. Then the engine counts as away.
     #[arg(long = "engine-timeout", value_name = "DURATION", default_value = "2s", value_parser = timeout)]
     timeout: Duration,
+    #[command(flatten)]
+    promise: PromiseArgs,
+}
+
+/// What an ack promises.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "History")]
+pub(crate) struct PromiseArgs {
+    /// Replicas of the engine that must have a post before its ack
+    ///
+    /// At most 16; `durable` is then "engine-replicas". A post that fewer replicas confirm within 5 seconds is `unavailable`:
+    /// sent again with its `key`, it is there once. 0: an ack waits for the engine alone.
+    #[arg(long = "engine-replicas", value_name = "K", default_value_t = 0, value_parser = replicas)]
+    replicas: usize,
+}
+
+fn replicas(text: &str) -> Result<usize, String> {
+    let most = engine::MAX_REPLICAS;
+    text.parse().ok().filter(|count| *count <= most).ok_or_else(|| format!("not from 0 to {most}"))
 }
 
 /// A time within which an engine can answer and somebody can wait for it.
@@ -46,6 +65,11 @@ impl EngineArgs {
         self.url.as_ref().map(target).transpose()
     }
 
+    /// Replicas that an ack waits for.
+    pub(crate) fn replicas(&self) -> usize {
+        self.promise.replicas
+    }
+
     pub(crate) fn is_set(&self) -> bool {
         self.url.is_some()
     }
@@ -62,6 +86,8 @@ pub(crate) struct CheckArgs {
     /// Where it is, as for --engine
     url: String,
     #[command(flatten)]
+    promise: PromiseArgs,
+    #[command(flatten)]
     settings: SettingsArgs,
 }
 
@@ -76,8 +102,8 @@ impl EngineCommand {
 pub(crate) fn run(command: &EngineCommand) -> Result<String, Failure> {
     let EngineCommand::Check(args) = command;
     let target = Target::new(&args.url, Duration::from_secs(5))?;
-    let (facts, verdict) = engine::check(&target)?;
-    let mut text = describe(&facts)?;
+    let (facts, verdict) = engine::check(&target, args.promise.replicas)?;
+    let mut text = describe(&facts, args.promise.replicas)?;
     match verdict {
         Ok(()) => text.push_str("\nIt can be the engine."),
         Err(error) => return Err(format!("{text}\nIt cannot be the engine: {error}").into()),
@@ -85,7 +111,7 @@ pub(crate) fn run(command: &EngineCommand) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn describe(facts: &Facts) -> Result<String, std::fmt::Error> {
+fn describe(facts: &Facts, replicas: usize) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     writeln!(text, "version      {}", facts.version)?;
     let persistence = match (facts.has_file, &*facts.fsync) {
@@ -99,8 +125,11 @@ fn describe(facts: &Facts) -> Result<String, std::fmt::Error> {
     let most =
         if facts.max_memory == 0 { "no limit".to_owned() } else { format!("{} bytes", facts.max_memory) };
     writeln!(text, "memory       {} bytes of {most}, maxmemory-policy {}", facts.used_memory, facts.policy)?;
-    let promise = match (facts.level(), facts.has_file) {
+    let promise = match (facts.level(replicas), facts.has_file) {
         (Level::Disk, _) => "nothing that was acked is lost while this engine's disk is there",
+        (Level::Replicas, _) => {
+            "nothing that was acked is lost in a failover to a replica that has it (a loss of power is up to their disks)"
+        }
         (Level::Engine, true) => {
             "a loss of power may lose the last second; a failover what was not replicated"
         }
@@ -108,6 +137,6 @@ fn describe(facts: &Facts) -> Result<String, std::fmt::Error> {
             "a restart loses all since the last snapshot; a failover what was not replicated"
         }
     };
-    write!(text, "ack          \"durable\":\"{}\": {promise}", facts.level().as_str())?;
+    write!(text, "ack          \"durable\":\"{}\": {promise}", facts.level(replicas).as_str())?;
     Ok(text)
 }

@@ -146,7 +146,7 @@ impl Asker {
     fn beat(&mut self) {
         self.beat_at = instant() + BEAT;
         let mut word = cmd("PUBLISH");
-        word.arg(names::node(&self.node)).arg("*1\r\n$4\r\nbeat\r\n");
+        word.arg(names::node(&self.node)).arg(values::BEAT);
         if let Err(error) = self.call(&[word]) {
             tracing::debug!(%error, "no word was told");
         }

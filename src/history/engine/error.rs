@@ -23,6 +23,13 @@ pub enum EngineError {
     Cluster,
     /// It only follows another engine.
     Replica,
+    /// Fewer replicas than are needed have what was written.
+    Replicas {
+        /// How many have it.
+        have: u64,
+        /// How many must have it.
+        need: usize,
+    },
     /// Its library of this name is another one.
     Library,
     /// The system has no random numbers, or no more threads.
@@ -53,6 +60,11 @@ impl fmt::Display for EngineError {
             Self::Replica => {
                 f.write_str("the engine is a replica and takes no messages: use the address of its primary")
             }
+            Self::Replicas { have, need } => write!(
+                f,
+                "{have} replicas of the engine have what was written, and an ack waits for {need} (--engine-replicas); start \
+                 replicas, or let an ack wait for fewer"
+            ),
             Self::Library => f.write_str(
                 "the engine has another library switchboard_1 than this server: another build has loaded it; stop all \
                  servers that use it and run FUNCTION DELETE switchboard_1",
