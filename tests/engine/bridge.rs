@@ -389,29 +389,3 @@ fn an_engine_that_would_lose_what_it_is_told_is_refused() {
     let why = engine::open(target(), Options::default(), 1).unwrap_err();
     assert!(matches!(why, EngineError::Replica), "{why}");
 }
-
-#[test]
-fn a_user_with_rights_to_the_keys_and_channels_of_the_chat_is_enough() {
-    let engine = Engine::start();
-    engine.run::<()>(&[
-        "ACL",
-        "SETUSER",
-        "chat",
-        "on",
-        ">secret",
-        "~sb:*",
-        "&sb:*",
-        "+@all",
-        "-@dangerous",
-        "+info",
-        "-@admin",
-    ]);
-    let url = format!("redis://chat:secret@127.0.0.1:{}/0", engine.port());
-    let mut node = Node::start(&url, Options::default(), 1);
-    node.open(0, "r");
-    assert!(matches!(node.post(0, "r", "x", None), Some(Outcome::Posted { .. })));
-    node.wait_for(0, "r", 1);
-    node.end();
-    let wrong = Target::new(&url.replace("secret", "wrong"), TIMEOUT).unwrap();
-    assert!(matches!(engine::open(wrong, Options::default(), 1), Err(EngineError::Unreachable(_))));
-}

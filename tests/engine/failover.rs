@@ -44,7 +44,7 @@ impl Pair {
 }
 
 /// Posts until it is taken. Returns its number.
-fn insist(node: &mut Node, text: &str) -> u64 {
+pub(crate) fn insist(node: &mut Node, text: &str) -> u64 {
     loop {
         match node.post(0, "r", text, Some(text)) {
             Some(Outcome::Posted { seq, .. } | Outcome::Repeated { seq, .. }) => return seq,

@@ -13,7 +13,9 @@ mod oracle;
 mod person;
 mod proxy;
 mod redis_server;
+mod sentinel;
 mod signs;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of nodes need some of it alone")]
 mod support;
+mod trust;

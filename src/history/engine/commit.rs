@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Value, cmd};
 
 use super::error::EngineError;
-use super::link::{Link, Target, function, instant, is_passing, pause, random};
+use super::link::{Link, function, instant, is_passing, pause, random};
 use super::names;
 use super::round::{Call, Done, Queue};
 use super::shared::{Notify, Shared, add};
+use super::target::Target;
 use super::values;
 use super::{MAX_ORDERS, Options};
 use crate::history::memory::Told;

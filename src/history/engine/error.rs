@@ -30,6 +30,10 @@ pub enum EngineError {
         /// How many must have it.
         need: usize,
     },
+    /// Another engine has taken its place.
+    Moved,
+    /// Its Sentinels do not say where it is.
+    Sentinel(String),
     /// Its library of this name is another one.
     Library,
     /// The system has no random numbers, or no more threads.
@@ -41,7 +45,8 @@ impl fmt::Display for EngineError {
         match self {
             Self::Address(why) => write!(
                 f,
-                "{why}; an engine is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS, or unix://PATH"
+                "{why}; an engine is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS, unix://PATH, or \
+                 redis+sentinel://HOST[:PORT],HOST[:PORT]/NAME[/DB]"
             ),
             Self::Unreachable(error) => write!(f, "the engine cannot be reached: {error}"),
             Self::Answer(what) => write!(f, "the engine does not answer as Redis does: {what}"),
@@ -65,6 +70,10 @@ impl fmt::Display for EngineError {
                 "{have} replicas of the engine have what was written, and an ack waits for {need} (--engine-replicas); start \
                  replicas, or let an ack wait for fewer"
             ),
+            Self::Moved => f.write_str("another engine is the primary now"),
+            Self::Sentinel(why) => {
+                write!(f, "the Sentinels do not say where the engine is: {why}; is it what SENTINEL MASTERS shows?")
+            }
             Self::Library => f.write_str(
                 "the engine has another library switchboard_1 than this server: another build has loaded it; stop all \
                  servers that use it and run FUNCTION DELETE switchboard_1",
