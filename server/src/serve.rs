@@ -201,7 +201,10 @@ fn serve_on_engine(
     plan: Plan,
     (target, mut with_doors, hooks): (Target, impl FnMut(Chat) -> Api, Option<(hooks::Worker, EventOptions)>),
 ) -> Result<(), Failure> {
-    let keep = args.retention.engine_options().with(|it| it.window_ms = options.limits.key_window_ms);
+    let keep = args.retention.engine_options().with(|it| {
+        it.window_ms = options.limits.key_window_ms;
+        it.replicas = args.engine.replicas();
+    });
     let address = target.address();
     let (clients, worker, start) = open_engine(&target, &keep, plan.loops)?;
     tracing::info!(address, "the history is in the engine");
@@ -274,13 +277,19 @@ fn open_engine(
     let begin = Instant::now();
     loop {
         match engine::open(target.clone(), keep.clone(), loops) {
-            Err(EngineError::Unreachable(error)) if begin.elapsed() < START_WITHIN => {
+            Err(error) if begin.elapsed() < START_WITHIN && is_passing(&error, target) => {
                 tracing::warn!(%error, address = target.address(), "the engine is not there yet");
                 std::thread::sleep(Duration::from_millis(500));
             }
             result => return result,
         }
     }
+}
+
+/// Whether an engine may be there in a moment.
+fn is_passing(error: &EngineError, target: &Target) -> bool {
+    let is_elsewhere = matches!(error, EngineError::Replica | EngineError::Moved) && target.is_watched();
+    is_elsewhere || matches!(error, EngineError::Unreachable(_))
 }
 
 /// Starts the threads of the hooks, if there is a backend.

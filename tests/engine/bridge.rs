@@ -1,7 +1,7 @@
 //! The threads between the loops and the engine: nothing is lost, doubled or out of order, whatever happens between the two.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use switchboard::history::engine::{self, EngineError, Options, Target};
@@ -13,12 +13,12 @@ use crate::redis_server::{Engine, wait_until};
 use crate::support::StopOnDrop;
 
 /// Those whose fate is known soon.
-fn impatient() -> Options {
+pub(crate) fn impatient() -> Options {
     Options::default().with(|it| it.doubt_ms = 1000)
 }
 
 /// All messages of a room, as the engine has them.
-fn kept(node: &mut Node, room: &str) -> Vec<(u64, String)> {
+pub(crate) fn kept(node: &mut Node, room: &str) -> Vec<(u64, String)> {
     let (mut before, mut all) = (u64::MAX, Vec::new());
     loop {
         let query = Query::Page { ask: 1, room: room.into(), before, limit: 256, keep: Keep::Newest };
@@ -41,19 +41,22 @@ fn what_is_sent_again_after_a_cut_is_done_once_and_told_once() {
     let mut reader = Node::start(&proxy.url(), Options::default(), 1);
     reader.open(0, "r");
     let is_over = std::sync::atomic::AtomicBool::new(false);
-    let cutter = std::thread::scope(|scope| {
-        let cuts = scope.spawn(|| {
-            let mut cuts = 0;
+    let cuts = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(37));
                 proxy.cut();
-                cuts += 1;
+                cuts.fetch_add(1, Ordering::Relaxed);
             }
-            cuts
         });
         // Where something is wrong the cuts end, too.
         let stop = StopOnDrop(&is_over);
         for nth in 0..600 {
+            // However fast this machine is, there is a cut for each hundred of them.
+            while cuts.load(Ordering::Relaxed) < nth / 100 {
+                std::thread::yield_now();
+            }
             let some = (0..5).map(|of| post("r", &format!("{nth}.{of}"), None)).collect();
             let outcomes = writer.propose(0, some).expect("the engine is there within the time");
             let seqs: Vec<_> = outcomes
@@ -66,9 +69,7 @@ fn what_is_sent_again_after_a_cut_is_done_once_and_told_once() {
             assert_eq!(seqs, (nth * 5 + 1..=nth * 5 + 5).collect::<Vec<u64>>());
         }
         drop(stop);
-        cuts.join().unwrap()
     });
-    assert!(cutter > 5, "{cutter} cuts");
     let expected: Vec<(u64, String)> =
         (0..3000).map(|nth| (nth + 1, format!("{}.{}", nth / 5, nth % 5))).collect();
     assert_eq!(texts(&reader.wait_for(0, "r", 3000)), expected);
@@ -461,30 +462,4 @@ fn an_engine_that_would_lose_what_it_is_told_is_refused() {
     engine.run::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
     let why = engine::open(target(), Options::default(), 1).unwrap_err();
     assert!(matches!(why, EngineError::Replica), "{why}");
-}
-
-#[test]
-fn a_user_with_rights_to_the_keys_and_channels_of_the_chat_is_enough() {
-    let engine = Engine::start();
-    engine.run::<()>(&[
-        "ACL",
-        "SETUSER",
-        "chat",
-        "on",
-        ">secret",
-        "~sb:*",
-        "&sb:*",
-        "+@all",
-        "-@dangerous",
-        "+info",
-        "-@admin",
-    ]);
-    let url = format!("redis://chat:secret@127.0.0.1:{}/0", engine.port());
-    let mut node = Node::start(&url, Options::default(), 1);
-    node.open(0, "r");
-    assert!(matches!(node.post(0, "r", "x", None), Some(Outcome::Posted { .. })));
-    node.wait_for(0, "r", 1);
-    node.end();
-    let wrong = Target::new(&url.replace("secret", "wrong"), TIMEOUT).unwrap();
-    assert!(matches!(engine::open(wrong, Options::default(), 1), Err(EngineError::Unreachable(_))));
 }

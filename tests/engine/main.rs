@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod bridge;
+mod failover;
 mod functions;
 mod kills;
 mod node;
@@ -12,7 +13,9 @@ mod oracle;
 mod person;
 mod proxy;
 mod redis_server;
+mod sentinel;
 mod signs;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of nodes need some of it alone")]
 mod support;
+mod trust;

@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ const NEWS: &[u8] = b"*3\r\n$7\r\nmessage\r\n$8\r\nsb:C:{r}\r\n";
 
 #[derive(Debug, Default)]
 struct State {
+    engine: AtomicU16,
     is_frozen: AtomicBool,
     is_closed: AtomicBool,
     is_over: AtomicBool,
@@ -34,7 +35,7 @@ impl Proxy {
     pub(crate) fn to(engine: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State::default());
+        let state = Arc::new(State { engine: AtomicU16::new(engine), ..State::default() });
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for near in listener.incoming() {
@@ -43,6 +44,7 @@ impl Proxy {
                     return;
                 }
                 let is_closed = shared.is_closed.load(Ordering::Relaxed);
+                let engine = shared.engine.load(Ordering::Relaxed);
                 if let Some(far) = TcpStream::connect(("127.0.0.1", engine)).ok().filter(|_| !is_closed) {
                     join(&near, &far, &shared);
                 }
@@ -60,6 +62,16 @@ impl Proxy {
         for stream in self.state.streams.lock().unwrap().drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+    }
+
+    /// Leads to another engine from now on; all connections end.
+    pub(crate) fn lead_to(&self, engine: u16) {
+        self.state.engine.store(engine, Ordering::Relaxed);
+        self.cut();
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// No octet goes through from now on, and nothing ends.

@@ -12,7 +12,7 @@ use redis::{Connection, FromRedisValue, cmd};
 pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// The program, unless this variable names another one: Valkey's, say.
-const PROGRAM: &str = "SWITCHBOARD_TEST_ENGINE";
+pub(crate) const PROGRAM: &str = "SWITCHBOARD_TEST_ENGINE";
 
 /// Polls `holds` until it is true.
 #[track_caller]

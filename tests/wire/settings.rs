@@ -205,6 +205,10 @@ fn config_show_says_where_each_value_comes_from_and_hides_secrets() {
     let (code, shown, said) = run_with(&["config", "show"], &variables, "");
     assert!(code == 0 && shown.contains("engine = \"rediss://…@db.example:6379/0\""), "{shown}{said}");
     assert!(!shown.contains("canary") && !said.contains("canary"), "{shown}{said}");
+    let watched = "redis+sentinel://chat:canary@a.example,b.example/main?sentinel_password=canary";
+    let (code, shown, said) = run_with(&["config", "show"], &[("SWITCHBOARD_ENGINE", watched)], "");
+    assert!(code == 0 && shown.contains("sentinel://…@a.example,b.example/main?…"), "{shown}{said}");
+    assert!(!shown.contains("canary") && !said.contains("canary"), "{shown}{said}");
     // A password in an address of HTTP is refused, and not repeated.
     for args in
         [&["config", "show", "--hook-url", "https://u:canary@a.example"][..], &["serve", "--ephemeral"]]

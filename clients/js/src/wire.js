@@ -3,7 +3,7 @@
 import { Refused } from './errors.js';
 
 const LATEST_TIME = 8.64e15;
-const DURABLE = /** @type {const} */ (['disk', 'engine', 'engine-disk']);
+const DURABLE = /** @type {const} */ (['disk', 'engine', 'engine-disk', 'engine-replicas']);
 
 /**
  * @typedef {object} Message

@@ -323,14 +323,13 @@ const ENGINE: &str = "engine";
 
 /// A value as it may be shown.
 fn shown(key: &str, value: &str) -> String {
-    if key == ENGINE
-        && let (Some(scheme), Some(at)) = (value.find("://"), value.rfind('@'))
-    {
-        return format!("{}…{}", &value[..scheme + 3], &value[at..]);
-    }
-    match value.find(['?', '#']) {
+    let value = match value.find(['?', '#']) {
         Some(at) if is_secret(key) => format!("{}…", &value[..=at]),
         _ => value.to_owned(),
+    };
+    match (value.find("://"), value.rfind('@')) {
+        (Some(scheme), Some(at)) if key == ENGINE => format!("{}…{}", &value[..scheme + 3], &value[at..]),
+        _ => value,
     }
 }
 

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Value, cmd};
 
 use super::error::EngineError;
-use super::link::{Link, Target, function, instant, is_passing, pause, random};
+use super::link::{Link, function, instant, is_passing, pause, random};
 use super::shared::{Notify, Shared};
+use super::target::Target;
 use super::values;
 use super::{SIGNS_MS, Signing, names};
 use crate::history::unread::Counter;
@@ -145,8 +146,13 @@ impl Asker {
     /// Has a word told to the feed. Where that fails the feed knows it by the silence.
     fn beat(&mut self) {
         self.beat_at = instant() + BEAT;
+        self.target.look();
+        // What is a replica by now reaches nobody.
+        if let Some(mut link) = self.link.take() {
+            self.link = link.refresh().is_ok().then_some(link);
+        }
         let mut word = cmd("PUBLISH");
-        word.arg(names::node(&self.node)).arg("*1\r\n$4\r\nbeat\r\n");
+        word.arg(names::node(&self.node)).arg(values::BEAT);
         if let Err(error) = self.call(&[word]) {
             tracing::debug!(%error, "no word was told");
         }

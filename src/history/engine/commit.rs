@@ -6,13 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use redis::{Cmd, Value};
+use redis::{Cmd, Value, cmd};
 
 use super::error::EngineError;
-use super::link::{Link, Target, function, instant, is_passing, pause, random};
+use super::link::{Link, function, instant, is_passing, pause, random};
 use super::names;
 use super::round::{Call, Done, Queue};
 use super::shared::{Notify, Shared, add};
+use super::target::Target;
 use super::values;
 use super::{MAX_ORDERS, Options};
 use crate::history::memory::Told;
@@ -145,8 +146,11 @@ impl Committer {
         let until = instant() + self.target.timeout();
         let mut attempt = 0;
         while !self.is_ended {
-            match self.link().map(|_| ()) {
-                Ok(()) => return true,
+            match self.call(Vec::new()) {
+                Ok(_) => {
+                    self.find();
+                    return true;
+                }
                 Err(error) => self.lose(&error),
             }
             if !wait(&mut attempt, until) {
@@ -166,17 +170,50 @@ impl Committer {
             add(&self.shared.arrivals, 1);
             link
         };
-        self.shared.set_level(link.facts().level());
-        self.shared.counts.is_up.store(true, Ordering::Relaxed);
+        self.shared.set_level(link.facts().level(self.options.replicas));
         Ok(self.link.insert(link))
     }
 
-    fn lose(&mut self, error: &dyn std::error::Error) {
+    fn find(&self) {
+        self.shared.counts.is_up.store(true, Ordering::Relaxed);
+    }
+
+    fn lose(&mut self, error: &EngineError) {
+        let has_link = matches!(error, EngineError::Replicas { .. });
         if self.shared.counts.is_up.swap(false, Ordering::Relaxed) {
             tracing::warn!(%error, address = self.target.address(), "the engine is away");
-            add(&self.shared.counts.reconnects, 1);
+            add(&self.shared.counts.reconnects, u64::from(!has_link));
         }
-        self.link = None;
+        if !has_link {
+            self.link = None;
+        }
+    }
+
+    /// Sends commands on the connection, and waits until as many replicas have all of it as an ack promises.
+    fn call(&mut self, mut commands: Vec<Cmd>) -> Result<Vec<Value>, EngineError> {
+        let need = self.options.replicas;
+        if need > 0 {
+            // WAIT is about what this connection has written; calls that were done before the last cut write nothing.
+            let mut word = cmd("PUBLISH");
+            word.arg(names::node(&self.node)).arg(values::BEAT);
+            let mut confirm = cmd("WAIT");
+            confirm.arg(need).arg(u64::try_from(self.target.timeout().as_millis()).unwrap_or(u64::MAX) / 2);
+            commands.extend([word, confirm]);
+        }
+        let link = self.link()?;
+        // The connection is checked above; there is no command of no words.
+        let mut answers = if commands.is_empty() { Vec::new() } else { link.call(&commands)? };
+        if need > 0 {
+            let confirmed = answers.pop().unwrap_or_default();
+            answers.pop();
+            match values::number(&confirmed) {
+                Some(have) if have >= need as u64 => {}
+                Some(have) => return Err(EngineError::Replicas { have, need }),
+                // It has become a replica itself.
+                None => return Err(EngineError::Answer(format!("WAIT: {confirmed:?}"))),
+            }
+        }
+        Ok(answers)
     }
 
     // ---- a pipeline
@@ -190,6 +227,7 @@ impl Committer {
         loop {
             match self.send(&calls, first_call) {
                 Ok(answers) => {
+                    self.find();
                     self.settle(calls, answers);
                     self.tell_done();
                     return true;
@@ -208,7 +246,7 @@ impl Committer {
         let run = self.link()?.facts().run.clone();
         let commands: Vec<Cmd> =
             (first_call..).zip(calls).map(|(number, call)| self.command(call, number, &run)).collect();
-        let answers = self.link()?.call(&commands)?;
+        let answers = self.call(commands)?;
         for answer in &answers {
             if let Value::ServerError(error) = answer
                 && is_passing(error)
@@ -315,8 +353,11 @@ impl Committer {
             }
             sleep(pause(attempt, random()));
             attempt += 1;
-            match self.link().map(|_| ()) {
-                Ok(()) => break,
+            match self.call(Vec::new()) {
+                Ok(_) => {
+                    self.find();
+                    break;
+                }
                 Err(error) => self.lose(&error),
             }
             // What came meanwhile must not wait for its fate.

@@ -23,6 +23,17 @@ pub enum EngineError {
     Cluster,
     /// It only follows another engine.
     Replica,
+    /// Fewer replicas than are needed have what was written.
+    Replicas {
+        /// How many have it.
+        have: u64,
+        /// How many must have it.
+        need: usize,
+    },
+    /// Another engine has taken its place.
+    Moved,
+    /// Its Sentinels do not say where it is.
+    Sentinel(String),
     /// Its library of this name is another one.
     Library,
     /// The system has no random numbers, or no more threads.
@@ -34,7 +45,8 @@ impl fmt::Display for EngineError {
         match self {
             Self::Address(why) => write!(
                 f,
-                "{why}; an engine is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS, or unix://PATH"
+                "{why}; an engine is redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS, unix://PATH, or \
+                 redis+sentinel://HOST[:PORT],HOST[:PORT]/NAME[/DB]"
             ),
             Self::Unreachable(error) => write!(f, "the engine cannot be reached: {error}"),
             Self::Answer(what) => write!(f, "the engine does not answer as Redis does: {what}"),
@@ -52,6 +64,15 @@ impl fmt::Display for EngineError {
             ),
             Self::Replica => {
                 f.write_str("the engine is a replica and takes no messages: use the address of its primary")
+            }
+            Self::Replicas { have, need } => write!(
+                f,
+                "{have} replicas of the engine have what was written, and an ack waits for {need} (--engine-replicas); start \
+                 replicas, or let an ack wait for fewer"
+            ),
+            Self::Moved => f.write_str("another engine is the primary now"),
+            Self::Sentinel(why) => {
+                write!(f, "the Sentinels do not say where the engine is: {why}; is it what SENTINEL MASTERS shows?")
             }
             Self::Library => f.write_str(
                 "the engine has another library switchboard_1 than this server: another build has loaded it; stop all \

@@ -9,6 +9,8 @@ pub enum Level {
     Engine,
     /// The engine's disk has it.
     Disk,
+    /// Replicas of the engine have it.
+    Replicas,
 }
 
 impl Level {
@@ -18,6 +20,7 @@ impl Level {
         match self {
             Self::Engine => "engine",
             Self::Disk => "engine-disk",
+            Self::Replicas => "engine-replicas",
         }
     }
 }
@@ -100,10 +103,16 @@ impl Facts {
         }
     }
 
-    /// What its answer promises.
+    /// What an ack promises that waits for this many replicas.
     #[must_use]
-    pub fn level(&self) -> Level {
-        if self.has_file && self.fsync == "always" { Level::Disk } else { Level::Engine }
+    pub fn level(&self, replicas: usize) -> Level {
+        if replicas > 0 {
+            Level::Replicas
+        } else if self.has_file && self.fsync == "always" {
+            Level::Disk
+        } else {
+            Level::Engine
+        }
     }
 }
 
@@ -155,10 +164,11 @@ mod tests {
 
     #[test]
     fn an_ack_promises_the_disk_only_where_each_write_is_synced() {
-        assert_eq!(facts(&[], "always").unwrap().level(), Level::Disk);
-        assert_eq!(facts(&[], "everysec").unwrap().level(), Level::Engine);
-        assert_eq!(facts(&[], "").unwrap().level(), Level::Engine);
-        assert_eq!(facts(&[("aof_enabled", "0")], "always").unwrap().level(), Level::Engine);
+        assert_eq!(facts(&[], "always").unwrap().level(0), Level::Disk);
+        assert_eq!(facts(&[], "everysec").unwrap().level(0), Level::Engine);
+        assert_eq!(facts(&[], "").unwrap().level(0), Level::Engine);
+        assert_eq!(facts(&[("aof_enabled", "0")], "always").unwrap().level(0), Level::Engine);
+        assert_eq!(facts(&[], "always").unwrap().level(1), Level::Replicas);
     }
 
     #[test]

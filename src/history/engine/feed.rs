@@ -13,9 +13,10 @@ use redis::{Value, cmd};
 
 use super::error::EngineError;
 use super::follow::{Follows, Known, Place, Step};
-use super::link::{Target, function, instant, pause, random};
+use super::link::{function, instant, pause, random};
 use super::session::{Session, check_passing};
 use super::shared::{Notify, Shared, add};
+use super::target::Target;
 use super::values::{self, News, Since, Told};
 use super::{MAX_OPENED, Signing, names};
 use crate::history::{Action, Ban, BanChange, Change, Event, Fork, HistoryError, Holder, Start};
@@ -155,6 +156,7 @@ impl Feed {
             if self.shared.must_wake.swap(false, Ordering::Relaxed) {
                 self.serve(&mut session)?;
             }
+            session.reads.check_primary()?;
             let payload = session.next()?;
             self.heard_at = Some(instant());
             match values::told(&payload) {

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use redis::{Client, Cmd, Connection, IntoConnectionInfo as _, ProtocolVersion, RedisError, Value, cmd};
+use redis::{Cmd, Connection, RedisError, Value, cmd};
 
 use super::error::EngineError;
 use super::facts::Facts;
+use super::target::{Primary, Target};
 
 /// The functions. Their name changes with what they do.
 const LIBRARY: &str = include_str!("switchboard.lua");
@@ -14,60 +15,10 @@ const LIBRARY_NAME: &str = "switchboard_1";
 /// How long what an engine said of itself is believed.
 const FACTS_FOR: Duration = Duration::from_secs(1);
 
-/// Where an engine is, and how long it is waited for.
-#[derive(Clone)]
-pub struct Target {
-    client: Client,
-    timeout: Duration,
-}
-
-impl fmt::Debug for Target {
-    /// Without the password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target")
-            .field("address", &self.address())
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Target {
-    /// Reads an address such as `redis://127.0.0.1:6379/0`. An answer is waited for `timeout`.
-    ///
-    /// # Errors
-    /// Where it is none.
-    pub fn new(url: &str, timeout: Duration) -> Result<Self, EngineError> {
-        let wrong = |error: RedisError| EngineError::Address(error.to_string());
-        let info = url.into_connection_info().map_err(wrong)?;
-        let settings = info.tcp_settings().clone().set_nodelay(true);
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2);
-        let client =
-            Client::open(info.set_tcp_settings(settings).set_redis_settings(redis)).map_err(wrong)?;
-        Ok(Self { client, timeout })
-    }
-
-    /// Where it is, for the log.
-    #[must_use]
-    pub fn address(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
-    }
-
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    /// A connection to it, about which nothing is known yet.
-    pub(super) fn dial(&self) -> Result<Connection, RedisError> {
-        let connection = self.client.get_connection_with_timeout(self.timeout)?;
-        connection.set_read_timeout(Some(self.timeout))?;
-        connection.set_write_timeout(Some(self.timeout))?;
-        Ok(connection)
-    }
-}
-
 /// One connection. After an error of the connection itself it is of no use any more.
 pub(super) struct Link {
     connection: Connection,
+    primary: Primary,
     facts: Facts,
     checked: Instant,
     buffer: Vec<u8>,
@@ -88,9 +39,7 @@ pub(super) fn instant() -> Instant {
 impl Link {
     /// Connects, and has the engine checked and given the functions.
     pub(super) fn connect(target: &Target) -> Result<Self, EngineError> {
-        let (connection, facts) = (target.dial()?, Facts::default());
-        let mut link = Self { connection, facts, checked: instant(), buffer: Vec::new() };
-        link.read_facts()?;
+        let mut link = Self::dial(target)?;
         link.facts.check()?;
         link.load_library()?;
         Ok(link)
@@ -98,18 +47,29 @@ impl Link {
 
     /// What the engine says of itself, whatever that is.
     pub(super) fn ask_facts(target: &Target) -> Result<Facts, EngineError> {
-        let (connection, facts) = (target.dial()?, Facts::default());
-        let mut link = Self { connection, facts, checked: instant(), buffer: Vec::new() };
+        Ok(Self::dial(target)?.facts)
+    }
+
+    fn dial(target: &Target) -> Result<Self, EngineError> {
+        let (connection, primary) = target.dial()?;
+        let facts = Facts::default();
+        let mut link = Self { connection, primary, facts, checked: instant(), buffer: Vec::new() };
         link.read_facts()?;
-        Ok(link.facts)
+        Ok(link)
     }
 
     pub(super) fn facts(&self) -> &Facts {
         &self.facts
     }
 
+    /// Whether it leads to what is the engine no more.
+    pub(super) fn check_primary(&self) -> Result<(), EngineError> {
+        if self.primary.has_moved() { Err(EngineError::Moved) } else { Ok(()) }
+    }
+
     /// Reads what the engine says of itself where that is not fresh: a primary may have become a replica, and back.
     pub(super) fn refresh(&mut self) -> Result<(), EngineError> {
+        self.check_primary()?;
         if self.checked.elapsed() >= FACTS_FOR {
             self.read_facts()?;
             self.facts.check()?;
@@ -232,14 +192,5 @@ mod tests {
         }
         assert_ne!(pause(5, 0), pause(5, 700));
         assert!(pause(0, 0) < pause(9, 0));
-    }
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        let target = Target::new("redis://ada:secret@127.0.0.1:7001/2", Duration::from_secs(1)).unwrap();
-        let shown = format!("{target:?}");
-        assert!(shown.contains("127.0.0.1:7001") && !shown.contains("secret"), "{shown}");
-        let why = Target::new("http://127.0.0.1", Duration::from_secs(1)).unwrap_err().to_string();
-        assert!(why.contains("redis://"), "{why}");
     }
 }

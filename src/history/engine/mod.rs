@@ -20,6 +20,7 @@ mod names;
 mod round;
 mod session;
 mod shared;
+mod target;
 mod values;
 
 use std::collections::VecDeque;
@@ -36,10 +37,10 @@ use self::commit::{Committer, Ends, Order, Tell};
 pub use self::error::EngineError;
 pub use self::facts::{Facts, Level};
 use self::feed::{Feed, Request};
-pub use self::link::Target;
 use self::link::{Link, function, instant, random};
 pub use self::shared::Counts;
 use self::shared::{Notify, Shared};
+pub use self::target::{Certificates, Target};
 use super::followers::MAX_LOOPS;
 use super::memory::Told;
 use super::{Act, BanChange, Batch, Data, EngineFigures, Event, History, Holder, Query, Start};
@@ -52,6 +53,9 @@ pub const MAX_ORDER_BYTES: usize = 64 << 20;
 pub const MAX_ASKS: usize = 4096;
 /// Rooms that may wait to be opened or closed; above it [`History::query`] refuses.
 pub const MAX_OPENED: usize = 4096;
+
+/// Replicas that an ack may wait for.
+pub const MAX_REPLICAS: usize = 16;
 
 /// How much an engine keeps, and how long it is waited for.
 #[derive(Debug, Clone)]
@@ -69,6 +73,8 @@ pub struct Options {
     pub max_keys: usize,
     /// Milliseconds after which the fate of a post counts as unknown.
     pub doubt_ms: u64,
+    /// Replicas that must have a post before it counts as done, at most [`MAX_REPLICAS`].
+    pub replicas: usize,
 }
 
 changeable!(Options);
@@ -82,6 +88,7 @@ impl Default for Options {
             window_ms: 600_000,
             max_keys: 250_000,
             doubt_ms: 5000,
+            replicas: 0,
         }
     }
 }
@@ -108,13 +115,16 @@ pub trait Signs: Send + Sync {
 /// Milliseconds between two times at which servers tell each other something.
 pub const SIGNS_MS: u64 = 50;
 
-/// What an engine says of itself, whether it can be used or not; and why not.
+/// What an engine says of itself, whether it can be used or not where an ack waits for so many replicas; and why not.
 ///
 /// # Errors
 /// It cannot be reached, or is no engine.
-pub fn check(target: &Target) -> Result<(Facts, Result<(), EngineError>), EngineError> {
+pub fn check(target: &Target, replicas: usize) -> Result<(Facts, Result<(), EngineError>), EngineError> {
     let facts = Link::ask_facts(target)?;
-    let verdict = facts.check();
+    let verdict = facts.check().and_then(|()| {
+        let is_short = facts.replicas < replicas as u64;
+        if is_short { Err(EngineError::Replicas { have: facts.replicas, need: replicas }) } else { Ok(()) }
+    });
     Ok((facts, verdict))
 }
 
@@ -137,7 +147,7 @@ pub fn open(
         return Err(EngineError::Answer("the lists of bans and names cannot be read".into()));
     };
     let shared = Arc::new(Shared::default());
-    shared.set_level(link.facts().level());
+    shared.set_level(link.facts().level(options.replicas));
     let (orders, order_inbox) = sync_channel(MAX_ORDERS);
     let (asks, ask_inbox) = sync_channel(MAX_ASKS);
     let (requests, request_inbox) = sync_channel(MAX_OPENED);

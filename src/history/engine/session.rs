@@ -6,7 +6,8 @@ use std::time::Duration;
 use redis::{Connection, Value, cmd};
 
 use super::error::EngineError;
-use super::link::{Link, Target, is_passing};
+use super::link::{Link, is_passing};
+use super::target::Target;
 
 /// Channels of one SUBSCRIBE.
 const CHANNELS: usize = 512;
@@ -23,7 +24,7 @@ impl Session {
     /// Connects twice; no word for `dead`, and the connection that is told has failed.
     pub(super) fn connect(target: &Target, dead: Duration) -> Result<Self, EngineError> {
         let reads = Link::connect(target)?;
-        let told = target.dial()?;
+        let (told, _) = target.dial()?;
         told.set_read_timeout(Some(dead))?;
         Ok(Self { told, reads, waiting: VecDeque::new() })
     }

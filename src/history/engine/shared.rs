@@ -72,11 +72,15 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn level(&self) -> Level {
-        if self.level.load(Ordering::Relaxed) == 1 { Level::Disk } else { Level::Engine }
+        match self.level.load(Ordering::Relaxed) {
+            0 => Level::Engine,
+            1 => Level::Disk,
+            _ => Level::Replicas,
+        }
     }
 
     pub(super) fn set_level(&self, level: Level) {
-        self.level.store(u8::from(level == Level::Disk), Ordering::Relaxed);
+        self.level.store(level as u8, Ordering::Relaxed);
     }
 
     pub(super) fn is_stopping(&self) -> bool {

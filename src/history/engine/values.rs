@@ -102,6 +102,9 @@ impl News {
     }
 }
 
+/// What shows that a connection works.
+pub(super) const BEAT: &str = "*1\r\n$4\r\nbeat\r\n";
+
 /// What a server tells others.
 pub(super) fn sign(from: &str, word: &str) -> String {
     format!("*3\r\n$4\r\nsign\r\n${}\r\n{from}\r\n${}\r\n{word}\r\n", from.len(), word.len())

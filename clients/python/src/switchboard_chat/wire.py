@@ -68,7 +68,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Where a post is; `durable` is `memory`, `disk` (that of the server), `engine` or `engine-disk`."""
+    """Where a post is; `durable` is `memory`, `disk` (the server's), `engine`, `engine-disk` or `engine-replicas`."""
 
     seq: int
     time: int
