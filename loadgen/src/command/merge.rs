@@ -12,6 +12,7 @@ use crate::output::figures::Time;
 use crate::output::files::Files;
 use crate::output::latency::Latency;
 use crate::output::report::{Interval, Report, Verdict};
+use crate::output::urls;
 
 /// Note on a figure that several processes cannot merge.
 const LAST_RECEIVER: &str =
@@ -67,6 +68,7 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     all.messages_per_second = reports.iter().map(|report| report.messages_per_second).sum();
     all.handshakes_per_second = reports.iter().map(|report| report.handshakes_per_second).sum();
     all.intervals = intervals(reports, all.interval_ns);
+    all.urls = urls::merged(reports.iter().flat_map(|report| &report.urls));
     if let Some(spread) = spread(reports) {
         all.notes
             .push(format!("by the clocks of their machines, the processes began within {}", Time(spread)));
@@ -74,11 +76,7 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     if reports.len() > 1 && all.latency_to_last_ns.is_some() {
         all.notes.push(LAST_RECEIVER.to_owned());
     }
-    all.verdict = match (all.is_flawless(), reports.iter().any(|one| one.verdict == Verdict::Interrupted)) {
-        (false, _) => Verdict::Failed,
-        (true, true) => Verdict::Interrupted,
-        (true, false) => Verdict::Ok,
-    };
+    all.verdict = all.judged(reports.iter().any(|one| one.verdict == Verdict::Interrupted));
     Ok(all)
 }
 
@@ -123,6 +121,7 @@ fn add(all: &mut Report, one: &Report) {
         (&mut all.bytes_out, one.bytes_out),
         (&mut all.completed, one.completed),
         (&mut all.rejoined, one.rejoined),
+        (&mut all.put_off, one.put_off),
         (&mut all.unrecovered, one.unrecovered),
         (&mut all.generator.late, one.generator.late),
         (&mut all.generator.max_rss_bytes, one.generator.max_rss_bytes),

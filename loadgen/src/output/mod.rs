@@ -20,3 +20,4 @@ pub(crate) mod series;
 pub(crate) mod steal;
 pub(crate) mod text;
 mod textfile;
+pub(crate) mod urls;

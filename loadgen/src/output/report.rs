@@ -13,6 +13,7 @@ use super::figures::{per_second, share};
 use super::latency::Latency;
 use super::process::{ProcessReport, own_max_rss};
 use super::record::Record;
+use super::urls::{UrlReport, urls};
 use crate::clock::Nanos;
 use crate::input::condition::Condition;
 use crate::input::plan::{Paced, Plan, Primary};
@@ -178,7 +179,11 @@ pub(crate) struct Report {
     /// What `asked.rate` counts.
     #[serde(default)]
     pub(crate) paced: Paced,
+    /// The first URL, and how many more there are.
     pub(crate) url: String,
+    /// What each server did.
+    #[serde(default)]
+    pub(crate) urls: Vec<UrlReport>,
     /// Start of the run in UTC (RFC 3339).
     #[serde(default)]
     pub(crate) started_at: String,
@@ -217,6 +222,9 @@ pub(crate) struct Report {
     /// Publishes that reached every receiver (`fanout`); storms after which every connection was served (`storm`).
     pub(crate) completed: u64,
     pub(crate) rejoined: u64,
+    /// Joins that the server asked to repeat later.
+    #[serde(default)]
+    pub(crate) put_off: u64,
     /// Histories that the server reported as not resumable.
     pub(crate) unrecovered: u64,
     /// Open loop: messages planned in the window, those of them that were sent, and all that left more than a millisecond
@@ -256,15 +264,15 @@ impl Report {
     pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
         let Outcome { record, process, steal, is_interrupted, started_at, begun_at } = outcome;
         let count = record.count.clone();
-        let window_ns =
-            if record.window.start == Nanos::MAX { 0 } else { record.window.end - record.window.start };
+        let window_ns = record.window_ns();
         let is_open = plan.pacing.is_open() && plan.primary() == Primary::Plan;
         let mut report = Self {
             schema: SCHEMA.to_owned(),
             scenario: plan.name.to_owned(),
             answers: plan.answered.to_owned(),
             paced: plan.paced,
-            url: plan.target.url.clone(),
+            url: plan.url(),
+            urls: urls(plan, record),
             started_at: humantime::format_rfc3339_millis(*started_at).to_string(),
             begun_at: begun_at.map(|begun| humantime::format_rfc3339_nanos(begun).to_string()),
             command: shown_command(std::env::args()),
@@ -295,6 +303,7 @@ impl Report {
             bytes_out: count.octets_out,
             completed: count.completed,
             rejoined: count.rejoined,
+            put_off: count.put_off,
             unrecovered: count.unrecovered,
             planned_in_window: is_open.then_some(count.planned_in_window),
             sent_in_window: is_open.then_some(count.sent_in_window),
@@ -318,12 +327,17 @@ impl Report {
             interval_ns: record.series.interval,
             intervals: intervals(record),
         };
-        report.verdict = match (report.is_flawless(), is_interrupted) {
+        report.verdict = report.judged(*is_interrupted);
+        report
+    }
+
+    /// The verdict of what was counted. `is_interrupted`: somebody ended the run.
+    pub(crate) fn judged(&self, is_interrupted: bool) -> Verdict {
+        match (self.is_flawless(), is_interrupted) {
             (false, _) => Verdict::Failed,
             (true, true) => Verdict::Interrupted,
             (true, false) => Verdict::Ok,
-        };
-        report
+        }
     }
 
     /// Whether every connection and every message was correct.
@@ -497,7 +511,7 @@ fn asked(plan: &Plan) -> Asked {
         messages: details.remove("messages").or(plan.messages),
         warmup_ns: plan.warmup,
         deflate: plan.deflate,
-        tls: plan.target.is_tls,
+        tls: plan.destinations.iter().any(|destination| destination.target.is_tls),
         subprotocols: plan.subprotocols.iter().map(|name| shown_subprotocol(name)).collect(),
         seed: plan.seed,
         details,

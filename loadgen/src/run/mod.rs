@@ -21,14 +21,15 @@ use mio::Poll;
 use switchboard::proto::DeflateConfig;
 use switchboard::proto::client::ClientRequest;
 
-use self::fleet::tls::TlsSetup;
-use self::fleet::{Fleet, LoopContext};
+use self::fleet::tls::TlsSettings;
+use self::fleet::{Fleet, LoopContext, Route};
 use self::metrics::Metrics;
 use self::progress::View;
 use self::schedule::Phase;
 use self::shared::Shared;
 use self::workload::Workload;
 use crate::clock::{Nanos, nanos, time_of_day};
+use crate::input::destination::Destination;
 use crate::input::error::Failure;
 use crate::input::options::OutputArgs;
 use crate::input::plan::{MAX_DURATION, Plan};
@@ -64,11 +65,6 @@ impl Launch<'_> {
         let started_at = time_of_day();
         let earliest = plan.start_at.map_or(Ok(0), |start_at| wait_for(start_at, started_at))?;
         let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest));
-        let tls = if plan.target.is_tls {
-            Some(TlsSetup::new(&plan.target.host, plan.tls_insecure)?)
-        } else {
-            None
-        };
         let process = output.pid.map(Process::watch).transpose()?;
         let metrics = match output.metrics {
             Some(address) => Some(Metrics::serve(address, plan.name)?),
@@ -80,19 +76,20 @@ impl Launch<'_> {
         let subprotocols: Vec<_> = plan.subprotocols.iter().map(String::as_str).collect();
         let deflate = plan.deflate.then(DeflateConfig::default);
         let request = ClientRequest {
-            host: &plan.target.authority,
-            target: &plan.target.path_and_query,
+            host: "",
+            target: "",
             origin: plan.origin.as_deref(),
             subprotocols: &subprotocols,
             deflate: deflate.as_ref(),
             fields: &fields,
         };
+        let routes = routes(plan, request)?;
         let make = prepare(&shared);
         let (sender, finished) = mpsc::channel();
         let (mut record, process, steal) = thread::scope(|scope| {
             for (thread, poll) in (0_u32..).zip(polls) {
-                let (tls, shared) = (tls.clone(), Arc::clone(&shared));
-                let context = LoopContext { plan, thread, request, tls, shared, poll };
+                let shared = Arc::clone(&shared);
+                let context = LoopContext { plan, thread, routes: &routes, shared, poll };
                 let (make, sender) = (&make, sender.clone());
                 scope.spawn(move || {
                     let done = run_loop(context, make(thread)).map_err(|error| error.to_string());
@@ -121,6 +118,19 @@ impl Launch<'_> {
     }
 }
 
+/// What a connection to each server begins with. `request`: what the requests have in common.
+fn routes<'r>(plan: &'r Plan, request: ClientRequest<'r>) -> Result<Vec<Route<'r>>, Failure> {
+    let is_tls = plan.destinations.iter().any(|destination| destination.target.is_tls);
+    let settings = if is_tls { Some(TlsSettings::new(plan.tls_insecure)?) } else { None };
+    let route = |Destination { target, .. }: &'r Destination| {
+        let settings = settings.as_ref().filter(|_| target.is_tls);
+        let tls = settings.map(|settings| settings.for_host(&target.host)).transpose()?;
+        let (host, target) = (&target.authority, &target.path_and_query);
+        Ok(Route { request: ClientRequest { host, target, ..request }, tls })
+    };
+    plan.destinations.iter().map(route).collect()
+}
+
 /// The time from now until an instant that the options name.
 fn wait_for(start_at: SystemTime, now: SystemTime) -> Result<Nanos, Failure> {
     match start_at.duration_since(now) {
@@ -131,7 +141,8 @@ fn wait_for(start_at: SystemTime, now: SystemTime) -> Result<Nanos, Failure> {
 }
 
 fn run_loop<W: Workload>(context: LoopContext<'_>, workload: W) -> Result<Record, Failure> {
-    let record = Record::new(context.plan.primary())?;
+    let plan = context.plan;
+    let record = Record::new(plan.primary())?.for_servers(plan.destinations.len());
     Ok(Fleet::new(context, workload, record)?.run()?)
 }
 

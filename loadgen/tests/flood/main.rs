@@ -13,6 +13,7 @@ mod options;
 mod reach;
 mod reports;
 mod scenarios;
+mod several;
 mod shapes;
 mod support;
 mod tls;
