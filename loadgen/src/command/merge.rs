@@ -47,6 +47,17 @@ fn together(reports: &[Report]) -> Result<Report, String> {
             return Err(format!("reports 1 and {} are of different plans, {differences}", at + 1));
         }
     }
+    let mut all = sum(reports).ok_or("there is nothing to merge")?;
+    if let Some(spread) = spread(reports) {
+        all.notes
+            .push(format!("by the clocks of their machines, the processes began within {}", Time(spread)));
+    }
+    Ok(all)
+}
+
+/// One report of all, whatever their plans are; `None`: there is none.
+pub(super) fn sum(reports: &[Report]) -> Option<Report> {
+    let (first, rest) = reports.split_first()?;
     let mut all = first.clone();
     for report in rest {
         add(&mut all, report);
@@ -69,15 +80,11 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     all.handshakes_per_second = reports.iter().map(|report| report.handshakes_per_second).sum();
     all.intervals = intervals(reports, all.interval_ns);
     all.urls = urls::merged(reports.iter().flat_map(|report| &report.urls));
-    if let Some(spread) = spread(reports) {
-        all.notes
-            .push(format!("by the clocks of their machines, the processes began within {}", Time(spread)));
-    }
     if reports.len() > 1 && all.latency_to_last_ns.is_some() {
         all.notes.push(LAST_RECEIVER.to_owned());
     }
     all.verdict = all.judged(reports.iter().any(|one| one.verdict == Verdict::Interrupted));
-    Ok(all)
+    Some(all)
 }
 
 /// The time between the first and the last beginning of several processes.
@@ -135,6 +142,7 @@ fn add(all: &mut Report, one: &Report) {
     ] {
         *mine = mine.zip(theirs).map(|(mine, theirs)| mine + theirs);
     }
+    all.agents.extend(one.agents.iter().cloned());
     add_environment(all, one);
     all.max_late_ns = all.max_late_ns.max(one.max_late_ns);
     all.window_ns = all.window_ns.max(one.window_ns);

@@ -91,7 +91,7 @@ fn answering_first(mut addresses: Vec<SocketAddr>, is_owned: bool) -> Vec<Socket
 /// Runs a plan, and checks the conditions on its report.
 pub(crate) fn flood(plan: &Plan, args: &dyn ScenarioArgs) -> Result<Report, Failure> {
     let output = args.output();
-    let outcome = args.run(Launch { plan, output, stop: stop_flag()? })?;
+    let outcome = args.run(Launch { plan, output, stop: stop_flag()?, supervisor: None })?;
     let mut report = Report::new(plan, &outcome);
     let conditions = &output.report.assert;
     report.assertions = conditions.iter().map(|condition| assertion::check(condition, &report)).collect();

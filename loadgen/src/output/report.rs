@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer, Serialize};
 use switchboard::proto::MessageKind;
 
+use super::agents::AgentReport;
 use super::buckets::lower_bound;
 use super::environment::{host, kernel, shown_command, shown_subprotocol};
 use super::figures::{per_second, share};
@@ -190,6 +191,9 @@ pub(crate) struct Report {
     /// The instant at which messages began, in UTC (RFC 3339).
     #[serde(default)]
     pub(crate) begun_at: Option<String>,
+    /// The agents of a lead.
+    #[serde(default)]
+    pub(crate) agents: Vec<AgentReport>,
     /// The command line, without secrets.
     #[serde(default)]
     pub(crate) command: Vec<String>,
@@ -275,6 +279,7 @@ impl Report {
             urls: urls(plan, record),
             started_at: humantime::format_rfc3339_millis(*started_at).to_string(),
             begun_at: begun_at.map(|begun| humantime::format_rfc3339_nanos(begun).to_string()),
+            agents: Vec::new(),
             command: shown_command(std::env::args()),
             processes: 1,
             asked: asked(plan),
@@ -455,18 +460,26 @@ impl Report {
     /// # Errors
     /// A sentence that says what is wrong with the file.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        Self::parse(&text).map_err(|error| format!("{name} {error}"))
+    }
+
+    /// Reads the text of such a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that follow its name.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
             schema: String,
         }
-        let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-        let head: Head = serde_json::from_str(&text)
-            .map_err(|error| format!("{name} is not a report of loadgen --json: {error}"))?;
+        let head: Head = serde_json::from_str(text)
+            .map_err(|error| format!("is not a report of loadgen --json: {error}"))?;
         if head.schema != SCHEMA {
-            return Err(format!("{name} has the schema {:?}; this loadgen reads {SCHEMA:?}", head.schema));
+            return Err(format!("has the schema {:?}; this loadgen reads {SCHEMA:?}", head.schema));
         }
-        serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))
+        serde_json::from_str(text).map_err(|error| format!("is damaged: {error}"))
     }
 }
 

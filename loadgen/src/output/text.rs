@@ -83,6 +83,10 @@ impl Report {
                 grouped(server.involuntary_switches)
             )?;
         }
+        for agent in &self.agents {
+            let line = if agent.lost.is_some() { style(agent).red() } else { style(agent) };
+            writeln!(f, "agent         {line}")?;
+        }
         for note in &self.notes {
             writeln!(f, "note          {}", Plain(note))?;
         }

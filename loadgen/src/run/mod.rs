@@ -10,6 +10,7 @@ pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod workload;
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,7 @@ use self::fleet::{Fleet, LoopContext, Route};
 use self::metrics::Metrics;
 use self::progress::View;
 use self::schedule::Phase;
-use self::shared::Shared;
+use self::shared::{Shared, Snapshot};
 use self::workload::Workload;
 use crate::clock::{Nanos, nanos, time_of_day};
 use crate::input::destination::Destination;
@@ -40,7 +41,17 @@ use crate::output::report::Outcome;
 use crate::output::steal::Steal;
 
 /// Interval at which the observers take a sample.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Somebody who watches a run and decides when messages begin: a lead that runs several agents.
+pub(crate) trait Supervisor: fmt::Debug {
+    /// Called at every sample. `is_ready`: no connection is left to open. Returns the instant of the first message when it
+    /// is known; it counts once.
+    fn sampled(&mut self, snapshot: &Snapshot, is_ready: bool) -> Option<SystemTime>;
+
+    /// The time of day by the clock of that instant.
+    fn time_of_day(&self) -> SystemTime;
+}
 
 /// A plan that is ready to run.
 #[derive(Debug)]
@@ -50,6 +61,7 @@ pub(crate) struct Launch<'p> {
     pub(crate) output: &'p OutputArgs,
     /// Ends the run; a signal sets it.
     pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) supervisor: Option<Box<dyn Supervisor>>,
 }
 
 impl Launch<'_> {
@@ -60,11 +72,13 @@ impl Launch<'_> {
         W: Workload,
         M: Fn(u32) -> W + Sync,
     {
-        let Self { plan, output, stop } = self;
+        let Self { plan, output, stop, supervisor } = self;
         let polls = (0..plan.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let started_at = time_of_day();
+        let started_at = supervisor.as_ref().map_or_else(time_of_day, |supervisor| supervisor.time_of_day());
         let earliest = plan.start_at.map_or(Ok(0), |start_at| wait_for(start_at, started_at))?;
-        let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest));
+        let shared = Arc::new(
+            Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest).supervised(supervisor.is_some()),
+        );
         let process = output.pid.map(Process::watch).transpose()?;
         let metrics = match output.metrics {
             Some(address) => Some(Metrics::serve(address, plan.name)?),
@@ -99,8 +113,15 @@ impl Launch<'_> {
             }
             drop(sender);
             let steal = Steal::default();
-            let observers =
-                Observers { plan, shared: &shared, metrics: metrics.as_ref(), view, process, steal };
+            let observers = Observers {
+                plan,
+                shared: &shared,
+                metrics: metrics.as_ref(),
+                view,
+                process,
+                steal,
+                supervisor,
+            };
             observers.until_all_finished(&finished)
         })?;
         let is_interrupted = stop.load(Ordering::Relaxed);
@@ -154,6 +175,7 @@ struct Observers<'w> {
     view: View,
     process: Option<Process>,
     steal: Steal,
+    supervisor: Option<Box<dyn Supervisor>>,
 }
 
 impl Observers<'_> {
@@ -191,6 +213,12 @@ impl Observers<'_> {
         let now = self.shared.clock.now();
         let snapshot = self.shared.snapshot();
         self.view.show(now, &snapshot);
+        if let Some(supervisor) = &mut self.supervisor
+            && let Some(at) = supervisor.sampled(&snapshot, self.shared.is_connected())
+        {
+            let wait = at.duration_since(supervisor.time_of_day()).unwrap_or_default();
+            self.shared.begin_at(self.shared.clock.now() + nanos(wait));
+        }
         if let Some(metrics) = self.metrics {
             metrics.set(&snapshot);
         }

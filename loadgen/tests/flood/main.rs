@@ -1,5 +1,6 @@
 //! `loadgen` as a process, against the real server and against servers with faults.
 
+mod agents;
 mod chat;
 mod custom;
 mod fanout;

@@ -12,12 +12,12 @@ use switchboard::proto::{Connection, Message};
 
 use self::text::SHORTEST_TEXT;
 use self::user::{ChatState, Dialect, Effect, PostTime, User};
-use super::args::ScenarioArgs;
+use super::args::{ScenarioArgs, divide_common};
 use crate::clock::{Nanos, SECOND};
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Pacing, Plan, rate_within, within};
-use crate::input::values::Sizes;
+use crate::input::values::{Share, Sizes, Stages};
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
@@ -72,8 +72,25 @@ impl ScenarioArgs for ChatArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
+    }
+
+    fn stages(&mut self) -> Option<&mut Stages> {
+        self.shape.stages.as_mut()
+    }
+
+    fn divide(&mut self, share: Share) -> Result<(), PlanError> {
+        self.rejoin_rate = self.rejoin_rate.map(|rate| share.rate(rate));
+        divide_common(self, share)
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {
