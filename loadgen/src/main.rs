@@ -24,6 +24,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use self::command::cli::{Cli, Command};
+use self::command::remote::{agent, lead};
 use self::command::{compare, merge, search, start};
 
 /// The exit status of a run that could not start.
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         Command::Search(args) => search::search(args),
         Command::Compare(args) => compare::compare(&args),
         Command::Merge(args) => merge::merge(&args),
+        Command::Agent(args) => agent::agent(&args),
+        Command::Lead(args) => lead::lead(&args),
     };
     match done {
         Ok(code) => ExitCode::from(code),

@@ -1,5 +1,6 @@
 //! The command line of `loadgen`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -33,6 +34,14 @@ pub(crate) enum Command {
     Compare(CompareArgs),
     /// Merge the reports of several processes of one run
     Merge(MergeArgs),
+    /// Run scenarios for a lead on another machine, until the process is ended
+    Agent(AgentArgs),
+    /// Run a scenario on several agents at the same time, and merge their reports
+    ///
+    /// Each agent has its share of --connections and of all rates. The lead compares the clocks, waits until all agents
+    /// have opened their connections, and lets them send the first message at one instant. The options of the lead come
+    /// before the scenario. Exit status 1 if an agent was lost.
+    Lead(LeadArgs),
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +80,35 @@ pub(crate) struct CompareArgs {
     /// Seed of the resampling
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+/// The secret that agents and their lead share.
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// File with the token that agents and their lead share, 16 characters or more [default: the environment variable
+    /// `LOADGEN_TOKEN`]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AgentArgs {
+    /// Where to listen for a lead
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:7070")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LeadArgs {
+    /// An agent; may be repeated, before the scenario
+    #[arg(long, value_name = "HOST:PORT", required = true)]
+    pub(crate) agent: Vec<String>,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(subcommand)]
+    pub(crate) scenario: Scenario,
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use crate::output::figures::Time;
 use crate::output::files::Files;
 use crate::output::latency::Latency;
 use crate::output::report::{Interval, Report, Verdict};
+use crate::output::urls;
 
 /// Note on a figure that several processes cannot merge.
 const LAST_RECEIVER: &str =
@@ -46,6 +47,17 @@ fn together(reports: &[Report]) -> Result<Report, String> {
             return Err(format!("reports 1 and {} are of different plans, {differences}", at + 1));
         }
     }
+    let mut all = sum(reports).ok_or("there is nothing to merge")?;
+    if let Some(spread) = spread(reports) {
+        all.notes
+            .push(format!("by the clocks of their machines, the processes began within {}", Time(spread)));
+    }
+    Ok(all)
+}
+
+/// One report of all, whatever their plans are; `None`: there is none.
+pub(super) fn sum(reports: &[Report]) -> Option<Report> {
+    let (first, rest) = reports.split_first()?;
     let mut all = first.clone();
     for report in rest {
         add(&mut all, report);
@@ -67,19 +79,12 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     all.messages_per_second = reports.iter().map(|report| report.messages_per_second).sum();
     all.handshakes_per_second = reports.iter().map(|report| report.handshakes_per_second).sum();
     all.intervals = intervals(reports, all.interval_ns);
-    if let Some(spread) = spread(reports) {
-        all.notes
-            .push(format!("by the clocks of their machines, the processes began within {}", Time(spread)));
-    }
+    all.urls = urls::merged(reports.iter().flat_map(|report| &report.urls));
     if reports.len() > 1 && all.latency_to_last_ns.is_some() {
         all.notes.push(LAST_RECEIVER.to_owned());
     }
-    all.verdict = match (all.is_flawless(), reports.iter().any(|one| one.verdict == Verdict::Interrupted)) {
-        (false, _) => Verdict::Failed,
-        (true, true) => Verdict::Interrupted,
-        (true, false) => Verdict::Ok,
-    };
-    Ok(all)
+    all.verdict = all.judged(reports.iter().any(|one| one.verdict == Verdict::Interrupted));
+    Some(all)
 }
 
 /// The time between the first and the last beginning of several processes.
@@ -123,6 +128,7 @@ fn add(all: &mut Report, one: &Report) {
         (&mut all.bytes_out, one.bytes_out),
         (&mut all.completed, one.completed),
         (&mut all.rejoined, one.rejoined),
+        (&mut all.put_off, one.put_off),
         (&mut all.unrecovered, one.unrecovered),
         (&mut all.generator.late, one.generator.late),
         (&mut all.generator.max_rss_bytes, one.generator.max_rss_bytes),
@@ -136,6 +142,7 @@ fn add(all: &mut Report, one: &Report) {
     ] {
         *mine = mine.zip(theirs).map(|(mine, theirs)| mine + theirs);
     }
+    all.agents.extend(one.agents.iter().cloned());
     add_environment(all, one);
     all.max_late_ns = all.max_late_ns.max(one.max_late_ns);
     all.window_ns = all.window_ns.max(one.window_ns);

@@ -4,5 +4,6 @@ pub(crate) mod cli;
 pub(crate) mod compare;
 pub(crate) mod merge;
 mod print;
+pub(crate) mod remote;
 pub(crate) mod search;
 pub(crate) mod start;

@@ -13,7 +13,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::print::print;
+use crate::input::destination::Destination;
 use crate::input::error::Failure;
+use crate::input::options::ConnectArgs;
 use crate::input::plan::{Plan, check_descriptors, check_ports};
 use crate::input::target::Target;
 use crate::output::assertion;
@@ -39,20 +41,25 @@ pub(crate) fn run_scenario(scenario: &Scenario) -> Result<u8, Failure> {
 /// Checks the plan of a scenario, and what this machine allows.
 pub(crate) fn plan(args: &dyn ScenarioArgs) -> Result<Plan, Failure> {
     let connect = args.connect();
-    let target = Target::parse(&connect.url)?;
+    let destinations = connect.urls().map(|url| destination(url, connect)).collect::<Result<_, _>>()?;
+    let seed = connect.seed.unwrap_or_else(|| RandomState::new().hash_one("loadgen"));
+    let plan = Plan::check(args.outline()?, connect, destinations, seed)?;
+    check_descriptors(plan.descriptors(), raise_descriptor_limit(plan.descriptors()))?;
+    let ports = ephemeral_ports();
+    for Destination { target, endpoints } in &plan.destinations {
+        let pairs = plan.sources.len().max(1) * endpoints.len();
+        check_ports(plan.connections_of_one(), pairs, if target.socket.is_some() { None } else { ports })?;
+    }
+    Ok(plan)
+}
+
+/// A server by its URL, with the addresses to connect to.
+fn destination(url: &str, connect: &ConnectArgs) -> Result<Destination, Failure> {
+    let target = Target::parse(url)?;
     let addresses = if target.socket.is_some() { Vec::new() } else { resolve(&target)? };
     let addresses =
         if connect.all_addresses { addresses } else { answering_first(addresses, connect.i_own_this_server) };
-    let seed = connect.seed.unwrap_or_else(|| RandomState::new().hash_one("loadgen"));
-    let plan = Plan::check(args.outline()?, connect, target, &addresses, seed)?;
-    check_descriptors(plan.descriptors(), raise_descriptor_limit(plan.descriptors()))?;
-    let pairs = plan.sources.len().max(1) * plan.endpoints.len();
-    check_ports(
-        plan.connections,
-        pairs,
-        if plan.target.socket.is_some() { None } else { ephemeral_ports() },
-    )?;
-    Ok(plan)
+    Ok(Destination::check(target, &addresses, connect)?)
 }
 
 fn resolve(target: &Target) -> Result<Vec<SocketAddr>, Failure> {
@@ -84,7 +91,7 @@ fn answering_first(mut addresses: Vec<SocketAddr>, is_owned: bool) -> Vec<Socket
 /// Runs a plan, and checks the conditions on its report.
 pub(crate) fn flood(plan: &Plan, args: &dyn ScenarioArgs) -> Result<Report, Failure> {
     let output = args.output();
-    let outcome = args.run(Launch { plan, output, stop: stop_flag()? })?;
+    let outcome = args.run(Launch { plan, output, stop: stop_flag()?, supervisor: None })?;
     let mut report = Report::new(plan, &outcome);
     let conditions = &output.report.assert;
     report.assertions = conditions.iter().map(|condition| assertion::check(condition, &report)).collect();

@@ -1,6 +1,6 @@
 //! Options that several scenarios share.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +35,12 @@ pub(crate) enum Mask {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ConnectArgs {
     /// URL of the server: `ws://HOST[:PORT]/PATH`, `wss://…`, or `ws+unix:SOCKET[:/PATH]` for a Unix domain socket
-    pub(crate) url: String,
+    #[arg(required_unless_present = "further_urls")]
+    pub(crate) url: Option<String>,
+    /// URL of a further server of the same run: connections go to all URLs in turn, and one that is dialled again goes to
+    /// the next; may be repeated
+    #[arg(long = "url", value_name = "URL")]
+    pub(crate) further_urls: Vec<String>,
     /// Number of connections; all are open before the first message
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(crate) connections: u32,
@@ -83,6 +88,18 @@ pub(crate) struct ConnectArgs {
     /// Allow a target that is not this machine
     #[arg(long)]
     pub(crate) i_own_this_server: bool,
+}
+
+impl ConnectArgs {
+    /// The URLs of all servers.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = &str> {
+        self.url.iter().chain(&self.further_urls).map(String::as_str)
+    }
+
+    /// The addresses of --source-ip.
+    pub(crate) fn sources(&self) -> Vec<IpAddr> {
+        self.source_ip.iter().flat_map(|range| range.0.clone()).collect()
+    }
 }
 
 /// When to measure.

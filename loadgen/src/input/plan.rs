@@ -1,21 +1,24 @@
 //! The checked plan of a run. Pure: this file resolves, opens and reads nothing.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use switchboard::proto::MessageKind;
 use switchboard::proto::head::is_token;
 
+use super::destination::Destination;
 use super::error::PlanError;
 use super::options::{ConnectArgs, Mask, TimeArgs, TrafficArgs};
-use super::target::{Endpoint, Target};
+use super::target::Endpoint;
 use super::values::{Arrivals, MAX_RATE, Sizes, Stages, ThinkTime};
 use crate::clock::{Nanos, SECOND, nanos};
 
 /// Limit on the connections of one process; `loadgen merge` joins the reports of several.
 const MAX_CONNECTIONS: u32 = 1_000_000;
+/// Limit on the URLs of one run; the report has figures for each.
+const MAX_URLS: usize = 64;
 /// Limit on the event loops of one process.
 const MAX_THREADS: u32 = 256;
 /// Longest run.
@@ -177,9 +180,8 @@ pub(crate) struct Plan {
     pub(crate) answered: &'static str,
     /// Numbers of the scenario's own options, by their names in the JSON report.
     pub(crate) details: BTreeMap<String, u64>,
-    pub(crate) target: Target,
-    /// Connections take them in turn.
-    pub(crate) endpoints: Vec<Endpoint>,
+    /// The servers, at least one. Connections take them in turn.
+    pub(crate) destinations: Vec<Destination>,
     /// Each connection begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
     pub(crate) sources: Vec<IpAddr>,
@@ -210,32 +212,22 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Checks the options of a run. `addresses`: what the host of the target resolves to.
+    /// Checks the options of a run and of its servers.
     ///
     /// # Errors
     /// A sentence that names the option at fault.
     pub(crate) fn check(
         outline: Outline,
         connect: &ConnectArgs,
-        target: Target,
-        addresses: &[SocketAddr],
+        destinations: Vec<Destination>,
         seed: u64,
     ) -> Result<Self, PlanError> {
         let Outline { name, time, traffic, paced, answered, details, think, .. } = outline;
         let Outline { subprotocols, connects_at_once, .. } = outline;
-        let sources: Vec<IpAddr> = connect.source_ip.iter().flat_map(|range| range.0.clone()).collect();
-        let endpoints = choose_endpoints(&target, addresses, &sources, connect.all_addresses)?;
-        let is_foreign = |endpoint: &&Endpoint| match endpoint {
-            Endpoint::Tcp(address) => !address.ip().to_canonical().is_loopback(),
-            Endpoint::Unix(_) => false,
-        };
-        if let Some(Endpoint::Tcp(address)) = endpoints.iter().find(is_foreign)
-            && !connect.i_own_this_server
-        {
-            return Err(PlanError(format!(
-                "{} is not this machine, and a flood harms a server: add --i-own-this-server if it is yours",
-                address.ip()
-            )));
+        within("the number of URLs", destinations.len() as u64, 1, MAX_URLS as u64)?;
+        let twin = |at: usize| destinations[..at].iter().any(|other| other.target == destinations[at].target);
+        if let Some(at) = (0..destinations.len()).find(|at| twin(*at)) {
+            return Err(PlanError(format!("{} is named twice", destinations[at].target.url)));
         }
         check_connect(connect)?;
         let (warmup, duration) = check_time(&time, &traffic)?;
@@ -255,10 +247,9 @@ impl Plan {
             paced,
             answered,
             details,
-            target,
-            endpoints,
+            destinations,
             proxy_protocol: connect.proxy_protocol,
-            sources,
+            sources: connect.sources(),
             connections: connect.connections,
             threads: connect.threads.min(connect.connections),
             sizes: traffic.size,
@@ -282,6 +273,29 @@ impl Plan {
             mask: connect.mask,
             seed,
         })
+    }
+
+    /// The URLs for reports, without secrets.
+    pub(crate) fn url(&self) -> String {
+        let first = self.destinations.first().map_or("", |destination| &destination.target.url);
+        match self.destinations.len() {
+            0 | 1 => first.to_owned(),
+            count => format!("{first} and {} more", count - 1),
+        }
+    }
+
+    /// Where connection `number` goes if it is to the server at `destination`, and from which address. Connections to one
+    /// server take its addresses in turn, and those to one address the source addresses: each pair of them is used.
+    pub(crate) fn route(&self, number: u32, destination: usize) -> (&Endpoint, Option<IpAddr>) {
+        let endpoints = &self.destinations[destination].endpoints;
+        let turn = number as usize / self.destinations.len();
+        let source = self.sources.get(turn / endpoints.len() % self.sources.len().max(1));
+        (&endpoints[turn % endpoints.len()], source.copied())
+    }
+
+    /// The most connections that one server has.
+    pub(crate) fn connections_of_one(&self) -> u32 {
+        self.connections.div_ceil(self.destinations.len() as u32)
     }
 
     /// Descriptors that the run needs at most.
@@ -335,34 +349,6 @@ pub(crate) fn check_descriptors(needed: u64, limit: Option<u64>) -> Result<(), P
              processes and `loadgen merge` their reports"
         ))),
         _ => Ok(()),
-    }
-}
-
-fn choose_endpoints(
-    target: &Target,
-    addresses: &[SocketAddr],
-    sources: &[IpAddr],
-    all: bool,
-) -> Result<Vec<Endpoint>, PlanError> {
-    if let Some(socket) = &target.socket {
-        if !sources.is_empty() || all {
-            return Err(PlanError(
-                "a Unix domain socket has neither --source-ip nor --all-addresses".to_owned(),
-            ));
-        }
-        return Ok(vec![Endpoint::Unix(socket.clone())]);
-    }
-    let fits = |address: &&SocketAddr| sources.iter().all(|source| source.is_ipv4() == address.is_ipv4());
-    let count = if all { usize::MAX } else { 1 };
-    let endpoints: Vec<Endpoint> =
-        addresses.iter().filter(fits).take(count).map(|address| Endpoint::Tcp(*address)).collect();
-    match (endpoints.is_empty(), addresses.is_empty()) {
-        (false, _) => Ok(endpoints),
-        (true, false) => Err(PlanError(format!(
-            "--source-ip must be addresses of the family (IPv4 or IPv6) that {} has",
-            target.host
-        ))),
-        (true, true) => Err(PlanError(format!("{} has no address", target.host))),
     }
 }
 
@@ -497,26 +483,5 @@ mod tests {
         assert_eq!(check_ports(1_000_000, 0, None), Ok(()));
         let error = check_ports(50_000, 0, Some(28_232)).unwrap_err().to_string();
         assert!(error.contains("2 addresses") && error.contains("127.0.0.2-127.0.0.3"), "{error}");
-    }
-
-    #[test]
-    fn connections_go_to_the_first_address_or_to_all_of_the_right_family() {
-        let target = |url| Target::parse(url).unwrap();
-        let addresses: Vec<SocketAddr> =
-            ["127.0.0.1:5", "[::1]:5", "127.0.0.2:5"].map(|address| address.parse().unwrap()).to_vec();
-        let choose = |sources: &[&str], all| {
-            let sources: Vec<IpAddr> = sources.iter().map(|source| source.parse().unwrap()).collect();
-            choose_endpoints(&target("ws://h/"), &addresses, &sources, all)
-        };
-        let tcp = |at: &[usize]| Ok(at.iter().map(|at| Endpoint::Tcp(addresses[*at])).collect());
-        assert_eq!(choose(&[], false), tcp(&[0]));
-        assert_eq!(choose(&[], true), tcp(&[0, 1, 2]));
-        assert_eq!(choose(&["::1"], false), tcp(&[1]));
-        assert_eq!(choose(&["127.0.0.1"], true), tcp(&[0, 2]));
-        assert!(choose(&["::1", "127.0.0.1"], true).is_err());
-        assert!(choose_endpoints(&target("ws://h/"), &[], &[], true).is_err());
-        let unix = choose_endpoints(&target("ws+unix:/a"), &[], &[], false);
-        assert_eq!(unix, Ok(vec![Endpoint::Unix("/a".into())]));
-        assert!(choose_endpoints(&target("ws+unix:/a"), &[], &[], true).is_err());
     }
 }

@@ -105,6 +105,26 @@ pub(crate) struct Stage {
     pub(crate) to: f64,
 }
 
+/// One of several processes that run the same scenario together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Share {
+    /// From 0.
+    pub(crate) index: u32,
+    pub(crate) of: u32,
+}
+
+impl Share {
+    /// Its part of `all` things; the first processes have one more if it does not divide evenly.
+    pub(crate) fn count(self, all: u32) -> u32 {
+        all / self.of + u32::from(self.index < all % self.of)
+    }
+
+    /// Its part of a rate.
+    pub(crate) fn rate(self, all: f64) -> f64 {
+        all / f64::from(self.of)
+    }
+}
+
 /// Stages one after another: `10s@1000/s,30s@1000..5000/s,10s@0`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Stages(pub(crate) Vec<Stage>);

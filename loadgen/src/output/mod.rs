@@ -1,10 +1,11 @@
 //! What a run recorded, and the forms in which it is reported.
 
+pub(crate) mod agents;
 pub(crate) mod assertion;
 pub(crate) mod bars;
 pub(crate) mod buckets;
 pub(crate) mod csv;
-mod environment;
+pub(crate) mod environment;
 pub(crate) mod figures;
 pub(crate) mod files;
 pub(crate) mod html;
@@ -20,3 +21,4 @@ pub(crate) mod series;
 pub(crate) mod steal;
 pub(crate) mod text;
 mod textfile;
+pub(crate) mod urls;

@@ -35,6 +35,13 @@ macro_rules! counters {
     };
 }
 
+impl Counters {
+    /// Wrong messages.
+    fn faults(&self) -> u64 {
+        [self.duplicated, self.reordered, self.corrupted].into_iter().fold(self.lost, u64::saturating_add)
+    }
+}
+
 counters! {
     /// Messages sent, the warm-up included.
     sent,
@@ -80,6 +87,8 @@ counters! {
     refused,
     /// Rooms left and joined again.
     rejoined,
+    /// Joins that a chat server asked to repeat later.
+    put_off,
     /// Histories that a chat server reported as not resumable.
     unrecovered,
     /// Slow connections that the server cut off.
@@ -90,6 +99,39 @@ counters! {
     slow_held,
     /// Unanswered messages of slow connections at the end of the run.
     slow_unanswered,
+}
+
+/// What one of several servers did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ServerCount {
+    /// Completed opening handshakes.
+    pub(crate) opened: u64,
+    /// Completed closing handshakes that the generator began.
+    pub(crate) closed: u64,
+    /// Correct answers or deliveries.
+    pub(crate) answered: u64,
+    /// Messages lost, duplicated, reordered or corrupted.
+    pub(crate) faults: u64,
+    pub(crate) failures: BTreeMap<String, u64>,
+}
+
+impl ServerCount {
+    fn merge(&mut self, other: &Self) {
+        self.opened += other.opened;
+        self.closed += other.closed;
+        self.answered += other.answered;
+        self.faults = self.faults.saturating_add(other.faults);
+        for (name, count) in &other.failures {
+            count_by_name(&mut self.failures, name, *count);
+        }
+    }
+}
+
+/// The server whose connection is being served, and the counters before that.
+#[derive(Debug)]
+struct Served {
+    server: usize,
+    before: Counters,
 }
 
 /// The instants of an opening handshake.
@@ -117,6 +159,9 @@ pub(crate) struct Record {
     /// Duration of each storm, until every connection was served again.
     pub(crate) storms: Vec<Nanos>,
     failures: BTreeMap<String, u64>,
+    /// What each server did; empty if there is one.
+    pub(crate) servers: Vec<ServerCount>,
+    served: Option<Served>,
     /// Ends of slow connections, by name and count.
     pub(crate) slow_ends: BTreeMap<String, u64>,
     /// What the run could not check, with the reason.
@@ -154,6 +199,8 @@ impl Record {
             processor: Vec::new(),
             storms: Vec::new(),
             failures: BTreeMap::new(),
+            servers: Vec::new(),
+            served: None,
             slow_ends: BTreeMap::new(),
             notes: Vec::new(),
             from_send: histogram.clone(),
@@ -172,10 +219,39 @@ impl Record {
         })
     }
 
+    /// Counts also for each of several servers.
+    pub(crate) fn for_servers(mut self, count: usize) -> Self {
+        if count > 1 {
+            self.servers = vec![ServerCount::default(); count];
+        }
+        self
+    }
+
+    /// What is recorded from now on until [`Self::served`] was caused by a connection to this server.
+    pub(crate) fn serving(&mut self, server: usize) {
+        debug_assert!(self.served.is_none(), "one connection is served at a time");
+        self.served = Some(Served { server, before: self.count.clone() });
+    }
+
+    /// The connection has been served.
+    pub(crate) fn served(&mut self) {
+        let Some(Served { server, before }) = self.served.take() else { return };
+        let Some(mine) = self.servers.get_mut(server) else { return };
+        mine.opened += self.count.opened - before.opened;
+        mine.closed += self.count.closed - before.closed;
+        mine.answered += self.count.answered - before.answered;
+        mine.faults = mine.faults.saturating_add(self.count.faults().saturating_sub(before.faults()));
+    }
+
     /// Sets the window.
     pub(crate) fn begin(&mut self, window: Range<Nanos>) {
         self.series = Series::over(&window);
         self.window = window;
+    }
+
+    /// The length of the window; 0 if it never began.
+    pub(crate) fn window_ns(&self) -> Nanos {
+        if self.window.start == Nanos::MAX { 0 } else { self.window.end - self.window.start }
     }
 
     /// Ends the window at `now` unless it ended before.
@@ -252,6 +328,9 @@ impl Record {
     /// Counts a failure under its name.
     pub(crate) fn failure(&mut self, name: &str) {
         count_by_name(&mut self.failures, name, 1);
+        if let Some(server) = self.served.as_ref().and_then(|served| self.servers.get_mut(served.server)) {
+            count_by_name(&mut server.failures, name, 1);
+        }
     }
 
     /// Counts the end of a slow connection under its name.
@@ -265,6 +344,13 @@ impl Record {
         if !self.notes.iter().any(|known| known == note) && self.notes.len() < MAX_FAILURES {
             self.notes.push(cut(note));
         }
+    }
+
+    /// What all servers did together.
+    pub(crate) fn total(&self) -> ServerCount {
+        let Counters { opened, closed, answered, .. } = self.count;
+        let (faults, failures) = (self.count.faults(), self.failures.clone());
+        ServerCount { opened, closed, answered, faults, failures }
     }
 
     /// Failures of connections by name, with their counts.
@@ -293,6 +379,7 @@ impl Record {
         for (name, count) in &other.failures {
             count_by_name(&mut self.failures, name, *count);
         }
+        self.servers.iter_mut().zip(&other.servers).for_each(|(mine, theirs)| mine.merge(theirs));
         for (name, count) in &other.slow_ends {
             count_by_name(&mut self.slow_ends, name, *count);
         }

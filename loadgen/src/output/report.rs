@@ -7,12 +7,14 @@ use std::time::SystemTime;
 use serde::{Deserialize, Deserializer, Serialize};
 use switchboard::proto::MessageKind;
 
+use super::agents::AgentReport;
 use super::buckets::lower_bound;
 use super::environment::{host, kernel, shown_command, shown_subprotocol};
 use super::figures::{per_second, share};
 use super::latency::Latency;
 use super::process::{ProcessReport, own_max_rss};
 use super::record::Record;
+use super::urls::{UrlReport, urls};
 use crate::clock::Nanos;
 use crate::input::condition::Condition;
 use crate::input::plan::{Paced, Plan, Primary};
@@ -178,13 +180,20 @@ pub(crate) struct Report {
     /// What `asked.rate` counts.
     #[serde(default)]
     pub(crate) paced: Paced,
+    /// The first URL, and how many more there are.
     pub(crate) url: String,
+    /// What each server did.
+    #[serde(default)]
+    pub(crate) urls: Vec<UrlReport>,
     /// Start of the run in UTC (RFC 3339).
     #[serde(default)]
     pub(crate) started_at: String,
     /// The instant at which messages began, in UTC (RFC 3339).
     #[serde(default)]
     pub(crate) begun_at: Option<String>,
+    /// The agents of a lead.
+    #[serde(default)]
+    pub(crate) agents: Vec<AgentReport>,
     /// The command line, without secrets.
     #[serde(default)]
     pub(crate) command: Vec<String>,
@@ -217,6 +226,9 @@ pub(crate) struct Report {
     /// Publishes that reached every receiver (`fanout`); storms after which every connection was served (`storm`).
     pub(crate) completed: u64,
     pub(crate) rejoined: u64,
+    /// Joins that the server asked to repeat later.
+    #[serde(default)]
+    pub(crate) put_off: u64,
     /// Histories that the server reported as not resumable.
     pub(crate) unrecovered: u64,
     /// Open loop: messages planned in the window, those of them that were sent, and all that left more than a millisecond
@@ -256,17 +268,18 @@ impl Report {
     pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
         let Outcome { record, process, steal, is_interrupted, started_at, begun_at } = outcome;
         let count = record.count.clone();
-        let window_ns =
-            if record.window.start == Nanos::MAX { 0 } else { record.window.end - record.window.start };
+        let window_ns = record.window_ns();
         let is_open = plan.pacing.is_open() && plan.primary() == Primary::Plan;
         let mut report = Self {
             schema: SCHEMA.to_owned(),
             scenario: plan.name.to_owned(),
             answers: plan.answered.to_owned(),
             paced: plan.paced,
-            url: plan.target.url.clone(),
+            url: plan.url(),
+            urls: urls(plan, record),
             started_at: humantime::format_rfc3339_millis(*started_at).to_string(),
             begun_at: begun_at.map(|begun| humantime::format_rfc3339_nanos(begun).to_string()),
+            agents: Vec::new(),
             command: shown_command(std::env::args()),
             processes: 1,
             asked: asked(plan),
@@ -295,6 +308,7 @@ impl Report {
             bytes_out: count.octets_out,
             completed: count.completed,
             rejoined: count.rejoined,
+            put_off: count.put_off,
             unrecovered: count.unrecovered,
             planned_in_window: is_open.then_some(count.planned_in_window),
             sent_in_window: is_open.then_some(count.sent_in_window),
@@ -318,12 +332,17 @@ impl Report {
             interval_ns: record.series.interval,
             intervals: intervals(record),
         };
-        report.verdict = match (report.is_flawless(), is_interrupted) {
+        report.verdict = report.judged(*is_interrupted);
+        report
+    }
+
+    /// The verdict of what was counted. `is_interrupted`: somebody ended the run.
+    pub(crate) fn judged(&self, is_interrupted: bool) -> Verdict {
+        match (self.is_flawless(), is_interrupted) {
             (false, _) => Verdict::Failed,
             (true, true) => Verdict::Interrupted,
             (true, false) => Verdict::Ok,
-        };
-        report
+        }
     }
 
     /// Whether every connection and every message was correct.
@@ -441,18 +460,26 @@ impl Report {
     /// # Errors
     /// A sentence that says what is wrong with the file.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let name = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        Self::parse(&text).map_err(|error| format!("{name} {error}"))
+    }
+
+    /// Reads the text of such a file.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that follow its name.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Head {
             schema: String,
         }
-        let name = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-        let head: Head = serde_json::from_str(&text)
-            .map_err(|error| format!("{name} is not a report of loadgen --json: {error}"))?;
+        let head: Head = serde_json::from_str(text)
+            .map_err(|error| format!("is not a report of loadgen --json: {error}"))?;
         if head.schema != SCHEMA {
-            return Err(format!("{name} has the schema {:?}; this loadgen reads {SCHEMA:?}", head.schema));
+            return Err(format!("has the schema {:?}; this loadgen reads {SCHEMA:?}", head.schema));
         }
-        serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))
+        serde_json::from_str(text).map_err(|error| format!("is damaged: {error}"))
     }
 }
 
@@ -497,7 +524,7 @@ fn asked(plan: &Plan) -> Asked {
         messages: details.remove("messages").or(plan.messages),
         warmup_ns: plan.warmup,
         deflate: plan.deflate,
-        tls: plan.target.is_tls,
+        tls: plan.destinations.iter().any(|destination| destination.target.is_tls),
         subprotocols: plan.subprotocols.iter().map(|name| shown_subprotocol(name)).collect(),
         seed: plan.seed,
         details,

@@ -10,6 +10,7 @@ use super::latency::Latency;
 use super::plain::Plain;
 use super::report::{Named, Report, Verdict};
 use super::steal::MUCH;
+use super::urls::UrlReport;
 use crate::input::plan::{MAX_IN_FLIGHT, Paced};
 
 /// The detail of scenarios in which some of the connections publish.
@@ -55,6 +56,7 @@ impl Report {
             write!(f, ", {} pings answered", grouped(self.pings))?;
         }
         writeln!(f)?;
+        self.fmt_urls(f)?;
         self.fmt_messages(f)?;
         self.fmt_throughput(f)?;
         self.fmt_latencies(f)
@@ -80,6 +82,10 @@ impl Report {
                 grouped(server.voluntary_switches),
                 grouped(server.involuntary_switches)
             )?;
+        }
+        for agent in &self.agents {
+            let line = if agent.lost.is_some() { style(agent).red() } else { style(agent) };
+            writeln!(f, "agent         {line}")?;
         }
         for note in &self.notes {
             writeln!(f, "note          {}", Plain(note))?;
@@ -157,6 +163,26 @@ impl Report {
         writeln!(f, ", seed {}", asked.seed)
     }
 
+    /// A line for each of several servers.
+    fn fmt_urls(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = if self.urls.len() > 1 { &self.urls[..] } else { &[] };
+        for UrlReport { url, opened, closed, answered, faults, failed, .. } in shown {
+            let [opened, closed, answered] = [opened, closed, answered].map(|count| grouped(*count));
+            write!(
+                f,
+                "server        {}: {opened} opened, {closed} closed cleanly, {answered} {}",
+                Plain(url),
+                Plain(&self.answers)
+            )?;
+            for (name, count) in [("faults", *faults), ("failed", *failed)] {
+                let text = format!("{} {name}", grouped(count));
+                write!(f, ", {}", if count > 0 { style(text).red() } else { style(text) })?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
     fn fmt_messages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.sent == 0 && self.answered == 0 && self.is_flawless() {
             return Ok(());
@@ -231,6 +257,9 @@ impl Report {
         }
         if self.rejoined > 0 {
             writeln!(f, "rooms         {} left and joined again", grouped(self.rejoined))?;
+        }
+        if self.put_off > 0 {
+            writeln!(f, "rooms         {} joins that the server put off until later", grouped(self.put_off))?;
         }
         if self.unrecovered > 0 {
             writeln!(f, "rooms         {} histories could not be resumed", grouped(self.unrecovered))?;

@@ -10,6 +10,7 @@ pub(crate) mod schedule;
 pub(crate) mod shared;
 pub(crate) mod workload;
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,14 +22,15 @@ use mio::Poll;
 use switchboard::proto::DeflateConfig;
 use switchboard::proto::client::ClientRequest;
 
-use self::fleet::tls::TlsSetup;
-use self::fleet::{Fleet, LoopContext};
+use self::fleet::tls::TlsSettings;
+use self::fleet::{Fleet, LoopContext, Route};
 use self::metrics::Metrics;
 use self::progress::View;
 use self::schedule::Phase;
-use self::shared::Shared;
+use self::shared::{Shared, Snapshot};
 use self::workload::Workload;
 use crate::clock::{Nanos, nanos, time_of_day};
+use crate::input::destination::Destination;
 use crate::input::error::Failure;
 use crate::input::options::OutputArgs;
 use crate::input::plan::{MAX_DURATION, Plan};
@@ -39,7 +41,17 @@ use crate::output::report::Outcome;
 use crate::output::steal::Steal;
 
 /// Interval at which the observers take a sample.
-const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+pub(crate) const SAMPLE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Somebody who watches a run and decides when messages begin: a lead that runs several agents.
+pub(crate) trait Supervisor: fmt::Debug {
+    /// Called at every sample. `is_ready`: no connection is left to open. Returns the instant of the first message when it
+    /// is known; it counts once.
+    fn sampled(&mut self, snapshot: &Snapshot, is_ready: bool) -> Option<SystemTime>;
+
+    /// The time of day by the clock of that instant.
+    fn time_of_day(&self) -> SystemTime;
+}
 
 /// A plan that is ready to run.
 #[derive(Debug)]
@@ -49,6 +61,7 @@ pub(crate) struct Launch<'p> {
     pub(crate) output: &'p OutputArgs,
     /// Ends the run; a signal sets it.
     pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) supervisor: Option<Box<dyn Supervisor>>,
 }
 
 impl Launch<'_> {
@@ -59,16 +72,13 @@ impl Launch<'_> {
         W: Workload,
         M: Fn(u32) -> W + Sync,
     {
-        let Self { plan, output, stop } = self;
+        let Self { plan, output, stop, supervisor } = self;
         let polls = (0..plan.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
-        let started_at = time_of_day();
+        let started_at = supervisor.as_ref().map_or_else(time_of_day, |supervisor| supervisor.time_of_day());
         let earliest = plan.start_at.map_or(Ok(0), |start_at| wait_for(start_at, started_at))?;
-        let shared = Arc::new(Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest));
-        let tls = if plan.target.is_tls {
-            Some(TlsSetup::new(&plan.target.host, plan.tls_insecure)?)
-        } else {
-            None
-        };
+        let shared = Arc::new(
+            Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest).supervised(supervisor.is_some()),
+        );
         let process = output.pid.map(Process::watch).transpose()?;
         let metrics = match output.metrics {
             Some(address) => Some(Metrics::serve(address, plan.name)?),
@@ -80,19 +90,20 @@ impl Launch<'_> {
         let subprotocols: Vec<_> = plan.subprotocols.iter().map(String::as_str).collect();
         let deflate = plan.deflate.then(DeflateConfig::default);
         let request = ClientRequest {
-            host: &plan.target.authority,
-            target: &plan.target.path_and_query,
+            host: "",
+            target: "",
             origin: plan.origin.as_deref(),
             subprotocols: &subprotocols,
             deflate: deflate.as_ref(),
             fields: &fields,
         };
+        let routes = routes(plan, request)?;
         let make = prepare(&shared);
         let (sender, finished) = mpsc::channel();
         let (mut record, process, steal) = thread::scope(|scope| {
             for (thread, poll) in (0_u32..).zip(polls) {
-                let (tls, shared) = (tls.clone(), Arc::clone(&shared));
-                let context = LoopContext { plan, thread, request, tls, shared, poll };
+                let shared = Arc::clone(&shared);
+                let context = LoopContext { plan, thread, routes: &routes, shared, poll };
                 let (make, sender) = (&make, sender.clone());
                 scope.spawn(move || {
                     let done = run_loop(context, make(thread)).map_err(|error| error.to_string());
@@ -102,8 +113,15 @@ impl Launch<'_> {
             }
             drop(sender);
             let steal = Steal::default();
-            let observers =
-                Observers { plan, shared: &shared, metrics: metrics.as_ref(), view, process, steal };
+            let observers = Observers {
+                plan,
+                shared: &shared,
+                metrics: metrics.as_ref(),
+                view,
+                process,
+                steal,
+                supervisor,
+            };
             observers.until_all_finished(&finished)
         })?;
         let is_interrupted = stop.load(Ordering::Relaxed);
@@ -121,6 +139,19 @@ impl Launch<'_> {
     }
 }
 
+/// What a connection to each server begins with. `request`: what the requests have in common.
+fn routes<'r>(plan: &'r Plan, request: ClientRequest<'r>) -> Result<Vec<Route<'r>>, Failure> {
+    let is_tls = plan.destinations.iter().any(|destination| destination.target.is_tls);
+    let settings = if is_tls { Some(TlsSettings::new(plan.tls_insecure)?) } else { None };
+    let route = |Destination { target, .. }: &'r Destination| {
+        let settings = settings.as_ref().filter(|_| target.is_tls);
+        let tls = settings.map(|settings| settings.for_host(&target.host)).transpose()?;
+        let (host, target) = (&target.authority, &target.path_and_query);
+        Ok(Route { request: ClientRequest { host, target, ..request }, tls })
+    };
+    plan.destinations.iter().map(route).collect()
+}
+
 /// The time from now until an instant that the options name.
 fn wait_for(start_at: SystemTime, now: SystemTime) -> Result<Nanos, Failure> {
     match start_at.duration_since(now) {
@@ -131,7 +162,8 @@ fn wait_for(start_at: SystemTime, now: SystemTime) -> Result<Nanos, Failure> {
 }
 
 fn run_loop<W: Workload>(context: LoopContext<'_>, workload: W) -> Result<Record, Failure> {
-    let record = Record::new(context.plan.primary())?;
+    let plan = context.plan;
+    let record = Record::new(plan.primary())?.for_servers(plan.destinations.len());
     Ok(Fleet::new(context, workload, record)?.run()?)
 }
 
@@ -143,6 +175,7 @@ struct Observers<'w> {
     view: View,
     process: Option<Process>,
     steal: Steal,
+    supervisor: Option<Box<dyn Supervisor>>,
 }
 
 impl Observers<'_> {
@@ -180,6 +213,12 @@ impl Observers<'_> {
         let now = self.shared.clock.now();
         let snapshot = self.shared.snapshot();
         self.view.show(now, &snapshot);
+        if let Some(supervisor) = &mut self.supervisor
+            && let Some(at) = supervisor.sampled(&snapshot, self.shared.is_connected())
+        {
+            let wait = at.duration_since(supervisor.time_of_day()).unwrap_or_default();
+            self.shared.begin_at(self.shared.clock.now() + nanos(wait));
+        }
         if let Some(metrics) = self.metrics {
             metrics.set(&snapshot);
         }

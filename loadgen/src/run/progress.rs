@@ -35,7 +35,7 @@ enum Drawn {
 impl View {
     /// `is_tui`: show the small screen; stderr is a terminal.
     pub(crate) fn new(is_tui: bool, plan: &Plan) -> Self {
-        let title = format!("loadgen {}  {}", plan.name, plan.target.url);
+        let title = format!("loadgen {}  {}", plan.name, plan.url());
         let drawn = if is_tui {
             Drawn::Screen { term: Term::stderr(), lines: 0, rates: Vec::new() }
         } else if io::stderr().is_terminal() {

@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     drained: AtomicU32,
     /// The first message must not leave before this instant.
     earliest: Nanos,
+    /// Somebody else names that instant, by [`Self::begin_at`].
+    is_supervised: bool,
     /// The instant of the first message; 0 until it is known.
     start_at: AtomicU64,
     wakers: Vec<Waker>,
@@ -55,6 +57,7 @@ impl Shared {
             connected: AtomicU32::new(0),
             drained: AtomicU32::new(0),
             earliest: 0,
+            is_supervised: false,
             start_at: AtomicU64::new(0),
             wakers: polls.iter().map(|poll| Waker::new(poll.registry(), WAKE)).collect::<Result<_, _>>()?,
             snapshots: polls.iter().map(|_| Mutex::default()).collect(),
@@ -67,9 +70,28 @@ impl Shared {
         self
     }
 
+    /// Lets [`Self::begin_at`] name the instant of the first message.
+    pub(crate) fn supervised(mut self, is_supervised: bool) -> Self {
+        self.is_supervised = is_supervised;
+        self
+    }
+
+    /// Whether no thread has a connection left to open.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Acquire) == self.threads
+    }
+
+    /// Names the instant of the first message of a supervised run whose threads are connected.
+    pub(crate) fn begin_at(&self, at: Nanos) {
+        debug_assert!(self.is_supervised && self.is_connected());
+        self.start_at.store(at.max(1), Ordering::Release);
+        self.wake_all();
+    }
+
     /// A thread has no connection left to open. Each thread calls this once.
     pub(crate) fn thread_is_connected(&self) {
-        if self.connected.fetch_add(1, Ordering::AcqRel) + 1 == self.threads {
+        let is_last = self.connected.fetch_add(1, Ordering::AcqRel) + 1 == self.threads;
+        if is_last && !self.is_supervised {
             let delay = if self.threads > 1 { START_DELAY } else { 0 };
             let start_at = (self.clock.now() + delay).max(self.earliest).max(1);
             self.start_at.store(start_at, Ordering::Release);

@@ -144,6 +144,16 @@ pub(crate) trait Workload {
         None
     }
 
+    /// A lane, by its place, that asked to be composed at an instant before `now`, in every phase.
+    fn woken(&mut self, _now: Nanos) -> Option<u32> {
+        None
+    }
+
+    /// The earliest of these instants.
+    fn wakes_at(&self) -> Option<Nanos> {
+        None
+    }
+
     /// Called in every tick.
     fn tick(&mut self, _now: Nanos, _record: &mut Record) -> Order {
         Order::Nothing
@@ -161,6 +171,9 @@ pub(crate) trait Workload {
 
     /// The connection ended, or was never made. Counts a failure. Returns whether the loop dials the connection again.
     fn end(&mut self, lane: &mut Self::Lane, end: &End, now: Nanos, record: &mut Record) -> bool;
+
+    /// The connection will not be dialled again although [`Self::end`] asked for it: the run comes to its end.
+    fn stranded(&mut self, _lane: &mut Self::Lane, _now: Nanos, _record: &mut Record) {}
 
     /// The run is over: records figures that are known only now.
     fn finish(&mut self, _record: &mut Record) {}

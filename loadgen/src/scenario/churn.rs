@@ -10,7 +10,7 @@ use crate::clock::Nanos;
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Paced, Pacing, Plan, within};
-use crate::input::values::Sizes;
+use crate::input::values::{Sizes, Stages};
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
@@ -49,8 +49,20 @@ impl ScenarioArgs for ChurnArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
+    }
+
+    fn stages(&mut self) -> Option<&mut Stages> {
+        self.shape.stages.as_mut()
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {

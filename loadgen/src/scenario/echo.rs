@@ -14,7 +14,7 @@ use crate::clock::Nanos;
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{MAX_IN_FLIGHT, Outline, Pacing, Plan};
-use crate::input::values::ThinkTime;
+use crate::input::values::{Stages, ThinkTime};
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
@@ -48,8 +48,20 @@ impl ScenarioArgs for EchoArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
+    }
+
+    fn stages(&mut self) -> Option<&mut Stages> {
+        self.traffic.shape.stages.as_mut()
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {

@@ -14,6 +14,7 @@ use crate::clock::Nanos;
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{MAX_SIZE, Outline, Pacing, Plan, within};
+use crate::input::values::{Share, Stages};
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
@@ -54,13 +55,33 @@ impl FanoutArgs {
     }
 }
 
+/// Why agents cannot share a fanout.
+pub(super) const NOT_DIVIDED: &str = "in a fanout every connection checks the messages of all publishers, which only their own process knows: run it in one \
+     process, with --threads";
+
 impl ScenarioArgs for FanoutArgs {
     fn connect(&self) -> &ConnectArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
+    }
+
+    fn stages(&mut self) -> Option<&mut Stages> {
+        self.traffic.shape.stages.as_mut()
+    }
+
+    fn divide(&mut self, _share: Share) -> Result<(), PlanError> {
+        Err(PlanError(NOT_DIVIDED.to_owned()))
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {

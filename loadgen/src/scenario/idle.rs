@@ -33,8 +33,16 @@ impl ScenarioArgs for IdleArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
     }
 
     fn outline(&self) -> Result<Outline, PlanError> {

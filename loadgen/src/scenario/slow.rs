@@ -2,13 +2,14 @@
 
 use clap::Args;
 
-use super::args::ScenarioArgs;
+use super::args::{ScenarioArgs, divide_common};
 use super::echo::Echo;
-use super::fanout::{Fanout, FanoutState, Publishing};
+use super::fanout::{Fanout, FanoutState, NOT_DIVIDED, Publishing};
 use super::slow_readers::SlowReaders;
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, within};
+use crate::input::values::{Share, Stages};
 use crate::output::report::{Outcome, SLOW_CONNECTIONS};
 use crate::run::Launch;
 
@@ -48,8 +49,27 @@ impl ScenarioArgs for SlowArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
+    }
+
+    fn stages(&mut self) -> Option<&mut Stages> {
+        self.traffic.shape.stages.as_mut()
+    }
+
+    fn divide(&mut self, share: Share) -> Result<(), PlanError> {
+        if self.fanout.is_none() {
+            return divide_common(self, share);
+        }
+        Err(PlanError(NOT_DIVIDED.to_owned()))
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {

@@ -58,8 +58,16 @@ impl ScenarioArgs for StormArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
     }
 
     fn outline(&self) -> Result<Outline, PlanError> {
@@ -158,7 +166,7 @@ impl Storm {
         let sizes = Sizes { min: SHORTEST_TEXT, max: SHORTEST_TEXT };
         Self {
             state: Arc::clone(state),
-            users: ChatState::new(plan.seed, rooms, sizes),
+            users: ChatState::new(plan, rooms, sizes),
             round: 0,
             begun: false,
             is_raging: false,
@@ -250,7 +258,7 @@ impl Workload for Storm {
 
     fn compose(&mut self, lane: &mut Lane, connection: &mut Connection, turn: &mut Turn<'_>) -> Step {
         let Some(user) = &mut lane.user else { return Step::Rest };
-        user.write_command(&self.users, connection, turn.out);
+        user.write_command(&self.users, connection, turn.now, turn.out);
         // A user that is back posts once: users that join later receive the post with the history.
         if self.is_raging && user.is_joined() && !lane.is_back && user.unanswered() == 0 {
             let time = PostTime { now: turn.now, planned: None };
@@ -284,6 +292,14 @@ impl Workload for Storm {
     fn next_at(&self) -> Option<Nanos> {
         let round = self.state.rounds.get(self.round).filter(|_| self.begun && !self.is_raging)?;
         Some(round.begins_at.load(Ordering::Acquire)).filter(|at| *at > 0)
+    }
+
+    fn woken(&mut self, now: Nanos) -> Option<u32> {
+        self.users.next_retry(now)
+    }
+
+    fn wakes_at(&self) -> Option<Nanos> {
+        self.users.retry_at()
     }
 
     fn unanswered(&self) -> u64 {

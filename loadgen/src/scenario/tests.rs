@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::Scenario;
 use crate::clock::SECOND;
+use crate::input::destination::Destination;
 use crate::input::error::PlanError;
 use crate::input::plan::{Load, MAX_IN_FLIGHT, Plan};
 use crate::input::target::Target;
@@ -25,8 +26,13 @@ pub(crate) fn plan_of(words: &str, address: &str) -> Result<Plan, PlanError> {
     all.extend(options.split_whitespace());
     let line = Line::try_parse_from(all).unwrap();
     let args = line.scenario.args();
-    let target = Target::parse(&args.connect().url)?;
-    Plan::check(args.outline()?, args.connect(), target, &[address.parse().unwrap()], 7)
+    let connect = args.connect();
+    let addresses = [address.parse().unwrap()];
+    let destinations = connect
+        .urls()
+        .map(|url| Destination::check(Target::parse(url)?, &addresses, connect))
+        .collect::<Result<_, _>>()?;
+    Plan::check(args.outline()?, connect, destinations, 7)
 }
 
 #[test]
@@ -52,6 +58,8 @@ fn what_has_no_bound_is_refused() {
         "echo --header nothing",
         "echo --header Host:x",
         "echo --source-ip ::1",
+        "echo --url http://localhost:9002/",
+        "echo --url ws://localhost:9001/x?y=1",
         "echo --rate 5 --stages 1s@5",
         "echo --messages 5 --stages 1s@5",
         "echo --arrivals poisson",

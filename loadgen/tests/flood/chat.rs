@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use switchboard::chat::{Chat, Limits, Options};
 use switchboard::history::Start;
 use switchboard::proto::{Limits as ProtoLimits, MessageKind};
 
-use crate::hub::{Club, Letters, hub};
+use crate::hub::{Club, Letters, hubs};
 use crate::support::{Honest, Run, Scratch, accept, flood};
 
 /// The real server, with its history in memory and no limit of rates.
@@ -81,7 +81,7 @@ impl switchboard::app::Application for Deaf {
 
 /// A fault of a server of `chat.v1.json`, at message `seq` of a room.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Lie {
+pub(crate) enum Lie {
     None,
     Skips(u64),
     Doubles(u64),
@@ -101,18 +101,44 @@ enum Lie {
     Boasts,
     /// Names the error with markup and control characters.
     Paints,
+    /// The second of two servers hides a missed message when a user comes back to a room.
+    SecondHidesMissed,
+    /// The second of two servers asks those who come from the first one to join later, so many times in all.
+    SecondPutsOff(u64),
+    /// The second of two servers delivers again what a user had from the first.
+    SecondRepeats,
 }
 
 /// The part of a chat server that the tests need.
-struct House {
+pub(crate) struct House {
     lie: Lie,
+    /// The server of each member.
+    servers: BTreeMap<usize, usize>,
     rooms: BTreeMap<String, Vec<String>>,
     members: BTreeMap<usize, String>,
 }
 
 impl House {
-    fn open(lie: Lie) -> std::net::SocketAddr {
-        hub(Self { lie, rooms: BTreeMap::new(), members: BTreeMap::new() })
+    fn open(lie: Lie) -> SocketAddr {
+        let [address] = Self::open_servers(lie);
+        address
+    }
+
+    /// Several servers that are one chat.
+    pub(crate) fn open_servers<const SERVERS: usize>(lie: Lie) -> [SocketAddr; SERVERS] {
+        hubs(Self { lie, servers: BTreeMap::new(), rooms: BTreeMap::new(), members: BTreeMap::new() })
+    }
+
+    fn is_put_off(&mut self, member: usize, command: &Value) -> bool {
+        match &mut self.lie {
+            Lie::SecondPutsOff(times)
+                if *times > 0 && self.servers.get(&member) == Some(&1) && command["since"].is_object() =>
+            {
+                *times -= 1;
+                true
+            }
+            _ => false,
+        }
     }
 
     fn join(&mut self, member: usize, room: &str, since: &Value) -> Value {
@@ -122,7 +148,8 @@ impl House {
         let mut missed: Vec<Value> = (seen + 1..=texts.len() as u64)
             .map(|seq| json!({"seq": seq, "user": "x", "text": texts[seq as usize - 1]}))
             .collect();
-        if self.lie == Lie::HidesMissed {
+        let is_second = self.servers.get(&member) == Some(&1);
+        if self.lie == Lie::HidesMissed || self.lie == Lie::SecondHidesMissed && is_second {
             missed.pop();
         }
         if self.lie == Lie::Boasts && since.is_object() {
@@ -194,11 +221,20 @@ impl Club for House {
         Some("chat.v1.json")
     }
 
+    fn joined(&mut self, member: usize, server: usize) {
+        self.servers.insert(member, server);
+    }
+
     fn said(&mut self, member: usize, message: &[u8]) -> Letters {
         let command: Value = serde_json::from_slice(message).expect("a well-formed command");
         match command["type"].as_str().expect("a well-formed command") {
             "hello" => {
                 vec![letter(member, &json!({"type": "welcome", "client": member, "heartbeat_ms": 25000}))]
+            }
+            "join" if self.is_put_off(member, &command) => {
+                let error = json!({"type": "error", "id": command["id"], "code": "unavailable", "message": "later",
+                    "retry_after_ms": 5});
+                vec![letter(member, &error)]
             }
             "join" => {
                 let joined = self.join(
@@ -206,7 +242,18 @@ impl Club for House {
                     command["room"].as_str().expect("a well-formed command"),
                     &command["since"],
                 );
-                vec![letter(member, &joined)]
+                let mut letters = vec![letter(member, &joined)];
+                if let (Lie::SecondRepeats, Some(1), Some(seen)) = (
+                    self.lie,
+                    self.servers.get(&member),
+                    command["since"]["seq"].as_u64().filter(|seen| *seen > 0),
+                ) {
+                    let room = command["room"].as_str().expect("a well-formed command");
+                    let again = json!({"type": "message", "room": room, "seq": seen, "prev": seen - 1,
+                        "user": "x", "text": self.rooms[room][seen as usize - 1]});
+                    letters.push(letter(member, &again));
+                }
+                letters
             }
             "leave" => {
                 self.members.remove(&member);

@@ -49,7 +49,7 @@ struct Relay<F> {
 }
 
 impl<F: FnMut(usize, usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static> Club for Relay<F> {
-    fn joined(&mut self, member: usize) {
+    fn joined(&mut self, member: usize, _: usize) {
         self.members.insert(member);
     }
 

@@ -19,8 +19,8 @@ pub(crate) trait Club: Send + 'static {
         None
     }
 
-    /// A member connected.
-    fn joined(&mut self, _member: usize) {}
+    /// A member connected to one of the servers.
+    fn joined(&mut self, _member: usize, _server: usize) {}
 
     /// A member sent a message.
     fn said(&mut self, member: usize, message: &[u8]) -> Letters;
@@ -39,21 +39,30 @@ struct Hub<C> {
     streams: Vec<Option<TcpStream>>,
 }
 
-/// Serves each connection on a thread, which ends with the connection or with the process.
+/// One server.
 pub(crate) fn hub(club: impl Club) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let address = listener.local_addr().expect("an address");
-    let hub = Arc::new(Mutex::new(Hub { club, streams: Vec::new() }));
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let (hub, stream) = (Arc::clone(&hub), stream.expect("a connection"));
-            thread::spawn(move || serve(&hub, stream));
-        }
-    });
+    let [address] = hubs(club);
     address
 }
 
-fn serve<C: Club>(hub: &Mutex<Hub<C>>, mut stream: TcpStream) {
+/// Several servers with one club. Each connection is served on a thread, which ends with it or with the process.
+pub(crate) fn hubs<const SERVERS: usize>(club: impl Club) -> [SocketAddr; SERVERS] {
+    let hub = Arc::new(Mutex::new(Hub { club, streams: Vec::new() }));
+    std::array::from_fn(|server| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let hub = Arc::clone(&hub);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (hub, stream) = (Arc::clone(&hub), stream.expect("a connection"));
+                thread::spawn(move || serve(&hub, server, stream));
+            }
+        });
+        address
+    })
+}
+
+fn serve<C: Club>(hub: &Mutex<Hub<C>>, server: usize, mut stream: TcpStream) {
     let config = Arc::new(ProtoConfig::default());
     let mut buffer = vec![0; 64 * 1024];
     let subprotocol = hub.lock().expect("a club").club.subprotocol();
@@ -65,7 +74,7 @@ fn serve<C: Club>(hub: &Mutex<Hub<C>>, mut stream: TcpStream) {
         }
         hub.streams.push(Some(stream.try_clone().expect("a socket")));
         let member = hub.streams.len() - 1;
-        hub.club.joined(member);
+        hub.club.joined(member, server);
         member
     };
     let mut connection = Connection::server(&config, 0);

@@ -1,5 +1,6 @@
 //! `loadgen` as a process, against the real server and against servers with faults.
 
+mod agents;
 mod chat;
 mod custom;
 mod fanout;
@@ -13,6 +14,7 @@ mod options;
 mod reach;
 mod reports;
 mod scenarios;
+mod several;
 mod shapes;
 mod support;
 mod tls;

@@ -14,7 +14,7 @@ fn the_help_of_every_subcommand_is_the_one_in_its_golden_file() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flood/help");
     let commands = [
         "", "echo", "fanout", "chat", "idle", "churn", "slow", "storm", "custom", "search", "compare",
-        "merge",
+        "merge", "agent", "lead",
     ];
     for command in commands {
         let words: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();

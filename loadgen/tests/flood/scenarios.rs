@@ -106,7 +106,7 @@ struct TurnsTheLastOut {
 }
 
 impl Club for TurnsTheLastOut {
-    fn joined(&mut self, _: usize) {
+    fn joined(&mut self, _: usize, _: usize) {
         self.members += 1;
     }
 

@@ -9,10 +9,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use switchboard::proto::MaskingKeys;
 use switchboard::proto::client::{ClientHandshake, ClientRequest};
 
+use super::dial::Dial;
 use super::errors::explain_connect;
 use super::member::{Member, Opening, Throttle};
 use super::proxy;
-use super::{Fleet, HANDSHAKE_WAIT};
+use super::{Fleet, HANDSHAKE_WAIT, Route};
 use crate::clock::Nanos;
 use crate::input::target::Endpoint;
 use crate::output::record::OpeningSteps;
@@ -24,13 +25,19 @@ const SLOW_RECEIVE_BUFFER: usize = 4096;
 impl<W: Workload> Fleet<'_, W> {
     /// Dials the connections that are due.
     pub(super) fn dial(&mut self, now: Nanos) {
-        while let Some((place, planned)) = self.dialer.next(now) {
-            let Err(error) = self.dial_one(place, planned, now) else { continue };
+        while let Some(dial) = self.dialer.next(now) {
+            let Err(error) = self.dial_one(dial, now) else { continue };
             self.dialer.handshake_ended();
-            let lane = &mut self.slots[place as usize].lane;
+            // The request is not for the next connection.
+            self.out.clear();
+            self.wire.clear();
+            let lane = &mut self.slots[dial.place as usize].lane;
             let end = End::Failed(explain_connect(&error));
-            if self.workload.end(lane, &end, now, &mut self.record) && self.phase.sends() {
-                self.dialer.push(place, now);
+            self.record.serving(dial.server.into());
+            let dials_again = self.workload.end(lane, &end, now, &mut self.record);
+            self.record.served();
+            if dials_again {
+                self.dial_again(dial.place, dial.server, now);
                 // Another attempt in this tick would fail in the same way.
                 return;
             }
@@ -38,24 +45,25 @@ impl<W: Workload> Fleet<'_, W> {
     }
 
     /// Opens and registers a socket, and sends the request as soon as that is possible.
-    fn dial_one(&mut self, place: u32, planned: Nanos, now: Nanos) -> io::Result<()> {
-        let number = self.thread + place * self.plan.threads;
-        let source = self.plan.sources.get(number as usize % self.plan.sources.len().max(1)).copied();
+    fn dial_one(&mut self, dial: Dial, now: Nanos) -> io::Result<()> {
+        let Dial { place, server, planned } = dial;
+        let number = self.number(place);
         let read_rate = self.workload.read_rate(number);
-        let endpoint = &self.plan.endpoints[number as usize % self.plan.endpoints.len()];
+        let (endpoint, source) = self.plan.route(number, server.into());
+        let Route { request, tls } = &self.routes[server as usize];
         let mut stream = connect(endpoint, source, read_rate.map(|_| SLOW_RECEIVE_BUFFER))?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(place as usize), interest)?;
-        let tls = match &self.tls {
+        let tls = match tls {
             Some(setup) => Some(setup.connect().map_err(io::Error::other)?),
             None => None,
         };
-        let handshake = start_handshake(&self.request, &mut self.nonces, &mut self.out);
+        let handshake = start_handshake(request, &mut self.nonces, &mut self.out);
         let dialled = self.shared.clock.now();
         let deadline = now + HANDSHAKE_WAIT;
         let steps = OpeningSteps { planned, dialled, ..OpeningSteps::default() };
         let opening = Opening { handshake, received: Vec::new(), steps, deadline };
-        let mut member = Member::new(stream, opening, tls);
+        let mut member = Member::new(stream, opening, tls, server);
         member.throttle = read_rate.map(|rate| Box::new(Throttle::new(rate, now)));
         if self.plan.proxy_protocol {
             // Before TLS, and before all else.

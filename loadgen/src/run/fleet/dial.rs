@@ -6,6 +6,16 @@ use std::collections::VecDeque;
 use crate::clock::Nanos;
 use crate::run::schedule::Timeline;
 
+/// A connection to dial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dial {
+    pub(super) place: u32,
+    /// The place of the server among the destinations of the plan.
+    pub(super) server: u16,
+    /// The planned instant: by the rate or, without one, the instant of the request.
+    pub(super) planned: Nanos,
+}
+
 /// A queue of connections to dial, and the number of opening handshakes in progress.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -13,8 +23,7 @@ pub(super) struct Dialer {
     has_rate: bool,
     /// Dials since the rate was set.
     started: u64,
-    /// Connections to dial, with the instant of the request.
-    waiting: VecDeque<(u32, Nanos)>,
+    waiting: VecDeque<Dial>,
     burst: u32,
     under_way: u32,
 }
@@ -40,21 +49,20 @@ impl Dialer {
     }
 
     /// Queues a connection.
-    pub(super) fn push(&mut self, lane: u32, now: Nanos) {
-        self.waiting.push_back((lane, now));
+    pub(super) fn push(&mut self, place: u32, server: u16, now: Nanos) {
+        self.waiting.push_back(Dial { place, server, planned: now });
     }
 
-    /// The next connection to dial at `now`, and the planned instant of the dial: by the rate or, without one, the instant
-    /// of the request.
-    pub(super) fn next(&mut self, now: Nanos) -> Option<(u32, Nanos)> {
+    /// The next connection to dial at `now`.
+    pub(super) fn next(&mut self, now: Nanos) -> Option<Dial> {
         if self.under_way == self.burst || self.waiting.is_empty() || self.started >= self.dials.due(now) {
             return None;
         }
-        let (lane, since) = self.waiting.pop_front()?;
-        let planned = if self.has_rate { self.dials.planned(self.started)? } else { since };
+        let dial = self.waiting.pop_front()?;
+        let planned = if self.has_rate { self.dials.planned(self.started)? } else { dial.planned };
         self.started += 1;
         self.under_way += 1;
-        Some((lane, planned))
+        Some(Dial { planned, ..dial })
     }
 
     /// An opening handshake ended, with or without success.
@@ -63,7 +71,7 @@ impl Dialer {
     }
 
     /// Empties the queue; returns the connections in it.
-    pub(super) fn give_up(&mut self) -> VecDeque<(u32, Nanos)> {
+    pub(super) fn give_up(&mut self) -> VecDeque<Dial> {
         std::mem::take(&mut self.waiting)
     }
 
@@ -95,17 +103,21 @@ mod tests {
 
     fn dialer(lanes: u32, burst: u32) -> Dialer {
         let mut dialer = Dialer::new(burst);
-        (0..lanes).for_each(|lane| dialer.push(lane, 3));
+        (0..lanes).for_each(|place| dialer.push(place, 0, 3));
         dialer
+    }
+
+    fn at(place: u32, planned: Nanos) -> Dial {
+        Dial { place, server: 0, planned }
     }
 
     #[test]
     fn the_burst_bounds_what_is_under_way() {
         let mut dialer = dialer(5, 2);
-        assert_eq!((dialer.next(5), dialer.next(5), dialer.next(5)), (Some((0, 3)), Some((1, 3)), None));
+        assert_eq!((dialer.next(5), dialer.next(5), dialer.next(5)), (Some(at(0, 3)), Some(at(1, 3)), None));
         assert_eq!((dialer.awaited(), dialer.next_at()), (5, None));
         dialer.handshake_ended();
-        assert_eq!((dialer.next(5), dialer.next(5)), (Some((2, 3)), None));
+        assert_eq!((dialer.next(5), dialer.next(5)), (Some(at(2, 3)), None));
         assert_eq!((dialer.give_up().len(), dialer.awaited()), (2, 2));
         dialer.handshake_ended();
         dialer.handshake_ended();
@@ -116,19 +128,19 @@ mod tests {
     fn the_rate_spreads_them() {
         let mut dialer = dialer(10, 10);
         dialer.set_dials(Timeline::steady(7, 1000.0));
-        assert_eq!((dialer.next(7), dialer.next(7)), (Some((0, 7)), None));
+        assert_eq!((dialer.next(7), dialer.next(7)), (Some(at(0, 7)), None));
         assert_eq!(dialer.next_at(), Some(1_000_007));
-        assert_eq!((dialer.next(1_000_006), dialer.next(1_000_007)), (None, Some((1, 1_000_007))));
+        assert_eq!((dialer.next(1_000_006), dialer.next(1_000_007)), (None, Some(at(1, 1_000_007))));
     }
 
     #[test]
     fn a_connection_that_is_free_late_takes_the_earliest_planned_dial() {
         let mut dialer = dialer(1, 10);
         dialer.set_dials(Timeline::steady(0, 1000.0));
-        assert_eq!(dialer.next(0), Some((0, 0)));
+        assert_eq!(dialer.next(0), Some(at(0, 0)));
         assert_eq!(dialer.next(5_000_000), None);
         dialer.handshake_ended();
-        dialer.push(0, 5_500_000);
-        assert_eq!((dialer.next(5_500_000), dialer.overdue(5_500_000)), (Some((0, 1_000_000)), 4));
+        dialer.push(0, 0, 5_500_000);
+        assert_eq!((dialer.next(5_500_000), dialer.overdue(5_500_000)), (Some(at(0, 1_000_000)), 4));
     }
 }

@@ -71,6 +71,8 @@ impl Throttle {
 pub(super) struct Member {
     pub(super) stream: TcpStream,
     pub(super) stage: Stage,
+    /// The place of the server among the destinations of the plan.
+    pub(super) server: u16,
     pub(super) tls: Option<TlsStream>,
     pub(super) throttle: Option<Box<Throttle>>,
     /// Octets that the socket has not taken.
@@ -103,10 +105,11 @@ impl BufferPool {
 }
 
 impl Member {
-    pub(super) fn new(stream: TcpStream, opening: Opening, tls: Option<TlsStream>) -> Self {
+    pub(super) fn new(stream: TcpStream, opening: Opening, tls: Option<TlsStream>, server: u16) -> Self {
         Self {
             stream,
             stage: Stage::Opening(Box::new(opening)),
+            server,
             tls,
             throttle: None,
             backlog: Vec::new(),

@@ -50,10 +50,17 @@ const MAX_INPUT: usize = 1024 * 1024;
 pub(crate) struct LoopContext<'p> {
     pub(crate) plan: &'p Plan,
     pub(crate) thread: u32,
-    pub(crate) request: ClientRequest<'p>,
-    pub(crate) tls: Option<TlsSetup>,
+    /// By the place of the server among the destinations of the plan.
+    pub(crate) routes: &'p [Route<'p>],
     pub(crate) shared: Arc<Shared>,
     pub(crate) poll: Poll,
+}
+
+/// What a connection to one of the servers begins with.
+#[derive(Debug)]
+pub(crate) struct Route<'p> {
+    pub(crate) request: ClientRequest<'p>,
+    pub(crate) tls: Option<TlsSetup>,
 }
 
 /// A place for one connection: its lane, and the connection while there is one.
@@ -67,8 +74,7 @@ struct Slot<L> {
 pub(crate) struct Fleet<'p, W: Workload> {
     plan: &'p Plan,
     thread: u32,
-    request: ClientRequest<'p>,
-    tls: Option<TlsSetup>,
+    routes: &'p [Route<'p>],
     shared: Arc<Shared>,
     config: Arc<ProtoConfig>,
     pool: DeflatePool,
@@ -105,7 +111,7 @@ pub(crate) struct Fleet<'p, W: Workload> {
 
 impl<'p, W: Workload> Fleet<'p, W> {
     pub(crate) fn new(context: LoopContext<'p>, mut workload: W, record: Record) -> io::Result<Self> {
-        let LoopContext { plan, thread, request, tls, shared, poll } = context;
+        let LoopContext { plan, thread, routes, shared, poll } = context;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let in_flight = plan.pacing.pipeline.min(1024) as usize;
         let answers = (plan.sizes.max + 14).saturating_mul(in_flight);
@@ -113,15 +119,14 @@ impl<'p, W: Workload> Fleet<'p, W> {
         let limits = Limits::default().with_max_message((plan.sizes.max as u64 * 2).max(1024 * 1024));
         let config = ProtoConfig::default().with(|it| {
             it.limits = limits;
-            it.deflate = request.deflate.cloned();
+            it.deflate = routes.first().and_then(|route| route.request.deflate.cloned());
         });
         let lanes = (0..plan.share(thread)).map(|place| workload.lane(thread + place * plan.threads));
         let slots = lanes.map(|lane| Slot { lane, member: None }).collect();
         Ok(Self {
             plan,
             thread,
-            request,
-            tls,
+            routes,
             shared,
             pool: DeflatePool::new(&config),
             config: Arc::new(config),
@@ -160,7 +165,7 @@ impl<'p, W: Workload> Fleet<'p, W> {
         if self.workload.dials_first() {
             let rate = self.plan.connect_rate / f64::from(self.plan.threads);
             self.dialer.set_dials(Timeline::steady(now, rate));
-            (0..self.slots.len() as u32).for_each(|place| self.dialer.push(place, now));
+            self.dial_all(now);
         }
         while self.phase != Phase::Over && !self.shared.stop.load(Ordering::Relaxed) {
             match self.poll.poll(&mut events, Some(timeout)) {
@@ -236,7 +241,9 @@ impl<'p, W: Workload> Fleet<'p, W> {
             self.shared.thread_is_connected();
         }
         let unanswered = self.workload.unanswered();
-        if self.phase == Phase::Draining && unanswered == 0 && !self.has_drained {
+        // A connection in its opening handshake may send its messages after that.
+        let is_drained = unanswered == 0 && self.dialer.under_way() == 0;
+        if self.phase == Phase::Draining && is_drained && !self.has_drained {
             self.has_drained = true;
             self.shared.thread_is_drained();
         }
@@ -260,6 +267,19 @@ impl<'p, W: Workload> Fleet<'p, W> {
         }
     }
 
+    /// Queues all connections, each for its server.
+    fn dial_all(&mut self, now: Nanos) {
+        for place in 0..self.slots.len() as u32 {
+            let server = (self.number(place) as usize % self.routes.len()) as u16;
+            self.dialer.push(place, server, now);
+        }
+    }
+
+    /// The number of a connection over all threads.
+    fn number(&self, place: u32) -> u32 {
+        self.thread + place * self.plan.threads
+    }
+
     fn enter(&mut self, next: Phase, start_at: Nanos, now: Nanos) {
         let before = std::mem::replace(&mut self.phase, next);
         self.since = self.timetable.begins((before, next), self.since, start_at, now);
@@ -269,7 +289,7 @@ impl<'p, W: Workload> Fleet<'p, W> {
             if let Some(dials) = self.workload.begin(start_at, &self.record.window) {
                 self.dialer.set_dials(dials);
                 if !self.workload.dials_first() {
-                    (0..self.slots.len() as u32).for_each(|place| self.dialer.push(place, start_at));
+                    self.dial_all(start_at);
                 }
             }
         }
@@ -282,7 +302,10 @@ impl<'p, W: Workload> Fleet<'p, W> {
         match next {
             Phase::WarmUp | Phase::Measuring => self.each(|fleet, place| fleet.serve(place, false, false)),
             Phase::Draining => self.end_dialling(now),
-            Phase::Closing => self.each(Self::close),
+            Phase::Closing => {
+                self.give_up_dials();
+                self.each(Self::close);
+            }
             Phase::Connecting | Phase::Over => {}
         }
     }
@@ -293,8 +316,22 @@ impl<'p, W: Workload> Fleet<'p, W> {
         self.dial(end);
         if !self.workload.dials_first() {
             self.record.count.unsent += self.dialer.overdue(end);
+            self.give_up_dials();
         }
-        self.dialer.give_up();
+    }
+
+    /// Empties the queue of connections that were to be dialled again.
+    fn give_up_dials(&mut self) {
+        for dial in self.dialer.give_up() {
+            let now = self.shared.clock.now();
+            self.workload.stranded(&mut self.slots[dial.place as usize].lane, now, &mut self.record);
+        }
+    }
+
+    /// Whether connections may be dialled again. Those that were open before the first message have still to send what was
+    /// planned before the end of the window.
+    fn dials_again(&self) -> bool {
+        self.phase.sends() || self.phase == Phase::Draining && self.workload.dials_first()
     }
 
     /// Ends the window.
@@ -327,6 +364,9 @@ impl<'p, W: Workload> Fleet<'p, W> {
 
     /// Serves the lanes that have messages due, each once.
     fn send_due(&mut self, now: Nanos) {
+        while let Some(place) = self.workload.woken(now) {
+            self.serve(place, false, false);
+        }
         if !self.sends() {
             return;
         }
@@ -338,10 +378,12 @@ impl<'p, W: Workload> Fleet<'p, W> {
     /// Ends opening handshakes that took too long.
     fn sweep(&mut self, now: Nanos) {
         if self.phase == Phase::Connecting && now >= self.plan.connect_limit() {
-            for (place, _) in self.dialer.give_up() {
+            for dial in self.dialer.give_up() {
                 let never = "not dialled: earlier opening handshakes took too long".to_owned();
-                let lane = &mut self.slots[place as usize].lane;
+                let lane = &mut self.slots[dial.place as usize].lane;
+                self.record.serving(dial.server.into());
                 self.workload.end(lane, &End::Failed(never), now, &mut self.record);
+                self.record.served();
             }
         }
         if self.workload.unready() > 0 {
@@ -383,7 +425,8 @@ impl<'p, W: Workload> Fleet<'p, W> {
             wake_at = wake_at.min(start_at);
         }
         let next_message = if self.sends() { self.workload.next_at() } else { None };
-        let next = self.dialer.next_at().into_iter().chain(next_message).min();
+        let next =
+            [self.dialer.next_at(), next_message, self.workload.wakes_at()].into_iter().flatten().min();
         if let Some(next) = next {
             self.awaited_at = Some(next);
             if next <= now {
@@ -399,6 +442,14 @@ impl<'p, W: Workload> Fleet<'p, W> {
 
     /// Ends a connection, and queues it for another dial if the workload asks for that.
     fn end(&mut self, place: u32, end: &End) {
+        let Some(member) = &self.slots[place as usize].member else { return };
+        self.record.serving(member.server.into());
+        self.end_served(place, end);
+        self.record.served();
+    }
+
+    /// Ends the connection that is being served.
+    fn end_served(&mut self, place: u32, end: &End) {
         let slot = &mut self.slots[place as usize];
         let Some(mut member) = slot.member.take() else { return };
         self.open -= 1;
@@ -414,8 +465,17 @@ impl<'p, W: Workload> Fleet<'p, W> {
             self.dialer.handshake_ended();
         }
         let now = self.shared.clock.now();
-        if self.workload.end(&mut slot.lane, end, now, &mut self.record) && self.phase.sends() {
-            self.dialer.push(place, now);
+        if self.workload.end(&mut slot.lane, end, now, &mut self.record) {
+            self.dial_again(place, member.server, now);
+        }
+    }
+
+    /// Queues a connection that ended for another dial, to the next server.
+    fn dial_again(&mut self, place: u32, server: u16, now: Nanos) {
+        if self.dials_again() {
+            self.dialer.push(place, (server + 1) % self.routes.len() as u16, now);
+        } else {
+            self.workload.stranded(&mut self.slots[place as usize].lane, now, &mut self.record);
         }
     }
 
@@ -456,7 +516,9 @@ impl<'p, W: Workload> Fleet<'p, W> {
                 (false, true) => End::Clean,
                 (false, false) => End::Failed("closing handshake: no Close from the server".to_owned()),
             };
+            self.record.serving(member.server.into());
             self.workload.end(&mut slot.lane, &end, now, &mut self.record);
+            self.record.served();
         }
         self.workload.finish(&mut self.record);
         self.record

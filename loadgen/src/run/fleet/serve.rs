@@ -21,12 +21,19 @@ impl<W: Workload> Fleet<'_, W> {
         let Some(member) = self.slots.get_mut(place as usize).and_then(|slot| slot.member.as_mut()) else {
             return;
         };
-        let flushed = if member.is_flushed() { Ok(()) } else { self.flush(place) };
+        let is_flushed = member.is_flushed();
+        if self.routes.len() > 1 {
+            self.record.serving(member.server.into());
+        }
+        let flushed = if is_flushed { Ok(()) } else { self.flush(place) };
         let served = flushed
             .and_then(|()| if reads { self.read(place, is_ended) } else { Ok(()) })
             .and_then(|()| self.write(place));
         if let Err(end) = served {
-            self.end(place, &end);
+            self.end_served(place, &end);
+        }
+        if self.routes.len() > 1 {
+            self.record.served();
         }
     }
 
@@ -123,7 +130,8 @@ impl<W: Workload> Fleet<'_, W> {
         let Stage::Opening(opening) = &mut member.stage else { return Ok(None) };
         opening.received.extend_from_slice(octets);
         let limits = &self.config.limits;
-        let agreement = match opening.handshake.receive(&opening.received, &self.request, limits) {
+        let request = &self.routes[member.server as usize].request;
+        let agreement = match opening.handshake.receive(&opening.received, request, limits) {
             Ok(None) => return Ok(None),
             Ok(Some(agreement)) => agreement,
             Err(error) => return Err(End::Failed(format!("opening handshake: {error}"))),

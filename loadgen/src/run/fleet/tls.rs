@@ -12,17 +12,12 @@ use rustls::{
 };
 
 /// The TLS settings of a run.
-#[derive(Debug, Clone)]
-pub(crate) struct TlsSetup {
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-}
+#[derive(Debug)]
+pub(crate) struct TlsSettings(Arc<ClientConfig>);
 
-impl TlsSetup {
-    /// `host`: the name that the certificate must have. `is_insecure`: accept any certificate.
-    pub(crate) fn new(host: &str, is_insecure: bool) -> Result<Self, String> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| format!("{host} is not a name that a certificate can have"))?;
+impl TlsSettings {
+    /// `is_insecure`: accept any certificate.
+    pub(crate) fn new(is_insecure: bool) -> Result<Self, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -41,9 +36,25 @@ impl TlsSetup {
             }
             builder.with_root_certificates(roots).with_no_client_auth()
         };
-        Ok(Self { config: Arc::new(config), name })
+        Ok(Self(Arc::new(config)))
     }
 
+    /// The settings for one server. `host`: the name that its certificate must have.
+    pub(crate) fn for_host(&self, host: &str) -> Result<TlsSetup, String> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| format!("{host} is not a name that a certificate can have"))?;
+        Ok(TlsSetup { config: Arc::clone(&self.0), name })
+    }
+}
+
+/// The TLS settings for one server.
+#[derive(Debug, Clone)]
+pub(crate) struct TlsSetup {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+}
+
+impl TlsSetup {
     pub(super) fn connect(&self) -> Result<TlsStream, Error> {
         let mut session = ClientConnection::new(Arc::clone(&self.config), self.name.clone())?;
         // Every write is taken out at once, so no limit is needed.

@@ -12,12 +12,12 @@ use switchboard::proto::{Connection, Message};
 
 use self::text::SHORTEST_TEXT;
 use self::user::{ChatState, Dialect, Effect, PostTime, User};
-use super::args::ScenarioArgs;
+use super::args::{ScenarioArgs, divide_common};
 use crate::clock::{Nanos, SECOND};
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Pacing, Plan, rate_within, within};
-use crate::input::values::Sizes;
+use crate::input::values::{Share, Sizes, Stages};
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
@@ -28,6 +28,9 @@ use crate::run::workload::{End, MAX_WRITE, READY_LIMIT, Step, Turn, Workload};
 const LONGEST_TEXT: u64 = 4096;
 /// Failure of a connection without a chat protocol.
 const NO_DIALECT: &str = "opening handshake: the server chose neither chat.v1.json nor json";
+
+/// Failure of a connection whose user was still away at the end of the run.
+const NEVER_BACK: &str = "the server did not answer leave or join before the end of the run";
 
 /// Failure of a connection to a server that is not a chat.
 const ECHO: &str = "the server sends back what it is sent: it is an echo server and not a chat";
@@ -40,7 +43,8 @@ pub(crate) struct ChatArgs {
     /// Rooms among which the users are divided; the subprotocol `json` has one
     #[arg(long, value_name = "R", default_value_t = 1)]
     rooms: u32,
-    /// Users per second, over all connections, that leave their room and join it again [default: none]
+    /// Users per second, over all connections, that leave their room and join it again; with several URLs, on a new
+    /// connection to the next server [default: none]
     #[arg(long, value_name = "R")]
     rejoin_rate: Option<f64>,
     #[command(flatten)]
@@ -68,8 +72,25 @@ impl ScenarioArgs for ChatArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
+    }
+
+    fn stages(&mut self) -> Option<&mut Stages> {
+        self.shape.stages.as_mut()
+    }
+
+    fn divide(&mut self, share: Share) -> Result<(), PlanError> {
+        self.rejoin_rate = self.rejoin_rate.map(|rate| share.rate(rate));
+        divide_common(self, share)
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {
@@ -105,8 +126,11 @@ struct Lane {
     user: User,
     /// A full socket or `--pipeline` delays the next post.
     is_held: bool,
-    is_open: bool,
+    /// The user has a connection and is not in the room yet.
+    is_unready: bool,
     opened_at: Nanos,
+    /// The user has begun to leave and is not back in the room.
+    is_away: bool,
     /// Number of planned leaves that the user has begun.
     left: u64,
 }
@@ -124,6 +148,8 @@ struct Chat {
     rejoins: Option<OpenLoop>,
     rejoin_cursor: Cursor,
     unready: u32,
+    /// Users who have begun to leave and are not back in the room.
+    away: u64,
     unanswered: u64,
     owed: u64,
 }
@@ -131,7 +157,7 @@ struct Chat {
 impl Chat {
     fn new(plan: &Plan, thread: u32, args: &ChatArgs) -> Self {
         Self {
-            users: ChatState::new(plan.seed, args.rooms, plan.sizes),
+            users: ChatState::new(plan, args.rooms, plan.sizes),
             pacing: plan.pacing.clone(),
             messages: plan.messages,
             connections: plan.connections,
@@ -141,9 +167,28 @@ impl Chat {
             rejoins: None,
             rejoin_cursor: Cursor::new(thread, plan.threads),
             unready: 0,
+            away: 0,
             unanswered: 0,
             owed: 0,
         }
+    }
+
+    fn ready(&mut self, lane: &mut Lane) {
+        self.unready -= u32::from(std::mem::take(&mut lane.is_unready));
+    }
+
+    fn back(&mut self, lane: &mut Lane) {
+        self.away -= u64::from(std::mem::take(&mut lane.is_away));
+    }
+
+    /// Counts the posts that a lane will never send. Returns their number.
+    fn give_up(&mut self, lane: &Lane, now: Nanos) -> u64 {
+        let sent = (lane.user.number, lane.user.posted);
+        let owed = owed(self.messages, self.plan.as_ref(), sent, now);
+        if self.messages.is_some() {
+            self.owed -= owed;
+        }
+        owed
     }
 
     /// Number of posts that may go out at `now`, and whether more are due.
@@ -165,7 +210,14 @@ impl Workload for Chat {
 
     fn lane(&mut self, number: u32) -> Lane {
         self.owed += self.messages.unwrap_or(0);
-        Lane { user: User::new(number), is_held: false, is_open: false, opened_at: 0, left: 0 }
+        Lane {
+            user: User::new(number),
+            is_held: false,
+            is_unready: false,
+            opened_at: 0,
+            is_away: false,
+            left: 0,
+        }
     }
 
     fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<Timeline> {
@@ -188,7 +240,7 @@ impl Workload for Chat {
             record.note("the server speaks json, which has one room that no user leaves: --rooms and --rejoin-rate had no effect");
         }
         lane.user.opened(dialect);
-        lane.is_open = true;
+        lane.is_unready = true;
         lane.opened_at = now;
         self.unready += 1;
         Ok(())
@@ -199,20 +251,21 @@ impl Workload for Chat {
     }
 
     fn overdue(&self, lane: &Lane, now: Nanos) -> Option<String> {
-        let is_waiting = lane.is_open && !lane.user.is_joined() && lane.left == 0;
         let seconds = READY_LIMIT / SECOND;
-        (is_waiting && now >= lane.opened_at + READY_LIMIT)
+        (lane.is_unready && now >= lane.opened_at + READY_LIMIT)
             .then(|| format!("the server did not answer hello or join within {seconds} s"))
     }
 
     fn receive(&mut self, lane: &mut Lane, message: &Message<'_>, now: Nanos, record: &mut Record) {
-        let was_ready = lane.left > 0;
         match lane.user.receive(&mut self.users, message, now, record) {
             Effect::Nothing => {}
-            Effect::Joined => self.unready -= u32::from(!was_ready),
+            Effect::Joined => {
+                self.ready(lane);
+                self.back(lane);
+            }
             Effect::Echoed => {
                 record.failure(ECHO);
-                self.unready -= u32::from(std::mem::take(&mut lane.is_open));
+                self.ready(lane);
             }
             Effect::Answered(count) => self.unanswered -= count,
         }
@@ -224,8 +277,13 @@ impl Workload for Chat {
             && lane.user.leave()
         {
             lane.left += 1;
+            lane.is_away = true;
+            self.away += 1;
         }
-        lane.user.write_command(&self.users, connection, turn.out);
+        if lane.user.is_moving() {
+            return Step::Close;
+        }
+        lane.user.write_command(&self.users, connection, turn.now, turn.out);
         if !turn.sends {
             return Step::Rest;
         }
@@ -258,9 +316,17 @@ impl Workload for Chat {
         post.into_iter().chain(rejoin).min()
     }
 
+    fn woken(&mut self, now: Nanos) -> Option<u32> {
+        self.users.next_retry(now)
+    }
+
+    fn wakes_at(&self) -> Option<Nanos> {
+        self.users.retry_at()
+    }
+
     fn unanswered(&self) -> u64 {
-        // The run waits for missing deliveries as it waits for answers.
-        self.unanswered + self.users.behind()
+        // The run waits for missing deliveries and for users who are away as it waits for answers.
+        self.unanswered + self.users.behind() + self.away
     }
 
     fn all_sent(&self) -> bool {
@@ -268,13 +334,14 @@ impl Workload for Chat {
     }
 
     fn end(&mut self, lane: &mut Lane, end: &End, now: Nanos, record: &mut Record) -> bool {
-        if std::mem::take(&mut lane.is_open) && !lane.user.is_joined() && lane.left == 0 {
-            self.unready -= 1;
-        }
-        let posted = lane.user.posted;
-        let owed = owed(self.messages, self.plan.as_ref(), (lane.user.number, posted), now);
-        if self.messages.is_some() {
-            self.owed -= owed;
+        self.ready(lane);
+        let moves = *end == End::Clean && lane.user.is_moving();
+        let owed = if moves { 0 } else { self.give_up(lane, now) };
+        if !moves && std::mem::take(&mut lane.is_away) {
+            self.away -= 1;
+            if *end == End::Clean {
+                record.failure(NEVER_BACK);
+            }
         }
         let (unanswered, undelivered) = lane.user.disconnected(&mut self.users);
         self.unanswered -= unanswered;
@@ -282,7 +349,12 @@ impl Workload for Chat {
             record.lost(undelivered);
         }
         end.count(unanswered, owed, record);
-        false
+        moves
+    }
+
+    fn stranded(&mut self, lane: &mut Lane, now: Nanos, record: &mut Record) {
+        self.back(lane);
+        record.count.unsent += self.give_up(lane, now);
     }
 
     fn finish(&mut self, record: &mut Record) {

@@ -1,6 +1,7 @@
 //! One user of a chat server: what the user sends, and whether the server keeps its promises.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use serde_json::Value;
@@ -9,10 +10,14 @@ use switchboard::proto::{Connection, Message, Outgoing};
 use super::delivery::DeliveryTracker;
 use super::text::{self, Head, Origin};
 use super::wire::{Command, Listing, Notice, Past, Post, Since};
-use crate::clock::Nanos;
+use crate::clock::{Nanos, SECOND};
+use crate::input::plan::Plan;
 use crate::input::values::Sizes;
 use crate::output::record::Record;
 use crate::scenario::sequence::{Arrival, Sequence};
+
+/// The `id` of a join; posts have smaller ones.
+const JOIN_ID: u64 = u32::MAX as u64;
 
 /// The chat protocol of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,8 @@ enum Membership {
     Joined,
     /// `leave` will be sent, or was.
     Leaving { is_sent: bool },
+    /// The user has left the room, and joins it again on another connection.
+    Moving,
 }
 
 /// State that the users of a thread share.
@@ -56,21 +63,40 @@ pub(crate) struct ChatState {
     pub(crate) run: u32,
     pub(crate) rooms: u32,
     pub(crate) sizes: Sizes,
+    /// Users who leave their room join it again at the next server.
+    moves: bool,
+    threads: u32,
+    /// Users that a server asked to join again later, by instant and place.
+    retries: BinaryHeap<Reverse<(Nanos, u32)>>,
     deliveries: DeliveryTracker,
     text: String,
     json: String,
 }
 
 impl ChatState {
-    pub(crate) fn new(seed: u64, rooms: u32, sizes: Sizes) -> Self {
+    pub(crate) fn new(plan: &Plan, rooms: u32, sizes: Sizes) -> Self {
         Self {
-            run: seed as u32,
+            moves: plan.destinations.len() > 1,
+            threads: plan.threads,
+            retries: BinaryHeap::new(),
+            run: plan.seed as u32,
             rooms,
             sizes,
             deliveries: DeliveryTracker::new(rooms),
             text: String::new(),
             json: String::new(),
         }
+    }
+
+    /// The place of a user who may ask again at `now`. Each call returns another one.
+    pub(crate) fn next_retry(&mut self, now: Nanos) -> Option<u32> {
+        self.retry_at().filter(|at| *at <= now)?;
+        self.retries.pop().map(|Reverse((_, place))| place)
+    }
+
+    /// The instant at which the next user may ask again.
+    pub(crate) fn retry_at(&self) -> Option<Nanos> {
+        self.retries.peek().map(|Reverse((at, _))| *at)
     }
 
     /// Users who have not received every acknowledged message of their room.
@@ -121,6 +147,8 @@ pub(crate) struct User {
     /// The newest message of the room that the user has received.
     seen: Option<u64>,
     epoch: Option<Value>,
+    /// The server asked the user not to join before this instant.
+    join_at: Nanos,
     /// A hash of the newest message of the last list (`json`).
     newest: Option<u64>,
 }
@@ -135,6 +163,7 @@ impl User {
             pending: VecDeque::new(),
             seen: None,
             epoch: None,
+            join_at: 0,
             newest: None,
         }
     }
@@ -143,6 +172,7 @@ impl User {
     pub(crate) fn opened(&mut self, dialect: Dialect) {
         self.dialect = dialect;
         self.newest = None;
+        self.join_at = 0;
         self.membership = match dialect {
             Dialect::V1 => Membership::Greeting { is_sent: false },
             Dialect::Json => Membership::Joining { is_sent: true },
@@ -152,6 +182,11 @@ impl User {
     /// Whether the user is in the room.
     pub(crate) fn is_joined(&self) -> bool {
         self.membership == Membership::Joined
+    }
+
+    /// Whether the user has left the room, has all answers, and joins it again on another connection.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.membership == Membership::Moving && self.pending.is_empty()
     }
 
     /// Unanswered posts.
@@ -195,10 +230,18 @@ impl User {
     }
 
     /// Writes the next command, if one is due.
-    pub(crate) fn write_command(&mut self, chat: &ChatState, connection: &mut Connection, out: &mut Vec<u8>) {
+    pub(crate) fn write_command(
+        &mut self,
+        chat: &ChatState,
+        connection: &mut Connection,
+        now: Nanos,
+        out: &mut Vec<u8>,
+    ) {
         let (kind, next) = match self.membership {
             Membership::Greeting { is_sent: false } => ("hello", Membership::Greeting { is_sent: true }),
-            Membership::Joining { is_sent: false } => ("join", Membership::Joining { is_sent: true }),
+            Membership::Joining { is_sent: false } if self.join_at <= now => {
+                ("join", Membership::Joining { is_sent: true })
+            }
             Membership::Leaving { is_sent: false } => ("leave", Membership::Leaving { is_sent: true }),
             _ => return,
         };
@@ -207,7 +250,7 @@ impl User {
         let since = self.epoch.as_ref().zip(self.seen).map(|(epoch, seq)| Since { epoch, seq });
         let command = match kind {
             "hello" => Command { r#type: kind, user: Some(&user), ..Command::default() },
-            "join" => Command { r#type: kind, room: Some(&room), since, ..Command::default() },
+            "join" => Command { r#type: kind, id: JOIN_ID, room: Some(&room), since, ..Command::default() },
             _ => Command { r#type: kind, room: Some(&room), ..Command::default() },
         };
         send(connection, &serde_json::to_string(&command).unwrap_or_default(), out);
@@ -294,7 +337,8 @@ impl User {
                 record.count.rejoined += 1;
                 // The user receives messages that were acknowledged after the leave when it joins again.
                 self.leave_room(chat);
-                self.membership = Membership::Joining { is_sent: false };
+                self.membership =
+                    if chat.moves { Membership::Moving } else { Membership::Joining { is_sent: false } };
                 Effect::Nothing
             }
             ("ack", _) => {
@@ -305,6 +349,17 @@ impl User {
             }
             ("message", _) => {
                 self.delivered(chat, notice, now, record);
+                Effect::Nothing
+            }
+            ("error", Membership::Joining { is_sent: true })
+                if notice.id == Some(JOIN_ID) && notice.retry_after_ms.is_some() =>
+            {
+                // The server has not yet heard of everything that the user knows from another one.
+                record.count.put_off += 1;
+                let after = notice.retry_after_ms.unwrap_or(0).saturating_mul(SECOND / 1000);
+                self.join_at = now.saturating_add(after);
+                chat.retries.push(Reverse((self.join_at, self.number / chat.threads)));
+                self.membership = Membership::Joining { is_sent: false };
                 Effect::Nothing
             }
             ("error", _) => {
@@ -375,7 +430,7 @@ impl User {
 
     /// Checks the history in `joined`: either all missed messages, or `recovered` is false.
     fn joined(&mut self, notice: &Notice<'_>, record: &mut Record) {
-        let last = notice.seq.unwrap_or(0);
+        let mut last = notice.seq.unwrap_or(0);
         if let (Some(seen), Some(_)) = (self.seen, &self.epoch) {
             if notice.recovered == Some(true) && notice.epoch == self.epoch {
                 let mut missed = Sequence::default();
@@ -393,6 +448,8 @@ impl User {
                 if notice.messages.iter().any(|past| past.text.is_none()) {
                     record.count.corrupted += 1;
                 }
+                // A server that is behind another one must not deliver again what the user has from that one.
+                last = last.max(seen);
             } else {
                 record.count.unrecovered += 1;
             }

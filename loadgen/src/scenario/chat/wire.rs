@@ -47,6 +47,7 @@ pub(super) struct Notice<'a> {
     pub(super) messages: Vec<Past<'a>>,
     #[serde(borrow)]
     pub(super) code: Option<Cow<'a, str>>,
+    pub(super) retry_after_ms: Option<u64>,
 }
 
 /// A message of a history.

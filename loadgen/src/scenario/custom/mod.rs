@@ -26,6 +26,7 @@ use crate::clock::{Nanos, SECOND, time_of_day};
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Pacing, Plan};
+use crate::input::values::Stages;
 use crate::output::plain::cut;
 use crate::output::record::Record;
 use crate::output::report::Outcome;
@@ -67,8 +68,20 @@ impl ScenarioArgs for CustomArgs {
         &self.connect
     }
 
+    fn connect_mut(&mut self) -> &mut ConnectArgs {
+        &mut self.connect
+    }
+
     fn output(&self) -> &OutputArgs {
         &self.output
+    }
+
+    fn output_mut(&mut self) -> &mut OutputArgs {
+        &mut self.output
+    }
+
+    fn stages(&mut self) -> Option<&mut Stages> {
+        self.shape.stages.as_mut()
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {
