@@ -29,7 +29,7 @@ export class Chat {
   #sockets = [];
   directory = mkdtempSync(join(tmpdir(), 'switchboard-'));
 
-  static async start(browser, { args = [], isKept = false, lines = [] } = {}) {
+  static async start(browser, { args = [], isKept = false, lines = [], engine = null } = {}) {
     const chat = new Chat();
     chat.#browser = browser;
     chat.port = await freePort();
@@ -38,7 +38,8 @@ export class Chat {
     writeFileSync(join(chat.directory, 'api'), `${API_TOKEN}\n`, { mode: 0o600 });
     const data = join(chat.directory, 'data');
     if (lines.length > 0) run(['import', '--data', data], lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-    const history = isKept || lines.length > 0 ? ['--data', data] : ['--ephemeral'];
+    const kept = isKept || lines.length > 0 ? ['--data', data] : ['--ephemeral'];
+    const history = engine === null ? kept : ['--engine', engine];
     chat.server = new Server(BINARY, ['serve', '--listen', `127.0.0.1:${chat.port}`, ...history,
       '--token-key', join(chat.directory, 'key'), '--api-token-file', join(chat.directory, 'api'), ...args], chat.port);
     await chat.server.start();

@@ -14,9 +14,10 @@
 # FIREFOX                  the other browser; default /usr/bin/firefox-esr
 # NGINX, HAPROXY, VARNISHD, CADDY the reverse proxies; default /usr/sbin/nginx, /usr/sbin/haproxy, /usr/sbin/varnishd,
 #                          /usr/bin/caddy
+# REDIS                    the engine of several servers; default /usr/bin/redis-server
 # CURL, JAVA               clients of other makes; default /usr/bin/curl, /usr/bin/java (with a compiler)
 #
-# Of the last eight what is missing is installed with apt-get when root runs this.
+# Of the last nine what is missing is installed with apt-get when root runs this.
 set -euo pipefail
 
 stop() {
@@ -38,6 +39,7 @@ JOBS=${JOBS:-$(nproc)}
 export CHROMIUM=${CHROMIUM:-/usr/bin/chromium} FIREFOX=${FIREFOX:-/usr/bin/firefox-esr}
 export CADDY=${CADDY:-/usr/bin/caddy}
 export NGINX=${NGINX:-/usr/sbin/nginx} HAPROXY=${HAPROXY:-/usr/sbin/haproxy} VARNISHD=${VARNISHD:-/usr/sbin/varnishd}
+export REDIS=${REDIS:-/usr/bin/redis-server}
 export CURL=${CURL:-/usr/bin/curl} JAVA=${JAVA:-/usr/bin/java}
 if [ -n "${SWITCHBOARD_SCREENSHOTS:-}" ]; then
   mkdir -p "$SWITCHBOARD_SCREENSHOTS"
@@ -69,6 +71,7 @@ need NGINX "$NGINX" nginx-light
 need HAPROXY "$HAPROXY" haproxy
 need VARNISHD "$VARNISHD" varnish
 need CADDY "$CADDY" caddy
+need REDIS "$REDIS" redis-server
 need CURL "$CURL" curl
 need JAVA "$JAVA" default-jdk-headless
 
