@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use switchboard::history::engine::{self, EngineError, Options, Target};
-use switchboard::history::{Act, Action, Fork, History as _, Keep, Outcome, Proposal, Query};
+use switchboard::history::{Act, Action, Event, Fork, History as _, Keep, Outcome, Proposal, Query};
 
 use crate::node::{Node, TIMEOUT, post, texts};
 use crate::proxy::Proxy;
@@ -21,10 +21,19 @@ pub(crate) fn impatient() -> Options {
 pub(crate) fn kept(node: &mut Node, room: &str) -> Vec<(u64, String)> {
     let (mut before, mut all) = (u64::MAX, Vec::new());
     loop {
-        let query = Query::Page { ask: 1, room: room.into(), before, limit: 256, keep: Keep::Newest };
-        let switchboard::history::Event::Page { records: Ok(records), .. } = node.query(0, query) else {
-            panic!("no page")
-        };
+        let mut records = Vec::new();
+        // A thread may still be on its way to an engine that has just begun.
+        wait_until("a page", || {
+            let query = Query::Page { ask: 1, room: room.into(), before, limit: 256, keep: Keep::Newest };
+            match node.query(0, query) {
+                Event::Page { records: Ok(page), .. } => {
+                    records = page;
+                    true
+                }
+                Event::Page { .. } => false,
+                other => panic!("{other:?}"),
+            }
+        });
         let Some(first) = records.first() else { break };
         before = first.post.seq;
         all.extend(records.iter().rev().map(|it| (it.post.seq, it.post.text.to_string())));

@@ -182,7 +182,7 @@ impl Launch {
         }
         collect(child.stderr.take().unwrap(), Arc::clone(&log));
         let mut server = Server { child, log, addr: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0).into() };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let port = loop {
             if let Some(port) = server.log().iter().find_map(|line| announced_port(line, self.announcement)) {
                 break port;
