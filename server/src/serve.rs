@@ -66,8 +66,8 @@ fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
     banner::Chat {
         has_page: !args.no_page,
         has_api: args.api.token_file.is_some(),
-        data: match args.engine.target() {
-            Ok(Some(engine)) => Data::Engine(engine.address()),
+        data: match args.engine.targets() {
+            Ok(engines) if !engines.is_empty() => Data::Engine(addresses(&engines)),
             _ if args.ephemeral => Data::Memory,
             _ => Data::Directory(args.data.clone()),
         },
@@ -83,7 +83,7 @@ fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
 /// Reads and checks what a server would, without serving.
 pub(crate) fn check(args: &ServeArgs) -> Result<(), Failure> {
     prepare(args)?;
-    args.engine.target()?;
+    args.engine.targets()?;
     args.common.tls.tls()?;
     let listeners = args.common.listeners.listeners(&args.listen, &args.default_place(), Vec::new())?;
     listeners.redirect()?;
@@ -115,8 +115,9 @@ pub(crate) fn serve(args: &ServeArgs) -> Result<(), Failure> {
     let options = options.with(|it| it.limits = it.limits.clone().of_each(loops));
     let chat = Some(about(args, keyring.is_some(), has_asker(events.as_ref())));
     let plan = Plan { listeners, config: args.config(), hosts: Some(hosts), loops, chat };
-    if let Some(target) = args.engine.target()? {
-        return serve_on_engine(args, &options, plan, (target, with_doors, hooks.zip(events.clone())));
+    let engines = args.engine.targets()?;
+    if !engines.is_empty() {
+        return serve_on_engine(args, &options, plan, (engines, with_doors, hooks.zip(events.clone())));
     }
     if args.ephemeral {
         return serve_in_memory(args, &options, plan, (with_doors, hooks.zip(events.clone())));
@@ -194,19 +195,28 @@ fn serve_in_memory(
     ended
 }
 
-/// The same with an engine that several servers share.
+fn addresses(engines: &[Target]) -> String {
+    let all: Vec<String> = engines.iter().map(Target::address).collect();
+    all.join(" ")
+}
+
+/// The same with engines that several servers share.
 fn serve_on_engine(
     args: &ServeArgs,
     options: &chat::Options,
     plan: Plan,
-    (target, mut with_doors, hooks): (Target, impl FnMut(Chat) -> Api, Option<(hooks::Worker, EventOptions)>),
+    (engines, mut with_doors, hooks): (
+        Vec<Target>,
+        impl FnMut(Chat) -> Api,
+        Option<(hooks::Worker, EventOptions)>,
+    ),
 ) -> Result<(), Failure> {
     let keep = args.retention.engine_options().with(|it| {
         it.window_ms = options.limits.key_window_ms;
         it.replicas = args.engine.replicas();
     });
-    let address = target.address();
-    let (clients, worker, start) = open_engine(&target, &keep, plan.loops)?;
+    let address = addresses(&engines);
+    let (clients, worker, start) = open_engines(&engines, &keep, plan.loops)?;
     tracing::info!(address, "the history is in the engine");
     let worker = match &hooks {
         Some((hooks, events)) => worker.with_teller(hooks.recorder(events)),
@@ -215,12 +225,13 @@ fn serve_on_engine(
     let nodes = Nodes::new(&start.holders, plan.loops);
     let mut clients = clients.into_iter();
     let server = bind(plan, &args.common, |own, peers| {
-        let chat = Chat::new(options.clone(), boxed(clients.next()), start.clone());
+        let chat = Chat::new(options.clone(), clients.next(), start.clone());
         with_doors(chat.among(own, &nodes, peers.clone()))
     })?;
     let peers = server.peers();
     let hooks = start_hooks(hooks.map(|(hooks, _)| hooks), None, &peers)?;
-    let worker = worker.with_signs(Arc::new(OtherServers { nodes, peers: peers.clone() }));
+    let signs: Arc<dyn Signs> = Arc::new(OtherServers { nodes, peers: peers.clone() });
+    let worker = worker.with_signs(&signs);
     let engine = worker.start(move |number, event| tell(&peers, number, event))?;
     let ended = finish(server);
     engine.finish();
@@ -267,18 +278,18 @@ where
     }
 }
 
-/// Connects to the engine; one that begins as well is waited for.
+/// Connects to the engines; those that begin as well are waited for.
 #[expect(clippy::disallowed_methods, reason = "no loop runs yet")]
-fn open_engine(
-    target: &Target,
+fn open_engines(
+    engines: &[Target],
     keep: &engine::Options,
     loops: usize,
-) -> Result<(Vec<engine::Client>, engine::Worker, Start), EngineError> {
+) -> Result<(Vec<engine::Loop>, engine::Workers, Start), EngineError> {
     let begin = Instant::now();
     loop {
-        match engine::open(target.clone(), keep.clone(), loops) {
-            Err(error) if begin.elapsed() < START_WITHIN && is_passing(&error, target) => {
-                tracing::warn!(%error, address = target.address(), "the engine is not there yet");
+        match engine::open_all(engines.to_vec(), keep, loops) {
+            Err(error) if begin.elapsed() < START_WITHIN && is_passing(&error, engines) => {
+                tracing::warn!(%error, address = addresses(engines), "the engine is not there yet");
                 std::thread::sleep(Duration::from_millis(500));
             }
             result => return result,
@@ -287,8 +298,9 @@ fn open_engine(
 }
 
 /// Whether an engine may be there in a moment.
-fn is_passing(error: &EngineError, target: &Target) -> bool {
-    let is_elsewhere = matches!(error, EngineError::Replica | EngineError::Moved) && target.is_watched();
+fn is_passing(error: &EngineError, engines: &[Target]) -> bool {
+    let is_watched = engines.iter().any(Target::is_watched);
+    let is_elsewhere = matches!(error, EngineError::Replica | EngineError::Moved) && is_watched;
     is_elsewhere || matches!(error, EngineError::Unreachable(_))
 }
 

@@ -150,8 +150,8 @@ impl Figures for Stats {
 
 /// How the engine is that several processes share.
 fn engine(out: &mut DescriptorEncoder<'_>, figures: &EngineFigures) -> fmt::Result {
-    gauge(out, "switchboard_engine_up", "1 while the engine takes what is posted", figures.up)?;
-    gauge(out, "switchboard_engine_feed_up", "1 while the engine tells what happens", figures.fed)?;
+    gauge(out, "switchboard_engine_up", "Engines that take what is posted", figures.up)?;
+    gauge(out, "switchboard_engine_feed_up", "Engines that tell what happens", figures.fed)?;
     for (name, help, value) in [
         ("switchboard_engine_reconnects", "Connections to the engine that were lost", figures.reconnects),
         ("switchboard_engine_pipelines", "Pipelines that the engine answered", figures.pipelines),

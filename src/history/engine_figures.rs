@@ -3,9 +3,9 @@
 /// How an engine is that several processes share, as one of them sees it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineFigures {
-    /// 1 while the connection that commits works.
+    /// Engines to which the connection that commits works: 1 or 0 where there is one.
     pub up: u64,
-    /// 1 while the connection works that brings what happens.
+    /// Engines from which the connection works that brings what happens.
     pub fed: u64,
     /// Connections that were lost and made again.
     pub reconnects: u64,
@@ -25,4 +25,24 @@ pub struct EngineFigures {
     pub behind: u64,
     /// What was told or read and cannot be understood.
     pub damaged: u64,
+}
+
+impl EngineFigures {
+    /// Those of two engines.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            up: self.up + other.up,
+            fed: self.fed + other.fed,
+            reconnects: self.reconnects + other.reconnects,
+            pipelines: self.pipelines + other.pipelines,
+            calls: self.calls + other.calls,
+            wait_us: self.wait_us + other.wait_us,
+            doubts: self.doubts + other.doubts,
+            filled: self.filled + other.filled,
+            forks: self.forks + other.forks,
+            behind: self.behind + other.behind,
+            damaged: self.damaged + other.damaged,
+        }
+    }
 }

@@ -206,7 +206,7 @@ pub enum Keep {
 }
 
 /// What the loop asks a history for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Query {
     /// The state of a room that the loop does not know (any more), answered with [`Event::Opened`]. From the question on the
     /// loop is told what happens in the room; what is part of the answer may come again.
@@ -551,6 +551,11 @@ pub trait History: std::fmt::Debug {
     /// What an `ack` promises: `disk` or `memory`.
     fn level(&self) -> &'static str {
         "disk"
+    }
+
+    /// Nothing can be added to this room now, though to others it can; the empty name stands for what is not about one room.
+    fn is_away(&self, _room: &str) -> bool {
+        false
     }
 
     /// A room is not open here any more: nothing need be told of it. [`Query::Open`] opened it.

@@ -63,7 +63,7 @@ fn what_a_replica_has_confirmed_is_there_after_a_failover_each_once() {
     let options = impatient().with(|it| it.replicas = 1);
     let mut writer = Node::start(&pair.way.url(), options.clone(), 1);
     let mut reader = Node::start(&pair.way.url(), options, 1);
-    assert_eq!(switchboard::history::History::level(&writer.clients[0]), "engine-replicas");
+    assert_eq!(writer.clients[0].level(), "engine-replicas");
     let epoch = reader.open(0, "r").epoch;
     let mut acked = BTreeMap::new();
     for nth in 0..50 {

@@ -14,6 +14,7 @@ mod person;
 mod proxy;
 mod redis_server;
 mod sentinel;
+mod several;
 mod signs;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of nodes need some of it alone")]

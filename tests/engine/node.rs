@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use switchboard::history::engine::{self, Client, Counts, Options, Running, Target};
+use switchboard::history::engine::{self, AllRunning, Counts, Options, Target};
 use switchboard::history::{
-    Act, Action, Batch, Change, Draft, DraftKey, Event, Fork, History as _, Outcome, Proposal, Query,
-    RoomState,
+    Act, Action, Batch, Change, Draft, DraftKey, Event, Fork, History, Outcome, Proposal, Query, RoomState,
 };
 
 use crate::redis_server::SOON;
 
 /// A node at work.
 pub(crate) struct Node {
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Vec<Box<dyn History + Send>>,
     events: Vec<Receiver<Event>>,
     tickets: Vec<u64>,
     terms: Vec<u32>,
-    running: Option<Running>,
+    running: Option<AllRunning>,
     pub(crate) counts: Arc<Counts>,
     /// What each loop was told, by room.
     pub(crate) told: Vec<BTreeMap<Arc<str>, Vec<Change>>>,
@@ -33,11 +32,17 @@ pub(crate) struct Node {
 pub(crate) const TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Node {
+    #[expect(clippy::needless_pass_by_value, reason = "tests make them in place")]
     pub(crate) fn start(url: &str, options: Options, loops: usize) -> Self {
-        let target = Target::new(url, TIMEOUT).unwrap();
-        let (clients, worker, _) = engine::open(target, options, loops).unwrap();
+        Self::among(&[url], &options, loops)
+    }
+
+    /// On several engines.
+    pub(crate) fn among(urls: &[&str], options: &Options, loops: usize) -> Self {
+        let targets = urls.iter().map(|url| Target::new(url, TIMEOUT).unwrap()).collect();
+        let (clients, worker, _) = engine::open_all(targets, options, loops).unwrap();
         let (senders, events): (Vec<_>, Vec<_>) = (0..loops).map(|_| channel()).unzip();
-        let counts = worker.counts();
+        let counts = worker.counts().remove(0);
         let running = worker.start(move |number, event| senders[number].send(event).is_ok()).unwrap();
         Self {
             clients,

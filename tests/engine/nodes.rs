@@ -23,7 +23,7 @@ fn three(engine: &Engine) -> [Server; 3] {
     [node(engine), node_with(&engine.url(), &["--threads", "2"]), node(engine)]
 }
 
-fn get(addr: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) fn get(addr: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(addr).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

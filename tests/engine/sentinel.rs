@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use redis::cmd;
+use switchboard::history::Fork;
 use switchboard::history::engine::{self, EngineError, Options, Target};
-use switchboard::history::{Fork, History as _};
 
 use crate::bridge::{impatient, kept};
 use crate::failover::insist;

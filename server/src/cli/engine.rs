@@ -21,9 +21,10 @@ pub(crate) struct EngineArgs {
     ///
     /// redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss:// with TLS. Where Sentinels watch it:
     /// `redis+sentinel://HOST[:PORT],HOST[:PORT]/NAME[/DB]`. Redis 7.0 or later, or Valkey 7.2 or later. Servers with the same
-    /// engine are one chat. A password is best given by the variable, which lists of processes do not show.
-    #[arg(long = "engine", id = "engine", value_name = "URL", conflicts_with_all = ["data", "ephemeral"])]
-    url: Option<String>,
+    /// engine are one chat. A password is best given by the variable, which lists of processes do not show. Repeated: rooms are
+    /// dealt out over the engines. The chat begins with all of them: another list is refused later.
+    #[arg(long = "engine", id = "engine", value_name = "URL", value_delimiter = ' ', conflicts_with_all = ["data", "ephemeral"])]
+    urls: Vec<String>,
     /// How long an answer of the engine is waited for
     ///
     /// From 100ms to 30s. Then the engine counts as away.
@@ -90,9 +91,9 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 impl EngineArgs {
-    /// Where the engine is, if there is one.
-    pub(crate) fn target(&self) -> Result<Option<Target>, Failure> {
-        self.url.as_ref().map(|url| self.link.target(url, self.timeout)).transpose()
+    /// Where the engines are, if there are any.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>, Failure> {
+        self.urls.iter().map(|url| self.link.target(url, self.timeout)).collect()
     }
 
     /// Replicas that an ack waits for.
@@ -101,7 +102,7 @@ impl EngineArgs {
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.url.is_some()
+        !self.urls.is_empty()
     }
 }
 

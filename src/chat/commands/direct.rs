@@ -65,6 +65,7 @@ pub(in crate::chat) fn direct<C: Context>(
         chat.rooms.rest(call.ctx, room);
         return Err(no_such_user());
     }
+    gate::check_room_writable(chat, chat.rooms[room].name())?;
     if decide::asks(chat, AskKind::Post) && decide::is_asked(chat, call, &command(&to, &said)) {
         return decide::ask(chat, call, Some(room), command(&to, &said));
     }

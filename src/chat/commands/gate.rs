@@ -67,3 +67,9 @@ pub(in crate::chat) fn check_writable(chat: &Chat) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+/// The same for one room; the empty name stands for what is not about one room.
+pub(in crate::chat) fn check_room_writable(chat: &Chat, room: &str) -> Result<(), Refusal> {
+    check_writable(chat)?;
+    if chat.pending.is_away(room) { Err(Refusal::unavailable()) } else { Ok(()) }
+}

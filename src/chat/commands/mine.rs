@@ -38,7 +38,7 @@ pub(in crate::chat) fn subscribe<C: Context>(
     if is_on {
         chat.people.require(call.actor, Right::Join, &name, "room")?;
     }
-    gate::check_writable(chat)?;
+    gate::check_room_writable(chat, &name)?;
     let (user, room): (Arc<str>, Arc<str>) = (Arc::clone(&call.actor.person), (*name).into());
     let most = chat.options.limits.max_subscriptions;
     if chat.pending.is_on_disk() {

@@ -42,7 +42,7 @@ pub(in crate::chat) fn ban<C: Context>(
     reason: Option<&str>,
 ) -> Result<(), Refusal> {
     chat.people.require_moderator(call.actor)?;
-    gate::check_writable(chat)?;
+    gate::check_room_writable(chat, "")?;
     let now = call.ctx.now();
     let user: Arc<str> = names::fold(&names::user(user, "user")?).as_ref().into();
     if !chat.people.bans_mut().has_place(chat.options.limits.max_bans, now.unix_ms) {
@@ -62,7 +62,7 @@ pub(in crate::chat) fn unban<C: Context>(
     user: &str,
 ) -> Result<(), Refusal> {
     chat.people.require_moderator(call.actor)?;
-    gate::check_writable(chat)?;
+    gate::check_room_writable(chat, "")?;
     let user = names::user(user, "user")?;
     let folded = names::fold(&user);
     let (people, now) = (&chat.people, call.ctx.now().unix_ms);

@@ -43,7 +43,7 @@ pub(in crate::chat) fn post<C: Context>(
     room: RoomId,
     said: Said<'_>,
 ) -> Result<(), Refusal> {
-    gate::check_writable(chat)?;
+    gate::check_room_writable(chat, chat.rooms[room].name())?;
     say(chat, call, room, said);
     Ok(())
 }
@@ -55,7 +55,7 @@ pub(in crate::chat) fn import<C: Context>(
     room: RoomId,
     record: Box<Record>,
 ) -> Result<(), Refusal> {
-    gate::check_writable(chat)?;
+    gate::check_room_writable(chat, chat.rooms[room].name())?;
     propose(chat, call.ctx, room, Act::Import(record), call.reply_to.clone());
     Ok(())
 }
@@ -109,7 +109,7 @@ pub(in crate::chat) fn change<C: Context>(
 ) -> Result<(), Refusal> {
     let seq = seq_of(&command);
     let state = &chat.rooms[room];
-    gate::check_writable(chat)?;
+    gate::check_room_writable(chat, chat.rooms[room].name())?;
     let oldest = chat.options.visible_from(state, call.ctx.now().unix_ms);
     let is_unheard_of = seq > state.recent().seq();
     if seq == 0 || is_unheard_of && !chat.pending.is_shared() || seq < oldest {
@@ -137,7 +137,7 @@ pub(in crate::chat) fn change_old<C: Context>(
     records: &[Record],
 ) -> Result<(), Refusal> {
     let seq = seq_of(&command);
-    gate::check_writable(chat)?;
+    gate::check_room_writable(chat, chat.rooms[room].name())?;
     let record = records.iter().find(|record| record.post.seq == seq).ok_or_else(Refusal::no_message)?;
     let facts = facts(record, call.actor, &command, chat.people.holders())?;
     change_message(chat, call, room, command, facts)

@@ -85,6 +85,11 @@ impl Pending {
         self.is_failed
     }
 
+    /// Nothing can be added to this room now; the empty name stands for what is not about one room.
+    pub(in crate::chat) fn is_away(&self, room: &str) -> bool {
+        self.history.as_ref().is_some_and(|history| history.is_away(room))
+    }
+
     /// Proposals without an outcome.
     pub(in crate::chat) fn len(&self) -> usize {
         self.len

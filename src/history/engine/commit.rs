@@ -15,6 +15,7 @@ use super::round::{Call, Done, Queue};
 use super::shared::{Notify, Shared, add};
 use super::target::Target;
 use super::values;
+use super::workers::write;
 use super::{MAX_ORDERS, Options};
 use crate::history::memory::Told;
 use crate::history::{Act, Action, Batch, Change, Draft, Event, HistoryError, Holder, Outcome};
@@ -42,6 +43,7 @@ pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     pub(super) notify: Notify,
     pub(super) teller: Option<Tell>,
+    mark: Option<String>,
     queue: Queue,
     loops: usize,
     link: Option<Link>,
@@ -56,6 +58,8 @@ pub(super) struct Ends {
     pub(super) inbox: Receiver<Order>,
     pub(super) notify: Notify,
     pub(super) teller: Option<Tell>,
+    /// Which engine of the chat it is.
+    pub(super) mark: Option<String>,
 }
 
 impl Committer {
@@ -66,7 +70,7 @@ impl Committer {
         ends: Ends,
         loops: usize,
     ) -> Self {
-        let Ends { inbox, notify, teller } = ends;
+        let Ends { inbox, notify, teller, mark } = ends;
         Self {
             target,
             options,
@@ -75,6 +79,7 @@ impl Committer {
             shared,
             notify,
             teller,
+            mark,
             queue: Queue::new(loops),
             loops,
             link: None,
@@ -166,7 +171,10 @@ impl Committer {
             link.refresh()?;
             link
         } else {
-            let link = Link::connect(&self.target)?;
+            let mut link = Link::connect(&self.target)?;
+            if let Some(mark) = &self.mark {
+                link.call(&[write(mark)])?;
+            }
             add(&self.shared.arrivals, 1);
             link
         };

@@ -34,6 +34,8 @@ pub enum EngineError {
     Moved,
     /// Its Sentinels do not say where it is.
     Sentinel(String),
+    /// The engines are not those of the chat.
+    Engines(String),
     /// Its library of this name is another one.
     Library,
     /// The system has no random numbers, or no more threads.
@@ -69,6 +71,11 @@ impl fmt::Display for EngineError {
                 f,
                 "{have} replicas of the engine have what was written, and an ack waits for {need} (--engine-replicas); start \
                  replicas, or let an ack wait for fewer"
+            ),
+            Self::Engines(why) => write!(
+                f,
+                "these are not the engines of the chat: {why}; give all engines that it began with and no other, or begin \
+                 anew on empty ones"
             ),
             Self::Moved => f.write_str("another engine is the primary now"),
             Self::Sentinel(why) => {

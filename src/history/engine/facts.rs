@@ -3,7 +3,7 @@
 use super::error::EngineError;
 
 /// What an ack promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// The engine has it.
     Engine,

@@ -19,9 +19,12 @@ mod link;
 mod names;
 mod round;
 mod session;
+mod several;
+mod share;
 mod shared;
 mod target;
 mod values;
+mod workers;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,6 +44,7 @@ use self::link::{Link, function, instant, random};
 pub use self::shared::Counts;
 use self::shared::{Notify, Shared};
 pub use self::target::{Certificates, Target};
+pub use self::workers::{AllRunning, Loop, Workers, open_all};
 use super::followers::MAX_LOOPS;
 use super::memory::Told;
 use super::{Act, BanChange, Batch, Data, EngineFigures, Event, History, Holder, Query, Start};
@@ -177,6 +181,7 @@ pub fn open(
         teller: None,
         signs,
         start: start.clone(),
+        mark: None,
     };
     Ok((clients, worker, start))
 }
@@ -325,6 +330,8 @@ pub struct Worker {
     teller: Option<Tell>,
     signs: Option<Arc<dyn Signs>>,
     start: Start,
+    /// Which engine of the chat this one is; it is told so again where it has lost that.
+    mark: Option<String>,
 }
 
 impl fmt::Debug for Worker {
@@ -386,14 +393,15 @@ impl Worker {
         self,
         notify: impl FnMut(usize, Event) -> bool + Send + 'static,
     ) -> Result<Running, EngineError> {
-        let Self { target, options, node, loops, shared, orders, asks, inboxes, teller, signs, start } = self;
+        let Self { target, options, node, loops, shared, orders, asks, inboxes, teller, signs, start, mark } =
+            self;
         let notify = Notify::new(notify);
         let whose = || (target.clone(), Arc::clone(&node));
         let follows = (inboxes.requests, loops);
         let signs = signs.map(|signs| Signing { signs, begin: instant() });
         let feed = Feed::new(whose(), Arc::clone(&shared), notify.clone(), follows, (start, signs.clone()));
         let asker = Asker::new(whose(), inboxes.asks, Arc::clone(&shared), notify.clone(), signs);
-        let ends = Ends { inbox: inboxes.orders, notify, teller };
+        let ends = Ends { inbox: inboxes.orders, notify, teller, mark };
         let committer = Committer::new((target, options), node, Arc::clone(&shared), ends, loops);
         // It is not waited for at the end: it may wait for an engine that says nothing.
         spawn("engine-feed", || feed.run())?;

@@ -13,6 +13,8 @@ pub(super) const HOLDERS: &str = "sb:holders";
 pub(super) const ROOMS: &str = "sb:rooms";
 /// Conversations of two in which something happened lately, by the engine's time.
 pub(super) const RECENT_PAIRS: &str = "sb:pairs";
+/// Which engine of the chat this one is.
+pub(super) const ENGINES: &str = "sb:engines";
 /// The channel of every node.
 pub(super) const EVERYBODY: &str = "sb:X";
 /// The channel of conversations of two, whose users may be connected to any node.
