@@ -221,7 +221,8 @@ pub(crate) struct OutputArgs {
     /// Serve the figures of the running flood to Prometheus at http://ADDR:PORT/metrics
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// Show a small view of the running flood instead of the progress line
+    /// Show the running flood on the whole terminal: curves, a heat map of the latency, and keys that pause it and change
+    /// its rate
     #[arg(long)]
     pub(crate) tui: bool,
 }
