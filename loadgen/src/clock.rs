@@ -1,5 +1,7 @@
 //! The clocks: the only place that reads them.
 
+pub(crate) mod steering;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};

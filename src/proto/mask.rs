@@ -8,7 +8,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 pub enum MaskingKeys {
     /// Keys that a page which chooses payloads cannot predict (RFC 6455 10.3). 320 bytes.
     Secure(Box<ChaCha12Rng>),
-    /// A fast generator (`SplitMix64`) from a seed: its keys can be predicted.
+    /// A fast generator (linear congruential) from a seed: its keys can be predicted.
     Seeded(u64),
     /// The same key for every frame.
     Fixed([u8; 4]),
@@ -29,12 +29,10 @@ impl MaskingKeys {
         match self {
             Self::Secure(generator) => generator.next_u32().to_le_bytes(),
             Self::Seeded(state) => {
-                // Steele, Lea, Flood: Fast splittable pseudorandom number generators (2014).
-                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-                let mut z = *state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                ((z ^ (z >> 31)) as u32).to_le_bytes()
+                // Knuth: The Art of Computer Programming 3.3.4 (MMIX). The high bits are the random ones.
+                *state =
+                    state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ((*state >> 32) as u32).to_le_bytes()
             }
             Self::Fixed(key) => *key,
         }
@@ -55,6 +53,24 @@ mod tests {
         assert_eq!(keys(1), keys(1));
         assert!(keys(1).iter().zip(keys(2)).all(|(one, two)| *one != two));
         assert!(keys(1).into_iter().collect::<HashSet<_>>().len() > 990);
+    }
+
+    #[test]
+    fn seeded_keys_are_those_of_the_seed_and_do_not_repeat() {
+        let keys = |seed: u64| {
+            let mut keys = MaskingKeys::Seeded(seed);
+            (0..1000).map(|_| keys.next_key()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(1), keys(1));
+        // Neighbours have other keys, and every octet of a key takes many values.
+        assert!(keys(1).iter().zip(keys(2)).filter(|(one, two)| **one == *two).count() < 3);
+        assert!(keys(1).into_iter().collect::<HashSet<_>>().len() > 990);
+        for place in 0..4 {
+            assert!(
+                keys(1).iter().map(|key| key[place]).collect::<HashSet<_>>().len() > 200,
+                "octet {place}"
+            );
+        }
     }
 
     #[test]

@@ -112,3 +112,29 @@ test('a run that fails is drawn, too', async () => {
   assert.equal(await page.textContent('#verdict'), 'failed');
   await page.close();
 });
+
+test('two runs are drawn on one page, with what was changed', async () => {
+  const before = await flood('echo', servers.echo, '--duration', '500ms', '--annotate', 'before <i>it</i>');
+  const after = await flood('echo', servers.echo, '--duration', '700ms', '--annotate', 'after it');
+  const file = join(directory, 'two.html');
+  await new Promise((resolve, reject) => {
+    execFile(loadgen, ['compare', before.json, after.json, '--html', file], (error) => error ? reject(error) : resolve());
+  });
+  const page = await browser.newPage({ viewport: { width: 1000, height: 1700 } });
+  const complaints = complaintsOf(page);
+  await page.goto(pathToFileURL(file).href);
+  assert.deepEqual(complaints, []);
+  assert.equal(await page.textContent('h1'), 'loadgen echo: two runs');
+  assert.equal(await page.locator('#throughput polyline').count(), 2);
+  assert.equal(await page.locator('#percentiles polyline').count(), 2);
+  for (const chart of ['#heat', '#heat-base']) assert.ok(await page.locator(`${chart} rect`).count() > 0, chart);
+  const facts = await page.locator('#facts tr').allTextContents();
+  assert.ok(facts.some((row) => row === 'annotationafter itbefore <i>it</i>'), facts.join());
+  assert.ok(facts.some((row) => row.startsWith('machine')) && facts.some((row) => row.includes('--annotate')), facts.join());
+  const ratios = await page.locator('#ratios tr').allTextContents();
+  assert.match(ratios[1], /^rate[\d,]+\d[\d,]*\.\d{3}x/);
+  const drawn = await page.locator('svg').evaluateAll((charts) => charts.map((chart) => chart.outerHTML).join());
+  assert.doesNotMatch(drawn, /NaN|Infinity|undefined/);
+  if (screenshots) await page.screenshot({ path: join(screenshots, 'loadgen-two.png'), fullPage: true });
+  await page.close();
+});

@@ -77,6 +77,9 @@ pub(crate) struct CompareArgs {
     /// Also compare reports of failed or interrupted runs, and of different plans
     #[arg(long)]
     pub(crate) anyway: bool,
+    /// Write the comparison as one HTML page with the charts of both runs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
     /// Seed of the resampling
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     pub(crate) seed: u64,

@@ -3,7 +3,10 @@
 //! Latencies of one moment are correlated, so the bootstrap does not resample single latencies. It draws whole
 //! intervals of the window, in blocks (Künsch, The jackknife and the bootstrap for general stationary observations, 1989).
 
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
 use console::style;
 
@@ -14,6 +17,8 @@ use crate::output::assertion::figure;
 use crate::output::buckets::{BUCKETS, quantile};
 use crate::output::csv;
 use crate::output::figures::{Time, per_second, rate};
+use crate::output::html;
+use crate::output::plain::Plain;
 use crate::output::report::{Report, Verdict};
 
 /// Number of resamplings.
@@ -43,17 +48,25 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
         let doubts = doubts.join("; ");
         return Err(format!("these reports cannot be compared: {doubts} (--anyway compares them)").into());
     }
-    let mut out = io::stdout().lock();
+    // Before the comparison: its result must not be printed if it cannot be written.
+    let page = args.html.as_deref().map(|path| create(path)).transpose()?;
+    // Writing to a string does not fail.
+    let mut out = String::new();
     for doubt in &doubts {
-        writeln!(out, "{} {doubt}", style("doubtful     ").yellow())?;
+        let _ = writeln!(out, "{} {doubt}", style("doubtful     ").yellow());
     }
     for (name, report) in [("base", &base), ("new", &new)] {
         if report.generator.client_bound {
             let text = "was client-bound: its figures are the generator's limit, not the server's";
-            writeln!(out, "{} {name} {text}", style("doubtful     ").yellow())?;
+            let _ = writeln!(out, "{} {name} {text}", style("doubtful     ").yellow());
         }
     }
-    writeln!(out, "{:<12} {:>14} {:>14} {:>8}   95 % confidence", "", "base", "new", "ratio")?;
+    for (name, report) in [("base", &base), ("new", &new)] {
+        for annotation in &report.annotations {
+            let _ = writeln!(out, "{name:<13} {}", Plain(annotation));
+        }
+    }
+    let _ = writeln!(out, "{:<12} {:>14} {:>14} {:>8}   95 % confidence", "", "base", "new", "ratio");
     let asked = args.fail_if.iter().map(|condition| condition.figure.as_str());
     let is_supported = |name: &&str| [&base, &new].iter().all(|report| has_samples(report, name));
     let mut figures: Vec<&str> = FIGURES.into_iter().filter(is_supported).collect();
@@ -63,13 +76,15 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
         }
     }
     let mut draws = Draws::new(&base, &new, args.seed);
-    let mut results = Vec::new();
+    let (mut results, mut rows) = (Vec::new(), Vec::new());
     for name in figures {
         let Some(result) = draws.ratio(name) else { continue };
         let (before, after) = (shown(name, result.base), shown(name, result.new));
         let confidence =
             result.confidence.map_or("not known".to_owned(), |(low, high)| format!("{low:.3} to {high:.3}"));
-        writeln!(out, "{name:<12} {before:>14} {after:>14} {:>7.3}x   {confidence}", result.factor)?;
+        let factor = format!("{:.3}x", result.factor);
+        let _ = writeln!(out, "{name:<12} {before:>14} {after:>14} {factor:>8}   {confidence}");
+        rows.push([name.to_owned(), before, after, factor, confidence]);
         results.push((name, result));
     }
     let mut is_failed = false;
@@ -84,12 +99,21 @@ pub(crate) fn compare(args: &CompareArgs) -> Result<u8, Failure> {
             Judged::Unknown => style("was not measured: failed").red(),
         };
         is_failed |= judged == Judged::Unknown;
-        writeln!(out, "fail-if       {condition} {text}")?;
+        let _ = writeln!(out, "fail-if       {condition} {text}");
     }
+    if let Some(mut page) = page {
+        io::Write::write_all(&mut page, html::comparison(&base, &new, &out, &rows).as_bytes())?;
+    }
+    io::Write::write_all(&mut io::stdout(), out.as_bytes())?;
     if args.strict && (base.generator.client_bound || new.generator.client_bound) {
         return Ok(CLIENT_BOUND);
     }
     Ok(if is_failed { FAILED } else { 0 })
+}
+
+/// Creates the file of `--html`.
+fn create(path: &Path) -> Result<File, Failure> {
+    Ok(File::create(path).map_err(|error| format!("{}: {error}", path.display()))?)
 }
 
 /// Whether a report has enough samples for a percentile of its primary latency.

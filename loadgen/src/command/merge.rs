@@ -7,7 +7,7 @@ use super::cli::MergeArgs;
 use super::print::print;
 use crate::clock::nanos;
 use crate::input::error::Failure;
-use crate::output::assertion;
+use crate::output::assertion::conclude;
 use crate::output::figures::Time;
 use crate::output::files::Files;
 use crate::output::latency::Latency;
@@ -24,7 +24,7 @@ pub(crate) fn merge(args: &MergeArgs) -> Result<u8, Failure> {
     let output = &args.output;
     let files = Files::create(output)?;
     let mut report = together(&reports)?;
-    report.assertions = output.assert.iter().map(|condition| assertion::check(condition, &report)).collect();
+    conclude(&mut report, output);
     print(&report, output)?;
     files.write(&report)?;
     Ok(report.exit_code(false))
@@ -142,7 +142,6 @@ fn add(all: &mut Report, one: &Report) {
     ] {
         *mine = mine.zip(theirs).map(|(mine, theirs)| mine + theirs);
     }
-    all.agents.extend(one.agents.iter().cloned());
     add_environment(all, one);
     all.max_late_ns = all.max_late_ns.max(one.max_late_ns);
     all.window_ns = all.window_ns.max(one.window_ns);
@@ -153,9 +152,11 @@ fn add(all: &mut Report, one: &Report) {
         mine.unanswered += theirs.unanswered;
         add_by_name(&mut mine.cut, &theirs.cut);
     }
-    for note in &one.notes {
-        if !all.notes.contains(note) {
-            all.notes.push(note.clone());
+    for (mine, theirs) in [(&mut all.notes, &one.notes), (&mut all.annotations, &one.annotations)] {
+        for text in theirs {
+            if !mine.contains(text) {
+                mine.push(text.clone());
+            }
         }
     }
     for (i, storm) in one.storms_ns.iter().enumerate() {
@@ -174,8 +175,9 @@ fn add(all: &mut Report, one: &Report) {
     }
 }
 
-/// The earliest start, and all machines.
+/// The earliest start, and all agents and machines.
 fn add_environment(all: &mut Report, one: &Report) {
+    all.agents.extend(one.agents.iter().cloned());
     if one.started_at < all.started_at {
         all.started_at.clone_from(&one.started_at);
     }

@@ -18,7 +18,7 @@ use crate::input::error::Failure;
 use crate::input::options::ConnectArgs;
 use crate::input::plan::{Plan, check_descriptors, check_ports};
 use crate::input::target::Target;
-use crate::output::assertion;
+use crate::output::assertion::conclude;
 use crate::output::files::Files;
 use crate::output::report::Report;
 use crate::run::Launch;
@@ -93,8 +93,7 @@ pub(crate) fn flood(plan: &Plan, args: &dyn ScenarioArgs) -> Result<Report, Fail
     let output = args.output();
     let outcome = args.run(Launch { plan, output, stop: stop_flag()?, supervisor: None })?;
     let mut report = Report::new(plan, &outcome);
-    let conditions = &output.report.assert;
-    report.assertions = conditions.iter().map(|condition| assertion::check(condition, &report)).collect();
+    conclude(&mut report, &output.report);
     Ok(report)
 }
 

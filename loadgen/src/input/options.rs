@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use clap::{Args, ValueEnum};
 
 use super::condition::Condition;
-use super::values::{Addresses, Arrivals, Sizes, Stages, duration, instant};
+use super::values::{Addresses, Arrivals, Sizes, Stages, annotation, duration, instant};
 
 /// When something is drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -202,6 +202,10 @@ pub(crate) struct ReportArgs {
     /// Draw the rate over time and the distribution of the latency in the text report; auto: on a terminal
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub(crate) bars: When,
+    /// What is different in this run, such as 'with the new allocator': it stands in every form of the report; may be
+    /// repeated
+    #[arg(long, value_name = "TEXT", value_parser = annotation)]
+    pub(crate) annotate: Vec<String>,
     /// A condition on the report, such as 'p99<5ms' or 'lost==0'; exit status 3 if it does not hold; may be repeated
     #[arg(long, value_name = "CONDITION")]
     pub(crate) assert: Vec<Condition>,
@@ -221,7 +225,8 @@ pub(crate) struct OutputArgs {
     /// Serve the figures of the running flood to Prometheus at http://ADDR:PORT/metrics
     #[arg(long, value_name = "ADDR:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// Show a small view of the running flood instead of the progress line
+    /// Show the running flood on the whole terminal: curves, a heat map of the latency, and keys that pause it and change
+    /// its rate
     #[arg(long)]
     pub(crate) tui: bool,
 }

@@ -13,6 +13,7 @@ use super::error::PlanError;
 use super::options::{ConnectArgs, Mask, TimeArgs, TrafficArgs};
 use super::target::Endpoint;
 use super::values::{Arrivals, MAX_RATE, Sizes, Stages, ThinkTime};
+use crate::clock::steering::Steering;
 use crate::clock::{Nanos, SECOND, nanos};
 
 /// Limit on the connections of one process; `loadgen merge` joins the reports of several.
@@ -69,6 +70,8 @@ pub(crate) struct Pacing {
     pub(crate) arrivals: Arrivals,
     /// The seed of random arrivals.
     pub(crate) seed: u64,
+    /// What a person does to the rate while the run lasts.
+    pub(crate) steering: Steering,
     /// The first stage begins after the warm-up.
     pub(crate) warmup: Nanos,
     /// Limit on the unanswered messages of each connection.
@@ -386,7 +389,15 @@ fn check_traffic(connect: &ConnectArgs, traffic: &TrafficArgs) -> Result<Pacing,
         return Err(PlanError("--arrivals needs an open loop: add --rate or --stages".to_owned()));
     }
     let unbounded = if load == Load::Closed { 1 } else { MAX_IN_FLIGHT };
-    Ok(Pacing { load, arrivals, seed: 0, warmup: 0, pipeline: traffic.pipeline.map_or(unbounded, u64::from) })
+    let steering = Steering::default();
+    Ok(Pacing {
+        load,
+        arrivals,
+        seed: 0,
+        steering,
+        warmup: 0,
+        pipeline: traffic.pipeline.map_or(unbounded, u64::from),
+    })
 }
 
 /// A Poisson process keeps 16 bytes for every 4096 events in each thread.

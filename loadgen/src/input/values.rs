@@ -105,6 +105,17 @@ pub(crate) struct Stage {
     pub(crate) to: f64,
 }
 
+/// Limit on the characters of an annotation.
+const MAX_ANNOTATION: usize = 500;
+
+/// Reads an annotation.
+pub(crate) fn annotation(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=MAX_ANNOTATION => Ok(text.to_owned()),
+        count => Err(format!("it has {count} characters, and must have from 1 to {MAX_ANNOTATION}")),
+    }
+}
+
 /// One of several processes that run the same scenario together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Share {

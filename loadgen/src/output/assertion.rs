@@ -2,6 +2,13 @@
 
 use super::report::{Assertion, Report};
 use crate::input::condition::{Condition, group_of};
+use crate::input::options::ReportArgs;
+
+/// Adds what the options say of a finished run: annotations, and conditions whether they hold or not.
+pub(crate) fn conclude(report: &mut Report, args: &ReportArgs) {
+    report.annotations.extend(args.annotate.iter().cloned());
+    report.assertions = args.assert.iter().map(|condition| check(condition, report)).collect();
+}
 
 /// Checks a condition. It does not hold if the run did not measure its figure.
 pub(crate) fn check(condition: &Condition, report: &Report) -> Assertion {

@@ -6,9 +6,10 @@ use crate::clock::Nanos;
 const PER_OCTAVE: u32 = 16;
 /// Octaves from 2^7 ns to 2^43 ns (2.4 hours). Longer latencies share the last bucket.
 const LOW_BITS: u32 = 7;
-const OCTAVES: u32 = 36;
+/// Number of octaves.
+pub(crate) const OCTAVES: usize = 36;
 /// Number of buckets.
-pub(crate) const BUCKETS: usize = (OCTAVES * PER_OCTAVE) as usize;
+pub(crate) const BUCKETS: usize = OCTAVES * PER_OCTAVE as usize;
 
 /// The bucket of a latency.
 #[inline]
@@ -23,6 +24,18 @@ pub(crate) fn bucket_of(nanos: Nanos) -> usize {
 pub(crate) fn lower_bound(bucket: usize) -> Nanos {
     let (octave, step) = (bucket as u32 / PER_OCTAVE, bucket as u32 % PER_OCTAVE);
     Nanos::from(PER_OCTAVE + step) << (octave + LOW_BITS - PER_OCTAVE.ilog2())
+}
+
+/// The lower bound of an octave in nanoseconds.
+pub(crate) fn octave_bound(octave: usize) -> Nanos {
+    lower_bound(octave * PER_OCTAVE as usize)
+}
+
+/// Adds the counts of each octave.
+pub(crate) fn add_octaves(counts: &[u32], sums: &mut [u64; OCTAVES]) {
+    for (sum, octave) in sums.iter_mut().zip(counts.chunks(PER_OCTAVE as usize)) {
+        *sum += octave.iter().map(|count| u64::from(*count)).sum::<u64>();
+    }
 }
 
 /// The latency below which the share `quantile` of all counts lies, interpolated within its bucket; `None`: no counts.

@@ -18,6 +18,9 @@ pub(super) fn markdown(report: &Report) -> String {
     let mut text = format!("### {sign} loadgen {}: {verdict}\n\n", escaped(&report.scenario));
     // Writing to a string does not fail.
     let _ = writeln!(text, "`{}`\n", code(&report.url));
+    for annotation in &report.annotations {
+        let _ = writeln!(text, "{}\n", escaped(annotation));
+    }
     text.push_str("| figure | value |\n|---|---|\n");
     for (name, value) in rows(report) {
         let _ = writeln!(text, "| {name} | {} |", escaped(&value));

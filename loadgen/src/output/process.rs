@@ -116,6 +116,49 @@ impl Process {
     }
 }
 
+/// What a process uses at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Usage {
+    /// Cores that it kept busy since the last time.
+    pub(crate) cores: f64,
+    pub(crate) rss_bytes: u64,
+}
+
+/// A process for a live view.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    directory: PathBuf,
+    last: (Nanos, u64),
+}
+
+impl Meter {
+    /// # Errors
+    /// There is no such process, or this system has no `/proc`.
+    pub(crate) fn watch(pid: u32) -> io::Result<Self> {
+        let mut meter = Self { directory: PathBuf::from(format!("/proc/{pid}")), last: (0, 0) };
+        meter.last = (0, meter.used()?);
+        Ok(meter)
+    }
+
+    /// What the process used between the last call and `now`; `None`: it is gone.
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    pub(crate) fn read(&mut self, now: Nanos) -> Option<Usage> {
+        let used = self.used().ok()?;
+        let (at, before) = std::mem::replace(&mut self.last, (now, used));
+        let spent = ticks(used.saturating_sub(before)) as f64;
+        let status = fs::read_to_string(self.directory.join("status")).ok()?;
+        let rss_bytes = status_field(&status, "VmRSS:") * 1024;
+        Some(Usage { cores: spent / now.saturating_sub(at).max(1) as f64, rss_bytes })
+    }
+
+    /// Ticks of processor time.
+    fn used(&self) -> io::Result<u64> {
+        let stat = fs::read_to_string(self.directory.join("stat"))?;
+        let (user, system) = parse_stat(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(user + system)
+    }
+}
+
 /// Maximum of this process's resident memory, in bytes; 0 if the system does not report it.
 pub(crate) fn own_max_rss() -> u64 {
     fs::read_to_string("/proc/self/status").map_or(0, |status| status_field(&status, "VmHWM:") * 1024)

@@ -200,6 +200,9 @@ pub(crate) struct Report {
     /// Processes whose reports were merged.
     pub(crate) processes: u32,
     pub(crate) asked: Asked,
+    /// What is different in this run, in the words of --annotate.
+    #[serde(default)]
+    pub(crate) annotations: Vec<String>,
     pub(crate) verdict: Verdict,
     pub(crate) assertions: Vec<Assertion>,
     pub(crate) opened: u64,
@@ -283,6 +286,7 @@ impl Report {
             command: shown_command(std::env::args()),
             processes: 1,
             asked: asked(plan),
+            annotations: Vec::new(),
             verdict: Verdict::Ok,
             assertions: Vec::new(),
             opened: count.opened,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::buckets::{BUCKETS, bucket_of, quantile};
+use super::buckets::{BUCKETS, OCTAVES, add_octaves, bucket_of, quantile};
 use crate::clock::{Nanos, SECOND};
 
 /// Limit on the intervals of a window.
@@ -67,15 +67,23 @@ impl Series {
         }
     }
 
-    /// p50 and p99 of the interval at `now` and the one before it together, in nanoseconds, for a live view.
-    pub(crate) fn recent(&self, now: Nanos) -> Option<(f64, f64)> {
+    /// All latencies so far by octave, for a live view.
+    pub(crate) fn octaves(&self) -> [u64; OCTAVES] {
+        let mut sums = [0; OCTAVES];
+        self.counts.chunks(BUCKETS).for_each(|row| add_octaves(row, &mut sums));
+        sums
+    }
+
+    /// p50, p90, p99 and p99.9 of the interval at `now` and the one before it together, in nanoseconds, for a live view.
+    pub(crate) fn recent(&self, now: Nanos) -> Option<[f64; 4]> {
         let last = (now.checked_sub(self.start)?.checked_div(self.interval)? as usize)
             .min(self.answered.len().checked_sub(1)?);
         let mut counts = vec![0_u64; BUCKETS];
         for interval in last.saturating_sub(1)..=last {
             counts.iter_mut().zip(self.row(interval)).for_each(|(sum, count)| *sum += u64::from(*count));
         }
-        Some((quantile(&counts, 0.5)?, quantile(&counts, 0.99)?))
+        quantile(&counts, 0.5)?;
+        Some([0.5, 0.9, 0.99, 0.999].map(|q| quantile(&counts, q).unwrap_or_default()))
     }
 }
 
@@ -94,7 +102,7 @@ mod tests {
         assert_eq!((series.answered[0], series.answered[119]), (3, 4));
         assert_eq!(series.answered.iter().sum::<u64>(), 7);
         assert_eq!(series.row(0)[bucket_of(1_000_000)], 3);
-        let (p50, p99) = series.recent(20 * SECOND).unwrap();
+        let [p50, _, p99, _] = series.recent(20 * SECOND).unwrap();
         assert!((p50 / 2e6 - 1.0).abs() < 0.07 && (p99 / 2e6 - 1.0).abs() < 0.07, "{p50} {p99}");
     }
 

@@ -46,6 +46,9 @@ impl Report {
     /// Connections, messages, throughput and latencies.
     fn fmt_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.fmt_title(f)?;
+        for annotation in &self.annotations {
+            writeln!(f, "annotation    {}", Plain(annotation))?;
+        }
         let (opened, closed) = (grouped(self.opened), grouped(self.closed));
         let (asked, failed) = (grouped(self.asked.connections.into()), grouped(self.failed));
         write!(

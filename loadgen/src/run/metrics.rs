@@ -31,8 +31,8 @@ pub(crate) struct Metrics {
 struct Latest(RwLock<Snapshot>);
 
 impl Latest {
-    fn set(&self, snapshot: Snapshot) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    fn set(&self, snapshot: &Snapshot) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = *snapshot;
     }
 
     fn read(&self) -> Snapshot {
@@ -63,7 +63,7 @@ impl Metrics {
 
     /// Sets the newest figures.
     pub(crate) fn set(&self, snapshot: &Snapshot) {
-        self.latest.set(*snapshot);
+        self.latest.set(snapshot);
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod pace;
 pub(crate) mod payload;
 pub(crate) mod progress;
 pub(crate) mod schedule;
+mod screen;
 pub(crate) mod shared;
 pub(crate) mod workload;
 
@@ -27,6 +28,7 @@ use self::fleet::{Fleet, LoopContext, Route};
 use self::metrics::Metrics;
 use self::progress::View;
 use self::schedule::Phase;
+use self::screen::Screen;
 use self::shared::{Shared, Snapshot};
 use self::workload::Workload;
 use crate::clock::{Nanos, nanos, time_of_day};
@@ -75,16 +77,20 @@ impl Launch<'_> {
         let Self { plan, output, stop, supervisor } = self;
         let polls = (0..plan.threads).map(|_| Poll::new()).collect::<io::Result<Vec<_>>>()?;
         let started_at = supervisor.as_ref().map_or_else(time_of_day, |supervisor| supervisor.time_of_day());
+        let is_shown = output.tui && io::stderr().is_terminal();
         let earliest = plan.start_at.map_or(Ok(0), |start_at| wait_for(start_at, started_at))?;
-        let shared = Arc::new(
-            Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest).supervised(supervisor.is_some()),
-        );
+        let shared = Shared::new(Arc::clone(&stop), &polls)?.not_before(earliest);
+        let shared = Arc::new(shared.supervised(supervisor.is_some()).shown(is_shown));
         let process = output.pid.map(Process::watch).transpose()?;
         let metrics = match output.metrics {
             Some(address) => Some(Metrics::serve(address, plan.name)?),
             None => None,
         };
-        let view = View::new(output.tui && io::stderr().is_terminal(), plan);
+        let view = if is_shown {
+            View::screen(Screen::open(plan, output.pid, Arc::clone(&stop))?)
+        } else {
+            View::new()
+        };
         let fields: Vec<_> =
             plan.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let subprotocols: Vec<_> = plan.subprotocols.iter().map(String::as_str).collect();
@@ -134,8 +140,19 @@ impl Launch<'_> {
                 Time(late)
             ));
         }
+        note_steering(plan, &mut record);
         let begun_at = start.map(|start| started_at + Duration::from_nanos(start));
         Ok(Outcome { record, process, steal, is_interrupted, started_at, begun_at })
+    }
+}
+
+/// A run that somebody steered is not the one that was planned.
+fn note_steering(plan: &Plan, record: &mut Record) {
+    let steering = &plan.pacing.steering;
+    if steering.changes() > 0 {
+        let paused = Time(steering.paused(record.window.end));
+        let times = steering.changes();
+        record.note(&format!("the rate was changed by hand, {times} times; the run was paused for {paused}"));
     }
 }
 
@@ -212,6 +229,9 @@ impl Observers<'_> {
     fn sample(&mut self) {
         let now = self.shared.clock.now();
         let snapshot = self.shared.snapshot();
+        if self.view.obey(now) {
+            self.shared.wake_all();
+        }
         self.view.show(now, &snapshot);
         if let Some(supervisor) = &mut self.supervisor
             && let Some(at) = supervisor.sampled(&snapshot, self.shared.is_connected())

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::arrivals::Spread;
 use super::pace::Pace;
+use crate::clock::steering::Steering;
 use crate::clock::{Nanos, SECOND};
 use crate::input::plan::{Load, Pacing};
 
@@ -17,12 +18,13 @@ pub(crate) const CLOSE_WAIT: Nanos = 5 * SECOND;
 pub(crate) struct Timeline {
     pace: Pace,
     spread: Spread,
+    steering: Steering,
 }
 
 impl Timeline {
     /// Events at equal distances from `start` on. `rate`: events per second; infinite: all events are due at once.
     pub(crate) fn steady(start: Nanos, rate: f64) -> Self {
-        Self { pace: Pace::Steady { start, rate }, spread: Spread::Even }
+        Self { pace: Pace::Steady { start, rate }, spread: Spread::Even, steering: Steering::default() }
     }
 
     /// One of `threads` equal parts of an open loop; all events at once in a closed one.
@@ -38,7 +40,8 @@ impl Timeline {
             Load::Rate(rate) => Pace::Steady { start, rate: rate * share },
             Load::Stages(stages) => Pace::stages(start, pacing.warmup, &stages.0).scaled(share),
         };
-        Some(Self { pace, spread: Spread::new(pacing.arrivals, pacing.seed ^ salt << 32) })
+        let spread = Spread::new(pacing.arrivals, pacing.seed ^ salt << 32);
+        Some(Self { pace, spread, steering: pacing.steering.clone() })
     }
 
     /// Whether events have instants of their own.
@@ -49,12 +52,12 @@ impl Timeline {
     /// The planned instant of event `k`, rounded up: `k` is due at that nanosecond. `None`: there is no such event.
     #[inline]
     pub(crate) fn planned(&self, k: u64) -> Option<Nanos> {
-        self.pace.instant(self.spread.place(k))
+        self.steering.instant_of(self.pace.instant(self.spread.place(k))?)
     }
 
     /// Number of events that are due at `now`.
     pub(crate) fn due(&self, now: Nanos) -> u64 {
-        let events = self.pace.events(now);
+        let events = self.pace.events(self.steering.schedule_of(now));
         if events.is_infinite() {
             return u64::MAX;
         }
@@ -447,7 +450,7 @@ mod tests {
         for (pace, arrivals) in paces.iter().flat_map(|pace| {
             [Arrivals::Even, Arrivals::Poisson, Arrivals::Bursts(7)].map(|arrivals| (pace(), arrivals))
         }) {
-            let events = Timeline { pace, spread: Spread::new(arrivals, 5) };
+            let events = Timeline { pace, spread: Spread::new(arrivals, 5), steering: Steering::default() };
             let mut before = 0;
             for k in 0..2000 {
                 let at = events.planned(k).unwrap();
@@ -462,7 +465,11 @@ mod tests {
     fn the_cursor_names_every_message_of_a_poisson_process_once() {
         let spread = Spread::new(Arrivals::Poisson, 9);
         let pace = Pace::Steady { start: 0, rate: 1000.0 };
-        let plan = OpenLoop { events: Timeline { pace, spread }, lanes: 7, end: SECOND };
+        let plan = OpenLoop {
+            events: Timeline { pace, spread, steering: Steering::default() },
+            lanes: 7,
+            end: SECOND,
+        };
         let mut named = 0;
         for thread in 0..3 {
             let mut cursor = Cursor::new(thread, 3);

@@ -8,6 +8,7 @@ use mio::{Poll, Token, Waker};
 
 use super::schedule::Phase;
 use crate::clock::{Clock, Nanos, SECOND};
+use crate::output::buckets::OCTAVES;
 
 /// The token of wake-up calls between threads.
 pub(crate) const WAKE: Token = Token(usize::MAX - 2);
@@ -15,7 +16,7 @@ pub(crate) const WAKE: Token = Token(usize::MAX - 2);
 const START_DELAY: Nanos = SECOND / 100;
 
 /// The figures of one thread for a live view.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Snapshot {
     pub(crate) phase: Phase,
     pub(crate) open: u64,
@@ -25,7 +26,29 @@ pub(crate) struct Snapshot {
     pub(crate) failures: u64,
     /// Percentiles of the last intervals in nanoseconds; of all threads the largest.
     pub(crate) p50: f64,
+    pub(crate) p90: f64,
     pub(crate) p99: f64,
+    pub(crate) p999: f64,
+    /// All latencies of the window by octave, if a screen shows them.
+    pub(crate) latencies: [u64; OCTAVES],
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            phase: Phase::default(),
+            open: 0,
+            sent: 0,
+            answered: 0,
+            faults: 0,
+            failures: 0,
+            p50: 0.0,
+            p90: 0.0,
+            p99: 0.0,
+            p999: 0.0,
+            latencies: [0; OCTAVES],
+        }
+    }
 }
 
 /// One value for all threads of a run.
@@ -41,6 +64,8 @@ pub(crate) struct Shared {
     earliest: Nanos,
     /// Somebody else names that instant, by [`Self::begin_at`].
     is_supervised: bool,
+    /// A screen shows the latencies of the threads.
+    pub(crate) is_shown: bool,
     /// The instant of the first message; 0 until it is known.
     start_at: AtomicU64,
     wakers: Vec<Waker>,
@@ -58,6 +83,7 @@ impl Shared {
             drained: AtomicU32::new(0),
             earliest: 0,
             is_supervised: false,
+            is_shown: false,
             start_at: AtomicU64::new(0),
             wakers: polls.iter().map(|poll| Waker::new(poll.registry(), WAKE)).collect::<Result<_, _>>()?,
             snapshots: polls.iter().map(|_| Mutex::default()).collect(),
@@ -73,6 +99,12 @@ impl Shared {
     /// Lets [`Self::begin_at`] name the instant of the first message.
     pub(crate) fn supervised(mut self, is_supervised: bool) -> Self {
         self.is_supervised = is_supervised;
+        self
+    }
+
+    /// Lets the threads publish their latencies.
+    pub(crate) fn shown(mut self, is_shown: bool) -> Self {
+        self.is_shown = is_shown;
         self
     }
 
@@ -130,8 +162,8 @@ impl Shared {
     }
 
     /// Sets the figures of a thread.
-    pub(crate) fn publish(&self, thread: u32, snapshot: Snapshot) {
-        *self.snapshots[thread as usize].lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    pub(crate) fn publish(&self, thread: u32, snapshot: &Snapshot) {
+        *self.snapshots[thread as usize].lock().unwrap_or_else(PoisonError::into_inner) = *snapshot;
     }
 
     /// The figures of all threads together. The phase is that of the thread that is furthest behind.
@@ -146,8 +178,15 @@ impl Shared {
             all.answered += one.answered;
             all.faults += one.faults;
             all.failures += one.failures;
-            all.p50 = all.p50.max(one.p50);
-            all.p99 = all.p99.max(one.p99);
+            for (mine, theirs) in [
+                (&mut all.p50, one.p50),
+                (&mut all.p90, one.p90),
+                (&mut all.p99, one.p99),
+                (&mut all.p999, one.p999),
+            ] {
+                *mine = mine.max(theirs);
+            }
+            all.latencies.iter_mut().zip(one.latencies).for_each(|(mine, theirs)| *mine += theirs);
         }
         sum.unwrap_or_default()
     }
@@ -181,8 +220,8 @@ mod tests {
         let polls = [Poll::new().unwrap(), Poll::new().unwrap()];
         let shared = Shared::new(Arc::default(), &polls).unwrap();
         let one = Snapshot { phase: Phase::WarmUp, open: 3, p99: 5.0, ..Snapshot::default() };
-        shared.publish(0, one);
-        shared.publish(1, Snapshot { phase: Phase::Measuring, open: 4, p99: 2.0, ..one });
+        shared.publish(0, &one);
+        shared.publish(1, &Snapshot { phase: Phase::Measuring, open: 4, p99: 2.0, ..one });
         let all = shared.snapshot();
         assert_eq!((all.phase, all.open), (Phase::WarmUp, 7));
         assert!((all.p99 - 5.0).abs() < f64::EPSILON);

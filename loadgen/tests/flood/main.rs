@@ -14,6 +14,8 @@ mod options;
 mod reach;
 mod reports;
 mod scenarios;
+#[cfg(unix)]
+mod screen;
 mod several;
 mod shapes;
 mod support;

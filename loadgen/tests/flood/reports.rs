@@ -373,3 +373,46 @@ fn the_same_seed_sends_the_same() {
     assert_eq!(bytes(7), bytes(7));
     assert_eq!(bytes(8).1, Some(8));
 }
+
+#[test]
+fn two_runs_are_compared_on_one_page_with_what_was_changed() {
+    let server = Honest::start(Echo);
+    let files = [Scratch::new("json"), Scratch::new("json")];
+    for (file, annotation) in files.iter().zip(["before <b>it</b>", "with a larger buffer"]) {
+        let url = format!("ws://{}/", server.address);
+        let words = [
+            "echo",
+            &url,
+            "--connections",
+            "2",
+            "--duration",
+            "600ms",
+            "--warmup",
+            "0s",
+            "--json",
+            file.path(),
+        ];
+        let output = loadgen(&[&words[..], &["--annotate", annotation]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("\nannotation    {annotation}\n")));
+        let report: Value = serde_json::from_str(&file.read()).unwrap();
+        assert_eq!(report["annotations"], serde_json::json!([annotation]));
+    }
+    let page = Scratch::new("html");
+    let output = loadgen(&["compare", files[0].path(), files[1].path(), "--html", page.path()]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(text.contains("base          before <b>it</b>\nnew           with a larger buffer\n"), "{text}");
+    let page = page.read();
+    let data = |id: &str| {
+        let (_, rest) = page.split_once(&format!("<script id=\"{id}\" type=\"application/json\">")).unwrap();
+        serde_json::from_str::<Value>(rest.split_once("</script>").unwrap().0).unwrap()
+    };
+    assert_eq!(data("base")["annotations"][0], "before <b>it</b>");
+    assert_eq!(data("report")["annotations"][0], "with a larger buffer");
+    let rows = data("compared");
+    assert_eq!((&rows[0][0], rows.as_array().unwrap().len() >= 4), (&"rate".into(), true), "{rows}");
+    assert!(page.contains("before &lt;b&gt;it") && !page.contains("<b>"), "markup of an annotation");
+    let output = loadgen(&["compare", files[0].path(), files[1].path(), "--html", "/no/such/directory/x"]);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(2), &b""[..]), "{output:?}");
+}

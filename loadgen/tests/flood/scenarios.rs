@@ -27,7 +27,7 @@ fn an_idle_connection_costs_little() {
     };
     let (few, many) = (memory(200), memory(4200));
     let each = many.saturating_sub(few) / 4000;
-    assert!(each <= 512, "{each} bytes for each idle connection: {few} and {many}");
+    assert!(each <= 256, "{each} bytes for each idle connection: {few} and {many}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::command::print::print;
 use crate::command::start::stop_flag;
 use crate::input::error::{Failure, PlanError};
 use crate::output::agents::AgentReport;
-use crate::output::assertion;
+use crate::output::assertion::conclude;
 use crate::output::environment::shown_command;
 use crate::output::figures::grouped;
 use crate::output::files::Files;
@@ -49,8 +49,7 @@ pub(crate) fn lead(args: &LeadArgs) -> Result<u8, Failure> {
     report.command = shown_command(std::env::args());
     report.asked.details = scenario.outline()?.details;
     report.asked.stages = args.scenario.clone().args_mut().stages().map(|stages| stages.to_string());
-    let conditions = &output.report.assert;
-    report.assertions = conditions.iter().map(|condition| assertion::check(condition, &report)).collect();
+    conclude(&mut report, &output.report);
     print(&report, &output.report)?;
     files.write(&report)?;
     Ok(report.exit_code(output.strict))

@@ -1,12 +1,15 @@
 //! A lead and its agents in one process: clocks that differ, agents that break off, and many of them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, mpsc};
 use std::thread;
 
-use switchboard::apps::Echo;
-use switchboard::net::{Options, Server};
+use switchboard::proto::handshake::{check_upgrade, write_accept};
+use switchboard::proto::head::{HeadScanner, with_request};
+use switchboard::proto::{Connection, Event, Input, ProtoConfig, write_frame};
+use switchboard::proto::{Limits, Opcode};
 
 use super::auth::{Side, Token, nonce};
 use super::lead::Job;
@@ -23,15 +26,50 @@ fn token() -> Token {
     Token::parse(TOKEN).unwrap()
 }
 
-/// An echo server on a thread that ends with the process.
+/// An echo server on threads that end with their connections and with the process.
 fn echo() -> SocketAddr {
-    let (sender, receiver) = mpsc::channel();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
     thread::spawn(move || {
-        let server = Server::bind(Options::listen("127.0.0.1:0".parse().unwrap()), Echo).unwrap();
-        sender.send(server.local_addrs().unwrap()[0]).unwrap();
-        server.run().unwrap();
+        for stream in listener.incoming() {
+            thread::spawn(move || serve_echo(stream.unwrap()));
+        }
     });
-    receiver.recv().unwrap()
+    address
+}
+
+fn serve_echo(mut stream: TcpStream) {
+    let (mut buffer, mut out, mut len) = (vec![0; 65536], Vec::new(), 0);
+    let (mut scanner, limits) = (HeadScanner::default(), Limits::default());
+    let end = loop {
+        len += stream.read(&mut buffer[len..]).unwrap();
+        if let Some(end) = scanner.find_end(&buffer[..len], &limits).unwrap() {
+            break end;
+        }
+    };
+    with_request(&buffer[..end], &limits, |head| {
+        write_accept(check_upgrade(&head.unwrap()).unwrap().key, None, &[], &mut out);
+    });
+    stream.write_all(&out).unwrap();
+    let mut connection = Connection::server(&Arc::new(ProtoConfig::default()), 0);
+    loop {
+        let count = stream.read(&mut buffer).unwrap_or(0);
+        let (mut input, mut answers, mut out) = (Input::new(&mut buffer[..count]), Vec::new(), Vec::new());
+        let mut is_over = count == 0;
+        while let Some(event) = connection.next_event(&mut input, &mut out).unwrap() {
+            match event {
+                Event::Message(message) => {
+                    write_frame(&mut answers, true, Opcode::Binary, message.payload, None);
+                }
+                Event::Close(_) => is_over = true,
+                Event::Ping(_) | Event::Pong(_) | Event::Chunk(_) => {}
+            }
+        }
+        answers.extend(out);
+        if stream.write_all(&answers).is_err() || is_over {
+            return;
+        }
+    }
 }
 
 /// Listens, and serves each lead on a thread that ends with the process.

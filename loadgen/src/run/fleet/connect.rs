@@ -25,6 +25,9 @@ const SLOW_RECEIVE_BUFFER: usize = 4096;
 impl<W: Workload> Fleet<'_, W> {
     /// Dials the connections that are due.
     pub(super) fn dial(&mut self, now: Nanos) {
+        if self.is_held {
+            return;
+        }
         while let Some(dial) = self.dialer.next(now) {
             let Err(error) = self.dial_one(dial, now) else { continue };
             self.dialer.handshake_ended();
@@ -67,7 +70,7 @@ impl<W: Workload> Fleet<'_, W> {
         member.throttle = read_rate.map(|rate| Box::new(Throttle::new(rate, now)));
         if self.plan.proxy_protocol {
             // Before TLS, and before all else.
-            member.backlog = proxy::header(stream_addresses(&member, endpoint));
+            member.send_first(proxy::header(stream_addresses(&member, endpoint)));
         }
         // The socket takes the request when it is connected.
         self.record.count.octets_out += member.send(&mut self.out, &mut self.wire, &mut self.buffers)?;

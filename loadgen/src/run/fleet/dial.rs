@@ -6,6 +6,9 @@ use std::collections::VecDeque;
 use crate::clock::Nanos;
 use crate::run::schedule::Timeline;
 
+/// An empty queue with a larger capacity is freed.
+const MAX_KEPT: usize = 1024;
+
 /// A connection to dial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dial {
@@ -59,6 +62,10 @@ impl Dialer {
             return None;
         }
         let dial = self.waiting.pop_front()?;
+        if self.waiting.is_empty() && self.waiting.capacity() > MAX_KEPT {
+            // All are dialled; a run may hold them for hours.
+            self.waiting = VecDeque::new();
+        }
         let planned = if self.has_rate { self.dials.planned(self.started)? } else { dial.planned };
         self.started += 1;
         self.under_way += 1;

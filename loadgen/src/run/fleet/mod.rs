@@ -25,6 +25,7 @@ use self::tls::TlsSetup;
 use crate::clock::{Nanos, SECOND, processor_time};
 use crate::input::options::Mask;
 use crate::input::plan::Plan;
+use crate::output::buckets::OCTAVES;
 use crate::output::record::Record;
 use crate::run::schedule::{Facts, Phase, Timeline, Timetable};
 use crate::run::shared::{Shared, Snapshot};
@@ -97,6 +98,8 @@ pub(crate) struct Fleet<'p, W: Workload> {
     processor_at: Nanos,
     /// The instant for which the alarm is set.
     awaited_at: Option<Nanos>,
+    /// A person has paused a closed loop.
+    is_held: bool,
     /// Connections that may have more to read than one tick allows.
     again: Vec<u32>,
     /// Connections that have used up their allowance of bytes to read.
@@ -146,6 +149,7 @@ impl<'p, W: Workload> Fleet<'p, W> {
             has_drained: false,
             processor_at: 0,
             awaited_at: None,
+            is_held: false,
             again: Vec::new(),
             slowed: Vec::new(),
             nonces: MaskingKeys::Seeded(plan.seed ^ u64::from(thread) << 48),
@@ -177,7 +181,7 @@ impl<'p, W: Workload> Fleet<'p, W> {
             if now >= self.swept_at + SWEEP {
                 self.swept_at = now;
                 self.sweep(now);
-                self.shared.publish(self.thread, self.snapshot(now));
+                self.shared.publish(self.thread, &self.snapshot(now));
             }
             timeout = self.timeout(now)?;
         }
@@ -208,6 +212,7 @@ impl<'p, W: Workload> Fleet<'p, W> {
             }
         }
         self.advance(now);
+        self.obey_pause();
         self.send_due(now);
         if self.workload.tick(now, &mut self.record) == Order::DropAll {
             self.each(|fleet, place| fleet.end(place, &End::Dropped));
@@ -231,7 +236,16 @@ impl<'p, W: Workload> Fleet<'p, W> {
     /// Whether messages may go out. An open loop still sends what it planned before the end of the window.
     #[inline]
     fn sends(&self) -> bool {
-        self.phase.sends() || self.phase == Phase::Draining && self.plan.pacing.is_open()
+        self.phase.sends() && !self.is_held || self.phase == Phase::Draining && self.plan.pacing.is_open()
+    }
+
+    /// Stops a closed loop in a pause, and lets it go on after that. In an open loop, schedule time stands still instead.
+    fn obey_pause(&mut self) {
+        let pacing = &self.plan.pacing;
+        let is_held = pacing.steering.is_paused() && !pacing.is_open();
+        if std::mem::replace(&mut self.is_held, is_held) && !is_held {
+            self.each(|fleet, place| fleet.serve(place, false, false));
+        }
     }
 
     fn advance(&mut self, now: Nanos) {
@@ -481,7 +495,8 @@ impl<'p, W: Workload> Fleet<'p, W> {
 
     fn snapshot(&self, now: Nanos) -> Snapshot {
         let count = &self.record.count;
-        let (p50, p99) = self.record.series.recent(now).unwrap_or_default();
+        let [p50, p90, p99, p999] = self.record.series.recent(now).unwrap_or_default();
+        let shows = self.shared.is_shown;
         Snapshot {
             phase: self.phase,
             open: self.open as u64,
@@ -490,7 +505,10 @@ impl<'p, W: Workload> Fleet<'p, W> {
             faults: count.lost + count.duplicated + count.reordered + count.corrupted,
             failures: self.record.failures().values().sum(),
             p50,
+            p90,
             p99,
+            p999,
+            latencies: if shows { self.record.series.octaves() } else { [0; OCTAVES] },
         }
     }
 

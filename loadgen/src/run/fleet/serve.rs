@@ -197,7 +197,7 @@ impl<W: Workload> Fleet<'_, W> {
         loop {
             let mut step = Step::Rest;
             if let Stage::Open(connection) = &mut member.stage
-                && member.backlog.is_empty()
+                && member.backlog.is_none()
                 && !member.is_closing
             {
                 let was_blocked = std::mem::take(&mut member.was_blocked);
