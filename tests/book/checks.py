@@ -267,7 +267,10 @@ def check_loadgen(block: Block) -> str:
         words = re.sub(r"^cargo run --release -p loadgen -- ", "loadgen ", line.strip()).split()
         if words[:1] != ["loadgen"]:
             continue
-        known = subprocess.run([os.environ["LOADGEN_BIN"], words[1], "--help"], capture_output=True, text=True).stdout
+        # `lead` takes another command behind its own options.
+        commands = [words[1], *(word for word in words[2:] if word in ("echo", "fanout", "chat", "churn", "idle", "storm"))]
+        helps = [subprocess.run([os.environ["LOADGEN_BIN"], command, "--help"], capture_output=True, text=True) for command in commands]
+        known = "".join(done.stdout for done in helps)
         for flag in re.findall(r"(?<= )--[a-z-]+", " ".join(words)):
             if not re.search(rf"{flag}\b", known):
                 return f"loadgen {words[1]} has no {flag}"

@@ -15,7 +15,7 @@ from page import Block
 PATIENCE_S = 120
 # Names of other machines that the pages mention. All of them are this one.
 HOSTS = ["localhost", "chat.example", "one", "two", "three", "engine", "chat", "backend", "app.example"]
-ADDRESSES = ["10.0.0.5"]
+ADDRESSES = ["10.0.0.5", "10.0.0.6", "10.0.0.7"]
 # What a clone of the repository has.
 CLONE = ["benches", "docs", "examples", "loadgen", "packaging", "server", "src", "Cargo.toml"]
 
