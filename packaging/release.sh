@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Makes what a release publishes, from a clean clone, in packaging/out/release: an archive, the symbols, the Debian package, a bill of
-# materials (CycloneDX) and checksums. Times and owners in it are those of the commit, and not of the machine.
+# Makes what a release publishes, from a clean clone, in packaging/out/release: archives of the binary and of the source, the symbols,
+# the Debian package, the formula of Homebrew, a bill of materials (CycloneDX) and checksums. Times and owners in it are those of the
+# commit, and not of the machine.
+#
+# RELEASE_URL  where all of it will be published; it is written into the formula
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,6 +30,12 @@ tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owne
 rm -r "${release:?}/$name"
 cp "$out"/*.deb "$release/"
 gzip -9nc "$out/switchboard.debug" >"$release/$name.debug.gz"
+
+source=switchboard-$version
+git archive --format=tar --prefix="$source/" HEAD | gzip -9n >"$release/$source.tar.gz"
+sed -e "s|^  url .*|  url \"${RELEASE_URL:-https://switchboard.example/releases}/$source.tar.gz\"|" \
+  -e "s|^  sha256 .*|  sha256 \"$(sha256sum "$release/$source.tar.gz" | cut -d' ' -f1)\"|" \
+  packaging/homebrew/switchboard.rb >"$release/switchboard.rb"
 
 # cargo-cyclonedx comes from the registry, once for a machine.
 command -v cargo-cyclonedx >/dev/null ||

@@ -146,6 +146,32 @@ fi
 "$hadolint" packaging/docker/Dockerfile
 ok 'hadolint'
 
+# ---- the compose file, the formula, the flake
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  missing=()
+  command -v nix-instantiate >/dev/null || missing+=(nix-bin)
+  command -v rubocop >/dev/null || missing+=(rubocop)
+  if [ ${#missing[@]} -gt 0 ]; then
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  fi
+fi
+python3 -m venv "$scratch/linters"
+"$scratch/linters/bin/pip" install -q --disable-pip-version-check check-jsonschema==0.39.0
+"$scratch/linters/bin/check-jsonschema" --builtin-schema vendor.compose-spec packaging/docker/compose.yaml
+ok 'compose.yaml is what its schema allows'
+if command -v rubocop >/dev/null; then
+  # Homebrew writes paths as divisions: bin/"switchboard".
+  rubocop --cache false --only Lint,Layout,Security,Naming --except Layout/SpaceAroundOperators packaging/homebrew/switchboard.rb
+  ok 'the formula of Homebrew'
+fi
+if command -v nix-instantiate >/dev/null; then
+  # It also finds names that nothing defines.
+  NIX_REMOTE='' NIX_STATE_DIR=$scratch/nix nix-instantiate --parse packaging/nix/flake.nix >/dev/null
+  version=$(packaging/out/switchboard --version | sed -n '1s/switchboard //p')
+  grep -q "version = \"$version\"" packaging/nix/flake.nix || fail 'the flake has another version'
+  ok 'the flake of Nix'
+fi
+
 # ---- the image: the last stage of the Dockerfile, step by step, with the libraries of its base
 if [ "$(id -u)" = 0 ]; then
   image=$scratch/image

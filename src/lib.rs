@@ -29,6 +29,15 @@
 //! # fn main() {}
 //! ```
 
+/// The samples of the book are tests.
+#[cfg(all(doctest, feature = "net"))]
+mod book {
+    #[doc = include_str!("../docs/embedding.md")]
+    mod embedding {}
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+}
+
 /// What an options struct has beside `Default`. Outside of the crate no literal of it can be written, so a new field breaks
 /// nobody.
 macro_rules! changeable {

@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-sections=(tools fmt clippy doc layers dependencies build unit valkey tls loops benches release flood cost profiles rivals conformance clients browser)
+sections=(tools fmt clippy doc layers dependencies build unit valkey tls loops benches release flood cost profiles rivals conformance clients book browser)
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
@@ -284,6 +284,11 @@ clients() {
   CARGO_TARGET_DIR=$(realpath "$target") clients/python/test.sh
   (cd tests/openapi && npm ci --no-audit --no-fund --loglevel=error)
   tests/openapi/test.sh
+}
+
+# The book of docs/: links, and every sample; the dashboard and the alerts.
+book() {
+  SWITCHBOARD_BIN=$target/release/switchboard tests/book/run.sh
 }
 
 browser() {

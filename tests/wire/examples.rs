@@ -298,3 +298,17 @@ fn sans_io_takes_two_ends_from_the_handshake_to_the_close() {
     assert_eq!(said.lines().filter(|line| line.starts_with("client got Text")).count(), 1, "{said}");
     assert!(said.ends_with("closed\n"), "{said}");
 }
+
+#[test]
+fn traced_has_a_span_for_each_message_in_the_trace_of_the_caller() {
+    let mut server =
+        Launch::program(example("traced"), "traced echo on ws://").args(&["127.0.0.1:0"]).start();
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let caller = format!("traceparent: 00-{trace}-00f067aa0ba902b7-01\r\n");
+    let (mut client, _) = Client::upgrade(server.addr, "/x", &caller);
+    client.echo("hello");
+    drop(client);
+    server.signal("TERM");
+    server.wait_for_log(&format!("span message trace={trace}"));
+    assert_eq!(server.wait(SOON).code(), Some(0));
+}

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Literal
+from weakref import WeakSet
 
 from . import wire
 from .errors import ChatError, Disconnected, Refused
@@ -51,7 +52,7 @@ class Client(Session):
         self._outbox = Outbox(outbox or MemoryStore())
         self._joining: dict[Room, list[asyncio.Future[Room]]] = {}
         self._saying: dict[str, asyncio.Future[Ack]] = {}
-        self._inboxes: list[Inbox] = []
+        self._inboxes: WeakSet[Inbox] = WeakSet()  # one that nobody reads any longer is gone
         self._typed_at: dict[str, float] = {}
         self._read_due: dict[str, int] = {}
         for name in rooms:
@@ -83,18 +84,14 @@ class Client(Session):
 
     # ---- events
 
-    async def messages(self, limit: int = 10_000) -> AsyncIterator[tuple[Room, Message]]:
-        """Each message that comes live from now on, also one's own, until the client is stopped.
+    def messages(self, limit: int = 10_000) -> AsyncIterator[tuple[Room, Message]]:
+        """Each message that comes live from this call on, also one's own, until the client is stopped.
 
-        While the body of the loop runs, at most `limit` messages wait; when there are more it fails with `Overrun`.
+        While they are not read, at most `limit` messages wait; when there are more the iteration fails with `Overrun`.
         """
         inbox = Inbox(limit)
-        self._inboxes.append(inbox)
-        try:
-            while (item := await inbox.next()) is not None:
-                yield item
-        finally:
-            self._inboxes.remove(inbox)
+        self._inboxes.add(inbox)
+        return inbox.read()
 
     # ---- who one is
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 
 from .errors import ChatError
 from .room import Room
@@ -40,6 +41,10 @@ class Inbox:
     def close(self) -> None:
         self._is_closed = True
         self._changed.set()
+
+    async def read(self) -> AsyncIterator[tuple[Room, Message]]:
+        while (item := await self.next()) is not None:
+            yield item
 
     async def next(self) -> tuple[Room, Message] | None:
         """The next one; `None` at the end."""
