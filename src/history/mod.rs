@@ -23,6 +23,7 @@ pub mod memory;
 mod names;
 pub mod order;
 pub mod outbox;
+pub mod place;
 mod proposal;
 pub mod sqlite;
 mod stamp;

@@ -28,6 +28,8 @@ pub(crate) struct Inbox {
     pub(crate) is_full: bool,
     /// Other loops use the store, too.
     pub(crate) is_shared: bool,
+    /// Other servers do.
+    pub(crate) is_engine: bool,
 }
 
 /// The chat's end.
@@ -56,6 +58,10 @@ impl History for TestStore {
 
     fn query(&mut self, query: Query) -> Result<(), Query> {
         self.take(query, Asked::Query)
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.lock().unwrap().is_engine
     }
 
     fn follow(&mut self, room: &Arc<str>) {

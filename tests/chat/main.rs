@@ -13,6 +13,8 @@ mod cluster;
 mod conversations;
 mod decisions;
 mod disk;
+mod engine;
+mod engine_promises;
 mod epochs;
 mod expiry;
 mod gate;

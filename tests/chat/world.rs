@@ -232,6 +232,16 @@ impl World {
         Self::of(chat, (options, Some(inbox), disk), Config::default(), 7 + own as u64)
     }
 
+    /// One of several servers, whose requests somebody else takes.
+    pub(crate) fn on_engine() -> Self {
+        let world = Self::with(options(), Some(Disk::new()), Config::default());
+        if let Some(inbox) = &world.inbox {
+            let mut inbox = inbox.lock().unwrap();
+            (inbox.is_shared, inbox.is_engine) = (true, true);
+        }
+        world
+    }
+
     /// A chat that asks and tells somebody, in memory or with a store.
     pub(crate) fn deciding(
         events: impl ChatEvents + Send + 'static,

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 use redis::{Value, cmd};
 
 use super::error::EngineError;
-use super::follow::{Follows, Known, Place, Step};
+use super::follow::{Follows, Known};
 use super::link::{function, instant, pause, random};
 use super::session::{Session, check_passing};
 use super::shared::{Notify, Shared, add};
 use super::target::Target;
-use super::values::{self, News, Since, Told};
+use super::values::{self, Told};
 use super::{MAX_OPENED, Signing, names};
-use crate::history::{Action, Ban, BanChange, Change, Event, Fork, HistoryError, Holder, Start};
+use crate::history::place::{News, Place, Since, Step, Word};
+use crate::history::{Action, Ban, BanChange, Change, Event, HistoryError, Holder, Start};
 
 /// No word for so long, and the connection is dead, whatever TCP says. The thread that asks has a word told each second.
 const DEAD: Duration = Duration::from_secs(5);
@@ -396,39 +397,32 @@ impl Feed {
 
     /// Tells what is new. Returns up to where, and whether that is all.
     fn told_since(&self, room: &Arc<str>, known: &Place, since: Since) -> (Place, bool) {
-        let Since { epoch, base, end, messages, changes } = since;
-        let loops = self.loops_for(room);
-        if *epoch != *known.epoch {
-            add(&self.shared.counts.forks, 1);
-            tracing::info!(
-                room = &**room,
-                seq = base.0,
-                rev = base.1,
-                "the history goes on under another name"
-            );
-            for number in loops.iter().copied() {
-                let fork = Fork { epoch: Arc::clone(&epoch), seq: base.0, rev: base.1 };
-                self.notify.tell(number, Event::Epoch { room: Arc::clone(room), fork });
+        let (words, reached, is_done) = known.reach(since);
+        let counts = &self.shared.counts;
+        for word in words {
+            match word {
+                Word::Fork(fork) => {
+                    add(&counts.forks, 1);
+                    let (seq, rev) = (fork.seq, fork.rev);
+                    tracing::info!(room = &**room, seq, rev, "the history goes on under another name");
+                    for number in self.loops_for(room) {
+                        let (room, fork) = (Arc::clone(room), fork.clone());
+                        self.notify.tell(number, Event::Epoch { room, fork });
+                    }
+                }
+                Word::Behind => {
+                    add(&counts.behind, 1);
+                    for number in self.loops_for(room) {
+                        self.notify.tell(number, Event::Behind { room: Arc::clone(room) });
+                    }
+                }
+                Word::Happened(actions) => {
+                    add(&counts.filled, actions.len() as u64);
+                    self.tell(room, actions);
+                }
             }
         }
-        let (Some(messages), Some(mut changes)) = (messages, changes) else {
-            add(&self.shared.counts.behind, 1);
-            for number in loops {
-                self.notify.tell(number, Event::Behind { room: Arc::clone(room) });
-            }
-            return (Place { epoch, seq: end.0, rev: end.1 }, true);
-        };
-        let seq = base.0 + messages.len() as u64;
-        // A change of a message comes after the message.
-        if seq < end.0 {
-            changes.clear();
-        }
-        let rev = base.1 + changes.len() as u64;
-        let mut actions: Vec<_> = messages.into_iter().map(|record| Action::Post(record.post)).collect();
-        actions.append(&mut changes);
-        add(&self.shared.counts.filled, actions.len() as u64);
-        self.tell(room, actions);
-        (Place { epoch, seq, rev }, (seq, rev) == end)
+        (reached, is_done)
     }
 
     // ---- what loops want

@@ -3,15 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::values::News;
-
-/// Up to where a room is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) epoch: Arc<str>,
-    pub(super) seq: u64,
-    pub(super) rev: u64,
-}
+use crate::history::place::Place;
 
 /// What is known of a room.
 #[derive(Debug)]
@@ -22,23 +14,6 @@ pub(super) enum Known<'p> {
     Soon,
     /// It was told up to here.
     UpTo(&'p mut Place),
-}
-
-/// What to do with news of a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// It is what comes next: tell it.
-    Tell,
-    /// Something before it was missed, it comes twice, or the history goes on under another name: read what is new.
-    Read,
-}
-
-impl Place {
-    /// What to do with news.
-    pub(super) fn step(&self, news: &News) -> Step {
-        let is_next = (news.prev_seq, news.prev_rev) == (self.seq, self.rev) && *news.epoch == *self.epoch;
-        if is_next { Step::Tell } else { Step::Read }
-    }
 }
 
 /// A room that loops follow.
@@ -92,38 +67,6 @@ impl Follows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Action, Post};
-
-    fn news(epoch: &str, prev: (u64, u64), posts: u64, changes: u64) -> News {
-        let post = |seq| Action::Post(Post { seq: prev.0 + seq, ..Post::default() });
-        let change = |rev| Action::Delete { rev: prev.1 + rev, seq: 1, time: 1 };
-        News {
-            room: "r".into(),
-            epoch: epoch.into(),
-            prev_seq: prev.0,
-            prev_rev: prev.1,
-            actions: (1..=posts).map(post).chain((1..=changes).map(change)).collect(),
-        }
-    }
-
-    #[test]
-    fn what_comes_next_is_told_and_anything_else_has_the_room_read() {
-        let place = Place { epoch: "e".into(), seq: 10, rev: 3 };
-        for (news, step) in [
-            (news("e", (10, 3), 2, 0), Step::Tell),
-            (news("e", (10, 3), 0, 1), Step::Tell),
-            (news("e", (8, 3), 2, 0), Step::Read),
-            (news("e", (10, 2), 0, 1), Step::Read),
-            (news("e", (4, 1), 1, 1), Step::Read),
-            (news("e", (11, 3), 1, 0), Step::Read),
-            (news("e", (10, 4), 1, 0), Step::Read),
-            (news("e", (9, 3), 2, 0), Step::Read),
-            (news("f", (10, 3), 1, 0), Step::Read),
-            (news("f", (2, 0), 1, 0), Step::Read),
-        ] {
-            assert_eq!(place.step(&news), step, "{news:?}");
-        }
-    }
 
     #[test]
     fn a_room_is_followed_until_no_loop_follows_it() {

@@ -1,11 +1,10 @@
 //! What the functions take and return, as the seam has it.
 
-use std::sync::Arc;
-
 use redis::{Cmd, Value};
 
 use crate::history::keys::Scope;
 use crate::history::log::apply;
+use crate::history::place::{News, Since};
 use crate::history::{
     Act, Action, Ban, BanChange, Data, Draft, Fork, Holder, Outcome, Post, Record, RoomState, Who,
 };
@@ -80,26 +79,6 @@ pub(super) enum Told {
     Sign { from: String, word: String },
     /// Nothing: it shows that the connection works.
     Beat,
-}
-
-/// What happened in a room, in one step.
-#[derive(Debug)]
-pub(super) struct News {
-    pub(super) room: Arc<str>,
-    pub(super) epoch: Arc<str>,
-    /// The newest message before.
-    pub(super) prev_seq: u64,
-    /// The newest change before.
-    pub(super) prev_rev: u64,
-    pub(super) actions: Vec<Action>,
-}
-
-impl News {
-    /// The newest message and the newest change after it.
-    pub(super) fn end(&self) -> (u64, u64) {
-        let posts = self.actions.iter().filter(|action| matches!(action, Action::Post(_))).count() as u64;
-        (self.prev_seq + posts, self.prev_rev + (self.actions.len() as u64 - posts))
-    }
 }
 
 /// What shows that a connection works.
@@ -247,20 +226,6 @@ pub(super) fn state(answer: &Value) -> Option<RoomState> {
         recent: records(messages)?,
         changes: numbered_changes(changes)?,
     })
-}
-
-/// What is new to somebody who knew a room up to a place.
-#[derive(Debug)]
-pub(super) struct Since {
-    pub(super) epoch: Arc<str>,
-    /// Up to where the history is that which is known.
-    pub(super) base: (u64, u64),
-    /// Up to where the history goes.
-    pub(super) end: (u64, u64),
-    /// `None`: not all of them are kept any more.
-    pub(super) messages: Option<Vec<Record>>,
-    /// `None`: not all of them are kept any more.
-    pub(super) changes: Option<Vec<Action>>,
 }
 
 /// Reads the answer of `since`.
