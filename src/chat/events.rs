@@ -29,7 +29,6 @@ pub(in crate::chat) fn reported<C: Context>(chat: &mut Chat, ctx: &mut C, event:
             happened(chat, ctx, &changes);
             tell_own(chat, &changes, &own);
             for change in bans {
-                tell::banned(chat, ctx.now(), &change);
                 moderate::bans_changed(chat, ctx, change);
             }
             for hold in holds {
@@ -115,7 +114,10 @@ fn settled<C: Context>(
                     let outcome = (outcomes.next(), &reply_to);
                     mine::subscribed(chat, ctx, (&user, &room, is_on), outcome);
                 }
-                PendingChange::Ban => moderate::acknowledge_ban(chat, ctx, &reply_to),
+                PendingChange::Ban(change) => {
+                    tell::banned(chat, ctx.now(), &change);
+                    moderate::acknowledge_ban(chat, ctx, &reply_to);
+                }
             }
         }
     }

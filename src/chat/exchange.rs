@@ -4,22 +4,18 @@
 //! Tables behind locks that are held for one look-up each, and never while anything is sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::app::{AddressPrefix, Millis};
 use crate::chat::people::holders::{Denied, Holders};
 use crate::chat::people::member::Person;
-use crate::chat::people::shared_bucket::SharedBucket;
+use crate::chat::people::shared_bucket::{Rates, SharedBucket};
 use crate::chat::people::user::Identity;
 use crate::history::{Holder, MAX_LOOPS, NameRange};
 
 /// Other servers of the chat have numbers as loops have, from here on.
 pub(in crate::chat) const FIRST_NODE: usize = MAX_LOOPS;
-
-/// Rates that are looked through at a time for those that nobody needs.
-const FIRST_SWEEP: usize = 4096;
 
 /// The number of a loop of another server begins at this bit; the number of the server is below it.
 pub(in crate::chat) const LOOP_BIT: u32 = 16;
@@ -423,7 +419,7 @@ impl Exchange {
         let Presence { user, name, connections } = presence;
         let mut people = locked(&self.0.people);
         if connections.0 > 0 {
-            let spoken = people.entry(user).or_default();
+            let spoken = people.entry(user.clone()).or_default();
             spoken.name = name;
             spoken.loops.insert(node, connections);
         } else if let Some(spoken) = people.get_mut(&user) {
@@ -432,6 +428,9 @@ impl Exchange {
                 people.remove(&user);
             }
         }
+        let others = people.get(&user).map_or(0, Spoken::servers);
+        drop(people);
+        self.0.posts.look(&user, |bucket| bucket.set_others(others));
     }
 
     /// The rooms that somebody is in on another server, and who speaks there.
@@ -454,7 +453,10 @@ impl Exchange {
 
     /// How often somebody posts, wherever they are connected.
     pub(in crate::chat) fn posts_of(&self, user: &Identity, now_ms: Millis) -> SharedBucket {
-        self.0.posts.of(user, now_ms)
+        let others = locked(&self.0.people).get(user).map_or(0, Spoken::servers);
+        let bucket = self.0.posts.of(user, now_ms);
+        bucket.set_others(others);
+        bucket
     }
 
     /// How often somebody at an address posts.
@@ -488,6 +490,11 @@ impl Spoken {
         *hearing += u32::from(is_hearing);
     }
 
+    /// Other servers on which they are.
+    fn servers(&self) -> usize {
+        self.loops.range(FIRST_NODE..).count()
+    }
+
     fn went(&mut self, own: usize, is_hearing: bool) {
         if let Some((all, hearing)) = self.loops.get_mut(&own) {
             *all -= 1;
@@ -499,34 +506,9 @@ impl Spoken {
     }
 }
 
-/// Buckets by whose they are. Those that are full and that nobody holds are forgotten.
-#[derive(Debug)]
-struct Rates<K>(Mutex<(HashMap<K, SharedBucket>, usize)>);
-
-impl<K> Default for Rates<K> {
-    fn default() -> Self {
-        Self(Mutex::new((HashMap::new(), FIRST_SWEEP)))
-    }
-}
-
-impl<K: Hash + Eq + Clone> Rates<K> {
-    fn of(&self, key: &K, now_ms: Millis) -> SharedBucket {
-        let (buckets, sweep_at) = &mut *locked(&self.0);
-        if let Some(bucket) = buckets.get(key) {
-            return bucket.clone();
-        }
-        if buckets.len() >= *sweep_at {
-            buckets.retain(|_, bucket| bucket.is_held() || !bucket.load().is_full(now_ms));
-            *sweep_at = FIRST_SWEEP.max(2 * buckets.len());
-        }
-        buckets.entry(key.clone()).or_default().clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::Rate;
 
     fn user(name: &str, is_verified: bool) -> Identity {
         Identity { person: name.into(), is_verified }
@@ -575,24 +557,5 @@ mod tests {
         exchange.went(0, &room, ("c0-3", 0));
         exchange.set_listed(0, &room, Vec::new());
         assert!(locked(&exchange.0.rooms).is_empty());
-    }
-
-    #[test]
-    fn a_rate_holds_wherever_it_is_taken_from_and_is_forgotten_when_it_is_rested() {
-        let exchange = Exchange::new(&[]);
-        let rate = Rate { per_second: 1, burst: 2 };
-        let take = |now| {
-            let shared = exchange.posts_of(&user("ada", true), now);
-            let mut bucket = shared.load();
-            let taken = bucket.try_take(rate, now);
-            shared.store(bucket);
-            taken.is_ok()
-        };
-        assert_eq!([1, 1, 1, 900, 1001].map(take), [true, true, false, false, true]);
-        for number in 0..2 * FIRST_SWEEP {
-            exchange.posts_of(&user(&number.to_string(), false), 5000);
-        }
-        let len = locked(&exchange.0.posts.0).0.len();
-        assert!(len <= FIRST_SWEEP + 1, "{len} rates are remembered");
     }
 }

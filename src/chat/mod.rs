@@ -343,7 +343,9 @@ impl Application for Chat {
         self.people.number_from(own, ctx.random());
         tutorial::open(self, ctx);
         events::open_general(self, ctx);
-        tell::started(self, ctx.now());
+        if !self.pending.has_others() {
+            tell::started(self, ctx.now());
+        }
     }
 
     fn on_request<C: Context>(&mut self, ctx: &mut C, request: &Request<'_>) -> Verdict {

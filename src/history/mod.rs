@@ -585,6 +585,11 @@ pub trait History: std::fmt::Debug {
         false
     }
 
+    /// Other processes served the same history when this one began.
+    fn has_others(&self) -> bool {
+        false
+    }
+
     /// How the engine is that several processes share, if there is one; one loop tells of it.
     fn engine(&self) -> Option<EngineFigures> {
         None

@@ -2,7 +2,12 @@
 
 #![allow(missing_docs, clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+#[path = "../wire/backend.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of nodes need some of it alone")]
+mod backend;
+mod backend_told;
 mod bridge;
+mod drain;
 mod failover;
 mod functions;
 mod kills;

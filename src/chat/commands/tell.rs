@@ -88,10 +88,9 @@ pub(in crate::chat) fn banning(chat: &mut Chat, now: Now, change: &BanChange) {
     }
 }
 
-/// A change of the bans is durable.
+/// A change of the bans that this loop proposed is durable.
 pub(in crate::chat) fn banned(chat: &mut Chat, now: Now, change: &BanChange) {
-    let is_first = chat.neighbours.as_ref().is_none_or(|neighbours| neighbours.own() == 0);
-    if is_first && is_told(chat, EventKind::Banned) && is_direct(chat) && chat.pending.is_on_disk() {
+    if is_told(chat, EventKind::Banned) && is_direct(chat) && chat.pending.is_on_disk() {
         tell(chat, &of_ban(now, change));
     }
 }

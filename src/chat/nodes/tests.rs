@@ -183,3 +183,30 @@ fn what_is_told_comes_in_bounded_parts() {
     );
     assert_eq!(parts(&[], &[]).len(), 1);
 }
+
+#[test]
+fn a_rate_is_shared_by_the_servers_where_somebody_is() {
+    let mut network = Network::new(3);
+    let (ada, name): (Identity, Arc<str>) =
+        (Identity { person: "ada".into(), is_verified: true }, "Ada".into());
+    let rate = crate::app::Rate { per_second: 20, burst: 40 };
+    let share =
+        |network: &Network, at: usize| network.nodes[at].ends().0.posts_of(&ada, 0).share(rate).per_second;
+    for at in 0..2 {
+        network.nodes[at].ends().0.enter_verified(0, &ada, (&name, true), std::iter::empty());
+        network.nodes[at].ends().0.enter_verified(1, &ada, (&name, true), std::iter::empty());
+    }
+    // What holds a share now learns of servers that come later.
+    let held = network.nodes[0].ends().0.posts_of(&ada, 0);
+    assert_eq!(held.share(rate).per_second, 20);
+    network.settle();
+    assert_eq!((share(&network, 0), share(&network, 1), held.share(rate).per_second), (10, 10, 10));
+    network.nodes[2].ends().0.enter_verified(0, &ada, (&name, true), std::iter::empty());
+    network.settle();
+    assert_eq!((share(&network, 0), share(&network, 2)), (6, 6));
+    for own in 0..2 {
+        network.nodes[1].ends().0.exit(own, &ada, true);
+    }
+    network.settle();
+    assert_eq!((share(&network, 0), share(&network, 2), held.share(rate).per_second), (10, 10, 10));
+}

@@ -21,7 +21,7 @@ pub(in crate::chat) enum PendingChange {
     /// What was proposed for a room.
     Proposal(Hold),
     /// A change of the bans.
-    Ban,
+    Ban(BanChange),
     /// Who subscribes to which room, or does so no more. It has an outcome, and holds no room.
     Subscription(Arc<str>, Arc<str>, bool),
 }
@@ -110,6 +110,11 @@ impl Pending {
         self.history.as_ref().is_some_and(|history| history.is_shared())
     }
 
+    /// Other processes served the rooms when this one began.
+    pub(in crate::chat) fn has_others(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| history.has_others())
+    }
+
     /// How the engine is, if there is one.
     pub(in crate::chat) fn engine(&self) -> Option<EngineFigures> {
         self.history.as_ref().and_then(|history| history.engine())
@@ -175,8 +180,8 @@ impl Pending {
     }
 
     pub(in crate::chat) fn add_ban(&mut self, change: BanChange, reply_to: ReplyTo) {
-        self.bans.push(change);
-        self.items.push(PendingItem { change: PendingChange::Ban, reply_to });
+        self.bans.push(change.clone());
+        self.items.push(PendingItem { change: PendingChange::Ban(change), reply_to });
     }
 
     /// Hands over what the tick brought. Where the history is too busy, returns the time of the next attempt, for which a timer

@@ -26,8 +26,10 @@ impl People {
         let Self { sessions, users, addresses, rates, .. } = self;
         let Some(session) = sessions[id.slot()].as_deref_mut() else { return Err(0) };
         let posts = session.user.and_then(|user| rates.get(&user)).copied().unwrap_or(limits.posts);
+        let shared = session.user.and_then(|user| users[user.slot()].shared.as_ref());
+        let share = shared.map_or(posts, |shared| shared.share(posts));
         let mut buckets = [
-            (session.user.map(|user| &mut users[user.slot()].posts), posts),
+            (session.user.map(|user| &mut users[user.slot()].posts), share),
             (addresses.get_mut(&session.address()).map(|state| &mut state.posts), limits.address_posts),
             (Some(&mut session.posts), posts),
         ];

@@ -144,7 +144,10 @@ pub fn open(
     let mut link = Link::connect(&target)?;
     let mut holders = redis::cmd("HGETALL");
     holders.arg(names::HOLDERS);
-    let answers = link.call(&[function("bans", &[names::BANS.to_owned()]), holders])?;
+    // How many feeds hear it; that of this process does not run yet.
+    let mut others = redis::cmd("PUBLISH");
+    others.arg(names::EVERYBODY).arg(values::BEAT);
+    let answers = link.call(&[function("bans", &[names::BANS.to_owned()]), holders, others])?;
     let bans = answers.first().and_then(values::bans);
     let holders = answers.get(1).and_then(values::holders);
     let (Some(bans), Some(holders)) = (bans, holders) else {
@@ -155,6 +158,7 @@ pub fn open(
     let (orders, order_inbox) = sync_channel(MAX_ORDERS);
     let (asks, ask_inbox) = sync_channel(MAX_ASKS);
     let (requests, request_inbox) = sync_channel(MAX_OPENED);
+    let has_others = answers.get(2).and_then(values::number).is_some_and(|count| count > 0);
     let client = |number| Client {
         number,
         shared: Arc::clone(&shared),
@@ -162,6 +166,7 @@ pub fn open(
         asks: asks.clone(),
         requests: requests.clone(),
         late: VecDeque::new(),
+        has_others,
     };
     let loops = loops.clamp(1, MAX_LOOPS);
     let clients = (0..loops).map(client).collect();
@@ -196,6 +201,8 @@ pub struct Client {
     requests: SyncSender<Request>,
     /// Rooms to be followed, or no more, for which there was no place; in order.
     late: VecDeque<Request>,
+    /// Other servers were there when this one began.
+    has_others: bool,
 }
 
 impl Client {
@@ -286,6 +293,10 @@ impl History for Client {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn has_others(&self) -> bool {
+        self.has_others
     }
 
     fn engine(&self) -> Option<EngineFigures> {

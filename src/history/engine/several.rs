@@ -395,6 +395,10 @@ impl History for Clients {
         true
     }
 
+    fn has_others(&self) -> bool {
+        self.engines[0].has_others()
+    }
+
     fn is_away(&self, room: &str) -> bool {
         let place = if room.is_empty() { 0 } else { place_of(room, self.engines.len()) };
         self.joiner.merge(self.number).parts[place].is_failed
