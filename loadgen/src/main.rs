@@ -25,7 +25,7 @@ use clap::Parser as _;
 
 use self::command::cli::{Cli, Command};
 use self::command::remote::{agent, lead};
-use self::command::{compare, merge, search, start};
+use self::command::{compare, merge, pages, search, start};
 
 /// The exit status of a run that could not start.
 const NOT_STARTED: u8 = 2;
@@ -38,6 +38,8 @@ fn main() -> ExitCode {
         Command::Merge(args) => merge::merge(&args),
         Command::Agent(args) => agent::agent(&args),
         Command::Lead(args) => lead::lead(&args),
+        Command::Completions(args) => pages::completions(&args),
+        Command::Man(args) => pages::man(&args),
     };
     match done {
         Ok(code) => ExitCode::from(code),

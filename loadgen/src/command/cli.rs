@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::input::condition::{Condition, RatioCondition};
 use crate::input::options::ReportArgs;
@@ -42,6 +43,10 @@ pub(crate) enum Command {
     /// have opened their connections, and lets them send the first message at one instant. The options of the lead come
     /// before the scenario. Exit status 1 if an agent was lost.
     Lead(LeadArgs),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print a man page, or write all of them
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -112,6 +117,23 @@ pub(crate) struct LeadArgs {
     pub(crate) token: TokenArgs,
     #[command(subcommand)]
     pub(crate) scenario: Scenario,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// Shell that completes
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Subcommand whose page is wanted, such as `echo` [default: the page of loadgen]
+    #[arg(value_name = "SUBCOMMAND", conflicts_with = "dir")]
+    pub(crate) subcommand: Option<String>,
+    /// Write the pages of all subcommands into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -7,14 +7,28 @@ use std::sync::mpsc;
 
 use switchboard::apps::Echo;
 
-use crate::support::{Answers, Honest, loadgen, start};
+use crate::support::{Answers, Honest, Scratch, loadgen, start};
 
 #[test]
 fn the_help_of_every_subcommand_is_the_one_in_its_golden_file() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/flood/help");
     let commands = [
-        "", "echo", "fanout", "chat", "idle", "churn", "slow", "storm", "custom", "search", "compare",
-        "merge", "agent", "lead",
+        "",
+        "echo",
+        "fanout",
+        "chat",
+        "idle",
+        "churn",
+        "slow",
+        "storm",
+        "custom",
+        "search",
+        "compare",
+        "merge",
+        "agent",
+        "lead",
+        "completions",
+        "man",
     ];
     for command in commands {
         let words: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
@@ -97,4 +111,36 @@ fn an_interrupt_prints_the_report_so_far() {
     assert_eq!(output.status.code(), Some(130), "{report}");
     assert!(report.contains("1 opened") && report.contains("verdict       interrupted"), "{report}");
     assert!(report.contains(" 0 lost") && !report.contains(" 0 echoed"), "{report}");
+}
+
+#[test]
+fn completions_and_man_pages_name_every_subcommand() {
+    let help = String::from_utf8(loadgen(&["--help"]).stdout).unwrap();
+    let commands = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let names: Vec<&str> = commands
+        .lines()
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() > 12 && names.contains(&"echo") && names.contains(&"lead"), "{names:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let output = loadgen(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        let missing: Vec<_> = names.iter().filter(|name| !script.contains(**name)).collect();
+        assert!(missing.is_empty() && script.contains("--connections"), "{shell}: {missing:?}");
+    }
+    let directory = Scratch::new("man");
+    fs::create_dir_all(&directory.0).unwrap();
+    assert_eq!(loadgen(&["man", "--dir", directory.path()]).status.code(), Some(0));
+    for name in names.iter().filter(|name| **name != "help") {
+        let page = fs::read_to_string(directory.0.join(format!("loadgen-{name}.1"))).unwrap();
+        assert!(page.contains(&format!("loadgen\\-{name}")), "{name}: {page}");
+    }
+    let page = String::from_utf8(loadgen(&["man", "echo"]).stdout).unwrap();
+    assert!(page.contains("ECHO") && page.contains("connections"), "{page}");
+    let output = loadgen(&["man", "nonsense"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && errors.contains("no subcommand nonsense"), "{errors}");
+    fs::remove_dir_all(&directory.0).unwrap();
 }
