@@ -19,18 +19,17 @@ cargo_home=${CARGO_HOME:-$HOME/.cargo}
 RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=. --remap-path-prefix=$cargo_home=cargo"
 CFLAGS="${CFLAGS:-} -ffile-prefix-map=$cargo_home=cargo"
 export CFLAGS
-CFLAGS="$CFLAGS -fno-asynchronous-unwind-tables"
 # Parts of SQLite that nothing here uses.
 LIBSQLITE3_FLAGS="-DHAVE_FDATASYNC=1 -DSQLITE_OMIT_LOAD_EXTENSION=1 -USQLITE_ENABLE_LOAD_EXTENSION -USQLITE_ENABLE_FTS3
   -USQLITE_ENABLE_FTS3_PARENTHESIS -USQLITE_ENABLE_RTREE -USQLITE_ENABLE_DBSTAT_VTAB -USQLITE_ENABLE_STAT4 -USQLITE_SOUNDEX"
 export LIBSQLITE3_FLAGS
 link=()
 if [ "$profile" = dist ]; then
-  # A panic ends the process where it happens: nothing unwinds. Debuggers unwind by the symbols beside the binary. Calls are inlined
-  # where that saves what it costs.
-  RUSTFLAGS="$RUSTFLAGS -C force-unwind-tables=no -C llvm-args=-inline-threshold=170"
+  # A panic ends the process where it happens: nothing unwinds. Calls are inlined where that saves what it costs.
+  RUSTFLAGS="$RUSTFLAGS -C force-unwind-tables=no -C llvm-args=-inline-threshold=100"
   # The linker of Rust: functions that nobody compares and that are the same are there once; relocations take a bit each (glibc 2.36).
-  link=(-C 'link-arg=-Wl,--icf=safe' -C 'link-arg=-Wl,-z,pack-relative-relocs')
+  link=(-C 'link-arg=-Wl,--icf=safe' -C 'link-arg=-Wl,-z,pack-relative-relocs'
+    -C 'link-arg=-Wl,--no-eh-frame-hdr' -C "link-arg=-Wl,-T,$PWD/packaging/no-unwinding.ld")
 fi
 export RUSTFLAGS
 SOURCE_COMMIT=${SOURCE_COMMIT:-$(git rev-parse --short=12 HEAD 2>/dev/null || true)}

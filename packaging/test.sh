@@ -111,8 +111,13 @@ if [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then
   grep -qx ready <<<"$(chroot "$root" /usr/bin/switchboard probe "http://127.0.0.1:$metrics/readyz")" || fail 'probe'
   grep -q '<html' <<<"$(curl -fsS "http://127.0.0.1:$chat/")" || fail 'no page'
   [ "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$chat/metrics")" = 404 ] || fail 'metrics are open to all'
+  if [ -x "${CHROMIUM:-/usr/bin/chromium}" ] && command -v npm >/dev/null; then
+    (cd tests/browser && npm ci --no-audit --no-fund --loglevel=error)
+    timeout 120 node packaging/chat.mjs "http://127.0.0.1:$chat/" || fail 'nobody can chat in Chromium'
+    ok 'two people chat in Chromium with the installed server'
+  fi
   stop
-  printf '{"room":"general","seq":1,"time":5,"user":"Ada","text":"kept"}\n' |
+  printf '{"room":"restored","seq":1,"time":5,"user":"Ada","text":"kept"}\n' |
     chroot --userspec=switchboard:switchboard "$root" switchboard import --config /etc/switchboard/switchboard.toml
   ok 'serves as its user on a socket that is given, and stops in order'
 

@@ -15,11 +15,13 @@ use rustix::net::SendFlags;
 use serde_json::{Map, Value, json};
 use tracing::field::Field;
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// A pipe that is ready takes up to this many bytes without making anybody wait (`PIPE_BUF`); longer lines are cut.
 const MAX_LINE: usize = 4096;
@@ -46,16 +48,18 @@ pub(crate) enum Format {
 
 /// Starts the log; `RUST_LOG` chooses what is in it. From now on a panic is a line of it, and the end of the process.
 pub(crate) fn start(format: Format) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+    let log = tracing_subscriber::registry()
+        .with(filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)));
     let lines = Lines { format, is_journal: is_journal(), level: Level::INFO };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(lines);
+    let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(lines);
     match format {
         Format::Text => {
             let fields = debug_fn(write_field).delimited(" ");
-            let log = log.with_timer(Clock { is_journal: lines.is_journal });
-            log.with_ansi(io::stderr().is_terminal()).fmt_fields(fields).init();
+            let layer = layer.with_timer(Clock { is_journal: lines.is_journal });
+            log.with(layer.with_ansi(io::stderr().is_terminal()).fmt_fields(fields)).init();
         }
-        Format::Json => log.json().flatten_event(true).init(),
+        Format::Json => log.with(layer.json().flatten_event(true)).init(),
     }
     std::panic::set_hook(Box::new(|panic| {
         // PR-09: what a callback left half done is not carried on with. What was acknowledged is on the disk.
