@@ -1,7 +1,7 @@
 //! The scenario `fanout`: every connection receives every published message once, and those of a publisher in order.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
@@ -150,6 +150,8 @@ struct InFlight {
     sent_at: AtomicU64,
     /// Threads with receivers that have not received the message; 0: the entry is free.
     threads_left: AtomicU32,
+    /// The run does not wait for one of the deliveries any more: there is no last one.
+    is_incomplete: AtomicBool,
 }
 
 impl FanoutState {
@@ -291,7 +293,7 @@ impl Fanout {
         &self.state.publishers[publisher as usize].in_flight[seq as usize & (self.slots - 1)]
     }
 
-    /// One receiver of this thread has received message `seq`, or never will.
+    /// One receiver of this thread has received message `seq`, or the run does not wait for that any more.
     #[inline]
     fn done(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
         let slot = seq as usize & (self.slots - 1);
@@ -314,12 +316,20 @@ impl Fanout {
         if publish.threads_left.fetch_update(Ordering::AcqRel, Ordering::Acquire, less) != Ok(1) {
             return;
         }
-        let since = self.plan.as_ref().map_or(sent_at, |plan| plan.planned(publisher, seq));
-        if record.window.contains(&since) {
-            record.to_last.saturating_record(now.saturating_sub(since));
+        if !publish.is_incomplete.swap(false, Ordering::AcqRel) {
+            let since = self.plan.as_ref().map_or(sent_at, |plan| plan.planned(publisher, seq));
+            if record.window.contains(&since) {
+                record.to_last.saturating_record(now.saturating_sub(since));
+            }
+            record.count.completed += 1;
         }
-        record.count.completed += 1;
         self.state.complete(publisher, self.thread);
+    }
+
+    /// The run does not wait for a delivery any more.
+    fn give_up(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
+        self.in_flight(publisher, seq).is_incomplete.store(true, Ordering::Release);
+        self.done(publisher, seq, now, record);
     }
 
     /// Records a correct delivery.
@@ -366,7 +376,7 @@ impl Fanout {
             Arrival::Next => self.deliver(publisher, seq, now, record),
             Arrival::Ahead(_) => {
                 // The run no longer waits for the messages before it.
-                (first..seq).for_each(|seq| self.done(publisher, seq, now, record));
+                (first..seq).for_each(|seq| self.give_up(publisher, seq, now, record));
                 self.deliver(publisher, seq, now, record);
             }
             Arrival::Late => record.count.reordered += 1,
@@ -552,7 +562,7 @@ impl Workload for Fanout {
                     record.count.lost += under_way;
                 }
                 record.count.lost += heard.missing();
-                (heard.next()..sent).for_each(|seq| self.done(publisher, seq, now, record));
+                (heard.next()..sent).for_each(|seq| self.give_up(publisher, seq, now, record));
             }
             self.receivers -= 1;
         }

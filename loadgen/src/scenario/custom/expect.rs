@@ -16,7 +16,10 @@ enum Expectation {
 
 /// Everything that an answer must have. Without an expectation every message is an answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Expectations(Vec<Expectation>);
+pub(super) struct Expectations {
+    all: Vec<Expectation>,
+    numbers_from: Option<u64>,
+}
 
 /// What a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,18 +40,31 @@ impl Expectations {
         if expectations.iter().filter(|expectation| expectation.names_message()).count() > 1 {
             return Err("only one --expect may have {{seq}} or a group seq".to_owned());
         }
-        Ok(Self(expectations))
+        let is_field = |expectation: &Expectation| matches!(expectation, Expectation::Field { .. });
+        let plus = expectations.iter().find_map(|expectation| match expectation {
+            Expectation::Field { value, .. } => value.seq_plus(),
+            Expectation::Pattern(_) => None,
+        });
+        let numbers_from = plus.filter(|_| expectations.iter().all(is_field));
+        Ok(Self { all: expectations, numbers_from })
     }
 
     /// Whether answers name their messages, so that they may come in any order.
     pub(super) fn names_message(&self) -> bool {
-        self.0.iter().any(Expectation::names_message)
+        self.all.iter().any(Expectation::names_message)
+    }
+
+    /// If fields alone decide, and one of them names the message: what is added to the sequence number in it. `None`: a
+    /// pattern may depend on any part of the text.
+    #[inline]
+    pub(super) fn numbers_from(&self) -> Option<u64> {
+        self.numbers_from
     }
 
     /// Judges a message of connection `conn`.
     pub(super) fn judge(&self, text: &str, conn: u32) -> Judged {
         let mut answer = Judged::Answer(None);
-        for expectation in &self.0 {
+        for expectation in &self.all {
             let judged = match expectation {
                 Expectation::Pattern(pattern) => judge_pattern(pattern, text, expectation.names_message()),
                 Expectation::Field { path, value } => {

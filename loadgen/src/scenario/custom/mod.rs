@@ -6,6 +6,7 @@ mod mqtt;
 mod options;
 mod profile;
 mod script;
+mod shape;
 mod template;
 
 use std::collections::VecDeque;
@@ -16,10 +17,11 @@ use std::time::UNIX_EPOCH;
 use clap::Args;
 use switchboard::proto::{Connection, Message, Outgoing};
 
-use self::expect::Judged;
+use self::expect::{Expectations, Judged};
 use self::mqtt::Packet;
 use self::options::CustomOptions;
 use self::script::{Opening, Script};
+use self::shape::Shape;
 use self::template::{Template, Values, Variables};
 use super::args::ScenarioArgs;
 use crate::clock::{Nanos, SECOND, time_of_day};
@@ -157,6 +159,8 @@ struct Lane {
     /// In the order of their numbers.
     pending: VecDeque<Pending>,
     variables: Variables,
+    /// The last answer that was read as JSON.
+    shape: Shape,
     /// Replies that are due, as positions in the script.
     replies: Vec<usize>,
     /// The beginning of an MQTT packet.
@@ -340,7 +344,7 @@ impl Custom {
             }
             return;
         }
-        let is_known = match script.expectations.judge(text, lane.number) {
+        let is_known = match judge(&script.expectations, lane, text) {
             Judged::Other => return,
             Judged::Wrong => {
                 record.count.corrupted += 1;
@@ -401,6 +405,20 @@ impl Custom {
     }
 }
 
+/// What a message of an open connection is. Answers that differ in their number alone are read as JSON once.
+fn judge(expectations: &Expectations, lane: &mut Lane, text: &str) -> Judged {
+    let Some(plus) = expectations.numbers_from() else { return expectations.judge(text, lane.number) };
+    if let Some(seq) = lane.shape.number(text).and_then(|number| number.checked_sub(plus)) {
+        debug_assert_eq!(expectations.judge(text, lane.number), Judged::Answer(Some(seq)), "{text}");
+        return Judged::Answer(Some(seq));
+    }
+    let judged = expectations.judge(text, lane.number);
+    if let Judged::Answer(Some(seq)) = judged {
+        lane.shape.learn(text, seq.saturating_add(plus));
+    }
+    judged
+}
+
 impl Workload for Custom {
     type Lane = Lane;
 
@@ -414,6 +432,7 @@ impl Workload for Custom {
             sent: 0,
             pending: VecDeque::new(),
             variables: Variables::new(),
+            shape: Shape::default(),
             replies: Vec::new(),
             received: Vec::new(),
         }
@@ -459,9 +478,9 @@ impl Workload for Custom {
         if self.script.is_mqtt {
             return self.receive_packets(lane, message.payload, now, record);
         }
-        match std::str::from_utf8(message.payload) {
-            Ok(text) => self.receive_text(lane, text, now, record),
-            Err(_) => record.count.corrupted += 1,
+        match message.text().or_else(|| std::str::from_utf8(message.payload).ok()) {
+            Some(text) => self.receive_text(lane, text, now, record),
+            None => record.count.corrupted += 1,
         }
     }
 

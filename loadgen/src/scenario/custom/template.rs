@@ -1,7 +1,6 @@
 //! Messages with placeholders: `{{seq}}`, `{{conn}}`, `{{random:8}}`, `{{now}}`, and variables.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use crate::run::arrivals::next_random;
 
@@ -64,21 +63,28 @@ impl Template {
 
     /// Appends the text with its values.
     pub(super) fn render(&self, values: &mut Values<'_>, out: &mut String) {
+        let mut digits = itoa::Buffer::new();
         for part in &self.0 {
-            // Writing to a string does not fail.
-            let _ = match part {
-                Part::Text(text) => out.write_str(text),
-                Part::Seq(plus) => write!(out, "{}", values.seq + plus),
-                Part::Conn => write!(out, "{}", values.conn),
-                Part::Now => write!(out, "{}", values.now_ms),
-                Part::Variable(name) => out
-                    .write_str(values.variables.and_then(|known| known.get(name)).map_or("", String::as_str)),
+            let text = match part {
+                Part::Text(text) => text,
+                Part::Seq(plus) => digits.format(values.seq + plus),
+                Part::Conn => digits.format(values.conn),
+                Part::Now => digits.format(values.now_ms),
+                Part::Variable(name) => {
+                    values.variables.and_then(|known| known.get(name)).map_or("", String::as_str)
+                }
                 Part::Random(count) => {
                     push_random(*count, values.random, out);
-                    Ok(())
+                    continue;
                 }
             };
+            out.push_str(text);
         }
+    }
+
+    /// What is added to the sequence number in the text; `None`: it has none.
+    pub(super) fn seq_plus(&self) -> Option<u64> {
+        self.0.iter().find_map(|part| if let Part::Seq(plus) = part { Some(*plus) } else { None })
     }
 
     /// Whether the text has `{{seq}}`, so that an answer can name its message.
