@@ -14,7 +14,7 @@ pub(super) struct Life {
     generation: u32,
     pub(super) since: Millis,
     pub(super) path: Box<str>,
-    pub(super) request: Option<Box<str>>,
+    pub(super) request: Box<str>,
 }
 
 /// The upgrades of connections, at most one for each slot of the loop.
@@ -24,8 +24,8 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    /// An upgrade is answered now, or later.
-    pub(super) fn begin(&mut self, now: Millis, request: &Request<'_>) {
+    /// An upgrade is answered now, or later. `id`: what the request is called.
+    pub(super) fn begin(&mut self, now: Millis, request: &Request<'_>, id: String) {
         let ConnId { index, generation } = request.conn;
         let index = index as usize;
         if self.slots.len() <= index {
@@ -36,7 +36,7 @@ impl Lives {
             generation,
             since: now,
             path: path[..path.floor_char_boundary(MAX_PATH)].into(),
-            request: request_id(request).map(Into::into),
+            request: id.into(),
         });
     }
 
@@ -46,8 +46,13 @@ impl Lives {
     }
 }
 
+/// What the log calls a request: the id that a trusted proxy gave it, else one of its own.
+pub(super) fn name_of(request: &Request<'_>, random: u64) -> String {
+    request_id(request).map_or_else(|| format!("{random:016x}"), str::to_owned)
+}
+
 /// The id that a trusted proxy gave to a request (`X-Request-Id`). Anybody else could write what confuses the log.
-pub(super) fn request_id<'a>(request: &Request<'a>) -> Option<&'a str> {
+fn request_id<'a>(request: &Request<'a>) -> Option<&'a str> {
     if request.forwarded.is_none() && !request.entrance.is_trusted {
         return None;
     }
@@ -92,7 +97,7 @@ mod tests {
         let mut lives = Lives::default();
         let long = format!("/{}", "é".repeat(MAX_PATH));
         for (path, conn) in [("/a", (3, 1)), (&*long, (3, 2)), ("/b", (0, 9))] {
-            with_request(path, "", conn, false, |request| lives.begin(7, request));
+            with_request(path, "", conn, false, |request| lives.begin(7, request, "id".into()));
         }
         assert_eq!(lives.slots.len(), 4);
         assert!(lives.end(ConnId { index: 3, generation: 1 }).is_none(), "another connection has the slot");
@@ -115,5 +120,9 @@ mod tests {
             assert_eq!(found(bad, true), None, "{bad}");
         }
         assert_eq!(found(&long[1..], true).as_deref(), Some(&long[1..]));
+        let named = |is_trusted| {
+            with_request("/", "X-Request-Id: a7\r\n", (0, 0), is_trusted, |request| name_of(request, 0xc0de))
+        };
+        assert_eq!((&*named(true), &*named(false)), ("a7", "000000000000c0de"));
     }
 }

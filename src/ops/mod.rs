@@ -21,7 +21,7 @@ pub use self::gather::{OpsMail, PeerMail};
 use self::health::{Form, Reason};
 pub use self::hosts::Hosts;
 use self::limit::{Cause, LogLimit};
-use self::lives::{Lives, request_id};
+use self::lives::{Lives, name_of};
 use self::metrics::{Format, Snapshot};
 pub use self::redirect::Redirect;
 use crate::app::{
@@ -338,13 +338,12 @@ impl<A: Watched> Ops<A> {
     }
 
     /// Writes a line about a request that is turned away.
-    fn log_refusal(&mut self, request: &Request<'_>, reason: Refused) {
+    fn log_refusal(&mut self, request: &Request<'_>, reason: Refused, id: &str) {
         let (peer, reason) = (request.peer, reason.name());
         let path = Escaped(request.head.path());
         let host = Escaped(request.authority());
         let origin = request.head.fields.first("origin").map(String::from_utf8_lossy);
         let origin = origin.as_deref().map(|origin| tracing::field::display(Escaped(origin)));
-        let id = request_id(request);
         if let Some(suppressed) = self.limit.admits(Cause::TurnedAway, self.now) {
             tracing::info!(%peer, reason, %path, %host, origin, request = id, suppressed, "turned away");
         } else {
@@ -449,19 +448,22 @@ impl<A: Watched> Layer for Ops<A> {
                 None => self.app.on_request(ctx, request),
             },
         };
-        match &verdict {
-            Verdict::Refuse(reason, _) => self.log_refusal(request, *reason),
-            Verdict::Accept(_) if request.upgrade.is_some() => {
-                let path = Escaped(request.head.path());
-                tracing::debug!(peer = %request.peer, %path, request = request_id(request), "connected");
-            }
-            _ => {}
+        if let Verdict::Refuse(reason, response) = verdict {
+            // Who asks why they were turned away can name the line.
+            let id = name_of(request, ctx.random());
+            self.log_refusal(request, reason, &id);
+            return Verdict::Refuse(reason, response.field("X-Request-Id", id));
         }
-        if let Some(lives) = &mut self.lives
-            && request.upgrade.is_some()
-            && matches!(verdict, Verdict::Accept(_) | Verdict::Later)
-        {
-            lives.begin(ctx.now().monotonic_ms, request);
+        let is_upgrade = request.upgrade.is_some() && matches!(verdict, Verdict::Accept(_) | Verdict::Later);
+        if is_upgrade && (self.lives.is_some() || tracing::enabled!(tracing::Level::DEBUG)) {
+            let id = name_of(request, ctx.random());
+            if matches!(verdict, Verdict::Accept(_)) {
+                let path = Escaped(request.head.path());
+                tracing::debug!(peer = %request.peer, %path, request = id, "connected");
+            }
+            if let Some(lives) = &mut self.lives {
+                lives.begin(ctx.now().monotonic_ms, request, id);
+            }
         }
         verdict
     }

@@ -29,7 +29,7 @@ def run_page(root: Path, blocks: list[Block], scratch: Path, variables: dict[str
         (here / name).symlink_to(root / name)
     # What is installed from here is built here.
     shutil.copytree(root / "clients", here / "clients", ignore=shutil.ignore_patterns("node_modules", "*.egg-info", "build"))
-    for name in ("switchboard", "cargo"):
+    for name in ("switchboard", "cargo", "stop-servers"):
         shutil.copy(root / "tests/book/stand-in.py", programs / name)
     (scratch / "hosts").write_text(f"127.0.0.1 {' '.join(HOSTS)}\n")
     script = scratch / "script.sh"

@@ -22,6 +22,8 @@ PATIENCE_S = 20
 
 def main() -> None:
     name, arguments = Path(sys.argv[0]).name, sys.argv[1:]
+    if name == "stop-servers":
+        return stop(lambda _: True)
     if name == "cargo":
         name, arguments = of_cargo(arguments)
     program = os.environ[f"BOOK_{name.upper()}"]
@@ -49,11 +51,8 @@ def serve(program: str, command: str, arguments: list[str]) -> None:
         places.append("127.0.0.1:8080")
     data = [value for flag, value in zip(arguments, arguments[1:]) if flag == "--data"] or ["switchboard-data"]
     mine = {*places, *(["data " + os.path.abspath(data[0])] if command == "serve" and "--ephemeral" not in arguments else [])}
-    servers = json.loads(PIDS.read_text()) if PIDS.exists() else []
-    for server in servers:
-        if mine & set(server["has"]) and alive(server["pid"]):
-            os.kill(server["pid"], signal.SIGTERM)
-            wait(lambda pid=server["pid"]: not alive(pid), "an earlier server does not end")
+    stop(lambda server: mine & set(server["has"]))
+    servers = started()
     log = Path(os.environ["BOOK_SCRATCH"]) / f"server-{len(servers)}.log"
     with log.open("w") as output:
         child = subprocess.Popen([program, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
@@ -65,6 +64,17 @@ def serve(program: str, command: str, arguments: list[str]) -> None:
 
     wait(ready, f"switchboard {' '.join(arguments)} does not listen on {places}")
     PIDS.write_text(json.dumps([*servers, {"pid": child.pid, "has": sorted(mine)}]))
+
+
+def started() -> list[dict]:
+    return json.loads(PIDS.read_text()) if PIDS.exists() else []
+
+
+def stop(is_meant) -> None:
+    for server in started():
+        if is_meant(server) and alive(server["pid"]):
+            os.kill(server["pid"], signal.SIGTERM)
+            wait(lambda pid=server["pid"]: not alive(pid), "an earlier server does not end")
 
 
 def alive(pid: int) -> bool:
