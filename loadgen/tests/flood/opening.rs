@@ -30,7 +30,7 @@ impl Liar for Slow {
 
 #[test]
 fn each_part_of_an_opening_has_its_own_time() {
-    let options = "--connections 4 --messages 3 --assert upgrade.min>=60ms --assert first.min>=30ms --assert dial.max>0ns \
+    let options = "--connections 4 --messages 3 --assert upgrade.min>=50ms --assert first.min>=30ms --assert dial.max>0ns \
                    --assert handshake.min>=60ms";
     let run = echo(start(Slow), options);
     assert_eq!(run.status, 0, "{run:?}");
