@@ -222,7 +222,7 @@ fn serve_on_engine(
         Some((hooks, events)) => worker.with_teller(hooks.recorder(events)),
         None => worker,
     };
-    let nodes = Nodes::new(&start.holders, plan.loops);
+    let nodes = Nodes::new(&start.holders, plan.loops).with_name(&worker.name());
     let mut clients = clients.into_iter();
     let server = bind(plan, &args.common, |own, peers| {
         let chat = Chat::new(options.clone(), clients.next(), start.clone());

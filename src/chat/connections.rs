@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Places of connections, or of users, that one page looks at.
 pub(in crate::chat) const MAX_LOOKED: usize = 4096;
@@ -27,9 +27,14 @@ pub enum Listing {
     Members(Box<str>),
 }
 
+/// Letters of the name of a server in a place, at most.
+const MAX_SERVER: usize = 32;
+
 /// Where a list goes on: the place of a connection, or of a user, on a loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Place {
+    /// The name of the server, where there are several.
+    pub(in crate::chat) server: Option<Arc<str>>,
     /// The number of the loop.
     pub(in crate::chat) at: usize,
     pub(in crate::chat) slot: usize,
@@ -37,6 +42,9 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(server) = &self.server {
+            write!(f, "{server}.")?;
+        }
         write!(f, "{}.{}", self.at, self.slot)
     }
 }
@@ -55,14 +63,21 @@ impl FromStr for Place {
     type Err = NoPlace;
 
     fn from_str(text: &str) -> Result<Self, NoPlace> {
-        let (at, slot) = text.split_once('.').ok_or(NoPlace)?;
+        let (at, slot) = text.rsplit_once('.').ok_or(NoPlace)?;
+        let (server, at) = at.rsplit_once('.').map_or((None, at), |(server, at)| (Some(server), at));
+        let is_name = |name: &str| {
+            (1..=MAX_SERVER).contains(&name.len()) && name.bytes().all(|it| it.is_ascii_alphanumeric())
+        };
+        if server.is_some_and(|name| !is_name(name)) {
+            return Err(NoPlace);
+        }
         let number = |text: &str| text.parse().map_err(|_| NoPlace);
-        Ok(Self { at: number(at)?, slot: number(slot)? })
+        Ok(Self { server: server.map(Arc::from), at: number(at)?, slot: number(slot)? })
     }
 }
 
 /// A connection as an operator sees it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::chat) struct Connection {
     pub(in crate::chat) client: Box<str>,
     /// Who speaks, once that is known.
@@ -73,7 +88,7 @@ pub(in crate::chat) struct Connection {
     pub(in crate::chat) address: Box<str>,
     /// Milliseconds since 1970.
     pub(in crate::chat) since: u64,
-    pub(in crate::chat) protocol: &'static str,
+    pub(in crate::chat) protocol: Box<str>,
     /// At most [`MAX_ROOMS_NAMED`] of them.
     pub(in crate::chat) rooms: Vec<Box<str>>,
     pub(in crate::chat) room_count: usize,
@@ -150,9 +165,12 @@ mod tests {
 
     #[test]
     fn a_place_is_what_it_shows() {
-        let place = Place { at: 3, slot: 4097 };
-        assert_eq!(place.to_string().parse(), Ok(place));
-        for wrong in ["", ".", "1", "1.", ".1", "1.x", "-1.1", "1.1.1"] {
+        for server in [None, Some("00ff".into())] {
+            let place = Place { server, at: 3, slot: 4097 };
+            assert_eq!(place.to_string().parse(), Ok(place));
+        }
+        let long = format!("{}.1.1", "a".repeat(MAX_SERVER + 1));
+        for wrong in ["", ".", "1", "1.", ".1", "1.x", "-1.1", ".1.1", "a.b.1.1", "ä.1.1", &long] {
             assert_eq!(wrong.parse::<Place>(), Err(NoPlace), "{wrong:?}");
         }
     }

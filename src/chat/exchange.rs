@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::app::{AddressPrefix, Millis};
 use crate::chat::people::holders::{Denied, Holders};
@@ -39,8 +39,10 @@ struct Tables {
     holders: Mutex<Holders>,
     /// What other servers are to be told of, where there may be some.
     changed: Option<Mutex<Changed>>,
-    /// The other servers, by number, and how many loops each has.
-    nodes: Mutex<BTreeMap<usize, usize>>,
+    /// The other servers, by number: their names, and how many loops each has.
+    nodes: Mutex<BTreeMap<usize, (Arc<str>, usize)>>,
+    /// What other servers call this one.
+    name: OnceLock<Arc<str>>,
 }
 
 /// What has changed on the loops of this process.
@@ -128,6 +130,7 @@ impl Exchange {
             holders: Mutex::new(Holders::new(holders.to_vec())),
             changed,
             nodes: Mutex::default(),
+            name: OnceLock::new(),
         }))
     }
 
@@ -221,11 +224,15 @@ impl Exchange {
         Some(Elsewhere { name: Arc::clone(name), hearing })
     }
 
-    /// The first loop on which somebody speaks, and how many connections they have on all.
+    /// The first loop on which somebody speaks, and how many connections they have on all. Servers come in the order of their
+    /// names.
     pub(in crate::chat) fn connections(&self, user: &Identity) -> Option<(usize, usize)> {
         let people = locked(&self.0.people);
+        let nodes = locked(&self.0.nodes);
         let loops = &people.get(user)?.loops;
-        Some((*loops.keys().next()?, loops.values().map(|(all, _)| *all as usize).sum()))
+        let is_earlier = |node: &usize| nodes.get(node).map(|(name, _)| name) < self.0.name.get();
+        let earlier = loops.range(FIRST_NODE..).map(|(node, _)| node).find(|node| is_earlier(node));
+        Some((*earlier.or_else(|| loops.keys().next())?, loops.values().map(|(all, _)| *all as usize).sum()))
     }
 
     /// Users that are here on any loop of this process.
@@ -351,17 +358,45 @@ impl Exchange {
     // ---- other servers
 
     /// Another server is there, with so many loops; or none, and it is there no more.
-    pub(in crate::chat) fn set_node(&self, node: usize, loops: Option<usize>) {
+    pub(in crate::chat) fn set_node(&self, node: usize, is_there: Option<(&str, usize)>) {
         let mut nodes = locked(&self.0.nodes);
-        match loops {
-            Some(loops) => nodes.insert(node, loops),
+        match is_there {
+            Some((name, loops)) => nodes.insert(node, (name.into(), loops)),
             None => nodes.remove(&node),
         };
     }
 
+    /// Other servers call this one so.
+    pub(in crate::chat) fn set_name(&self, name: &Arc<str>) {
+        self.0.name.get_or_init(|| Arc::clone(name));
+    }
+
+    /// What other servers call this one.
+    pub(in crate::chat) fn own_name(&self) -> Option<Arc<str>> {
+        self.0.name.get().cloned()
+    }
+
+    /// The same; nothing while there are none.
+    pub(in crate::chat) fn name(&self) -> Option<Arc<str>> {
+        self.own_name().filter(|_| !locked(&self.0.nodes).is_empty())
+    }
+
+    /// The server whose name comes next in the order of names; the first one after none.
+    pub(in crate::chat) fn server_after(&self, name: Option<&str>) -> Option<Arc<str>> {
+        let nodes = locked(&self.0.nodes);
+        let all = nodes.values().map(|(other, _)| other).chain(self.0.name.get());
+        all.filter(|other| name.is_none_or(|name| ***other > *name)).min().cloned()
+    }
+
+    /// The number of another server.
+    pub(in crate::chat) fn number_of(&self, name: &str) -> Option<usize> {
+        let nodes = locked(&self.0.nodes);
+        nodes.iter().find(|(_, (other, _))| **other == *name).map(|(node, _)| *node)
+    }
+
     /// The other servers, and how many loops each has.
     pub(in crate::chat) fn nodes(&self) -> Vec<(usize, usize)> {
-        locked(&self.0.nodes).iter().map(|(node, loops)| (*node, *loops)).collect()
+        locked(&self.0.nodes).iter().map(|(node, (_, loops))| (*node, *loops)).collect()
     }
 
     /// What has changed on this one since it was asked last; or all that there is.

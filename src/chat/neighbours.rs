@@ -62,21 +62,22 @@ pub(in crate::chat) enum Deed {
     Broadcast { rooms: Option<Vec<Arc<str>>>, text: Box<str>, time: u64 },
     /// The connections of a user, by the folded name, are told.
     Connections { user: Arc<str> },
-    /// A page of a list is told, from a place on.
-    List { listing: Listing, from: usize, limit: usize },
+    /// A page of a list is told by a loop, from a place on.
+    List { at: usize, listing: Listing, from: usize, limit: usize },
     /// The figures are told.
     Figures,
 }
 
 impl Deed {
-    /// Whether it is done on other servers, too. Lists and figures are those of one.
+    /// Whether it is done on all other servers, too. A page of a list is that of one, and figures are.
     pub(in crate::chat) fn is_for_others(&self) -> bool {
         match self {
             Self::Kick { .. }
             | Self::DisconnectUser { .. }
             | Self::DisconnectClient { .. }
-            | Self::Broadcast { .. } => true,
-            Self::Connections { .. } | Self::List { .. } | Self::Figures => false,
+            | Self::Broadcast { .. }
+            | Self::Connections { .. } => true,
+            Self::List { .. } | Self::Figures => false,
         }
     }
 }

@@ -79,6 +79,13 @@ impl Nodes {
         Self(Arc::new(Hub { loops, exchange, outgoing: Outgoing::default(), state: Mutex::default() }))
     }
 
+    /// The same; other servers call this one so.
+    #[must_use]
+    pub fn with_name(self, name: &Arc<str>) -> Self {
+        self.0.exchange.set_name(name);
+        self
+    }
+
     pub(in crate::chat) fn ends(&self) -> (Exchange, Outgoing) {
         (self.0.exchange.clone(), self.0.outgoing.clone())
     }
@@ -199,7 +206,7 @@ impl Nodes {
 
     fn count(&self, known: &Known, from: &str, loops: usize) {
         if let Some(node) = known.nodes.get(from) {
-            self.0.exchange.set_node(node.number, Some(loops.clamp(1, FIRST_NODE)));
+            self.0.exchange.set_node(node.number, Some((from, loops.clamp(1, FIRST_NODE))));
         }
     }
 

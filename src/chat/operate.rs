@@ -117,7 +117,7 @@ impl Chat {
             Listing::Members(room) => Listing::Members(names::room(&room)?.into()),
             other => other,
         };
-        if place.at >= self.neighbours.as_ref().map_or(1, Neighbours::loops) {
+        if place.server.is_none() && place.at >= self.neighbours.as_ref().map_or(1, Neighbours::loops) {
             return Err(Refusal::field(Code::BadField, "after", "`after` is no `next` of a page"));
         }
         elsewhere::list(self, ctx, (listing, place), limit, ReplyTo::Request(request));

@@ -11,6 +11,7 @@ mod drain;
 mod failover;
 mod functions;
 mod kills;
+mod lists;
 mod node;
 mod nodes;
 #[path = "../history/oracle.rs"]

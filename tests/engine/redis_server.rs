@@ -27,6 +27,7 @@ pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// A running engine; it is killed, by its id, when the value goes.
 #[derive(Debug)]
 pub(crate) struct Engine {
+    program: String,
     child: Child,
     port: u16,
     dir: PathBuf,
@@ -49,6 +50,15 @@ impl Engine {
     }
 
     pub(crate) fn with(args: &[&str]) -> Self {
+        Self::of(std::env::var(PROGRAM).unwrap_or_else(|_| "redis-server".into()), args)
+    }
+
+    /// Redis, whatever the others are: the Valkey of the tests is built without TLS.
+    pub(crate) fn with_tls(args: &[&str]) -> Self {
+        Self::of("redis-server".into(), args)
+    }
+
+    fn of(program: String, args: &[&str]) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let nth = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("engine-{}-{nth}", std::process::id());
@@ -56,8 +66,8 @@ impl Engine {
         std::fs::create_dir_all(&dir).unwrap();
         let port = free_port();
         let args: Vec<String> = args.iter().map(ToString::to_string).collect();
-        let child = launch(port, &dir, &args);
-        let engine = Self { child, port, dir, args };
+        let child = launch(&program, port, &dir, &args);
+        let engine = Self { program, child, port, dir, args };
         engine.wait();
         engine
     }
@@ -108,7 +118,7 @@ impl Engine {
 
     /// Starts it again, with what is in its directory.
     pub(crate) fn start_again(&mut self) {
-        self.child = launch(self.port, &self.dir, &self.args);
+        self.child = launch(&self.program, self.port, &self.dir, &self.args);
         self.wait();
     }
 }
@@ -121,9 +131,8 @@ impl Drop for Engine {
     }
 }
 
-fn launch(port: u16, dir: &Path, args: &[String]) -> Child {
-    let program = std::env::var(PROGRAM).unwrap_or_else(|_| "redis-server".into());
-    let mut command = Command::new(&program);
+fn launch(program: &str, port: u16, dir: &Path, args: &[String]) -> Child {
+    let mut command = Command::new(program);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"]).arg(dir).args(args);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     child.unwrap_or_else(|error| {

@@ -21,7 +21,7 @@ fn check(args: &[&str]) -> (Option<i32>, String) {
 fn an_engine_with_tls_is_believed_by_its_authority_and_believes_a_certificate() {
     let (engine_is, node_is) = (Identity::new(&["localhost"]), Identity::new(&["node"]));
     let port = free_port();
-    let engine = Engine::with(&[
+    let engine = Engine::with_tls(&[
         "--save",
         "",
         "--tls-port",

@@ -377,7 +377,8 @@ pub(in crate::chat) fn spread<C: Context>(chat: &mut Chat, ctx: &mut C, deed: De
     await_or_tell(chat, ctx, done);
 }
 
-/// Has the loop of a place tell a page of a list.
+/// Has the loop of a place tell a page of a list. Lists go through the servers in the order of their names; one that is gone
+/// is passed over.
 pub(in crate::chat) fn list<C: Context>(
     chat: &mut Chat,
     ctx: &mut C,
@@ -385,10 +386,25 @@ pub(in crate::chat) fn list<C: Context>(
     limit: usize,
     reply_to: ReplyTo,
 ) {
-    let Place { at, slot: from } = place;
-    let deed = Deed::List { listing, from, limit };
+    let at = match &chat.neighbours {
+        Some(neighbours) => at_server(neighbours, place),
+        None => Some((None, place)),
+    };
+    let Some((node, Place { at, slot: from, .. })) = at else {
+        let page = inspect::nothing(chat, &listing);
+        return tell(chat, ctx, &Deed::List { at: 0, listing, from: 0, limit }, Found::Page(page), &reply_to);
+    };
+    if node.is_none() && at >= chat.neighbours.as_ref().map_or(1, Neighbours::loops) {
+        let refusal = Refusal::field(Code::BadField, "after", "`after` is no `next` of a page");
+        return chat.responder.refuse(ctx, &reply_to, &refusal);
+    }
+    let deed = Deed::List { at, listing, from, limit };
     let now = ctx.now().monotonic_ms;
     let done = match &mut chat.neighbours {
+        Some(neighbours) if node.is_some() => {
+            let node: Vec<(usize, usize)> = node.map(|node| (node, 1)).into_iter().collect();
+            neighbours.ask((0..0, &node), (deed, Found::Count(0)), reply_to, now)
+        }
         Some(neighbours) if at != neighbours.own() => {
             neighbours.ask((at..at + 1, &[]), (deed, Found::Count(0)), reply_to, now)
         }
@@ -398,6 +414,24 @@ pub(in crate::chat) fn list<C: Context>(
         }
     };
     await_or_tell(chat, ctx, done);
+}
+
+/// Which other server has a place, or one that comes after it; nothing where there is no further one.
+fn at_server(neighbours: &Neighbours, place: Place) -> Option<(Option<usize>, Place)> {
+    let exchange = neighbours.exchange();
+    let Some(own) = exchange.own_name() else { return Some((None, place)) };
+    let Place { server, at, slot } = place;
+    let server = match server {
+        None if (at, slot) == (0, 0) => exchange.server_after(None)?,
+        None => Arc::clone(&own),
+        Some(server) => server,
+    };
+    let find = |server: &str| if *server == *own { Some(None) } else { exchange.number_of(server).map(Some) };
+    if let Some(node) = find(&server) {
+        return Some((node, Place { server: Some(server), at, slot }));
+    }
+    let server = exchange.server_after(Some(&*server))?;
+    Some((find(&server)?, Place { server: Some(server), at: 0, slot: 0 }))
 }
 
 /// Other loops were asked, and answer until then; or this is the answer.
@@ -481,7 +515,7 @@ fn perform<C: Context>(chat: &mut Chat, ctx: &mut C, deed: &Deed) -> Found {
             Found::Count(broadcast(chat, ctx, rooms.as_deref(), (text, *time)))
         }
         Deed::Connections { user } => Found::Connections(inspect::connections_of(chat, ctx, user)),
-        Deed::List { listing, from, limit } => {
+        Deed::List { listing, from, limit, .. } => {
             Found::Page(inspect::list(chat, ctx, listing, (*from, *limit)))
         }
         Deed::Figures => Found::Figures(Box::new(inspect::figures(chat, ctx))),

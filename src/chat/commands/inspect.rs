@@ -9,6 +9,7 @@ use crate::chat::commands::elsewhere;
 use crate::chat::connections::{
     Connection, Figures, Listing, MAX_CONNECTIONS_LISTED, MAX_LOOKED, MAX_ROOMS_NAMED, Place,
 };
+use crate::chat::exchange::Exchange;
 use crate::chat::ids::{SessionId, UserId};
 use crate::chat::neighbours::Neighbours;
 use crate::chat::people::member::Member;
@@ -74,6 +75,20 @@ pub(in crate::chat) fn list<C: Context>(
     page.unwrap_or_default().into()
 }
 
+/// A page with nothing on it, behind which there is nothing.
+pub(in crate::chat) fn nothing(chat: &Chat, listing: &Listing) -> Arc<str> {
+    let page = match listing {
+        Listing::Connections(_) => {
+            serde_json::to_string(&Connections { connections: Vec::new(), next: None })
+        }
+        Listing::Users(_) => serde_json::to_string(&Users { users: Vec::new(), next: None }),
+        Listing::Members(room) => {
+            serde_json::to_string(&MemberPage { next: None, ..members(chat, room, (usize::MAX, 0)) })
+        }
+    };
+    page.unwrap_or_default().into()
+}
+
 /// The connections of a user, by the folded name.
 pub(in crate::chat) fn connections_of<C: Context>(chat: &Chat, ctx: &C, user: &str) -> Vec<Connection> {
     let conns = chat.people.conns_of(chat.people.find_named(user));
@@ -124,10 +139,16 @@ pub(in crate::chat) fn figures<C: Context>(chat: &Chat, ctx: &C) -> Figures {
 /// Where a list goes on that has looked at all places of this loop before `slot`; there are `slots` of them.
 fn next(chat: &Chat, slot: usize, slots: usize) -> Option<Place> {
     let (own, loops) = chat.neighbours.as_ref().map_or((0, 1), |it| (it.own(), it.loops()));
+    let exchange = chat.neighbours.as_ref().map(Neighbours::exchange);
+    let server = exchange.and_then(Exchange::name);
     if slot < slots {
-        return Some(Place { at: own, slot });
+        return Some(Place { server, at: own, slot });
     }
-    (own + 1 < loops).then_some(Place { at: own + 1, slot: 0 })
+    if own + 1 < loops {
+        return Some(Place { server, at: own + 1, slot: 0 });
+    }
+    let later = exchange?.server_after(Some(&*server?))?;
+    Some(Place { server: Some(later), at: 0, slot: 0 })
 }
 
 fn connections<C: Context>(
@@ -170,8 +191,8 @@ fn shown<C: Context>(chat: &Chat, ctx: &C, session: &Session) -> Connection {
         address: session.address().to_string().into(),
         since: session.since(),
         protocol: match session.dialect() {
-            Dialect::V1 => V1,
-            Dialect::Tutorial => JSON,
+            Dialect::V1 => V1.into(),
+            Dialect::Tutorial => JSON.into(),
         },
         rooms: groups.take(MAX_ROOMS_NAMED).map(|room| (&**room.name()).into()).collect(),
         room_count: session.memberships().len(),

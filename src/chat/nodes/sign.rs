@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::connections::Found;
+use crate::chat::connections::{Connection, Found, Listing};
 use crate::chat::exchange::{Attendance, LOOP_BIT, Presence};
 use crate::chat::neighbours::{Deed, Word};
 use crate::chat::people::member::Person;
@@ -36,18 +36,82 @@ pub(super) enum Sign {
     Arrived { person: String },
     /// Every loop is to do something, and to tell a loop of the server that asks how many it concerned.
     Do { of_loop: usize, gather: u64, deed: Asked },
+    /// What came of it.
+    Done { to_loop: usize, gather: u64, found: Answer },
+}
+
+/// What came of something.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
     /// How many it concerned.
-    Done { to_loop: usize, gather: u64, count: usize },
+    Count(usize),
+    Connections(Vec<Connection>),
+    /// A page of a list, as JSON.
+    Page(String),
 }
 
 /// What is to be done.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "deed", rename_all = "snake_case")]
 pub(super) enum Asked {
-    Kick { room: String, user: String, reason: String },
-    DisconnectUser { user: String, reason: String },
-    DisconnectClient { client: String, reason: String },
-    Broadcast { rooms: Option<Vec<String>>, text: String, time: u64 },
+    Kick {
+        room: String,
+        user: String,
+        reason: String,
+    },
+    DisconnectUser {
+        user: String,
+        reason: String,
+    },
+    DisconnectClient {
+        client: String,
+        reason: String,
+    },
+    Broadcast {
+        rooms: Option<Vec<String>>,
+        text: String,
+        time: u64,
+    },
+    /// The connections of a user.
+    Connections {
+        user: String,
+    },
+    /// A page of a list, of one loop.
+    List {
+        at: usize,
+        of: ListOf,
+        from: usize,
+        limit: usize,
+    },
+}
+
+/// What a list is of.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ListOf {
+    Connections(Option<String>),
+    Users(Option<String>),
+    Members(String),
+}
+
+impl ListOf {
+    fn of(listing: &Listing) -> Self {
+        let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
+        match listing {
+            Listing::Connections(search) => Self::Connections(text(search)),
+            Listing::Users(prefix) => Self::Users(text(prefix)),
+            Listing::Members(room) => Self::Members(room.to_string()),
+        }
+    }
+
+    fn into_listing(self) -> Listing {
+        match self {
+            Self::Connections(search) => Listing::Connections(search.map(Into::into)),
+            Self::Users(prefix) => Listing::Users(prefix.map(Into::into)),
+            Self::Members(room) => Listing::Members(room.into()),
+        }
+    }
 }
 
 /// What has changed on a server.
@@ -139,7 +203,11 @@ impl Asked {
                 let rooms = rooms.as_ref().map(|rooms| rooms.iter().map(ToString::to_string).collect());
                 Self::Broadcast { rooms, text: text.to_string(), time: *time }
             }
-            Deed::Connections { .. } | Deed::List { .. } | Deed::Figures => return None,
+            Deed::Connections { user } => Self::Connections { user: user.to_string() },
+            Deed::List { at, listing, from, limit } => {
+                Self::List { at: *at, of: ListOf::of(listing), from: *from, limit: *limit }
+            }
+            Deed::Figures => return None,
         })
     }
 
@@ -158,6 +226,8 @@ impl Asked {
                 let rooms = rooms.map(|rooms| rooms.into_iter().map(Arc::from).collect());
                 Deed::Broadcast { rooms, text: text.into(), time }
             }
+            Self::Connections { user } => Deed::Connections { user: user.into() },
+            Self::List { at, of, from, limit } => Deed::List { at, listing: of.into_listing(), from, limit },
         }
     }
 }
@@ -184,7 +254,14 @@ impl Sign {
             }
             Word::Arrived { person } => Self::Arrived { person: person.to_string() },
             Word::Do { from, gather, deed } => Self::Do { of_loop: from, gather, deed: Asked::of(&deed)? },
-            Word::Done { gather, found } => Self::Done { to_loop: of_loop, gather, count: found.count() },
+            Word::Done { gather, found } => {
+                let found = match found {
+                    Found::Connections(connections) => Answer::Connections(connections),
+                    Found::Page(page) => Answer::Page(page.to_string()),
+                    other => Answer::Count(other.count()),
+                };
+                Self::Done { to_loop: of_loop, gather, found }
+            }
             Word::Presence { .. } | Word::Held(_) => return None,
         })
     }
@@ -208,10 +285,17 @@ impl Sign {
             }
             Self::Arrived { person } => Word::Arrived { person: person.into() },
             Self::Do { of_loop, gather, deed } => {
-                Word::Do { from: node | of_loop << LOOP_BIT, gather, deed: Arc::new(deed.into_deed()) }
+                let deed = Arc::new(deed.into_deed());
+                let at = if let Deed::List { at, .. } = &*deed { Some(*at) } else { None };
+                return Some((at, Word::Do { from: node | of_loop << LOOP_BIT, gather, deed }));
             }
-            Self::Done { to_loop, gather, count } => {
-                return Some((Some(to_loop), Word::Done { gather, found: Found::Count(count) }));
+            Self::Done { to_loop, gather, found } => {
+                let found = match found {
+                    Answer::Count(count) => Found::Count(count),
+                    Answer::Connections(connections) => Found::Connections(connections),
+                    Answer::Page(page) => Found::Page(page.into()),
+                };
+                return Some((Some(to_loop), Word::Done { gather, found }));
             }
             Self::State(_) | Self::Beat { .. } | Self::TellAll | Self::Bye => return None,
         };

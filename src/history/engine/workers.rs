@@ -138,6 +138,12 @@ impl Workers {
         self
     }
 
+    /// What servers call this one.
+    #[must_use]
+    pub fn name(&self) -> Arc<str> {
+        self.workers.first().map(|worker| Arc::clone(&worker.node)).unwrap_or_default()
+    }
+
     /// What the threads of each engine count, by place.
     #[must_use]
     pub fn counts(&self) -> Vec<Arc<Counts>> {
