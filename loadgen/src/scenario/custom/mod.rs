@@ -167,6 +167,13 @@ struct Lane {
     received: Vec<u8>,
 }
 
+/// Answers of one read whose messages left in one write.
+#[derive(Debug, Clone, Copy, Default)]
+struct Batch {
+    sent_at: Nanos,
+    count: u64,
+}
+
 /// The workload of one thread.
 #[derive(Debug)]
 struct Custom {
@@ -182,6 +189,7 @@ struct Custom {
     unready: u32,
     unanswered: u64,
     owed: u64,
+    batch: Batch,
     text: String,
     packet: Vec<u8>,
 }
@@ -202,6 +210,7 @@ impl Custom {
             unready: 0,
             unanswered: 0,
             owed: 0,
+            batch: Batch::default(),
             text: String::new(),
             packet: Vec::new(),
         }
@@ -305,15 +314,30 @@ impl Custom {
         now: Nanos,
         record: &mut Record,
     ) -> bool {
-        let Some(place) = lane.pending.iter().position(is_it) else { return false };
-        if let Some(pending) = lane.pending.remove(place) {
-            self.unanswered -= 1;
-            record.answers(pending.sent_at, now, 1);
-            if let Some(planned) = pending.planned {
-                record.answer_of_plan(planned, now);
-            }
+        // Most servers answer in order.
+        let pending = match lane.pending.front() {
+            Some(first) if is_it(first) => lane.pending.pop_front(),
+            _ => lane.pending.iter().position(is_it).and_then(|place| lane.pending.remove(place)),
+        };
+        let Some(pending) = pending else { return false };
+        self.unanswered -= 1;
+        if self.batch.sent_at != pending.sent_at {
+            self.flush(now, record);
+            self.batch.sent_at = pending.sent_at;
+        }
+        self.batch.count += 1;
+        if let Some(planned) = pending.planned {
+            record.answer_of_plan(planned, now);
         }
         true
+    }
+
+    /// Records the answers of one read whose messages left in one write.
+    fn flush(&mut self, now: Nanos, record: &mut Record) {
+        let Batch { sent_at, count } = std::mem::take(&mut self.batch);
+        if count > 0 {
+            record.answers(sent_at, now, count);
+        }
     }
 
     fn receive_text(&mut self, lane: &mut Lane, text: &str, now: Nanos, record: &mut Record) {
@@ -344,11 +368,17 @@ impl Custom {
             }
             return;
         }
-        let is_known = match judge(&script.expectations, lane, text) {
+        let judged = judge(&script.expectations, lane, text);
+        self.settle(lane, judged, now, record);
+    }
+
+    /// Records what a message of an open connection is.
+    fn settle(&mut self, lane: &mut Lane, judged: Judged, now: Nanos, record: &mut Record) {
+        let is_known = match judged {
             Judged::Other => return,
             Judged::Wrong => {
                 record.count.corrupted += 1;
-                if !script.expectations.names_message() && lane.pending.pop_front().is_some() {
+                if !self.script.expectations.names_message() && lane.pending.pop_front().is_some() {
                     // It counts as the expected answer.
                     self.unanswered -= 1;
                 }
@@ -405,13 +435,24 @@ impl Custom {
     }
 }
 
+/// The message that is answered, if the answer differs from the last one in its number alone.
+#[inline]
+fn recognised(expectations: &Expectations, lane: &Lane, octets: &[u8]) -> Option<u64> {
+    let plus = expectations.numbers_from()?;
+    let seq = lane.shape.number(octets)?.checked_sub(plus)?;
+    debug_assert_eq!(
+        std::str::from_utf8(octets).map(|text| expectations.judge(text, lane.number)),
+        Ok(Judged::Answer(Some(seq)))
+    );
+    Some(seq)
+}
+
 /// What a message of an open connection is. Answers that differ in their number alone are read as JSON once.
 fn judge(expectations: &Expectations, lane: &mut Lane, text: &str) -> Judged {
-    let Some(plus) = expectations.numbers_from() else { return expectations.judge(text, lane.number) };
-    if let Some(seq) = lane.shape.number(text).and_then(|number| number.checked_sub(plus)) {
-        debug_assert_eq!(expectations.judge(text, lane.number), Judged::Answer(Some(seq)), "{text}");
+    if let Some(seq) = recognised(expectations, lane, text.as_bytes()) {
         return Judged::Answer(Some(seq));
     }
+    let Some(plus) = expectations.numbers_from() else { return expectations.judge(text, lane.number) };
     let judged = expectations.judge(text, lane.number);
     if let Judged::Answer(Some(seq)) = judged {
         lane.shape.learn(text, seq.saturating_add(plus));
@@ -478,10 +519,21 @@ impl Workload for Custom {
         if self.script.is_mqtt {
             return self.receive_packets(lane, message.payload, now, record);
         }
+        // Where a pattern may say something else of it, it is read as text first.
+        if lane.stage == Stage::Ready
+            && !self.script.has_patterns()
+            && let Some(seq) = recognised(&self.script.expectations, lane, message.payload)
+        {
+            return self.settle(lane, Judged::Answer(Some(seq)), now, record);
+        }
         match message.text().or_else(|| std::str::from_utf8(message.payload).ok()) {
             Some(text) => self.receive_text(lane, text, now, record),
             None => record.count.corrupted += 1,
         }
+    }
+
+    fn read_ended(&mut self, _lane: &mut Lane, now: Nanos, record: &mut Record) {
+        self.flush(now, record);
     }
 
     fn compose(&mut self, lane: &mut Lane, connection: &mut Connection, turn: &mut Turn<'_>) -> Step {

@@ -46,6 +46,11 @@ pub(super) struct Script {
 }
 
 impl Script {
+    /// Whether patterns recognise replies to the server or its errors.
+    pub(super) fn has_patterns(&self) -> bool {
+        !self.replies.is_empty() || self.fail_on.is_some()
+    }
+
     /// Reads the files and checks every part.
     pub(super) fn read(options: &CustomOptions) -> Result<Self, PlanError> {
         Self::try_read(options).map_err(PlanError)

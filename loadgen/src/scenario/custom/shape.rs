@@ -33,8 +33,8 @@ impl Shape {
 
     /// The number in an answer that is otherwise the one that was learned.
     #[inline]
-    pub(super) fn number(&self, text: &str) -> Option<u64> {
-        let (text, learned) = (text.as_bytes(), self.text.as_bytes());
+    pub(super) fn number(&self, text: &[u8]) -> Option<u64> {
+        let learned = self.text.as_bytes();
         let len = text.len().checked_sub(learned.len())?;
         if learned.is_empty() || !(1..=MAX_DIGITS).contains(&len) {
             return None;
@@ -68,10 +68,10 @@ mod tests {
         let shape = learned(r#"{"id":7,"ok":true}"#, 7);
         for number in [0, 7, 10, 123_456, 999_999_999_999_999_999] {
             let text = format!(r#"{{"id":{number},"ok":true}}"#);
-            assert_eq!(shape.number(&text), Some(number), "{text}");
+            assert_eq!(shape.number(text.as_bytes()), Some(number), "{text}");
         }
-        assert_eq!(learned("[\"c3-12\"]", 12).number("[\"c3-9\"]"), Some(9));
-        assert_eq!(learned("5", 5).number("5"), None, "there is nothing besides");
+        assert_eq!(learned("[\"c3-12\"]", 12).number(b"[\"c3-9\"]"), Some(9));
+        assert_eq!(learned("5", 5).number(b"5"), None, "there is nothing besides");
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
             r#"{"id":7,"ok":true"#,
             "",
         ] {
-            assert_eq!(shape.number(text), None, "{text}");
+            assert_eq!(shape.number(text.as_bytes()), None, "{text}");
         }
     }
 
@@ -102,11 +102,11 @@ mod tests {
             (r#"{"n":12,"id":"\u0031\u0032"}"#, 12),
             (r#"{"id":"x"}"#, 5),
         ] {
-            assert_eq!(learned(text, number).number(text), None, "{text}");
+            assert_eq!(learned(text, number).number(text.as_bytes()), None, "{text}");
         }
         // What was known before is forgotten.
         let mut shape = learned("[7]", 7);
         shape.learn("[1,1]", 1);
-        assert_eq!(shape.number("[7]"), None);
+        assert_eq!(shape.number(b"[7]"), None);
     }
 }
