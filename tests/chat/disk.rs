@@ -60,6 +60,7 @@ impl History for TestStore {
         self.take(query, Asked::Query)
     }
 
+    #[expect(clippy::misnamed_getters, reason = "what several loops share is no engine")]
     fn is_shared(&self) -> bool {
         self.0.lock().unwrap().is_engine
     }

@@ -143,6 +143,9 @@ impl Engine {
     }
 }
 
+/// A room that is to be read, and from which of its recent messages and changes on; all of it without.
+type Wanted = (Arc<str>, Option<(usize, usize)>);
+
 /// One server: its chat, and the threads between it and the engine.
 struct Node {
     world: World,
@@ -150,7 +153,7 @@ struct Node {
     last_call: u64,
     /// Rooms that are followed, and up to where each was told.
     places: BTreeMap<Arc<str>, Option<Place>>,
-    wanted: VecDeque<(Arc<str>, Option<(usize, usize)>)>,
+    wanted: VecDeque<Wanted>,
     news: VecDeque<News>,
     /// The connection that tells was made again.
     is_new: bool,
