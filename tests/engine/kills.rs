@@ -212,14 +212,16 @@ fn let_them_speak(scene: &Scene, people: &[JoinHandle<Survivor>]) {
 fn end(scene: &Scene, people: Vec<JoinHandle<Survivor>>, server: SocketAddr) {
     scene.is_over.store(true, Ordering::Relaxed);
     let people: Vec<Survivor> = people.into_iter().map(|person| person.join().unwrap()).collect();
-    // Somebody may have left before the last words of others came: all of it comes to one who joins again.
+    // Somebody may have left before the last words of others came: all of it comes to one who joins again, the last of it
+    // live where this server has not heard of it yet.
+    let newest = people.iter().flat_map(|person| person.acked.values().copied()).max().unwrap_or_default();
     servers_are(scene, &[server]);
     let mut all = BTreeMap::new();
     for person in people {
         let Survivor { number, epoch, told, acked, .. } = person;
         let mut again = Survivor { told, epoch, ..Survivor::new(number, scene) };
         assert!(again.enter(scene));
-        while !again.is_in {
+        while !again.is_in || again.newest() < newest {
             let frame = again.client.try_frame(SOON).unwrap();
             if frame.opcode == TEXT {
                 assert!(again.hear(&serde_json::from_slice(&frame.payload).unwrap(), scene));
