@@ -230,7 +230,9 @@ impl Exchange {
         let people = locked(&self.0.people);
         let nodes = locked(&self.0.nodes);
         let loops = &people.get(user)?.loops;
-        let is_earlier = |node: &usize| nodes.get(node).map(|(name, _)| name) < self.0.name.get();
+        let own = self.0.name.get();
+        let is_earlier =
+            |node: &usize| nodes.get(node).is_some_and(|(name, _)| own.is_some_and(|own| name < own));
         let earlier = loops.range(FIRST_NODE..).map(|(node, _)| node).find(|node| is_earlier(node));
         Some((*earlier.or_else(|| loops.keys().next())?, loops.values().map(|(all, _)| *all as usize).sum()))
     }
