@@ -70,7 +70,11 @@ fn report((text, is_good): (String, bool), code: &mut ExitCode) -> Result<(), Fa
 }
 
 fn print(text: &str) -> Result<(), Failure> {
-    Ok(writeln!(std::io::stdout(), "{text}")?)
+    match writeln!(std::io::stdout(), "{text}") {
+        // Whoever reads has seen enough, as `head` does.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
 }
 
 /// An application with all that the binary puts around it.

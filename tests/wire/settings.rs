@@ -290,3 +290,15 @@ fn there_is_a_banner_on_a_terminal_only() {
         }
     }
 }
+
+#[test]
+fn whoever_reads_what_a_command_prints_may_stop_reading() {
+    use std::process::{Command, Stdio};
+    for args in [&["config", "generate"][..], &["completions", "bash"], &["man"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
+    }
+}

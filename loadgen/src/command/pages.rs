@@ -11,8 +11,7 @@ use crate::input::error::Failure;
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<u8, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "loadgen", &mut script);
-    io::stdout().write_all(&script)?;
-    Ok(0)
+    show(&script)
 }
 
 /// Prints a page in roff, or writes all of them into a directory. Returns the exit status.
@@ -33,6 +32,14 @@ pub(crate) fn man(args: &ManArgs) -> Result<u8, Failure> {
     let name = command.get_display_name().unwrap_or("loadgen").to_owned();
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).title(name.to_uppercase()).render(&mut page)?;
-    io::stdout().write_all(&page)?;
+    show(&page)
+}
+
+fn show(page: &[u8]) -> Result<u8, Failure> {
+    match io::stdout().write_all(page) {
+        // Whoever reads has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        done => done?,
+    }
     Ok(0)
 }

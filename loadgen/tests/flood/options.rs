@@ -144,3 +144,15 @@ fn completions_and_man_pages_name_every_subcommand() {
     assert!(output.status.code() == Some(2) && errors.contains("no subcommand nonsense"), "{errors}");
     fs::remove_dir_all(&directory.0).unwrap();
 }
+
+#[test]
+fn whoever_reads_a_page_may_stop_reading() {
+    use std::process::{Command, Stdio};
+    for args in [&["completions", "bash"][..], &["man", "echo"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
+    }
+}
