@@ -271,10 +271,15 @@ fn an_event_that_the_backend_refuses_is_found_and_put_aside() {
     assert_eq!(seqs, expected);
     wait_until(SOON, "it is counted", || metric(server.addr, "switchboard_hook_dead_total") == 1);
     assert!(server.wait_for_log("dead letter").contains("status 422"));
-    drop(server);
     let db = rusqlite::Connection::open(Path::new(&data).join("switchboard.db")).unwrap();
-    let (why, body): (String, String) =
-        db.query_row("SELECT why, body FROM dead_letters", [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let letter = || {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        db.query_row("SELECT why, body FROM dead_letters", [], row).ok()
+    };
+    // It is written down a moment later.
+    wait_until(SOON, "it is kept", || letter().is_some());
+    let (why, body): (String, String) = letter().unwrap();
+    drop(server);
     assert_eq!(why, "status 422");
     assert!(body.contains("\"seq\":7") && !body.contains("poison"), "{body}");
     // The directory opens as always, with and without hooks.

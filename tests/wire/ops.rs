@@ -305,7 +305,14 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
     let echo = || Launch::switchboard(&["echo", "--config", file.path(), "--threads", "1"]);
     // How long a message may be tells where the limit came from.
     let limit_of = |server: &Server, len: usize| {
-        let mut client = Client::open(server.addr);
+        // There is room for one, and the one before leaves a moment later.
+        let mut client = None;
+        wait_until(SOON, "there is room", || {
+            let (found, head) = head_of(server.addr, upgrade_request("/", "").as_bytes());
+            client = (head.unwrap().status == 101).then_some(found);
+            client.is_some()
+        });
+        let mut client = client.unwrap();
         client.send(&frame(FIN | BINARY, &vec![1; len]));
         let got = client.message();
         if got.opcode == CLOSE { got.close_code() } else { None }
