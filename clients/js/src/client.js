@@ -515,14 +515,17 @@ export class Client {
   // ---- the connection
 
   async #hello() {
+    const { attempt } = this.#connection;
+    const isCurrent = () => this.#connection.attempt === attempt;
     let token;
     try {
       token = await this.#currentToken();
     } catch (error) {
       this.#fetched = undefined;
-      this.#connection.park('no_token', /** @type {Error} */ (error), TOKEN_RETRY_MS);
+      if (isCurrent()) this.#connection.park('no_token', /** @type {Error} */ (error), TOKEN_RETRY_MS);
       return;
     }
+    if (!isCurrent()) return;
     const who = token ? { token } : { user: this.user || undefined };
     this.ask({ type: 'hello', ...who }).then(
       (answer) => this.#welcome(wire.welcome(answer)),
@@ -534,7 +537,8 @@ export class Client {
         }
         const wait = typeof this.#token === 'function' ? TOKEN_RETRY_MS : undefined;
         // A `bye` that comes behind it says more.
-        setTimeout(() => this.state.at === 'connecting' && this.#connection.park('refused', error, wait), BYE_MS);
+        const park = () => isCurrent() && this.state.at === 'connecting' && this.#connection.park('refused', error, wait);
+        setTimeout(park, BYE_MS);
       },
     );
   }

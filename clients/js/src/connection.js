@@ -70,6 +70,8 @@ export class Connection {
   #why;
   #heardAt = 0;
   #attemptAt = 0;
+  /** Counts the sockets: what one was asked says nothing of the next one. */
+  attempt = 0;
   #heartbeat = DEFAULT_HEARTBEAT_MS;
   #asleep = () => {};
 
@@ -170,6 +172,7 @@ export class Connection {
   #open() {
     clearTimeout(this.#timer);
     this.#attemptAt = performance.now();
+    this.attempt += 1;
     const socket = this.#newSocket();
     this.#socket = socket;
     this.#timer = setTimeout(() => this.abandon(), OPENING_LIMIT_MS);

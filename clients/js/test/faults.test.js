@@ -216,3 +216,26 @@ test('a server that says nonsense spoils nothing', async () => {
   await until(() => texts(room).length === 3, 'not heard');
   fake.close();
 });
+
+test('a refusal that is late says nothing of the connection after it', async () => {
+  let hellos = 0;
+  const fake = await scripted(({ type, id, user }, say) => {
+    if (type !== 'hello') return;
+    hellos += 1;
+    if (hellos === 1) {
+      say({ type: 'error', id, code: 'banned', message: 'banned' });
+      say({ type: 'bye', reason: 'banned', message: 'banned' });
+    } else {
+      // Slower than the client waits for a `bye` behind a refusal.
+      setTimeout(() => say({ type: 'welcome', id, client: 'c1', user, verified: false, heartbeat_ms: 25_000, limits: {} }), 500);
+    }
+  });
+  const seen = [];
+  fake.client.on('state', () => seen.push(fake.client.state.why ?? fake.client.state.at));
+  await until(() => seen.includes('banned'), () => seen.join());
+  fake.client.rename('Grace');
+  await until(() => fake.client.isOpen, () => seen.join());
+  assert.ok(!seen.includes('refused'), seen.join());
+  assert.equal(hellos, 2);
+  fake.close();
+});
