@@ -37,7 +37,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<u8, Failure> {
 
 fn show(page: &[u8]) -> Result<u8, Failure> {
     match io::stdout().write_all(page) {
-        // Whoever reads has seen enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         done => done?,
     }

@@ -17,10 +17,10 @@ use super::transaction::{Error, Result};
 /// Pages of the log from which on it is brought into the database.
 pub(super) const CHECKPOINT_PAGES: i32 = 4096;
 
-/// Pages of the log from which on commits wait for the thread and for those who read: where commits are faster than both,
-/// the log would otherwise have no bound.
+/// Pages of the log from which on commits wait for the thread and for readers: where commits are faster than both, the log
+/// would otherwise have no bound.
 const WAIT_PAGES: i32 = 8192;
-/// How long commits wait for those who read, once for every `CHECKPOINT_PAGES`: another process may read for long.
+/// How long a commit waits for readers, once for every `CHECKPOINT_PAGES`: another process may read for long.
 const WAIT_READERS: Duration = Duration::from_secs(1);
 
 /// Pages of the log that the thread which writes brings into the database itself.
