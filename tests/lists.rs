@@ -172,3 +172,14 @@ fn ids_are_found_in_names_and_titles() {
     assert_eq!(ids_of_title("S7, S9-S11"), ["S7", "S9", "S10", "S11"]);
     assert!(ids_of_title("the page").is_empty());
 }
+
+/// Who has just cloned the repository needs no other commands.
+#[test]
+fn the_front_page_names_the_commands_that_run_and_test_everything() {
+    let page = fs::read_to_string(root().join("README.md")).unwrap();
+    for command in ["cargo run --release", "tests/all.sh"] {
+        assert!(page.contains(command), "README.md does not name `{command}`");
+    }
+    let gate = fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(gate.contains("exec tests/all.sh"), "the gate runs something else");
+}
