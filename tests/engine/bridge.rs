@@ -420,7 +420,7 @@ fn functions_that_were_lost_are_loaded_again_and_others_of_their_name_are_not_us
     assert_eq!(texts(&node.wait_for(0, "r", 2)).len(), 2);
     node.end();
     let other =
-        "#!lua name=switchboard_1\nredis.register_function('switchboard_1_open', function() return 1 end)";
+        "#!lua name=switchboard_2\nredis.register_function('switchboard_2_open', function() return 1 end)";
     engine.run::<String>(&["FUNCTION", "LOAD", "REPLACE", other]);
     let why = engine::open(Target::new(&engine.url(), TIMEOUT).unwrap(), Options::default(), 1).unwrap_err();
     assert!(matches!(why, EngineError::Library), "{why}");

@@ -223,11 +223,11 @@ fn nodes_that_are_no_more_are_forgotten() {
         // What they remember of each is an hour old.
         let fields: Vec<String> = engine.run(&["HKEYS", "sb:m:{r}"]);
         for field in fields.iter().filter(|field| field.starts_with('n')) {
-            let old = b"\x93\x01\x01\x90";
+            let old = format!("{:016x}{:013}", 1, 1);
             redis::cmd("HSET")
                 .arg("sb:m:{r}")
                 .arg(field)
-                .arg(&old[..])
+                .arg(old)
                 .query::<()>(&mut engine.connect())
                 .unwrap();
         }

@@ -278,12 +278,8 @@ impl Asker {
     fn heads(&mut self, rooms: &[Arc<str>]) -> Read<Vec<Head>> {
         let mut heads = Vec::with_capacity(rooms.len());
         for part in rooms.chunks(PAGE) {
-            let head = |room: &Arc<str>| {
-                let mut head = cmd("HMGET");
-                head.arg(&names::room_keys(room, 1)[0]).arg("e").arg("s").arg("v").arg("t");
-                head
-            };
-            let calls: Vec<_> = part.iter().map(head).collect();
+            let calls: Vec<_> =
+                part.iter().map(|room| function("head", &names::room_keys(room, 1))).collect();
             for answer in self.call(&calls)? {
                 let fields = values::list(&answer).unwrap_or_default();
                 let number = |at: usize| fields.get(at).and_then(values::number).unwrap_or(0);

@@ -252,8 +252,9 @@ impl Committer {
     fn send(&mut self, calls: &[Call], first_call: u64) -> Result<Vec<Value>, EngineError> {
         let begin = instant();
         let run = self.link()?.facts().run.clone();
+        let settings = self.options.settings(&run);
         let commands: Vec<Cmd> =
-            (first_call..).zip(calls).map(|(number, call)| self.command(call, number, &run)).collect();
+            (first_call..).zip(calls).map(|(number, call)| self.command(call, number, &settings)).collect();
         let answers = self.call(commands)?;
         for answer in &answers {
             if let Value::ServerError(error) = answer
@@ -273,16 +274,16 @@ impl Committer {
         Ok(answers)
     }
 
-    fn command(&self, call: &Call, number: u64, run: &str) -> Cmd {
+    fn command(&self, call: &Call, number: u64, settings: &str) -> Cmd {
         let options = &self.options;
         match call {
             Call::Room { room, items } => {
                 let mut keys = names::room_keys(room, 6);
                 keys.extend(names::lists(room));
                 let mut command = function("propose", &keys);
-                command.arg(run).arg(&*self.node).arg(number).arg(names::channel(room)).arg(&**room);
-                command.arg(options.keep_posts).arg(options.keep_ms).arg(options.window_ms);
-                command.arg(options.max_keys).arg(options.keep_changes);
+                // Calls of a node are compared as texts.
+                command.arg(settings).arg(&*self.node).arg(format!("{number:016x}"));
+                command.arg(names::channel(room)).arg(format!("${}\r\n{room}\r\n", room.len()));
                 for (_, act) in items {
                     values::add_item(&mut command, act, room);
                 }
@@ -335,7 +336,7 @@ impl Committer {
     }
 
     fn settle_room(&mut self, room: &Arc<str>, items: Vec<(super::round::Place, Act)>, answer: &Value) {
-        let outcomes = values::outcomes(answer).filter(|outcomes| outcomes.len() == items.len());
+        let outcomes = values::outcomes(answer, items.len());
         let outcomes = outcomes.unwrap_or_else(|| vec![Outcome::Unavailable; items.len()]);
         for ((place, act), outcome) in items.into_iter().zip(outcomes) {
             self.queue.settle(place, Some(outcome));

@@ -82,8 +82,8 @@ impl fmt::Display for EngineError {
                 write!(f, "the Sentinels do not say where the engine is: {why}; is it what SENTINEL MASTERS shows?")
             }
             Self::Library => f.write_str(
-                "the engine has another library switchboard_1 than this server: another build has loaded it; stop all \
-                 servers that use it and run FUNCTION DELETE switchboard_1",
+                "the engine has another library switchboard_2 than this server: another build has loaded it; stop all \
+                 servers that use it and run FUNCTION DELETE switchboard_2",
             ),
             Self::System(why) => f.write_str(why),
         }

@@ -11,7 +11,7 @@ use super::target::{Primary, Target};
 
 /// The functions. Their name changes with what they do.
 const LIBRARY: &str = include_str!("switchboard.lua");
-const LIBRARY_NAME: &str = "switchboard_1";
+const LIBRARY_NAME: &str = "switchboard_2";
 /// How long what an engine said of itself is believed.
 const FACTS_FOR: Duration = Duration::from_secs(1);
 

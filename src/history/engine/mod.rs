@@ -98,6 +98,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What each call of `propose` is told first.
+    fn settings(&self, run: &str) -> String {
+        let Self { keep_posts, keep_ms, keep_changes, window_ms, max_keys, .. } = self;
+        format!("{run} {keep_posts} {keep_ms} {window_ms} {max_keys} {keep_changes}")
+    }
+
     fn doubt(&self) -> Duration {
         Duration::from_millis(self.doubt_ms)
     }

@@ -1,26 +1,37 @@
-#!lua name=switchboard_1
+#!lua name=switchboard_2
 
 -- What a chat of several nodes does in one atomic step. A change of what is stored, or of what a function takes or returns,
--- is a library of another name: nodes of two versions may share an engine during an upgrade.
+-- is a library of another name: nodes of two versions may share an engine during an upgrade. Rooms as `switchboard_1` left
+-- them are read here, and written as they are now; from then on that library refuses them.
 --
 -- The keys of a room, of which each function takes those that it needs, in this order:
---   m  hash   e epoch, r whose numbers these are (fence), s newest message, v newest change, t its time, l lineage,
---             kt when the keys of posts began, kn how many they are, jt until when older ones count, x when the keys were last made to expire,
---             n<node> the last call of a node, when it was, and its answer
---   h  list   messages, the oldest first: {time, head, text, data}; the newest has the number s
+--   m  hash   p the place (PLACE below), l lineage, n<node> the last call of a node (16 hexadecimal digits), when it was
+--             (13 digits), and its answer
+--   h  list   messages, the oldest first, as they are told: RESP of time, head, text, data; the newest has the number s
 --   o  hash   message -> {is deleted, when edited, the changes that edited it, reactions: emoji, user, emoji, user, ..}
 --   c  hash   change -> what it was; the newest ones
---   k, j hash key of a post -> message:time, of this window and of the one before
+--   k, j hash key of a post -> message, its time, and when it was used, of this window and of the one before
 --   i  zset   the list of rooms in which the room is; for conversations of two there are two of them, and the list of the
 --             conversations in which something happened lately
+--
+-- Numbers become texts by `%d` or not at all: Lua's own way, through a float, costs as much as a command of the engine.
 
 local DAY_MS, HOUR_MS, FIRST_MS = 86400000, 3600000, 1577836800000
 local MAX_LINEAGE, MAX_NODES, TRIM_EVERY, OPENED_OCTETS = 64, 32, 64, 1048576
 local MAX_READERS, MAX_RECENT_PAIRS = 10000, 10000
+local MAX_SETTINGS = 64
 
-local function now_ms()
+-- Of a room: s newest message, v newest change, t its time, kt when the keys of posts began, jt until when older ones count,
+-- x when the keys of the room were last made to expire, kn how many keys of posts there are, e epoch, r whose numbers these
+-- are (fence).
+local PLACE = '<dddddddss'
+-- Of a key of a post: the message, its time, and when the key was used.
+local USE = '<ddd'
+
+-- Milliseconds, as text.
+local function now_text()
   local time = redis.call('TIME')
-  return time[1] * 1000 + math.floor(time[2] / 1000)
+  return time[1] .. string.sub('000000' .. time[2], -6, -4)
 end
 
 -- Times do not fall within a room, except after a clock that was ahead by more than a day.
@@ -40,20 +51,62 @@ local function resp(value)
   return table.concat(out)
 end
 
--- The same of a message, without a call for each part: this is what is done most.
-local function post_resp(time, head, text, data)
-  time = tostring(time)
-  return '*5\r\n$1\r\nP\r\n$' .. #time .. '\r\n' .. time .. '\r\n$' .. #head .. '\r\n' .. head .. '\r\n$' .. #text ..
-    '\r\n' .. text .. '\r\n$' .. #data .. '\r\n' .. data .. '\r\n'
+local function message_of(time, head, text, data)
+  return '*4\r\n:' .. time .. '\r\n' .. resp(head) .. resp(text) .. resp(data)
 end
 
-local function load(m, node)
-  local f = redis.call('HMGET', m, 'e', 'r', 's', 'v', 't', 'kt', 'jt', 'x', node or 'n', 'kn')
-  return {
-    e = f[1], r = f[2], s = tonumber(f[3] or 0), v = tonumber(f[4] or 0), t = tonumber(f[5] or 0),
-    kt = tonumber(f[6] or 0), jt = tonumber(f[7] or 0), x = tonumber(f[8] or 0), n = f[9],
-    kn = tonumber(f[10] or 0),
-  }
+-- A message of the list: time, head, text and data, as texts.
+local function parts_of(message)
+  if string.sub(message, 1, 1) ~= '*' then
+    local old = cmsgpack.unpack(message)
+    return string.format('%d', old[1]), old[2], old[3], old[4]
+  end
+  local time, at = string.match(message, '^%*4\r\n:(%d+)\r\n()')
+  local found = {}
+  for part = 1, 3 do
+    local len, from = string.match(message, '^%$(%d+)\r\n()', at)
+    at = from + len + 2
+    found[part] = string.sub(message, from, at - 3)
+  end
+  return time, unpack(found)
+end
+
+-- A room as `switchboard_1` left it.
+local function load_old(m)
+  local f = redis.call('HMGET', m, 'e', 'r', 's', 'v', 't', 'kt', 'jt', 'x', 'kn')
+  if not f[1] then return nil end
+  local room = { e = f[1], r = f[2], is_old = true }
+  for at, name in ipairs({ 's', 'v', 't', 'kt', 'jt', 'x', 'kn' }) do room[name] = tonumber(f[at + 2] or 0) end
+  return room
+end
+
+local function room_of(m, place)
+  if not place then return load_old(m) end
+  local s, v, t, kt, jt, x, kn, e, r = struct.unpack(PLACE, place)
+  return { s = s, v = v, t = t, kt = kt, jt = jt, x = x, kn = kn, e = e, r = r }
+end
+
+-- Nothing where there is no such room.
+local function load(m)
+  return room_of(m, redis.call('HGET', m, 'p'))
+end
+
+local function place_of(room)
+  return struct.pack(PLACE, room.s, room.v, room.t, room.kt, room.jt, room.x, room.kn, room.e, room.r)
+end
+
+-- What `switchboard_1` had there goes; where the number of messages is none, that library does nothing.
+local function leave_old(m, room)
+  if not room.is_old then return end
+  for _, field in ipairs(redis.call('HKEYS', m)) do
+    if field ~= 'e' and field ~= 'l' then redis.call('HDEL', m, field) end
+  end
+  redis.call('HSET', m, 's', 'see p')
+end
+
+local function save(m, room)
+  leave_old(m, room)
+  redis.call('HSET', m, 'p', place_of(room))
 end
 
 local function lineage(m)
@@ -72,20 +125,21 @@ local function fork(m, room, run, fresh)
   for at = math.max(1, #forks - MAX_LINEAGE + 1), #forks do
     l[#l + 1] = forks[at][1] .. ' ' .. forks[at][2] .. ' ' .. forks[at][3] .. ';'
   end
+  redis.call('HSET', m, 'l', table.concat(l))
   room.e, room.r = fresh, run
-  redis.call('HSET', m, 'e', fresh, 'r', run, 'l', table.concat(l))
 end
 
--- Numbers that another run of the engine gave may have been given again since.
+-- Numbers that another run of the engine gave may have been given again since. Whether something was done.
 local function fence(m, room, run, fresh)
-  if room.r ~= run then fork(m, room, run, fresh) end
+  if room.r == run then return false end
+  fork(m, room, run, fresh)
+  return true
 end
 
-local function make(keys, room, run, fresh)
+local function make(keys, run, fresh)
   -- Whatever is left of a room of this name is no part of the new one.
   redis.call('UNLINK', unpack(keys))
-  room.e, room.r = fresh, run
-  redis.call('HSET', keys[1], 'e', fresh, 'r', run, 's', 0, 'v', 0, 't', 0)
+  return { s = 0, v = 0, t = 0, kt = 0, jt = 0, x = 0, kn = 0, e = fresh, r = run }
 end
 
 -- The nodes whose last calls are remembered do not become more and more.
@@ -93,7 +147,7 @@ local function forget_nodes(m, now)
   if redis.call('HLEN', m) < MAX_NODES then return end
   local all = redis.call('HGETALL', m)
   for at = 1, #all, 2 do
-    if string.sub(all[at], 1, 1) == 'n' and cmsgpack.unpack(all[at + 1])[2] < now - HOUR_MS then
+    if string.sub(all[at], 1, 1) == 'n' and tonumber(string.sub(all[at + 1], 17, 29)) < now - HOUR_MS then
       redis.call('HDEL', m, all[at])
     end
   end
@@ -112,10 +166,11 @@ end
 local function trim(h, o, room, prev_seq, len, keep, oldest_ms)
   local cut = 0
   if keep > 0 and len >= keep + TRIM_EVERY then cut = len - keep end
-  if oldest_ms > 0 and math.floor(prev_seq / TRIM_EVERY) < math.floor(room.s / TRIM_EVERY) then
+  if oldest_ms > 0 and prev_seq % TRIM_EVERY + room.s - prev_seq >= TRIM_EVERY then
     local old = redis.call('LRANGE', h, cut, cut + 2 * TRIM_EVERY - 1)
     for at = 1, #old do
-      if cmsgpack.unpack(old[at])[1] >= oldest_ms then break end
+      local is_whole, time = pcall(parts_of, old[at])
+      if is_whole and tonumber(time) >= oldest_ms then break end
       cut = cut + 1
     end
   end
@@ -128,23 +183,30 @@ end
 
 -- Keys of posts -----------------------------------------------------------------------------------------------------------
 
-local function turn_keys(m, k, j, room, now, window, max)
+local function turn_keys(k, j, room, now, window, max)
   if room.kt == 0 or now - room.kt < window and room.kn < max then return end
   if redis.call('EXISTS', k) == 1 then redis.call('RENAME', k, j) end
   room.jt, room.kt, room.kn = room.kt + 2 * window, 0, 0
-  redis.call('HSET', m, 'kt', 0, 'jt', room.jt)
+end
+
+-- The message of a key and its time, where it counts.
+local function use_of(value, now, window)
+  local seq, time, used
+  if #value == 24 then
+    seq, time, used = struct.unpack(USE, value)
+  else
+    seq, time, used = string.match(value, '^(%d+):(%d+):(%d+)$')
+    if not used then return nil end
+  end
+  if used + window > now then return { tonumber(seq), tonumber(time) } end
 end
 
 local function find_keys(k, j, room, fields, now, window)
   local found = {}
-  if #fields == 0 then return found end
   local function look(key)
     local values = redis.call('HMGET', key, unpack(fields))
     for at = 1, #fields do
-      if values[at] and not found[fields[at]] then
-        local seq, time, used = string.match(values[at], '^(%d+):(%d+):(%d+)$')
-        if used and tonumber(used) + window > now then found[fields[at]] = { tonumber(seq), tonumber(time) } end
-      end
+      if values[at] and not found[fields[at]] then found[fields[at]] = use_of(values[at], now, window) end
     end
   end
   look(k)
@@ -176,28 +238,27 @@ local CHANGES = {}
 
 function CHANGES.E(h, o, c, room, keep, now, seq, text, data)
   local at, done = target(h, o, room, seq)
-  if not at then return { 'G' } end
+  if not at then return 'G' end
   local time = stamp(room.t, now)
-  local message = cmsgpack.unpack(redis.call('LINDEX', h, at))
-  message[3] = text
-  if data ~= '' then message[4] = data end
-  redis.call('LSET', h, at, cmsgpack.pack(message))
+  local is_whole, posted, head, _, carried = pcall(parts_of, redis.call('LINDEX', h, at))
+  if not is_whole then return 'G' end
+  redis.call('LSET', h, at, message_of(posted, head, text, data ~= '' and data or carried))
   local edits = { room.v + 1 }
   for _, rev in ipairs(done[3]) do
     if rev > room.v + 1 - keep then edits[#edits + 1] = rev end
   end
   done[2], done[3] = time, edits
   local what = changed(o, c, room, seq, done, keep, { 'E', seq, time, text, data })
-  return { 'C', seq, room.v, time }, what
+  return string.format('C %d %d %d', seq, room.v, time), what
 end
 
 function CHANGES.D(h, o, c, room, keep, now, seq)
   local at, done = target(h, o, room, seq)
-  if not at then return { 'G' } end
+  if not at then return 'G' end
   local time = stamp(room.t, now)
-  local message = cmsgpack.unpack(redis.call('LINDEX', h, at))
-  message[3], message[4] = '', ''
-  redis.call('LSET', h, at, cmsgpack.pack(message))
+  local is_whole, posted, head = pcall(parts_of, redis.call('LINDEX', h, at))
+  if not is_whole then return 'G' end
+  redis.call('LSET', h, at, message_of(posted, head, '', ''))
   -- What it once said is gone wherever it was said.
   for _, rev in ipairs(done[3]) do
     local edit = redis.call('HGET', c, rev)
@@ -208,12 +269,12 @@ function CHANGES.D(h, o, c, room, keep, now, seq)
     end
   end
   local what = changed(o, c, room, seq, { 1, done[2], {}, {} }, keep, { 'D', seq, time })
-  return { 'C', seq, room.v, time }, what
+  return string.format('C %d %d %d', seq, room.v, time), what
 end
 
 function CHANGES.R(h, o, c, room, keep, _, seq, user, emoji, is_removed, most)
   local at, done = target(h, o, room, seq)
-  if not at then return { 'G' } end
+  if not at then return 'G' end
   local known, place = done[4], nil
   for i = 1, #known, 2 do
     if known[i] == emoji and known[i + 1] == user then place = i end
@@ -222,121 +283,161 @@ function CHANGES.R(h, o, c, room, keep, _, seq, user, emoji, is_removed, most)
     table.remove(known, place)
     table.remove(known, place)
   elseif is_removed ~= '1' and not place then
-    if #known / 2 >= tonumber(most) then return { 'T' } end
+    if #known / 2 >= tonumber(most) then return 'T' end
     known[#known + 1] = emoji
     known[#known + 1] = user
   else
-    return { 'S', seq, room.v }
+    return string.format('S %d %d', seq, room.v)
   end
   local what = changed(o, c, room, seq, done, keep, { 'R', seq, user, emoji, is_removed })
-  return { 'C', seq, room.v, -1 }, what
+  return string.format('C %d %d -', seq, room.v), what
 end
 
 -- How many arguments follow the letter of an item.
-local LENGTHS = { P = 5, E = 3, D = 1, R = 5 }
+local LENGTHS = { P = 3, E = 3, D = 1, R = 5 }
 
 -- Posts and changes of one room ---------------------------------------------------------------------------------------------
 
+-- What a node says in each call, read once.
+local known, known_count = {}, 0
+
+local function settings(words)
+  local set = known[words]
+  if set then return set end
+  local run, keep, keep_ms, window, keys, changes = string.match(words, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  set = {
+    run = run, keep = tonumber(keep), keep_ms = tonumber(keep_ms), window = tonumber(window), keys = tonumber(keys),
+    changes = tonumber(changes),
+  }
+  if known_count == MAX_SETTINGS then known, known_count = {}, 0 end
+  known[words], known_count = set, known_count + 1
+  return set
+end
+
+local function name_of(words)
+  return string.match(words, '^%$%d+\r\n(.*)\r\n$')
+end
+
 -- keys: m h o c k j i [i i]
--- args: run, node, call, channel, name, keep, keep for (ms), window (ms), keys, changes, then the items:
---   P head text data key reply_to | E seq text data | D seq | R seq user emoji is_removed most
--- Returns what came of each: P seq time | K seq time (repeated) | C seq rev time | S seq rev | G | N (no target) | T (too many)
+-- args: settings (run, keep, keep for (ms), window (ms), keys, changes), node, call, channel, name (RESP), then the items:
+--   P message (its parts but the time, as RESP) key reply_to | E seq text data | D seq | R seq user emoji is_removed most
+-- Returns what came of each, with `;` behind it: P seq count time (so many posts) | K seq time (repeated) | C seq rev time |
+-- S seq rev | G | N (no target) | T (too many)
 local function propose(keys, args)
   local m, h, o, c, k, j = unpack(keys, 1, 6)
-  local run, node, call, channel, name = args[1], args[2], tonumber(args[3]), args[4], args[5]
-  local keep, keep_ms, window = tonumber(args[6]), tonumber(args[7]), tonumber(args[8])
-  local max_keys, keep_changes = tonumber(args[9]), tonumber(args[10])
-  local room = load(m, 'n' .. node)
-  if room.n then
-    local last = cmsgpack.unpack(room.n)
-    if last[1] == call then return last[3] end
-    if last[1] > call then return redis.error_reply('STALE a later call of this node came first') end
+  local set, node, call = settings(args[1]), args[2], args[3]
+  local keep_ms, field = set.keep_ms, 'n' .. node
+  local f = redis.call('HMGET', m, 'p', field)
+  if f[2] then
+    local last = string.sub(f[2], 1, 16)
+    if last == call then return string.sub(f[2], 30) end
+    if last > call then return redis.error_reply('STALE a later call of this node came first') end
   end
-  local now, fresh = now_ms(), node .. '-' .. string.format('%x', call)
-  if not room.e then make({ m, h, o, c, k, j }, room, run, fresh) end
-  fence(m, room, run, fresh)
-  if not room.n then forget_nodes(m, now) end
+  local now_words = now_text()
+  local now, room = tonumber(now_words), room_of(m, f[1])
+  if not room then
+    room = make({ m, h, o, c, k, j }, set.run, node .. '-' .. call)
+  elseif room.r ~= set.run then
+    fork(m, room, set.run, node .. '-' .. call)
+  end
+  if not f[2] then forget_nodes(m, now) end
   local was_blank = room.s == 0 and room.v == 0
 
-  local fields, at = {}, 11
+  local fields, at = {}, 6
   while args[at] do
-    if args[at] == 'P' and args[at + 4] ~= '' then fields[#fields + 1] = args[at + 4] end
+    if args[at] == 'P' and args[at + 2] ~= '' then fields[#fields + 1] = args[at + 2] end
     at = at + 1 + LENGTHS[args[at]]
   end
-  if #fields > 0 then turn_keys(m, k, j, room, now, window, max_keys) end
-  local used = find_keys(k, j, room, fields, now, window)
+  local used, used_now = nil, {}
+  if fields[1] then
+    turn_keys(k, j, room, now, set.window, set.keys)
+    used = find_keys(k, j, room, fields, now, set.window)
+  end
 
-  local prev_seq, prev_rev = room.s, room.v
-  local answers, news, posts, used_now, len = {}, {}, {}, {}, nil
+  local prev_seq, prev_rev, time = room.s, room.v, stamp(room.t, now)
+  local time_words = time == now and now_words or string.format('%d', time)
+  local begin = '*4\r\n:' .. time_words .. '\r\n'
+  local answers, news, posts, len = '', {}, {}, nil
+  -- Posts that follow each other go into the list at once, and have one answer.
   local function store()
-    if #posts > 0 then len = redis.call('RPUSH', h, unpack(posts)) end
+    local count = #posts
+    if count == 0 then return end
+    len = redis.call('RPUSH', h, unpack(posts))
+    answers = answers .. string.format('P %d %d ', room.s - count + 1, count) .. time_words .. ';'
     posts = {}
   end
-  local function post(head, text, data, key, reply_to)
-    if key ~= '' and used[key] then return { 'K', used[key][1], used[key][2] } end
-    if reply_to ~= '' and (tonumber(reply_to) < 1 or tonumber(reply_to) > room.s) then return { 'N' } end
-    room.s, room.t = room.s + 1, stamp(room.t, now)
-    posts[#posts + 1] = cmsgpack.pack({ room.t, head, text, data })
-    if key ~= '' then
-      used[key] = { room.s, room.t }
-      used_now[#used_now + 1] = key
-      used_now[#used_now + 1] = room.s .. ':' .. room.t .. ':' .. now
-    end
-    return { 'P', room.s, room.t }, post_resp(room.t, head, text, data)
-  end
-  at = 11
+  at = 6
   while args[at] do
-    local kind, answer, what = args[at], nil, nil
+    local kind = args[at]
     if kind == 'P' then
-      answer, what = post(unpack(args, at + 1, at + 5))
+      local body, key, reply_to = args[at + 1], args[at + 2], args[at + 3]
+      if key ~= '' and used[key] then
+        store()
+        answers = answers .. string.format('K %d %d;', unpack(used[key]))
+      elseif reply_to ~= '' and (tonumber(reply_to) < 1 or tonumber(reply_to) > room.s) then
+        store()
+        answers = answers .. 'N;'
+      else
+        room.s = room.s + 1
+        local message = begin .. body
+        posts[#posts + 1] = message
+        news[#news + 1] = message
+        if key ~= '' then
+          used[key] = { room.s, time }
+          used_now[#used_now + 1] = key
+          used_now[#used_now + 1] = struct.pack(USE, room.s, time, now)
+        end
+      end
     else
       store()
-      answer, what = CHANGES[kind](h, o, c, room, keep_changes, now, tonumber(args[at + 1]),
+      local answer, what = CHANGES[kind](h, o, c, room, set.changes, now, tonumber(args[at + 1]),
         unpack(args, at + 2, at + LENGTHS[kind]))
-      what = what and resp(what)
+      answers = answers .. answer .. ';'
+      if what then news[#news + 1] = resp(what) end
     end
-    answers[#answers + 1] = answer
-    news[#news + 1] = what
     at = at + 1 + LENGTHS[kind]
   end
   store()
 
-  if #used_now > 0 then
+  if used_now[1] then
     redis.call('HSET', k, unpack(used_now))
     room.kn = room.kn + #used_now / 2
     if room.kt == 0 then
       room.kt = now
-      redis.call('HSET', m, 'kt', now)
-      redis.call('PEXPIRE', k, 2 * window)
+      redis.call('PEXPIRE', k, 2 * set.window)
     end
   end
-  redis.call('HSET', m, 's', room.s, 'v', room.v, 't', room.t, 'kn', room.kn, 'n' .. node, cmsgpack.pack({ call, now, answers }))
+  if len then room.t = time end
+  local is_due = keep_ms > 0 and now - room.x > HOUR_MS
+  if is_due then room.x = now end
+  leave_old(m, room)
+  redis.call('HSET', m, 'p', place_of(room), field, call .. now_words .. answers)
   if len then
-    trim(h, o, room, prev_seq, len, keep, keep_ms > 0 and now - keep_ms or 0)
+    trim(h, o, room, prev_seq, len, set.keep, keep_ms > 0 and now - keep_ms or 0)
     local two = keys[8]
-    if two or was_blank then redis.call('ZADD', keys[7], two and room.t or 0, name) end
-    if two then redis.call('ZADD', two, room.t, name) end
+    if two or was_blank then redis.call('ZADD', keys[7], two and room.t or 0, name_of(args[5])) end
+    if two then redis.call('ZADD', two, room.t, name_of(args[5])) end
   end
-  if keep_ms > 0 and now - room.x > HOUR_MS then
+  if is_due then
     for at = 1, 4 do redis.call('PEXPIRE', keys[at], keep_ms + 2 * HOUR_MS) end
-    redis.call('HSET', m, 'x', now)
   elseif was_blank and room.s > 0 and keep_ms == 0 then
     redis.call('PERSIST', m)
   end
-  if #news > 0 then
+  if news[1] then
     if keys[9] then
-      redis.call('ZADD', keys[9], now, name)
+      redis.call('ZADD', keys[9], now, name_of(args[5]))
       redis.call('ZREMRANGEBYRANK', keys[9], 0, -MAX_RECENT_PAIRS - 1)
     end
-    redis.call('PUBLISH', channel, '*5\r\n' .. resp(name) .. resp(room.e) .. resp(prev_seq) .. resp(prev_rev) ..
-      '*' .. #news .. '\r\n' .. table.concat(news))
+    redis.call('PUBLISH', args[4], '*5\r\n' .. args[5] .. '+' .. room.e ..
+      string.format('\r\n:%d\r\n:%d\r\n*%d\r\n', prev_seq, prev_rev, #news) .. table.concat(news))
   end
   return answers
 end
 
 -- What is known of a room ---------------------------------------------------------------------------------------------------
 
--- Messages from `first` to `last`: seq, time, head, text, data, is deleted, when edited, and the reactions.
+-- Messages from `first` to `last`: seq, the message as RESP, is deleted, when edited, and the reactions; damaged ones are left
+-- out.
 local function read(h, o, room, len, first, last)
   local below = room.s - len
   first, last = math.max(first, below + 1), math.min(last, room.s)
@@ -350,11 +451,14 @@ local function read(h, o, room, len, first, last)
   end
   local records = {}
   for at = 1, #raw do
-    local ok, message = pcall(cmsgpack.unpack, raw[at])
-    if ok and type(message) == 'table' then
+    local message = raw[at]
+    if string.sub(message, 1, 1) ~= '*' then
+      local ok, time, head, text, data = pcall(parts_of, message)
+      message = ok and message_of(time, head, text, data)
+    end
+    if message then
       local what = done[at] and cmsgpack.unpack(done[at]) or { 0, 0, {}, {} }
-      records[#records + 1] =
-        { first + at - 1, message[1], message[2], message[3], message[4], what[1], what[2], what[4] }
+      records[#records + 1] = { first + at - 1, message, what[1], what[2], what[4] }
     end
   end
   return records
@@ -368,7 +472,7 @@ local function newest(h, o, room, len, before, limit, octets)
     local part = read(h, o, room, len, last - count + 1, last)
     if #part == 0 then break end
     for at = #part, 1, -1 do
-      octets = octets - #part[at][4] - #part[at][5]
+      octets = octets - #part[at][2]
       if octets < 0 and #found > 0 then limit = 0 break end
       found[#found + 1] = part[at]
     end
@@ -402,7 +506,7 @@ end
 local function open(keys, args)
   local m, h, o, c = unpack(keys)
   local room = load(m)
-  if not room.e then return false end
+  if not room then return false end
   local len, most = redis.call('LLEN', h), tonumber(args[2])
   local first = math.max(0, room.v - math.min(most, redis.call('HLEN', c)))
   return {
@@ -411,11 +515,16 @@ local function open(keys, args)
   }
 end
 
+-- keys: m. Returns: epoch, seq, rev, time. Nothing where there is no such room.
+local function head(keys)
+  local room = load(keys[1])
+  return room and { room.e, room.s, room.v, room.t } or false
+end
+
 -- keys: m h o c k j; args: run, fresh name, milliseconds until a room in which nothing is said is forgotten.
 local function begin(keys, args)
-  local room = load(keys[1])
-  if room.e then return 0 end
-  make(keys, room, args[1], args[2])
+  if load(keys[1]) then return 0 end
+  save(keys[1], make(keys, args[1], args[2]))
   redis.call('PEXPIRE', keys[1], args[3])
   return 1
 end
@@ -427,10 +536,14 @@ end
 local function since(keys, args)
   local m, h, o, c = unpack(keys)
   local room = load(m)
-  if not room.e then return false end
+  if not room then return false end
   local epoch, seq, rev, limit = args[3], tonumber(args[4]), tonumber(args[5]), tonumber(args[6])
-  fence(m, room, args[1], args[2])
-  if room.e == epoch and (seq > room.s or rev > room.v) then fork(m, room, args[1], args[2]) end
+  local is_other = fence(m, room, args[1], args[2])
+  if room.e == epoch and (seq > room.s or rev > room.v) then
+    fork(m, room, args[1], args[2])
+    is_other = true
+  end
+  if is_other then save(m, room) end
   local base_seq, base_rev = seq, rev
   if room.e ~= epoch then
     local is_known = false
@@ -453,7 +566,7 @@ end
 local function page(keys, args)
   local m, h, o = unpack(keys)
   local room = load(m)
-  if not room.e then return {} end
+  if not room then return {} end
   local len, before, limit, octets = redis.call('LLEN', h), tonumber(args[1]), tonumber(args[2]), tonumber(args[3])
   if args[4] ~= '1' then return newest(h, o, room, len, before, limit, octets) end
   before = math.min(before, room.s + 1)
@@ -461,7 +574,7 @@ local function page(keys, args)
   while first < before do
     local part = read(h, o, room, len, first, math.min(first + 63, before - 1))
     for at = 1, #part do
-      octets = octets - #part[at][4] - #part[at][5]
+      octets = octets - #part[at][2]
       if octets < 0 and #found > 0 then return found end
       found[#found + 1] = part[at]
     end
@@ -526,11 +639,12 @@ local function hold(keys, args)
 end
 
 local function register(name, callback, flags)
-  redis.register_function { function_name = 'switchboard_1_' .. name, callback = callback, flags = flags }
+  redis.register_function { function_name = 'switchboard_2_' .. name, callback = callback, flags = flags }
 end
 
 register('propose', propose)
 register('open', open, { 'no-writes' })
+register('head', head, { 'no-writes' })
 register('begin', begin)
 register('since', since)
 register('page', page, { 'no-writes' })

@@ -16,6 +16,12 @@ fn head(draft: &Draft) -> String {
     format!("{}\n{}\n{verified}\n{reply_to}", draft.user, draft.client)
 }
 
+/// What is kept of a post and told, but for its time: three texts, as RESP.
+fn words(draft: &Draft) -> String {
+    let (head, text, data) = (head(draft), &*draft.text, draft.data.as_ref().map_or("", Data::as_str));
+    format!("${}\r\n{head}\r\n${}\r\n{text}\r\n${}\r\n{data}\r\n", head.len(), text.len(), data.len())
+}
+
 /// Adds a post or a change to a call of `propose`. Anything else is no item of it.
 pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
     match act {
@@ -23,9 +29,7 @@ pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
             let key =
                 Scope::of(draft, room).map(|it| format!("{}{}\n{}", it.origin as u8, it.person, it.key));
             let reply_to = draft.reply_to.map(|seq| seq.to_string()).unwrap_or_default();
-            let data = draft.data.as_ref().map_or("", Data::as_str);
-            call.arg("P").arg(head(draft)).arg(&*draft.text).arg(data);
-            call.arg(key.unwrap_or_default()).arg(reply_to);
+            call.arg("P").arg(words(draft)).arg(key.unwrap_or_default()).arg(reply_to);
         }
         Act::Edit { seq, text, data } => {
             call.arg("E").arg(*seq).arg(&**text).arg(data.as_ref().map_or("", Data::as_str));
@@ -43,25 +47,34 @@ pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
     }
 }
 
-/// What came of the items of a call of `propose`; `None`: that is no such answer.
-pub(super) fn outcomes(answer: &Value) -> Option<Vec<Outcome>> {
-    list(answer)?.iter().map(outcome).collect()
-}
-
-fn outcome(answer: &Value) -> Option<Outcome> {
-    let parts = list(answer)?;
-    let number = |at: usize| parts.get(at).and_then(number);
-    Some(match &*text(parts.first()?)? {
-        "P" => Outcome::Posted { seq: number(1)?, time: number(2)? },
-        "K" => Outcome::Repeated { seq: number(1)?, time: number(2)? },
-        // Reactions have no time: it is less than 0.
-        "C" => Outcome::Changed { seq: number(1)?, rev: number(2)?, time: number(3) },
-        "S" => Outcome::Same { seq: number(1)?, rev: number(2)? },
-        "G" => Outcome::Gone,
-        "N" => Outcome::NoTarget,
-        "T" => Outcome::TooMany,
-        _ => return None,
-    })
+/// What came of the items of a call of `propose`; `None`: that is no such answer, or one of more or fewer items.
+pub(super) fn outcomes(answer: &Value, items: usize) -> Option<Vec<Outcome>> {
+    let Value::BulkString(answer) = answer else { return None };
+    let mut outcomes = Vec::with_capacity(items);
+    for words in std::str::from_utf8(answer).ok()?.split_terminator(';') {
+        let mut words = words.split(' ');
+        let kind = words.next()?;
+        let mut number = || words.next()?.parse::<u64>().ok();
+        outcomes.push(match kind {
+            "P" => {
+                let (first, count, time) = (number()?, number()?, number()?);
+                if count > items as u64 {
+                    return None;
+                }
+                outcomes.extend((first..first + count).map(|seq| Outcome::Posted { seq, time }));
+                continue;
+            }
+            "K" => Outcome::Repeated { seq: number()?, time: number()? },
+            // Reactions have no time.
+            "C" => Outcome::Changed { seq: number()?, rev: number()?, time: number() },
+            "S" => Outcome::Same { seq: number()?, rev: number()? },
+            "G" => Outcome::Gone,
+            "N" => Outcome::NoTarget,
+            "T" => Outcome::TooMany,
+            _ => return None,
+        });
+    }
+    (outcomes.len() == items).then_some(outcomes)
 }
 
 // ---- what is told
@@ -113,10 +126,9 @@ fn news(parts: &[Value]) -> Option<News> {
     let mut actions = Vec::new();
     for item in list(&parts[4])? {
         let item = list(item)?;
-        if text(item.first()?)? == "P" {
+        if let [Value::Int(_), ..] = item {
             seq += 1;
-            let [_, time, head, words, data] = item else { return None };
-            actions.push(Action::Post(post(seq, [time, head, words, data])?));
+            actions.push(Action::Post(post(seq, item)?));
         } else {
             rev += 1;
             actions.push(change(rev, item)?);
@@ -126,7 +138,8 @@ fn news(parts: &[Value]) -> Option<News> {
     Some(News { room, epoch, prev_seq, prev_rev, actions })
 }
 
-fn post(seq: u64, [time, head, words, data]: [&Value; 4]) -> Option<Post> {
+fn post(seq: u64, parts: &[Value]) -> Option<Post> {
+    let [time, head, words, data] = parts else { return None };
     let head = text(head)?;
     let mut lines = head.split('\n');
     let (user, client) = (lines.next()?.into(), lines.next()?.into());
@@ -253,8 +266,8 @@ pub(super) fn records(value: &Value) -> Option<Vec<Record>> {
 }
 
 fn record(value: &Value) -> Option<Record> {
-    let [seq, time, head, words, data, is_deleted, edited, reactions] = list(value)? else { return None };
-    let post = post(number(seq)?, [time, head, words, data])?;
+    let [seq, Value::BulkString(message), is_deleted, edited, reactions] = list(value)? else { return None };
+    let post = post(number(seq)?, list(&redis::parse_redis_value(message).ok()?)?)?;
     let (is_deleted, edited) = (number(is_deleted)? == 1, number(edited)?);
     let mut record = Record { post, edited: (edited > 0).then_some(edited), ..Record::default() };
     for pair in list(reactions)?.chunks_exact(2) {
@@ -300,7 +313,7 @@ mod tests {
 
     #[test]
     fn what_is_told_is_read_with_its_numbers() {
-        let item = "*5 $1 P $2 17 $5 a\nc\n\n $2 hi $0  ".to_owned();
+        let item = "*4 :17 $5 a\nc\n\n $2 hi $0  ".to_owned();
         let change = "*3 $1 D $1 4 $2 18 ";
         let all = format!("*5 $1 r $1 e $1 6 $1 2 *3 {item}{change}{item}");
         let Some(Told::News(news)) = told_of(&all) else { panic!("no news") };
@@ -321,7 +334,7 @@ mod tests {
     #[test]
     fn what_no_node_tells_is_nothing() {
         for payload in
-            ["", "hello", "*1 $4 boat ", "*5 $1 r $1 e $1 x $1 2 *0 ", "*5 $1 r $1 e $1 1 $1 2 *1 *1 $1 P "]
+            ["", "hello", "*1 $4 boat ", "*5 $1 r $1 e $1 x $1 2 *0 ", "*5 $1 r $1 e $1 1 $1 2 *1 *1 :1 "]
         {
             assert!(told_of(payload).is_none(), "{payload:?}");
         }
