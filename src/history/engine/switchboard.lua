@@ -240,7 +240,8 @@ local LENGTHS = { P = 5, E = 3, D = 1, R = 5 }
 -- keys: m h o c k j i [i i]
 -- args: run, node, call, channel, name, keep, keep for (ms), window (ms), keys, changes, then the items:
 --   P head text data key reply_to | E seq text data | D seq | R seq user emoji is_removed most
--- Returns what came of each: P seq time | K seq time (repeated) | C seq rev time | S seq rev | G | N (no target) | T (too many)
+-- Returns the epoch, the newest message and change before, and what came of each item:
+--   P seq time | K seq time (repeated) | C seq rev time | S seq rev | G | N (no target) | T (too many)
 local function propose(keys, args)
   local m, h, o, c, k, j = unpack(keys, 1, 6)
   local run, node, call, channel, name = args[1], args[2], tonumber(args[3]), args[4], args[5]
@@ -310,7 +311,8 @@ local function propose(keys, args)
       redis.call('PEXPIRE', k, 2 * window)
     end
   end
-  redis.call('HSET', m, 's', room.s, 'v', room.v, 't', room.t, 'kn', room.kn, 'n' .. node, cmsgpack.pack({ call, now, answers }))
+  local answer = { room.e, prev_seq, prev_rev, answers }
+  redis.call('HSET', m, 's', room.s, 'v', room.v, 't', room.t, 'kn', room.kn, 'n' .. node, cmsgpack.pack({ call, now, answer }))
   if len then
     trim(h, o, room, prev_seq, len, keep, keep_ms > 0 and now - keep_ms or 0)
     local two = keys[8]
@@ -331,7 +333,7 @@ local function propose(keys, args)
     redis.call('PUBLISH', channel, '*5\r\n' .. resp(name) .. resp(room.e) .. resp(prev_seq) .. resp(prev_rev) ..
       '*' .. #news .. '\r\n' .. table.concat(news))
   end
-  return answers
+  return answer
 end
 
 -- What is known of a room ---------------------------------------------------------------------------------------------------
