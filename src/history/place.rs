@@ -4,9 +4,13 @@
 //! Whoever tells may lose something, say it twice, or say it too late. So nothing is told but what comes next after what was
 //! told before; anything else has the room read from there.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::{Action, Fork, Record};
+
+/// Steps that were told by their answers and are to be heard of again; of what is forgotten the room is read.
+const MAX_OWN: usize = 64;
 
 /// Up to where a room is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,26 +23,13 @@ pub struct Place {
     pub rev: u64,
 }
 
-/// What happened in a room, in one step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
-    /// The room's name in its normal form.
-    pub room: Arc<str>,
-    /// The name of its history.
-    pub epoch: Arc<str>,
-    /// The newest message before.
-    pub prev_seq: u64,
-    /// The newest change before.
-    pub prev_rev: u64,
-    /// Messages and changes, in order.
-    pub actions: Vec<Action>,
-}
-
 /// What to do with news of a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// It is what comes next: tell it.
     Tell,
+    /// It was told already, when it was answered.
+    Twin,
     /// Something before it was missed, it comes twice, or the history goes on under another name: read what is new.
     Read,
 }
@@ -69,23 +60,78 @@ pub enum Word {
     Happened(Vec<Action>),
 }
 
-impl News {
-    /// The newest message and the newest change after it.
+/// Up to where a room was told by two who tell of it: one hears all that happens, the other one is answered what it has brought
+/// about itself. Whoever knows of a step first tells it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    place: Place,
+    /// What was before each step that was told by its answer and was not heard of yet; the oldest first.
+    own: VecDeque<(u64, u64)>,
+}
+
+impl Standing {
+    /// At a place that was read.
     #[must_use]
-    pub fn end(&self) -> (u64, u64) {
-        let posts = self.actions.iter().filter(|action| matches!(action, Action::Post(_))).count() as u64;
-        (self.prev_seq + posts, self.prev_rev + (self.actions.len() as u64 - posts))
+    pub fn at(place: Place) -> Self {
+        Self { place, own: VecDeque::new() }
+    }
+
+    /// Up to where.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What to do with a step that is heard of, of the history of this name, behind these numbers.
+    pub fn heard(&mut self, epoch: &str, prev: (u64, u64)) -> Step {
+        let is_same = *epoch == *self.place.epoch;
+        while let Some(own) = self.own.front().copied().filter(|_| is_same) {
+            if own.0 > prev.0 || own.1 > prev.1 {
+                break;
+            }
+            self.own.pop_front();
+            if own == prev {
+                return Step::Twin;
+            }
+        }
+        if is_same && self.is_at(prev) { Step::Tell } else { Step::Read }
+    }
+
+    /// An answer says that a step behind these numbers was done, in the history of this name. Whether it is told now: not where
+    /// something before it was not told yet, which is heard of before it.
+    pub fn answered(&mut self, epoch: &str, prev: (u64, u64), actions: &[Action]) -> bool {
+        let is_next = !actions.is_empty() && self.is_at(prev) && *epoch == *self.place.epoch;
+        if is_next {
+            if self.own.len() == MAX_OWN {
+                self.own.pop_front();
+            }
+            self.own.push_back(prev);
+            self.advance(actions);
+        }
+        is_next
+    }
+
+    /// It was read, and told, up to another place.
+    pub fn reach(&mut self, place: Place) {
+        if place.epoch != self.place.epoch {
+            self.own.clear();
+        }
+        self.place = place;
+    }
+
+    fn is_at(&self, prev: (u64, u64)) -> bool {
+        prev == (self.place.seq, self.place.rev)
+    }
+
+    /// What comes next is told.
+    pub fn advance(&mut self, actions: &[Action]) {
+        let posts = actions.iter().filter(|action| matches!(action, Action::Post(_))).count() as u64;
+        self.place.seq += posts;
+        self.place.rev += actions.len() as u64 - posts;
     }
 }
 
 impl Place {
-    /// What to do with news.
-    #[must_use]
-    pub fn step(&self, news: &News) -> Step {
-        let is_next = (news.prev_seq, news.prev_rev) == (self.seq, self.rev) && *news.epoch == *self.epoch;
-        if is_next { Step::Tell } else { Step::Read }
-    }
-
     /// What is told where this is new. Returns up to where it is told then, and whether that is all.
     #[must_use]
     pub fn reach(&self, since: Since) -> (Vec<Word>, Self, bool) {
@@ -118,40 +164,67 @@ mod tests {
     use super::*;
     use crate::history::Post;
 
-    fn news(epoch: &str, prev: (u64, u64), posts: u64, changes: u64) -> News {
-        let post = |seq| Action::Post(Post { seq: prev.0 + seq, ..Post::default() });
-        let change = |rev| Action::Delete { rev: prev.1 + rev, seq: 1, time: 1 };
-        News {
-            room: "r".into(),
-            epoch: epoch.into(),
-            prev_seq: prev.0,
-            prev_rev: prev.1,
-            actions: (1..=posts).map(post).chain((1..=changes).map(change)).collect(),
-        }
+    fn place() -> Place {
+        Place { epoch: "e".into(), seq: 10, rev: 3 }
+    }
+
+    fn standing() -> Standing {
+        Standing::at(place())
+    }
+
+    fn change(rev: u64) -> Action {
+        Action::Delete { rev, seq: 1, time: 1 }
     }
 
     #[test]
     fn what_comes_next_is_told_and_anything_else_has_the_room_read() {
-        let place = Place { epoch: "e".into(), seq: 10, rev: 3 };
-        for (news, step) in [
-            (news("e", (10, 3), 2, 0), Step::Tell),
-            (news("e", (10, 3), 0, 1), Step::Tell),
-            (news("e", (8, 3), 2, 0), Step::Read),
-            (news("e", (10, 2), 0, 1), Step::Read),
-            (news("e", (4, 1), 1, 1), Step::Read),
-            (news("e", (11, 3), 1, 0), Step::Read),
-            (news("e", (10, 4), 1, 0), Step::Read),
-            (news("e", (9, 3), 2, 0), Step::Read),
-            (news("f", (10, 3), 1, 0), Step::Read),
-            (news("f", (2, 0), 1, 0), Step::Read),
+        for (epoch, prev, step) in [
+            ("e", (10, 3), Step::Tell),
+            ("e", (8, 3), Step::Read),
+            ("e", (10, 2), Step::Read),
+            ("e", (4, 1), Step::Read),
+            ("e", (11, 3), Step::Read),
+            ("e", (10, 4), Step::Read),
+            ("f", (10, 3), Step::Read),
+            ("f", (2, 0), Step::Read),
         ] {
-            assert_eq!(place.step(&news), step, "{news:?}");
+            let mut standing = standing();
+            assert_eq!(standing.heard(epoch, prev), step, "{epoch} {prev:?}");
+            assert_eq!(*standing.place(), place());
         }
+        let mut standing = standing();
+        standing.advance(&[Action::Post(Post::default()), change(4), change(5)]);
+        assert_eq!((standing.place().seq, standing.place().rev), (11, 5));
+    }
+
+    #[test]
+    fn what_was_told_by_its_answer_is_not_told_again_when_it_is_heard_of() {
+        let mut standing = standing();
+        let post = [Action::Post(Post::default())];
+        assert!(!standing.answered("f", (10, 3), &post), "another history");
+        assert!(!standing.answered("e", (11, 3), &post), "something before it was not heard of yet");
+        assert!(!standing.answered("e", (10, 3), &[]), "nothing happened");
+        assert!(standing.answered("e", (10, 3), &post) && standing.answered("e", (11, 3), &[change(4)]));
+        assert_eq!(standing.heard("f", (10, 3)), Step::Read);
+        assert_eq!(standing.heard("e", (10, 3)), Step::Twin);
+        assert_eq!(standing.heard("e", (10, 3)), Step::Read, "a real twin");
+        assert_eq!(standing.heard("e", (11, 3)), Step::Twin);
+        assert_eq!(standing.heard("e", (11, 4)), Step::Tell);
+        // What was missed is not heard of any more.
+        assert!(standing.answered("e", (11, 4), &post) && standing.answered("e", (12, 4), &post));
+        assert_eq!(standing.heard("e", (12, 4)), Step::Twin);
+        assert!(standing.own.is_empty());
+        for seq in 13..200 {
+            assert!(standing.answered("e", (seq, 4), &post));
+        }
+        assert_eq!(standing.own.len(), MAX_OWN);
+        assert_eq!(standing.heard("e", (14, 4)), Step::Read, "it was forgotten");
+        assert_eq!(standing.heard("e", (199, 4)), Step::Twin);
     }
 
     #[test]
     fn of_what_is_new_changes_come_last_and_what_is_gone_is_said() {
-        let place = Place { epoch: "e".into(), seq: 10, rev: 3 };
+        let place = place();
         let since = |epoch: &str, base, end, messages: Option<u64>| Since {
             epoch: epoch.into(),
             base,

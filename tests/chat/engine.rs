@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use switchboard::history::place::{News, Place, Since, Step, Word};
+use switchboard::history::place::{Place, Since, Standing, Step, Word};
 use switchboard::history::{Action, Batch, Change, Event, Fork, Outcome, Proposal, Query, RoomState};
 
 use crate::cluster::Dice;
@@ -26,7 +26,22 @@ pub(crate) enum Broken {
     Epochs,
     /// A name that a history had before is forgotten.
     Lineage,
+    /// What is answered is told whatever was before it.
+    Order,
 }
+
+/// What happened in a room, in one step.
+#[derive(Debug, Clone)]
+struct News {
+    room: Arc<str>,
+    epoch: Arc<str>,
+    /// The newest message and the newest change before.
+    prev: (u64, u64),
+    actions: Vec<Action>,
+}
+
+/// What came of a call: of each proposal, and of each room.
+type Answer = (Vec<Outcome>, Vec<News>);
 
 /// Under which name a room goes on.
 #[derive(Debug, Clone)]
@@ -42,7 +57,7 @@ struct Kept {
     disk: Disk,
     branches: BTreeMap<Arc<str>, Branch>,
     /// The last call of each server, with its answer.
-    answers: BTreeMap<usize, (u64, Vec<Outcome>)>,
+    answers: BTreeMap<usize, (u64, Answer)>,
 }
 
 #[derive(Debug)]
@@ -95,12 +110,12 @@ impl Engine {
     }
 
     /// Does a call once. Returns its answer, and what it has to tell.
-    fn propose(&mut self, from: usize, call: u64, proposals: &[Proposal]) -> (Vec<Outcome>, Vec<News>) {
-        if let Some((last, outcomes)) = self.kept.answers.get(&from)
+    fn propose(&mut self, from: usize, call: u64, proposals: &[Proposal]) -> (Answer, Vec<News>) {
+        if let Some((last, answer)) = self.kept.answers.get(&from)
             && *last == call
             && self.broken != Broken::Answers
         {
-            return (outcomes.clone(), Vec::new());
+            return (answer.clone(), Vec::new());
         }
         let mut before = BTreeMap::new();
         for proposal in proposals {
@@ -112,17 +127,18 @@ impl Engine {
         let proposals = proposals.to_vec();
         let batch = Batch { ticket: 0, term: 0, proposals, bans: Vec::new() };
         let Done { outcomes, changes, .. } = self.kept.disk.commit(batch);
-        self.kept.answers.insert(from, (call, outcomes.clone()));
         let mut news: Vec<News> = Vec::new();
-        for (room, (prev_seq, prev_rev)) in before {
+        for (room, prev) in before {
             let actions: Vec<Action> =
                 changes.iter().filter(|it| it.room == room).map(|it| it.action.clone()).collect();
             if !actions.is_empty() {
                 let epoch = self.branch(&room).epoch;
-                news.push(News { room, epoch, prev_seq, prev_rev, actions });
+                news.push(News { room, epoch, prev, actions });
             }
         }
-        (outcomes, news)
+        let answer = (outcomes, news.clone());
+        self.kept.answers.insert(from, (call, answer.clone()));
+        (answer, news)
     }
 
     /// What is new after a place.
@@ -152,13 +168,14 @@ struct Node {
     calls: VecDeque<(u64, u64, Vec<Proposal>)>,
     last_call: u64,
     /// Rooms that are followed, and up to where each was told.
-    places: BTreeMap<Arc<str>, Option<Place>>,
+    places: BTreeMap<Arc<str>, Option<Standing>>,
     wanted: VecDeque<Wanted>,
     news: VecDeque<News>,
     /// The connection that tells was made again.
     is_new: bool,
-    /// What the thread that commits, and the one that is told, have for the loop.
-    settled: VecDeque<Event>,
+    /// What the thread that commits was answered, by ticket.
+    answers: VecDeque<(u64, Answer)>,
+    /// What the two have told the loop.
     told: VecDeque<Event>,
 }
 
@@ -198,10 +215,11 @@ impl Node {
             let (recent, changes) = asked.unwrap_or_default();
             let state = engine.open(&room, recent, changes);
             match self.places.get_mut(&room) {
-                Some(place @ None) => {
-                    *place = Some(Place { epoch: Arc::clone(&state.epoch), seq: state.seq, rev: state.rev });
+                Some(standing @ None) => {
+                    let place = Place { epoch: Arc::clone(&state.epoch), seq: state.seq, rev: state.rev };
+                    *standing = Some(Standing::at(place));
                 }
-                Some(Some(place)) if place.epoch != state.epoch => self.read(engine, &room),
+                Some(Some(standing)) if standing.place().epoch != state.epoch => self.read(engine, &room),
                 _ => {}
             }
             if asked.is_some() {
@@ -223,42 +241,65 @@ impl Node {
     }
 
     fn hear(&mut self, engine: &mut Engine, news: News) {
-        let Some(Some(place)) = self.places.get_mut(&news.room) else { return };
-        match place.step(&news) {
+        let Some(Some(standing)) = self.places.get_mut(&news.room) else { return };
+        match standing.heard(&news.epoch, news.prev) {
             Step::Tell => {
-                (place.seq, place.rev) = news.end();
-                self.tell(&news.room, news.actions);
+                standing.advance(&news.actions);
+                let changes = changes(&news.room, news.actions);
+                self.tell(0, Vec::new(), changes);
             }
+            Step::Twin => {}
             Step::Read => self.read(engine, &news.room),
         }
+    }
+
+    /// The thread that commits goes through an answer.
+    fn settle(&mut self, broken: Broken) {
+        let Some((ticket, (outcomes, news))) = self.answers.pop_front() else { return };
+        let mut happened = Vec::new();
+        for News { room, epoch, prev, actions } in news {
+            let Some(Some(standing)) = self.places.get_mut(&room) else { continue };
+            if broken == Broken::Order {
+                standing.advance(&actions);
+                happened.extend(changes(&room, actions));
+            } else if standing.answered(&epoch, prev, &actions) {
+                happened.extend(changes(&room, actions));
+            }
+        }
+        self.tell(ticket, outcomes, happened);
     }
 
     fn read(&mut self, engine: &mut Engine, room: &Arc<str>) {
         if engine.broken == Broken::Gaps {
             return;
         }
-        while let Some(Some(known)) = self.places.get(room).cloned() {
+        while let Some(Some(standing)) = self.places.get(room) {
+            let known = standing.place().clone();
             let (words, reached, is_done) = known.reach(engine.since(room, &known));
             for word in words {
                 let room = Arc::clone(room);
                 match word {
                     Word::Fork(fork) => self.told.push_back(Event::Epoch { room, fork }),
                     Word::Behind => self.told.push_back(Event::Behind { room }),
-                    Word::Happened(actions) => self.tell(&room, actions),
+                    Word::Happened(actions) => self.tell(0, Vec::new(), changes(&room, actions)),
                 }
             }
-            self.places.insert(Arc::clone(room), Some(reached));
+            if let Some(Some(standing)) = self.places.get_mut(room) {
+                standing.reach(reached);
+            }
             if is_done {
                 return;
             }
         }
     }
 
-    fn tell(&mut self, room: &Arc<str>, actions: Vec<Action>) {
-        let change = |action| Arc::new(Change { room: Arc::clone(room), action });
-        let changes = actions.into_iter().map(change).collect();
-        self.told.push_back(Event::Settled { ticket: 0, outcomes: Vec::new(), changes, bans: Vec::new() });
+    fn tell(&mut self, ticket: u64, outcomes: Vec<Outcome>, changes: Vec<Arc<Change>>) {
+        self.told.push_back(Event::Settled { ticket, outcomes, changes, bans: Vec::new() });
     }
+}
+
+fn changes(room: &Arc<str>, actions: Vec<Action>) -> Vec<Arc<Change>> {
+    actions.into_iter().map(|action| Arc::new(Change { room: Arc::clone(room), action })).collect()
 }
 
 /// All of it.
@@ -278,7 +319,7 @@ impl Servers {
             wanted: VecDeque::new(),
             news: VecDeque::new(),
             is_new: false,
-            settled: VecDeque::new(),
+            answers: VecDeque::new(),
             told: VecDeque::new(),
         };
         let kept = Kept { disk: Disk::new(), ..Kept::default() };
@@ -318,7 +359,7 @@ impl Servers {
             // The call is lost, and will be sent again.
             return;
         }
-        let (outcomes, news) = self.engine.propose(number, call, &proposals);
+        let (answer, news) = self.engine.propose(number, call, &proposals);
         for news in news {
             for node in self.nodes.iter_mut().filter(|node| node.places.contains_key(&news.room)) {
                 node.news.push_back(news.clone());
@@ -330,7 +371,7 @@ impl Servers {
         }
         let node = &mut self.nodes[number];
         node.calls.pop_front();
-        node.settled.push_back(Event::Settled { ticket, outcomes, changes: Vec::new(), bans: Vec::new() });
+        node.answers.push_back((ticket, answer));
     }
 
     /// One step of the schedule: something that waits goes on somewhere.
@@ -342,11 +383,7 @@ impl Servers {
             0 => node.take(&mut self.engine),
             1 => self.commit(number, dice),
             2 => node.feed(&mut self.engine, dice, self.is_faulty),
-            3 => {
-                if let Some(event) = node.settled.pop_front() {
-                    node.world.tell(event);
-                }
-            }
+            3 => node.settle(self.engine.broken),
             4 => {
                 if let Some(event) = node.told.pop_front() {
                     node.world.tell(event);
@@ -380,7 +417,10 @@ impl Servers {
                 while node.is_new || !node.wanted.is_empty() || !node.news.is_empty() {
                     node.feed(&mut self.engine, dice, false);
                 }
-                while let Some(event) = node.settled.pop_front().or_else(|| node.told.pop_front()) {
+                while !node.answers.is_empty() {
+                    node.settle(self.engine.broken);
+                }
+                while let Some(event) = node.told.pop_front() {
                     node.world.tell(event);
                 }
                 node.world.advance(10);

@@ -196,7 +196,7 @@ fn promises_hold_on_an_engine_under_every_schedule() {
 
 #[test]
 fn an_engine_and_servers_that_are_broken_are_found_out() {
-    for broken in [Broken::Answers, Broken::Gaps, Broken::Epochs, Broken::Lineage] {
+    for broken in [Broken::Answers, Broken::Gaps, Broken::Epochs, Broken::Lineage, Broken::Order] {
         let loses = broken == Broken::Epochs;
         let is_found = (0..24).any(|seed| std::panic::catch_unwind(|| run(seed, broken, loses)).is_err());
         assert!(is_found, "{broken:?}");

@@ -66,13 +66,14 @@ impl Node {
                 Err(RecvTimeoutError::Timeout) => return None,
                 Err(RecvTimeoutError::Disconnected) => panic!("the node has ended"),
             };
-            match event {
-                Event::Settled { ticket: 0, changes, .. } => {
-                    for change in changes {
-                        let told = self.told[number].entry(Arc::clone(&change.room)).or_default();
-                        told.push((*change).clone());
-                    }
+            if let Event::Settled { changes, .. } = &event {
+                for change in changes {
+                    let told = self.told[number].entry(Arc::clone(&change.room)).or_default();
+                    told.push((**change).clone());
                 }
+            }
+            match event {
+                Event::Settled { ticket: 0, .. } => {}
                 Event::Epoch { room, fork } => self.forks.push((room, fork)),
                 Event::Failed { term, ticket, .. } => {
                     self.is_failed[number] = true;

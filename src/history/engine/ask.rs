@@ -12,8 +12,7 @@ use super::error::EngineError;
 use super::link::{Link, function, instant, is_passing, pause, random};
 use super::shared::{Notify, Shared};
 use super::target::Target;
-use super::values;
-use super::{SIGNS_MS, Signing, names};
+use super::{SIGNS_MS, Signing, names, told, values};
 use crate::history::unread::Counter;
 use crate::history::{
     Event, HistoryError, Keep, MAX_UNREAD, Mine, MinePage, NameRange, PAGE_OCTETS, Pair, PairPlace, Query,
@@ -133,7 +132,7 @@ impl Asker {
         for part in words.chunks(PAGE) {
             let publish = |(channel, word): &(String, String)| {
                 let mut publish = cmd("PUBLISH");
-                publish.arg(channel).arg(values::sign(&self.node, word));
+                publish.arg(channel).arg(told::sign(&self.node, word));
                 publish
             };
             let commands: Vec<_> = part.iter().map(publish).collect();
@@ -152,7 +151,7 @@ impl Asker {
             self.link = link.refresh().is_ok().then_some(link);
         }
         let mut word = cmd("PUBLISH");
-        word.arg(names::node(&self.node)).arg(values::BEAT);
+        word.arg(names::node(&self.node)).arg(told::BEAT);
         if let Err(error) = self.call(&[word]) {
             tracing::debug!(%error, "no word was told");
         }

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Value, cmd};
 
 use super::error::EngineError;
+use super::follow::{Follows, Places};
 use super::link::{Link, function, instant, is_passing, pause, random};
 use super::names;
-use super::round::{Call, Done, Queue};
+use super::round::{Call, Done, Place, Queue};
 use super::shared::{Notify, Shared, add};
 use super::target::Target;
-use super::values;
+use super::values::Answer;
 use super::workers::write;
-use super::{MAX_ORDERS, Options};
+use super::{MAX_ORDERS, Options, told, values};
 use crate::history::memory::Told;
 use crate::history::{Act, Action, Batch, Change, Draft, Event, HistoryError, Holder, Outcome};
 
@@ -45,6 +46,7 @@ pub(super) struct Committer {
     pub(super) teller: Option<Tell>,
     mark: Option<String>,
     queue: Queue,
+    places: Places,
     loops: usize,
     link: Option<Link>,
     term: u32,
@@ -57,6 +59,8 @@ pub(super) struct Committer {
 pub(super) struct Ends {
     pub(super) inbox: Receiver<Order>,
     pub(super) notify: Notify,
+    /// Up to where rooms were told.
+    pub(super) places: Places,
     pub(super) teller: Option<Tell>,
     /// Which engine of the chat it is.
     pub(super) mark: Option<String>,
@@ -70,7 +74,7 @@ impl Committer {
         ends: Ends,
         loops: usize,
     ) -> Self {
-        let Ends { inbox, notify, teller, mark } = ends;
+        let Ends { inbox, notify, places, teller, mark } = ends;
         Self {
             target,
             options,
@@ -81,6 +85,7 @@ impl Committer {
             teller,
             mark,
             queue: Queue::new(loops),
+            places,
             loops,
             link: None,
             term: 0,
@@ -131,16 +136,21 @@ impl Committer {
                         tell(Told::Note(note));
                     }
                 });
-                self.tell_done();
+                self.tell_done(&mut []);
             }
         }
     }
 
-    fn tell_done(&mut self) {
+    /// Tells loops what came of what they proposed, and what of it happened.
+    fn tell_done(&mut self, changes: &mut [Vec<Arc<Change>>]) {
         for Done { from, ticket, outcomes, cost } in self.queue.take_done() {
             self.shared.load.fetch_sub(cost, Ordering::Relaxed);
-            let (changes, bans) = (Vec::new(), Vec::new());
+            let (changes, bans) = (changes.get_mut(from).map(std::mem::take).unwrap_or_default(), Vec::new());
             self.notify.tell(from, Event::Settled { ticket, outcomes, changes, bans });
+        }
+        for (number, changes) in changes.iter_mut().enumerate().filter(|(_, changes)| !changes.is_empty()) {
+            let (changes, bans, outcomes) = (std::mem::take(changes), Vec::new(), Vec::new());
+            self.notify.tell(number, Event::Settled { ticket: 0, outcomes, changes, bans });
         }
     }
 
@@ -203,7 +213,7 @@ impl Committer {
         if need > 0 {
             // WAIT is about what this connection has written; calls that were done before the last cut write nothing.
             let mut word = cmd("PUBLISH");
-            word.arg(names::node(&self.node)).arg(values::BEAT);
+            word.arg(names::node(&self.node)).arg(told::BEAT);
             let mut confirm = cmd("WAIT");
             confirm.arg(need).arg(u64::try_from(self.target.timeout().as_millis()).unwrap_or(u64::MAX) / 2);
             commands.extend([word, confirm]);
@@ -237,7 +247,6 @@ impl Committer {
                 Ok(answers) => {
                     self.find();
                     self.settle(calls, answers);
-                    self.tell_done();
                     return true;
                 }
                 Err(error) => self.lose(&error),
@@ -315,12 +324,21 @@ impl Committer {
     }
 
     fn settle(&mut self, calls: Vec<Call>, answers: Vec<Value>) {
+        let places = self.places.clone();
+        // Held until all is told: what is heard of comes before it or after it.
+        let mut follows = places.lock();
+        let mut changes = vec![Vec::new(); self.loops];
         for (call, answer) in calls.into_iter().zip(answers) {
             if let Value::ServerError(error) = &answer {
                 tracing::warn!(code = error.code(), why = error.details(), "the engine refused a call");
             }
             match call {
-                Call::Room { room, items } => self.settle_room(&room, items, &answer),
+                Call::Room { room, items } => {
+                    let happened = self.settle_room(&mut follows, &room, items, &answer);
+                    for number in follows.loops_of(&room, self.loops).filter(|_| !happened.is_empty()) {
+                        changes[number].extend(happened.iter().cloned());
+                    }
+                }
                 Call::Mark { place, .. } | Call::Ban { place, .. } => self.queue.settle(place, None),
                 Call::Subscribe { place, .. } => {
                     let outcome = match values::number(&answer) {
@@ -333,19 +351,43 @@ impl Committer {
                 Call::Hold(_) => {}
             }
         }
+        self.tell_done(&mut changes);
     }
 
-    fn settle_room(&mut self, room: &Arc<str>, items: Vec<(super::round::Place, Act)>, answer: &Value) {
-        let outcomes = values::outcomes(answer, items.len());
-        let outcomes = outcomes.unwrap_or_else(|| vec![Outcome::Unavailable; items.len()]);
-        for ((place, act), outcome) in items.into_iter().zip(outcomes) {
-            self.queue.settle(place, Some(outcome));
-            if let Some(tell) = &mut self.teller
-                && let Some(action) = action_of(act, outcome)
-            {
-                tell(Told::Change(&Change { room: Arc::clone(room), action }));
+    /// Returns what of it the loops are told now; anything else they are told when it is heard of.
+    fn settle_room(
+        &mut self,
+        follows: &mut Follows,
+        room: &Arc<str>,
+        items: Vec<(Place, Act)>,
+        answer: &Value,
+    ) -> Vec<Arc<Change>> {
+        let answer = values::answer(answer, items.len());
+        let Some(Answer { epoch, prev, outcomes }) = answer else {
+            for (place, _) in items {
+                self.queue.settle(place, Some(Outcome::Unavailable));
             }
+            return Vec::new();
+        };
+        let mut actions = Vec::with_capacity(items.len());
+        for ((place, mut act), outcome) in items.into_iter().zip(outcomes) {
+            self.queue.settle(place, Some(outcome));
+            // The engine has the key; nobody else but the backend is told of it.
+            if let (Act::Post(draft), None) = (&mut act, &self.teller) {
+                draft.key = None;
+            }
+            actions.extend(action_of(act, outcome));
         }
+        let is_told = follows.answered(room, epoch, prev, &actions);
+        if !is_told && self.teller.is_none() {
+            return Vec::new();
+        }
+        let change = |action| Arc::new(Change { room: Arc::clone(room), action });
+        let changes: Vec<_> = actions.into_iter().map(change).collect();
+        if let Some(tell) = &mut self.teller {
+            changes.iter().for_each(|change| tell(Told::Change(change)));
+        }
+        if is_told { changes } else { Vec::new() }
     }
 
     // ---- an engine that is away

@@ -12,15 +12,16 @@ use std::time::{Duration, Instant};
 use redis::{Value, cmd};
 
 use super::error::EngineError;
-use super::follow::{Follows, Known};
+use super::follow::{Follows, Known, Places};
 use super::link::{function, instant, pause, random};
 use super::session::{Session, check_passing};
 use super::shared::{Notify, Shared, add};
 use super::target::Target;
-use super::values::{self, Told};
+use super::told::{Heard, Told, told};
+use super::values;
 use super::{MAX_OPENED, Signing, names};
-use crate::history::place::{News, Place, Since, Step, Word};
-use crate::history::{Action, Ban, BanChange, Change, Event, HistoryError, Holder, Start};
+use crate::history::place::{Place, Since, Standing, Step, Word};
+use crate::history::{Action, Ban, BanChange, Change, Event, HistoryError, Holder, RoomState, Start};
 
 /// No word for so long, and the connection is dead, whatever TCP says. The thread that asks has a word told each second.
 const DEAD: Duration = Duration::from_secs(5);
@@ -62,10 +63,10 @@ pub(super) struct Feed {
     notify: Notify,
     inbox: Receiver<Request>,
     loops: usize,
-    follows: Follows,
+    places: Places,
     /// Up to where conversations of two were told that nobody follows: those of which something was told, at most
     /// [`MAX_PAIRS`].
-    pairs: BTreeMap<Arc<str>, Place>,
+    pairs: BTreeMap<Arc<str>, Standing>,
     /// When something was told last; `None`: never yet.
     heard_at: Option<Instant>,
     /// Verified names that were told.
@@ -83,12 +84,11 @@ impl Feed {
         (target, node): (Target, Arc<str>),
         shared: Arc<Shared>,
         notify: Notify,
-        (inbox, loops): (Receiver<Request>, usize),
+        (inbox, places, loops): (Receiver<Request>, Places, usize),
         (start, signs): (Start, Option<Signing>),
     ) -> Self {
         let Start { bans, holders, .. } = start;
         let bans = bans.into_iter().map(|ban| (Arc::clone(&ban.user), ban)).collect();
-        let follows = Follows::default();
         Self {
             target,
             node,
@@ -96,7 +96,7 @@ impl Feed {
             notify,
             inbox,
             loops,
-            follows,
+            places,
             bans,
             signs,
             pairs: BTreeMap::new(),
@@ -148,7 +148,7 @@ impl Feed {
     fn session(&mut self, attempt: &mut u32) -> Result<(), EngineError> {
         let mut session = Session::connect(&self.target, DEAD)?;
         let mut channels = vec![names::node(&self.node), names::EVERYBODY.into(), names::PAIRS.into()];
-        channels.extend(self.follows.rooms().iter().map(|room| names::channel(room)));
+        channels.extend(self.places.lock().rooms().iter().map(|room| names::channel(room)));
         session.follow("SUBSCRIBE", &channels)?;
         self.catch_up(&mut session)?;
         self.shared.counts.is_fed.store(true, Ordering::Relaxed);
@@ -160,26 +160,20 @@ impl Feed {
             session.reads.check_primary()?;
             let payload = session.next()?;
             self.heard_at = Some(instant());
-            match values::told(&payload) {
-                Some(Told::News(news)) => self.heard(&mut session, news)?,
-                Some(Told::Ban(change)) => self.ban(&change),
-                Some(Told::Hold(holder)) => {
-                    self.held += 1;
-                    self.tell_holder(&holder);
+            let is_told = match told(&payload) {
+                Some(Told::News(heard)) => self.heard(&mut session, &heard)?,
+                Some(other) => {
+                    self.heard_other(other);
+                    true
                 }
-                Some(Told::Sign { from, word }) => {
-                    if let Some(it) = self.signs.as_ref().filter(|_| *from != *self.node) {
-                        it.signs.hear(&from, &word, it.now_ms());
-                    }
-                }
-                Some(Told::Beat) => {}
-                None => {
-                    add(&self.shared.counts.damaged, 1);
-                    tracing::warn!(
-                        octets = payload.len(),
-                        "the engine told something that no node of this version tells"
-                    );
-                }
+                None => false,
+            };
+            if !is_told {
+                add(&self.shared.counts.damaged, 1);
+                tracing::warn!(
+                    octets = payload.len(),
+                    "the engine told something that no node of this version tells"
+                );
             }
         }
         Ok(())
@@ -200,10 +194,9 @@ impl Feed {
             }
         }
         self.catch_up_names(session)?;
-        for room in self.follows.rooms() {
-            if self.follows.get_mut(&room).is_some_and(|follow| follow.place.is_some()) {
-                self.fill(session, &room)?;
-            } else {
+        let rooms = self.places.lock().rooms();
+        for room in rooms {
+            if !self.fill(session, &room)? {
                 let wanted = Wanted { from: 0, room, recent: 0, changes: 0, is_open: false };
                 self.read_wanted(session, &[], &[], &[wanted])?;
             }
@@ -247,11 +240,8 @@ impl Feed {
         let rooms = rooms.first().and_then(values::list).unwrap_or_default();
         for room in rooms.iter().filter_map(values::text) {
             let room: Arc<str> = room.as_str().into();
-            if self.follows.get_mut(&room).is_some() {
-                continue;
-            }
-            if self.pairs.contains_key(&room) {
-                self.fill(session, &room)?;
+            let is_followed = self.places.lock().get_mut(&room).is_some();
+            if is_followed || self.fill(session, &room)? {
                 continue;
             }
             // Nothing was ever told of it here, so nothing comes twice.
@@ -261,25 +251,19 @@ impl Feed {
             check_passing(&answer)?;
             if let Some(state) = values::state(&answer) {
                 let missed = state.recent.into_iter().map(|it| it.post).filter(|post| post.time >= from);
-                self.tell(&room, missed.map(Action::Post).collect());
-                self.remember(room, Place { epoch: state.epoch, seq: state.seq, rev: state.rev });
+                self.tell(&self.places.lock(), &room, missed.map(Action::Post).collect());
+                let place = Place { epoch: state.epoch, seq: state.seq, rev: state.rev };
+                self.remember(room, Standing::at(place));
             }
         }
         Ok(())
     }
 
     /// Up to where a conversation was told that nobody follows.
-    fn remember(&mut self, room: Arc<str>, place: Place) {
-        self.pairs.insert(room, place);
+    fn remember(&mut self, room: Arc<str>, standing: Standing) {
+        self.pairs.insert(room, standing);
         if self.pairs.len() > MAX_PAIRS {
             self.pairs.pop_first();
-        }
-    }
-
-    fn known(&mut self, room: &str) -> Known<'_> {
-        match self.follows.get_mut(room) {
-            Some(follow) => follow.place.as_mut().map_or(Known::Soon, Known::UpTo),
-            None => self.pairs.get_mut(room).map_or(Known::Nothing, Known::UpTo),
         }
     }
 
@@ -301,66 +285,108 @@ impl Feed {
 
     // ---- what happens
 
-    fn heard(&mut self, session: &mut Session, news: News) -> Result<(), EngineError> {
-        let is_pair = names::pair(&news.room).is_some();
-        match self.known(&news.room) {
-            Known::UpTo(place) => match place.step(&news) {
+    /// `false`: it cannot be read.
+    fn heard(&mut self, session: &mut Session, heard: &Heard<'_>) -> Result<bool, EngineError> {
+        let Heard { room, epoch, prev_seq, prev_rev, .. } = *heard;
+        let mut follows = self.places.lock();
+        match known(&mut follows, &mut self.pairs, room) {
+            Known::UpTo(standing) => match standing.heard(epoch, (prev_seq, prev_rev)) {
                 Step::Read => {
-                    let room = Arc::clone(&news.room);
-                    self.fill(session, &room)?;
+                    drop(follows);
+                    self.fill(session, &room.into())?;
                 }
                 Step::Tell => {
-                    (place.seq, place.rev) = news.end();
-                    self.tell(&news.room, news.actions);
+                    let Some(actions) = heard.actions() else { return Ok(false) };
+                    standing.advance(&actions);
+                    self.tell(&follows, &room.into(), actions);
                 }
+                Step::Twin => {}
             },
             // Whoever is in a conversation may be connected here.
-            Known::Nothing if is_pair => {
-                let (seq, rev) = news.end();
-                self.remember(Arc::clone(&news.room), Place { epoch: Arc::clone(&news.epoch), seq, rev });
-                self.tell(&news.room, news.actions);
+            Known::Nothing if names::pair(room).is_some() => {
+                let Some(actions) = heard.actions() else { return Ok(false) };
+                let room: Arc<str> = room.into();
+                let place = Place { epoch: epoch.into(), seq: prev_seq, rev: prev_rev };
+                let mut standing = Standing::at(place);
+                standing.advance(&actions);
+                self.tell(&follows, &room, actions);
+                drop(follows);
+                self.remember(room, standing);
             }
             // It is read in a moment, with this in it; or nobody follows it.
             Known::Soon | Known::Nothing => {}
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Tells the loops that follow a room; all loops of a conversation of two.
-    fn tell(&self, room: &Arc<str>, actions: Vec<Action>) {
+    fn heard_other(&mut self, told: Told<'_>) {
+        match told {
+            Told::Ban(change) => self.ban(&change),
+            Told::Hold(holder) => {
+                self.held += 1;
+                self.tell_holder(&holder);
+            }
+            Told::Sign { from, word } => {
+                if let Some(it) = self.signs.as_ref().filter(|_| *from != *self.node) {
+                    it.signs.hear(from, word, it.now_ms());
+                }
+            }
+            Told::News(_) | Told::Beat => {}
+        }
+    }
+
+    /// Tells the loops that follow a room.
+    fn tell(&self, follows: &Follows, room: &Arc<str>, actions: Vec<Action>) {
         if actions.is_empty() {
             return;
         }
         let changes: Vec<_> =
             actions.into_iter().map(|action| Arc::new(Change { room: Arc::clone(room), action })).collect();
-        for number in self.loops_for(room) {
+        for number in follows.loops_of(room, self.loops) {
             let changes = changes.clone();
             self.notify
                 .tell(number, Event::Settled { ticket: 0, outcomes: Vec::new(), changes, bans: Vec::new() });
         }
     }
 
-    fn loops_for(&self, room: &str) -> Vec<usize> {
-        if names::pair(room).is_some() {
-            (0..self.loops).collect()
-        } else {
-            self.follows.loops_of(room).collect()
+    /// Reads what is new in a room, and tells it. `false`: nothing of it was told yet.
+    fn fill(&mut self, session: &mut Session, room: &Arc<str>) -> Result<bool, EngineError> {
+        // While it is read, nobody else tells anything of it.
+        let Some(mut standing) = self.take(room) else { return Ok(false) };
+        loop {
+            let read = self.since(session, room, standing.place());
+            let mut is_done = true;
+            if let Ok(Some(since)) = read {
+                let (words, reached, is_all) = standing.place().reach(since);
+                let follows = self.places.lock();
+                self.tell_words(&follows, room, words);
+                standing.reach(reached);
+                is_done = is_all;
+            } else if let Err(error) = read {
+                self.put_back(room, standing);
+                return Err(error);
+            }
+            if is_done {
+                self.put_back(room, standing);
+                return Ok(true);
+            }
         }
     }
 
-    /// Reads what is new in a room, and tells it.
-    fn fill(&mut self, session: &mut Session, room: &Arc<str>) -> Result<(), EngineError> {
-        loop {
-            let Known::UpTo(known) = self.known(room) else { return Ok(()) };
-            let known = known.clone();
-            let Some(since) = self.since(session, room, &known)? else { return Ok(()) };
-            let (reached, is_done) = self.told_since(room, &known, since);
-            if let Known::UpTo(place) = self.known(room) {
-                *place = reached;
-            }
-            if is_done {
-                return Ok(());
-            }
+    fn take(&mut self, room: &str) -> Option<Standing> {
+        match self.places.lock().get_mut(room) {
+            Some(follow) => follow.standing.take(),
+            None => self.pairs.get(room).cloned(),
+        }
+    }
+
+    fn put_back(&mut self, room: &Arc<str>, standing: Standing) {
+        let mut follows = self.places.lock();
+        if let Some(follow) = follows.get_mut(room) {
+            follow.standing = Some(standing);
+        } else {
+            drop(follows);
+            self.remember(Arc::clone(room), standing);
         }
     }
 
@@ -395,9 +421,8 @@ impl Feed {
         Ok(None)
     }
 
-    /// Tells what is new. Returns up to where, and whether that is all.
-    fn told_since(&self, room: &Arc<str>, known: &Place, since: Since) -> (Place, bool) {
-        let (words, reached, is_done) = known.reach(since);
+    /// Tells what is new.
+    fn tell_words(&self, follows: &Follows, room: &Arc<str>, words: Vec<Word>) {
         let counts = &self.shared.counts;
         for word in words {
             match word {
@@ -405,24 +430,23 @@ impl Feed {
                     add(&counts.forks, 1);
                     let (seq, rev) = (fork.seq, fork.rev);
                     tracing::info!(room = &**room, seq, rev, "the history goes on under another name");
-                    for number in self.loops_for(room) {
+                    for number in follows.loops_of(room, self.loops) {
                         let (room, fork) = (Arc::clone(room), fork.clone());
                         self.notify.tell(number, Event::Epoch { room, fork });
                     }
                 }
                 Word::Behind => {
                     add(&counts.behind, 1);
-                    for number in self.loops_for(room) {
+                    for number in follows.loops_of(room, self.loops) {
                         self.notify.tell(number, Event::Behind { room: Arc::clone(room) });
                     }
                 }
                 Word::Happened(actions) => {
                     add(&counts.filled, actions.len() as u64);
-                    self.tell(room, actions);
+                    self.tell(follows, room, actions);
                 }
             }
         }
-        (reached, is_done)
     }
 
     // ---- what loops want
@@ -435,11 +459,12 @@ impl Feed {
                 Request::Open { from, room, recent, changes } => (from, room, recent, changes, true),
                 Request::Follow { from, room } => (from, room, 0, 0, false),
                 Request::Close { from, room } => {
-                    if let Some(follow) = self.follows.remove(from, &room) {
+                    let follow = self.places.lock().remove(from, &room);
+                    if let Some(follow) = follow {
                         if names::pair(&room).is_some()
-                            && let Some(place) = follow.place
+                            && let Some(standing) = follow.standing
                         {
-                            self.remember(Arc::clone(&room), place);
+                            self.remember(Arc::clone(&room), standing);
                         }
                         wanted.retain(|it: &Wanted| it.room != room);
                         let channel = names::channel(&room);
@@ -452,11 +477,12 @@ impl Feed {
                     continue;
                 }
             };
-            if self.follows.add(from, &room) {
+            let mut follows = self.places.lock();
+            if follows.add(from, &room) {
                 // What was told of a conversation is not told again.
-                let place = self.pairs.remove(&room);
-                if let Some(follow) = self.follows.get_mut(&room) {
-                    follow.place = place;
+                let standing = self.pairs.remove(&room);
+                if let Some(follow) = follows.get_mut(&room) {
+                    follow.standing = standing;
                 }
                 let channel = names::channel(&room);
                 if let Some(at) = old.iter().position(|it| *it == channel) {
@@ -465,6 +491,7 @@ impl Feed {
                     new.push(channel);
                 }
             }
+            drop(follows);
             wanted.push(Wanted { from, room, recent, changes, is_open });
         }
         // Every node is told of conversations of two.
@@ -476,7 +503,7 @@ impl Feed {
     fn serve(&mut self, session: &mut Session) -> Result<(), EngineError> {
         loop {
             let (new, old, wanted) = self.take_requests();
-            self.shared.counts.rooms.store(self.follows.len(), Ordering::Relaxed);
+            self.shared.counts.rooms.store(self.places.lock().len(), Ordering::Relaxed);
             if new.is_empty() && old.is_empty() && wanted.is_empty() {
                 return Ok(());
             }
@@ -526,15 +553,19 @@ impl Feed {
         let Wanted { from, room, is_open, .. } = wanted;
         check_passing(answer)?;
         let state = values::state(answer);
-        if let (Some(state), Some(follow)) = (&state, self.follows.get_mut(room)) {
-            match &follow.place {
-                None => {
-                    follow.place =
-                        Some(Place { epoch: Arc::clone(&state.epoch), seq: state.seq, rev: state.rev });
-                }
-                // Other loops know it under an earlier name.
-                Some(place) if place.epoch != state.epoch => self.fill(session, room)?,
-                Some(_) => {}
+        if let Some(state) = &state {
+            let mut follows = self.places.lock();
+            // Other loops know it under an earlier name.
+            let mut is_earlier = false;
+            if let Some(follow) = follows.get_mut(room) {
+                let RoomState { epoch, seq, rev, .. } = state;
+                let place = || Place { epoch: Arc::clone(epoch), seq: *seq, rev: *rev };
+                let standing = follow.standing.get_or_insert_with(|| Standing::at(place()));
+                is_earlier = standing.place().epoch != *epoch;
+            }
+            drop(follows);
+            if is_earlier {
+                self.fill(session, room)?;
             }
         }
         if *is_open {
@@ -565,5 +596,13 @@ impl Feed {
     fn fresh(&mut self) -> String {
         self.last_fresh += 1;
         format!("{}+{:x}", self.node, self.last_fresh)
+    }
+}
+
+/// Up to where a room was told that somebody follows, or a conversation of two.
+fn known<'p>(follows: &'p mut Follows, pairs: &'p mut BTreeMap<Arc<str>, Standing>, room: &str) -> Known<'p> {
+    match follows.get_mut(room) {
+        Some(follow) => follow.standing.as_mut().map_or(Known::Soon, Known::UpTo),
+        None => pairs.get_mut(room).map_or(Known::Nothing, Known::UpTo),
     }
 }

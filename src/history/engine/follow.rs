@@ -1,9 +1,11 @@
-//! Which rooms are followed by which loops, and up to where they have been told. Pure.
+//! Which rooms are followed by which loops, and up to where they have been told.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::history::place::Place;
+use super::names;
+use crate::history::Action;
+use crate::history::place::Standing;
 
 /// What is known of a room.
 #[derive(Debug)]
@@ -13,7 +15,7 @@ pub(super) enum Known<'p> {
     /// It is read in a moment.
     Soon,
     /// It was told up to here.
-    UpTo(&'p mut Place),
+    UpTo(&'p mut Standing),
 }
 
 /// A room that loops follow.
@@ -21,13 +23,23 @@ pub(super) enum Known<'p> {
 pub(super) struct Follow {
     /// A bit for each.
     loops: u64,
-    /// `None`: it was not read yet.
-    pub(super) place: Option<Place>,
+    /// `None`: it is read in a moment.
+    pub(super) standing: Option<Standing>,
+}
+
+/// Those who tell loops what happens in rooms hold this while they do, so that each room is told in order. No loop waits for it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Places(Arc<Mutex<Follows>>);
+
+impl Places {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Follows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// All of them, by name.
 #[derive(Debug, Default)]
-pub(super) struct Follows(BTreeMap<Arc<str>, Follow>);
+pub(super) struct Follows(HashMap<Arc<str>, Follow>);
 
 impl Follows {
     /// A loop follows a room; `true`: nobody did.
@@ -48,10 +60,17 @@ impl Follows {
         self.0.get_mut(room)
     }
 
-    /// The loops that follow a room.
-    pub(super) fn loops_of(&self, room: &str) -> impl Iterator<Item = usize> + use<> {
-        let loops = self.0.get(room).map_or(0, |follow| follow.loops);
-        (0..u64::BITS as usize).filter(move |number| loops & (1 << number) != 0)
+    /// An answer says what happened in a room, behind these numbers. Whether the loops are told of it now.
+    pub(super) fn answered(&mut self, room: &str, epoch: &str, prev: (u64, u64), actions: &[Action]) -> bool {
+        let standing = self.0.get_mut(room).and_then(|follow| follow.standing.as_mut());
+        standing.is_some_and(|standing| standing.answered(epoch, prev, actions))
+    }
+
+    /// Those of so many loops that are told of a room: all of a conversation of two.
+    pub(super) fn loops_of(&self, room: &str, count: usize) -> impl Iterator<Item = usize> + use<> {
+        let is_pair = names::pair(room).is_some();
+        let loops = if is_pair { u64::MAX } else { self.0.get(room).map_or(0, |follow| follow.loops) };
+        (0..count).filter(move |number| loops & (1 << number) != 0)
     }
 
     /// The names of all rooms.
@@ -73,9 +92,10 @@ mod tests {
         let mut follows = Follows::default();
         let room: Arc<str> = "r".into();
         assert!(follows.add(0, &room) && !follows.add(63, &room) && !follows.add(63, &room));
-        assert_eq!(follows.loops_of("r").collect::<Vec<_>>(), [0, 63]);
+        assert_eq!(follows.loops_of("r", 64).collect::<Vec<_>>(), [0, 63]);
+        assert_eq!((follows.loops_of("s", 3).count(), follows.loops_of("@a\nb", 3).count()), (0, 3));
         assert!(follows.remove(0, "r").is_none() && follows.remove(0, "s").is_none());
         assert!(follows.remove(63, "r").is_some());
-        assert_eq!((follows.loops_of("r").count(), follows.len()), (0, 0));
+        assert_eq!((follows.loops_of("r", 64).count(), follows.len()), (0, 0));
     }
 }

@@ -23,6 +23,7 @@ mod several;
 mod share;
 mod shared;
 mod target;
+mod told;
 mod values;
 mod workers;
 
@@ -40,6 +41,7 @@ use self::commit::{Committer, Ends, Order, Tell};
 pub use self::error::EngineError;
 pub use self::facts::{Facts, Level};
 use self::feed::{Feed, Request};
+use self::follow::Places;
 use self::link::{Link, function, instant, random};
 pub use self::shared::Counts;
 use self::shared::{Notify, Shared};
@@ -152,7 +154,7 @@ pub fn open(
     holders.arg(names::HOLDERS);
     // How many feeds hear it; that of this process does not run yet.
     let mut others = redis::cmd("PUBLISH");
-    others.arg(names::EVERYBODY).arg(values::BEAT);
+    others.arg(names::EVERYBODY).arg(told::BEAT);
     let answers = link.call(&[function("bans", &[names::BANS.to_owned()]), holders, others])?;
     let bans = answers.first().and_then(values::bans);
     let holders = answers.get(1).and_then(values::holders);
@@ -414,11 +416,12 @@ impl Worker {
             self;
         let notify = Notify::new(notify);
         let whose = || (target.clone(), Arc::clone(&node));
-        let follows = (inboxes.requests, loops);
+        let places = Places::default();
+        let follows = (inboxes.requests, places.clone(), loops);
         let signs = signs.map(|signs| Signing { signs, begin: instant() });
         let feed = Feed::new(whose(), Arc::clone(&shared), notify.clone(), follows, (start, signs.clone()));
         let asker = Asker::new(whose(), inboxes.asks, Arc::clone(&shared), notify.clone(), signs);
-        let ends = Ends { inbox: inboxes.orders, notify, teller, mark };
+        let ends = Ends { inbox: inboxes.orders, notify, places, teller, mark };
         let committer = Committer::new((target, options), node, Arc::clone(&shared), ends, loops);
         // It is not waited for at the end: it may wait for an engine that says nothing.
         spawn("engine-feed", || feed.run())?;

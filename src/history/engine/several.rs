@@ -87,11 +87,20 @@ impl Joiner {
         &self,
         place: usize,
         number: usize,
-        event: Event,
+        mut event: Event,
         notify: &impl Fn(usize, Event) -> bool,
     ) -> bool {
-        let is_merged = match &event {
-            Event::Settled { ticket, .. } => *ticket > 0,
+        let is_merged = match &mut event {
+            Event::Settled { ticket, changes, .. } if *ticket > 0 => {
+                // What happened has nothing to do with the batches of other engines.
+                let (changes, outcomes, bans) = (std::mem::take(changes), Vec::new(), Vec::new());
+                if !changes.is_empty()
+                    && !notify(number, Event::Settled { ticket: 0, outcomes, changes, bans })
+                {
+                    return false;
+                }
+                true
+            }
             Event::Failed { .. }
             | Event::Recovered { .. }
             | Event::Rooms { .. }

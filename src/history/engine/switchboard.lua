@@ -321,7 +321,7 @@ end
 -- keys: m h o c k j i [i i]
 -- args: settings (run, keep, keep for (ms), window (ms), keys, changes), node, call, channel, name (RESP), then the items:
 --   P message (its parts but the time, as RESP) key reply_to | E seq text data | D seq | R seq user emoji is_removed most
--- Returns what came of each, with `;` behind it: P seq count time (so many posts) | K seq time (repeated) | C seq rev time |
+-- Returns the epoch, the newest message and change before (RESP), and what came of each, with `;` behind it: P seq count time (so many posts) | K seq time (repeated) | C seq rev time |
 -- S seq rev | G | N (no target) | T (too many)
 local function propose(keys, args)
   local m, h, o, c, k, j = unpack(keys, 1, 6)
@@ -357,7 +357,8 @@ local function propose(keys, args)
   local prev_seq, prev_rev, time = room.s, room.v, stamp(room.t, now)
   local time_words = time == now and now_words or string.format('%d', time)
   local begin = '*4\r\n:' .. time_words .. '\r\n'
-  local answers, news, posts, len = '', {}, {}, nil
+  local before = string.format('+%s\r\n:%d\r\n:%d\r\n', room.e, prev_seq, prev_rev)
+  local answers, news, posts, len = before, {}, {}, nil
   -- Posts that follow each other go into the list at once, and have one answer.
   local function store()
     local count = #posts
@@ -428,10 +429,9 @@ local function propose(keys, args)
       redis.call('ZADD', keys[9], now, name_of(args[5]))
       redis.call('ZREMRANGEBYRANK', keys[9], 0, -MAX_RECENT_PAIRS - 1)
     end
-    redis.call('PUBLISH', args[4], '*5\r\n' .. args[5] .. '+' .. room.e ..
-      string.format('\r\n:%d\r\n:%d\r\n*%d\r\n', prev_seq, prev_rev, #news) .. table.concat(news))
+    redis.call('PUBLISH', args[4], '*5\r\n' .. args[5] .. before .. string.format('*%d\r\n', #news) .. table.concat(news))
   end
-  return answers
+  return answer
 end
 
 -- What is known of a room ---------------------------------------------------------------------------------------------------

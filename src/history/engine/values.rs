@@ -1,10 +1,14 @@
 //! What the functions take and return, as the seam has it.
 
+use std::borrow::Cow;
+
 use redis::{Cmd, Value};
+
+use super::told;
 
 use crate::history::keys::Scope;
 use crate::history::log::apply;
-use crate::history::place::{News, Since};
+use crate::history::place::Since;
 use crate::history::{
     Act, Action, Ban, BanChange, Data, Draft, Fork, Holder, Outcome, Post, Record, RoomState, Who,
 };
@@ -47,11 +51,23 @@ pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
     }
 }
 
-/// What came of the items of a call of `propose`; `None`: that is no such answer, or one of more or fewer items.
-pub(super) fn outcomes(answer: &Value, items: usize) -> Option<Vec<Outcome>> {
+/// What came of a call of `propose`.
+#[derive(Debug)]
+pub(super) struct Answer<'a> {
+    /// The name of the room's history.
+    pub(super) epoch: &'a str,
+    /// The newest message and the newest change before.
+    pub(super) prev: (u64, u64),
+    /// Of each item.
+    pub(super) outcomes: Vec<Outcome>,
+}
+
+/// Reads the answer of `propose` to so many items; `None`: it is none.
+pub(super) fn answer(answer: &Value, items: usize) -> Option<Answer<'_>> {
     let Value::BulkString(answer) = answer else { return None };
+    let (epoch, prev, rest) = told::before(answer)?;
     let mut outcomes = Vec::with_capacity(items);
-    for words in std::str::from_utf8(answer).ok()?.split_terminator(';') {
+    for words in rest.split_terminator(';') {
         let mut words = words.split(' ');
         let kind = words.next()?;
         let mut number = || words.next()?.parse::<u64>().ok();
@@ -61,7 +77,7 @@ pub(super) fn outcomes(answer: &Value, items: usize) -> Option<Vec<Outcome>> {
                 if count > items as u64 {
                     return None;
                 }
-                outcomes.extend((first..first + count).map(|seq| Outcome::Posted { seq, time }));
+                outcomes.extend((0..count).map(|nth| Outcome::Posted { seq: first + nth, time }));
                 continue;
             }
             "K" => Outcome::Repeated { seq: number()?, time: number()? },
@@ -74,103 +90,40 @@ pub(super) fn outcomes(answer: &Value, items: usize) -> Option<Vec<Outcome>> {
             _ => return None,
         });
     }
-    (outcomes.len() == items).then_some(outcomes)
+    (outcomes.len() == items).then_some(Answer { epoch, prev, outcomes })
 }
 
-// ---- what is told
+// ---- messages and changes, of whatever
 
-/// What a node is told.
-#[derive(Debug)]
-pub(super) enum Told {
-    /// Something happened in a room.
-    News(News),
-    /// Somebody is banned, or no more.
-    Ban(BanChange),
-    /// A name is somebody's.
-    Hold(Holder),
-    /// Another server tells something.
-    Sign { from: String, word: String },
-    /// Nothing: it shows that the connection works.
-    Beat,
-}
-
-/// What shows that a connection works.
-pub(super) const BEAT: &str = "*1\r\n$4\r\nbeat\r\n";
-
-/// What a server tells others.
-pub(super) fn sign(from: &str, word: &str) -> String {
-    format!("*3\r\n$4\r\nsign\r\n${}\r\n{from}\r\n${}\r\n{word}\r\n", from.len(), word.len())
-}
-
-/// Reads what is told; `None`: it is nothing that a node of this version tells.
-pub(super) fn told(payload: &[u8]) -> Option<Told> {
-    let value = redis::parse_redis_value(payload).ok()?;
-    let parts = list(&value)?;
-    match (&*text(parts.first()?)?, parts.len()) {
-        ("beat", 1) => Some(Told::Beat),
-        ("sign", 3) => Some(Told::Sign { from: text(&parts[1])?, word: text(&parts[2])? }),
-        ("ban", 2..=4) => Some(Told::Ban(ban(&parts[1..])?)),
-        ("hold", 4) => Some(Told::Hold(Holder {
-            name: text(&parts[1])?.as_str().into(),
-            subject: text(&parts[2])?.as_str().into(),
-            is_first: text(&parts[3])? == "1",
-        })),
-        (_, 5) => news(parts).map(Told::News),
-        _ => None,
-    }
-}
-
-fn news(parts: &[Value]) -> Option<News> {
-    let (prev_seq, prev_rev) = (number(&parts[2])?, number(&parts[3])?);
-    let (mut seq, mut rev) = (prev_seq, prev_rev);
-    let mut actions = Vec::new();
-    for item in list(&parts[4])? {
-        let item = list(item)?;
-        if let [Value::Int(_), ..] = item {
-            seq += 1;
-            actions.push(Action::Post(post(seq, item)?));
-        } else {
-            rev += 1;
-            actions.push(change(rev, item)?);
-        }
-    }
-    let (room, epoch) = (text(&parts[0])?.as_str().into(), text(&parts[1])?.as_str().into());
-    Some(News { room, epoch, prev_seq, prev_rev, actions })
-}
-
-fn post(seq: u64, parts: &[Value]) -> Option<Post> {
-    let [time, head, words, data] = parts else { return None };
-    let head = text(head)?;
+/// A message of its parts; `None`: they are damaged.
+pub(super) fn post(seq: u64, time: u64, [head, text, data]: [&str; 3]) -> Option<Post> {
     let mut lines = head.split('\n');
     let (user, client) = (lines.next()?.into(), lines.next()?.into());
     let is_verified = lines.next()? == "1";
     let reply_to = lines.next()?;
     let reply_to = if reply_to.is_empty() { None } else { Some(reply_to.parse().ok()?) };
-    let (text, data) = (text(words)?.into(), data_of(data)?);
-    Some(Post { seq, time: number(time)?, user, is_verified, client, text, key: None, data, reply_to })
+    let (text, data) = (text.into(), data_of(data));
+    Some(Post { seq, time, user, is_verified, client, text, key: None, data, reply_to })
 }
 
-/// `Some(None)`: it carries nothing.
-#[expect(clippy::option_option, reason = "what is damaged is another thing than what is not there")]
-fn data_of(value: &Value) -> Option<Option<Data>> {
-    let json = text(value)?;
-    Some((!json.is_empty()).then(|| Data::of_compact(&json)))
+fn data_of(json: &str) -> Option<Data> {
+    (!json.is_empty()).then(|| Data::of_compact(json))
 }
 
-fn change(rev: u64, parts: &[Value]) -> Option<Action> {
-    let seq = number(parts.get(1)?)?;
-    match (&*text(&parts[0])?, &parts[2..]) {
-        ("E", [time, words, data]) => {
-            let (text, data) = (text(words)?.into(), data_of(data)?);
-            Some(Action::Edit { rev, seq, text, data, time: number(time)? })
+/// A change of its parts; `None`: they are damaged.
+pub(super) fn change(rev: u64, kind: &str, seq: u64, parts: &[&str]) -> Option<Action> {
+    match (kind, parts) {
+        ("E", [time, text, data]) => {
+            let (text, data, time) = ((*text).into(), data_of(data), time.parse().ok()?);
+            Some(Action::Edit { rev, seq, text, data, time })
         }
-        ("D", [time]) => Some(Action::Delete { rev, seq, time: number(time)? }),
+        ("D", [time]) => Some(Action::Delete { rev, seq, time: time.parse().ok()? }),
         ("R", [user, emoji, is_removed]) => Some(Action::React {
             rev,
             seq,
-            user: Who::from_label(&text(user)?),
-            emoji: text(emoji)?.into(),
-            is_removed: text(is_removed)? == "1",
+            user: Who::from_label(user),
+            emoji: (*emoji).into(),
+            is_removed: *is_removed == "1",
         }),
         _ => None,
     }
@@ -189,18 +142,22 @@ pub(super) fn add_ban(call: &mut Cmd, change: &BanChange) {
     }
 }
 
-fn ban(parts: &[Value]) -> Option<BanChange> {
-    let user = text(parts.first()?)?.as_str().into();
-    let [until, reason] = &parts[1..] else { return Some(BanChange::Lift(user)) };
-    let until = text(until)?;
+/// A ban, or the end of one, of its parts.
+pub(super) fn ban(parts: &[&str]) -> Option<BanChange> {
+    let (user, rest) = parts.split_first()?;
+    let user = (*user).into();
+    let [until, reason] = rest else { return Some(BanChange::Lift(user)) };
     let until = if until.is_empty() { None } else { Some(until.parse().ok()?) };
-    Some(BanChange::Set(Ban { user, until, reason: text(reason)?.into() }))
+    Some(BanChange::Set(Ban { user, until, reason: (*reason).into() }))
 }
 
 /// Everybody who is banned.
 pub(super) fn bans(answer: &Value) -> Option<Vec<Ban>> {
-    let is_set = |change| if let BanChange::Set(ban) = change { Some(ban) } else { None };
-    list(answer)?.iter().map(|parts| is_set(ban(list(parts)?)?)).collect()
+    let of = |parts: &Value| match ban(&refs(&texts(list(parts)?)?))? {
+        BanChange::Set(ban) => Some(ban),
+        BanChange::Lift(_) => None,
+    };
+    list(answer)?.iter().map(of).collect()
 }
 
 /// All verified names; of each person the first name comes before the others.
@@ -256,8 +213,11 @@ pub(super) fn since(answer: &Value) -> Option<Since> {
 }
 
 fn numbered_changes(value: &Value) -> Option<Vec<Action>> {
-    let numbered = |parts: &[Value]| change(number(parts.first()?)?, &parts[1..]);
-    list(value)?.iter().map(|parts| numbered(list(parts)?)).collect()
+    let numbered = |parts: &Value| {
+        let [rev, kind, seq, rest @ ..] = list(parts)? else { return None };
+        change(number(rev)?, &shown(kind)?, number(seq)?, &refs(&texts(rest)?))
+    };
+    list(value)?.iter().map(numbered).collect()
 }
 
 /// Messages; damaged ones are left out.
@@ -267,11 +227,11 @@ pub(super) fn records(value: &Value) -> Option<Vec<Record>> {
 
 fn record(value: &Value) -> Option<Record> {
     let [seq, Value::BulkString(message), is_deleted, edited, reactions] = list(value)? else { return None };
-    let post = post(number(seq)?, list(&redis::parse_redis_value(message).ok()?)?)?;
+    let post = told::message(number(seq)?, message)?;
     let (is_deleted, edited) = (number(is_deleted)? == 1, number(edited)?);
     let mut record = Record { post, edited: (edited > 0).then_some(edited), ..Record::default() };
     for pair in list(reactions)?.chunks_exact(2) {
-        let (emoji, user) = (text(&pair[0])?.into(), Who::from_label(&text(&pair[1])?));
+        let (emoji, user) = ((&*shown(&pair[0])?).into(), Who::from_label(&shown(&pair[1])?));
         apply(&mut record, &Action::React { rev: 0, seq: 0, user, emoji, is_removed: false });
     }
     record.is_deleted = is_deleted;
@@ -287,11 +247,25 @@ pub(super) fn list(value: &Value) -> Option<&[Value]> {
 
 /// A text.
 pub(super) fn text(value: &Value) -> Option<String> {
+    if matches!(value, Value::Int(_)) { None } else { shown(value).map(Cow::into_owned) }
+}
+
+/// A text, or a number as one.
+fn shown(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::BulkString(octets) => String::from_utf8(octets.clone()).ok(),
-        Value::SimpleString(text) => Some(text.clone()),
+        Value::BulkString(octets) => std::str::from_utf8(octets).ok().map(Cow::Borrowed),
+        Value::SimpleString(text) => Some(Cow::Borrowed(text)),
+        Value::Int(number) => Some(Cow::Owned(number.to_string())),
         _ => None,
     }
+}
+
+fn texts(values: &[Value]) -> Option<Vec<Cow<'_, str>>> {
+    values.iter().map(shown).collect()
+}
+
+fn refs<'t>(texts: &'t [Cow<'_, str>]) -> Vec<&'t str> {
+    texts.iter().map(|text| &**text).collect()
 }
 
 /// A number that is not below 0.
@@ -300,46 +274,5 @@ pub(super) fn number(value: &Value) -> Option<u64> {
         Value::Int(number) => u64::try_from(*number).ok(),
         Value::BulkString(octets) => std::str::from_utf8(octets).ok()?.parse().ok(),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told_of(resp: &str) -> Option<Told> {
-        told(resp.replace(' ', "\r\n").as_bytes())
-    }
-
-    #[test]
-    fn what_is_told_is_read_with_its_numbers() {
-        let item = "*4 :17 $5 a\nc\n\n $2 hi $0  ".to_owned();
-        let change = "*3 $1 D $1 4 $2 18 ";
-        let all = format!("*5 $1 r $1 e $1 6 $1 2 *3 {item}{change}{item}");
-        let Some(Told::News(news)) = told_of(&all) else { panic!("no news") };
-        assert_eq!((&*news.room, &*news.epoch, news.prev_seq, news.prev_rev), ("r", "e", 6, 2));
-        assert_eq!(news.end(), (8, 3));
-        assert!(matches!(&news.actions[0], Action::Post(post) if post.seq == 7 && &*post.text == "hi"));
-        assert_eq!(news.actions[1], Action::Delete { rev: 3, seq: 4, time: 18 });
-    }
-
-    #[test]
-    fn what_servers_tell_each_other_comes_as_it_was_said() {
-        let Some(Told::Sign { from, word }) = told(sign("n1", "{\"a\":\"\\r\\n ä\"}").as_bytes()) else {
-            panic!("no sign")
-        };
-        assert_eq!((&*from, &*word), ("n1", "{\"a\":\"\\r\\n ä\"}"));
-    }
-
-    #[test]
-    fn what_no_node_tells_is_nothing() {
-        for payload in
-            ["", "hello", "*1 $4 boat ", "*5 $1 r $1 e $1 x $1 2 *0 ", "*5 $1 r $1 e $1 1 $1 2 *1 *1 :1 "]
-        {
-            assert!(told_of(payload).is_none(), "{payload:?}");
-        }
-        assert!(matches!(told_of("*1 $4 beat "), Some(Told::Beat)));
-        let lifted = told_of("*2 $3 ban $3 eve ");
-        assert!(matches!(lifted, Some(Told::Ban(BanChange::Lift(user))) if &*user == "eve"));
     }
 }
