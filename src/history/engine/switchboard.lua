@@ -20,6 +20,8 @@ local DAY_MS, HOUR_MS, FIRST_MS = 86400000, 3600000, 1577836800000
 local MAX_LINEAGE, MAX_NODES, TRIM_EVERY, OPENED_OCTETS = 64, 32, 64, 1048576
 local MAX_READERS, MAX_RECENT_PAIRS = 10000, 10000
 local MAX_SETTINGS = 64
+-- Keys that are searched one after the other; octets above `hash-max-listpack-value` as it is unless somebody changes it.
+local FEW_KEYS, LONG_VALUE = 32, 65
 
 -- Of a room: s newest message, v newest change, t its time, kt when the keys of posts began, jt until when older ones count,
 -- x when the keys of the room were last made to expire, kn how many keys of posts there are, e epoch, r whose numbers these
@@ -403,6 +405,10 @@ local function propose(keys, args)
   if used_now[1] then
     redis.call('HSET', k, unpack(used_now))
     room.kn = room.kn + #used_now / 2
+    -- A value that is too long for the form that is searched from its beginning makes many keys a table.
+    if room.kn > FEW_KEYS and room.kn - #used_now / 2 <= FEW_KEYS then
+      redis.call('HSET', k, '', string.rep(' ', LONG_VALUE))
+    end
     if room.kt == 0 then
       room.kt = now
       redis.call('PEXPIRE', k, 2 * set.window)
@@ -431,7 +437,7 @@ local function propose(keys, args)
     end
     redis.call('PUBLISH', args[4], '*5\r\n' .. args[5] .. before .. string.format('*%d\r\n', #news) .. table.concat(news))
   end
-  return answer
+  return answers
 end
 
 -- What is known of a room ---------------------------------------------------------------------------------------------------
