@@ -9,7 +9,7 @@ use switchboard::history::engine::Options;
 use switchboard::history::keys::Keys;
 use switchboard::history::{Act, Change, Event, Keep, Outcome, Proposal, Query, Reader};
 
-use crate::node::{Node, post};
+use crate::node::{Node, post as post_of};
 use crate::oracle::{Oracle, check_resumption, proposal, sorted};
 use crate::redis_server::Engine;
 
@@ -137,7 +137,7 @@ fn so_many_messages_are_kept_and_those_below_cannot_be_changed() {
 fn messages_that_are_too_old_go_and_so_does_a_room_in_which_nothing_is_said() {
     let engine = Engine::start();
     let mut node = Node::start(&engine.url(), Options::default().with(|it| it.keep_ms = 300), 1);
-    let said = |count: usize| (0..count).map(|nth| post("r", &nth.to_string(), None)).collect::<Vec<_>>();
+    let said = |count: usize| (0..count).map(|nth| post_of("r", &nth.to_string(), None)).collect::<Vec<_>>();
     node.propose(0, said(100));
     std::thread::sleep(std::time::Duration::from_millis(500));
     node.propose(0, said(64));
@@ -233,4 +233,69 @@ fn nodes_that_are_no_more_are_forgotten() {
         }
     }
     assert!(engine.run::<usize>(&["HLEN", "sb:m:{r}"]) <= 33);
+}
+
+/// The functions of the version before, as they were.
+const BEFORE: &str = include_str!("../fixtures/engine/switchboard_1.lua");
+
+/// A call of `switchboard_1_propose` by a node of its own, on one room.
+fn propose_before(engine: &Engine, call: u64, items: &[&str]) -> redis::RedisResult<redis::Value> {
+    let info: String = engine.run(&["INFO"]);
+    let of = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let run = format!("{}.{}", of("run_id:"), of("master_replid:"));
+    let mut command = redis::cmd("FCALL");
+    command.arg("switchboard_1_propose").arg(7);
+    for kind in ["m", "h", "o", "c", "k", "j"] {
+        command.arg(format!("sb:{kind}:{{r}}"));
+    }
+    command.arg("sb:rooms").arg(run).arg("before").arg(call).arg("sb:C:{r}").arg("r");
+    command.arg(&[10_000, 0, 600_000, 250_000, 1000]).arg(items);
+    command.query(&mut engine.connect())
+}
+
+#[test]
+fn rooms_of_the_version_before_go_on_and_it_does_nothing_to_them_any_more() {
+    let engine = Engine::start();
+    engine.run::<String>(&["FUNCTION", "LOAD", BEFORE]);
+    let post = |text, key| ["P", "ada\nlaptop\n\n", text, "", key, ""];
+    propose_before(&engine, 1, &[post("one", "0ada\na"), post("two", "0ada\nb")].concat()).unwrap();
+    propose_before(&engine, 2, &[post("three", ""), post("four", "0ada\nd")].concat()).unwrap();
+    propose_before(&engine, 3, &["E", "2", "two!", "", "D", "3", "R", "1", "ada", "x", "0", "9"]).unwrap();
+
+    let mut node = Node::start(&engine.url(), Options::default(), 1);
+    let state = node.open(0, "r");
+    assert!(state.epoch.starts_with("before-"), "{}", state.epoch);
+    assert_eq!((state.seq, state.rev, state.oldest, state.changes.len()), (4, 3, 1, 3));
+    let texts = |state: &switchboard::history::RoomState| {
+        state.recent.iter().map(|record| record.post.text.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(&state), ["one", "two!", "", "four"]);
+    assert!(state.recent[2].is_deleted && state.recent[0].reactions.len() == 1);
+    assert_eq!(&*state.recent[3].post.user, "ada");
+    let time = state.recent[3].post.time;
+
+    // What was said is known by its key still, though it comes by another server.
+    let draft = |text: &str, key: &str| {
+        let mut proposal = post_of("r", text, Some(key));
+        if let Act::Post(draft) = &mut proposal.act {
+            draft.user = "ada".into();
+        }
+        proposal
+    };
+    let change = |act| Proposal { room: "r".into(), time: 1, act };
+    let edit = change(Act::Edit { seq: 1, text: "one!".into(), data: None });
+    let items = vec![draft("four", "d"), draft("five", "e"), edit, change(Act::Delete { seq: 2 })];
+    let outcomes = node.propose(0, items).unwrap();
+    assert_eq!(outcomes[0], Outcome::Repeated { seq: 4, time });
+    assert!(matches!(outcomes[1], Outcome::Posted { seq: 5, .. }), "{outcomes:?}");
+    assert!(matches!(outcomes[2..], [Outcome::Changed { rev: 4, .. }, Outcome::Changed { rev: 5, .. }]));
+    node.end();
+
+    let refused = propose_before(&engine, 4, &post("six", "0ada\nf"));
+    assert!(refused.is_err(), "{refused:?}");
+    let mut node = Node::start(&engine.url(), Options::default(), 1);
+    let state = node.open(0, "r");
+    assert_eq!(texts(&state), ["one!", "", "", "four", "five"]);
+    assert!(state.epoch.starts_with("before-"), "it is the same history");
+    node.end();
 }

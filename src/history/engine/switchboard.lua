@@ -408,6 +408,7 @@ local function propose(keys, args)
     -- A value that is too long for the form that is searched from its beginning makes many keys a table.
     if room.kn > FEW_KEYS and room.kn - #used_now / 2 <= FEW_KEYS then
       redis.call('HSET', k, '', string.rep(' ', LONG_VALUE))
+      room.kn = room.kn + 1
     end
     if room.kt == 0 then
       room.kt = now
