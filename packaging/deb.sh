@@ -9,4 +9,5 @@ command -v cargo-deb >/dev/null ||
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 rm -f packaging/out/*.deb
+gzip -9nc CHANGELOG.md >packaging/out/changelog.gz
 cargo deb -p switchboard-server --no-build --no-strip --output packaging/out/

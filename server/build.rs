@@ -1,4 +1,4 @@
-//! What the binary says of its own origin: the commit, as far as it is known, and the target.
+//! What the binary says of its own origin: the commit and its day, as far as they are known, and the target.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,15 +6,19 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-env-changed=SOURCE_COMMIT");
-    let commit = given().or_else(packaged).or_else(checked_out).unwrap_or_else(|| "unknown".to_owned());
+    let commit =
+        given("SOURCE_COMMIT").or_else(packaged).or_else(checked_out).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=BUILD_COMMIT={commit}");
+    // The man pages have it; packaging/build.sh gives it.
+    let date = given("SOURCE_DATE").unwrap_or_else(|| "unreleased".to_owned());
+    println!("cargo:rustc-env=BUILD_DATE={date}");
     println!("cargo:rustc-env=BUILD_TARGET={}", env::var("TARGET").unwrap_or_default());
 }
 
 /// Who builds without the repository may say what it is.
-fn given() -> Option<String> {
-    env::var("SOURCE_COMMIT").ok().filter(|commit| !commit.is_empty())
+fn given(variable: &str) -> Option<String> {
+    println!("cargo:rerun-if-env-changed={variable}");
+    env::var(variable).ok().filter(|value| !value.is_empty())
 }
 
 /// Cargo leaves the commit in a package that it makes.

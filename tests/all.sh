@@ -10,6 +10,7 @@
 # "N passed, N failed". CARGO_TARGET_DIR and SWITCHBOARD_SCREENSHOTS (see tests/browser/run.sh) are honoured.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. tests/support/need.sh
 
 sections=(tools fmt clippy doc layers dependencies build unit valkey tls loops benches release flood cost profiles rivals conformance clients book browser)
 cases=deflate
@@ -52,17 +53,16 @@ trap 'exit 143' TERM
 
 # What the machine must have. Debian's packages are installed when root runs this, and named otherwise.
 tools() {
-  local missing=()
-  need() { command -v "$1" >/dev/null || missing+=("$2"); }
-  need cargo 'cargo (install Rust with rustup)'
-  need node 'node (install Node.js 20 or newer)'
-  need npm 'npm (it comes with Node.js)'
+  local missing=() program
+  for program in 'cargo (install Rust with rustup)' 'node (install Node.js 20 or newer)' 'npm (it comes with Node.js)'; do
+    command -v "${program%% *}" >/dev/null || missing+=("$program")
+  done
   if [ ${#missing[@]} -gt 0 ]; then
     printf 'missing: %s\n' "${missing[@]}"
     return 1
   fi
   need python3 python3
-  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+  need_python python3-venv ensurepip venv
   need strace strace
   need valgrind valgrind
   need openssl openssl
@@ -70,13 +70,7 @@ tools() {
   need redis-server redis-server
   need prometheus prometheus
   need promtool prometheus
-  if [ ${#missing[@]} -gt 0 ]; then
-    if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-      printf 'missing; on Debian, as root: apt-get update && apt-get install %s\n' "${missing[*]}"
-      return 1
-    fi
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-  fi
+  install_needed
 }
 
 fmt() {
@@ -223,11 +217,8 @@ soak() {
   SWITCHBOARD_THREADS=4 "$target/release/rivals" soak --ours "$target/release/switchboard" --seconds 600 --connections 10000
 }
 
-# The Debian package, tried on a bare system, and the image.
+# A release, made twice; the Debian package, tried on a bare system; the static binary; the image.
 packaging() {
-  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v debootstrap >/dev/null; then
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap
-  fi
   packaging/test.sh
 }
 

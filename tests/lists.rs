@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where tests are. The scripts carry ids in their comments.
 const PLACES: [&str; 4] = ["tests", "loadgen/tests", "src", "server/src"];
@@ -182,4 +182,32 @@ fn the_front_page_names_the_commands_that_run_and_test_everything() {
     }
     let gate = fs::read_to_string(root().join(".ci/run")).unwrap();
     assert!(gate.contains("exec tests/all.sh"), "the gate runs something else");
+}
+
+/// What tests need of Debian is installed, or named, in one way.
+#[test]
+fn one_script_installs_packages_of_debian() {
+    let mut scripts = Vec::new();
+    for place in ["tests", "packaging", "clients", "loadgen/tests", "benches", "examples"] {
+        shell_scripts(&root().join(place), &mut scripts);
+    }
+    assert!(scripts.len() > 15, "the walk found {scripts:?}");
+    let installs = |path: &Path| fs::read_to_string(path).unwrap().contains("apt-get install -y");
+    let found: Vec<_> = scripts.iter().filter(|path| installs(path)).collect();
+    assert_eq!(found, [&root().join("tests/support/need.sh")]);
+}
+
+fn shell_scripts(path: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(path).unwrap() {
+        let entry = entry.unwrap();
+        let path = entry.path();
+        if entry.file_type().unwrap().is_dir() {
+            let is_ours = !["node_modules", "target", "out", "venv"].iter().any(|made| path.ends_with(made));
+            if is_ours {
+                shell_scripts(&path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "sh") {
+            found.push(path);
+        }
+    }
 }

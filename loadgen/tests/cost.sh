@@ -10,7 +10,10 @@ bin=${1:-target/release}
 few=200
 many=1200
 connections=100
-command -v valgrind >/dev/null || { echo 'valgrind is missing (on Debian: apt-get install valgrind)'; exit 2; }
+# shellcheck source=tests/support/need.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../../tests/support/need.sh"
+need valgrind valgrind
+install_needed || exit 2
 work=$(mktemp -d)
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 "$bin/switchboard" echo --listen "127.0.0.1:$port" >/dev/null &

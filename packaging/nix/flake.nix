@@ -1,4 +1,4 @@
-# In a clone: nix build '.?dir=packaging/nix'. The source is the whole repository.
+# In a clone: nix build ./packaging/nix. The source is the whole repository.
 {
   description = "A WebSocket server and a durable chat backend in one binary";
 

@@ -9,7 +9,7 @@ mod serve;
 mod service;
 mod version;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -49,16 +49,27 @@ fn main() -> ExitCode {
         Command::Backup(args) => archive::backup(&args).map_err(Failure::from),
         Command::Config(command) => config::run(&command).and_then(|text| print(&text)),
         Command::Doctor(args) => report(doctor::run(&args), &mut code),
-        Command::Probe(args) => probe::run(&args).and_then(|found| report(found, &mut code)),
+        Command::Probe(args) => report(probe::run(&args), &mut code),
         Command::Completions(args) => print(&pages::completions(&args)),
         Command::Man(args) => pages::man(&args).and_then(|page| page.map_or(Ok(()), |page| print(&page))),
     };
     if let Err(error) = result {
-        tracing::error!("{error}");
+        tracing::error!("{error}{}", advice(&*error));
         code = ExitCode::from(2);
     }
     log::finish();
     code
+}
+
+/// What to do about a file that may not be read or written.
+fn advice(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    if causes.any(|cause| cause.downcast_ref().is_some_and(is_denied)) {
+        "; the user who runs this needs access to it"
+    } else {
+        ""
+    }
 }
 
 /// Prints what a command has found; what is not good is exit code 1.
@@ -70,9 +81,9 @@ fn report((text, is_good): (String, bool), code: &mut ExitCode) -> Result<(), Fa
 }
 
 fn print(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{text}") {
+    match writeln!(io::stdout(), "{text}") {
         // The reader has closed the pipe, as `head` does.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => Ok(done?),
     }
 }

@@ -84,10 +84,7 @@ fn about(args: &ServeArgs, has_keys: bool, has_asker: bool) -> banner::Chat {
 pub(crate) fn check(args: &ServeArgs) -> Result<(), Failure> {
     prepare(args)?;
     args.engine.targets()?;
-    args.common.tls.tls()?;
-    let listeners = args.common.listeners.listeners(&args.listen, &args.default_place(), Vec::new())?;
-    listeners.redirect()?;
-    Ok(())
+    args.common.check(&args.listen, &args.default_place())
 }
 
 /// Serves until SIGTERM or SIGINT; then everything that was handed to the store is on the disk.

@@ -146,7 +146,14 @@ impl fmt::Display for TokenFileError {
     }
 }
 
-impl std::error::Error for TokenFileError {}
+impl std::error::Error for TokenFileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

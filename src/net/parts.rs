@@ -16,6 +16,8 @@ pub(super) const WAKER: Token = Token(usize::MAX);
 pub(super) const SIGNALS: Token = Token(usize::MAX - 1);
 pub(super) const ALARM: Token = Token(usize::MAX - 2);
 pub(super) const FIRST_LISTENER: usize = usize::MAX - 1024;
+/// Ports below it are for root, where the system says nothing else.
+const FIRST_FREE_PORT: u16 = 1024;
 
 /// A loop without its application.
 #[derive(Debug)]
@@ -50,7 +52,8 @@ impl<M, T: Transport> Parts<M, T> {
             let entrance = Entrance { listener: at, is_internal, ..Entrance::default() };
             let is_for_all = loops > 1 && !is_internal;
             let listener = parts.listener(listen, options, entrance, is_for_all).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
+                let advice = advice(&error, listen);
+                io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}{advice}"))
             })?;
             parts.listeners.push(listener);
         }
@@ -98,6 +101,21 @@ impl<M, T: Transport> Parts<M, T> {
             parts.listeners.push(listener);
         }
         Ok(parts)
+    }
+}
+
+/// What to do about an error of a listener, where that is known.
+fn advice(error: &io::Error, listen: &Listen) -> &'static str {
+    let is_low = listen.port().is_some_and(|port| port < FIRST_FREE_PORT);
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the process that listens there, or choose another address",
+        io::ErrorKind::AddrNotAvailable => "; no network interface of this machine has that address",
+        io::ErrorKind::PermissionDenied if is_low => {
+            "; a port below 1024 needs root, the capability CAP_NET_BIND_SERVICE, or a socket of systemd"
+        }
+        io::ErrorKind::PermissionDenied => "; this user must be allowed to write in its directory",
+        io::ErrorKind::NotFound => "; its directory must exist",
+        _ => "",
     }
 }
 

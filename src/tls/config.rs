@@ -122,7 +122,14 @@ impl fmt::Display for TlsError {
     }
 }
 
-impl std::error::Error for TlsError {}
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// The TLS configuration of a server. Clones are one: what is read again, all use, from the next connection on.
 ///

@@ -242,9 +242,11 @@ def check_unit(block: Block, _: Path) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         unit = Path(scratch) / name[1]
         unit.write_text(text)
-        # A socket wants the service of its name.
+        # A socket wants the service of its name, and a service may want its socket.
         if unit.suffix == ".socket":
             unit.with_suffix(".service").write_text(f"[Service]\nExecStart={program}\n")
+        else:
+            unit.with_suffix(".socket").write_text("[Socket]\nListenStream=127.0.0.1:8080\n")
         return run("systemd-analyze", "verify", "--man=no", unit, must_be_silent=True)
 
 

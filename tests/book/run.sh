@@ -11,6 +11,7 @@
 # mdBook and the schemas come from PyPI, nginx, HAProxy, Varnish, Caddy and Prometheus from Debian.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. tests/support/need.sh
 here=tests/book
 SWITCHBOARD_BIN=$(realpath "$SWITCHBOARD_BIN")
 LOADGEN_BIN=$(realpath "${LOADGEN_BIN:-$(dirname "$SWITCHBOARD_BIN")/loadgen}")
@@ -18,8 +19,6 @@ mkdir -p "${CARGO_TARGET_DIR:-target}/book"
 tools=$(realpath "${CARGO_TARGET_DIR:-target}/book")
 export SWITCHBOARD_BIN LOADGEN_BIN
 
-missing=()
-need() { PATH=$PATH:/usr/sbin command -v "$1" >/dev/null || missing+=("$2"); }
 need nginx nginx-light
 need haproxy haproxy
 need varnishd varnish
@@ -29,13 +28,8 @@ need promtool prometheus
 need unshare util-linux
 need ip iproute2
 need curl curl
-if [ ${#missing[@]} -gt 0 ]; then
-  if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
-    printf 'missing; on Debian, as root: apt-get update && apt-get install %s\n' "${missing[*]}"
-    exit 1
-  fi
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
-fi
+need systemd-analyze systemd
+install_needed
 
 # What the pages install must be at hand: they have no network.
 if ! cmp -s $here/requirements.txt "$tools/requirements.txt"; then

@@ -19,6 +19,8 @@
 #
 # Of the last nine what is missing is installed with apt-get when root runs this.
 set -euo pipefail
+# shellcheck source=tests/support/need.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../support/need.sh"
 
 stop() {
   printf 'browser test: %s\n' "$*" >&2
@@ -53,27 +55,17 @@ done
 
 command -v npm >/dev/null || stop "Node.js with npm is missing; install Node.js 20 or newer"
 
-# need VARIABLE PROGRAM PACKAGE...: installs what is missing, where root and apt-get can
-need() {
-  local variable=$1 program=$2
-  shift 2
-  [ ! -x "$program" ] || return 0
-  local by_hand="install it (on Debian, as root: apt-get update && apt-get install $*) or set $variable"
-  { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || stop "there is no $program; $by_hand"
-  echo "browser test: installing $*"
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >/dev/null ||
-    stop "apt-get could not install $*; $by_hand"
-  [ -x "$program" ] || stop "apt-get installed no $program; $by_hand"
-}
-need CHROMIUM "$CHROMIUM" chromium fonts-dejavu-core
-need FIREFOX "$FIREFOX" firefox-esr
-need NGINX "$NGINX" nginx-light
-need HAPROXY "$HAPROXY" haproxy
-need VARNISHD "$VARNISHD" varnish
-need CADDY "$CADDY" caddy
-need REDIS "$REDIS" redis-server
-need CURL "$CURL" curl
-need JAVA "$JAVA" default-jdk-headless
+need "$CHROMIUM" chromium fonts-dejavu-core
+need "$FIREFOX" firefox-esr
+need "$NGINX" nginx-light
+need "$HAPROXY" haproxy
+need "$VARNISHD" varnish
+need "$CADDY" caddy
+need "$REDIS" redis-server
+need "$CURL" curl
+need "$JAVA" default-jdk-headless
+need_else='or name each by its variable, such as CHROMIUM'
+install_needed || exit 2
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
 npm ci --no-audit --no-fund --loglevel=error || stop "npm ci failed; it needs the npm registry"

@@ -22,6 +22,8 @@ usage='usage: tests/conformance/run.sh [--strict] PORT [CASES]'
 base='1.*,2.*,3.*,4.*,5.*,6.*,7.*,9.*,10.*'
 suite=autobahntestsuite-25.10.1-py2-none-any.whl
 library=autobahn-0.10.9.tar.gz
+# shellcheck source=tests/support/need.sh
+. "$here/../support/need.sh"
 
 stop() {
   printf 'conformance: %s\n' "$*" >&2
@@ -46,8 +48,9 @@ case $cases in
 esac
 
 python=${PYTHON:-python3}
-command -v "$python" >/dev/null || stop "no $python here; on Debian: apt-get install python3 python3-venv"
-"$python" -c 'import ensurepip, venv' 2>/dev/null || stop "$python has no venv; on Debian: apt-get install python3-venv"
+need "$python" python3
+need_python python3-venv ensurepip venv
+install_needed || exit 2
 
 version=$(cat "$here/run.sh" "$here/autobahn_py3.py" | sha256sum | cut -c1-12)
 home=${XDG_CACHE_HOME:-$HOME/.cache}/switchboard/autobahn-$version

@@ -514,7 +514,19 @@ fn probe_is_a_health_check() {
     assert!(code == 1 && said.contains("draining"), "{said}");
     drop(server);
     let (code, said) = probe(&url);
-    assert!(code == 1 && said.contains("no answer"), "{said}");
+    assert!(code == 1 && said.contains(&format!("no answer from {url}: ")), "{said}");
+    // An answer that breaks off is none; Docker keeps exit code 2 for itself.
+    let broken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/readyz", broken.local_addr().unwrap());
+    let breaks_off = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut client, _) = broken.accept().unwrap();
+        let _ = client.read(&mut [0; 1024]).unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nrea").unwrap();
+    });
+    let (code, said) = probe(&url);
+    breaks_off.join().unwrap();
+    assert!(code == 1 && said.contains(&format!("no answer from {url}: ")), "{said}");
     assert_eq!(probe("https://localhost/").0, 2);
 }
 

@@ -149,7 +149,24 @@ fn config_check_names_file_line_and_key_of_every_mistake() {
         ),
         ("history = 3\ndata = \n", &[":2: "]),
         ("config = \"other.toml\"\n", &[":1: unknown key `config`"]),
-        ("deflate-window = 9\n", &["--deflate"]),
+        // Names as other programs and other places write them.
+        (
+            "max_queued = 3\nHistory = 3\nSWITCHBOARD_KEEP_POSTS = 3\n",
+            &[
+                ":1: unknown key `max_queued`; did you mean `max-queued`?",
+                ":2: unknown key `History`; did you mean `history`?",
+                ":3: unknown key `SWITCHBOARD_KEEP_POSTS`; did you mean `keep-posts`?",
+            ],
+        ),
+        (
+            "[server]\nhistory = 3\n",
+            &[":1: there are no tables: keys are written without `[server]` above them"],
+        ),
+        // What a setting needs is said where the setting is.
+        ("\ndeflate-window = 9\n", &[":2: `deflate-window` needs `deflate`"]),
+        ("history = 3\ntls-listen = \":0\"\n", &[":2: `tls-listen` needs `tls-cert` and `tls-key`"]),
+        ("tls-cert = \"/x\"\n", &[":1: `tls-cert` needs `tls-key`"]),
+        ("hook-ask = \"join\"\n", &[":1: `hook-ask` needs `hook-url`"]),
         ("token-key = \"/nowhere/key\"\n", &["/nowhere/key"]),
         ("require-token = true\n", &["--require-token needs"]),
         ("allow-origin = [\"https://a.example/path\"]\n", &["--allow-origin: "]),
@@ -167,6 +184,18 @@ fn config_check_names_file_line_and_key_of_every_mistake() {
     let file = Scratch::new("right.toml", b"listen = [\":0\"]\nhistory = 3\n");
     let (code, said, _) = run_with(&["config", "check", file.path()], &[], "");
     assert!(code == 0 && said == format!("{} is valid\n", file.path()), "{said}");
+    let (code, _, said) = run_with(&["config", "check"], &[("SWITCHBOARD_TLS_LISTEN", ":0")], "");
+    assert!(code == 2 && said.contains("SWITCHBOARD_TLS_LISTEN: `tls-listen` needs `tls-cert`"), "{said}");
+    let (code, _, said) = run_with(&["config", "check", "nowhere.toml"], &[], "");
+    assert!(code == 2 && said.contains("nowhere.toml: there is no such file; `switchboard config"), "{said}");
+    let utf16: Vec<u8> = "history = 3\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (text, part) in
+        [(&b"\xff\xfe"[..], "not in UTF-8"), (&utf16, ":1: "), (b"\xef\xbb\xbfhistory = 3\r\n", "")]
+    {
+        let file = Scratch::new("encoded.toml", text);
+        let (code, _, said) = run_with(&["config", "check", file.path()], &[], "");
+        assert!((code == 2) != part.is_empty() && said.contains(part), "{said}");
+    }
     let (code, _, said) = run_with(&["config", "check"], &[("SWITCHBOARD_HISTORY", "x")], "");
     assert!(code == 2 && said.contains("SWITCHBOARD_HISTORY: "), "{said}");
 }
@@ -220,6 +249,125 @@ fn config_show_says_where_each_value_comes_from_and_hides_secrets() {
     }
 }
 
+/// The servers for benchmarks have settings of their own, and the same mistakes are made there.
+#[test]
+fn config_check_and_show_know_the_settings_of_echo_and_fanout() {
+    for server in ["echo", "fanout"] {
+        let text = "max-mesage = 5\nhistory = 3\nmax-connections = \"many\"\n";
+        let file = Scratch::new("wrong.toml", text.as_bytes());
+        let (code, _, said) = run_with(&["config", "check", "--for", server, file.path()], &[], "");
+        assert_eq!(code, 2, "{said}");
+        let (_, _, started) = run_with(&[server, "--config", file.path()], &[], "");
+        for part in [
+            ":1: unknown key `max-mesage`; did you mean `max-message`?".to_owned(),
+            format!(":2: `history` is a setting of `serve`, and not of `{server}`"),
+        ] {
+            let part = format!("{}{part}", file.path());
+            assert!(said.contains(&part) && started.contains(&part), "{part}: {said}{started}");
+        }
+        let file = Scratch::new("value.toml", b"max-message = \"big\"\n");
+        let (code, _, said) = run_with(&["config", "check", "--for", server, file.path()], &[], "");
+        assert!(code == 2 && said.contains(&format!("{}:1: invalid value 'big'", file.path())), "{said}");
+        let file = Scratch::new("key.toml", b"qqqq = 1\n");
+        let (code, _, said) = run_with(&["config", "check", "--for", server, file.path()], &[], "");
+        let hint = format!("`switchboard config generate --for {server}` lists all keys");
+        assert!(code == 2 && said.contains(&hint), "{said}");
+        let (code, _, said) = run_with(&["config", "check", "--for", server, "--history", "5"], &[], "");
+        assert!(code == 2 && said.contains("--history") && said.contains("`serve`"), "{said}");
+        let (code, _, said) =
+            run_with(&["config", "check", "--for", server, "--listen", "no.such.invalid:1"], &[], "");
+        assert!(code == 2 && said.contains("--listen: "), "{said}");
+
+        let file = Scratch::new("right.toml", b"max-message = 4096\nlisten = [\":0\"]\n");
+        let (code, said, why) = run_with(&["config", "check", file.path(), "--for", server], &[], "");
+        assert!(code == 0 && said == format!("{} is valid\n", file.path()), "{said}{why}");
+        let args = ["config", "show", "--config", file.path(), "--max-queued", "7", "--for", server];
+        let variables = [("SWITCHBOARD_PING_INTERVAL", "9"), ("SWITCHBOARD_MAX_MESSAGE", "8192")];
+        let (code, shown, said) = run_with(&args, &variables, "");
+        assert_eq!(code, 0, "{said}");
+        let lines: Vec<String> =
+            shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [
+            "max-message = 8192 # SWITCHBOARD_MAX_MESSAGE".to_owned(),
+            format!("listen = [\":0\"] # {}:2", file.path()),
+            "max-queued = 7 # flag".to_owned(),
+            "ping-interval = 9 # SWITCHBOARD_PING_INTERVAL".to_owned(),
+            "#threads = 1 # default".to_owned(),
+        ] {
+            assert!(lines.contains(&line), "{line}: {shown}");
+        }
+        let (_, sample, _) = run_with(&["config", "generate", "--for", server], &[], "");
+        let keys = |text: &str| {
+            let entry = |line: &str| Some(line.trim_start_matches('#').split_once(" =")?.0.to_owned());
+            let entries = text.lines().filter(|line| !line.starts_with("# ")).filter_map(entry);
+            entries.collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(keys(&shown), keys(&sample), "{server}");
+        // What it prints is a file with the same meaning.
+        let again = Scratch::new("again.toml", shown.as_bytes());
+        let (code, _, said) = run_with(&["config", "check", "--for", server, again.path()], &[], "");
+        assert_eq!(code, 0, "{said}");
+    }
+    let file = Scratch::new("bench.toml", b"max-message = 5\n");
+    let (code, _, said) = run_with(&["config", "check", file.path()], &[], "");
+    let part = ":1: `max-message` is a setting of `echo` and `fanout`, and not of `serve`";
+    assert!(code == 2 && said.contains(part), "{said}");
+    let (code, _, said) = run_with(&["config", "show", "--max-message", "5"], &[], "");
+    assert!(code == 2 && said.contains("--max-message") && said.contains("`echo`"), "{said}");
+}
+
+/// A sentence about an address or a file that cannot be had says what to do.
+#[test]
+fn what_a_server_cannot_have_is_said_with_a_way_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    for (place, advice) in [
+        (&*taken, "stop the process that listens there, or choose another address"),
+        // An address for documents (RFC 5737), which no machine has.
+        ("192.0.2.1:8080", "no network interface of this machine has that address"),
+        ("unix:/nowhere/chat.sock", "its directory must exist"),
+    ] {
+        let (code, _, said) = run_with(&["serve", "--ephemeral", "--listen", place], &[], "");
+        assert!(code == 2 && said.contains("cannot listen on ") && said.contains(advice), "{place}: {said}");
+    }
+    // Root reads everything, so the server runs as somebody else.
+    let secret = Scratch::new("secret", &[b'x'; 40]);
+    std::fs::set_permissions(secret.path(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        std::fs::set_permissions(secret.path(), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
+    }
+    for flags in [
+        &["--token-key", secret.path()][..],
+        &["--api-token-file", secret.path()],
+        &["--hook-url", "http://localhost/", "--hook-tell", "posted", "--hook-secret-file", secret.path()],
+        &["--tls-listen", "127.0.0.1:0", "--tls-cert", secret.path(), "--tls-key", secret.path()],
+    ] {
+        let args = [&["serve", "--ephemeral", "--listen", "127.0.0.1:0"], flags].concat();
+        let said = run_as_nobody(&args);
+        assert!(
+            said.contains("Permission denied") && said.contains("needs access to it"),
+            "{flags:?}: {said}"
+        );
+    }
+}
+
+/// What a command says to a user who may do nothing. The program is where everybody can reach it.
+fn run_as_nobody(args: &[&str]) -> String {
+    use std::os::unix::process::CommandExt as _;
+    let program = Scratch::new("switchboard", b"");
+    std::fs::remove_file(program.path()).unwrap();
+    let built = env!("CARGO_BIN_EXE_switchboard");
+    std::fs::hard_link(built, program.path())
+        .or_else(|_| std::fs::copy(built, program.path()).map(|_| ()))
+        .unwrap();
+    let mut command = std::process::Command::new(program.path());
+    if rustix::process::geteuid().is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    let output = command.args(args).current_dir("/").output().unwrap();
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 #[test]
 fn completions_and_man_pages_are_printed_and_written() {
     for (shell, part) in [
@@ -233,7 +381,16 @@ fn completions_and_man_pages_are_printed_and_written() {
         assert!(code == 0 && script.contains(part) && script.contains("max-connections"), "{shell}: {said}");
     }
     let (code, page, _) = run_with(&["man", "token", "mint"], &[], "");
-    assert!(code == 0 && page.contains(".TH SWITCHBOARD-TOKEN-MINT 1"), "{page}");
+    assert!(code == 0 && page.contains(".TH SWITCHBOARD-TOKEN-MINT 1 "), "{page}");
+    let (_, page, _) = run_with(&["man"], &[], "");
+    for section in ["EXAMPLES", "SETTINGS", "EXIT STATUS", "VERSION"] {
+        assert!(page.contains(&format!("\n.SH {section}\n")), "{section}: {page}");
+    }
+    let version = concat!("\"Switchboard ", env!("CARGO_PKG_VERSION"), "\" Switchboard");
+    assert!(
+        page.lines().any(|line| line.starts_with(".TH SWITCHBOARD 1 ") && line.contains(version)),
+        "{page}"
+    );
     let (code, _, said) = run_with(&["man", "nothing"], &[], "");
     assert!(code == 2 && said.contains("nothing"), "{said}");
     let (_scratch, dir) = fresh();
@@ -277,6 +434,9 @@ fn there_is_a_banner_on_a_terminal_only() {
         let given = format!("exec script -qefc {command:?} /dev/null");
         let mut server = Launch::switchboard(&[]).with_descriptors_of(&given, Vec::new()).start_as_it_is();
         wait_until(SOON, "the server listens", || get(server.addr, "/healthz").0 == 200);
+        if has_banner {
+            server.wait_for_log("Ctrl+C");
+        }
         let log = server.log().join("\n");
         // `script` does not take its child along, so the server is ended itself.
         let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", server.id())).unwrap();

@@ -77,6 +77,7 @@ pub(super) const ENGINE: &str = examples! {
 pub(super) const CONFIG: &str = examples! {
     "switchboard config generate > switchboard.toml"
     "switchboard config check switchboard.toml"
+    "switchboard config check --for echo echo.toml"
     "switchboard config show --config switchboard.toml --port 9000"
 };
 

@@ -1,6 +1,7 @@
 //! The file of `--config`: TOML with flags as keys, each with the line that it is on.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use toml::Spanned;
@@ -31,7 +32,14 @@ pub(super) enum Value {
 /// A sentence that names the file, and the line that is no TOML.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{shown}: there is no such file; `switchboard config generate` prints a sample of one")
+        }
+        io::ErrorKind::InvalidData => format!("{shown}: the file is not in UTF-8; save it in that encoding"),
+        io::ErrorKind::PermissionDenied => format!("{shown}: {error}; this user must be allowed to read it"),
+        _ => format!("{shown}: {error}"),
+    })?;
     parse(&text).map_err(|(line, why)| format!("{shown}:{line}: {why}"))
 }
 

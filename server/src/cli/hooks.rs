@@ -10,6 +10,8 @@ use switchboard::history::EventKind;
 use switchboard::history::outbox::OutboxOptions;
 use switchboard::hooks::{Options, Target};
 
+use crate::Failure;
+
 /// Shortest secret in bytes.
 const MIN_SECRET: usize = 16;
 
@@ -89,16 +91,16 @@ enum Away {
 
 impl HookArgs {
     /// What is said, if there is a backend.
-    pub(crate) fn options(&self) -> Result<Option<Options>, String> {
+    pub(crate) fn options(&self) -> Result<Option<Options>, Failure> {
         let Some(target) = &self.url else { return Ok(None) };
         if self.ask.is_empty() && self.tell.is_empty() {
             return Err(
-                "--hook-url needs --hook-ask or --hook-tell: the backend would hear of nothing".to_owned()
+                "--hook-url needs --hook-ask or --hook-tell: the backend would hear of nothing".into()
             );
         }
         let secret = self.secret()?;
         if secret.is_none() && target.socket().is_none() {
-            return Err("--hook-url needs --hook-secret-file: the backend could not tell who asks".to_owned());
+            return Err("--hook-url needs --hook-secret-file: the backend could not tell who asks".into());
         }
         let events = EventOptions::default().with(|it| {
             it.asks = self.ask.iter().map(|ask| ask.kind()).collect();
@@ -118,16 +120,18 @@ impl HookArgs {
         })))
     }
 
-    fn secret(&self) -> Result<Option<Vec<u8>>, String> {
+    fn secret(&self) -> Result<Option<Vec<u8>>, Failure> {
         let Some(path) = &self.secret_file else { return Ok(None) };
         let shown = path.display();
-        let secret = std::fs::read(path).map_err(|error| format!("{shown}: {error}"))?;
+        let secret =
+            std::fs::read(path).map_err(|error| auth::KeyError::Read { path: path.clone(), error })?;
         auth::warn_of_others(path);
         let secret = secret.trim_ascii();
         if secret.len() < MIN_SECRET {
             return Err(format!(
                 "{shown}: the secret of the hooks has at least {MIN_SECRET} bytes; make one with: openssl rand -hex 32"
-            ));
+            )
+            .into());
         }
         Ok(Some(secret.to_vec()))
     }

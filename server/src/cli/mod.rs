@@ -39,7 +39,7 @@ use self::settings::Settings;
 use self::tls::{TlsArgs, TlsCommand};
 use self::token::{TokenCommand, VerifyArgs};
 use crate::doctor::DoctorArgs;
-use crate::{log, version};
+use crate::{Failure, log, version};
 
 /// Port of the chat, unless `PORT` or `--listen` say otherwise.
 const DEFAULT_PORT: u16 = 8080;
@@ -142,6 +142,9 @@ impl Cli {
             command = command.find_subcommand(name).unwrap_or(command);
             (matches, depth) = (inner, depth + 1);
         }
+        // What talks about a server has its settings.
+        command = settings::of(&all, command, matches, config::server(&given))
+            .map_err(|why| settings::error(&[why]))?;
         let mut settings = Settings::new(command, matches);
         settings.add_environment(&all, variables).map_err(|why| settings::error(&why))?;
         if let Some(path) = settings.file(matches) {
@@ -180,8 +183,7 @@ impl Cli {
     fn serve_args(&mut self) -> &mut ServeArgs {
         match &mut self.command {
             Some(Command::Serve(serve)) => serve,
-            Some(Command::Config(ConfigCommand::Check(args))) => &mut args.serve,
-            Some(Command::Config(ConfigCommand::Show(args))) => &mut args.serve,
+            Some(Command::Config(command)) => command.serve_args().unwrap_or(&mut self.serve),
             Some(Command::Doctor(args)) => &mut args.serve,
             _ => &mut self.serve,
         }
@@ -516,6 +518,13 @@ struct DeflateArgs {
 }
 
 impl CommonArgs {
+    /// Reads and checks what a server would, without serving. `default` is where one without any listener listens.
+    pub(crate) fn check(&self, listen: &[Place], default: &Place) -> Result<(), Failure> {
+        self.tls.tls()?;
+        self.listeners.listeners(listen, default, Vec::new())?.redirect()?;
+        Ok(())
+    }
+
     pub(crate) fn log_format(&self) -> log::Format {
         self.settings.log_format
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use clap::Args;
 
 use super::SettingsArgs;
-use crate::Failure;
 
 /// Octets of an answer that are shown.
 const MAX_ANSWER: u64 = 4096;
@@ -27,7 +26,7 @@ fn http(url: &str) -> Result<String, String> {
 }
 
 /// Asks once; returns what the server said, and whether it is well.
-pub(crate) fn run(args: &ProbeArgs) -> Result<(String, bool), Failure> {
+pub(crate) fn run(args: &ProbeArgs) -> (String, bool) {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(Duration::from_millis(args.within_ms)))
         .http_status_as_error(false)
@@ -38,8 +37,14 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<(String, bool), Failure> {
         .into();
     let mut answer = match agent.get(&args.url).call() {
         Ok(answer) => answer,
-        Err(error) => return Ok((format!("no answer: {error}"), false)),
+        Err(error) => return (no_answer(args, &error), false),
     };
-    let text = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_string()?;
-    Ok((text.trim_end().to_owned(), answer.status() == 200))
+    match answer.body_mut().with_config().limit(MAX_ANSWER).read_to_string() {
+        Ok(text) => (text.trim_end().to_owned(), answer.status() == 200),
+        Err(error) => (no_answer(args, &error), false),
+    }
+}
+
+fn no_answer(args: &ProbeArgs, error: &ureq::Error) -> String {
+    format!("no answer from {}: {error}", args.url)
 }

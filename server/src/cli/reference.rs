@@ -9,11 +9,8 @@ use std::path::Path;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::table::{self, Kind, Setting};
+use super::table::{self, Kind, SERVERS, Setting};
 use super::{Cli, Command, config};
-
-/// The commands that serve, and what each is for.
-const SERVERS: [&str; 3] = ["serve", "echo", "fanout"];
 
 const HEAD: &str = "\
 # Settings
@@ -33,7 +30,7 @@ const HEAD: &str = "\
   the file is an error.
 - `switchboard config generate` prints a sample of the file with all keys. `switchboard config check FILE` names each
   mistake with its line. `switchboard config show` prints the settings that a server would have, and where each comes
-  from.
+  from. `--for echo` and `--for fanout` do the same for the other servers.
 
 Without another note a setting belongs to all three commands. The other commands have few settings; `--help` lists them.
 They read the file of a server and ignore the keys that only `serve` has.

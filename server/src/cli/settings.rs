@@ -14,6 +14,8 @@ use super::table::{self, Kind, PREFIX, variable};
 
 /// The variable of hosting platforms for `--port`.
 const PORT: &str = "PORT";
+/// A type of TOML.
+const TABLE: &str = "table";
 /// Similarity of two names (Jaro-Winkler) above which one is suggested for the other.
 const SIMILAR: f64 = 0.8;
 
@@ -125,8 +127,7 @@ impl<'c> Settings<'c> {
         for (name, value) in variables {
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
             if !known.iter().any(|known| variable(known) == name) && !is_of_kubernetes(name, value) {
-                let key = name[PREFIX.len()..].to_lowercase().replace('_', "-");
-                let hint = similar(&key, known.iter().copied()).map_or_else(
+                let hint = similar(&as_key(name), known.iter().copied()).map_or_else(
                     || "the names of the variables are those of the flags in --help".to_owned(),
                     |likely| format!("did you mean {}?", variable(likely)),
                 );
@@ -162,12 +163,7 @@ impl<'c> Settings<'c> {
                 continue;
             }
             if !is_own {
-                let likely = similar(&key, known.iter().copied().filter(|known| *known != "config"));
-                let hint = likely.map_or_else(
-                    || "`switchboard config generate` lists all keys".to_owned(),
-                    |likely| format!("did you mean `{likely}`?"),
-                );
-                problems.push(format!("{origin}: unknown key `{key}`; {hint}"));
+                problems.push(format!("{origin}: {}", self.unknown(all, &key, &value, &known)));
                 continue;
             }
             let Some((arg, key)) = open.iter().find(|(_, open)| **open == *key) else { continue };
@@ -188,6 +184,29 @@ impl<'c> Settings<'c> {
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// What to say of a key that the command does not have.
+    fn unknown(&self, all: &Command, key: &str, value: &Value, known: &[&str]) -> String {
+        let name = self.command.get_name();
+        let servers = table::servers_with(all, key);
+        if key != "config" && !servers.is_empty() {
+            return format!("`{key}` is a setting of {servers}, and not of `{name}`");
+        }
+        let of = if name == "serve" || !table::SERVERS.contains(&name) {
+            String::new()
+        } else {
+            format!(" --for {name}")
+        };
+        if *value == Value::Other(TABLE) {
+            return format!("there are no tables: keys are written without `[{key}]` above them");
+        }
+        let hint = similar(&as_key(key), known.iter().copied().filter(|known| *known != "config"))
+            .map_or_else(
+                || format!("`switchboard config generate{of}` lists all keys"),
+                |likely| format!("did you mean `{likely}`?"),
+            );
+        format!("unknown key `{key}`; {hint}")
     }
 
     /// The settings that nothing of higher precedence has, or excludes, and their keys.
@@ -259,6 +278,12 @@ impl<'c> Settings<'c> {
         if !problems.is_empty() {
             return self::error(&problems);
         }
+        let missing = missing(&error);
+        if let Some((added, missing)) =
+            self.added.iter().find_map(|added| Some((added, needs(added, &missing, all, words)?)))
+        {
+            return self::error(&[format!("{}: `{}` needs {missing}", added.origin, added.key)]);
+        }
         let at_fault = at_fault(&error);
         match self.added.iter().find(|added| Some(&added.key) == at_fault.as_ref()) {
             Some(added) => self::error(&[sentence(&error, added)]),
@@ -270,6 +295,30 @@ impl<'c> Settings<'c> {
     }
 }
 
+/// The command whose settings count: the one that is run, or the server that it talks about. Such a command takes the flags of all
+/// servers.
+///
+/// # Errors
+/// A flag is that of another server.
+pub(super) fn of<'c>(
+    all: &'c Command,
+    command: &'c Command,
+    matches: &ArgMatches,
+    server: Option<&str>,
+) -> Result<&'c Command, String> {
+    let Some(server) = server.and_then(|name| all.find_subcommand(name)) else { return Ok(command) };
+    let own = table::keys(server);
+    let is_given = |arg: &&Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let mut given = command.get_arguments().filter(is_given).filter_map(Arg::get_long);
+    let servers = |key| table::servers_with(all, key);
+    match given.find(|key| !own.contains(key) && !servers(key).is_empty()) {
+        Some(key) => {
+            Err(format!("--{key} is a flag of {}, and not of `{}`", servers(key), server.get_name()))
+        }
+        None => Ok(server),
+    }
+}
+
 /// What is wrong with a value, whatever the others are.
 fn problem_alone(added: &Added, all: &Command, words: &[OsString]) -> Option<String> {
     let words = words.iter().chain(std::iter::once(&added.flag));
@@ -277,6 +326,27 @@ fn problem_alone(added: &Added, all: &Command, words: &[OsString]) -> Option<Str
     let is_value =
         matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::InvalidUtf8);
     (is_value && at_fault(&error).as_ref() == Some(&added.key)).then(|| sentence(&error, added))
+}
+
+/// The flags that an error misses, each as a key.
+fn missing(error: &clap::Error) -> Vec<String> {
+    let Some(ContextValue::Strings(flags)) = error.get(ContextKind::InvalidArg) else { return Vec::new() };
+    let flags = flags.iter().filter(|_| error.kind() == ErrorKind::MissingRequiredArgument);
+    let key = |flag: &String| Some(flag.split(' ').next()?.strip_prefix("--")?.to_owned());
+    flags.filter_map(key).collect()
+}
+
+/// Which of the missing keys a setting needs: "`tls-cert` and `tls-key`".
+fn needs(added: &Added, missing_keys: &[String], all: &Command, words: &[OsString]) -> Option<String> {
+    if missing_keys.is_empty() {
+        return None;
+    }
+    let words = words.iter().chain(std::iter::once(&added.flag));
+    let mut alone = missing(&all.clone().try_get_matches_from(words).err()?);
+    alone.retain(|key| missing_keys.contains(key));
+    alone.sort();
+    let names: Vec<String> = alone.iter().map(|key| format!("`{key}`")).collect();
+    (!names.is_empty()).then(|| names.join(" and "))
 }
 
 /// The key of the flag that an error is about.
@@ -381,6 +451,12 @@ fn is_of_kubernetes(name: &str, value: &OsStr) -> bool {
         && (parts.iter().any(|part| name.contains(part))
             || address.starts_with("tcp://")
             || address.starts_with("udp://"))
+}
+
+/// A name in the form of a key: `max_queued`, `--max-queued` and `SWITCHBOARD_MAX_QUEUED` are `max-queued`.
+fn as_key(name: &str) -> String {
+    let name = name.strip_prefix(PREFIX).unwrap_or(name);
+    name.trim_start_matches('-').to_lowercase().replace('_', "-")
 }
 
 /// The name that is most like the one given.

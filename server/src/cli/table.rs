@@ -5,6 +5,8 @@ use clap::{Arg, ArgAction, Command};
 
 /// What the name of every variable begins with: `--max-queued` is `SWITCHBOARD_MAX_QUEUED`.
 pub(super) const PREFIX: &str = "SWITCHBOARD_";
+/// The commands that serve.
+pub(super) const SERVERS: [&str; 3] = ["serve", "echo", "fanout"];
 /// Flags that are no settings.
 const NO_SETTINGS: &[&str] = &["help", "version"];
 
@@ -104,6 +106,14 @@ pub(super) fn variable(key: &str) -> String {
 pub(super) fn keys(command: &Command) -> Vec<&str> {
     let longs = command.get_arguments().filter_map(Arg::get_long);
     longs.filter(|long| !NO_SETTINGS.contains(long)).collect()
+}
+
+/// The servers that have a setting: "`echo` and `fanout`". Nothing if there are none.
+pub(super) fn servers_with(all: &Command, key: &str) -> String {
+    let has = |name: &&str| all.find_subcommand(name).is_some_and(|command| keys(command).contains(&key));
+    let names: Vec<String> =
+        SERVERS.iter().filter(|name| has(name)).map(|name| format!("`{name}`")).collect();
+    names.join(" and ")
 }
 
 /// The keys of a command and of all commands under it.

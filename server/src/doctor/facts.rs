@@ -75,7 +75,11 @@ pub(super) fn disk(data: &Path) -> Vec<Finding> {
         Ok(times) => times,
         Err(error) => {
             let why = format!("{}: {error}", directory.display());
-            return vec![Finding::failure("disk", why, "the server must be able to write there: see --data")];
+            let advice = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room",
+                _ => "the server must be able to write there: see --data",
+            };
+            return vec![Finding::failure("disk", why, advice)];
         }
     };
     let mut all = Vec::new();
