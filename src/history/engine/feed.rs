@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use redis::{Value, cmd};
 
 use super::error::EngineError;
-use super::follow::{Follows, Known, Places};
+use super::follow::{Follows, Known, Places, known};
 use super::link::{function, instant, pause, random};
 use super::session::{Session, check_passing};
 use super::shared::{Notify, Shared, add};
@@ -596,13 +596,5 @@ impl Feed {
     fn fresh(&mut self) -> String {
         self.last_fresh += 1;
         format!("{}+{:x}", self.node, self.last_fresh)
-    }
-}
-
-/// Up to where a room was told that somebody follows, or a conversation of two.
-fn known<'p>(follows: &'p mut Follows, pairs: &'p mut BTreeMap<Arc<str>, Standing>, room: &str) -> Known<'p> {
-    match follows.get_mut(room) {
-        Some(follow) => follow.standing.as_mut().map_or(Known::Soon, Known::UpTo),
-        None => pairs.get_mut(room).map_or(Known::Nothing, Known::UpTo),
     }
 }

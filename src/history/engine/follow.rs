@@ -1,6 +1,6 @@
 //! Which rooms are followed by which loops, and up to where they have been told.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::names;
@@ -80,6 +80,18 @@ impl Follows {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// Up to where a room was told that somebody follows, or a conversation of two.
+pub(super) fn known<'p>(
+    follows: &'p mut Follows,
+    pairs: &'p mut BTreeMap<Arc<str>, Standing>,
+    room: &str,
+) -> Known<'p> {
+    match follows.get_mut(room) {
+        Some(follow) => follow.standing.as_mut().map_or(Known::Soon, Known::UpTo),
+        None => pairs.get_mut(room).map_or(Known::Nothing, Known::UpTo),
     }
 }
 
