@@ -3,7 +3,7 @@
 #
 #   tests/all.sh [--full] [SECTION...]
 #
-# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the packages, the sanitizer, hostile peers on two loops, and ten minutes of churn
+# --full   all 517 Autobahn cases instead of all but the bulky ones of compression, the packages, the sanitizer, hostile peers on two loops, and ten minutes of churn, and RabbitMQ
 # SECTION  only these, in the order given; the sections are the functions below
 #
 # It stops at the first section that fails. Every section ends with what it counted; the last line of all is
@@ -16,7 +16,7 @@ sections=(tools fmt clippy doc layers dependencies build unit valkey tls loops b
 cases=deflate
 if [ "${1:-}" = --full ]; then
   cases=all
-  sections+=(packaging asan soak)
+  sections+=(packaging asan soak rabbitmq)
   shift
 fi
 if [ $# -gt 0 ]; then
@@ -230,6 +230,12 @@ cost() {
 # The profiles of `loadgen custom` against servers of other projects.
 profiles() {
   loadgen/tests/profiles/run.sh "$target/release/loadgen"
+  loadgen/tests/profiles/cost.sh "$target/release/loadgen"
+}
+
+# The profile for STOMP against RabbitMQ.
+rabbitmq() {
+  loadgen/tests/profiles/rabbitmq.sh "$target/release/loadgen"
 }
 
 # Autobahn, and its base again over TLS, which HAProxy speaks for it.

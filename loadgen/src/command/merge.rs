@@ -10,8 +10,9 @@ use crate::input::error::Failure;
 use crate::output::assertion::conclude;
 use crate::output::figures::Time;
 use crate::output::files::Files;
+use crate::output::intervals::{Interval, drift_trend};
 use crate::output::latency::Latency;
-use crate::output::report::{Interval, Report, Verdict};
+use crate::output::report::{Report, Verdict};
 use crate::output::urls;
 
 /// Note on a figure that several processes cannot merge.
@@ -75,10 +76,12 @@ pub(super) fn sum(reports: &[Report]) -> Option<Report> {
     all.tls_ns = latency(|report| &report.tls_ns);
     all.upgrade_ns = latency(|report| &report.upgrade_ns);
     all.first_answer_ns = latency(|report| &report.first_answer_ns);
+    all.drift_ns = latency(|report| &report.drift_ns);
     all.generator.lag = latency(|report| &report.generator.lag);
     all.messages_per_second = reports.iter().map(|report| report.messages_per_second).sum();
     all.handshakes_per_second = reports.iter().map(|report| report.handshakes_per_second).sum();
     all.intervals = intervals(reports, all.interval_ns);
+    all.drift_trend_ns_per_s = drift_trend(&all.intervals, all.interval_ns);
     all.urls = urls::merged(reports.iter().flat_map(|report| &report.urls));
     if reports.len() > 1 && all.latency_to_last_ns.is_some() {
         all.notes.push(LAST_RECEIVER.to_owned());
@@ -168,7 +171,6 @@ fn add(all: &mut Report, one: &Report) {
     all.generator.busiest_thread = all.generator.busiest_thread.max(one.generator.busiest_thread);
     all.generator.cores += one.generator.cores;
     all.generator.client_bound |= one.generator.client_bound;
-    all.generator.steal = [all.generator.steal, one.generator.steal].into_iter().flatten().reduce(f64::max);
     // The processes may have observed different servers.
     if all.server != one.server {
         all.server = None;
@@ -177,6 +179,11 @@ fn add(all: &mut Report, one: &Report) {
 
 /// The earliest start, and all agents and machines.
 fn add_environment(all: &mut Report, one: &Report) {
+    all.generator.steal = [all.generator.steal, one.generator.steal].into_iter().flatten().reduce(f64::max);
+    all.generator.frequency = match (all.generator.frequency, one.generator.frequency) {
+        (Some(mine), Some(theirs)) => Some(mine.merge(theirs)),
+        (mine, theirs) => mine.or(theirs),
+    };
     all.agents.extend(one.agents.iter().cloned());
     if one.started_at < all.started_at {
         all.started_at.clone_from(&one.started_at);
@@ -209,8 +216,12 @@ fn intervals(reports: &[Report], interval_ns: u64) -> Vec<Interval> {
             for (bound, count) in parts.iter().flat_map(|part| &part.latency) {
                 *latency.entry(*bound).or_default() += count;
             }
+            let sent = parts.iter().map(|part| part.sent).sum::<u64>();
+            let drifts = parts.iter().map(|part| part.sent.saturating_mul(part.drift_ns));
             Interval {
                 at_ns: i as u64 * interval_ns,
+                sent,
+                drift_ns: drifts.fold(0, u64::saturating_add).checked_div(sent).unwrap_or(0),
                 answered: parts.iter().map(|part| part.answered).sum(),
                 latency: latency.into_iter().collect(),
             }

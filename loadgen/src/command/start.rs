@@ -38,11 +38,16 @@ pub(crate) fn run_scenario(scenario: &Scenario) -> Result<u8, Failure> {
     Ok(report.exit_code(output.strict))
 }
 
+/// A seed for a run that does not name one.
+pub(crate) fn random_seed() -> u64 {
+    RandomState::new().hash_one("loadgen")
+}
+
 /// Checks the plan of a scenario, and what this machine allows.
 pub(crate) fn plan(args: &dyn ScenarioArgs) -> Result<Plan, Failure> {
     let connect = args.connect();
     let destinations = connect.urls().map(|url| destination(url, connect)).collect::<Result<_, _>>()?;
-    let seed = connect.seed.unwrap_or_else(|| RandomState::new().hash_one("loadgen"));
+    let seed = connect.seed.unwrap_or_else(random_seed);
     let plan = Plan::check(args.outline()?, connect, destinations, seed)?;
     check_descriptors(plan.descriptors(), raise_descriptor_limit(plan.descriptors()))?;
     let ports = ephemeral_ports();

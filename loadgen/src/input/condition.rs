@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// The figures that a condition may name, for the error message.
 const FIGURES: &str = "p50, p90, p99, p99.9, p99.99, min, mean or max (alone: from the planned instant in an open loop, \
     from the send in a closed one, of the handshake in churn, storm and idle; or with send., plan., last., delivery., \
-    handshake., dial., tls., upgrade., first. or storm. before it), rate, handshakes, lost, duplicated, reordered, corrupted, unsent, failed, opened, \
+    handshake., dial., tls., upgrade., first., storm. or drift. before it), rate, handshakes, lost, duplicated, reordered, corrupted, unsent, failed, opened, \
     late, unrecovered, slow_cut, busy, rss";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,8 @@ fn split(text: &str) -> Result<(String, Sign, &str), String> {
 }
 
 /// Latencies that a condition may select with a word before the figure, such as `send.p99`.
-const GROUPS: [&str; 10] =
-    ["send", "plan", "last", "delivery", "handshake", "dial", "tls", "upgrade", "first", "storm"];
+const GROUPS: [&str; 11] =
+    ["send", "plan", "last", "delivery", "handshake", "dial", "tls", "upgrade", "first", "storm", "drift"];
 
 /// Figures of a latency.
 const TIMES: [&str; 8] = ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];

@@ -124,7 +124,31 @@ pub(crate) struct Share {
     pub(crate) of: u32,
 }
 
+impl Default for Share {
+    fn default() -> Self {
+        Self { index: 0, of: 1 }
+    }
+}
+
 impl Share {
+    /// Whether thing number `number` of all belongs to this process: they are dealt in turn.
+    #[inline]
+    pub(crate) fn has(self, number: u32) -> bool {
+        self.of == 1 || number % self.of == self.index
+    }
+
+    /// The number among all things of this process's own thing number `own`.
+    #[inline]
+    pub(crate) fn number(self, own: u32) -> u32 {
+        own * self.of + self.index
+    }
+
+    /// The reverse of [`Self::number`].
+    #[inline]
+    pub(crate) fn own(self, number: u32) -> u32 {
+        if self.of == 1 { number } else { number / self.of }
+    }
+
     /// Its part of `all` things; the first processes have one more if it does not divide evenly.
     pub(crate) fn count(self, all: u32) -> u32 {
         all / self.of + u32::from(self.index < all % self.of)

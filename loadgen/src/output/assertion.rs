@@ -52,6 +52,7 @@ pub(crate) fn figure(report: &Report, name: &str) -> Option<f64> {
                 Some("tls") => report.tls_ns.as_ref(),
                 Some("upgrade") => report.upgrade_ns.as_ref(),
                 Some("first") => report.first_answer_ns.as_ref(),
+                Some("drift") => report.drift_ns.as_ref(),
                 Some(_) => return storm(report, name),
             };
             latency?.value(name)

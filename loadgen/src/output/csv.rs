@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::buckets::{BUCKETS, bucket_of, quantile};
 use super::figures::{micros, per_second};
-use super::report::{Interval, Report};
+use super::intervals::Interval;
+use super::report::Report;
 
 /// One line for each interval; times are in seconds and microseconds.
 pub(crate) fn csv(report: &Report) -> String {

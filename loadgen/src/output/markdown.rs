@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::figures::{Time, grouped, mebibytes, rate};
 use super::plain::Plain;
 use super::report::{Named, Report, Verdict};
+use super::text::{Drift, mhz, steal_of};
 use crate::input::plan::Paced;
 
 /// A heading with the verdict, a table of figures, and lists of assertions and failures.
@@ -74,9 +75,13 @@ fn rows(report: &Report) -> Vec<(&'static str, String)> {
         let values = latency.supported().map(|(name, value)| format!("{name} {}", Time(value)));
         rows.push((phrase, values.collect::<Vec<_>>().join(", ")));
     }
+    if let Some(drift) = Drift::of(report) {
+        rows.push(("drift from the planned instant to the send", drift.to_string().replace("  ", ", ")));
+    }
     let generator = &report.generator;
     let busy = format!("{:.0} % of its core", generator.busiest_thread * 100.0);
     rows.push(("generator", format!("{busy}, {:.1} MiB", mebibytes(generator.max_rss_bytes))));
+    rows.push(("machine", format!("{}; {}", mhz(generator.frequency), steal_of(generator.steal))));
     if let Some(server) = &report.server {
         let memory = mebibytes(server.max_rss_bytes);
         rows.push(("server", format!("{:.2} cores, {memory:.1} MiB", server.cores)));

@@ -182,6 +182,8 @@ pub(crate) struct Record {
     pub(crate) first_answer: Histogram<u64>,
     /// From the planned instant of the dial to the end of the opening handshake.
     pub(crate) handshake_from_plan: Histogram<u64>,
+    /// Open loop: from the planned instant of each message in the window to its send.
+    pub(crate) drift: Histogram<u64>,
     /// Delay of each wake-up behind the instant for which it was set.
     pub(crate) lag: Histogram<u64>,
     pub(crate) series: Series,
@@ -213,6 +215,7 @@ impl Record {
             upgrade: histogram.clone(),
             first_answer: histogram.clone(),
             handshake_from_plan: histogram.clone(),
+            drift: histogram.clone(),
             lag: histogram,
             series: Series::default(),
             primary,
@@ -275,6 +278,12 @@ impl Record {
         }
     }
 
+    /// Records a correct answer that arrived at `now` to a message of another process. The instant of its send is not known.
+    pub(crate) fn answered_from_afar(&mut self, now: Nanos) {
+        self.count.answered += 1;
+        self.count.answered_in_window += u64::from(self.window.contains(&now));
+    }
+
     /// Records the latency of one of these answers from the planned instant of its message.
     #[inline]
     pub(crate) fn answer_of_plan(&mut self, planned: Nanos, now: Nanos) {
@@ -296,7 +305,11 @@ impl Record {
             self.count.late_by_generator += u64::from(!is_held);
         }
         self.max_late = self.max_late.max(late);
-        self.count.sent_in_window += u64::from(self.window.contains(&planned));
+        if self.window.contains(&planned) {
+            self.count.sent_in_window += 1;
+            self.drift.saturating_record(late);
+            self.series.departed(planned, late);
+        }
     }
 
     /// Records an opening handshake that was completed at `now`. Before the window all of them count.
@@ -395,6 +408,7 @@ impl Record {
             (&mut self.upgrade, &other.upgrade),
             (&mut self.first_answer, &other.first_answer),
             (&mut self.handshake_from_plan, &other.handshake_from_plan),
+            (&mut self.drift, &other.drift),
             (&mut self.lag, &other.lag),
         ] {
             // Both have the same bounds, so no value is left out.
@@ -456,6 +470,18 @@ mod tests {
         assert!(plan.value_at_quantile(0.99) > 85 * MS && close_to(plan.max(), 100 * MS + MS / 10));
         assert_eq!((record.count.late, record.count.late_by_generator, record.max_late), (99, 0, 100 * MS));
         assert_eq!(record.count.sent_in_window, 1000);
+        // The drift is that of the schedule: 100 messages left 50.5 ms late in the mean, all others at their instants.
+        assert_eq!(record.drift.len(), 1000);
+        assert!(
+            (record.drift.mean() / 5_050_000.0 - 1.0).abs() < 0.002 && close_to(record.drift.max(), 100 * MS)
+        );
+        assert!(
+            close_to(record.drift.value_at_quantile(0.99), 90 * MS),
+            "{}",
+            record.drift.value_at_quantile(0.99)
+        );
+        let drifts: Vec<Nanos> = (0..record.series.sent.len()).map(|at| record.series.drift(at)).collect();
+        assert!(drifts[0] == 0 && drifts[10] > 70 * MS && drifts[19] == 0, "{drifts:?}");
     }
 
     #[test]

@@ -8,9 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use switchboard::proto::MessageKind;
 
 use super::agents::AgentReport;
-use super::buckets::lower_bound;
 use super::environment::{host, kernel, shown_command, shown_subprotocol};
 use super::figures::{per_second, share};
+use super::frequency::Frequency;
+use super::intervals::{Interval, drift_trend, intervals};
 use super::latency::Latency;
 use super::process::{ProcessReport, own_max_rss};
 use super::record::Record;
@@ -25,12 +26,19 @@ use crate::input::values::Arrivals;
 pub(crate) struct Outcome {
     pub(crate) record: Record,
     pub(crate) process: Option<ProcessReport>,
-    /// Share of the processor time that the hypervisor took in the window.
-    pub(crate) steal: Option<f64>,
+    pub(crate) machine: Machine,
     pub(crate) is_interrupted: bool,
     pub(crate) started_at: SystemTime,
     /// The instant of the first message, if it came to that.
     pub(crate) begun_at: Option<SystemTime>,
+}
+
+/// What the kernel tells of this machine in the window.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Machine {
+    /// Share of the processor time that the hypervisor took.
+    pub(crate) steal: Option<f64>,
+    pub(crate) frequency: Option<Frequency>,
 }
 
 /// The version of the JSON. A new version means that a field has changed its name or meaning; fields may be added without one.
@@ -102,6 +110,9 @@ pub(crate) struct Generator {
     /// Share of this machine's processor time that the hypervisor gave to others in the window.
     #[serde(default)]
     pub(crate) steal: Option<f64>,
+    /// Clock frequency of this machine's processors in the window.
+    #[serde(default)]
+    pub(crate) frequency: Option<Frequency>,
     /// The figures may show the limit of the generator rather than that of the server.
     pub(crate) client_bound: bool,
     /// Maximum of the resident memory, in bytes.
@@ -127,17 +138,6 @@ pub(crate) struct Slow {
     pub(crate) read_bytes: u64,
     /// Their unanswered messages at the end.
     pub(crate) unanswered: u64,
-}
-
-/// An equal part of the window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Interval {
-    /// Nanoseconds after the start of the window.
-    pub(crate) at_ns: Nanos,
-    /// Answers that arrived in the interval.
-    pub(crate) answered: u64,
-    /// Latencies of the answers: lower bound of a bucket (16 to each doubling) in nanoseconds, and count.
-    pub(crate) latency: Vec<(Nanos, u64)>,
 }
 
 /// The result of an --assert.
@@ -240,6 +240,12 @@ pub(crate) struct Report {
     pub(crate) sent_in_window: Option<u64>,
     pub(crate) late: Option<u64>,
     pub(crate) max_late_ns: Option<Nanos>,
+    /// Open loop: from the planned instant of each message in the window to its send.
+    #[serde(default)]
+    pub(crate) drift_ns: Option<Latency>,
+    /// By how much that grows, in nanoseconds for each second of the run.
+    #[serde(default)]
+    pub(crate) drift_trend_ns_per_s: Option<f64>,
     pub(crate) latency_from_send_ns: Option<Latency>,
     pub(crate) latency_from_plan_ns: Option<Latency>,
     pub(crate) latency_to_last_ns: Option<Latency>,
@@ -268,8 +274,11 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    #[expect(clippy::too_many_lines, reason = "a line for each field")]
     pub(crate) fn new(plan: &Plan, outcome: &Outcome) -> Self {
-        let Outcome { record, process, steal, is_interrupted, started_at, begun_at } = outcome;
+        let Outcome { record, process, machine, is_interrupted, started_at, begun_at } = outcome;
+        let Machine { steal, frequency } = *machine;
+        let intervals = intervals(record);
         let count = record.count.clone();
         let window_ns = record.window_ns();
         let is_open = plan.pacing.is_open() && plan.primary() == Primary::Plan;
@@ -318,6 +327,8 @@ impl Report {
             sent_in_window: is_open.then_some(count.sent_in_window),
             late: is_open.then_some(count.late),
             max_late_ns: is_open.then_some(record.max_late),
+            drift_ns: Latency::some(&record.drift),
+            drift_trend_ns_per_s: drift_trend(&intervals, record.series.interval),
             latency_from_send_ns: Latency::some(&record.from_send),
             latency_from_plan_ns: Latency::some(&record.from_plan),
             latency_to_last_ns: Latency::some(&record.to_last),
@@ -330,11 +341,11 @@ impl Report {
             first_answer_ns: Latency::some(&record.first_answer),
             storms_ns: record.storms.clone(),
             slow: plan.details.contains_key(SLOW_CONNECTIONS).then(|| slow(record)),
-            generator: Generator { steal: *steal, ..generator(record, window_ns, is_open) },
+            generator: Generator { steal, frequency, ..generator(record, window_ns, is_open) },
             server: process.clone(),
             intervals_of: plan.primary().name().to_owned(),
             interval_ns: record.series.interval,
-            intervals: intervals(record),
+            intervals,
         };
         report.verdict = report.judged(*is_interrupted);
         report
@@ -544,6 +555,7 @@ fn generator(record: &Record, window_ns: Nanos, is_open: bool) -> Generator {
         lag: Latency::some(&record.lag),
         late,
         steal: None,
+        frequency: None,
         client_bound: busiest_thread > BUSY || is_open && share(late, record.count.sent) > LATE_SHARE,
         max_rss_bytes: own_max_rss(),
         host: host(),
@@ -552,22 +564,6 @@ fn generator(record: &Record, window_ns: Nanos, is_open: bool) -> Generator {
         arch: std::env::consts::ARCH.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
-}
-
-fn intervals(record: &Record) -> Vec<Interval> {
-    let series = &record.series;
-    let window = record.window.end.saturating_sub(record.window.start);
-    (0..series.answered.len())
-        .filter(|interval| *interval as u64 * series.interval < window)
-        .map(|interval| {
-            let row = series.row(interval).iter().enumerate().filter(|(_, count)| **count > 0);
-            Interval {
-                at_ns: interval as u64 * series.interval,
-                answered: series.answered[interval],
-                latency: row.map(|(bucket, count)| (lower_bound(bucket), u64::from(*count))).collect(),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

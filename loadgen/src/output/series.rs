@@ -17,6 +17,9 @@ pub(crate) struct Series {
     pub(crate) interval: Nanos,
     /// Answers by the instant of their arrival.
     pub(crate) answered: Vec<u64>,
+    /// Messages of an open loop by their planned instants, and the sum of their drifts.
+    pub(crate) sent: Vec<u64>,
+    drifts: Vec<Nanos>,
     /// A row of [`BUCKETS`] for each interval.
     counts: Vec<u32>,
 }
@@ -31,6 +34,8 @@ impl Series {
             start: window.start,
             interval,
             answered: vec![0; intervals],
+            sent: vec![0; intervals],
+            drifts: vec![0; intervals],
             counts: vec![0; intervals * BUCKETS],
         }
     }
@@ -38,14 +43,32 @@ impl Series {
     /// Records `count` answers that arrived at `now`, all with one latency.
     #[inline]
     pub(crate) fn record(&mut self, now: Nanos, latency: Nanos, count: u64) {
-        let Some(since) = now.checked_sub(self.start) else { return };
-        let Some(interval) = since.checked_div(self.interval) else { return };
-        let interval = interval as usize;
+        let Some(interval) = self.interval_of(now) else { return };
         if let Some(answered) = self.answered.get_mut(interval) {
             *answered += count;
             let cell = &mut self.counts[interval * BUCKETS + bucket_of(latency)];
             *cell = cell.saturating_add(count as u32);
         }
+    }
+
+    /// Records that a message left `drift` after its planned instant.
+    #[inline]
+    pub(crate) fn departed(&mut self, planned: Nanos, drift: Nanos) {
+        let Some(interval) = self.interval_of(planned) else { return };
+        if let (Some(sent), Some(sum)) = (self.sent.get_mut(interval), self.drifts.get_mut(interval)) {
+            *sent += 1;
+            *sum = sum.saturating_add(drift);
+        }
+    }
+
+    /// The mean drift of the messages of an interval; 0 if there are none.
+    pub(crate) fn drift(&self, interval: usize) -> Nanos {
+        self.drifts[interval].checked_div(self.sent[interval]).unwrap_or(0)
+    }
+
+    #[inline]
+    fn interval_of(&self, at: Nanos) -> Option<usize> {
+        Some(at.checked_sub(self.start)?.checked_div(self.interval)? as usize)
     }
 
     /// The row of an interval.
@@ -59,8 +82,14 @@ impl Series {
             *self = other.clone();
             return;
         }
-        for (mine, theirs) in self.answered.iter_mut().zip(&other.answered) {
-            *mine += theirs;
+        for (mine, theirs) in [
+            (&mut self.answered, &other.answered),
+            (&mut self.sent, &other.sent),
+            (&mut self.drifts, &other.drifts),
+        ] {
+            for (mine, theirs) in mine.iter_mut().zip(theirs) {
+                *mine = mine.saturating_add(*theirs);
+            }
         }
         for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
             *mine = mine.saturating_add(*theirs);
@@ -114,8 +143,12 @@ mod tests {
         let mut one = Series::over(&(0..SECOND / 2));
         assert_eq!((one.interval, one.answered.len()), (SHORTEST, 10));
         one.record(0, 1_000, 2);
+        one.departed(5, 30);
+        one.departed(SECOND, 30);
         sum.merge(&one);
+        one.departed(5, 60);
         sum.merge(&one);
         assert_eq!((sum.answered[0], sum.row(0)[bucket_of(1_000)]), (4, 4));
+        assert_eq!((sum.sent[0], sum.drift(0), sum.drift(1)), (3, 40, 0));
     }
 }

@@ -6,6 +6,7 @@ use console::style;
 
 use super::bars::{distribution, rate_over_time};
 use super::figures::{Time, grouped, mebibytes, rate};
+use super::frequency::Frequency;
 use super::latency::Latency;
 use super::plain::Plain;
 use super::report::{Named, Report, Verdict};
@@ -244,6 +245,9 @@ impl Report {
                 "schedule      {planned} planned, {sent} sent; {late} of all left more than 1 ms late, {most} at most"
             )?;
         }
+        if let Some(drift) = Drift::of(self) {
+            writeln!(f, "drift         {drift}   from the planned instant to the send")?;
+        }
         Ok(())
     }
 
@@ -281,15 +285,62 @@ impl Report {
         if let Some(lag) = &generator.lag {
             write!(f, ", woke p99 {} late, {} at most", Time(lag.p99), Time(lag.max))?;
         }
-        if let Some(steal) = generator.steal.filter(|steal| *steal > MUCH) {
-            let text = format!(", the hypervisor took {:.1} % of all cores", steal * 100.0);
-            write!(f, "{}", style(text).yellow())?;
-        }
         if generator.client_bound {
             let text = ": client-bound, the server may be faster than this";
             write!(f, "{}", style(text).yellow())?;
         }
-        writeln!(f)
+        writeln!(f)?;
+        let is_unsteady = generator.frequency.is_some_and(Frequency::is_unsteady);
+        let (mhz, steal) = (style(mhz(generator.frequency)), style(steal_of(generator.steal)));
+        let mhz = if is_unsteady { mhz.yellow() } else { mhz };
+        let steal = if generator.steal.is_some_and(|steal| steal > MUCH) { steal.yellow() } else { steal };
+        writeln!(f, "machine       {mhz}; {steal}")
+    }
+}
+
+/// The clock frequency of the processors for people.
+pub(super) fn mhz(frequency: Option<Frequency>) -> String {
+    match frequency {
+        Some(Frequency { min_mhz, max_mhz }) => {
+            format!("processors at {} to {} MHz", rate(min_mhz), rate(max_mhz))
+        }
+        None => "frequency of the processors not told by the kernel".to_owned(),
+    }
+}
+
+/// The processor time that the hypervisor took, for people.
+pub(super) fn steal_of(share: Option<f64>) -> String {
+    match share {
+        Some(share) => format!("the hypervisor took {:.1} % of all cores", share * 100.0),
+        None => "time taken by a hypervisor not told by the kernel".to_owned(),
+    }
+}
+
+/// The drift of the schedule of an open loop.
+pub(super) struct Drift<'r> {
+    drift: &'r Latency,
+    trend: Option<f64>,
+}
+
+impl<'r> Drift<'r> {
+    /// The drift of a run, if it has a schedule.
+    pub(super) fn of(report: &'r Report) -> Option<Self> {
+        Some(Self { drift: report.drift_ns.as_ref()?, trend: report.drift_trend_ns_per_s })
+    }
+}
+
+impl fmt::Display for Drift<'_> {
+    #[expect(clippy::cast_sign_loss, reason = "neither is negative")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { drift, trend } = self;
+        write!(f, "mean {}  {}", Time(drift.mean.round() as u64), Percentiles(drift))?;
+        match trend {
+            Some(trend) => {
+                let sign = if *trend < 0.0 { '-' } else { '+' };
+                write!(f, "  trend {sign}{} per second", Time(trend.abs().round() as u64))
+            }
+            None => f.write_str("  trend not measured: too short a run"),
+        }
     }
 }
 

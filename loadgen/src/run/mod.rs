@@ -37,9 +37,10 @@ use crate::input::error::Failure;
 use crate::input::options::OutputArgs;
 use crate::input::plan::{MAX_DURATION, Plan};
 use crate::output::figures::Time;
+use crate::output::frequency::Frequencies;
 use crate::output::process::{Process, ProcessReport};
 use crate::output::record::{LATE, Record};
-use crate::output::report::Outcome;
+use crate::output::report::{Machine, Outcome};
 use crate::output::steal::Steal;
 
 /// Interval at which the observers take a sample.
@@ -106,7 +107,7 @@ impl Launch<'_> {
         let routes = routes(plan, request)?;
         let make = prepare(&shared);
         let (sender, finished) = mpsc::channel();
-        let (mut record, process, steal) = thread::scope(|scope| {
+        let (mut record, process, machine) = thread::scope(|scope| {
             for (thread, poll) in (0_u32..).zip(polls) {
                 let shared = Arc::clone(&shared);
                 let context = LoopContext { plan, thread, routes: &routes, shared, poll };
@@ -118,7 +119,7 @@ impl Launch<'_> {
                 });
             }
             drop(sender);
-            let steal = Steal::default();
+            let (steal, frequencies) = (Steal::default(), Frequencies::default());
             let observers = Observers {
                 plan,
                 shared: &shared,
@@ -126,6 +127,7 @@ impl Launch<'_> {
                 view,
                 process,
                 steal,
+                frequencies,
                 supervisor,
             };
             observers.until_all_finished(&finished)
@@ -142,7 +144,7 @@ impl Launch<'_> {
         }
         note_steering(plan, &mut record);
         let begun_at = start.map(|start| started_at + Duration::from_nanos(start));
-        Ok(Outcome { record, process, steal, is_interrupted, started_at, begun_at })
+        Ok(Outcome { record, process, machine, is_interrupted, started_at, begun_at })
     }
 }
 
@@ -192,6 +194,7 @@ struct Observers<'w> {
     view: View,
     process: Option<Process>,
     steal: Steal,
+    frequencies: Frequencies,
     supervisor: Option<Box<dyn Supervisor>>,
 }
 
@@ -199,7 +202,7 @@ impl Observers<'_> {
     fn until_all_finished(
         mut self,
         finished: &mpsc::Receiver<Result<Record, String>>,
-    ) -> Result<(Record, Option<ProcessReport>, Option<f64>), Failure> {
+    ) -> Result<(Record, Option<ProcessReport>, Machine), Failure> {
         let mut all: Option<Record> = None;
         let mut left = self.plan.threads;
         while left > 0 {
@@ -223,7 +226,8 @@ impl Observers<'_> {
         }
         self.view.clear();
         let record = all.ok_or("no thread of the generator ran")?;
-        Ok((record, self.process.map(Process::report), self.steal.share()))
+        let machine = Machine { steal: self.steal.share(), frequency: self.frequencies.seen() };
+        Ok((record, self.process.map(Process::report), machine))
     }
 
     fn sample(&mut self) {
@@ -244,6 +248,7 @@ impl Observers<'_> {
         }
         if snapshot.phase == Phase::Measuring {
             self.steal.sample();
+            self.frequencies.sample();
         }
         if let Some(process) = &mut self.process {
             process.sample(now, snapshot.phase == Phase::Measuring);

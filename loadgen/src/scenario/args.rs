@@ -44,9 +44,8 @@ pub(crate) trait ScenarioArgs: fmt::Debug {
     fn run(&self, launch: Launch<'_>) -> Result<Outcome, Failure>;
 }
 
-/// What [`ScenarioArgs::divide`] does for every scenario.
-pub(crate) fn divide_common<A: ScenarioArgs + ?Sized>(args: &mut A, share: Share) -> Result<(), PlanError> {
-    let connect = args.connect_mut();
+/// Leaves one of several processes its share of the connections.
+pub(crate) fn divide_connections(connect: &mut ConnectArgs, share: Share) -> Result<(), PlanError> {
     let all = connect.connections;
     connect.connections = share.count(all);
     if connect.connections == 0 {
@@ -56,6 +55,13 @@ pub(crate) fn divide_common<A: ScenarioArgs + ?Sized>(args: &mut A, share: Share
         )));
     }
     connect.connect_rate = connect.connect_rate.map(|rate| share.rate(rate));
+    Ok(())
+}
+
+/// What [`ScenarioArgs::divide`] does for every scenario.
+pub(crate) fn divide_common<A: ScenarioArgs + ?Sized>(args: &mut A, share: Share) -> Result<(), PlanError> {
+    let connect = args.connect_mut();
+    divide_connections(connect, share)?;
     connect.seed = connect.seed.map(|seed| seed.wrapping_add(share.index.into()));
     if let Some(rate) = args.rate() {
         *rate = rate.map(|rate| share.rate(rate));

@@ -59,6 +59,19 @@ impl Flights {
         flight.last = place;
     }
 
+    /// The instant at which a message in flight left.
+    pub(super) fn instant(&self, flight: Flight, seq: u64) -> Option<Nanos> {
+        let mut place = flight.first;
+        while place != NONE {
+            let Write { until, at, next } = self.writes[place as usize];
+            if seq < until {
+                return Some(at);
+            }
+            place = next;
+        }
+        None
+    }
+
     /// Removes the messages from `from` to `to`. Calls `removed` for each write, with its instant and the number of messages.
     #[inline]
     pub(super) fn remove(
@@ -86,6 +99,20 @@ impl Flights {
 }
 
 #[cfg(test)]
+impl Flights {
+    /// Entries that a lane holds.
+    pub(super) fn in_use(&self) -> usize {
+        let mut place = self.free;
+        let mut free = 0;
+        while place != NONE {
+            place = self.writes[place as usize].next;
+            free += 1;
+        }
+        self.writes.len() - free
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -98,6 +125,9 @@ mod tests {
             flights.push(&mut one, base + 4, 11);
             flights.push(&mut two, base + 10, 12);
             flights.push(&mut one, base + 10, 13);
+            let instants = [base, base + 3, base + 4, base + 9].map(|seq| flights.instant(one, seq));
+            assert_eq!(instants, [Some(11), Some(11), Some(13), Some(13)]);
+            assert_eq!((flights.instant(one, base + 10), flights.in_use()), (None, 3));
             let mut removed = Vec::new();
             flights.remove(&mut one, base, base + 6, |at, count| removed.push((at, count)));
             flights.remove(&mut two, base, base + 10, |at, count| removed.push((at, count)));
@@ -106,6 +136,6 @@ mod tests {
             flights.remove(&mut one, base + 10, base + 12, |at, count| removed.push((at, count)));
             assert_eq!(removed.len(), 4);
         }
-        assert_eq!(flights.writes.len(), 3);
+        assert_eq!((flights.writes.len(), flights.in_use()), (3, 0));
     }
 }

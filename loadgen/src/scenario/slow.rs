@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::args::{ScenarioArgs, divide_common};
 use super::echo::Echo;
-use super::fanout::{Fanout, FanoutState, NOT_DIVIDED, Publishing};
+use super::fanout::{Fanout, FanoutState, Publishing};
 use super::slow_readers::SlowReaders;
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
@@ -12,6 +12,9 @@ use crate::input::plan::{Outline, within};
 use crate::input::values::{Share, Stages};
 use crate::output::report::{Outcome, SLOW_CONNECTIONS};
 use crate::run::Launch;
+
+/// Why agents cannot share this.
+const NOT_DIVIDED: &str = "with --fanout, slow is a run of one process: use --threads";
 
 /// A share of the connections reads slowly while the others exchange messages
 #[derive(Debug, Clone, Args)]
@@ -87,7 +90,8 @@ impl ScenarioArgs for SlowArgs {
             .with("slow_bytes_per_second", self.slow_bytes);
         let Some(publishers) = self.fanout else { return Ok(Outline { answered: "echoed", ..outline }) };
         within("--fanout", publishers.into(), 1, (self.connect.connections - slow).into())?;
-        Publishing { publishers, excludes_self: false }.check(&self.connect, &self.traffic)?;
+        Publishing { publishers, excludes_self: false, share: Share::default() }
+            .check(&self.connect, &self.traffic)?;
         Ok(Outline { answered: "delivered", ..outline.with("publishers", publishers.into()) })
     }
 
@@ -97,7 +101,7 @@ impl ScenarioArgs for SlowArgs {
         match self.fanout {
             None => launch.run(|_| move |thread| Echo::new(plan, thread, slow)),
             Some(publishers) => launch.run(|shared| {
-                let publishing = Publishing { publishers, excludes_self: false };
+                let publishing = Publishing { publishers, excludes_self: false, share: Share::default() };
                 let state = FanoutState::new(plan, publishing, shared);
                 move |thread| Fanout::new(plan, thread, slow, &state)
             }),

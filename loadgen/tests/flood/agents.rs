@@ -5,8 +5,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 
 use serde_json::Value;
-use switchboard::apps::Echo;
+use switchboard::apps::{Echo, Fanout};
 
+use crate::chat::chat;
+use crate::fanout::Relay;
+use crate::hub::hub;
 use crate::support::{Answers, Honest, Scratch, start};
 
 const TOKEN: &str = "a token of the tests";
@@ -127,6 +130,80 @@ fn watched() -> (String, mpsc::Receiver<()>) {
         Some(vec![message])
     }));
     (format!("ws://{address}/"), receiver)
+}
+
+/// Runs words on agents; the report and its text.
+fn conduct(agents: &[&Agent], words: &str) -> (Option<i32>, Value, String) {
+    let json = Scratch::new("json");
+    let words = format!("{words} --json {}", json.path());
+    let (status, text, errors) = texts(&lead(agents, TOKEN, &words).output().unwrap());
+    (status, serde_json::from_str(&json.read()).unwrap_or_default(), text + &errors)
+}
+
+fn counts(report: &Value) -> [u64; 4] {
+    ["sent", "answered", "lost", "corrupted"].map(|name| report[name].as_u64().unwrap_or(u64::MAX))
+}
+
+#[test]
+fn agents_share_a_fanout_and_each_checks_the_messages_of_all() {
+    let agents = [Agent::start(), Agent::start(), Agent::start()];
+    let agents: Vec<&Agent> = agents.iter().collect();
+    let server = Honest::start(Fanout::default());
+    let url = format!("ws://{}/", server.address);
+    // Publishers on every agent, and twice in an open loop.
+    for words in ["--rate 400", "--rate 400 --arrivals poisson --threads 2"] {
+        let words = format!(
+            "fanout {url} --connections 10 --publishers 4 {words} --warmup 100ms --duration 400ms --size 32"
+        );
+        let (status, report, text) = conduct(&agents, &words);
+        let planned = report["planned_in_window"].as_u64().unwrap();
+        let [sent, answered, lost, corrupted] = counts(&report);
+        assert_eq!((status, lost, corrupted, answered), (Some(0), 0, 0, sent * 10), "{text}");
+        assert!((100..=250).contains(&planned) && sent >= planned, "{text}");
+        assert_eq!(report["latency_from_plan_ns"]["count"], planned * 10, "{text}");
+        assert_eq!((&report["asked"]["rate"], &report["asked"]["publishers"]), (&400.0.into(), &4.into()));
+        assert_eq!(report["agents"].as_array().unwrap().len(), 3);
+    }
+    // A publisher on one of them, and a number of messages that ends the run.
+    let words = format!("fanout {url} --connections 7 --publishers 1 --messages 20 --pipeline 4");
+    let (status, report, text) = conduct(&agents, &words);
+    assert_eq!((status, counts(&report)), (Some(0), [20, 140, 0, 0]), "{text}");
+    let (status, _, text) = conduct(&agents, &format!("fanout {url} --connections 7"));
+    assert!(status == Some(2) && text.contains("give --rate, --stages or --messages"), "{text}");
+}
+
+#[test]
+fn what_a_relay_keeps_from_a_receiver_is_lost_whichever_agent_sent_it() {
+    let (one, two) = (Agent::start(), Agent::start());
+    for skips_sender in [false, true] {
+        // The first member connects first, to whichever agent it belongs; it misses every fifth message.
+        let address = hub(Relay::new(skips_sender, |receiver: usize, told: usize, message: &[u8]| {
+            if receiver == 0 && told % 5 == 3 { vec![] } else { vec![message.to_vec()] }
+        }));
+        let option = if skips_sender { "--exclude-self" } else { "" };
+        let words = format!(
+            "fanout ws://{address}/ --connections 6 --publishers 2 --rate 100 --warmup 0s --duration 400ms {option}"
+        );
+        let (status, report, text) = conduct(&[&one, &two], &words);
+        let [sent, answered, lost, corrupted] = counts(&report);
+        let receivers = if skips_sender { 5 } else { 6 };
+        assert_eq!((status, sent, corrupted, answered + lost), (Some(1), 40, 0, 40 * receivers), "{text}");
+        assert!(if skips_sender { (1..=8).contains(&lost) } else { lost == 8 }, "{text}");
+    }
+}
+
+#[test]
+fn agents_share_a_chat() {
+    let (one, two, server) = (Agent::start(), Agent::start(), Honest::start(chat()));
+    let words = format!(
+        "chat ws://{}/ --connections 8 --rooms 2 --rate 200 --warmup 0s --duration 500ms",
+        server.address
+    );
+    let (status, report, text) = conduct(&[&one, &two], &words);
+    let [sent, _, lost, corrupted] = counts(&report);
+    assert_eq!((status, sent, lost, corrupted), (Some(0), 100, 0, 0), "{text}");
+    // Of the four users of a room, two are on the agent that posts and times the deliveries.
+    assert_eq!(report["latency_of_delivery_ns"]["count"], 100 * 2, "{text}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::hub::{Club, Letters, hubs};
 use crate::support::{Honest, Run, Scratch, accept, flood};
 
 /// The real server, with its history in memory and no limit of rates.
-fn chat() -> Chat {
+pub(crate) fn chat() -> Chat {
     let options = Options::default().with(|it| it.limits = Limits::default().with_posts_per_second(0));
     Chat::new(options, None, Start { epoch: "one".into(), ..Start::default() })
 }

@@ -174,13 +174,16 @@ fn the_profiles_speak_their_protocols() {
         let command: Value = serde_json::from_str(text).unwrap();
         let kind =
             ["connect", "subscribe", "publish"].into_iter().find(|kind| command.get(kind).is_some()).unwrap();
-        vec![format!(r#"{{"id":{},"{kind}":{{}}}}"#, command["id"]), "{}".to_owned()]
-            .into_iter()
-            .take(
-                // Its ping, which must be answered with the same.
-                if kind == "subscribe" { 2 } else { 1 },
-            )
-            .collect()
+        let reply = format!(r#"{{"id":{},"{kind}":{{}}}}"#, command["id"]);
+        match kind {
+            // Its ping, which must be answered with the same.
+            "subscribe" => vec![reply, "{}".to_owned()],
+            // Several replies and pushes may share a message, in lines.
+            "publish" if command["id"].as_u64().unwrap() % 3 == 0 => {
+                vec![format!("{{\"push\":{{\"channel\":\"bench\"}}}}\n{reply}\n")]
+            }
+            _ => vec![reply],
+        }
     });
     let pusher = server(|text, _| {
         let event: Value = serde_json::from_str(text).unwrap();
@@ -209,6 +212,23 @@ fn the_profiles_speak_their_protocols() {
         &["--profile", "phoenix", "--connections", "2", "--set", "topic=secret", "--messages", "1"],
     );
     assert_eq!((refused.status, refused.failures("\"status\":\"error\"")), (1, 2), "{refused:?}");
+    let stomp = server(|text, _| {
+        let (head, _) = text.strip_suffix('\0').unwrap().split_once("\n\n").unwrap();
+        let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        vec![match head.lines().next().unwrap() {
+            "CONNECT" if header("login:") == "guest" => "CONNECTED\nversion:1.2\n\n\0".to_owned(),
+            "SEND" if header("destination:") == "/topic/bench" => {
+                format!("RECEIPT\nreceipt-id:{}\n\n\0", header("receipt:"))
+            }
+            _ => "ERROR\nmessage:denied\n\n\0".to_owned(),
+        }]
+    });
+    let run = custom(stomp, &[&["--profile", "stomp"], &options[..]].concat());
+    assert_eq!((run.status, run.count("answered"), run.faults()), (0, 60, [0; 4]), "{run:?}");
+    let options = ["--connections", "2", "--messages", "1", "--set", "destination=/secret"];
+    let refused = custom(stomp, &[&["--profile", "stomp"], &options[..]].concat());
+    assert_eq!((refused.status, refused.failures("error of the server: ERROR")), (1, 2), "{refused:?}");
+    let options = ["--connections", "3", "--messages", "20", "--pipeline", "4"];
     // Its server may not see a `{}` that it did not ask for.
     let run =
         custom(centrifugo, &[&["--profile", "centrifugo", "--reply", "never=>x"], &options[..]].concat());
@@ -230,7 +250,7 @@ fn what_cannot_be_sent_or_recognised_is_refused() {
         (&["--payload", payload.path(), "--reply", "x"], "PATTERN=>TEXT"),
         (&["--payload", payload.path(), "--set", "x"], "NAME=VALUE"),
         (&["--payload", payload.path(), "--fail-on", "["], "regular expression"),
-        (&["--profile", "stomp"], "possible values"),
+        (&["--profile", "none"], "possible values"),
     ] {
         let output = loadgen(&[&["custom", "ws://127.0.0.1:1/"], words].concat());
         let errors = String::from_utf8_lossy(&output.stderr);

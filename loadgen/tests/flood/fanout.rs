@@ -41,11 +41,17 @@ fn an_open_loop_publishes_what_was_planned() {
 }
 
 /// Sends each message to every connection, except for its fault: a function of receiver, message number and message.
-struct Relay<F> {
+pub(crate) struct Relay<F> {
     members: BTreeSet<usize>,
     told: usize,
     skips_sender: bool,
     lie: F,
+}
+
+impl<F> Relay<F> {
+    pub(crate) fn new(skips_sender: bool, lie: F) -> Self {
+        Self { members: BTreeSet::new(), told: 0, skips_sender, lie }
+    }
 }
 
 impl<F: FnMut(usize, usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static> Club for Relay<F> {
@@ -74,7 +80,7 @@ fn relayed(
     options: &str,
     lie: impl FnMut(usize, usize, &[u8]) -> Vec<Vec<u8>> + Send + 'static,
 ) -> Run {
-    let address = hub(Relay { members: BTreeSet::new(), told: 0, skips_sender, lie });
+    let address = hub(Relay::new(skips_sender, lie));
     flood("fanout", address, &format!("--connections 4 --duration 5s {options}"))
 }
 

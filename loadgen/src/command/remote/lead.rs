@@ -17,7 +17,7 @@ use super::{MAX_AGENTS, PATIENCE, SILENCE, WallClock};
 use crate::command::cli::LeadArgs;
 use crate::command::merge::sum;
 use crate::command::print::print;
-use crate::command::start::stop_flag;
+use crate::command::start::{random_seed, stop_flag};
 use crate::input::error::{Failure, PlanError};
 use crate::output::agents::AgentReport;
 use crate::output::assertion::conclude;
@@ -41,13 +41,16 @@ pub(crate) fn lead(args: &LeadArgs) -> Result<u8, Failure> {
     let token = Token::find(args.token.token_file.as_deref())?;
     let output = scenario.output();
     let files = Files::create(&output.report)?;
-    let words = scenario_words(std::env::args());
+    let words = with_seed(scenario_words(std::env::args()), scenario);
     let stop = stop_flag()?;
     let job =
         Job { agents: &args.agent, token: &token, words: &words, clock: WallClock::default(), stop: &stop };
     let mut report = job.conduct()?;
     report.command = shown_command(std::env::args());
     report.asked.details = scenario.outline()?.details;
+    if let Some(rate) = args.scenario.clone().args_mut().rate().and_then(|rate| *rate) {
+        report.asked.rate = Some(rate);
+    }
     report.asked.stages = args.scenario.clone().args_mut().stages().map(|stages| stages.to_string());
     conclude(&mut report, &output.report);
     print(&report, &output.report)?;
@@ -84,6 +87,14 @@ fn scenario_words(words: impl Iterator<Item = String>) -> Vec<String> {
         }
     }
     words.collect()
+}
+
+/// The words with a seed: agents that share a fanout must have the same.
+fn with_seed(mut words: Vec<String>, scenario: &dyn ScenarioArgs) -> Vec<String> {
+    if scenario.connect().seed.is_none() {
+        words.extend(["--seed".to_owned(), random_seed().to_string()]);
+    }
+    words
 }
 
 /// A scenario for several agents.

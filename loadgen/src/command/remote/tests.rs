@@ -17,7 +17,7 @@ use super::wire::{Answer, Lines, MAX_ORDER, Order, PROTOCOL, Sender, split};
 use super::{WallClock, agent};
 use crate::input::plan::Primary;
 use crate::output::record::Record;
-use crate::output::report::{Outcome, Report, Verdict};
+use crate::output::report::{Machine, Outcome, Report, Verdict};
 use crate::scenario::tests::plan_of;
 
 const TOKEN: &str = "a token of the tests";
@@ -167,7 +167,8 @@ fn an_agent_that_cannot_begin_keeps_the_others_from_beginning() {
     }
     for (words, reason) in [
         (format!("echo ws://{address}/ --connections 1"), "2 agents need at least as many"),
-        (format!("fanout ws://{address}/"), "run it in one process"),
+        (format!("fanout ws://{address}/"), "give --rate, --stages or --messages"),
+        (format!("slow ws://{address}/ --fanout 1"), "a run of one process"),
         ("echo ws://192.0.2.1/".to_owned(), "--i-own-this-server"),
         ("merge x.json".to_owned(), "an agent runs scenarios only"),
         ("echo --nonsense".to_owned(), "--nonsense"),
@@ -212,8 +213,8 @@ fn two_hundred_agents_are_ten_million_connections() {
         record.answers(k * 20_000, k * 20_000 + 100_000 + k, 1);
     }
     let started_at = crate::clock::time_of_day();
-    let (process, steal, begun_at) = (None, None, Some(started_at));
-    let outcome = Outcome { record, process, steal, is_interrupted: false, started_at, begun_at };
+    let (process, machine, begun_at) = (None, Machine::default(), Some(started_at));
+    let outcome = Outcome { record, process, machine, is_interrupted: false, started_at, begun_at };
     let json = Arc::new(Report::new(&plan, &outcome).json());
     let agents: Vec<String> = (0..200)
         .map(|_| {

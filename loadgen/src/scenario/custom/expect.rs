@@ -1,15 +1,14 @@
 //! What an answer looks like: regular expressions and fields of JSON, and which message it answers.
 
-use regex::Regex;
-
 use super::field::{FieldPath, judge_field};
+use super::pattern::Pattern;
 use super::template::{Template, Variables};
 
 /// Something that an answer must have.
 #[derive(Debug, Clone)]
 enum Expectation {
     /// The text matches. A group `seq` names the message.
-    Pattern(Regex),
+    Pattern(Pattern),
     /// A field has a value. `{{seq}}` in the value names the message.
     Field { path: FieldPath, value: Template },
 }
@@ -18,7 +17,22 @@ enum Expectation {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expectations {
     all: Vec<Expectation>,
-    numbers_from: Option<u64>,
+    /// The expectation that names the message.
+    naming: Option<usize>,
+    /// What may differ in messages that are judged alike.
+    alike: Alike,
+}
+
+/// What may differ in two messages of a connection that are judged alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Alike {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The number of the message that is answered, in an answer. This is added to it in the text.
+    AnswersNumber(u64),
+    /// The same; and in a message that is no answer, any one number.
+    AnyNumber(u64),
 }
 
 /// What a message is.
@@ -40,25 +54,33 @@ impl Expectations {
         if expectations.iter().filter(|expectation| expectation.names_message()).count() > 1 {
             return Err("only one --expect may have {{seq}} or a group seq".to_owned());
         }
-        let is_field = |expectation: &Expectation| matches!(expectation, Expectation::Field { .. });
-        let plus = expectations.iter().find_map(|expectation| match expectation {
-            Expectation::Field { value, .. } => value.seq_plus(),
-            Expectation::Pattern(_) => None,
-        });
-        let numbers_from = plus.filter(|_| expectations.iter().all(is_field));
-        Ok(Self { all: expectations, numbers_from })
+        let naming = expectations.iter().position(Expectation::names_message);
+        let alike = naming.map_or(Alike::Nothing, |naming| alike(&expectations, naming));
+        Ok(Self { all: expectations, naming, alike })
     }
 
     /// Whether answers name their messages, so that they may come in any order.
     pub(super) fn names_message(&self) -> bool {
-        self.all.iter().any(Expectation::names_message)
+        self.naming.is_some()
     }
 
-    /// If fields alone decide, and one of them names the message: what is added to the sequence number in it. `None`: a
-    /// pattern may depend on any part of the text.
+    /// What may differ in messages that are judged alike.
     #[inline]
-    pub(super) fn numbers_from(&self) -> Option<u64> {
-        self.numbers_from
+    pub(super) fn alike(&self) -> Alike {
+        self.alike
+    }
+
+    /// What stands before the number in texts of which [`Self::number`] knows it; `None`: it knows none.
+    pub(super) fn numbered(&self) -> Option<&[u8]> {
+        let [Expectation::Pattern(pattern)] = &self.all[..] else { return None };
+        pattern.numbered()
+    }
+
+    /// The number of the message that a text answers, where one pattern alone decides and allows to read it without a search.
+    #[inline]
+    pub(super) fn number(&self, text: &[u8]) -> Option<u64> {
+        let [Expectation::Pattern(pattern)] = &self.all[..] else { return None };
+        pattern.number(text)
     }
 
     /// Judges a message of connection `conn`.
@@ -66,7 +88,7 @@ impl Expectations {
         let mut answer = Judged::Answer(None);
         for expectation in &self.all {
             let judged = match expectation {
-                Expectation::Pattern(pattern) => judge_pattern(pattern, text, expectation.names_message()),
+                Expectation::Pattern(pattern) => judge_pattern(pattern, text),
                 Expectation::Field { path, value } => {
                     match judge_field(text, path, |found| judge_value(found, value, conn)) {
                         Err(_) => return Judged::Wrong,
@@ -90,7 +112,7 @@ impl Expectations {
 impl Expectation {
     fn parse(text: &str, known: &Variables) -> Result<Self, String> {
         if !text.starts_with('$') {
-            return pattern(text).map(Self::Pattern);
+            return Pattern::parse(text).map(Self::Pattern);
         }
         let (path, value) = text.split_once('=').unwrap_or((text, "{{seq}}"));
         let value = Template::parse(value.trim(), known, &[])?;
@@ -99,23 +121,39 @@ impl Expectation {
 
     fn names_message(&self) -> bool {
         match self {
-            Self::Pattern(pattern) => pattern.capture_names().flatten().any(|name| name == "seq"),
+            Self::Pattern(pattern) => pattern.has_seq(),
             Self::Field { value, .. } => value.has_seq(),
         }
     }
 }
 
-/// Reads a regular expression.
-pub(super) fn pattern(text: &str) -> Result<Regex, String> {
-    Regex::new(text).map_err(|error| format!("{text:?} is not a regular expression: {error}"))
+/// See [`Alike`]. `naming`: the expectation that names the message.
+fn alike(expectations: &[Expectation], naming: usize) -> Alike {
+    let Expectation::Field { value, .. } = &expectations[naming] else { return Alike::Nothing };
+    let Some(plus) = value.seq_plus() else { return Alike::Nothing };
+    let others = || expectations.iter().enumerate().filter(|(i, _)| *i != naming).map(|(_, other)| other);
+    let ignores_numbers = |other: &Expectation| match other {
+        Expectation::Pattern(pattern) => pattern.ignores_numbers(),
+        Expectation::Field { .. } => true,
+    };
+    // No number makes a field equal to a value without digits.
+    let has_no_digits = |other: &Expectation| match other {
+        Expectation::Pattern(_) => true,
+        Expectation::Field { value, .. } => value.has_no_digits(),
+    };
+    match (others().all(ignores_numbers), others().all(has_no_digits)) {
+        (false, _) => Alike::Nothing,
+        (true, false) => Alike::AnswersNumber(plus),
+        (true, true) => Alike::AnyNumber(plus),
+    }
 }
 
-fn judge_pattern(pattern: &Regex, text: &str, names_message: bool) -> Judged {
-    if !names_message {
+fn judge_pattern(pattern: &Pattern, text: &str) -> Judged {
+    if !pattern.has_seq() {
         return if pattern.is_match(text) { Judged::Answer(None) } else { Judged::Other };
     }
     let Some(groups) = pattern.captures(text) else { return Judged::Other };
-    match groups.name("seq").and_then(|seq| seq.as_str().parse().ok()) {
+    match Pattern::seq(&groups).and_then(|seq| seq.parse().ok()) {
         Some(seq) => Judged::Answer(Some(seq)),
         None => Judged::Wrong,
     }
@@ -188,6 +226,25 @@ mod tests {
         assert_eq!(expectations.judge("4399999999999999999999[1]", 3), Judged::Wrong);
         assert_eq!(expect(&["pong"]).unwrap().judge("a pong", 1), Judged::Answer(None));
         assert_eq!(expect(&[]).unwrap().judge("anything", 1), Judged::Answer(None));
+    }
+
+    #[test]
+    fn it_is_known_what_may_differ() {
+        for (texts, alike) in [
+            (&["$.type=next", "$.id={{seq+3}}"][..], Alike::AnyNumber(3)),
+            (&["$.id"], Alike::AnyNumber(0)),
+            (&["$.id", "$.version=2"], Alike::AnswersNumber(0)),
+            (&["$.id", "$.who={{conn}}"], Alike::AnswersNumber(0)),
+            (&["$.id", "ok"], Alike::AnyNumber(0)),
+            (&["$.id", "v2"], Alike::Nothing),
+            (&["$.type=pong"], Alike::Nothing),
+            (&[r"^43(?<seq>\d+)"], Alike::Nothing),
+            (&[], Alike::Nothing),
+        ] {
+            assert_eq!(expect(texts).unwrap().alike(), alike, "{texts:?}");
+        }
+        assert_eq!(expect(&[r"^43(?<seq>\d+)"]).unwrap().number(b"4319[]"), Some(19));
+        assert_eq!(expect(&[r"^43(?<seq>\d+)", "ok"]).unwrap().number(b"4319[]"), None);
     }
 
     #[test]

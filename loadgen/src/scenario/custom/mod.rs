@@ -1,38 +1,45 @@
 //! The scenario `custom`: messages of one's own, and answers that a pattern or a field recognises.
 
+mod awaited;
+mod draft;
 mod expect;
 mod field;
 mod mqtt;
 mod options;
+mod pattern;
 mod profile;
+mod receive;
 mod script;
 mod shape;
 mod template;
 
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use clap::Args;
-use switchboard::proto::{Connection, Message, Outgoing};
+use switchboard::proto::{
+    Connection, Encoding, MAX_FRAME_HEADER_LEN, MaskingKeys, Message, Opcode, Outgoing, write_frame,
+    write_masked_frames,
+};
 
-use self::expect::{Expectations, Judged};
-use self::mqtt::Packet;
+use self::awaited::{Answers, Awaited};
+use self::draft::Draft;
 use self::options::CustomOptions;
 use self::script::{Opening, Script};
-use self::shape::Shape;
+use self::shape::Shapes;
 use self::template::{Template, Values, Variables};
 use super::args::ScenarioArgs;
+use super::flights::Flights;
 use crate::clock::{Nanos, SECOND, time_of_day};
 use crate::input::error::{Failure, PlanError};
-use crate::input::options::{ConnectArgs, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
+use crate::input::options::{ConnectArgs, Mask, OutputArgs, ShapeArgs, TimeArgs, TrafficArgs};
 use crate::input::plan::{Outline, Pacing, Plan};
 use crate::input::values::Stages;
-use crate::output::plain::cut;
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
+use crate::run::payload::masking_keys;
 use crate::run::schedule::{Cursor, OpenLoop, Timeline, owed};
 use crate::run::workload::{End, MAX_WRITE, READY_LIMIT, Step, Turn, Workload};
 
@@ -139,14 +146,6 @@ enum Stage {
     Over,
 }
 
-/// An unanswered message.
-#[derive(Debug, Clone, Copy)]
-struct Pending {
-    seq: u64,
-    sent_at: Nanos,
-    planned: Option<Nanos>,
-}
-
 /// One connection.
 #[derive(Debug)]
 struct Lane {
@@ -155,23 +154,14 @@ struct Lane {
     opened_at: Nanos,
     /// A full socket or `--pipeline` delays the next message.
     is_held: bool,
-    sent: u64,
-    /// In the order of their numbers.
-    pending: VecDeque<Pending>,
+    awaited: Awaited,
+    draft: Draft,
     variables: Variables,
-    /// The last answer that was read as JSON.
-    shape: Shape,
+    shapes: Shapes,
     /// Replies that are due, as positions in the script.
     replies: Vec<usize>,
     /// The beginning of an MQTT packet.
     received: Vec<u8>,
-}
-
-/// Answers of one read whose messages left in one write.
-#[derive(Debug, Clone, Copy, Default)]
-struct Batch {
-    sent_at: Nanos,
-    count: u64,
 }
 
 /// The workload of one thread.
@@ -189,9 +179,10 @@ struct Custom {
     unready: u32,
     unanswered: u64,
     owed: u64,
-    batch: Batch,
-    text: String,
-    packet: Vec<u8>,
+    flights: Flights,
+    keys: MaskingKeys,
+    is_masked: bool,
+    text: Vec<u8>,
 }
 
 impl Custom {
@@ -210,43 +201,46 @@ impl Custom {
             unready: 0,
             unanswered: 0,
             owed: 0,
-            batch: Batch::default(),
-            text: String::new(),
-            packet: Vec::new(),
+            flights: Flights::new(),
+            keys: masking_keys(plan, thread),
+            is_masked: plan.mask != Mask::None,
+            text: Vec::new(),
         }
     }
 
     /// Number of messages that may go out at `now`, and whether more are due.
+    #[inline]
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
-        let free = self.pacing.pipeline.saturating_sub(lane.pending.len() as u64);
+        let sent = lane.awaited.sent();
+        let free = self.pacing.pipeline.saturating_sub(lane.awaited.count());
         let due = match (self.pacing.is_open(), &self.plan) {
             (false, _) => free,
-            (true, Some(plan)) => plan.share(plan.due(now), lane.number) - lane.sent,
+            (true, Some(plan)) => plan.share(plan.due(now), lane.number) - sent,
             (true, None) => 0,
         };
-        let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - lane.sent));
+        let due = due.min(self.messages.map_or(u64::MAX, |messages| messages - sent));
         (due.min(free), due > free)
     }
 
-    /// Renders a template into `self.text`.
-    fn render(&mut self, template: &Template, lane: &Lane, now: Nanos) {
-        self.text.clear();
+    /// Appends a message with a text that is sent once.
+    fn send_text(
+        &mut self,
+        template: &Template,
+        lane: &Lane,
+        connection: &mut Connection,
+        turn: &mut Turn<'_>,
+    ) {
         let values = &mut Values {
-            seq: lane.sent,
+            seq: lane.awaited.sent(),
             conn: lane.number,
-            now_ms: self.started_ms + now / 1_000_000,
+            now_ms: self.started_ms + turn.now / 1_000_000,
             random: &mut self.random,
             variables: Some(&lane.variables),
         };
-        template.render(values, &mut self.text);
-    }
-
-    /// Appends a message with the rendered text.
-    fn send_text(&self, connection: &mut Connection, out: &mut Vec<u8>) {
-        let message =
-            if self.is_binary { Outgoing::binary(self.text.as_bytes()) } else { Outgoing::text(&self.text) };
+        self.text.clear();
+        template.render(values, &mut self.text, &mut Vec::new());
         // Cannot fail: the loop composes on open connections only.
-        let _ = connection.encode(message, out);
+        let _ = connection.encode(outgoing(self.is_binary, &self.text), turn.out);
     }
 
     /// Sends the steps of the opening that are due.
@@ -255,9 +249,9 @@ impl Custom {
         if script.is_mqtt {
             if lane.stage == Stage::Opening(0) {
                 lane.stage = Stage::Opening(1);
-                self.packet.clear();
-                mqtt::connect(&format!("lg-{:x}-{}", self.started_ms, lane.number), &mut self.packet);
-                let _ = connection.encode(Outgoing::binary(&self.packet), turn.out);
+                self.text.clear();
+                mqtt::connect(&format!("lg-{:x}-{}", self.started_ms, lane.number), &mut self.text);
+                let _ = connection.encode(Outgoing::binary(&self.text), turn.out);
             }
             return;
         }
@@ -267,8 +261,7 @@ impl Custom {
                 Some(Opening::Await(_)) => return,
                 Some(Opening::Send(template)) => {
                     lane.stage = Stage::Opening(step + 1);
-                    self.render(template, lane, turn.now);
-                    self.send_text(connection, turn.out);
+                    self.send_text(template, lane, connection, turn);
                 }
             }
         }
@@ -287,177 +280,68 @@ impl Custom {
             Stage::Opening(_) => self.unready -= 1,
             Stage::Dialling | Stage::Ready => {}
         }
-        self.owed -= self.messages.map_or(0, |messages| messages - lane.sent);
+        self.owed -= self.messages.map_or(0, |messages| messages - lane.awaited.sent());
     }
 
-    fn write_message(&mut self, lane: &mut Lane, connection: &mut Connection, turn: &mut Turn<'_>) {
-        let script = Arc::clone(&self.script);
-        let planned = self.plan.as_ref().map(|plan| plan.planned(lane.number, lane.sent));
-        self.render(script.payload(lane.sent), lane, turn.now);
-        if script.is_mqtt {
-            self.packet.clear();
-            let identifier = mqtt::identifier(lane.sent);
-            mqtt::publish(&script.topic, identifier, self.text.as_bytes(), &mut self.packet);
-            let _ = connection.encode(Outgoing::binary(&self.packet), turn.out);
-        } else {
-            self.send_text(connection, turn.out);
-        }
-        lane.pending.push_back(Pending { seq: lane.sent, sent_at: turn.now, planned });
-        lane.sent += 1;
-    }
-
-    /// The answer to the oldest message, or to the one that `is_it` recognises.
-    fn answered(
+    /// Appends the frames of the next messages: `count` of them, or as many as one write holds. Returns their number.
+    #[inline]
+    fn write_messages(
         &mut self,
         lane: &mut Lane,
-        is_it: impl Fn(&Pending) -> bool,
-        now: Nanos,
-        record: &mut Record,
-    ) -> bool {
-        // Most servers answer in order.
-        let pending = match lane.pending.front() {
-            Some(first) if is_it(first) => lane.pending.pop_front(),
-            _ => lane.pending.iter().position(is_it).and_then(|place| lane.pending.remove(place)),
+        count: u64,
+        connection: &mut Connection,
+        turn: &mut Turn<'_>,
+    ) -> u64 {
+        let is_plain = connection.encoding() == Encoding::Plain;
+        let opcode = if self.is_binary { Opcode::Binary } else { Opcode::Text };
+        let draft = &mut lane.draft;
+        let first = lane.awaited.sent();
+        let mut values = Values {
+            seq: first,
+            conn: lane.number,
+            now_ms: self.started_ms + turn.now / 1_000_000,
+            random: &mut self.random,
+            variables: Some(&lane.variables),
         };
-        let Some(pending) = pending else { return false };
-        self.unanswered -= 1;
-        if self.batch.sent_at != pending.sent_at {
-            self.flush(now, record);
-            self.batch.sent_at = pending.sent_at;
-        }
-        self.batch.count += 1;
-        if let Some(planned) = pending.planned {
-            record.answer_of_plan(planned, now);
-        }
-        true
-    }
-
-    /// Records the answers of one read whose messages left in one write.
-    fn flush(&mut self, now: Nanos, record: &mut Record) {
-        let Batch { sent_at, count } = std::mem::take(&mut self.batch);
-        if count > 0 {
-            record.answers(sent_at, now, count);
-        }
-    }
-
-    fn receive_text(&mut self, lane: &mut Lane, text: &str, now: Nanos, record: &mut Record) {
-        let script = Arc::clone(&self.script);
-        if let Some(reply) = script.replies.iter().position(|reply| reply.pattern.is_match(text)) {
-            if lane.replies.len() < MAX_REPLIES {
-                lane.replies.push(reply);
-            }
-            return;
-        }
-        if script.fail_on.as_ref().is_some_and(|pattern| pattern.is_match(text)) {
-            record.failure(&format!("error of the server: {}", cut(text)));
-            record.count.refused += 1;
-            return match lane.stage {
-                Stage::Opening(_) => self.give_up(lane),
-                _ => self.forget(lane, text),
-            };
-        }
-        if let Stage::Opening(step) = lane.stage {
-            if let Some(Opening::Await(pattern)) = script.opening.get(step)
-                && let Some(groups) = pattern.captures(text)
-            {
-                for name in pattern.capture_names().flatten() {
-                    let value = groups.name(name).map_or("", |group| group.as_str());
-                    lane.variables.insert(name.to_owned(), value.to_owned());
+        let mut written = 0;
+        while written < count && (turn.out.len() < MAX_WRITE || written == 0) {
+            values.seq = first + written;
+            let alike = draft.begin(&self.script, &mut values);
+            let len = draft.octets().len();
+            let room = MAX_WRITE.saturating_sub(turn.out.len()) / (len + MAX_FRAME_HEADER_LEN);
+            let at_once = alike.min(count - written).min(room as u64).max(1);
+            if is_plain && self.is_masked {
+                write_masked_frames(turn.out, opcode, (at_once as usize, len), &mut self.keys, |i, place| {
+                    if i > 0 {
+                        draft.advance(&mut values);
+                    }
+                    place.copy_from_slice(draft.octets());
+                });
+            } else {
+                for i in 0..at_once {
+                    if i > 0 {
+                        draft.advance(&mut values);
+                    }
+                    if is_plain {
+                        write_frame(turn.out, true, opcode, draft.octets(), None);
+                    } else {
+                        // Cannot fail: the loop composes on open connections only.
+                        let _ = connection.encode(outgoing(self.is_binary, draft.octets()), turn.out);
+                    }
                 }
-                lane.stage = Stage::Opening(step + 1);
             }
-            return;
+            written += at_once;
         }
-        let judged = judge(&script.expectations, lane, text);
-        self.settle(lane, judged, now, record);
-    }
-
-    /// Records what a message of an open connection is.
-    fn settle(&mut self, lane: &mut Lane, judged: Judged, now: Nanos, record: &mut Record) {
-        let is_known = match judged {
-            Judged::Other => return,
-            Judged::Wrong => {
-                record.count.corrupted += 1;
-                if !self.script.expectations.names_message() && lane.pending.pop_front().is_some() {
-                    // It counts as the expected answer.
-                    self.unanswered -= 1;
-                }
-                return;
-            }
-            Judged::Answer(None) => self.answered(lane, |_| true, now, record) || lane.sent == 0,
-            Judged::Answer(Some(seq)) => {
-                if seq >= lane.sent {
-                    record.count.corrupted += 1;
-                    return;
-                }
-                self.answered(lane, |pending| pending.seq == seq, now, record)
-            }
-        };
-        record.count.duplicated += u64::from(!is_known);
-    }
-
-    /// A message of the connection was refused: the run does not wait for its answer.
-    fn forget(&mut self, lane: &mut Lane, text: &str) {
-        let place = match self.script.expectations.judge(text, lane.number) {
-            Judged::Answer(Some(seq)) => lane.pending.iter().position(|pending| pending.seq == seq),
-            _ => Some(0),
-        };
-        if place.and_then(|place| lane.pending.remove(place)).is_some() {
-            self.unanswered -= 1;
-        }
-    }
-
-    fn receive_packets(&mut self, lane: &mut Lane, octets: &[u8], now: Nanos, record: &mut Record) {
-        let mut received = std::mem::take(&mut lane.received);
-        received.extend_from_slice(octets);
-        let taken = mqtt::take_packets(&mut received, |packet| match (packet, lane.stage) {
-            (Packet::Connected(0), Stage::Opening(_)) => self.ready(lane),
-            (Packet::Connected(code), _) => {
-                record.failure(&format!("error of the server: MQTT CONNACK with code {code}"));
-                self.give_up(lane);
-            }
-            (Packet::Acknowledged(identifier), _) => {
-                let is_it = |pending: &Pending| mqtt::identifier(pending.seq) == identifier;
-                if self.answered(lane, is_it, now, record) {
-                    return;
-                }
-                let was_sent = lane.sent >= 65_535 || u64::from(identifier) <= lane.sent && identifier > 0;
-                let count = &mut record.count;
-                *(if was_sent { &mut count.duplicated } else { &mut count.corrupted }) += 1;
-            }
-            (Packet::Other, _) => {}
-        });
-        if taken.is_none() || received.len() > MAX_PACKET {
-            record.count.corrupted += 1;
-            received.clear();
-        }
-        lane.received = received;
+        written
     }
 }
 
-/// The message that is answered, if the answer differs from the last one in its number alone.
-#[inline]
-fn recognised(expectations: &Expectations, lane: &Lane, octets: &[u8]) -> Option<u64> {
-    let plus = expectations.numbers_from()?;
-    let seq = lane.shape.number(octets)?.checked_sub(plus)?;
-    debug_assert_eq!(
-        std::str::from_utf8(octets).map(|text| expectations.judge(text, lane.number)),
-        Ok(Judged::Answer(Some(seq)))
-    );
-    Some(seq)
-}
-
-/// What a message of an open connection is. Answers that differ in their number alone are read as JSON once.
-fn judge(expectations: &Expectations, lane: &mut Lane, text: &str) -> Judged {
-    if let Some(seq) = recognised(expectations, lane, text.as_bytes()) {
-        return Judged::Answer(Some(seq));
+/// A message of octets that are text, or of binary ones.
+fn outgoing(is_binary: bool, octets: &[u8]) -> Outgoing<'_> {
+    match std::str::from_utf8(octets) {
+        Ok(text) if !is_binary => Outgoing::text(text),
+        _ => Outgoing::binary(octets),
     }
-    let Some(plus) = expectations.numbers_from() else { return expectations.judge(text, lane.number) };
-    let judged = expectations.judge(text, lane.number);
-    if let Judged::Answer(Some(seq)) = judged {
-        lane.shape.learn(text, seq.saturating_add(plus));
-    }
-    judged
 }
 
 impl Workload for Custom {
@@ -470,10 +354,10 @@ impl Workload for Custom {
             stage: Stage::Dialling,
             opened_at: 0,
             is_held: false,
-            sent: 0,
-            pending: VecDeque::new(),
+            awaited: Awaited::default(),
+            draft: Draft::default(),
             variables: Variables::new(),
-            shape: Shape::default(),
+            shapes: Shapes::default(),
             replies: Vec::new(),
             received: Vec::new(),
         }
@@ -509,7 +393,7 @@ impl Workload for Custom {
         let seconds = READY_LIMIT / SECOND;
         Some(match self.script.opening.get(step) {
             Some(Opening::Await(pattern)) => {
-                format!("opening: no message matched {pattern} within {seconds} s")
+                format!("opening: no message matched {} within {seconds} s", pattern.as_str())
             }
             _ => format!("opening: not complete within {seconds} s"),
         })
@@ -519,47 +403,45 @@ impl Workload for Custom {
         if self.script.is_mqtt {
             return self.receive_packets(lane, message.payload, now, record);
         }
-        // Where a pattern may say something else of it, it is read as text first.
-        if lane.stage == Stage::Ready
-            && !self.script.has_patterns()
-            && let Some(seq) = recognised(&self.script.expectations, lane, message.payload)
-        {
-            return self.settle(lane, Judged::Answer(Some(seq)), now, record);
-        }
-        match message.text().or_else(|| std::str::from_utf8(message.payload).ok()) {
-            Some(text) => self.receive_text(lane, text, now, record),
-            None => record.count.corrupted += 1,
-        }
+        self.receive_one(lane, message.payload, now, record);
     }
 
-    fn read_ended(&mut self, _lane: &mut Lane, now: Nanos, record: &mut Record) {
-        self.flush(now, record);
+    #[inline]
+    fn read_ended(&mut self, lane: &mut Lane, now: Nanos, record: &mut Record) {
+        let plan = self.plan.as_ref();
+        lane.awaited.flush(lane.number, &mut Answers { flights: &mut self.flights, plan, record, now });
     }
 
     fn compose(&mut self, lane: &mut Lane, connection: &mut Connection, turn: &mut Turn<'_>) -> Step {
-        let script = Arc::clone(&self.script);
-        for reply in std::mem::take(&mut lane.replies) {
-            self.render(&script.replies[reply].answer, lane, turn.now);
-            self.send_text(connection, turn.out);
+        if !lane.replies.is_empty() {
+            let script = Arc::clone(&self.script);
+            for reply in std::mem::take(&mut lane.replies) {
+                self.send_text(&script.replies[reply].answer, lane, connection, turn);
+            }
         }
-        self.write_opening(lane, connection, turn);
+        if lane.stage != Stage::Ready {
+            self.write_opening(lane, connection, turn);
+        }
         if !turn.sends || lane.stage != Stage::Ready {
             return Step::Rest;
         }
         let (allowed, is_more) = self.allowance(lane, turn.now);
         let was_held = std::mem::replace(&mut lane.is_held, is_more) || turn.was_blocked;
-        let (first, until) = (lane.sent, lane.sent + allowed);
-        while lane.sent < until && (turn.out.len() < MAX_WRITE || lane.sent == first) {
-            if let Some(plan) = &self.plan {
-                turn.record.departed(plan.planned(lane.number, lane.sent), turn.now, was_held);
-            }
-            self.write_message(lane, connection, turn);
+        if allowed == 0 {
+            return Step::Rest;
         }
-        let count = lane.sent - first;
+        let first = lane.awaited.sent();
+        let count = self.write_messages(lane, allowed, connection, turn);
+        if let Some(plan) = &self.plan {
+            for seq in first..first + count {
+                turn.record.departed(plan.planned(lane.number, seq), turn.now, was_held);
+            }
+        }
+        lane.awaited.push(count, turn.now, &mut self.flights);
         self.unanswered += count;
         self.owed = self.owed.saturating_sub(count);
         turn.record.count.sent += count;
-        if lane.sent < until { Step::More } else { Step::Rest }
+        if count < allowed { Step::More } else { Step::Rest }
     }
 
     fn next_due(&mut self, now: Nanos) -> Option<u32> {
@@ -580,9 +462,8 @@ impl Workload for Custom {
 
     fn end(&mut self, lane: &mut Lane, end: &End, now: Nanos, record: &mut Record) -> bool {
         self.give_up(lane);
-        let owed = owed(self.messages, self.plan.as_ref(), (lane.number, lane.sent), now);
-        let unanswered = lane.pending.len() as u64;
-        lane.pending.clear();
+        let owed = owed(self.messages, self.plan.as_ref(), (lane.number, lane.awaited.sent()), now);
+        let unanswered = lane.awaited.end(&mut self.flights);
         self.unanswered -= unanswered;
         end.count(unanswered, owed, record);
         false

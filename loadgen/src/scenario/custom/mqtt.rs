@@ -22,22 +22,33 @@ pub(super) fn identifier(seq: u64) -> u16 {
     (seq % 65_535) as u16 + 1
 }
 
+/// The first message from `oldest` on that has an identifier.
+#[inline]
+pub(super) fn seq_of(identifier_of: u16, oldest: u64) -> Option<u64> {
+    let (wanted, first) = (identifier_of, identifier(oldest));
+    let ahead = if wanted < first { 65_535 - (first - wanted) } else { wanted - first };
+    (wanted > 0).then_some(oldest + u64::from(ahead))
+}
+
 /// Appends CONNECT with a clean session and without keep-alive (3.1).
 pub(super) fn connect(client: &str, out: &mut Vec<u8>) {
     let mut body = Vec::new();
     string("MQTT", &mut body);
     body.extend([4, 0x02, 0, 0]);
     string(client, &mut body);
-    packet(CONNECT, &body, out);
+    fixed_header(CONNECT, body.len(), out);
+    out.extend_from_slice(&body);
 }
 
-/// Appends PUBLISH with quality of service 1 (3.3).
-pub(super) fn publish(topic: &str, identifier: u16, payload: &[u8], out: &mut Vec<u8>) {
-    let mut body = Vec::with_capacity(topic.len() + payload.len() + 4);
-    string(topic, &mut body);
-    body.extend(identifier.to_be_bytes());
-    body.extend_from_slice(payload);
-    packet(PUBLISH_QOS_1, &body, out);
+/// What stands before the payload of a PUBLISH with quality of service 1 (3.3). Its last two octets are the identifier.
+pub(super) fn publish_head(topic: &str, identifier: u16, payload_len: usize) -> Vec<u8> {
+    let mut variable = Vec::with_capacity(topic.len() + 4);
+    string(topic, &mut variable);
+    variable.extend(identifier.to_be_bytes());
+    let mut out = Vec::new();
+    fixed_header(PUBLISH_QOS_1, variable.len() + payload_len, &mut out);
+    out.extend_from_slice(&variable);
+    out
 }
 
 fn string(text: &str, out: &mut Vec<u8>) {
@@ -46,10 +57,10 @@ fn string(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
-fn packet(kind: u8, body: &[u8], out: &mut Vec<u8>) {
+fn fixed_header(kind: u8, length: usize, out: &mut Vec<u8>) {
     out.push(kind);
     // Seven bits in each octet, the low ones first (2.2.3).
-    let mut left = body.len();
+    let mut left = length;
     loop {
         let more = if left > 127 { 0x80 } else { 0 };
         out.push(left as u8 & 0x7F | more);
@@ -58,14 +69,14 @@ fn packet(kind: u8, body: &[u8], out: &mut Vec<u8>) {
             break;
         }
     }
-    out.extend_from_slice(body);
 }
 
-/// Takes the packets that are complete out of `received`. A packet may come in several messages (6: the server treats
-/// frames as a stream). `None`: the octets are not MQTT.
-pub(super) fn take_packets(received: &mut Vec<u8>, mut each: impl FnMut(Packet)) -> Option<()> {
+/// Reads the packets that are complete, and returns their length. A packet may come in several messages (6: the server
+/// treats frames as a stream). `None`: the octets are not MQTT.
+#[inline]
+pub(super) fn read_packets(octets: &[u8], mut each: impl FnMut(Packet)) -> Option<usize> {
     let mut at = 0;
-    while let Some((kind, body, length)) = next_packet(&received[at..])? {
+    while let Some((kind, body, length)) = next_packet(&octets[at..])? {
         each(match (kind & 0xF0, body) {
             (CONNACK, [_, code]) => Packet::Connected(*code),
             (PUBACK, [high, low]) => Packet::Acknowledged(u16::from_be_bytes([*high, *low])),
@@ -74,8 +85,7 @@ pub(super) fn take_packets(received: &mut Vec<u8>, mut each: impl FnMut(Packet))
         });
         at += length;
     }
-    received.drain(..at);
-    Some(())
+    Some(at)
 }
 
 /// The first packet: type, body and length; `Some(None)`: it is not complete, `None`: its length is not valid.
@@ -100,9 +110,9 @@ mod tests {
     use super::*;
 
     fn packets(octets: &[u8]) -> Option<(Vec<Packet>, usize)> {
-        let (mut received, mut packets) = (octets.to_vec(), Vec::new());
-        take_packets(&mut received, |packet| packets.push(packet))?;
-        Some((packets, received.len()))
+        let mut packets = Vec::new();
+        let read = read_packets(octets, |packet| packets.push(packet))?;
+        Some((packets, octets.len() - read))
     }
 
     #[test]
@@ -110,11 +120,18 @@ mod tests {
         let mut out = Vec::new();
         connect("a", &mut out);
         assert_eq!(out, b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a");
-        out.clear();
-        publish("t", 0x0102, &[7; 200], &mut out);
-        assert_eq!(&out[..8], b"\x32\xcd\x01\x00\x01t\x01\x02");
-        assert_eq!(out.len(), 3 + 5 + 200);
+        assert_eq!(publish_head("t", 0x0102, 200), b"\x32\xcd\x01\x00\x01t\x01\x02");
         assert_eq!((identifier(0), identifier(65_534), identifier(65_535)), (1, 65_535, 1));
+    }
+
+    #[test]
+    fn an_identifier_names_the_first_message_that_may_have_it() {
+        for oldest in [0, 5, 65_533, 65_534, 65_535, 200_000] {
+            for seq in oldest..oldest + 65_535 {
+                assert_eq!(seq_of(identifier(seq), oldest), Some(seq));
+            }
+        }
+        assert_eq!(seq_of(0, 5), None);
     }
 
     #[test]
@@ -124,10 +141,9 @@ mod tests {
             [Packet::Connected(0), Packet::Acknowledged(0x102), Packet::Other, Packet::Acknowledged(5)];
         assert_eq!(packets(octets), Some((expected.to_vec(), 0)));
         for cut in 0..octets.len() {
-            let (mut received, mut found) = (octets[..cut].to_vec(), Vec::new());
-            take_packets(&mut received, |packet| found.push(packet)).unwrap();
-            received.extend_from_slice(&octets[cut..]);
-            take_packets(&mut received, |packet| found.push(packet)).unwrap();
+            let mut found = Vec::new();
+            let read = read_packets(&octets[..cut], |packet| found.push(packet)).unwrap();
+            assert_eq!(read_packets(&octets[read..], |packet| found.push(packet)), Some(octets.len() - read));
             assert_eq!(found, expected, "{cut}");
         }
         assert_eq!(packets(b"\x20\x03\x00\x00\x00"), None);

@@ -14,7 +14,8 @@ pub(crate) struct CustomOptions {
     pub(super) profile: Option<Profile>,
     /// Messages, sent in turn: one on each line or, in a .json file, the elements of an array or one value. Placeholders:
     /// {{seq}} and {{seq+N}} (number of the message on its connection), {{conn}} (number of the connection), {{random:N}}
-    /// (N letters and digits), {{now}} (milliseconds since 1970)
+    /// (N letters and digits), {{now}} (milliseconds since 1970),
+    /// {{lf}} and {{nul}} (a line feed, and the octet 0)
     #[arg(long, value_name = "FILE")]
     pub(super) payload: Option<PathBuf>,
     /// Lines that are sent before the first message; a line '< PATTERN' waits for a message that matches the regular
@@ -26,6 +27,9 @@ pub(crate) struct CustomOptions {
     /// [default: every message answers the oldest one]
     #[arg(long, value_name = "PATTERN|$.PATH[=VALUE]")]
     pub(super) expect: Vec<String>,
+    /// Each line of a message of the server is a message of its own, as several replies of Centrifugo are
+    #[arg(long)]
+    pub(super) lines: bool,
     /// Answer a message of the server, such as its ping: regular expression and text; may be repeated
     #[arg(long, value_name = "PATTERN=>TEXT")]
     pub(super) reply: Vec<String>,

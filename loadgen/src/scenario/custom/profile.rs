@@ -17,6 +17,8 @@ pub(crate) enum Profile {
     GraphqlWs,
     /// MQTT 3.1.1: publishes with quality of service 1; --set topic=bench
     Mqtt,
+    /// STOMP 1.1 and 1.2: sends with receipts; --set destination=/topic/bench host=/ login=guest passcode=guest
+    Stomp,
 }
 
 /// The parts of a profile; the command line may replace each of them.
@@ -29,9 +31,12 @@ pub(super) struct Parts {
     pub(super) expect: &'static [&'static str],
     pub(super) reply: &'static [&'static str],
     pub(super) fail_on: Option<&'static str>,
+    /// Each line of what the server sends is a message.
+    pub(super) lines: bool,
 }
 
 impl Profile {
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub(super) fn parts(self) -> Parts {
         match self {
             Self::Phoenix => Parts {
@@ -43,6 +48,7 @@ impl Profile {
                 expect: &["$[1]=m{{seq}}", "$[3]=phx_reply"],
                 reply: &[],
                 fail_on: Some(r#""phx_error"|"phx_close"|"status":"error""#),
+                lines: false,
             },
             Self::Socketio => Parts {
                 subprotocols: &[],
@@ -52,6 +58,7 @@ impl Profile {
                 expect: &[r"^43(?<seq>\d+)\["],
                 reply: &["^2$=>3"],
                 fail_on: Some("^(?:1|41|44)"),
+                lines: false,
             },
             Self::Pusher => Parts {
                 subprotocols: &[],
@@ -63,6 +70,7 @@ impl Profile {
                 expect: &["$.event=pusher:pong"],
                 reply: &[r#""event":"pusher:ping"=>{"event":"pusher:pong","data":{}}"#],
                 fail_on: Some(r#""event":"pusher:error""#),
+                lines: false,
             },
             Self::Centrifugo => Parts {
                 subprotocols: &[],
@@ -73,6 +81,7 @@ impl Profile {
                 expect: &["$.id={{seq+3}}"],
                 reply: &[r"^\{\}\s*$=>{}"],
                 fail_on: Some(r#""error":\{|"disconnect":\{"#),
+                lines: true,
             },
             Self::GraphqlWs => Parts {
                 subprotocols: &["graphql-transport-ws"],
@@ -82,6 +91,7 @@ impl Profile {
                 expect: &["$.type=next", "$.id={{seq}}"],
                 reply: &[r#""type":"ping"=>{"type":"pong"}"#],
                 fail_on: Some(r#""type":"error"|"errors":"#),
+                lines: false,
             },
             // Its packets are binary: see mqtt.rs.
             Self::Mqtt => Parts {
@@ -92,6 +102,25 @@ impl Profile {
                 expect: &[],
                 reply: &[],
                 fail_on: None,
+                lines: false,
+            },
+            Self::Stomp => Parts {
+                subprotocols: &["v12.stomp", "v11.stomp"],
+                variables: &[
+                    ("destination", "/topic/bench"),
+                    ("host", "/"),
+                    ("login", "guest"),
+                    ("passcode", "guest"),
+                ],
+                on_open: "CONNECT{{lf}}accept-version:1.1,1.2{{lf}}host:{{host}}{{lf}}login:{{login}}{{lf}}\
+                          passcode:{{passcode}}{{lf}}heart-beat:0,0{{lf}}{{lf}}{{nul}}\n\
+                          < ^CONNECTED",
+                payload: "SEND{{lf}}destination:{{destination}}{{lf}}receipt:{{seq}}{{lf}}content-type:text/plain{{lf}}{{lf}}\
+                          {{conn}} {{seq}} {{random:20}}{{nul}}",
+                expect: &[r"^RECEIPT\nreceipt-id:(?<seq>\d+)"],
+                reply: &[],
+                fail_on: Some("^ERROR"),
+                lines: false,
             },
         }
     }

@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use regex::Regex;
-
-use super::expect::{Expectations, pattern};
+use super::expect::Expectations;
 use super::options::CustomOptions;
+use super::pattern::Pattern;
 use super::profile::{Parts, Profile};
 use super::template::{Template, Values, Variables};
 use crate::input::error::PlanError;
@@ -21,17 +20,18 @@ const MAX_FILE: u64 = 64 << 20;
 pub(super) enum Opening {
     Send(Template),
     /// Waits for a message that matches. Its named groups become variables.
-    Await(Regex),
+    Await(Pattern),
 }
 
 /// A message that is answered at once, and the answer.
 #[derive(Debug)]
 pub(super) struct Reply {
-    pub(super) pattern: Regex,
+    pub(super) pattern: Pattern,
     pub(super) answer: Template,
 }
 
 /// Everything that the connections of a run share.
+#[expect(clippy::struct_excessive_bools, reason = "each of them is a fact of its own")]
 #[derive(Debug)]
 pub(super) struct Script {
     pub(super) opening: Vec<Opening>,
@@ -39,16 +39,28 @@ pub(super) struct Script {
     pub(super) payloads: Vec<Template>,
     pub(super) expectations: Expectations,
     pub(super) replies: Vec<Reply>,
-    pub(super) fail_on: Option<Regex>,
+    pub(super) fail_on: Option<Pattern>,
+    /// No number decides whether a message is to be replied to, or an error.
+    pub(super) ignores_numbers: bool,
+    /// [`Self::number`] is worth a try: what it recognises is neither to be replied to nor an error.
+    has_numbers: bool,
     pub(super) is_mqtt: bool,
+    /// Each line of what the server sends is a message.
+    pub(super) has_lines: bool,
     /// The topic of MQTT.
     pub(super) topic: String,
 }
 
 impl Script {
-    /// Whether patterns recognise replies to the server or its errors.
-    pub(super) fn has_patterns(&self) -> bool {
-        !self.replies.is_empty() || self.fail_on.is_some()
+    /// The number of the message that a text answers, where it can be read without a search.
+    #[inline]
+    pub(super) fn number(&self, text: &[u8]) -> Option<u64> {
+        if self.has_numbers { self.expectations.number(text) } else { None }
+    }
+
+    /// The patterns that recognise replies to the server, and its errors.
+    pub(super) fn other_patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.replies.iter().map(|reply| &reply.pattern).chain(&self.fail_on)
     }
 
     /// Reads the files and checks every part.
@@ -94,15 +106,24 @@ impl Script {
         };
         let replies = own(&options.reply, |parts| parts.reply);
         let fail_on = options.fail_on.as_deref().or(parts.and_then(|parts| parts.fail_on));
-        let script = Self {
+        let mut script = Self {
             opening,
             payloads,
             expectations: Expectations::parse(&own(&options.expect, |parts| parts.expect), &known)?,
             replies: replies.iter().map(|text| reply(text, &known, &captured)).collect::<Result<_, _>>()?,
-            fail_on: fail_on.map(pattern).transpose()?,
+            fail_on: fail_on.map(Pattern::parse).transpose()?,
+            ignores_numbers: false,
+            has_numbers: false,
             is_mqtt: options.profile == Some(Profile::Mqtt),
+            has_lines: options.lines || parts.is_some_and(|parts| parts.lines),
             topic: known.get("topic").cloned().unwrap_or_default(),
         };
+        let ignores_numbers = script.other_patterns().all(Pattern::ignores_numbers);
+        script.ignores_numbers = ignores_numbers;
+        let has_numbers = script.expectations.numbered().is_some_and(|before| {
+            !script.other_patterns().any(|pattern| pattern.may_match_more_than(before))
+        });
+        script.has_numbers = has_numbers;
         if script.expectations.names_message() && script.payloads.iter().any(|payload| !payload.has_seq()) {
             return Err("--expect asks for {{seq}}, and a message of --payload does not have it".to_owned());
         }
@@ -117,11 +138,11 @@ impl Script {
     /// The sizes of the first messages.
     pub(super) fn sizes(&self) -> Result<Sizes, PlanError> {
         let mut sizes = Sizes { min: usize::MAX, max: 0 };
-        let (mut random, mut text) = (1, String::new());
+        let mut random = 1;
         for payload in &self.payloads {
-            text.clear();
+            let (mut text, mut marks) = (Vec::new(), Vec::new());
             let values = &mut Values { seq: 0, conn: 0, now_ms: 0, random: &mut random, variables: None };
-            payload.render(values, &mut text);
+            payload.render(values, &mut text, &mut marks);
             sizes = Sizes { min: sizes.min.min(text.len()), max: sizes.max.max(text.len()) };
         }
         if sizes.max > MAX_SIZE {
@@ -163,8 +184,8 @@ fn opening(text: &str, known: &Variables, captured: &mut Vec<String>) -> Result<
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         steps.push(match line.strip_prefix("< ") {
             Some(awaited) => {
-                let awaited = pattern(awaited)?;
-                captured.extend(awaited.capture_names().flatten().map(str::to_owned));
+                let awaited = Pattern::parse(awaited)?;
+                captured.extend(awaited.names().map(str::to_owned));
                 Opening::Await(awaited)
             }
             None => Opening::Send(Template::parse(line, known, captured)?),
@@ -177,7 +198,7 @@ fn opening(text: &str, known: &Variables, captured: &mut Vec<String>) -> Result<
 fn reply(text: &str, known: &Variables, captured: &[String]) -> Result<Reply, String> {
     let (awaited, answer) =
         text.split_once("=>").ok_or_else(|| format!("--reply {text:?} is not PATTERN=>TEXT"))?;
-    Ok(Reply { pattern: pattern(awaited)?, answer: Template::parse(answer, known, captured)? })
+    Ok(Reply { pattern: Pattern::parse(awaited)?, answer: Template::parse(answer, known, captured)? })
 }
 
 #[cfg(test)]

@@ -29,6 +29,32 @@ enum Part {
     Variable(String),
 }
 
+/// A place in a message whose value differs from that in the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    /// A number of decimal digits that grows by one.
+    Seq { start: usize, end: usize },
+    /// Letters and digits.
+    Random { start: usize, end: usize },
+    /// Milliseconds since 1970.
+    Now { start: usize, end: usize },
+    /// The identifier of an MQTT packet, two octets.
+    Identifier { start: usize },
+}
+
+impl Mark {
+    /// Moves the place.
+    pub(super) fn shift(&mut self, by: usize) {
+        match self {
+            Self::Seq { start, end } | Self::Random { start, end } | Self::Now { start, end } => {
+                *start += by;
+                *end += by;
+            }
+            Self::Identifier { start } => *start += by,
+        }
+    }
+}
+
 /// The values of one message.
 #[derive(Debug)]
 pub(super) struct Values<'v> {
@@ -53,7 +79,10 @@ impl Template {
             push_text(&mut parts, before);
             match (name.trim(), known.get(name.trim())) {
                 (_, Some(value)) => push_text(&mut parts, value),
-                (name, None) => parts.push(Part::parse(name, later)?),
+                (name, None) => match Part::parse(name, later)? {
+                    Part::Text(text) => push_text(&mut parts, &text),
+                    part => parts.push(part),
+                },
             }
             rest = behind;
         }
@@ -61,10 +90,11 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Appends the text with its values.
-    pub(super) fn render(&self, values: &mut Values<'_>, out: &mut String) {
+    /// Appends the text with its values. Adds to `marks` where those are that differ from message to message.
+    pub(super) fn render(&self, values: &mut Values<'_>, out: &mut Vec<u8>, marks: &mut Vec<Mark>) {
         let mut digits = itoa::Buffer::new();
         for part in &self.0 {
+            let start = out.len();
             let text = match part {
                 Part::Text(text) => text,
                 Part::Seq(plus) => digits.format(values.seq + plus),
@@ -74,17 +104,32 @@ impl Template {
                     values.variables.and_then(|known| known.get(name)).map_or("", String::as_str)
                 }
                 Part::Random(count) => {
-                    push_random(*count, values.random, out);
-                    continue;
+                    out.resize(start + count, 0);
+                    fill_random(&mut out[start..], values.random);
+                    ""
                 }
             };
-            out.push_str(text);
+            out.extend_from_slice(text.as_bytes());
+            let end = out.len();
+            marks.extend(match part {
+                Part::Seq(_) => Some(Mark::Seq { start, end }),
+                Part::Random(_) => Some(Mark::Random { start, end }),
+                Part::Now => Some(Mark::Now { start, end }),
+                Part::Text(_) | Part::Conn | Part::Variable(_) => None,
+            });
         }
     }
 
     /// What is added to the sequence number in the text; `None`: it has none.
     pub(super) fn seq_plus(&self) -> Option<u64> {
         self.0.iter().find_map(|part| if let Part::Seq(plus) = part { Some(*plus) } else { None })
+    }
+
+    /// Whether the text is the same in all messages, and without a digit.
+    pub(super) fn has_no_digits(&self) -> bool {
+        self.0
+            .iter()
+            .all(|part| matches!(part, Part::Text(text) if !text.bytes().any(|octet| octet.is_ascii_digit())))
     }
 
     /// Whether the text has `{{seq}}`, so that an answer can name its message.
@@ -109,19 +154,35 @@ impl Template {
     }
 }
 
-/// Appends letters and digits.
-fn push_random(count: usize, random: &mut u64, out: &mut String) {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AB";
-    // A random number has six bits for each of ten letters.
-    const EACH: usize = 10;
-    let mut left = count;
-    while left > 0 {
-        let mut bits = next_random(random);
-        for _ in 0..left.min(EACH) {
-            out.push(char::from(LETTERS[(bits & 63) as usize]));
-            bits >>= 6;
+/// Two of the 64 letters and digits for each of the numbers of twelve bits.
+static LETTERS: [[u8; 2]; 4096] = {
+    const ONE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AB";
+    let mut two = [[0; 2]; 4096];
+    let mut i = 0;
+    while i < 4096 {
+        two[i] = [ONE[i & 63], ONE[i >> 6]];
+        i += 1;
+    }
+    two
+};
+
+/// Fills the place with letters and digits.
+#[inline]
+pub(super) fn fill_random(place: &mut [u8], random: &mut u64) {
+    // A random number has twelve bits for each of five pairs.
+    let (tens, rest) = place.as_chunks_mut::<10>();
+    for ten in tens {
+        let bits = next_random(random);
+        let (pairs, _) = ten.as_chunks_mut::<2>();
+        for (i, pair) in pairs.iter_mut().enumerate() {
+            *pair = LETTERS[(bits >> (12 * i)) as usize & 4095];
         }
-        left = left.saturating_sub(EACH);
+    }
+    if !rest.is_empty() {
+        let bits = next_random(random);
+        for (i, letter) in rest.iter_mut().enumerate() {
+            *letter = LETTERS[(bits >> (6 * i)) as usize & 63][0];
+        }
     }
 }
 
@@ -155,10 +216,13 @@ impl Part {
             (_, Some(plus), _) => Ok(Self::Seq(plus.into())),
             ("conn", ..) => Ok(Self::Conn),
             ("now", ..) => Ok(Self::Now),
+            ("lf", ..) => Ok(Self::Text("\n".to_owned())),
+            ("nul", ..) => Ok(Self::Text("\0".to_owned())),
             (_, _, Some(count @ 1..=MAX_RANDOM)) => Ok(Self::Random(count)),
             _ if later.iter().any(|known| known == name) => Ok(Self::Variable(name.to_owned())),
             _ => Err(format!(
                 "{{{{{name}}}}} is unknown: there are {{{{seq}}}}, {{{{seq+N}}}}, {{{{conn}}}}, {{{{random:N}}}}, {{{{now}}}}, \
+                 {{{{lf}}}}, {{{{nul}}}}, \
                  the names of --set, and those of groups (?<name>…) of an earlier pattern"
             )),
         }
@@ -176,15 +240,17 @@ mod tests {
 
     fn render(template: &Template, seq: u64) -> String {
         let variables = [("sid".to_owned(), "S".to_owned())].into();
-        let mut out = String::new();
+        let (mut out, mut marks) = (Vec::new(), Vec::new());
         let mut random = 1;
         let variables = Some(&variables);
-        template.render(&mut Values { seq, conn: 7, now_ms: 99, random: &mut random, variables }, &mut out);
-        out
+        let values = &mut Values { seq, conn: 7, now_ms: 99, random: &mut random, variables };
+        template.render(values, &mut out, &mut marks);
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn placeholders_have_their_values() {
+        assert_eq!(render(&parse("SEND{{lf}}{{lf}}x{{nul}}").unwrap(), 0), "SEND\n\nx\0");
         let template = parse(r#"["{{topic}}",{{seq}},{{seq+2}},"{{conn}}-{{sid}}",{{ now }}]"#).unwrap();
         assert_eq!(render(&template, 5), r#"["room:1",5,7,"7-S",99]"#);
         let random = render(&parse("{{random:8}}").unwrap(), 0);

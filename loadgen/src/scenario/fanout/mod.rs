@@ -1,32 +1,31 @@
 //! The scenario `fanout`: every connection receives every published message once, and those of a publisher in order.
 
+mod state;
+
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use clap::Args;
 use switchboard::proto::{Connection, MaskingKeys, Message};
 
-use super::args::ScenarioArgs;
+use self::state::InFlight;
+pub(super) use self::state::{FanoutState, Publishing};
+use super::args::{ScenarioArgs, divide_connections};
 use super::sequence::{Arrival, Sequence};
 use super::slow_readers::SlowReaders;
 use crate::clock::Nanos;
 use crate::input::error::{Failure, PlanError};
 use crate::input::options::{ConnectArgs, OutputArgs, TimeArgs, TrafficArgs};
-use crate::input::plan::{MAX_SIZE, Outline, Pacing, Plan, within};
+use crate::input::plan::{Outline, Pacing, Plan, within};
 use crate::input::values::{Share, Stages};
 use crate::output::record::Record;
 use crate::output::report::Outcome;
 use crate::run::Launch;
 use crate::run::payload::{Payloads, masking_keys};
 use crate::run::schedule::{Cursor, OpenLoop, Timeline};
-use crate::run::shared::Shared;
 use crate::run::workload::{End, MAX_WRITE, Step, Turn, Workload};
 
-/// Limit on the publishes in flight, over all publishers; each takes 16 bytes.
-const MAX_PUBLISHES: u64 = 1 << 21;
-/// Limit on publishers times subscribers: each pair has a sequence of 8 bytes.
-const MAX_PAIRS: u64 = 1 << 25;
 /// Note for a run in which only the publisher received each message.
 const ECHO: &str = "only its publisher received each message: this is an echo server; use loadgen echo";
 
@@ -47,17 +46,19 @@ pub(crate) struct FanoutArgs {
     traffic: TrafficArgs,
     #[command(flatten)]
     output: OutputArgs,
+    /// What of the run this process has.
+    #[arg(skip)]
+    share: Share,
 }
 
 impl FanoutArgs {
     fn publishing(&self) -> Publishing {
-        Publishing { publishers: self.publishers, excludes_self: self.exclude_self }
+        Publishing { publishers: self.publishers, excludes_self: self.exclude_self, share: self.share }
     }
 }
 
-/// Why agents cannot share a fanout.
-pub(super) const NOT_DIVIDED: &str = "in a fanout every connection checks the messages of all publishers, which only their own process knows: run it in one \
-     process, with --threads";
+/// Why agents cannot share a closed loop without an end.
+const WITHOUT_PLAN: &str = "agents that share a fanout must know how many messages the others send: give --rate, --stages or --messages";
 
 impl ScenarioArgs for FanoutArgs {
     fn connect(&self) -> &ConnectArgs {
@@ -80,8 +81,17 @@ impl ScenarioArgs for FanoutArgs {
         self.traffic.shape.stages.as_mut()
     }
 
-    fn divide(&mut self, _share: Share) -> Result<(), PlanError> {
-        Err(PlanError(NOT_DIVIDED.to_owned()))
+    /// Connections, and with them publishers, are dealt to the processes in turn. Rate and seed are those of all: each process
+    /// knows what the others send, and when.
+    fn divide(&mut self, share: Share) -> Result<(), PlanError> {
+        let TrafficArgs { rate, shape, messages, .. } = &self.traffic;
+        if share.of > 1 && rate.is_none() && shape.stages.is_none() && messages.is_none() {
+            return Err(PlanError(WITHOUT_PLAN.to_owned()));
+        }
+        within("--publishers", self.publishers.into(), 1, self.connect.connections.into())?;
+        divide_connections(&mut self.connect, share)?;
+        self.share = share;
+        Ok(())
     }
 
     fn rate(&mut self) -> Option<&mut Option<f64>> {
@@ -89,7 +99,9 @@ impl ScenarioArgs for FanoutArgs {
     }
 
     fn outline(&self) -> Result<Outline, PlanError> {
-        within("--publishers", self.publishers.into(), 1, self.connect.connections.into())?;
+        if self.share.of == 1 {
+            within("--publishers", self.publishers.into(), 1, self.connect.connections.into())?;
+        }
         self.publishing().check(&self.connect, &self.traffic)?;
         let outline = Outline::new("fanout", &self.time, &self.traffic);
         Ok(Outline { answered: "delivered", ..outline.with("publishers", self.publishers.into()) })
@@ -104,102 +116,10 @@ impl ScenarioArgs for FanoutArgs {
     }
 }
 
-/// Which connections publish, and whether they receive their own messages.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Publishing {
-    /// Number of the first connections that publish.
-    pub(super) publishers: u32,
-    /// A publisher does not receive its own messages.
-    pub(super) excludes_self: bool,
-}
-
-impl Publishing {
-    /// Checks the memory of the sequences, and that a payload has room for the numbers of publisher and message.
-    pub(super) fn check(self, connect: &ConnectArgs, traffic: &TrafficArgs) -> Result<(), PlanError> {
-        let pairs = u64::from(self.publishers) * u64::from(connect.connections);
-        within("publishers x connections", pairs, 1, MAX_PAIRS)?;
-        let least = if traffic.text { 16 } else { 8 };
-        within("--size of a published message", traffic.size.min as u64, least, MAX_SIZE as u64)
-    }
-}
-
-/// State that the threads share: the publishes, and how far each has come.
-#[derive(Debug)]
-pub(super) struct FanoutState {
-    publishing: Publishing,
-    publishers: Vec<Publisher>,
-    /// Publishes that have not reached every receiver.
-    outstanding: AtomicU64,
-    /// Messages that the publishers still have to send, if each has a number of them.
-    owed: AtomicU64,
-    /// For each thread those of its publishers that may send again.
-    woken: Vec<Mutex<Vec<u32>>>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Publisher {
-    sent: AtomicU64,
-    completed: AtomicU64,
-    /// The publishes in flight. A message has the entry of its number modulo their count, a power of two.
-    in_flight: Vec<InFlight>,
-}
-
-#[derive(Debug, Default)]
-struct InFlight {
-    sent_at: AtomicU64,
-    /// Threads with receivers that have not received the message; 0: the entry is free.
-    threads_left: AtomicU32,
-    /// The run does not wait for one of the deliveries any more: there is no last one.
-    is_incomplete: AtomicBool,
-}
-
-impl FanoutState {
-    pub(super) fn new(plan: &Plan, publishing: Publishing, shared: &Arc<Shared>) -> Arc<Self> {
-        let publishers = publishing.publishers;
-        // A power of two, so that a delivery needs no division.
-        let most = 1 << (MAX_PUBLISHES / u64::from(publishers)).max(1).ilog2();
-        let slots = plan.pacing.pipeline.next_power_of_two().min(most) as usize;
-        let publisher = || Publisher {
-            sent: AtomicU64::new(0),
-            completed: AtomicU64::new(0),
-            in_flight: (0..slots).map(|_| InFlight::default()).collect(),
-        };
-        Arc::new(Self {
-            publishing,
-            publishers: (0..publishers).map(|_| publisher()).collect(),
-            outstanding: AtomicU64::new(0),
-            owed: AtomicU64::new(plan.messages.unwrap_or(0) * u64::from(publishers)),
-            woken: (0..plan.threads).map(|_| Mutex::default()).collect(),
-            shared: Arc::clone(shared),
-        })
-    }
-
-    fn no_longer_owed(&self, count: u64) {
-        let less = |owed: u64| Some(owed.saturating_sub(count));
-        // Cannot fail: the function always returns a value.
-        let _ = self.owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
-    }
-
-    /// A message of `publisher` has reached its last receiver.
-    fn complete(&self, publisher: u32, thread: u32) {
-        self.publishers[publisher as usize].completed.fetch_add(1, Ordering::AcqRel);
-        self.outstanding.fetch_sub(1, Ordering::AcqRel);
-        let threads = self.woken.len() as u32;
-        let home = publisher % threads;
-        let mut woken = self.woken[home as usize].lock().unwrap_or_else(PoisonError::into_inner);
-        if woken.last() != Some(&(publisher / threads)) {
-            woken.push(publisher / threads);
-        }
-        if home != thread {
-            self.shared.wake(home);
-        }
-    }
-}
-
 /// One subscriber, which may also publish.
 #[derive(Debug)]
 pub(super) struct Lane {
+    /// Among the connections of all processes.
     number: u32,
     is_slow: bool,
     is_held: bool,
@@ -245,12 +165,17 @@ pub(super) struct Fanout {
     from_others: u64,
     due_from_others: u64,
     from_themselves: u64,
+    share: Share,
+    has_begun: bool,
+    /// Deliveries to open connections of this thread that publishers of other processes owe, and those that came.
+    due_from_afar: u64,
+    from_afar: u64,
 }
 
 impl Fanout {
     pub(super) fn new(plan: &Plan, thread: u32, slow: SlowReaders, state: &Arc<FanoutState>) -> Self {
-        let Publishing { publishers, excludes_self } = state.publishing;
-        let slots = state.publishers[0].in_flight.len();
+        let Publishing { publishers, excludes_self, share } = state.publishing;
+        let (slots, own) = (state.slots, state.publishers.len());
         Self {
             thread,
             threads: plan.threads,
@@ -263,15 +188,19 @@ impl Fanout {
             payloads: Payloads::of(plan),
             keys: masking_keys(plan, thread),
             plan: None,
-            cursor: Cursor::new(thread, plan.threads),
+            cursor: Cursor::new(share.number(thread), share.of * plan.threads),
             receivers: 0,
-            left: vec![0; slots * publishers as usize],
+            left: vec![0; slots * own],
             slots,
             batch: Batch::default(),
             woken: Vec::new(),
             from_others: 0,
             due_from_others: 0,
             from_themselves: 0,
+            share,
+            has_begun: false,
+            due_from_afar: 0,
+            from_afar: 0,
             state: Arc::clone(state),
         }
     }
@@ -279,7 +208,7 @@ impl Fanout {
     /// Receivers of `publisher` on `thread` if all connections are open.
     fn receivers_on(&self, thread: u32, publisher: u32) -> u32 {
         let all = (self.fast + self.threads - 1).saturating_sub(thread) / self.threads;
-        all - u32::from(self.excludes_self && publisher % self.threads == thread)
+        all - u32::from(self.excludes_self && self.share.own(publisher) % self.threads == thread)
     }
 
     /// Threads that have receivers of `publisher`.
@@ -290,16 +219,43 @@ impl Fanout {
     /// The entry of a publish in flight.
     #[inline]
     fn in_flight(&self, publisher: u32, seq: u64) -> &InFlight {
-        &self.state.publishers[publisher as usize].in_flight[seq as usize & (self.slots - 1)]
+        &self.state.publisher(publisher).in_flight[seq as usize & (self.slots - 1)]
+    }
+
+    /// Messages of a publisher that may have arrived: those that it sent or, if it is in another process, all that it is to
+    /// send.
+    #[inline]
+    fn sent_by(&self, publisher: u32) -> u64 {
+        if self.share.has(publisher) {
+            return self.state.publisher(publisher).sent.load(Ordering::Acquire);
+        }
+        // The first message of another process may come before this one begins.
+        self.planned_of(publisher, Nanos::MAX).unwrap_or(u64::MAX)
+    }
+
+    /// Messages of a publisher that are planned before `now`; in a closed loop, all of them. `None`: no message is to go out
+    /// yet.
+    #[cold]
+    fn planned_of(&self, publisher: u32, now: Nanos) -> Option<u64> {
+        match &self.plan {
+            Some(plan) => Some(plan.share(plan.due(now), publisher)),
+            None => self.messages.filter(|_| self.has_begun),
+        }
+    }
+
+    /// The publishers of other processes.
+    fn publishers_afar(&self) -> impl Iterator<Item = u32> + use<> {
+        let share = self.share;
+        (0..self.publishers).filter(move |publisher| !share.has(*publisher))
     }
 
     /// One receiver of this thread has received message `seq`, or the run does not wait for that any more.
     #[inline]
     fn done(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
-        let slot = seq as usize & (self.slots - 1);
-        let left = &mut self.left[publisher as usize * self.slots + slot];
+        let (slot, lane) = (seq as usize & (self.slots - 1), self.share.own(publisher));
+        let left = &mut self.left[lane as usize * self.slots + slot];
         if *left == 0 {
-            let is_own = self.excludes_self && publisher % self.threads == self.thread;
+            let is_own = self.excludes_self && lane % self.threads == self.thread;
             *left = self.receivers.saturating_sub(is_own.into()).max(1);
         }
         *left -= 1;
@@ -328,6 +284,9 @@ impl Fanout {
 
     /// The run does not wait for a delivery any more.
     fn give_up(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
+        if !self.share.has(publisher) {
+            return;
+        }
         self.in_flight(publisher, seq).is_incomplete.store(true, Ordering::Release);
         self.done(publisher, seq, now, record);
     }
@@ -335,6 +294,9 @@ impl Fanout {
     /// Records a correct delivery.
     #[inline]
     fn deliver(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
+        if !self.share.has(publisher) {
+            return self.deliver_from_afar(publisher, seq, now, record);
+        }
         let sent_at = self.in_flight(publisher, seq).sent_at.load(Ordering::Acquire);
         if sent_at != self.batch.sent_at {
             self.flush(now, record);
@@ -345,6 +307,15 @@ impl Fanout {
             record.answer_of_plan(plan.planned(publisher, seq), now);
         }
         self.done(publisher, seq, now, record);
+    }
+
+    /// Records a correct delivery from another process, whose plan is known, and not the instant at which it really sent.
+    fn deliver_from_afar(&mut self, publisher: u32, seq: u64, now: Nanos, record: &mut Record) {
+        self.from_afar += 1;
+        record.answered_from_afar(now);
+        if let Some(plan) = &self.plan {
+            record.answer_of_plan(plan.planned(publisher, seq), now);
+        }
     }
 
     #[inline]
@@ -367,8 +338,7 @@ impl Fanout {
         let heard = &mut lane.heard[publisher as usize];
         let first = heard.next();
         let seq = self.payloads.claimed(payload, first);
-        let was_sent = seq < self.state.publishers[publisher as usize].sent.load(Ordering::Acquire);
-        if !was_sent || !self.payloads.matches(publisher, seq, payload) {
+        if seq >= self.sent_by(publisher) || !self.payloads.matches(publisher, seq, payload) {
             record.count.corrupted += 1;
             return;
         }
@@ -379,14 +349,17 @@ impl Fanout {
                 (first..seq).for_each(|seq| self.give_up(publisher, seq, now, record));
                 self.deliver(publisher, seq, now, record);
             }
-            Arrival::Late => record.count.reordered += 1,
+            Arrival::Late => {
+                self.from_afar += u64::from(!self.share.has(publisher));
+                record.count.reordered += 1;
+            }
             Arrival::Again => record.count.duplicated += 1,
         }
     }
 
     /// Number of messages of a publisher that may go out at `now`, and whether more are due.
     fn allowance(&self, lane: &Lane, now: Nanos) -> (u64, bool) {
-        let completed = self.state.publishers[lane.number as usize].completed.load(Ordering::Acquire);
+        let completed = self.state.publisher(lane.number).completed.load(Ordering::Acquire);
         let bound = self.pacing.pipeline.min(self.slots as u64);
         let free = bound.saturating_sub(lane.sent - completed);
         let due = match (self.pacing.is_open(), &self.plan) {
@@ -404,6 +377,7 @@ impl Workload for Fanout {
 
     fn lane(&mut self, number: u32) -> Lane {
         let is_slow = self.slow.contains(number);
+        let number = self.share.number(number);
         let heard = if is_slow { 0 } else { self.publishers };
         Lane {
             number,
@@ -421,6 +395,10 @@ impl Workload for Fanout {
 
     fn begin(&mut self, start: Nanos, window: &Range<Nanos>) -> Option<Timeline> {
         self.plan = OpenLoop::of(&self.pacing, start, window.end, self.publishers);
+        self.has_begun = true;
+        let each: u64 =
+            self.publishers_afar().filter_map(|publisher| self.planned_of(publisher, Nanos::MAX)).sum();
+        self.due_from_afar = each * u64::from(self.receivers);
         None
     }
 
@@ -445,7 +423,7 @@ impl Workload for Fanout {
             && let Some(publisher) = self.payloads.claimed_lane(message.payload)
             && let Some(heard) = lane.heard.get_mut(publisher as usize)
             && (!self.excludes_self || publisher != lane.number)
-            && heard.next() < self.state.publishers[publisher as usize].sent.load(Ordering::Acquire)
+            && heard.next() < self.sent_by(publisher)
             && self.payloads.matches(publisher, heard.next(), message.payload)
         {
             let seq = heard.next();
@@ -470,7 +448,7 @@ impl Workload for Fanout {
         let (first, until) = (lane.sent, lane.sent + allowed);
         let threads = self.threads_with_receivers(lane.number);
         let state = Arc::clone(&self.state);
-        let publisher = &state.publishers[lane.number as usize];
+        let publisher = state.publisher(lane.number);
         while lane.sent < until && (turn.out.len() < MAX_WRITE || lane.sent == first) {
             let publish = &publisher.in_flight[lane.sent as usize & (self.slots - 1)];
             if publish.threads_left.load(Ordering::Acquire) != 0 {
@@ -516,7 +494,8 @@ impl Workload for Fanout {
     }
 
     fn unanswered(&self) -> u64 {
-        self.state.outstanding.load(Ordering::Acquire)
+        let own = self.state.outstanding.load(Ordering::Acquire);
+        own + self.due_from_afar.saturating_sub(self.from_afar)
     }
 
     fn all_sent(&self) -> bool {
@@ -548,7 +527,14 @@ impl Workload for Fanout {
                     continue;
                 }
                 let heard = &lane.heard[publisher as usize];
-                let sent = self.state.publishers[publisher as usize].sent.load(Ordering::Acquire);
+                let sent = if self.share.has(publisher) {
+                    self.sent_by(publisher)
+                } else {
+                    let all = self.planned_of(publisher, Nanos::MAX).unwrap_or(0);
+                    self.due_from_afar = self.due_from_afar.saturating_sub(all);
+                    self.from_afar = self.from_afar.saturating_sub(heard.next() - heard.missing());
+                    self.planned_of(publisher, now).unwrap_or(0).max(heard.next())
+                };
                 let under_way = sent - heard.next();
                 if publisher == lane.number {
                     self.from_themselves += heard.next();
