@@ -230,11 +230,11 @@ cost() {
 # The profiles of `loadgen custom` against servers of other projects.
 profiles() {
   loadgen/tests/profiles/run.sh "$target/release/loadgen"
-  loadgen/tests/profiles/cost.sh "$target/release/loadgen"
 }
 
-# The profile for STOMP against RabbitMQ.
+# The profile for STOMP against RabbitMQ, and what all profiles cost.
 rabbitmq() {
+  loadgen/tests/profiles/cost.sh "$target/release/loadgen"
   loadgen/tests/profiles/rabbitmq.sh "$target/release/loadgen"
 }
 
