@@ -136,7 +136,7 @@ fn watched() -> (String, mpsc::Receiver<()>) {
 fn conduct(agents: &[&Agent], words: &str) -> (Option<i32>, Value, String) {
     let json = Scratch::new("json");
     let words = format!("{words} --json {}", json.path());
-    let (status, text, errors) = texts(&lead(agents, TOKEN, &words).output().unwrap());
+    let (status, text, errors) = texts(&lead(agents, TOKEN, &words).output().expect("loadgen runs"));
     (status, serde_json::from_str(&json.read()).unwrap_or_default(), text + &errors)
 }
 

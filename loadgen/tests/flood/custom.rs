@@ -179,7 +179,7 @@ fn the_profiles_speak_their_protocols() {
             // Its ping, which must be answered with the same.
             "subscribe" => vec![reply, "{}".to_owned()],
             // Several replies and pushes may share a message, in lines.
-            "publish" if command["id"].as_u64().unwrap() % 3 == 0 => {
+            "publish" if command["id"].as_u64().unwrap().is_multiple_of(3) => {
                 vec![format!("{{\"push\":{{\"channel\":\"bench\"}}}}\n{reply}\n")]
             }
             _ => vec![reply],

@@ -385,7 +385,9 @@ impl Committer {
         let change = |action| Arc::new(Change { room: Arc::clone(room), action });
         let changes: Vec<_> = actions.into_iter().map(change).collect();
         if let Some(tell) = &mut self.teller {
-            changes.iter().for_each(|change| tell(Told::Change(change)));
+            for change in &changes {
+                tell(Told::Change(change));
+            }
         }
         if is_told { changes } else { Vec::new() }
     }
