@@ -408,24 +408,31 @@ impl Servers {
         }
         for _ in 0..20 {
             for number in 0..self.nodes.len() {
-                let node = &mut self.nodes[number];
-                node.take(&mut self.engine);
-                while !self.nodes[number].calls.is_empty() {
-                    self.commit(number, dice);
-                }
-                let node = &mut self.nodes[number];
-                while node.is_new || !node.wanted.is_empty() || !node.news.is_empty() {
-                    node.feed(&mut self.engine, dice, false);
-                }
-                while !node.answers.is_empty() {
-                    node.settle(self.engine.broken);
-                }
-                while let Some(event) = node.told.pop_front() {
-                    node.world.tell(event);
-                }
-                node.world.advance(10);
+                self.go_on(number, dice);
             }
         }
+        self.is_faulty = true;
+    }
+
+    /// One server does what it has to do, without faults.
+    pub(crate) fn go_on(&mut self, number: usize, dice: &mut Dice) {
+        self.is_faulty = false;
+        let node = &mut self.nodes[number];
+        node.take(&mut self.engine);
+        while !self.nodes[number].calls.is_empty() {
+            self.commit(number, dice);
+        }
+        let node = &mut self.nodes[number];
+        while node.is_new || !node.wanted.is_empty() || !node.news.is_empty() {
+            node.feed(&mut self.engine, dice, false);
+        }
+        while !node.answers.is_empty() {
+            node.settle(self.engine.broken);
+        }
+        while let Some(event) = node.told.pop_front() {
+            node.world.tell(event);
+        }
+        node.world.advance(10);
         self.is_faulty = true;
     }
 }

@@ -202,3 +202,57 @@ fn an_engine_and_servers_that_are_broken_are_found_out() {
         assert!(is_found, "{broken:?}");
     }
 }
+
+#[test]
+fn who_knows_a_history_of_which_a_server_has_not_heard_yet_asks_again() {
+    let dice = &mut Dice::new(1);
+    let mut servers = Servers::new(2, Broken::Nothing);
+    let people = [0, 1].map(|at| {
+        let client = servers.world(at).person(&format!("p{at}"));
+        servers.world(at).send(client, &json!({"type": "join", "room": "r"}));
+        client
+    });
+    let post = |text| json!({"type": "post", "room": "r", "text": text});
+    servers.world(0).send(people[0], &post("one"));
+    servers.settle(dice);
+    servers.world(0).take(people[0]);
+    // The engine begins again; one server has heard of it, the other one has not.
+    servers.restart(false);
+    servers.go_on(0, dice);
+    servers.world(0).send(people[0], &post("two"));
+    servers.go_on(0, dice);
+    servers.go_on(0, dice);
+    let told = servers.world(0).take(people[0]);
+    let epoch = &told.iter().find(|it| it["type"] == "epoch").expect("the history has another name")["epoch"];
+    assert!(told.iter().any(|it| it["type"] == "message" && it["seq"] == 2), "{told:?}");
+
+    let moved = servers.world(1).person("p0");
+    let mut join = json!({"type": "join", "room": "r", "since": {"epoch": epoch, "seq": 2, "rev": 0}});
+    servers.world(1).take(moved);
+    servers.world(1).send(moved, &join);
+    servers.world(1).tick();
+    let refused = servers.world(1).take(moved);
+    assert_eq!((&refused[0]["code"], &refused[0]["retry_after_ms"]), (&json!("unavailable"), &json!(200)));
+    servers.settle(dice);
+    servers.world(1).send(moved, &join);
+    servers.settle(dice);
+    let joined = servers.world(1).take(moved);
+    assert_eq!((&joined[0]["type"], &joined[0]["recovered"]), (&json!("joined"), &json!(true)), "{joined:?}");
+
+    // A history of which nobody ever hears is no reason to ask for ever.
+    let stranger = servers.world(1).person("p2");
+    servers.world(1).take(stranger);
+    join["since"]["epoch"] = json!("elsewhere");
+    servers.world(1).send(stranger, &join);
+    servers.world(1).tick();
+    assert_eq!(servers.world(1).take(stranger)[0]["code"], "unavailable");
+    servers.world(1).advance(3000);
+    servers.world(1).send(stranger, &join);
+    servers.settle(dice);
+    let joined = servers.world(1).take(stranger);
+    assert_eq!(
+        (&joined[0]["type"], &joined[0]["recovered"]),
+        (&json!("joined"), &json!(false)),
+        "{joined:?}"
+    );
+}

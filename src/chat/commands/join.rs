@@ -67,6 +67,9 @@ pub(in crate::chat) fn join<C: Context>(
 
 /// Milliseconds after which a client asks again that knows more than this server.
 const HEARD_OF_MS: u64 = 200;
+/// Milliseconds for which a connection is asked to ask again that knows a history of which this server has not heard: it may be
+/// the newest one, of which another server has told it.
+const HEARD_WITHIN_MS: u64 = 3000;
 
 /// Whether there is a place for a connection.
 fn check_room_for(chat: &mut Chat, conn: ConnId, room: RoomId) -> Result<(), Refusal> {
@@ -86,11 +89,18 @@ fn check_room_for(chat: &mut Chat, conn: ConnId, room: RoomId) -> Result<(), Ref
 }
 
 /// Where several processes share a history, a client that comes from another one may know what is still on its way to this one.
-fn check_heard_of(chat: &Chat, room: RoomId, range: &JoinRange<'_>) -> Result<(), Refusal> {
+fn check_heard_of(
+    chat: &mut Chat,
+    (conn, now_ms): (ConnId, u64),
+    room: RoomId,
+    range: &JoinRange<'_>,
+) -> Result<(), Refusal> {
     let Some(since) = range.since.as_ref().filter(|_| chat.pending.is_shared()) else { return Ok(()) };
+    let is_new = chat.people.session(conn).is_some_and(|it| now_ms < it.since() + HEARD_WITHIN_MS);
     let (room, recent) = (&chat.rooms[room], chat.rooms[room].recent());
     let is_ahead = since.seq > recent.seq() || since.rev.is_some_and(|rev| rev > recent.rev());
-    if *since.epoch == **room.epoch() && is_ahead {
+    let is_unheard_of = is_new && room.known_under(&since.epoch).is_none();
+    if *since.epoch == **room.epoch() && is_ahead || is_unheard_of {
         let message = "this server has not heard yet of what you know; ask again";
         return Err(Refusal::later(Code::Unavailable, HEARD_OF_MS, message));
     }
@@ -128,7 +138,7 @@ pub(in crate::chat) fn finish_join<C: Context>(
     let ReplyTo::Connection(conn, _) = call.reply_to else { return Ok(()) };
     // It may have become full while answers were awaited.
     check_room_for(chat, *conn, room)?;
-    check_heard_of(chat, room, range)?;
+    check_heard_of(chat, (*conn, call.ctx.now().unix_ms), room, range)?;
     enter(chat, call.ctx, *conn, room);
     let most = chat.options.limits.max_listed;
     let listed = chat.rooms[room].members().len().min(most);
