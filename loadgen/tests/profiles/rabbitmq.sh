@@ -8,10 +8,10 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 loadgen=$(realpath "${1:-${CARGO_TARGET_DIR:-$here/../../../target}/release/loadgen}")
 bin=/usr/lib/rabbitmq/bin
-if [ ! -x $bin/rabbitmq-server ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends rabbitmq-server
-fi
-[ -x $bin/rabbitmq-server ] || { echo 'rabbitmq-server is missing (on Debian: apt-get install rabbitmq-server)'; exit 2; }
+# shellcheck source=tests/support/need.sh
+. "$here/../../../tests/support/need.sh"
+need $bin/rabbitmq-server rabbitmq-server
+install_needed || exit
 work=$(mktemp -d)
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 port=$(free_port)
