@@ -1,6 +1,7 @@
 //! The clock frequency of this machine's processors during a run, as far as the kernel tells it.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -33,13 +34,14 @@ impl Frequency {
     }
 }
 
-/// Takes samples in the window.
+/// Takes samples in the window. Each but the first does without allocations.
 #[derive(Debug)]
 pub(crate) struct Frequencies {
-    /// `/sys/devices/system/cpu`
-    cpus: PathBuf,
+    /// `/sys/devices/system/cpu/cpuN/cpufreq/scaling_cur_freq`, as far as they are there
+    scaling: Vec<PathBuf>,
     /// `/proc/cpuinfo`
     cpuinfo: PathBuf,
+    text: String,
     samples: u32,
     seen: Option<Frequency>,
 }
@@ -52,7 +54,11 @@ impl Default for Frequencies {
 
 impl Frequencies {
     fn from(cpus: &Path, cpuinfo: &Path) -> Self {
-        Self { cpus: cpus.to_owned(), cpuinfo: cpuinfo.to_owned(), samples: 0, seen: None }
+        let cpus = fs::read_dir(cpus).into_iter().flatten().flatten();
+        let scaling =
+            cpus.map(|cpu| cpu.path().join("cpufreq/scaling_cur_freq")).filter(|path| path.exists());
+        let (scaling, cpuinfo) = (scaling.collect(), cpuinfo.to_owned());
+        Self { scaling, cpuinfo, text: String::new(), samples: 0, seen: None }
     }
 
     /// Takes a sample within the window, or leaves it to a later one.
@@ -70,25 +76,30 @@ impl Frequencies {
         self.seen
     }
 
-    /// `cpuN/cpufreq/scaling_cur_freq`, in kilohertz.
-    fn scaling(&self) -> Option<Frequency> {
-        let cpus = fs::read_dir(&self.cpus).ok()?;
-        let frequencies = cpus.filter_map(|cpu| {
-            let text = fs::read_to_string(cpu.ok()?.path().join("cpufreq/scaling_cur_freq")).ok()?;
+    /// In kilohertz.
+    fn scaling(&mut self) -> Option<Frequency> {
+        let Self { scaling, text, .. } = self;
+        let frequencies = scaling.iter().filter_map(|path| {
+            read(path, text)?;
             Frequency::of(text.trim().parse::<f64>().ok()? / 1e3)
         });
         frequencies.reduce(Frequency::merge)
     }
 
     /// The lines `cpu MHz`.
-    fn described(&self) -> Option<Frequency> {
-        let text = fs::read_to_string(&self.cpuinfo).ok()?;
-        let frequencies = text.lines().filter_map(|line| {
+    fn described(&mut self) -> Option<Frequency> {
+        read(&self.cpuinfo, &mut self.text)?;
+        let frequencies = self.text.lines().filter_map(|line| {
             let (name, value) = line.split_once(':')?;
             if name.trim() == "cpu MHz" { Frequency::of(value.trim().parse().ok()?) } else { None }
         });
         frequencies.reduce(Frequency::merge)
     }
+}
+
+fn read(path: &Path, text: &mut String) -> Option<()> {
+    text.clear();
+    File::open(path).ok()?.read_to_string(text).ok().map(|_| ())
 }
 
 #[cfg(test)]
@@ -128,7 +139,8 @@ mod tests {
         scaling(&cpus, "cpu0", "3000000\n");
         scaling(&cpus, "cpu1", "2900000\n");
         scaling(&cpus, "cpufreq", "<unknown>\n");
-        assert_eq!(sampled(&mut frequencies), Some(Frequency { max_mhz: 3000.0, ..described }));
+        let mut frequencies = Frequencies::from(&cpus, &cpuinfo);
+        assert_eq!(sampled(&mut frequencies), Some(Frequency { min_mhz: 2900.0, max_mhz: 3000.0 }));
         scaling(&cpus, "cpu1", "800000\n");
         assert_eq!(sampled(&mut frequencies), Some(Frequency { min_mhz: 800.0, max_mhz: 3000.0 }));
         fs::remove_dir_all(&directory).unwrap();
