@@ -338,7 +338,7 @@ fn pr_11_what_is_wrong_with_a_setting_is_said_by_name() {
     let cases: [(&str, &[&str]); 9] = [
         ("max-conections = 3", &["unknown key `max-conections`", "did you mean `max-connections`?"]),
         ("max_connections = 3", &["unknown key `max_connections`", "did you mean `max-connections`?"]),
-        ("data = \"x\"", &["unknown key `data`"]),
+        ("data = \"x\"", &["broken.toml:1: `data` is a setting of `serve`, and not of `echo`"]),
         ("max-connections = \"many\"", &["`max-connections`", "many"]),
         ("max-connections = -1", &["`max-connections`", "-1"]),
         ("max-connections = 1.5", &["`max-connections` cannot be of type float"]),
@@ -355,7 +355,10 @@ fn pr_11_what_is_wrong_with_a_setting_is_said_by_name() {
         }
     }
     let (code, _, said) = run(&["echo", "--config", "nowhere.toml"], "");
-    assert!(code == 2 && said.contains("nowhere.toml: No such file"), "{said}");
+    assert!(
+        code == 2 && said.contains("nowhere.toml: there is no such file; `switchboard config generate`"),
+        "{said}"
+    );
 }
 
 #[test]
