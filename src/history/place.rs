@@ -61,7 +61,7 @@ pub enum Word {
 }
 
 /// Up to where a room was told by two who tell of it: one hears all that happens, the other one is answered what it has brought
-/// about itself. Whoever knows of a step first tells it.
+/// about itself. The first of them that knows of a step tells it.
 #[derive(Debug, Clone)]
 pub struct Standing {
     place: Place,

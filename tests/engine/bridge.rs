@@ -458,6 +458,20 @@ fn a_damaged_message_is_left_out_and_nothing_else() {
     engine.run::<()>(&["LSET", "sb:h:{r}", "1", "\u{1}\u{2}"]);
     let seqs: Vec<u64> = kept(&mut node, "r").into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(seqs, [1, 3]);
+    // It cannot be changed, and what else is in the call is done.
+    let change = |act| Proposal { room: "r".into(), time: 1, act };
+    let edit = change(Act::Edit { seq: 2, text: "x".into(), data: None });
+    let calls = vec![post("r", "4", None), edit, change(Act::Delete { seq: 2 }), post("r", "5", None)];
+    let outcomes = node.propose(0, calls).unwrap();
+    assert!(
+        matches!(
+            outcomes[..],
+            [Outcome::Posted { seq: 4, .. }, Outcome::Gone, Outcome::Gone, Outcome::Posted { seq: 5, .. }]
+        ),
+        "{outcomes:?}"
+    );
+    let texts: Vec<String> = kept(&mut node, "r").into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["1", "3", "4", "5"]);
     // What is not a list at all concerns this room alone.
     engine.run::<()>(&["SET", "sb:h:{r}", "x"]);
     assert!(node.try_open(0, "r").is_none());

@@ -171,6 +171,19 @@ fn a_key_counts_for_its_window_and_so_many_are_remembered() {
 }
 
 #[test]
+fn many_keys_are_not_searched_one_after_the_other() {
+    let engine = Engine::start();
+    let mut node = Node::start(&engine.url(), Options::default(), 1);
+    for nth in 0..40 {
+        node.post(0, "r", "x", Some(&format!("n{nth}")));
+        let form: String = engine.run(&["OBJECT", "ENCODING", "sb:k:{r}"]);
+        assert_eq!(form, if nth < 32 { "listpack" } else { "hashtable" }, "{nth}");
+    }
+    assert!(matches!(node.post(0, "r", "x", Some("n7")), Some(Outcome::Repeated { seq: 8, .. })));
+    node.end();
+}
+
+#[test]
 fn a_deleted_text_is_nowhere_any_more() {
     let engine = Engine::start();
     let mut node = Node::start(&engine.url(), Options::default(), 1);

@@ -66,7 +66,7 @@ impl Follows {
         standing.is_some_and(|standing| standing.answered(epoch, prev, actions))
     }
 
-    /// Those of so many loops that are told of a room: all of a conversation of two.
+    /// The loops that are told of a room, out of `count` loops. All of them are told of a conversation of two.
     pub(super) fn loops_of(&self, room: &str, count: usize) -> impl Iterator<Item = usize> + use<> {
         let is_pair = names::pair(room).is_some();
         let loops = if is_pair { u64::MAX } else { self.0.get(room).map_or(0, |follow| follow.loops) };

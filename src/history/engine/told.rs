@@ -143,7 +143,7 @@ impl<'t> Parts<'t> {
         self.line(b':')?.parse().ok()
     }
 
-    /// A message of so many parts.
+    /// A message that has this number of parts; `None`: it is damaged.
     fn message(&mut self, seq: u64, parts: usize) -> Option<Post> {
         if parts != 4 {
             return None;

@@ -62,7 +62,7 @@ pub(super) struct Answer<'a> {
     pub(super) outcomes: Vec<Outcome>,
 }
 
-/// Reads the answer of `propose` to so many items; `None`: it is none.
+/// Reads the answer of `propose` to a call of `items` items; `None`: it is not such an answer.
 pub(super) fn answer(answer: &Value, items: usize) -> Option<Answer<'_>> {
     let Value::BulkString(answer) = answer else { return None };
     let (epoch, prev, rest) = told::before(answer)?;

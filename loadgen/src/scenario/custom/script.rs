@@ -40,7 +40,7 @@ pub(super) struct Script {
     pub(super) expectations: Expectations,
     pub(super) replies: Vec<Reply>,
     pub(super) fail_on: Option<Pattern>,
-    /// No number decides whether a message is to be replied to, or an error.
+    /// Whether a message is replied to, or is an error, depends on no number in it.
     pub(super) ignores_numbers: bool,
     /// [`Self::number`] is worth a try: what it recognises is neither to be replied to nor an error.
     has_numbers: bool,
