@@ -34,7 +34,9 @@ def run_page(root: Path, blocks: list[Block], scratch: Path, variables: dict[str
     (scratch / "hosts").write_text(f"127.0.0.1 {' '.join(HOSTS)}\n")
     script = scratch / "script.sh"
     script.write_text(script_of(blocks, scratch))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SWITCHBOARD_", "RUST_LOG", "PORT"))}
+    # What whoever runs the tests has set is no part of a sample; without buffers two programs of Python mix their lines.
+    others = ("SWITCHBOARD_", "RUST_LOG", "PORT", "PYTHON")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     environment |= variables | {"BOOK_SCRATCH": str(scratch), "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin", "HOME": str(here)}
     # With a name space of process ids nothing outlives its page.
     apart = ["unshare", *([] if os.geteuid() == 0 else ["-r"]), "-n", "-m", "-p", "--fork", "--mount-proc", "--kill-child"]
