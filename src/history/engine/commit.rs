@@ -261,7 +261,7 @@ impl Committer {
     fn send(&mut self, calls: &[Call], first_call: u64) -> Result<Vec<Value>, EngineError> {
         let begin = instant();
         let run = self.link()?.facts().run.clone();
-        let settings = self.options.settings(&run);
+        let settings = self.options.settings(&self.node, &run);
         let commands: Vec<Cmd> =
             (first_call..).zip(calls).map(|(number, call)| self.command(call, number, &settings)).collect();
         let answers = self.call(commands)?;
@@ -289,12 +289,17 @@ impl Committer {
             Call::Room { room, items } => {
                 let mut keys = names::room_keys(room, 6);
                 keys.extend(names::lists(room));
-                let mut command = function("propose", &keys);
+                let post = if let [(_, act)] = &items[..] { values::lone_post(act, room) } else { None };
+                let mut command = function(if post.is_some() { "post" } else { "propose" }, &keys);
                 // Calls of a node are compared as texts.
-                command.arg(settings).arg(&*self.node).arg(format!("{number:016x}"));
+                command.arg(settings).arg(format!("{number:016x}"));
                 command.arg(names::channel(room)).arg(format!("${}\r\n{room}\r\n", room.len()));
-                for (_, act) in items {
-                    values::add_item(&mut command, act, room);
+                if let Some((words, key)) = post {
+                    command.arg(words).arg(key);
+                } else {
+                    for (_, act) in items {
+                        values::add_item(&mut command, act, room);
+                    }
                 }
                 command
             }

@@ -100,10 +100,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What each call of `propose` is told first.
-    fn settings(&self, run: &str) -> String {
+    /// What each call of `propose` and `post` is told first.
+    fn settings(&self, node: &str, run: &str) -> String {
         let Self { keep_posts, keep_ms, keep_changes, window_ms, max_keys, .. } = self;
-        format!("{run} {keep_posts} {keep_ms} {window_ms} {max_keys} {keep_changes}")
+        format!("{node} {run} {keep_posts} {keep_ms} {window_ms} {max_keys} {keep_changes}")
     }
 
     fn doubt(&self) -> Duration {

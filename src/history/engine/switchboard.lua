@@ -33,7 +33,9 @@ local USE = '<ddd'
 -- Milliseconds, as text.
 local function now_text()
   local time = redis.call('TIME')
-  return time[1] .. string.sub('000000' .. time[2], -6, -4)
+  local micros = time[2]
+  if #micros < 6 then micros = string.sub('00000' .. micros, -6) end
+  return time[1] .. string.sub(micros, 1, 3)
 end
 
 -- Times do not fall within a room, except after a clock that was ahead by more than a day.
@@ -165,10 +167,10 @@ local function forget(o, first, last)
   end
 end
 
-local function trim(h, o, room, prev_seq, len, keep, oldest_ms)
-  local cut = 0
-  if keep > 0 and len >= keep + TRIM_EVERY then cut = len - keep end
-  if oldest_ms > 0 and prev_seq % TRIM_EVERY + room.s - prev_seq >= TRIM_EVERY then
+local function trim(h, o, seq, prev_seq, len, set, now)
+  local cut, oldest_ms = 0, now - set.keep_ms
+  if set.keep > 0 and len >= set.keep + TRIM_EVERY then cut = len - set.keep end
+  if set.keep_ms > 0 and prev_seq % TRIM_EVERY + seq - prev_seq >= TRIM_EVERY then
     local old = redis.call('LRANGE', h, cut, cut + 2 * TRIM_EVERY - 1)
     for at = 1, #old do
       local is_whole, time = pcall(parts_of, old[at])
@@ -178,7 +180,7 @@ local function trim(h, o, room, prev_seq, len, keep, oldest_ms)
   end
   if cut > 0 then
     redis.call('LTRIM', h, cut, -1)
-    local oldest = room.s - len + 1
+    local oldest = seq - len + 1
     forget(o, oldest, oldest + cut - 1)
   end
 end
@@ -295,7 +297,8 @@ function CHANGES.R(h, o, c, room, keep, _, seq, user, emoji, is_removed, most)
   return string.format('C %d %d -', seq, room.v), what
 end
 
--- How many arguments follow the letter of an item.
+-- Where the items of a call begin, and how many arguments follow the letter of each.
+local FIRST_ITEM = 5
 local LENGTHS = { P = 3, E = 3, D = 1, R = 5 }
 
 -- Posts and changes of one room ---------------------------------------------------------------------------------------------
@@ -306,10 +309,10 @@ local known, known_count = {}, 0
 local function settings(words)
   local set = known[words]
   if set then return set end
-  local run, keep, keep_ms, window, keys, changes = string.match(words, '^(%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  local node, run, keep, keep_ms, window, keys, changes = string.match(words, '^(%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
   set = {
-    run = run, keep = tonumber(keep), keep_ms = tonumber(keep_ms), window = tonumber(window), keys = tonumber(keys),
-    changes = tonumber(changes),
+    node = node, field = 'n' .. node, run = run, keep = tonumber(keep), keep_ms = tonumber(keep_ms),
+    window = tonumber(window), keys = tonumber(keys), changes = tonumber(changes),
   }
   if known_count == MAX_SETTINGS then known, known_count = {}, 0 end
   known[words], known_count = set, known_count + 1
@@ -321,14 +324,15 @@ local function name_of(words)
 end
 
 -- keys: m h o c k j i [i i]
--- args: settings (run, keep, keep for (ms), window (ms), keys, changes), node, call, channel, name (RESP), then the items:
+-- args: settings (node, run, keep, keep for (ms), window (ms), keys, changes), call, channel, name (RESP), then the items:
 --   P message (its parts but the time, as RESP) key reply_to | E seq text data | D seq | R seq user emoji is_removed most
--- Returns the epoch, the newest message and change before (RESP), and what came of each, with `;` behind it: P seq count time (so many posts) | K seq time (repeated) | C seq rev time |
--- S seq rev | G | N (no target) | T (too many)
+-- Returns the epoch, the newest message and change before (RESP), and what came of each, with `;` behind it: P count time (so
+-- many posts, whose numbers follow those before) | K seq time (repeated) | C seq rev time | S seq rev | G | N (no target) |
+-- T (too many)
 local function propose(keys, args)
   local m, h, o, c, k, j = unpack(keys, 1, 6)
-  local set, node, call = settings(args[1]), args[2], args[3]
-  local keep_ms, field = set.keep_ms, 'n' .. node
+  local set, call = settings(args[1]), args[2]
+  local keep_ms, field = set.keep_ms, set.field
   local f = redis.call('HMGET', m, 'p', field)
   if f[2] then
     local last = string.sub(f[2], 1, 16)
@@ -338,14 +342,14 @@ local function propose(keys, args)
   local now_words = now_text()
   local now, room = tonumber(now_words), room_of(m, f[1])
   if not room then
-    room = make({ m, h, o, c, k, j }, set.run, node .. '-' .. call)
+    room = make({ m, h, o, c, k, j }, set.run, set.node .. '-' .. call)
   elseif room.r ~= set.run then
-    fork(m, room, set.run, node .. '-' .. call)
+    fork(m, room, set.run, set.node .. '-' .. call)
   end
   if not f[2] then forget_nodes(m, now) end
   local was_blank = room.s == 0 and room.v == 0
 
-  local fields, at = {}, 6
+  local fields, at = {}, FIRST_ITEM
   while args[at] do
     if args[at] == 'P' and args[at + 2] ~= '' then fields[#fields + 1] = args[at + 2] end
     at = at + 1 + LENGTHS[args[at]]
@@ -366,10 +370,10 @@ local function propose(keys, args)
     local count = #posts
     if count == 0 then return end
     len = redis.call('RPUSH', h, unpack(posts))
-    answers = answers .. string.format('P %d %d ', room.s - count + 1, count) .. time_words .. ';'
+    answers = answers .. string.format('P %d ', count) .. time_words .. ';'
     posts = {}
   end
-  at = 6
+  at = FIRST_ITEM
   while args[at] do
     local kind = args[at]
     if kind == 'P' then
@@ -421,10 +425,10 @@ local function propose(keys, args)
   leave_old(m, room)
   redis.call('HSET', m, 'p', place_of(room), field, call .. now_words .. answers)
   if len then
-    trim(h, o, room, prev_seq, len, set.keep, keep_ms > 0 and now - keep_ms or 0)
+    trim(h, o, room.s, prev_seq, len, set, now)
     local two = keys[8]
-    if two or was_blank then redis.call('ZADD', keys[7], two and room.t or 0, name_of(args[5])) end
-    if two then redis.call('ZADD', two, room.t, name_of(args[5])) end
+    if two or was_blank then redis.call('ZADD', keys[7], two and room.t or 0, name_of(args[4])) end
+    if two then redis.call('ZADD', two, room.t, name_of(args[4])) end
   end
   if is_due then
     for at = 1, 4 do redis.call('PEXPIRE', keys[at], keep_ms + 2 * HOUR_MS) end
@@ -433,12 +437,45 @@ local function propose(keys, args)
   end
   if news[1] then
     if keys[9] then
-      redis.call('ZADD', keys[9], now, name_of(args[5]))
+      redis.call('ZADD', keys[9], now, name_of(args[4]))
       redis.call('ZREMRANGEBYRANK', keys[9], 0, -MAX_RECENT_PAIRS - 1)
     end
-    redis.call('PUBLISH', args[4], '*5\r\n' .. args[5] .. before .. string.format('*%d\r\n', #news) .. table.concat(news))
+    redis.call('PUBLISH', args[3], '*5\r\n' .. args[4] .. before .. string.format('*%d\r\n', #news) .. table.concat(news))
   end
   return answers
+end
+
+-- One post that is no answer to another, which most calls are: what `propose` does, without what it needs for anything else.
+-- keys: m h o c k j i [i i]; args: settings, call, channel, name (RESP), message, key. Returns what `propose` does.
+local function post(keys, args)
+  local set, call, body, key = settings(args[1]), args[2], args[5], args[6]
+  local m, h, k = keys[1], keys[2], keys[5]
+  local f = redis.call('HMGET', m, 'p', set.field)
+  local place, last = f[1], f[2]
+  if not keys[8] and place and last and last < call then
+    local s, v, t, kt, jt, x, kn, e, r = struct.unpack(PLACE, place)
+    local now_words = now_text()
+    local now = tonumber(now_words)
+    local is_plain = s > 0 and r == set.run and t <= now and (set.keep_ms == 0 or now - x <= HOUR_MS)
+    if is_plain and key ~= '' then
+      is_plain = kt > 0 and now - kt < set.window and kn < set.keys and kn ~= FEW_KEYS
+        and (jt <= now or redis.call('HEXISTS', keys[6], key) == 0)
+        and redis.call('HSETNX', k, key, struct.pack(USE, s + 1, now, now)) == 1
+      kn = kn + 1
+    end
+    if is_plain then
+      local message = '*4\r\n:' .. now_words .. '\r\n' .. body
+      local before = string.format('+%s\r\n:%d\r\n:%d\r\n', e, s, v)
+      local answer = before .. 'P 1 ' .. now_words .. ';'
+      local len = redis.call('RPUSH', h, message)
+      place = struct.pack(PLACE, s + 1, v, now, kt, jt, x, kn, e, r)
+      redis.call('HSET', m, 'p', place, set.field, call .. now_words .. answer)
+      trim(h, keys[3], s + 1, s, len, set, now)
+      redis.call('PUBLISH', args[3], '*5\r\n' .. args[4] .. before .. '*1\r\n' .. message)
+      return answer
+    end
+  end
+  return propose(keys, { args[1], call, args[3], args[4], 'P', body, key, '' })
 end
 
 -- What is known of a room ---------------------------------------------------------------------------------------------------
@@ -650,6 +687,7 @@ local function register(name, callback, flags)
 end
 
 register('propose', propose)
+register('post', post)
 register('open', open, { 'no-writes' })
 register('head', head, { 'no-writes' })
 register('begin', begin)

@@ -26,14 +26,26 @@ fn words(draft: &Draft) -> String {
     format!("${}\r\n{head}\r\n${}\r\n{text}\r\n${}\r\n{data}\r\n", head.len(), text.len(), data.len())
 }
 
+/// Its key, and whose that is; nothing where it has none.
+fn key(draft: &Draft, room: &str) -> String {
+    let key = Scope::of(draft, room).map(|it| format!("{}{}\n{}", it.origin as u8, it.person, it.key));
+    key.unwrap_or_default()
+}
+
+/// What `post` is told of a post; `None`: it is a matter of `propose`.
+pub(super) fn lone_post(act: &Act, room: &str) -> Option<(String, String)> {
+    match act {
+        Act::Post(draft) if draft.reply_to.is_none() => Some((words(draft), key(draft, room))),
+        _ => None,
+    }
+}
+
 /// Adds a post or a change to a call of `propose`. Anything else is no item of it.
 pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
     match act {
         Act::Post(draft) => {
-            let key =
-                Scope::of(draft, room).map(|it| format!("{}{}\n{}", it.origin as u8, it.person, it.key));
             let reply_to = draft.reply_to.map(|seq| seq.to_string()).unwrap_or_default();
-            call.arg("P").arg(words(draft)).arg(key.unwrap_or_default()).arg(reply_to);
+            call.arg("P").arg(words(draft)).arg(key(draft, room)).arg(reply_to);
         }
         Act::Edit { seq, text, data } => {
             call.arg("E").arg(*seq).arg(&**text).arg(data.as_ref().map_or("", Data::as_str));
@@ -51,7 +63,7 @@ pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
     }
 }
 
-/// What came of a call of `propose`.
+/// What came of a call of `propose` or `post`.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     /// The name of the room's history.
@@ -62,10 +74,11 @@ pub(super) struct Answer<'a> {
     pub(super) outcomes: Vec<Outcome>,
 }
 
-/// Reads the answer of `propose` to a call of `items` items; `None`: it is not such an answer.
+/// Reads the answer of `propose` or `post` to a call of `items` items; `None`: it is not such an answer.
 pub(super) fn answer(answer: &Value, items: usize) -> Option<Answer<'_>> {
     let Value::BulkString(answer) = answer else { return None };
     let (epoch, prev, rest) = told::before(answer)?;
+    let mut posted = 0;
     let mut outcomes = Vec::with_capacity(items);
     for words in rest.split_terminator(';') {
         let mut words = words.split(' ');
@@ -73,11 +86,14 @@ pub(super) fn answer(answer: &Value, items: usize) -> Option<Answer<'_>> {
         let mut number = || words.next()?.parse::<u64>().ok();
         outcomes.push(match kind {
             "P" => {
-                let (first, count, time) = (number()?, number()?, number()?);
+                let (count, time) = (number()?, number()?);
                 if count > items as u64 {
                     return None;
                 }
-                outcomes.extend((0..count).map(|nth| Outcome::Posted { seq: first + nth, time }));
+                let before = prev.0.checked_add(posted)?;
+                posted = posted.checked_add(count)?;
+                before.checked_add(count)?;
+                outcomes.extend((1..=count).map(|nth| Outcome::Posted { seq: before + nth, time }));
                 continue;
             }
             "K" => Outcome::Repeated { seq: number()?, time: number()? },
