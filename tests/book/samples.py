@@ -22,7 +22,7 @@ import shell
 from page import Block, blocks_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Pages that have a test of their own for every sample.
+# Pages that have a test of their own for every sample, or for those of a language that are no files.
 TESTED_ELSEWHERE = {
     "clients/js/README.md": "clients/js/test/package.test.js",
     "clients/python/README.md": "clients/python/tests/test_readme.py",
@@ -73,7 +73,8 @@ def is_general(page: Path) -> bool:
 
 
 def tested_elsewhere(block: Block) -> bool:
-    test = TESTED_ELSEWHERE.get(str(block.page), TESTED_ELSEWHERE.get(f"{block.page} {block.language}"))
+    of_language = None if "file" in block.attributes else TESTED_ELSEWHERE.get(f"{block.page} {block.language}")
+    test = TESTED_ELSEWHERE.get(str(block.page), of_language)
     if test and not (ROOT / test).is_file():
         sys.exit(f"{block.page}: there is no {test}")
     return test is not None

@@ -536,9 +536,17 @@ export class Client {
           return;
         }
         const wait = typeof this.#token === 'function' ? TOKEN_RETRY_MS : undefined;
+        const giveUp = () => {
+          if (!isCurrent() || this.state.at !== 'connecting') return;
+          if (PASSING.has(error.code)) {
+            this.#connection.comeBackAfter(error.code, error.retryAfter ?? RETRY_MS);
+            this.#connection.abandon();
+          } else {
+            this.#connection.park('refused', error, wait);
+          }
+        };
         // A `bye` that comes behind it says more.
-        const park = () => isCurrent() && this.state.at === 'connecting' && this.#connection.park('refused', error, wait);
-        setTimeout(park, BYE_MS);
+        setTimeout(giveUp, BYE_MS);
       },
     );
   }

@@ -239,3 +239,19 @@ test('a refusal that is late says nothing of the connection after it', async () 
   assert.equal(hellos, 2);
   fake.close();
 });
+
+test('a server that cannot tell yet who may come in is asked again', async () => {
+  let hellos = 0;
+  const fake = await scripted(({ type, id, user }, say) => {
+    if (type !== 'hello') return;
+    hellos += 1;
+    if (hellos < 3) say({ type: 'error', id, code: hellos === 1 ? 'unavailable' : 'rate_limited', message: 'later', retry_after_ms: 100 });
+    else say({ type: 'welcome', id, client: 'c1', user, verified: false, heartbeat_ms: 25_000, limits: {} });
+  });
+  const seen = [];
+  fake.client.on('state', () => seen.push(`${fake.client.state.at} ${fake.client.state.why ?? ''}`));
+  await until(() => fake.client.isOpen, () => seen.join());
+  assert.ok(seen.includes('waiting unavailable') && seen.includes('waiting rate_limited'), seen.join());
+  assert.ok(!seen.some((state) => state.startsWith('parked')), seen.join());
+  fake.close();
+});

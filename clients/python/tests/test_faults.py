@@ -279,6 +279,29 @@ async def test_a_history_that_goes_on_under_another_name_is_kept_up_to_the_fork(
         assert (asked[2], room.rev, len(room.messages)) == (None, 1, 5)
 
 
+async def test_a_server_that_cannot_tell_yet_who_may_come_in_is_asked_again() -> None:
+    hellos = 0
+
+    def answer(command: dict[str, Any]) -> dict[str, Any] | None:
+        nonlocal hellos
+        if command["type"] != "hello":
+            return None
+        hellos += 1
+        if hellos == 3:
+            return WELCOME
+        code = "unavailable" if hellos == 1 else "rate_limited"
+        return {"type": "error", "code": code, "message": "later", "retry_after_ms": 100}
+
+    fake = Scripted(answer)
+    async with serve(fake.handle, "127.0.0.1", 0) as server, Client(_url(server), user="Ada") as ada:
+        seen: list[tuple[str, str]] = []
+        ada.on("state", lambda: seen.append((ada.state.at, ada.state.why)))
+        await ada.connected()
+        assert ("waiting", "unavailable") in seen
+        assert ("waiting", "rate_limited") in seen
+        assert hellos == 3
+
+
 async def test_a_gap_is_noticed_and_filled() -> None:
     newest = 3
     joins: list[Any] = []

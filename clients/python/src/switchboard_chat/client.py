@@ -10,7 +10,7 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 from . import wire
-from .errors import ChatError, Disconnected, Refused
+from .errors import PASSING, RETRY, ChatError, Disconnected, Refused
 from .inbox import Inbox
 from .outbox import Outbox, Post, new_key
 from .room import Room, key_of
@@ -20,14 +20,11 @@ from .wire import Ack, Conversation, ListedRoom, Message, OwnRoom, Page
 
 __all__ = ["Client"]
 
-_RETRY = 2.0
 _TYPING_EVERY = 2.0
 _READ_EVERY = 1.0
 _PAGE = 50
 #: Conversations that are listed; the newest come first.
 _MOST_LISTED = 200
-#: Errors after which the same may well succeed later.
-_PASSING = {"rate_limited", "unavailable", "shutting_down", "not_joined"}
 
 
 class Client(Session):
@@ -342,8 +339,8 @@ class Client(Session):
         except Refused as error:
             if not self._is_here(room):
                 return
-            if error.code in _PASSING:
-                self._later(error.retry_after or _RETRY, lambda: self._join_again(room))
+            if error.code in PASSING:
+                self._later(error.retry_after or RETRY, lambda: self._join_again(room))
                 return
             del self._rooms[room.key]
             self._join_ended(room, error)
@@ -538,9 +535,9 @@ class Client(Session):
         except Disconnected:
             return
         except Refused as error:
-            if error.code in _PASSING:
+            if error.code in PASSING:
                 self._outbox.postponed(post)
-                self._later(error.retry_after or _RETRY, self._flush)
+                self._later(error.retry_after or RETRY, self._flush)
                 return
             self._outbox.done(post)
             self._said(post, error)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-__all__ = ["ChatError", "Disconnected", "Refused"]
+__all__ = ["PASSING", "RETRY", "ChatError", "Disconnected", "Refused"]
+
+#: Codes of refusals after which the same may well succeed later.
+PASSING = frozenset({"rate_limited", "unavailable", "shutting_down", "not_joined"})
+#: Seconds after which it is tried again where the server does not say.
+RETRY = 2.0
 
 
 class ChatError(Exception):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from . import wire
 from .connection import FINAL, Connection, State
-from .errors import Disconnected, Refused
+from .errors import PASSING, RETRY, Disconnected, Refused
 from .requests import Requests
 
 __all__ = ["Event", "Session", "Token"]
@@ -202,7 +202,12 @@ class Session:
                 return
             # A `bye` that comes behind it says more.
             await asyncio.sleep(_BYE)
-            if self.state.at == "connecting":
+            if self.state.at != "connecting":
+                return
+            if error.code in PASSING:
+                self._connection.come_back_after(error.code, error.retry_after or RETRY)
+                self._connection.abandon()
+            else:
                 self._connection.park("refused", error, _TOKEN_RETRY if callable(self._token) else None)
             return
         self.user, self.verified = welcome.user, welcome.verified
