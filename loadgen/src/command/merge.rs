@@ -19,6 +19,9 @@ use crate::output::urls;
 const LAST_RECEIVER: &str =
     "the last receiver of a publish is the last of its own process: compare the processes one by one";
 
+/// How much the clocks of machines may differ whose processes count as ones that ran at the same time.
+const MAX_SKEW_NS: u64 = 5_000_000_000;
+
 /// Merges reports, prints and writes the result. Returns the exit status.
 pub(crate) fn merge(args: &MergeArgs) -> Result<u8, Failure> {
     let reports = args.reports.iter().map(|path| Report::read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -50,6 +53,13 @@ fn together(reports: &[Report]) -> Result<Report, String> {
     }
     let mut all = sum(reports).ok_or("there is nothing to merge")?;
     if let Some(spread) = spread(reports) {
+        if spread > all.window_ns + MAX_SKEW_NS {
+            let (spread, window) = (Time(spread), Time(all.window_ns));
+            return Err(format!(
+                "they began {spread} apart, by the clocks of their machines, and measured for {window}: what did not run at the \
+                 same time has no common rate; `loadgen compare` shows one beside the other"
+            ));
+        }
         all.notes
             .push(format!("by the clocks of their machines, the processes began within {}", Time(spread)));
     }

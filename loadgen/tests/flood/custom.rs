@@ -39,6 +39,19 @@ fn server(answer: impl Fn(&str, &mut Vec<Vec<u8>>) -> Vec<String> + Send + Sync 
 }
 
 #[test]
+fn messages_may_come_from_a_pipe() {
+    let pipe = Scratch::new("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe.0).status().expect("mkfifo");
+    assert!(made.success());
+    let path = pipe.0.clone();
+    let writer = thread::spawn(move || fs::write(path, "one\ntwo\n").expect("the pipe is read"));
+    let address = server(|text, _| vec![text.to_owned()]);
+    let run = custom(address, &["--payload", pipe.path(), "--connections", "1", "--messages", "2"]);
+    assert_eq!((run.status, run.count("answered")), (0, 2), "{run:?}");
+    writer.join().expect("it was written once");
+}
+
+#[test]
 fn messages_of_a_file_are_sent_in_turn_with_their_values() {
     let (sender, receiver) = mpsc::channel();
     let address = server(move |text, _| {

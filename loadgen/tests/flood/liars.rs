@@ -55,7 +55,20 @@ fn a_refused_upgrade_is_named() {
     }
     let run = echo(start(Refusal), FLOOD);
     convicted(&run, [0; 4]);
-    assert_eq!(run.failures("status 503 instead of 101"), 4);
+    assert_eq!(run.failures("status 503 instead of 101: the server takes no more connections now"), 4);
+}
+
+#[test]
+fn the_end_of_a_connection_is_no_answer() {
+    struct Silence;
+    impl Liar for Silence {
+        fn answer(&self, _: usize, _: Vec<u8>, _: &mut Vec<Vec<u8>>) -> Option<Vec<Vec<u8>>> {
+            Some(Vec::new())
+        }
+    }
+    let run = echo(start(Silence), "--connections 4 --duration 200ms --warmup 0s");
+    assert_eq!((run.count("sent"), run.count("answered"), run.count("closed")), (4, 0, 4), "{run:?}");
+    assert_eq!(run.json["first_answer_ns"], serde_json::Value::Null, "{}", run.json);
 }
 
 #[test]

@@ -254,6 +254,13 @@ fn reports_of_several_processes_become_one() {
         (&15.into(), &300.into())
     );
     assert!(String::from_utf8(output.stdout).unwrap().contains("3 processes"));
+    // What ran at another time has no rate in common with them.
+    let (mut later, apart) = (json.clone(), Scratch::new("json"));
+    later["begun_at"] = "2040-01-01T00:00:00Z".into();
+    std::fs::write(apart.path(), later.to_string()).unwrap();
+    let output = loadgen(&["merge", merged.path(), apart.path()]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && errors.contains("loadgen compare"), "{errors}");
     // Figures of different scenarios cannot be added up.
     let idle = Scratch::new("json");
     let run = ["idle", &url, "--connections", "1", "--duration", "50ms", "--json", idle.path()];

@@ -299,7 +299,7 @@ end
 
 -- Where the items of a call begin, and how many arguments follow the letter of each.
 local FIRST_ITEM = 5
-local LENGTHS = { P = 3, E = 3, D = 1, R = 5 }
+local LENGTHS = { P = 2, A = 3, E = 3, D = 1, R = 5 }
 
 -- Posts and changes of one room ---------------------------------------------------------------------------------------------
 
@@ -325,7 +325,8 @@ end
 
 -- keys: m h o c k j i [i i]
 -- args: settings (node, run, keep, keep for (ms), window (ms), keys, changes), call, channel, name (RESP), then the items:
---   P message (its parts but the time, as RESP) key reply_to | E seq text data | D seq | R seq user emoji is_removed most
+--   P message (its parts but the time, as RESP) key | A message key reply_to | E seq text data | D seq |
+--   R seq user emoji is_removed most
 -- Returns the epoch, the newest message and change before (RESP), and what came of each, with `;` behind it: P count time (so
 -- many posts, whose numbers follow those before) | K seq time (repeated) | C seq rev time | S seq rev | G | N (no target) |
 -- T (too many)
@@ -351,8 +352,9 @@ local function propose(keys, args)
 
   local fields, at = {}, FIRST_ITEM
   while args[at] do
-    if args[at] == 'P' and args[at + 2] ~= '' then fields[#fields + 1] = args[at + 2] end
-    at = at + 1 + LENGTHS[args[at]]
+    local kind = args[at]
+    if (kind == 'P' or kind == 'A') and args[at + 2] ~= '' then fields[#fields + 1] = args[at + 2] end
+    at = at + 1 + LENGTHS[kind]
   end
   local used, used_now = nil, {}
   if fields[1] then
@@ -376,12 +378,12 @@ local function propose(keys, args)
   at = FIRST_ITEM
   while args[at] do
     local kind = args[at]
-    if kind == 'P' then
-      local body, key, reply_to = args[at + 1], args[at + 2], args[at + 3]
+    if kind == 'P' or kind == 'A' then
+      local body, key, reply_to = args[at + 1], args[at + 2], kind == 'A' and tonumber(args[at + 3])
       if key ~= '' and used[key] then
         store()
         answers = answers .. string.format('K %d %d;', unpack(used[key]))
-      elseif reply_to ~= '' and (tonumber(reply_to) < 1 or tonumber(reply_to) > room.s) then
+      elseif reply_to and (reply_to < 1 or reply_to > room.s) then
         store()
         answers = answers .. 'N;'
       else
@@ -475,7 +477,7 @@ local function post(keys, args)
       return answer
     end
   end
-  return propose(keys, { args[1], call, args[3], args[4], 'P', body, key, '' })
+  return propose(keys, { args[1], call, args[3], args[4], 'P', body, key })
 end
 
 -- What is known of a room ---------------------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ pub(super) fn lone_post(act: &Act, room: &str) -> Option<(String, String)> {
 pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
     match act {
         Act::Post(draft) => {
-            let reply_to = draft.reply_to.map(|seq| seq.to_string()).unwrap_or_default();
-            call.arg("P").arg(words(draft)).arg(key(draft, room)).arg(reply_to);
+            call.arg(if draft.reply_to.is_some() { "A" } else { "P" });
+            call.arg(words(draft)).arg(key(draft, room)).arg(draft.reply_to);
         }
         Act::Edit { seq, text, data } => {
             call.arg("E").arg(*seq).arg(&**text).arg(data.as_ref().map_or("", Data::as_str));

@@ -3,6 +3,7 @@
 use std::io;
 
 use rustix::io::Errno;
+use switchboard::proto::ResponseError;
 
 /// What went wrong when a connection was dialled.
 pub(super) fn explain_connect(error: &io::Error) -> String {
@@ -12,6 +13,15 @@ pub(super) fn explain_connect(error: &io::Error) -> String {
 /// What went wrong on a connection that had been established.
 pub(super) fn explain_lost(error: &io::Error) -> String {
     explain("connection lost", error, lost_advice)
+}
+
+/// What was wrong with the answer to the opening handshake.
+pub(super) fn explain_answer(error: &ResponseError) -> String {
+    let advice = if let ResponseError::Status(status) = error { status_advice(*status) } else { None };
+    match advice {
+        Some(advice) => format!("opening handshake: {error}: {advice}"),
+        None => format!("opening handshake: {error}"),
+    }
 }
 
 fn explain(what: &str, error: &io::Error, advice: fn(Errno) -> Option<&'static str>) -> String {
@@ -50,6 +60,18 @@ fn lost_advice(code: Errno) -> Option<&'static str> {
     })
 }
 
+fn status_advice(status: u16) -> Option<&'static str> {
+    Some(match status {
+        200..=299 | 404 | 405 => "no WebSocket is served there; check the path of the URL",
+        300..=399 => "it is served elsewhere; use the URL to which the server redirects",
+        401 | 403 | 407 => "the server may want a token in the URL, a --header, or an --origin",
+        421 => "the server has another name; use that in the URL",
+        429 | 503 => "the server takes no more connections now; lower --connect-burst, and see its log",
+        502 | 504 => "a proxy answers, and does not reach the server behind it",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +88,8 @@ mod tests {
         assert!(reset.starts_with("connection lost: connection reset: "), "{reset}");
         assert_eq!(explain_lost(&error(Errno::ISDIR)), "connection lost: is a directory");
         assert_eq!(explain_lost(&io::ErrorKind::WriteZero.into()), "connection lost: write zero");
+        let status = |status| explain_answer(&ResponseError::Status(status));
+        assert!(status(404).contains("status 404 instead of 101: ") && status(404).contains("the path"));
+        assert_eq!(status(418), "opening handshake: status 418 instead of 101");
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use switchboard::proto::{CloseCode, Connection, Event, Input, MaskingKeys};
 
-use super::errors::{explain_connect, explain_lost};
+use super::errors::{explain_answer, explain_connect, explain_lost};
 use super::member::{ANSWERED, Member, Stage};
 use super::{Fleet, READS_PER_TICK, millis};
 use crate::clock::Nanos;
@@ -134,7 +134,7 @@ impl<W: Workload> Fleet<'_, W> {
         let agreement = match opening.handshake.receive(&opening.received, request, limits) {
             Ok(None) => return Ok(None),
             Ok(Some(agreement)) => agreement,
-            Err(error) => return Err(End::Failed(format!("opening handshake: {error}"))),
+            Err(error) => return Err(End::Failed(explain_answer(&error))),
         };
         let rest = opening.received.split_off(agreement.head_len);
         self.record.opened(opening.steps, now);
@@ -162,6 +162,9 @@ impl<W: Workload> Fleet<'_, W> {
             match connection.next_event(&mut input, &mut self.out) {
                 Ok(Some(Event::Message(message))) => {
                     self.workload.receive(&mut slot.lane, &message, now, &mut self.record);
+                    if member.first_write != ANSWERED {
+                        note_first_answer(&mut member.first_write, now, &mut self.record);
+                    }
                 }
                 // The protocol core has answered the Ping.
                 Ok(Some(Event::Ping(_))) => self.record.count.pings += 1,
@@ -182,9 +185,6 @@ impl<W: Workload> Fleet<'_, W> {
             }
         };
         self.workload.read_ended(&mut slot.lane, now, &mut self.record);
-        if member.first_write != ANSWERED {
-            note_first_answer(member, now, &mut self.record);
-        }
         passed
     }
 
@@ -224,10 +224,10 @@ impl<W: Workload> Fleet<'_, W> {
 
 /// Records the first answer of a connection that has sent something.
 #[cold]
-fn note_first_answer(member: &mut Member, now: Nanos, record: &mut Record) {
-    if member.first_write != 0 {
-        record.first_answer.saturating_record(now.saturating_sub(member.first_write));
-        member.first_write = ANSWERED;
+fn note_first_answer(first_write: &mut Nanos, now: Nanos, record: &mut Record) {
+    if *first_write != 0 {
+        record.first_answer.saturating_record(now.saturating_sub(*first_write));
+        *first_write = ANSWERED;
     }
 }
 

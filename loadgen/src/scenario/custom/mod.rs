@@ -14,7 +14,7 @@ mod shape;
 mod template;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::UNIX_EPOCH;
 
 use clap::Args;
@@ -70,6 +70,19 @@ pub(crate) struct CustomArgs {
     messages: Option<u64>,
     #[command(flatten)]
     output: OutputArgs,
+    #[arg(skip)]
+    script: OnceLock<Arc<Script>>,
+}
+
+impl CustomArgs {
+    /// What is sent and what comes back. The files are read once: one may be a pipe.
+    fn script(&self) -> Result<&Arc<Script>, PlanError> {
+        if let Some(script) = self.script.get() {
+            return Ok(script);
+        }
+        let script = Arc::new(Script::read(&self.custom)?);
+        Ok(self.script.get_or_init(|| script))
+    }
 }
 
 impl ScenarioArgs for CustomArgs {
@@ -98,7 +111,7 @@ impl ScenarioArgs for CustomArgs {
     }
 
     fn outline(&self) -> Result<Outline, PlanError> {
-        let script = Script::read(&self.custom)?;
+        let script = self.script()?;
         let traffic = TrafficArgs {
             rate: self.rate,
             shape: self.shape.clone(),
@@ -114,14 +127,14 @@ impl ScenarioArgs for CustomArgs {
 
     fn run(&self, launch: Launch<'_>) -> Result<Outcome, Failure> {
         let plan = launch.plan;
-        let script = Arc::new(Script::read(&self.custom)?);
+        let script = self.script()?;
         let is_binary = self.custom.binary || script.is_mqtt;
         launch.run(|_| {
             // The clock of the run starts now.
             let started_ms =
                 time_of_day().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
             move |thread| {
-                Custom::new(plan, thread, Start { script: Arc::clone(&script), is_binary, started_ms })
+                Custom::new(plan, thread, Start { script: Arc::clone(script), is_binary, started_ms })
             }
         })
     }

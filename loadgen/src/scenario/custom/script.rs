@@ -1,6 +1,7 @@
 //! What connections of the scenario `custom` say and expect, from a profile, files and options.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use super::expect::Expectations;
@@ -154,11 +155,14 @@ impl Script {
 
 fn read(path: &Path) -> Result<String, String> {
     let name = path.display();
-    let length = fs::metadata(path).map_err(|error| format!("{name}: {error}"))?.len();
-    if length > MAX_FILE {
+    let mut octets = Vec::new();
+    // A pipe has no length before its end.
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut octets));
+    read.map_err(|error| format!("{name}: {error}"))?;
+    if octets.len() as u64 > MAX_FILE {
         return Err(format!("{name} is longer than {MAX_FILE} bytes"));
     }
-    fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))
+    String::from_utf8(octets).map_err(|_| format!("{name} is no UTF-8"))
 }
 
 /// The messages of a file: the elements of a JSON array, one JSON value, or lines.
