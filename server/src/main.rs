@@ -9,6 +9,7 @@ mod serve;
 mod service;
 mod version;
 
+use std::fmt;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -59,6 +60,32 @@ fn main() -> ExitCode {
     }
     log::finish();
     code
+}
+
+/// What is wrong with the value of a flag.
+#[derive(Debug)]
+struct Named {
+    flag: &'static str,
+    error: Failure,
+}
+
+impl Named {
+    /// Names the flag.
+    fn by<E: std::error::Error + 'static>(flag: &'static str) -> impl Fn(E) -> Failure {
+        move |error| Box::new(Self { flag, error: Box::new(error) })
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flag, self.error)
+    }
+}
+
+impl std::error::Error for Named {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
 }
 
 /// What to do about a file that may not be read or written.

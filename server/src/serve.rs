@@ -23,7 +23,7 @@ use crate::banner::{self, Data, Speakers};
 use crate::cli::engine::START_WITHIN;
 use crate::cli::listen::Listeners;
 use crate::cli::{self, ServeArgs};
-use crate::{Failure, Plan, bind, finish, random, service};
+use crate::{Failure, Named, Plan, bind, finish, random, service};
 
 const _: () = assert!(MAX_LOOPS <= history::MAX_LOOPS, "a history is shared by all loops");
 
@@ -408,6 +408,6 @@ fn access(args: &ServeArgs) -> Result<Option<Access>, Failure> {
     let per_second = args.api.requests_per_second;
     let limits = api::Limits::default()
         .with(|it| it.requests = Rate { per_second, burst: per_second.saturating_mul(2) });
-    let access = Access::read(path.clone(), reread_on_hangup()?)?;
+    let access = Access::read(path.clone(), reread_on_hangup()?).map_err(Named::by("--api-token-file"))?;
     Ok(Some(access.with(limits, args.api.cors_origins.clone())))
 }

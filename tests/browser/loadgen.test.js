@@ -84,6 +84,8 @@ for (const [scenario, server, options] of runs) {
     }
     const curves = await page.locator('#percentiles polyline').count();
     assert.equal(curves, report.intervals_of === 'send' ? 1 : 2, 'a curve for each latency');
+    const planned = report.intervals.some(({ sent }) => sent > 0);
+    assert.equal(await page.locator('#drift polyline').count(), planned ? 1 : 0, 'the drift of a schedule');
     const drawn = await page.locator('svg').evaluateAll((charts) => charts.map((chart) => chart.outerHTML).join());
     assert.doesNotMatch(drawn, /NaN|Infinity|undefined/);
     if (screenshots && scenario === 'echo') {
@@ -99,6 +101,18 @@ test('a report that was made up is not valid', async () => {
   for (const wrong of [{ ...report, lost: -1 }, { ...report, schema: 'other' }, { ...report, more: 1 }]) {
     assert.equal(validate(wrong), false);
   }
+});
+
+test('on a phone the charts can be read, and the page is as wide as the screen', async () => {
+  const { html } = await flood('echo', servers.echo, '--duration', '600ms', '--rate', '500');
+  const page = await browser.newPage({ viewport: { width: 390, height: 844 } });
+  await page.goto(pathToFileURL(html).href);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
+  const heights = await page.locator('#throughput svg text').evaluateAll((texts) => texts.map((text) => text.getBoundingClientRect().height));
+  assert.ok(heights.length > 6 && heights.every((height) => height >= 9), heights.join());
+  const labels = await page.locator('#throughput svg text').allTextContents();
+  assert.ok(labels.includes('100 ms') && labels.every((label) => !/\d{3}\.\d|[1-9]\d[1-9]/.test(label)), labels.join());
+  await page.close();
 });
 
 test('a run that fails is drawn, too', async () => {

@@ -99,7 +99,8 @@ fn check_unread(node: &mut Node, oracle: &Oracle) {
 fn the_engine_decides_as_the_oracle_does() {
     let engine = Engine::start();
     // A post that comes alone is the matter of a function of its own.
-    let batch = prop_oneof![prop::collection::vec(proposal(), 1..=1), prop::collection::vec(proposal(), 1..12)];
+    let batch =
+        prop_oneof![prop::collection::vec(proposal(), 1..=1), prop::collection::vec(proposal(), 1..12)];
     let batches = prop::collection::vec((0..2_usize, batch), 1..32);
     let config = Config { cases: 48, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
     TestRunner::new(config)

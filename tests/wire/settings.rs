@@ -464,3 +464,35 @@ fn whoever_reads_what_a_command_prints_may_stop_reading() {
         assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
     }
 }
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_its_flag() {
+    let (identity, scratch) = (Identity::new(&["localhost"]), Scratch::new("empty", b""));
+    let [_, cert, _, key] = identity.flags();
+    let serve =
+        |words: &[&'static str]| [&["serve", "--ephemeral", "--listen", "127.0.0.1:0"], words].concat();
+    let hooks = ["--hook-url", "http://127.0.0.1:9", "--hook-ask", "join"];
+    for (flag, args) in [
+        ("--token-key", serve(&[])),
+        ("--token-jwks", serve(&[])),
+        ("--api-token-file", serve(&[])),
+        ("--hook-secret-file", serve(&hooks)),
+        ("--page", serve(&[])),
+        ("--token-key", vec!["token", "check"]),
+        ("--key", vec!["token", "mint", "--user", "Ada"]),
+    ] {
+        let (code, _, said) = run_with(&[&args[..], &[flag, "no-such-file"]].concat(), &[], "");
+        assert!(code == 2 && said.contains(&format!("{flag} no-such-file: No such file")), "{flag}: {said}");
+    }
+    for (flag, cert, key) in [("--tls-cert", "no-such-file", key), ("--tls-key", cert, "no-such-file")] {
+        let args =
+            ["serve", "--ephemeral", "--tls-listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key];
+        let (code, _, said) = run_with(&args, &[], "");
+        assert!(code == 2 && said.contains(&format!("{flag} no-such-file: No such file")), "{flag}: {said}");
+    }
+    // The file is there and holds no key.
+    let (code, _, said) = run_with(&["token", "mint", "--user", "Ada", "--key", scratch.path()], &[], "");
+    assert!(code == 2 && said.contains(&format!("--key {}: ", scratch.path())), "{said}");
+    let (code, _, said) = run_with(&["engine", "check", "redis://127.0.0.1:9"], &[], "");
+    assert!(code == 2 && said.contains("127.0.0.1:9: the engine cannot be reached"), "{said}");
+}

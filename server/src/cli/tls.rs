@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
-use switchboard::tls::{Files, Tls};
+use switchboard::tls::{Files, Tls, TlsError};
 
 use super::SettingsArgs;
-use crate::Failure;
+use crate::{Failure, Named};
 
 /// Names of a certificate for trying out, besides those that are asked for.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -68,7 +68,14 @@ impl TlsArgs {
             it.certificates = pairs;
             it.client_ca.clone_from(&self.client_ca);
         });
-        Ok(Some(Tls::read(files)?))
+        let flag_of = |error: &TlsError| match error {
+            TlsError::Read(path, _) if self.keys.contains(path) => "--tls-key",
+            TlsError::Read(path, _) if self.client_ca.as_ref() == Some(path) => "--tls-client-ca",
+            TlsError::NoKey(_) | TlsError::Encrypted(_) | TlsError::Key(..) => "--tls-key",
+            TlsError::Authority(..) => "--tls-client-ca",
+            _ => "--tls-cert",
+        };
+        Tls::read(files).map(Some).map_err(|error| Named::by(flag_of(&error))(error))
     }
 }
 

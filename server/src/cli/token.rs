@@ -13,7 +13,7 @@ use switchboard::auth::{KeyError, Keyring, Mint, Permission, Rules, Sources};
 use switchboard::chat::identity::Verify;
 
 use super::SettingsArgs;
-use crate::Failure;
+use crate::{Failure, Named};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
@@ -151,7 +151,7 @@ fn grant(text: &str) -> Result<(String, Vec<Permission>), String> {
 
 impl VerifyArgs {
     /// What checks tokens; `None` when no key is given.
-    pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, KeyError> {
+    pub(crate) fn keyring(&self, is_stale: Arc<AtomicBool>) -> Result<Option<Keyring>, Failure> {
         let sources = Sources::default().with(|it| {
             it.key.clone_from(&self.key);
             it.key_set.clone_from(&self.key_set);
@@ -165,7 +165,16 @@ impl VerifyArgs {
             it.leeway_s = self.leeway;
             it.name_claim.clone_from(&self.name_claim);
         });
-        Keyring::read(sources, rules, is_stale).map(Some)
+        let flag_of = |error: &KeyError| match error {
+            KeyError::Read { path, .. } | KeyError::Flawed { path, .. }
+                if Some(path) == self.key_set.as_ref() =>
+            {
+                "--token-jwks"
+            }
+            _ => "--token-key",
+        };
+        let keyring = Keyring::read(sources, rules, is_stale);
+        keyring.map(Some).map_err(|error| Named::by(flag_of(&error))(error))
     }
 }
 
@@ -202,7 +211,7 @@ fn mint(args: MintArgs) -> Result<String, Failure> {
         it.key_id = args.key_id;
         it.rooms = rooms;
     });
-    Ok(mint.sign(&args.key)?)
+    mint.sign(&args.key).map_err(Named::by("--key"))
 }
 
 fn check(args: &VerifyArgs) -> Result<String, Failure> {
