@@ -117,6 +117,8 @@ pub enum HeadError {
     BareLineFeed,
     /// Anything else that the grammar forbids.
     Malformed(httparse::Error),
+    /// TLS, where HTTP without it is spoken.
+    Tls,
     /// A major version other than 1 (RFC 9110 15.6.6).
     UnsupportedVersion,
     /// More than [`super::Limits::max_head`] bytes.
@@ -138,7 +140,12 @@ impl HeadError {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Self::BareLineFeed | Self::Malformed(_) | Self::Host | Self::Target | Self::BodyLength => 400,
+            Self::BareLineFeed
+            | Self::Malformed(_)
+            | Self::Tls
+            | Self::Host
+            | Self::Target
+            | Self::BodyLength => 400,
             Self::UnsupportedVersion => 505,
             Self::TooLarge | Self::TooManyFields => 431,
             Self::TargetTooLong => 414,
@@ -151,6 +158,7 @@ impl fmt::Display for HeadError {
         match self {
             Self::BareLineFeed => f.write_str("bare line feed"),
             Self::Malformed(error) => write!(f, "malformed head: {error}"),
+            Self::Tls => f.write_str("TLS on a port without it: https or wss in the place of http or ws"),
             Self::UnsupportedVersion => f.write_str("HTTP version not supported"),
             Self::TooLarge => f.write_str("header section too large"),
             Self::TargetTooLong => f.write_str("request-target too long"),

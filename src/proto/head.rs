@@ -34,7 +34,7 @@ impl HeadScanner {
             // RFC 9112 2.2: a recipient may accept a bare LF; we refuse it, since two recipients that differ make
             // request smuggling.
             if line_feed == 0 || window[line_feed - 1] != b'\r' {
-                return Err(HeadError::BareLineFeed);
+                return Err(if is_tls(buffer) { HeadError::Tls } else { HeadError::BareLineFeed });
             }
             let is_empty_line = line_feed - 1 == self.line_start;
             self.scanned = line_feed + 1;
@@ -57,10 +57,18 @@ impl HeadScanner {
     }
 }
 
+/// Whether it is the beginning of a TLS record with a handshake message (RFC 8446 5.1).
+fn is_tls(beginning: &[u8]) -> bool {
+    beginning.starts_with(&[22, 3])
+}
+
 /// Octets that cannot begin HTTP/1.1, such as a TLS `ClientHello`, are refused at once and not at the deadline.
 fn check_beginning(beginning: &[u8]) -> Result<(), HeadError> {
     let is_control = |octet: &u8| octet.is_ascii_control() && !b"\r\n\t".contains(octet);
     let begins_line = beginning[0] == b'\r' || is_token(&beginning[..1]);
+    if is_tls(beginning) {
+        return Err(HeadError::Tls);
+    }
     if !begins_line || beginning.iter().any(is_control) {
         return Err(HeadError::Malformed(httparse::Error::Token));
     }

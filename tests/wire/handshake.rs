@@ -486,6 +486,17 @@ fn hs_15_bytes_of_other_protocols_end_at_once() {
 }
 
 #[test]
+fn hs_15_tls_on_a_port_without_it_is_named() {
+    for bytes in [b"\x16\x03\x01\x02\0\x01\0\x01\xFC".as_slice(), b"\x16\x03\x01\x02\n"] {
+        let server = Launch::serve().start();
+        let mut client = Client::connect(server.addr);
+        client.send(bytes);
+        assert_eq!(client.response().0.status, 400);
+        server.wait_for_log("TLS on a port without it");
+    }
+}
+
+#[test]
 fn hs_15_the_first_impossible_byte_is_enough() {
     let server = Launch::serve().start();
     // No end of line and no more bytes: a server that waits for the whole head would wait for its deadline.
