@@ -10,9 +10,9 @@ use redis::{Cmd, Value, cmd};
 
 use super::error::EngineError;
 use super::follow::{Follows, Places};
-use super::link::{Link, function, instant, is_passing, pause, random};
+use super::link::{Link, begin, function, instant, is_passing, pause, random};
 use super::names;
-use super::round::{Call, Done, Place, Queue};
+use super::round::{Call, Done, Place, Queue, len_of};
 use super::shared::{Notify, Shared, add};
 use super::target::Target;
 use super::values::Answer;
@@ -23,6 +23,10 @@ use crate::history::{Act, Action, Batch, Change, Draft, Event, HistoryError, Hol
 
 /// How often an engine that nobody asks anything shows that it is there.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// Words and octets of a call of `propose` besides its items, about.
+const MOST_WORDS: usize = 20;
+const CALL_OCTETS: usize = 512;
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -262,8 +266,11 @@ impl Committer {
         let begin = instant();
         let run = self.link()?.facts().run.clone();
         let settings = self.options.settings(&self.node, &run);
-        let commands: Vec<Cmd> =
-            (first_call..).zip(calls).map(|(number, call)| self.command(call, number, &settings)).collect();
+        let mut scratch = String::new();
+        let commands: Vec<Cmd> = (first_call..)
+            .zip(calls)
+            .map(|(number, call)| self.command(call, number, &settings, &mut scratch))
+            .collect();
         let answers = self.call(commands)?;
         for answer in &answers {
             if let Value::ServerError(error) = answer
@@ -283,22 +290,25 @@ impl Committer {
         Ok(answers)
     }
 
-    fn command(&self, call: &Call, number: u64, settings: &str) -> Cmd {
+    fn command(&self, call: &Call, number: u64, settings: &str, scratch: &mut String) -> Cmd {
         let options = &self.options;
         match call {
             Call::Room { room, items } => {
-                let mut keys = names::room_keys(room, 6);
-                keys.extend(names::lists(room));
-                let post = if let [(_, act)] = &items[..] { values::lone_post(act, room) } else { None };
-                let mut command = function(if post.is_some() { "post" } else { "propose" }, &keys);
-                // Calls of a node are compared as texts.
-                command.arg(settings).arg(format!("{number:016x}"));
-                command.arg(names::channel(room)).arg(format!("${}\r\n{room}\r\n", room.len()));
-                if let Some((words, key)) = post {
-                    command.arg(words).arg(key);
+                let lone = match &items[..] {
+                    [(_, Act::Post(draft))] if draft.reply_to.is_none() => Some(draft),
+                    _ => None,
+                };
+                let octets: usize = items.iter().map(|(_, act)| len_of(act)).sum();
+                let mut command = Cmd::with_capacity(MOST_WORDS + 4 * items.len(), CALL_OCTETS + 2 * octets);
+                begin(&mut command, if lone.is_some() { "post" } else { "propose" });
+                names::add_keys(&mut command, room, scratch);
+                command.arg(settings).arg(&hex(number)).arg(names::channel(room));
+                values::add_name(&mut command, room, scratch);
+                if let Some(draft) = lone {
+                    values::add_post(&mut command, draft, room, scratch);
                 } else {
                     for (_, act) in items {
-                        values::add_item(&mut command, act, room);
+                        values::add_item(&mut command, act, room, scratch);
                     }
                 }
                 command
@@ -452,6 +462,12 @@ impl Committer {
             }
         }
     }
+}
+
+/// The number of a call: those of a node are compared as texts.
+fn hex(number: u64) -> [u8; 16] {
+    let digit = |nibble: u32| b"0123456789abcdef"[(number >> (60 - 4 * nibble) & 15) as usize];
+    std::array::from_fn(|at| digit(at as u32))
 }
 
 /// What happened, if anything.

@@ -148,10 +148,16 @@ fn has_text(value: &Value, text: &[u8]) -> bool {
     }
 }
 
+/// The first words of a call of a function.
+pub(super) fn begin(call: &mut Cmd, name: &str) {
+    call.arg("FCALL").arg([LIBRARY_NAME, "_", name].concat());
+}
+
 /// A call of a function.
 pub(super) fn function(name: &str, keys: &[String]) -> Cmd {
-    let mut call = cmd("FCALL");
-    call.arg(format!("{LIBRARY_NAME}_{name}")).arg(keys.len());
+    let mut call = Cmd::new();
+    begin(&mut call, name);
+    call.arg(keys.len());
     for key in keys {
         call.arg(key);
     }

@@ -1,5 +1,7 @@
 //! The names of keys and channels at the engine.
 
+use redis::Cmd;
+
 /// How the names of all keys and channels begin.
 const PREFIX: &str = "sb:";
 /// The keys of a room, in the order of the functions.
@@ -24,6 +26,23 @@ pub(super) const PAIRS: &str = "sb:P";
 pub(super) fn room_keys(room: &str, count: usize) -> Vec<String> {
     let tag = tag(room);
     OF_A_ROOM[..count].iter().map(|kind| format!("{PREFIX}{kind}:{tag}")).collect()
+}
+
+/// Adds the keys of `propose`, behind their number: those of the room, and the lists in which it is.
+pub(super) fn add_keys(call: &mut Cmd, room: &str, scratch: &mut String) {
+    let lists = lists(room);
+    call.arg(OF_A_ROOM.len() + lists.len());
+    scratch.clear();
+    scratch.push_str(PREFIX);
+    scratch.push_str(OF_A_ROOM[0]);
+    scratch.push(':');
+    push_tag(scratch, room);
+    for kind in OF_A_ROOM {
+        // Their names differ in this letter.
+        scratch.replace_range(PREFIX.len()..=PREFIX.len(), kind);
+        call.arg(&**scratch);
+    }
+    call.arg(lists);
 }
 
 /// The lists of rooms in which a room is.
@@ -67,7 +86,19 @@ pub(super) fn pair(room: &str) -> Option<(&str, &str)> {
 /// A name as a hash tag: all keys of a room are in one slot, and an operator's terminal can show them.
 fn tag(name: &str) -> String {
     let mut tag = String::with_capacity(name.len() + 2);
+    push_tag(&mut tag, name);
+    tag
+}
+
+fn push_tag(tag: &mut String, name: &str) {
     tag.push('{');
+    // Most names; what begins with this octet may be a control character of Latin 1.
+    let is_plain = |octet: u8| !octet.is_ascii_control() && !b"{}%\xC2".contains(&octet);
+    if name.bytes().all(is_plain) {
+        tag.push_str(name);
+        tag.push('}');
+        return;
+    }
     for character in name.chars() {
         if matches!(character, '{' | '}' | '%') || character.is_control() {
             let mut octets = [0; 4];
@@ -81,7 +112,6 @@ fn tag(name: &str) -> String {
         }
     }
     tag.push('}');
-    tag
 }
 
 fn hex(digit: u8) -> char {
@@ -102,6 +132,19 @@ mod tests {
             assert!(of_one.iter().all(|key| key.ends_with(tag)));
             assert!(keys[at + 1..].iter().all(|other| other[0] != of_one[0]), "{}", names[at]);
         }
+    }
+
+    #[test]
+    fn a_call_has_the_keys_of_the_room_and_its_lists() {
+        for room in ["r", "@a\nb", "{a}\u{85}é\u{a0}"] {
+            let (mut call, mut keys) = (Cmd::new(), room_keys(room, 6));
+            keys.extend(lists(room));
+            add_keys(&mut call, room, &mut "left over".to_owned());
+            let mut expected = Cmd::new();
+            expected.arg(keys.len()).arg(keys);
+            assert_eq!(call.get_packed_command(), expected.get_packed_command());
+        }
+        assert_eq!(tag("\u{85}"), "{%c2%85}");
     }
 
     #[test]

@@ -233,7 +233,8 @@ impl Queue {
     }
 }
 
-fn len_of(act: &Act) -> usize {
+/// What an item takes in a call, about.
+pub(super) fn len_of(act: &Act) -> usize {
     64 + match act {
         Act::Post(draft) => draft.text.len() + Data::len_of(draft.data.as_ref()),
         Act::Edit { text, data, .. } => text.len() + Data::len_of(data.as_ref()),

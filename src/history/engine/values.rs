@@ -13,39 +13,53 @@ use crate::history::{
     Act, Action, Ban, BanChange, Data, Draft, Fork, Holder, Outcome, Post, Record, RoomState, Who,
 };
 
-/// What somebody said and who: lines, since no name has a line break in it.
-fn head(draft: &Draft) -> String {
+/// A text in parts, as RESP.
+fn push_text(out: &mut String, parts: &[&str]) {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    out.push('$');
+    out.push_str(&len.to_string());
+    out.push_str("\r\n");
+    for part in parts {
+        out.push_str(part);
+    }
+    out.push_str("\r\n");
+}
+
+/// The name of a room, as RESP.
+pub(super) fn add_name(call: &mut Cmd, room: &str, scratch: &mut String) {
+    scratch.clear();
+    push_text(scratch, &[room]);
+    call.arg(&**scratch);
+}
+
+/// Adds what `post` is told of a post: what is kept of it and told, but for its time, which is three texts as RESP; then its key
+/// and whose that is.
+pub(super) fn add_post(call: &mut Cmd, draft: &Draft, room: &str, scratch: &mut String) {
+    scratch.clear();
     let verified = if draft.is_verified { "1" } else { "" };
     let reply_to = draft.reply_to.map(|seq| seq.to_string()).unwrap_or_default();
-    format!("{}\n{}\n{verified}\n{reply_to}", draft.user, draft.client)
-}
-
-/// What is kept of a post and told, but for its time: three texts, as RESP.
-fn words(draft: &Draft) -> String {
-    let (head, text, data) = (head(draft), &*draft.text, draft.data.as_ref().map_or("", Data::as_str));
-    format!("${}\r\n{head}\r\n${}\r\n{text}\r\n${}\r\n{data}\r\n", head.len(), text.len(), data.len())
-}
-
-/// Its key, and whose that is; nothing where it has none.
-fn key(draft: &Draft, room: &str) -> String {
-    let key = Scope::of(draft, room).map(|it| format!("{}{}\n{}", it.origin as u8, it.person, it.key));
-    key.unwrap_or_default()
-}
-
-/// What `post` is told of a post; `None`: it is a matter of `propose`.
-pub(super) fn lone_post(act: &Act, room: &str) -> Option<(String, String)> {
-    match act {
-        Act::Post(draft) if draft.reply_to.is_none() => Some((words(draft), key(draft, room))),
-        _ => None,
+    // Lines, since no name has a line break in it.
+    push_text(scratch, &[&draft.user, "\n", &draft.client, "\n", verified, "\n", &reply_to]);
+    push_text(scratch, &[&draft.text]);
+    push_text(scratch, &[draft.data.as_ref().map_or("", Data::as_str)]);
+    call.arg(&**scratch);
+    scratch.clear();
+    if let Some(scope) = Scope::of(draft, room) {
+        scratch.push(char::from(b'0' + scope.origin as u8));
+        scratch.push_str(scope.person);
+        scratch.push('\n');
+        scratch.push_str(scope.key);
     }
+    call.arg(&**scratch);
 }
 
 /// Adds a post or a change to a call of `propose`. Anything else is no item of it.
-pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str) {
+pub(super) fn add_item(call: &mut Cmd, act: &Act, room: &str, scratch: &mut String) {
     match act {
         Act::Post(draft) => {
             call.arg(if draft.reply_to.is_some() { "A" } else { "P" });
-            call.arg(words(draft)).arg(key(draft, room)).arg(draft.reply_to);
+            add_post(call, draft, room, scratch);
+            call.arg(draft.reply_to);
         }
         Act::Edit { seq, text, data } => {
             call.arg("E").arg(*seq).arg(&**text).arg(data.as_ref().map_or("", Data::as_str));

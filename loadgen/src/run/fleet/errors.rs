@@ -16,8 +16,8 @@ pub(super) fn explain_lost(error: &io::Error) -> String {
 }
 
 /// What was wrong with the answer to the opening handshake.
-pub(super) fn explain_answer(error: &ResponseError) -> String {
-    let advice = if let ResponseError::Status(status) = error { status_advice(*status) } else { None };
+pub(super) fn explain_answer(error: ResponseError) -> String {
+    let advice = if let ResponseError::Status(status) = error { status_advice(status) } else { None };
     match advice {
         Some(advice) => format!("opening handshake: {error}: {advice}"),
         None => format!("opening handshake: {error}"),
@@ -88,7 +88,7 @@ mod tests {
         assert!(reset.starts_with("connection lost: connection reset: "), "{reset}");
         assert_eq!(explain_lost(&error(Errno::ISDIR)), "connection lost: is a directory");
         assert_eq!(explain_lost(&io::ErrorKind::WriteZero.into()), "connection lost: write zero");
-        let status = |status| explain_answer(&ResponseError::Status(status));
+        let status = |status| explain_answer(ResponseError::Status(status));
         assert!(status(404).contains("status 404 instead of 101: ") && status(404).contains("the path"));
         assert_eq!(status(418), "opening handshake: status 418 instead of 101");
     }

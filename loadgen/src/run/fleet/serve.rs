@@ -134,7 +134,7 @@ impl<W: Workload> Fleet<'_, W> {
         let agreement = match opening.handshake.receive(&opening.received, request, limits) {
             Ok(None) => return Ok(None),
             Ok(Some(agreement)) => agreement,
-            Err(error) => return Err(End::Failed(explain_answer(&error))),
+            Err(error) => return Err(End::Failed(explain_answer(error))),
         };
         let rest = opening.received.split_off(agreement.head_len);
         self.record.opened(opening.steps, now);
