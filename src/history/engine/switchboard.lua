@@ -366,7 +366,8 @@ local function propose(keys, args)
   local time_words = time == now and now_words or string.format('%d', time)
   local begin = '*4\r\n:' .. time_words .. '\r\n'
   local before = string.format('+%s\r\n:%d\r\n:%d\r\n', room.e, prev_seq, prev_rev)
-  local answers, news, posts, len = before, {}, {}, nil
+  -- The first of the news is what they begin with.
+  local answers, news, posts, len = before, { '' }, {}, nil
   -- Posts that follow each other go into the list at once, and have one answer.
   local function store()
     local count = #posts
@@ -382,7 +383,10 @@ local function propose(keys, args)
       local body, key, reply_to = args[at + 1], args[at + 2], kind == 'A' and tonumber(args[at + 3])
       if key ~= '' and used[key] then
         store()
-        answers = answers .. string.format('K %d %d;', unpack(used[key]))
+        -- A number is a message of this call.
+        local found = used[key]
+        if type(found) == 'number' then found = { found, time } end
+        answers = answers .. string.format('K %d %d;', unpack(found))
       elseif reply_to and (reply_to < 1 or reply_to > room.s) then
         store()
         answers = answers .. 'N;'
@@ -392,7 +396,7 @@ local function propose(keys, args)
         posts[#posts + 1] = message
         news[#news + 1] = message
         if key ~= '' then
-          used[key] = { room.s, time }
+          used[key] = room.s
           used_now[#used_now + 1] = key
           used_now[#used_now + 1] = struct.pack(USE, room.s, time, now)
         end
@@ -437,12 +441,13 @@ local function propose(keys, args)
   elseif was_blank and room.s > 0 and keep_ms == 0 then
     redis.call('PERSIST', m)
   end
-  if news[1] then
+  if news[2] then
     if keys[9] then
       redis.call('ZADD', keys[9], now, name_of(args[4]))
       redis.call('ZREMRANGEBYRANK', keys[9], 0, -MAX_RECENT_PAIRS - 1)
     end
-    redis.call('PUBLISH', args[3], '*5\r\n' .. args[4] .. before .. string.format('*%d\r\n', #news) .. table.concat(news))
+    news[1] = '*5\r\n' .. args[4] .. before .. string.format('*%d\r\n', #news - 1)
+    redis.call('PUBLISH', args[3], table.concat(news))
   end
   return answers
 end
