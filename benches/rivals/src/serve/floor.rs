@@ -24,8 +24,6 @@ struct Peer {
     backlog: Vec<u8>,
     /// More may be there to read: it was not, because of the backlog.
     is_held: bool,
-    /// The beginning of a frame whose end has not come, where frames are unmasked.
-    begun: Vec<u8>,
 }
 
 /// What must be done with a connection.
@@ -41,25 +39,17 @@ struct Floor {
     poll: Poll,
     peers: Slab<Peer>,
     receive: Vec<u8>,
-    /// What came in this tick, for everyone; or unmasked, for its sender.
+    /// What came in this tick, for everyone.
     batch: Vec<u8>,
-    /// Whether frames are unmasked.
-    has_frames: bool,
 }
 
-/// Serves until an error. With `has_frames` an echo is of frames as a client takes them.
-pub(super) fn serve(
-    mode: Mode,
-    address: SocketAddr,
-    tls: Option<Arc<ServerConfig>>,
-    has_frames: bool,
-) -> io::Result<()> {
+pub(super) fn serve(mode: Mode, address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
     let mut listener = TcpListener::from_std(listen(address)?);
     let mut events = Events::with_capacity(1024);
     let poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let (peers, receive, batch) = (Slab::new(), vec![0; RECEIVE_LEN], Vec::new());
-    let mut floor = Floor { mode, tls, poll, peers, receive, batch, has_frames };
+    let mut floor =
+        Floor { mode, tls, poll, peers: Slab::new(), receive: vec![0; RECEIVE_LEN], batch: Vec::new() };
     loop {
         if let Err(error) = floor.poll.poll(&mut events, None)
             && error.kind() != ErrorKind::Interrupted
@@ -89,8 +79,8 @@ impl Floor {
             let stream = Link::server(stream, self.tls.as_ref())?;
             let entry = self.peers.vacant_entry();
             let token = Token(entry.key());
-            let (head, backlog, begun) = (Some(Vec::new()), Vec::new(), Vec::new());
-            let peer = entry.insert(Peer { stream, head, backlog, is_held: false, begun });
+            let peer =
+                entry.insert(Peer { stream, head: Some(Vec::new()), backlog: Vec::new(), is_held: false });
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(peer.stream.socket_mut(), token, interest)?;
         }
@@ -101,7 +91,7 @@ impl Floor {
         let Some(peer) = self.peers.get_mut(at) else { return };
         let mut fate = peer.flush();
         if fate == Fate::Lives && (is_readable || peer.is_held) {
-            fate = peer.read(self.mode, self.has_frames, &mut self.receive, &mut self.batch);
+            fate = peer.read(self.mode, &mut self.receive, &mut self.batch);
         }
         if fate == Fate::Ends {
             self.peers.remove(at);
@@ -117,7 +107,7 @@ impl Floor {
 }
 
 impl Peer {
-    fn read(&mut self, mode: Mode, has_frames: bool, receive: &mut [u8], batch: &mut Vec<u8>) -> Fate {
+    fn read(&mut self, mode: Mode, receive: &mut [u8], batch: &mut Vec<u8>) -> Fate {
         loop {
             self.is_held = mode == Mode::Echo && !self.backlog.is_empty();
             if self.is_held {
@@ -134,12 +124,6 @@ impl Peer {
                 (Some(head), _) => {
                     head.extend_from_slice(bytes);
                     self.shake_hands()
-                }
-                (None, Mode::Echo) if has_frames => {
-                    let is_short = unmask(&mut self.begun, bytes, batch);
-                    let fate = if is_short { self.send(batch) } else { Fate::Ends };
-                    batch.clear();
-                    fate
                 }
                 (None, Mode::Echo) => self.send(bytes),
                 (None, Mode::Fanout) => {
@@ -201,23 +185,4 @@ impl Peer {
         }
         Fate::Lives
     }
-}
-
-/// Writes frames of at most 125 bytes without their masks. `false`: one is longer.
-fn unmask(begun: &mut Vec<u8>, bytes: &[u8], out: &mut Vec<u8>) -> bool {
-    begun.extend_from_slice(bytes);
-    let mut at = 0;
-    while let [first, len, mask @ ..] = &begun[at..] {
-        let len = usize::from(*len & 0x7F);
-        if len > 125 {
-            return false;
-        }
-        let Some((key, rest)) = mask.split_first_chunk::<4>() else { break };
-        let Some(payload) = rest.get(..len) else { break };
-        out.extend_from_slice(&[*first, len as u8]);
-        out.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-        at += 6 + len;
-    }
-    begun.drain(..at);
-    true
 }

@@ -43,8 +43,6 @@ impl Mode {
 pub(crate) enum Name {
     /// Raw mio: the bytes that came, in one write per read; a fan-out coalesces what came in a tick
     Floor,
-    /// The same, which unmasks short frames, so that a client is content with it; it takes `echo` alone
-    FloorFrames,
     /// fastwebsockets on tokio and hyper
     Fastwebsockets,
     /// sockudo-ws on tokio
@@ -86,8 +84,7 @@ impl Tls {
 pub(crate) fn serve(name: Name, mode: Mode, address: SocketAddr, tls: &Tls) -> Result<(), Box<dyn Error>> {
     let tls = tls.config()?;
     match name {
-        Name::Floor => floor::serve(mode, address, tls, false)?,
-        Name::FloorFrames => floor::serve(Mode::Echo, address, tls, true)?,
+        Name::Floor => floor::serve(mode, address, tls)?,
         Name::TokioTungstenite => accept_all(address, tungstenite::Server::new(mode, tls))?,
         Name::Fastwebsockets | Name::SockudoWs if tls.is_some() => {
             return Err("this server speaks no TLS here".into());
