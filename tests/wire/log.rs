@@ -220,7 +220,7 @@ fn the_journal_gets_priorities_in_the_place_of_the_time() {
         match (format, is_journal) {
             ("text", true) => {
                 assert!(warning.starts_with("<4>WARN the variable SWITCHBOARD_NOTHING"), "{warning}");
-                assert!(error.starts_with("<3>ERROR /nowhere"), "{error}");
+                assert!(error.starts_with("<3>ERROR --token-key /nowhere"), "{error}");
             }
             ("json", _) => {
                 assert_eq!(read(warning.strip_prefix("<4>").unwrap()).level, "WARN");
