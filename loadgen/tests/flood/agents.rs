@@ -224,6 +224,34 @@ fn a_lost_agent_makes_the_report_incomplete() {
 }
 
 #[test]
+fn a_fanout_goes_on_without_an_agent_that_is_lost() {
+    let (one, mut two) = (Agent::start(), Agent::start());
+    let (sender, told) = mpsc::channel();
+    let address = hub(Relay::new(false, move |_, number, message: &[u8]| {
+        if number == 20 {
+            // Only the first of the receivers is waited for.
+            let _ = sender.send(());
+        }
+        vec![message.to_vec()]
+    }));
+    let json = Scratch::new("json");
+    let words = format!(
+        "fanout ws://{address}/ --connections 6 --publishers 2 --rate 100 --warmup 0s --duration 2s --json {}",
+        json.path()
+    );
+    let lead = lead(&[&one, &two], TOKEN, &words).spawn().unwrap();
+    told.recv().unwrap();
+    two.kill();
+    let (status, text, errors) = texts(&lead.wait_with_output().unwrap());
+    let report: Value = serde_json::from_str(&json.read()).unwrap();
+    let [sent, answered, _, corrupted] = counts(&report);
+    assert_eq!((status, sent, corrupted), (Some(1), 100, 0), "{text}{errors}");
+    // What the other agent sent is checked by its messages, and what it would have told of its own receivers is missing.
+    assert!(answered >= 300, "{text}");
+    assert!(text.contains("the report is incomplete: 1 of 2 agents were lost"), "{text}");
+}
+
+#[test]
 fn an_interrupted_lead_interrupts_its_agents_and_prints_what_they_have() {
     let (one, two) = (Agent::start(), Agent::start());
     let (url, under_way) = watched();
