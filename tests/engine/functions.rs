@@ -183,6 +183,24 @@ fn a_key_counts_for_its_window_and_so_many_are_remembered() {
 }
 
 #[test]
+fn a_post_that_failed_in_its_middle_is_not_there_when_it_comes_again() {
+    let engine = Engine::start();
+    let mut node = Node::start(&engine.url(), Options::default(), 1);
+    node.post(0, "r", "x", Some("a"));
+    node.post(0, "r", "x", Some("b"));
+    // Somebody has damaged the list of messages.
+    engine.run::<()>(&["RENAME", "sb:h:{r}", "kept"]);
+    engine.run::<()>(&["SET", "sb:h:{r}", "no list"]);
+    for _ in 0..2 {
+        assert_eq!(node.post(0, "r", "x", Some("c")), Some(Outcome::Unavailable));
+    }
+    engine.run::<()>(&["RENAME", "kept", "sb:h:{r}"]);
+    assert!(matches!(node.post(0, "r", "x", Some("c")), Some(Outcome::Posted { seq: 3, .. })));
+    assert!(matches!(node.post(0, "r", "x", Some("c")), Some(Outcome::Repeated { seq: 3, .. })));
+    node.end();
+}
+
+#[test]
 fn many_keys_are_not_searched_one_after_the_other() {
     let engine = Engine::start();
     let mut node = Node::start(&engine.url(), Options::default(), 1);

@@ -304,7 +304,7 @@ pub(super) fn mhz(frequency: Option<Frequency>) -> String {
         Some(Frequency { min_mhz, max_mhz }) => {
             format!("processors at {} to {} MHz", rate(min_mhz), rate(max_mhz))
         }
-        None => "frequency of the processors unknown".to_owned(),
+        None => "the frequency of the processors is unknown".to_owned(),
     }
 }
 
@@ -312,7 +312,7 @@ pub(super) fn mhz(frequency: Option<Frequency>) -> String {
 pub(super) fn steal_of(share: Option<f64>) -> String {
     match share {
         Some(share) => format!("the hypervisor took {:.1} % of all cores", share * 100.0),
-        None => "time that a hypervisor took unknown".to_owned(),
+        None => "the time that a hypervisor took is unknown".to_owned(),
     }
 }
 

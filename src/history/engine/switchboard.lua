@@ -210,7 +210,9 @@ local function find_keys(k, j, room, fields, now, window)
   local function look(key)
     local values = redis.call('HMGET', key, unpack(fields))
     for at = 1, #fields do
-      if values[at] and not found[fields[at]] then found[fields[at]] = use_of(values[at], now, window) end
+      local use = values[at] and not found[fields[at]] and use_of(values[at], now, window)
+      -- A call that failed in its middle has left a key, and no message.
+      if use and use[1] <= room.s then found[fields[at]] = use end
     end
   end
   look(k)

@@ -79,7 +79,7 @@ pub(super) struct Member {
     pub(super) backlog: Option<Box<Backlog>>,
     /// The socket was full when messages were due.
     pub(super) was_blocked: bool,
-    /// The instant of the first write after the opening handshake: 0 before it, [`ANSWERED`] after the first read behind it.
+    /// The instant of the first write after the opening handshake: 0 before it, [`ANSWERED`] after the first message behind it.
     pub(super) first_write: Nanos,
     /// The generator began the closing handshake.
     pub(super) is_closing: bool,
